@@ -32,17 +32,17 @@ export function connect(origin: string, interceptors: Interceptor[] = []): Api {
   };
 }
 
-/** Calls `over` when a call fails because the session has ended; the call still fails. */
-export function watchingSession(over: () => void): Interceptor {
-  const look = (error: unknown): never => {
-    if (signedOut(failureOf(error))) over();
+/** Calls `over` when a call fails because the session has ended. The call fails after `over` has returned. */
+export function watchingSession(over: () => void | Promise<void>): Interceptor {
+  const look = async (error: unknown): Promise<never> => {
+    if (signedOut(failureOf(error))) await over();
     throw error;
   };
   async function* watched<T>(messages: AsyncIterable<T>): AsyncGenerator<T> {
     try {
       yield* messages;
     } catch (error) {
-      look(error);
+      await look(error);
     }
   }
   return (next) => async (request) => {

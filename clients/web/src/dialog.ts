@@ -10,13 +10,15 @@ export interface Confirmation {
   readonly text: string;
   /** The label of the confirming button. */
   readonly action: string;
+  /** The label of the other button. */
+  readonly cancel?: string;
 }
 
 /** Ask the user to confirm an action. Resolves to whether the user confirmed. */
-export function confirmed({ title, text, action }: Confirmation): Promise<boolean> {
+export function confirmed({ title, text, action, cancel }: Confirmation): Promise<boolean> {
   return new Promise((resolve) => {
     const yes = button(action, () => close(true), { class: "danger filled" });
-    const { dialog, close } = open<boolean>(title, false, resolve, [element("p", {}, text)], yes);
+    const { dialog, close } = open<boolean>(title, false, resolve, [element("p", {}, text)], yes, cancel);
     dialog.showModal();
     dialog.querySelector<HTMLElement>(".cancel")?.focus(); // the safe choice
   });
@@ -80,7 +82,7 @@ export interface Sheet {
   readonly fields: readonly HTMLElement[];
   /** The control that gets the focus first. */
   readonly first: HTMLElement;
-  /** Performs the action. If the action raises an error, the dialog stays open. It shows the text that `explain` returns, or the error's own message if `explain` returns no text. */
+  /** Performs the action. If the action raises an error, the dialog stays open. It shows the text that `explain` returns, or the error's own message if `explain` returns undefined. With "", `explain` has shown the error itself, for example at a field. */
   readonly act: () => Promise<void>;
   readonly explain?: (failure: Failure) => Promise<string | undefined>;
 }
@@ -108,7 +110,7 @@ export function filled({ title, action, fields, first, act, explain }: Sheet): P
       } catch (error) {
         const failure = failureOf(error);
         problem.textContent = (await explain?.(failure)) ?? failure.message;
-        dialog.scrollTop = dialog.scrollHeight; // the problem is shown at the end of the dialog
+        if (problem.textContent) dialog.scrollTop = dialog.scrollHeight; // the problem is shown at the end of the dialog
       } finally {
         saving = false;
       }
@@ -119,7 +121,18 @@ export function filled({ title, action, fields, first, act, explain }: Sheet): P
   });
 }
 
-function open<T>(title: string, otherwise: T, resolve: (value: T) => void, body: readonly Node[], yes: HTMLButtonElement) {
+/** Show a text with a single button that closes the dialog. Resolves when the dialog is closed. */
+export function shown(title: string, action: string, body: readonly Node[], first: HTMLElement): Promise<void> {
+  return new Promise((resolve) => {
+    const { dialog, close } = open<undefined>(title, undefined, () => resolve(), body, button(action, () => close(undefined), { class: "filled" }));
+    dialog.querySelector(".cancel")?.remove();
+    dialog.classList.add("wide");
+    dialog.showModal();
+    first.focus();
+  });
+}
+
+function open<T>(title: string, otherwise: T, resolve: (value: T) => void, body: readonly Node[], yes: HTMLButtonElement, cancel = "Cancel") {
   const id = `dialog-${(numbers += 1)}`;
   let outcome = otherwise;
   const dialog = element("dialog", { "aria-labelledby": id });
@@ -130,7 +143,7 @@ function open<T>(title: string, otherwise: T, resolve: (value: T) => void, body:
   dialog.append(
     element("h2", { id, dir: "auto" }, title),
     ...body,
-    element("div", { class: "row end" }, button("Cancel", () => dialog.close(), { class: "cancel quiet" }), yes),
+    element("div", { class: "row end" }, button(cancel, () => dialog.close(), { class: "cancel quiet" }), yes),
   );
   dialog.addEventListener("close", () => {
     dialog.remove();

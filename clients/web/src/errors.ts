@@ -52,12 +52,14 @@ export function failureOfJson(text: string): Failure {
   const info = details.filter(isRecord).find((one) => one["domain"] === "responsa");
   if (!info || typeof info["reason"] !== "string" || typeof body["message"] !== "string") return CUT;
   const metadata = isRecord(info["metadata"]) ? info["metadata"] : {};
+  const fields = details.filter(isRecord).flatMap((one) => (Array.isArray(one["fieldViolations"]) ? (one["fieldViolations"] as unknown[]) : []));
+  const seconds = details.filter(isRecord).map((one) => /^(\d+(?:\.\d+)?)s$/.exec(String(one["retryDelay"]))?.[1]).find((one) => one !== undefined);
   return {
     reason: info["reason"],
     message: body["message"],
     metadata: Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, String(value)])),
-    retryAfter: undefined,
-    violations: [],
+    retryAfter: seconds === undefined ? undefined : Number(seconds) * 1000,
+    violations: fields.filter(isRecord).map(({ field, description }) => ({ field: String(field ?? ""), description: String(description ?? "") })),
   };
 }
 
@@ -67,9 +69,16 @@ export function failureOfStatus({ message, details }: Status): Failure {
   return info ? { reason: info.reason, message, metadata: info.metadata, retryAfter: undefined, violations: [] } : { ...CUT, reason: "UNKNOWN", message };
 }
 
-/** Whether the session has ended (or never began). */
-export function signedOut(failure: Failure): boolean {
-  return failure.reason.startsWith("CREDENTIAL_");
+/** Whether the session has ended (or never began), or its user was disabled. */
+export function signedOut({ reason }: Failure): boolean {
+  return reason.startsWith("CREDENTIAL_") || reason === "SESSION_ENDED" || reason === "USER_DISABLED";
+}
+
+/** A failure's message, with the time after which another try can succeed if that is longer than a moment. */
+export function withWait({ message, retryAfter = 0 }: Failure): string {
+  if (retryAfter < 5_000) return message;
+  const seconds = Math.ceil(retryAfter / 1000);
+  return `${message} Try again in ${seconds < 90 ? `${seconds} seconds` : `${Math.ceil(seconds / 60)} minutes`}.`;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

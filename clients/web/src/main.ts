@@ -1,6 +1,8 @@
 /** The page: conversations on the left, messages in the middle, the source on the right. */
 
-import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { AccountMenu } from "./account.js";
+import { administrationView } from "./administration.js";
 import { AgentChoice, named } from "./agents.js";
 import { connect, NO_LIMIT, watchingSession } from "./api.js";
 import { ChatView } from "./chat.js";
@@ -8,31 +10,38 @@ import { CollectionsView } from "./collections.js";
 import { ConversationsView } from "./conversations.js";
 import { DocumentPanel } from "./document.js";
 import { button, element, replace } from "./dom.js";
+import { failureOf, signedOut } from "./errors.js";
 import { Live } from "./live.js";
 import { PendingQuestions } from "./pending.js";
 import { fragmentOf, placeAt } from "./place.js";
+import { profileView } from "./profile.js";
 import { SearchView } from "./search.js";
-import { signIn, signOut, takeCode } from "./session.js";
+import { claim, hasSecret, me, signIn, signOut, takeSecret, type Secret } from "./session.js";
+import { replaces, SignInView } from "./signin.js";
 import { SharedStreams } from "./streams.js";
-import { Tabs } from "./tabs.js";
+import { TabbedView } from "./tabbed.js";
+import { Tabs, type News } from "./tabs.js";
 import { TeachersView } from "./teachers.js";
+import { viewAt } from "./views.js";
 
 const CONVERSATION = /^#\/(conversations\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 const DOCUMENTS = "#/documents";
 const SEARCH = "#/search";
 const TEACHERS = "#/teachers";
+const ADMINISTRATION = "#/administration";
+const OTHER_USER = "Another user has signed in in this browser.";
 const NARROW = window.matchMedia("(max-width: 60rem)");
 
 class App {
   readonly #root: HTMLElement;
+  readonly #tabs = new Tabs((news) => this.#heard(news));
+  #heard: (news: News) => void = () => undefined;
   #stop = new AbortController();
 
   constructor(root: HTMLElement) {
     this.#root = root;
-    // In a tab that already shows the page, a sign-in link changes only the fragment, so the browser does not load the page again.
-    window.addEventListener("hashchange", () => {
-      if (new URLSearchParams(location.hash.slice(1)).has("code")) void this.start();
-    });
+    // In a tab that already shows the page, a link with a secret changes only the fragment, so the browser does not load the page again.
+    window.addEventListener("hashchange", () => hasSecret(location.hash) && void this.start());
     // A file that is dropped in the wrong place must not replace the page.
     for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
   }
@@ -41,37 +50,62 @@ class App {
     this.#stop.abort();
     this.#stop = new AbortController();
     const { signal } = this.#stop;
-    const over = () => {
-      if (!signal.aborted && signed) this.#outside("Your session has ended.");
-    };
-    let signed = false;
-    const api = connect(location.origin, [watchingSession(over)]);
-    const found = await signIn(api, takeCode(location, history));
-    if (signal.aborted) return;
-    if ("problem" in found) {
-      this.#outside(found.problem, found.cut);
+    const tabs = this.#tabs;
+    const plain = connect(location.origin);
+    const secret = takeSecret(location, history);
+    if (secret && secret.kind !== "code") {
+      // The invitation or the reset is for an account that nobody is signed in to yet, so a session of this browser goes on until another one begins.
+      const present = await me(plain);
+      if (!signal.aborted) this.#outside("", { secret, present });
       return;
     }
-    signed = true;
+    const found = await signIn(plain, secret?.value, { replaces });
+    if (signal.aborted) return;
+    if ("problem" in found) {
+      this.#outside(found.problem, { again: found.cut ? "Try again" : "", visit: secret === undefined });
+      return;
+    }
+    const { user } = found;
+    // The address of a tab that was another user's may name what this user cannot read.
+    if (claim(sessionStorage, user.name)) history.replaceState(null, "", `${location.pathname}${location.search}#/`);
+    tabs.tell({ kind: "signedIn", user: user.name });
 
     const live = new Live();
-    const leave = (why: string) => {
-      this.#outside(why);
+    const leave = (why: string, again = "") => {
+      this.#outside(why, { again });
       sessionStorage.clear(); // this also deletes the draft that `outside` has stored
+      history.replaceState(null, "", `${location.pathname}${location.search}#/`);
     };
-    const tabs = new Tabs((news) => {
+    /** Find out whether the user is still signed in: the browser's session may have been ended, or replaced by a newer one of the same or of another user. */
+    const check = async () => {
+      try {
+        const now = await plain.auth.getMe({});
+        if (!signal.aborted && now.name !== user.name) leave(OTHER_USER, "Go on as the other user");
+      } catch (error) {
+        const failure = failureOf(error);
+        if (!signal.aborted && signedOut(failure)) this.#outside(failure.reason === "USER_DISABLED" ? failure.message : "Your session has ended.");
+      }
+    };
+    let checking: Promise<void> | undefined;
+    const over = () => (checking ??= check().finally(() => (checking = undefined)));
+    const api = connect(location.origin, [watchingSession(over)]);
+    // A tab that slept, or that the browser kept for its “Back” button, has not heard of a sign-in in another tab.
+    document.addEventListener("visibilitychange", () => document.hidden || void over(), { signal });
+    window.addEventListener("pageshow", ({ persisted }) => persisted && void over(), { signal });
+    this.#heard = (news) => {
       if (signal.aborted) return;
       if (news.kind === "signedOut") leave("You signed out in another tab.");
-      else if (news.kind === "documents") void collections.soon();
+      else if (news.kind === "signedIn") {
+        if (news.user !== user.name) leave(OTHER_USER, "Go on as the other user");
+      } else if (news.kind === "documents") void collections.soon();
       else {
         void list.refresh();
         if (news.name === chat.conversation && onChat()) void chat.look();
       }
-    });
-    signal.addEventListener("abort", () => tabs.close(), { once: true });
+    };
     const streams = new SharedStreams(
       (turn, afterSeq, stop) => api.chat.resumeTurn({ turn, afterSeq, includeDeltas: true }, { signal: stop, ...NO_LIMIT }),
-      new BroadcastChannel("responsa.turns"),
+      new BroadcastChannel(`responsa.turns ${user.name}`),
       (navigator as { readonly locks?: LockManager }).locks,
     );
     // The address can name an agent: `/?agent=…`.
@@ -85,7 +119,7 @@ class App {
       },
       // Reloading the page then shows the same place. While the page goes to another address, that address stays.
       moved: (place) => onDocuments() && !routing && history.replaceState(null, "", place ? fragmentOf(place) : DOCUMENTS),
-      user: found.user.name,
+      user: user.name,
     });
     const parts = { api, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
     const chat: ChatView = new ChatView(parts, {
@@ -112,7 +146,7 @@ class App {
     window.addEventListener("pagehide", () => chat.keepDraft(), { signal });
     const collections = new CollectionsView(api, panel, {
       say: live.say,
-      sessionOver: over,
+      sessionOver: () => void over(),
       signal,
       changed: () => tabs.tell({ kind: "documents" }),
       ask: (collection) => {
@@ -121,12 +155,20 @@ class App {
       },
     });
     const list = new ConversationsView(api);
-    const teachers = found.user.role === UserRole.ADMIN ? new TeachersView(api, live) : undefined;
+    const administers = user.role === UserRole.ADMIN;
+    const teachers = administers ? new TeachersView(api, live) : undefined;
+    const changed = (now: User) => (now.role === user.role ? menu.name(now) : void this.start());
+    const profile = profileView(api, user, { say: live.say, changed });
+    const administration = administers ? administrationView(api, { say: live.say, me: user, changed }) : undefined;
+    const tabbed = () => {
+      const area = viewAt(location.hash)?.area;
+      return area === "profile" ? profile : area === "administration" ? administration : undefined;
+    };
     const search = new SearchView(api, panel, live.say);
     const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined;
     const onSearch = () => location.hash === SEARCH;
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
-    const part = () => (onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : undefined);
+    const part = () => (onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : tabbed());
     const onChat = () => part() === undefined;
 
     const drawer = button("☰", () => openDrawer(!list.root.classList.contains("open")), {
@@ -140,32 +182,35 @@ class App {
     const documentsLink = element("a", { href: DOCUMENTS }, "Documents");
     const searchLink = element("a", { href: SEARCH }, "Search");
     const teachersLink = element("a", { href: TEACHERS }, "Teachers");
+    const administrationLink = element("a", { href: ADMINISTRATION, class: "wide" }, "Administration");
     const out = async () => {
       try {
         await signOut();
       } catch {
-        live.say("Responsa cannot be reached; you are still signed in.");
+        alert.textContent = "Responsa cannot be reached, so you are still signed in. Try again.";
         return;
       }
       tabs.tell({ kind: "signedOut" });
       leave("You are signed out.");
     };
+    const links = [{ href: "#/profile", label: "Profile" }, ...(administers ? [{ href: ADMINISTRATION, label: "Administration" }] : [])];
+    const menu = new AccountMenu(user, links, () => void out(), signal);
+    const alert = element("p", { class: "problem banner", role: "alert" });
     const main = element("main", { id: "main", tabindex: "-1" });
     const header = element(
       "header",
       { class: "top" },
       drawer,
       element("h1", {}, element("a", { href: "#/" }, "Responsa")),
-      element("nav", { "aria-label": "Page" }, askLink, searchLink, documentsLink, ...(teachers ? [teachersLink] : [])),
-      element("span", { class: "note user" }, found.user.displayName),
-      button("Sign out", () => void out()),
+      element("nav", { "aria-label": "Page" }, askLink, searchLink, documentsLink, ...(administers ? [teachersLink, administrationLink] : [])),
+      menu.root,
     );
     const skip = element("a", { class: "skip", href: "#main" }, "Skip to the content");
     skip.addEventListener("click", (event) => {
       event.preventDefault();
       (part() ?? chat).focus();
     });
-    replace(this.#root, skip, header, element("div", { class: "columns" }, list.root, main, panel.root), live.root);
+    replace(this.#root, skip, header, alert, element("div", { class: "columns" }, list.root, main, panel.root), live.root);
 
     const openDrawer = (open: boolean) => {
       list.root.classList.toggle("open", open);
@@ -197,6 +242,7 @@ class App {
     let routing = false;
     const route = async (first: boolean) => {
       openDrawer(false);
+      alert.textContent = "";
       routing = true;
       panel.close();
       routing = false;
@@ -204,15 +250,19 @@ class App {
       mark(searchLink, onSearch());
       mark(documentsLink, onDocuments());
       mark(teachersLink, onTeachers());
+      const view = tabbed();
+      mark(administrationLink, view !== undefined && view === administration);
+      menu.mark(view && viewAt(location.hash)?.area);
       mark(askLink, onChat() && !conversation);
       list.mark(onChat() ? conversation : "");
       const other = part();
       if (other) {
-        document.title = `${onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · Responsa`;
+        document.title = `${view ? view.title : onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · Responsa`;
         replace(main, other.root);
         if (!first) other.focus();
         const place = placeAt(location.hash);
-        if (place) await Promise.all([collections.reveal(place.name), panel.openPlace(place)]);
+        if (other instanceof TabbedView) await other.show(viewAt(location.hash)!);
+        else if (place) await Promise.all([collections.reveal(place.name), panel.openPlace(place)]);
         else await other.refresh();
         return;
       }
@@ -229,18 +279,39 @@ class App {
     await Promise.all([route(true), list.refresh()]);
   }
 
-  /** Show the page for a user who is not signed in. `again` says whether trying again can help. */
-  #outside(why: string, again = false): void {
+  /** Show the page for a visitor who is not signed in, or who has opened a link for another account. */
+  #outside(why: string, { again = "", visit = false, secret, present }: Outside = {}): void {
     this.#stop.abort();
+    this.#stop = new AbortController();
+    const { signal } = this.#stop;
     for (const dialog of document.querySelectorAll("dialog")) dialog.close();
     document.title = "Responsa";
-    const heading = element("h1", { tabindex: "-1" }, "Responsa");
-    const main = element("main", { class: "signed-out" }, heading, element("p", { role: "alert" }, why));
-    if (again) main.append(button("Try again", () => void this.start(), { class: "filled" }));
-    else main.append(element("p", {}, "To sign in, run ", element("code", {}, "responsa open"), " on the machine where Responsa runs, and open the link that the command prints."));
-    replace(this.#root, main);
-    heading.focus();
+    if (again) {
+      this.#heard = () => undefined;
+      const heading = element("h1", { tabindex: "-1" }, "Responsa");
+      replace(this.#root, element("main", { class: "signed-out" }, heading, element("p", { role: "alert" }, why), button(again, () => void this.start(), { class: "filled" })));
+      heading.focus();
+      return;
+    }
+    const tenant = new URLSearchParams(location.search).get("tenant") ?? "";
+    const start = () => void (signal.aborted || this.start());
+    const view = new SignInView(connect(location.origin), why, secret, tenant, { entered: start, back: present && start });
+    // A sign-in in another tab is one in this tab too, unless the visitor is filling in the form.
+    this.#heard = (news) => news.kind === "signedIn" && !present && view.untouched && start();
+    replace(this.#root, view.root);
+    view.focus(visit || secret !== undefined);
   }
+}
+
+interface Outside {
+  /** The label of a button that tries again, in place of the form; "" for the form. */
+  readonly again?: string;
+  /** Whether the visitor has just opened the page, so that the reason is no news. */
+  readonly visit?: boolean;
+  /** A code from the address. */
+  readonly secret?: Secret;
+  /** The user who is signed in and can go back to the page. */
+  readonly present?: User | undefined;
 }
 
 function mark(link: HTMLElement, current: boolean): void {

@@ -1,14 +1,57 @@
-/** Signs in: exchanges the single-use code in the URL's fragment for a cookie that scripts cannot read. */
+/** Begins and ends the browser's session. Its credential is a cookie that scripts cannot read. */
 
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "./api.js";
-import { failureOf, failureOfJson, signedOut } from "./errors.js";
+import { CUT, failureOf, failureOfJson, signedOut, type Failure } from "./errors.js";
 
-/** Take the code out of the address bar and the history, even if the code is not valid. */
-export function takeCode(place: Pick<Location, "hash" | "pathname" | "search">, history: Pick<History, "replaceState">): string | undefined {
-  const code = new URLSearchParams(place.hash.replace(/^#/, "")).get("code") ?? undefined;
-  if (code !== undefined) history.replaceState(null, "", place.pathname + place.search);
-  return code;
+/** A secret that links to the page carry in the fragment, which browsers do not send: a sign-in code, the code of an invitation, or a code that resets a password. */
+export type SecretKind = "code" | "invitation" | "reset";
+const SECRETS: readonly SecretKind[] = ["code", "invitation", "reset"];
+
+export interface Secret {
+  readonly kind: SecretKind;
+  readonly value: string;
+}
+
+/** Whether the fragment of an address has a secret. */
+export function hasSecret(fragment: string): boolean {
+  const found = new URLSearchParams(fragment.replace(/^#/, ""));
+  return SECRETS.some((one) => found.has(one));
+}
+
+/** Take the secret out of the address bar and the history, even if the secret is not valid. */
+export function takeSecret(place: Pick<Location, "hash" | "pathname" | "search">, history: Pick<History, "replaceState">): Secret | undefined {
+  const found = new URLSearchParams(place.hash.replace(/^#/, ""));
+  const kind = SECRETS.find((one) => found.has(one));
+  if (kind === undefined) return undefined;
+  history.replaceState(null, "", place.pathname + place.search);
+  return { kind, value: found.get(kind)! };
+}
+
+/** What begins a session. An empty tenant is the server's default tenant. */
+export type Credentials = { readonly code: string } | { readonly tenant: string; readonly email: string; readonly password: string };
+
+/**
+ * Begin a session, which replaces the browser's session. If that is the session of another user, `replace` must allow it; otherwise `ofOther` is true for the
+ * failure, and nothing has changed. Returns undefined after success.
+ */
+export async function begin(credentials: Credentials, replace: boolean, ask: typeof fetch = fetch): Promise<Failure | undefined> {
+  try {
+    const response = await ask("/v1/sessions", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(replace ? { ...credentials, replace } : credentials),
+    });
+    const body = await response.text(); // an unread body would occupy one of the browser's six connections
+    return response.ok ? undefined : failureOfJson(body);
+  } catch {
+    return CUT;
+  }
+}
+
+/** Whether a session did not begin because it would replace another user's session. */
+export function ofOther({ reason, metadata }: Failure): boolean {
+  return reason === "RESOURCE_ALREADY_EXISTS" && metadata["resource_type"] === "session";
 }
 
 export type SignIn =
@@ -16,36 +59,64 @@ export type SignIn =
   /** `cut` says whether trying again can help, for example because the server could not be reached. */
   | { readonly problem: string; readonly cut: boolean };
 
-/** Exchange the code, if there is one, and return the signed-in user. If the code is not valid, a user who is already signed in stays signed in. */
-export async function signIn(api: Pick<Api, "auth">, code: string | undefined, ask: typeof fetch = fetch): Promise<SignIn> {
-  const refused = code === undefined ? "" : await exchange(code, ask);
+/** What `signIn` needs from the page. `replaces` asks the user whether the session of the user who is signed in may end. */
+export interface SignInHooks {
+  readonly replaces: (present: User | undefined) => Promise<boolean>;
+  readonly ask?: typeof fetch;
+}
+
+/** Exchange the code, if there is one, and return the signed-in user. If the code is not valid, or the user keeps the session, a user who is already signed in stays signed in. */
+export async function signIn(api: Pick<Api, "auth">, code: string | undefined, { replaces, ask = fetch }: SignInHooks): Promise<SignIn> {
+  const refused = code === undefined ? "" : await exchange(api, code, replaces, ask);
   try {
     return { user: await api.auth.getMe({}) };
   } catch (error) {
     const failure = failureOf(error);
+    if (failure.reason === "USER_DISABLED") return { problem: failure.message, cut: false };
     if (signedOut(failure)) return { problem: refused || "You are not signed in.", cut: false };
     return { problem: failure.reason === "" ? "Responsa cannot be reached." : failure.message, cut: true };
   }
 }
 
 /** Returns "" or the reason why the server refused the code. */
-async function exchange(code: string, ask: typeof fetch): Promise<string> {
+async function exchange(api: Pick<Api, "auth">, code: string, replaces: SignInHooks["replaces"], ask: typeof fetch): Promise<string> {
+  let failure = await begin({ code }, false, ask);
+  if (failure && ofOther(failure)) {
+    if (!(await replaces(await me(api)))) return "";
+    failure = await begin({ code }, true, ask);
+  }
+  if (!failure) return "";
+  if (failure === CUT) return "Responsa could not be reached to sign you in. You can try this link again.";
+  return failure.reason === "SESSION_CODE_INVALID" ? "This link has already been used or has expired." : failure.message;
+}
+
+/** The user who is signed in; undefined if nobody is, or if this cannot be found out. */
+export async function me(api: Pick<Api, "auth">): Promise<User | undefined> {
   try {
-    const response = await ask("/v1/sessions", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ code }),
-    });
-    const body = await response.text(); // an unread body would occupy one of the browser's six connections
-    if (response.ok) return "";
-    const failure = failureOfJson(body);
-    return failure.reason === "SESSION_CODE_INVALID" || failure.reason === "" ? "This link has already been used or has expired." : failure.message;
+    return await api.auth.getMe({});
   } catch {
-    return "Responsa could not be reached to sign you in. You can try this link again.";
+    return undefined;
   }
 }
 
-/** End the session. Raises TypeError if the server could not be reached. */
+const OWNER = "responsa.user";
+
+/** Make a tab's storage this user's: what another user left in it is deleted. Returns whether the tab was another user's. */
+export function claim(storage: Storage, user: string): boolean {
+  const before = storage.getItem(OWNER);
+  if (before === user) return false;
+  storage.clear();
+  try {
+    storage.setItem(OWNER, user);
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+  }
+  return before !== null;
+}
+
+/** End the session on the server. Raises TypeError if the server could not be reached or failed. */
 export async function signOut(): Promise<void> {
-  await (await fetch("/v1/sessions", { method: "DELETE" })).text();
+  const response = await fetch("/v1/sessions", { method: "DELETE" });
+  await response.text();
+  if (!response.ok) throw new TypeError(`The session was not ended: ${response.status}.`);
 }

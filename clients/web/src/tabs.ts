@@ -5,13 +5,14 @@ export type News =
   | { readonly kind: "conversation"; readonly name: string }
   /** Documents or collections changed. */
   | { readonly kind: "documents" }
+  /** A tab shows the page to this user, `users/{uuid}`. */
+  | { readonly kind: "signedIn"; readonly user: string }
   | { readonly kind: "signedOut" };
 
-const KINDS: readonly unknown[] = ["conversation", "documents", "signedOut"] satisfies News["kind"][];
+const KINDS: readonly unknown[] = ["conversation", "documents", "signedIn", "signedOut"] satisfies News["kind"][];
 
 export class Tabs {
   readonly #channel = new BroadcastChannel("responsa");
-  #open = true;
 
   constructor(heard: (news: News) => void) {
     this.#channel.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
@@ -20,12 +21,5 @@ export class Tabs {
     });
   }
 
-  readonly tell = (news: News): void => {
-    if (this.#open) this.#channel.postMessage(news); // after a sign-out, nobody needs the notification
-  };
-
-  close(): void {
-    this.#open = false;
-    this.#channel.close();
-  }
+  readonly tell = (news: News): void => this.#channel.postMessage(news);
 }

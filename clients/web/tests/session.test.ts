@@ -4,8 +4,10 @@ import { AuthService } from "@responsa/contract/responsa/auth/v1/auth_service_pb
 import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
 import { watchingSession } from "../src/api.js";
-import { signIn, takeCode } from "../src/session.js";
+import { withWait } from "../src/errors.js";
+import { begin, claim, hasSecret, ofOther, signIn, takeSecret } from "../src/session.js";
 import { responsaError } from "./failures.js";
+import { MemoryStorage } from "./memory.js";
 
 class Bar {
   readonly written: string[] = [];
@@ -15,25 +17,44 @@ class Bar {
   readonly replaceState = (_: unknown, __: string, url?: string | URL | null) => void this.written.push(String(url));
 }
 
-describe("takeCode", () => {
-  it("takes the code, and removes the code from the address", () => {
-    const bar = new Bar("#code=rsc_abc");
-    expect(takeCode(bar, bar)).toBe("rsc_abc");
-    expect(bar.written).toEqual(["/?a=1"]);
+describe("takeSecret", () => {
+  it("takes the secret, and removes the secret from the address", () => {
+    for (const [hash, kind, value] of [["#code=rsc_abc", "code", "rsc_abc"], ["#invitation=rsi_abc", "invitation", "rsi_abc"], ["#reset=rsx_abc", "reset", "rsx_abc"]] as const) {
+      const bar = new Bar(hash);
+      expect(hasSecret(hash)).toBe(true);
+      expect(takeSecret(bar, bar)).toEqual({ kind, value });
+      expect(bar.written).toEqual(["/?a=1"]);
+    }
   });
 
   it("removes an empty code, too", () => {
     const bar = new Bar("#code=");
-    expect(takeCode(bar, bar)).toBe("");
+    expect(takeSecret(bar, bar)).toEqual({ kind: "code", value: "" });
     expect(bar.written).toEqual(["/?a=1"]);
   });
 
   it("leaves other fragments alone", () => {
-    for (const hash of ["", "#/documents", "#/conversations/1"]) {
+    for (const hash of ["", "#/documents", "#/conversations/1", "#/profile/keys?code"]) {
       const bar = new Bar(hash);
-      expect(takeCode(bar, bar)).toBeUndefined();
+      expect(hasSecret(hash)).toBe(false);
+      expect(takeSecret(bar, bar)).toBeUndefined();
       expect(bar.written).toEqual([]);
     }
+  });
+});
+
+describe("claim", () => {
+  it("keeps what a user left in the tab, and deletes what another user left", () => {
+    const storage = new MemoryStorage();
+    storage.setItem("responsa.draft", "from a release that did not note the user");
+    expect(claim(storage, "users/a")).toBe(false);
+    expect(storage.getItem("responsa.draft")).toBeNull();
+    storage.setItem("responsa.draft", "a question");
+    expect(claim(storage, "users/a")).toBe(false);
+    expect(storage.getItem("responsa.draft")).toBe("a question");
+    expect(claim(storage, "users/b")).toBe(true);
+    expect(storage.length).toBe(1);
+    expect(claim(storage, "users/b")).toBe(false);
   });
 });
 
@@ -47,33 +68,61 @@ const nobody = () => {
   throw responsaError(Code.Unauthenticated, "CREDENTIAL_MISSING", "Sign in.");
 };
 
-function answering(status: number, body = "{}") {
+/** The server's replies: the n-th request gets the n-th one, and further requests get the last one. */
+function answering(...replies: readonly (readonly [status: number, body: string])[]) {
   const asked: { url: string; body: string }[] = [];
   const ask = (url: string, init: RequestInit) => {
+    const [status, body] = replies[Math.min(asked.length, replies.length - 1)]!;
     asked.push({ url, body: String(init.body) });
     return Promise.resolve(new Response(body, { status }));
   };
   return { asked, ask: ask as unknown as typeof fetch };
 }
 
+const never = () => Promise.reject(new Error("nobody was asked"));
+const OTHER = '{"code":6,"message":"no","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"responsa","reason":"RESOURCE_ALREADY_EXISTS","metadata":{"resource_type":"session"}}]}';
+
 describe("signIn", () => {
   it("exchanges the code in the body of a request, never in an address", async () => {
-    const { asked, ask } = answering(200);
-    const found = await signIn(api(somebody), "rsc_secret", ask);
+    const { asked, ask } = answering([200, "{}"]);
+    const found = await signIn(api(somebody), "rsc_secret", { replaces: never, ask });
     expect("user" in found && found.user.displayName).toBe("Ada");
     expect(asked).toEqual([{ url: "/v1/sessions", body: '{"code":"rsc_secret"}' }]);
   });
 
   it("exchanges nothing without a code", async () => {
-    const { asked, ask } = answering(200);
-    expect(await signIn(api(nobody), undefined, ask)).toEqual({ problem: "You are not signed in.", cut: false });
+    const { asked, ask } = answering([200, "{}"]);
+    expect(await signIn(api(nobody), undefined, { replaces: never, ask })).toEqual({ problem: "You are not signed in.", cut: false });
     expect(asked).toEqual([]);
   });
 
   it("reports a used code, but keeps a user signed in who is already signed in", async () => {
     const spent = '{"code":16,"message":"no","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"responsa","reason":"SESSION_CODE_INVALID"}]}';
-    expect(await signIn(api(nobody), "rsc_x", answering(401, spent).ask)).toEqual({ problem: "This link has already been used or has expired.", cut: false });
-    expect("user" in (await signIn(api(somebody), "rsc_x", answering(401, spent).ask))).toBe(true);
+    const { ask } = answering([401, spent]);
+    expect(await signIn(api(nobody), "rsc_x", { replaces: never, ask })).toEqual({ problem: "This link has already been used or has expired.", cut: false });
+    expect("user" in (await signIn(api(somebody), "rsc_x", { replaces: never, ask }))).toBe(true);
+  });
+
+  it("asks before it replaces another user's session", async () => {
+    const asked: string[] = [];
+    const answer = (yes: boolean) => (present: { displayName: string } | undefined) => {
+      asked.push(present?.displayName ?? "");
+      return Promise.resolve(yes);
+    };
+    const kept = answering([409, OTHER]);
+    expect("user" in (await signIn(api(somebody), "rsc_x", { replaces: answer(false), ask: kept.ask }))).toBe(true);
+    expect(kept.asked.map((one) => one.body)).toEqual(['{"code":"rsc_x"}']);
+    const replaced = answering([409, OTHER], [200, "{}"]);
+    expect("user" in (await signIn(api(somebody), "rsc_x", { replaces: answer(true), ask: replaced.ask }))).toBe(true);
+    expect(replaced.asked.map((one) => one.body)).toEqual(['{"code":"rsc_x"}', '{"code":"rsc_x","replace":true}']);
+    expect(asked).toEqual(["Ada", "Ada"]);
+  });
+
+  it("reports that the user is disabled", async () => {
+    const disabled = () => {
+      throw responsaError(Code.Unauthenticated, "USER_DISABLED", "This account is disabled.");
+    };
+    expect(await signIn(api(disabled), undefined, { replaces: never })).toEqual({ problem: "This account is disabled.", cut: false });
   });
 
   it("offers another try if the server could not be reached", async () => {
@@ -81,14 +130,38 @@ describe("signIn", () => {
       throw new ConnectError("Failed to fetch", Code.Unavailable);
     };
     const broken = (() => Promise.reject(new TypeError("Failed to fetch"))) as unknown as typeof fetch;
-    expect(await signIn(api(unreachable), "rsc_x", broken)).toEqual({ problem: "Responsa cannot be reached.", cut: true });
+    expect(await signIn(api(unreachable), "rsc_x", { replaces: never, ask: broken })).toEqual({ problem: "Responsa cannot be reached.", cut: true });
+  });
+});
+
+describe("begin", () => {
+  it("reads the fields and the time that the server names", async () => {
+    const body = JSON.stringify({
+      code: 3,
+      message: "email: must be a text",
+      details: [
+        { "@type": "type.googleapis.com/google.rpc.ErrorInfo", domain: "responsa", reason: "INVALID_FIELD" },
+        { "@type": "type.googleapis.com/google.rpc.BadRequest", fieldViolations: [{ field: "email", description: "must be a text" }] },
+        { "@type": "type.googleapis.com/google.rpc.RetryInfo", retryDelay: "90.5s" },
+      ],
+    });
+    const failure = await begin({ tenant: "", email: "", password: "x" }, false, answering([400, body]).ask);
+    expect(failure).toMatchObject({ reason: "INVALID_FIELD", violations: [{ field: "email", description: "must be a text" }], retryAfter: 90_500 });
+    expect(failure && withWait(failure)).toBe("email: must be a text Try again in 2 minutes.");
+    expect(failure && ofOther(failure)).toBe(false);
+    expect(await begin({ code: "x" }, false, answering([200, "{}"]).ask)).toBeUndefined();
+    expect((await begin({ code: "x" }, false, answering([502, "<html>"]).ask))?.reason).toBe("");
   });
 });
 
 describe("watchingSession", () => {
-  it("reports only calls that fail because the session has ended", async () => {
+  it("reports only calls that fail because the session has ended, before they fail", async () => {
     let over = 0;
-    const watched = { transport: { interceptors: [watchingSession(() => (over += 1))] } };
+    const counted = async () => {
+      await Promise.resolve();
+      over += 1;
+    };
+    const watched = { transport: { interceptors: [watchingSession(counted)] } };
     await expect(api(nobody, watched).auth.getMe({})).rejects.toBeInstanceOf(ConnectError);
     expect(over).toBe(1);
     const missing = () => {

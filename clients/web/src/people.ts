@@ -1,0 +1,85 @@
+/** Names of users, as administrators see them. */
+
+import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import type { Api } from "./api.js";
+import { quoted } from "./filters.js";
+
+/** The roles that the page offers, with their labels. */
+export const ROLES: readonly (readonly [value: string, label: string])[] = [
+  ["USER", "User"],
+  ["ADMIN", "Administrator"],
+  ["SERVICE", "Service (a program)"],
+];
+
+export function roleOf(name: string): UserRole {
+  return name === "ADMIN" ? UserRole.ADMIN : name === "SERVICE" ? UserRole.SERVICE : UserRole.USER;
+}
+
+/** The name of a role in filters, such as "ADMIN". */
+export function roleName(role: UserRole): string {
+  return role === UserRole.ADMIN ? "ADMIN" : role === UserRole.SERVICE ? "SERVICE" : "USER";
+}
+
+export function roleLabel(role: UserRole): string {
+  return role === UserRole.ADMIN ? "Administrator" : role === UserRole.SERVICE ? "Service" : "User";
+}
+
+/** The text that stands for a user: the name, or the address if there is no name. */
+export function callName({ displayName, email, name }: Pick<User, "displayName" | "email" | "name">): string {
+  return displayName.trim() || email || name;
+}
+
+/** The filter for users whose name or address contains a text. */
+export function peopleFilter(text: string): string {
+  const part = quoted(text.trim());
+  return `(display_name:${part} OR email:${part})`;
+}
+
+/** The maximum number of users in a filter; more would make the filter too long. */
+const MOST = 15;
+
+/** Finds users by text, and the texts of users by name. It asks for each name once. */
+export class People {
+  readonly #api: Pick<Api, "admin">;
+  readonly #names = new Map<string, Promise<string>>();
+
+  constructor(api: Pick<Api, "admin">) {
+    this.#api = api;
+  }
+
+  /** The text for `users/{uuid}`. A user who cannot be found keeps the name. */
+  label(name: string): Promise<string> {
+    const known = this.#names.get(name);
+    if (known) return known;
+    const found = this.#api.admin.getUser({ name }).then(callName, () => {
+      this.#names.delete(name); // a later try may succeed
+      return name;
+    });
+    this.#names.set(name, found);
+    return found;
+  }
+
+  /** The texts of these names. Names of other resources are left out. */
+  async labels(names: Iterable<string>): Promise<ReadonlyMap<string, string>> {
+    const wanted = [...new Set(names)].filter((one) => one.startsWith("users/"));
+    return new Map(await Promise.all(wanted.map(async (one) => [one, await this.label(one)] as const)));
+  }
+
+  /** Use a newer state of a user. */
+  learn(user: User): void {
+    this.#names.set(user.name, Promise.resolve(callName(user)));
+  }
+
+  /** The names of users whose name or address contains the text, or the name itself if the text is one; at most 15. */
+  async find(text: string): Promise<readonly string[]> {
+    if (/^users\/[0-9a-f-]{36}$/.test(text.trim())) return [text.trim()];
+    const { users } = await this.#api.admin.listUsers({ filter: peopleFilter(text), pageSize: MOST });
+    users.forEach((one) => this.learn(one));
+    return users.map((one) => one.name);
+  }
+}
+
+/** A comparison of a field with each of these values; at least one value. */
+export function oneOf(field: string, values: readonly string[]): string {
+  return `(${values.map((one) => `${field} = ${quoted(one)}`).join(" OR ")})`;
+}

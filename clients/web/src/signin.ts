@@ -1,0 +1,244 @@
+/** The view of a visitor who is not signed in: sign in, register, or set a new password with a code. */
+
+import { Registration } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
+import type { Api } from "./api.js";
+import { confirmed } from "./dialog.js";
+import { button, element, replace } from "./dom.js";
+import { CUT, failureOf, withWait, type Failure } from "./errors.js";
+import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "./fields.js";
+import { callName } from "./people.js";
+import { begin, me, ofOther, type Secret } from "./session.js";
+
+type Mode = "signIn" | "register" | "reset";
+
+export interface SignInViewHooks {
+  /** A session has begun. */
+  readonly entered: () => void;
+  /** Leave the view and show the page to the user who is signed in; undefined if nobody is. */
+  readonly back: (() => void) | undefined;
+}
+
+const EMAIL = { type: "email", autocomplete: "username", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
+const CODE = { required: true, maxlength: "64", spellcheck: "false", autocapitalize: "none", class: "secret" } as const;
+
+export class SignInView {
+  readonly root: HTMLElement;
+  readonly #api: Pick<Api, "auth">;
+  readonly #hooks: SignInViewHooks;
+  readonly #heading = element("h1", { tabindex: "-1" }, "Responsa");
+  readonly #alert = element("p", { role: "alert" });
+  readonly #form = element("form", { class: "sheet", novalidate: true });
+  readonly #others = element("div", { class: "row wrap ways" });
+  readonly #tenant = textEntry("Tenant", { autocapitalize: "none", spellcheck: "false", maxlength: "71", autocomplete: "organization" }, "The part of the installation that your account belongs to. Leave it empty for the usual one.");
+  readonly #email = textEntry("E-mail address", EMAIL);
+  readonly #password = passwordEntry("Password", "current-password");
+  readonly #newPassword = passwordEntry("New password", "new-password", PASSWORD_NOTE);
+  readonly #name = textEntry("Name", { autocomplete: "name" }, "Other people see this name. You can leave it empty.");
+  readonly #invitation = textEntry("Code of the invitation", CODE);
+  readonly #code = textEntry("Reset code", CODE, "An administrator hands out reset codes. A code works once, within 30 minutes.");
+  #mode: Mode = "signIn";
+  #registration = Registration.INVITED;
+  #busy = false;
+
+  /** `why`: the reason why nobody is signed in. `secret`: a code that the address carried. `tenant`: the tenant that the address names, or "". */
+  constructor(api: Pick<Api, "auth">, why: string, secret: Secret | undefined, tenant: string, hooks: SignInViewHooks) {
+    this.#api = api;
+    this.#hooks = hooks;
+    this.#tenant.control.value = tenant;
+    this.#tenant.root.hidden = !tenant;
+    this.#alert.textContent = why;
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#submit();
+    });
+    const link = element("p", { class: "note" }, "You can also sign in without a password: run ", element("code", {}, "responsa open"), " on the machine where Responsa runs, and open the link that the command prints.");
+    this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, this.#form, this.#others, link);
+    if (secret?.kind === "invitation") this.#invitation.control.value = secret.value;
+    if (secret?.kind === "reset") this.#code.control.value = secret.value;
+    this.#change(secret?.kind === "invitation" ? "register" : secret?.kind === "reset" ? "reset" : "signIn");
+    void this.#learn();
+  }
+
+  /** Focus the heading, or the first empty field if the view does not report anything new. */
+  focus(first: boolean): void {
+    // On a touch screen, the focus would open a keyboard that hides half the page.
+    if (first && window.matchMedia("(pointer: fine)").matches) this.#entries.find(({ control, root }) => !root.hidden && !control.value)?.control.focus();
+    else this.#heading.focus();
+  }
+
+  /** Whether the user has not written anything yet. */
+  get untouched(): boolean {
+    return [this.#email, this.#password, this.#newPassword, this.#name, this.#invitation, this.#code].every((one) => !one.control.value);
+  }
+
+  /** The fields of the mode, in their order. */
+  get #entries(): readonly Entry[] {
+    switch (this.#mode) {
+      case "signIn":
+        return [this.#tenant, this.#email, this.#password];
+      case "register":
+        return [...(this.#registration === Registration.OPEN ? [this.#tenant] : []), this.#invitation, this.#name, this.#email, this.#newPassword];
+      case "reset":
+        return [this.#code, this.#newPassword];
+    }
+  }
+
+  /** Ask who may register. Without an answer, an invitation is needed. */
+  async #learn(): Promise<void> {
+    try {
+      const { registration } = await this.#api.auth.listSignInMethods({ tenant: this.#tenant.control.value.trim() });
+      if (registration === this.#registration) return;
+      this.#registration = registration;
+    } catch {
+      return; // the server explains a registration that it refuses
+    }
+    this.#invitation.control.required = this.#registration !== Registration.OPEN;
+    if (this.#mode === "register") this.#show();
+    else this.#offer();
+  }
+
+  #change(mode: Mode): void {
+    this.#mode = mode;
+    for (const one of this.#entries) one.refuse("");
+    this.#show();
+  }
+
+  #show(): void {
+    const titles: Record<Mode, string> = { signIn: "Sign in", register: "Register", reset: "Set a new password" };
+    const before = document.activeElement;
+    replace(
+      this.#form,
+      element("h2", {}, titles[this.#mode]),
+      ...this.#entries.map((one) => one.root),
+      element("div", { class: "row" }, element("button", { type: "submit" }, this.#mode === "reset" ? "Set the password" : titles[this.#mode])),
+    );
+    if (before instanceof HTMLElement && this.#form.contains(before)) before.focus();
+    this.#offer();
+  }
+
+  /** Offer the other ways. */
+  #offer(): void {
+    const ways: (readonly [string, () => void])[] = [];
+    const turn = (mode: Mode) => () => {
+      this.#alert.textContent = "";
+      this.#change(mode);
+      this.#entries.find((one) => !one.root.hidden)?.control.focus();
+    };
+    if (this.#mode !== "signIn") ways.push(["Sign in with a password", turn("signIn")]);
+    if (this.#mode !== "register" && this.#registration !== Registration.CLOSED) ways.push([this.#registration === Registration.OPEN ? "Register" : "Register with an invitation", turn("register")]);
+    if (this.#mode !== "reset") ways.push(["Forgot your password?", turn("reset")]);
+    if (this.#mode === "signIn" && this.#tenant.root.hidden) ways.push(["Another tenant", () => this.#showTenant()]);
+    const { back } = this.#hooks;
+    if (back) ways.push(["Back", back]);
+    replace(this.#others, ...ways.map(([label, act]) => button(label, act)));
+  }
+
+  #showTenant(): void {
+    this.#tenant.root.hidden = false;
+    this.#offer();
+    this.#tenant.control.focus();
+  }
+
+  async #submit(): Promise<void> {
+    if (this.#busy || lacking(this.#entries)) return;
+    this.#busy = true; // a disabled button would lose the focus
+    this.#form.setAttribute("aria-busy", "true");
+    this.#alert.textContent = "";
+    try {
+      if (this.#mode === "signIn") await this.#signIn(this.#password.control.value);
+      else if (this.#mode === "register") await this.#register();
+      else await this.#reset();
+    } finally {
+      this.#busy = false;
+      this.#form.removeAttribute("aria-busy");
+    }
+  }
+
+  async #signIn(password: string): Promise<void> {
+    const tenant = this.#tenant.control.value.trim();
+    const failure = await this.#begin(this.#email.control.value.trim(), password);
+    if (failure) return this.#refuse(failure, { tenant: this.#tenant, email: this.#email, password: this.#password });
+    // The next visit in this tab, or by a bookmark, needs the tenant again.
+    const query = new URLSearchParams(location.search);
+    if (tenant) query.set("tenant", tenant.replace(/^tenants\//, ""));
+    else query.delete("tenant");
+    history.replaceState(null, "", `${location.pathname}${query.size > 0 ? `?${query}` : ""}${location.hash}`);
+  }
+
+  /** Begin a session and leave the view. If another user is signed in and the session stays, leave the view too. */
+  async #begin(email: string, password: string): Promise<Failure | undefined> {
+    const credentials = { tenant: this.#tenant.control.value.trim(), email, password };
+    let failure = await begin(credentials, false);
+    if (failure && ofOther(failure)) failure = (await replaces(await me(this.#api))) ? await begin(credentials, true) : undefined;
+    if (failure) return failure;
+    this.#forget();
+    this.#hooks.entered();
+    return undefined;
+  }
+
+  async #register(): Promise<void> {
+    const [tenant, email, password] = [this.#tenant.control.value.trim(), this.#email.control.value.trim(), this.#newPassword.control.value];
+    try {
+      await this.#api.auth.register({ tenant, invitation: this.#invitation.control.value.trim(), email, password, displayName: this.#name.control.value.trim() });
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure.reason === "CODE_INVALID") return this.#refuseAt(this.#invitation, failure);
+      return this.#refuse(failure, { tenant: this.#tenant, invitation: this.#invitation, display_name: this.#name, email: this.#email, password: this.#newPassword });
+    }
+    await this.#enter(email, password, "Your registration has arrived. Sign in with your password. If an account with this e-mail address existed before, its password has not changed.");
+  }
+
+  async #reset(): Promise<void> {
+    const password = this.#newPassword.control.value;
+    try {
+      await this.#api.auth.resetPassword({ code: this.#code.control.value.trim(), newPassword: password });
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure.reason === "CODE_INVALID") return this.#refuseAt(this.#code, failure);
+      return this.#refuse(failure, { code: this.#code, new_password: this.#newPassword });
+    }
+    await this.#enter("", password, "Your new password is set, and all earlier sessions have ended. Sign in with it.");
+  }
+
+  /** Sign in after a registration; if that is not possible, let the user sign in. The server does not say whether the account is new. */
+  async #enter(email: string, password: string, otherwise: string): Promise<void> {
+    if (email) {
+      this.#email.control.value = email;
+      if (!(await this.#begin(email, password))) return;
+    }
+    this.#forget();
+    this.#change("signIn");
+    this.#alert.textContent = otherwise;
+    (email ? this.#password : this.#email).control.focus();
+  }
+
+  /** Show a failure at the fields that it names, or above the form. */
+  #refuse(failure: Failure, entries: Readonly<Record<string, Entry>>): void {
+    const text = failure === CUT || failure.reason === "" ? "Responsa cannot be reached. Try again." : placed(entries, failure);
+    this.#alert.textContent = text;
+    if (failure.reason !== "SIGN_IN_FAILED") return;
+    this.#password.control.focus();
+    this.#password.control.select();
+  }
+
+  #refuseAt(entry: Entry, failure: Failure): void {
+    entry.refuse(withWait(failure));
+    entry.control.focus();
+  }
+
+  /** Forget the secrets. */
+  #forget(): void {
+    for (const one of [this.#password, this.#newPassword, this.#invitation, this.#code]) one.control.value = "";
+  }
+}
+
+/** Ask whether the session of the user who is signed in may end. */
+export function replaces(present: Parameters<typeof callName>[0] | undefined): Promise<boolean> {
+  const name = present ? callName(present) : "Another user";
+  return confirmed({
+    title: "End the other session?",
+    text: `${name} is signed in in this browser. If you go on, that session ends, in all tabs, together with uploads that have not ended and questions that were not sent.`,
+    action: "Sign in as another user",
+    cancel: `Stay signed in${present ? ` as ${name}` : ""}`,
+  });
+}

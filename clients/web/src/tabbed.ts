@@ -1,0 +1,59 @@
+/** A view of several tabs, each with an address: the profile, and the administration. */
+
+import { element } from "./dom.js";
+import { TabList } from "./tablist.js";
+import { viewFragment, type Area, type ViewPlace } from "./views.js";
+
+/** The content of a tab. */
+export interface Part {
+  readonly root: HTMLElement;
+  /** Read the content again, with what the address asks for. */
+  readonly show: (query: Readonly<Record<string, string>>) => Promise<void>;
+}
+
+/** A tab: its name in the address, its label and its content. */
+export type PartRow = readonly [id: string, label: string, part: Part];
+
+export class TabbedView {
+  readonly root: HTMLElement;
+  readonly title: string;
+  readonly #area: Area;
+  readonly #heading: HTMLElement;
+  readonly #parts: ReadonlyMap<string, Part>;
+  readonly #tabs: TabList<string>;
+  readonly #first: string;
+
+  constructor(area: Area, title: string, rows: readonly [PartRow, ...PartRow[]]) {
+    this.#area = area;
+    this.title = title;
+    this.#heading = element("h2", { id: `${area}-title`, tabindex: "-1" }, title);
+    this.#parts = new Map(rows.map(([id, , part]) => [id, part]));
+    this.#first = rows[0][0];
+    const [first, ...others] = rows.map(([id, label, part]) => [id, label, part.root] as const);
+    this.#tabs = new TabList(area, title, [first!, ...others], (id) => void this.#go(id));
+    this.root = element("section", { class: "collections tabbed", "aria-labelledby": this.#heading.id }, this.#heading, this.#tabs.root, ...this.#tabs.panels);
+  }
+
+  focus(): void {
+    this.#heading.focus();
+  }
+
+  /** Show the tab that the place names, or the first one. */
+  async show({ tab, query }: ViewPlace): Promise<void> {
+    const id = this.#parts.has(tab) ? tab : this.#first;
+    this.#tabs.show(id);
+    await this.#parts.get(id)!.show(query);
+  }
+
+  async #go(id: string): Promise<void> {
+    // Going back leads to the tab before. `pushState` does not fire `hashchange`, so the focus stays on the tab.
+    history.pushState(null, "", viewFragment({ area: this.#area, tab: id, query: {} }));
+    await this.#parts.get(id)!.show({});
+  }
+}
+
+/** Note in the address what the tab shows, so that a reload shows the same. */
+export function noted(place: ViewPlace): void {
+  const fragment = viewFragment(place);
+  if (location.hash !== fragment) history.replaceState(null, "", fragment);
+}

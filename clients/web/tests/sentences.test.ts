@@ -1,0 +1,54 @@
+import { describe, expect, it } from "vitest";
+import { ACTIONS, eventsFilter, sentenceOf } from "../src/sentences.js";
+
+const NAMES = new Map([
+  ["users/a", "Ada"],
+  ["users/b", "Bob $& <b>"],
+]);
+const event = (action: string, resource: string, outcome = "OK", actor = "users/a") => ({ actor, action, resource, outcome });
+
+describe("sentenceOf", () => {
+  it("writes acts as sentences", () => {
+    expect(sentenceOf(event("user.disable", "users/b"), NAMES)).toBe("Ada disabled Bob $& <b>.");
+    expect(sentenceOf(event("user.update", "users/a"), NAMES)).toBe("Ada changed their own account.");
+    expect(sentenceOf(event("session.create", "sessions/x"), NAMES)).toBe("Ada signed in.");
+    expect(sentenceOf(event("user.create", "users/c", "OK", "local"), NAMES)).toBe("Somebody at the server’s command line made the user users/c.");
+  });
+
+  it("says that the server refused", () => {
+    expect(sentenceOf(event("user.disable", "users/b", "LAST_ADMINISTRATOR"), NAMES)).toBe("Ada tried to disable Bob $& <b>, but the server refused.");
+    expect(sentenceOf(event("user.create", "", "RESOURCE_ALREADY_EXISTS"), NAMES)).toBe("Ada tried to make a user, but the server refused.");
+  });
+
+  it("shows acts that this release does not know by their names", () => {
+    expect(sentenceOf(event("quota.set", "users/b"), NAMES)).toBe("Ada did “quota.set” on Bob $& <b>.");
+    expect(sentenceOf(event("quota.set", "", "ROLE_REQUIRED"), NAMES)).toBe("Ada tried “quota.set”, but the server refused.");
+  });
+
+  it("offers each act once, in the order of the labels", () => {
+    const labels = ACTIONS.map(([, label]) => label);
+    expect(new Set(labels).size).toBe(labels.length);
+    expect(labels).toEqual(labels.toSorted((one, other) => one.localeCompare(other, "en")));
+  });
+});
+
+describe("eventsFilter", () => {
+  const all = { actors: undefined, action: "", from: "", to: "", refused: false };
+
+  it("joins the wishes", () => {
+    expect(eventsFilter(all)).toBe("");
+    expect(eventsFilter({ ...all, actors: ["users/a", "local"], action: "user.disable", refused: true })).toBe(
+      '(actor = "users/a" OR actor = "local") AND action = "user.disable" AND outcome != "OK"',
+    );
+  });
+
+  it("includes both local days", () => {
+    const from = new Date(2026, 10, 21).toISOString();
+    const after = new Date(2026, 10, 23).toISOString();
+    expect(eventsFilter({ ...all, from: "2026-11-21", to: "2026-11-22" })).toBe(`create_time >= "${from}" AND create_time < "${after}"`);
+  });
+
+  it("ignores what an address may say and the page does not offer", () => {
+    expect(eventsFilter({ ...all, action: '" OR actor = "users/b', from: "yesterday", to: "2026-11" })).toBe("");
+  });
+});
