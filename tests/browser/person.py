@@ -130,6 +130,16 @@ class Tab:
         await until(longer, f"an answer of more than {beyond} characters")
         return seen
 
+    @property
+    def account(self) -> Locator:
+        """The button that opens the user's menu."""
+        return self.page.get_by_role("navigation", name="Account").locator("button[aria-expanded]")
+
+    async def sign_out(self) -> None:
+        """Sign out with the user's menu."""
+        await self.account.click()
+        await self.page.get_by_role("button", name="Sign out").click()
+
     async def open_documents(self) -> None:
         await self.page.get_by_role("link", name="Documents", exact=True).click()
         await self.page.get_by_role("heading", name="Documents").wait_for()

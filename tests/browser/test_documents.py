@@ -406,7 +406,7 @@ async def test_no_further_file_is_sent_after_the_user_has_signed_out(
     with registry.holding("passage"):
         await tab.upload(*((f"{name}.md", BAKERY.encode()) for name in ("a", "b", "third")))
         await tab.sent("b.md")
-        await tab.page.get_by_role("button", name="Sign out").click()
+        await tab.sign_out()
         await expect(tab.page.get_by_role("alert")).to_have_text("You are signed out.")
     # The browser does not load the page again, so a file that still waited would be sent in the new session.
     await tab.page.goto(person.link())

@@ -42,6 +42,7 @@ export class AccountMenu {
   name(user: User): void {
     this.#name.textContent = callName(user);
     this.#head.title = callName(user);
+    this.#head.dataset["letter"] = [...callName(user)][0]?.toLocaleUpperCase("en") ?? "";
   }
 
   /** Mark the link of the place that the page shows. */

@@ -140,10 +140,11 @@ export class SignInView {
   }
 
   async #submit(): Promise<void> {
-    if (this.#busy || lacking(this.#entries)) return;
+    if (this.#busy) return;
+    this.#alert.textContent = "";
+    if (lacking(this.#entries)) return;
     this.#busy = true; // a disabled button would lose the focus
     this.#form.setAttribute("aria-busy", "true");
-    this.#alert.textContent = "";
     try {
       if (this.#mode === "signIn") await this.#signIn(this.#password.control.value);
       else if (this.#mode === "register") await this.#register();
