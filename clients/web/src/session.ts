@@ -54,6 +54,26 @@ export function ofOther({ reason, metadata }: Failure): boolean {
   return reason === "RESOURCE_ALREADY_EXISTS" && metadata["resource_type"] === "session";
 }
 
+/**
+ * Begin a sign-in with an OpenID Connect provider, `oidcProviders/{id}`. Returns the provider's address, to which the browser must go, or the failure. `returnTo`: the
+ * path, with its fragment, to which the browser comes back. `invitation`: the code of an invitation, or "".
+ */
+export async function beginWith(provider: string, returnTo: string, invitation: string, ask: typeof fetch = fetch): Promise<URL | Failure> {
+  try {
+    const response = await ask(`/v1/oidc/${encodeURIComponent(provider.replace(/^oidcProviders\//, ""))}:start`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(invitation ? { returnTo, invitation } : { returnTo }),
+    });
+    const body = await response.text();
+    if (!response.ok) return failureOfJson(body);
+    const address = new URL((JSON.parse(body) as { authorizationUri: string }).authorizationUri);
+    return address.protocol === "https:" || address.protocol === "http:" ? address : CUT; // never an address that runs a script
+  } catch {
+    return CUT;
+  }
+}
+
 export type SignIn =
   | { readonly user: User }
   /** `cut` says whether trying again can help, for example because the server could not be reached. */

@@ -1,13 +1,13 @@
 /** The view of a visitor who is not signed in: sign in, register, or set a new password with a code. */
 
-import { Registration } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
+import { Registration, type OidcProvider } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
 import type { Api } from "./api.js";
 import { confirmed } from "./dialog.js";
 import { button, element, replace } from "./dom.js";
 import { CUT, failureOf, withWait, type Failure } from "./errors.js";
 import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "./fields.js";
 import { callName } from "./people.js";
-import { begin, me, ofOther, type Secret } from "./session.js";
+import { begin, beginWith, me, ofOther, type Secret } from "./session.js";
 
 type Mode = "signIn" | "register" | "reset";
 
@@ -38,6 +38,7 @@ export class SignInView {
   readonly #code = textEntry("Reset code", CODE, "An administrator hands out reset codes. A code works once, within 30 minutes.");
   #mode: Mode = "signIn";
   #registration = Registration.INVITED;
+  readonly #providers = element("div", { class: "providers", hidden: true });
   #busy = false;
 
   /** `why`: the reason why nobody is signed in. `secret`: a code that the address carried. `tenant`: the tenant that the address names, or "". */
@@ -52,7 +53,8 @@ export class SignInView {
       void this.#submit();
     });
     const link = element("p", { class: "note" }, "You can also sign in without a password: run ", element("code", {}, "responsa open"), " on the machine where Responsa runs, and open the link that the command prints.");
-    this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, this.#form, this.#others, link);
+    this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, this.#form, this.#providers, this.#others, link);
+    this.#tenant.control.addEventListener("change", () => void this.#learn());
     if (secret?.kind === "invitation") this.#invitation.control.value = secret.value;
     if (secret?.kind === "reset") this.#code.control.value = secret.value;
     this.#change(secret?.kind === "invitation" ? "register" : secret?.kind === "reset" ? "reset" : "signIn");
@@ -83,10 +85,14 @@ export class SignInView {
     }
   }
 
-  /** Ask who may register. Without an answer, an invitation is needed. */
+  /** Ask for the tenant's providers, and who may register. Without an answer, an invitation is needed. */
   async #learn(): Promise<void> {
+    const tenant = this.#tenant.control.value.trim();
     try {
-      const { registration } = await this.#api.auth.listSignInMethods({ tenant: this.#tenant.control.value.trim() });
+      const { registration, oidcProviders } = await this.#api.auth.listSignInMethods({ tenant });
+      if (tenant !== this.#tenant.control.value.trim()) return; // a later call asks for the other tenant
+      replace(this.#providers, ...oidcProviders.map((one) => button(`Sign in with ${one.displayName}`, () => void this.#go(one), { class: "quiet" })));
+      this.#providers.hidden = this.#mode === "reset" || oidcProviders.length === 0;
       if (registration === this.#registration) return;
       this.#registration = registration;
     } catch {
@@ -97,8 +103,17 @@ export class SignInView {
     else this.#offer();
   }
 
+  /** Go to a provider, which sends the browser back after the sign-in. */
+  async #go({ name }: OidcProvider): Promise<void> {
+    const invitation = this.#mode === "register" ? this.#invitation.control.value.trim() : "";
+    const found = await beginWith(name, `${location.pathname}${location.search}${location.hash}`, invitation);
+    if (found instanceof URL) location.assign(found);
+    else this.#refuse(found, {});
+  }
+
   #change(mode: Mode): void {
     this.#mode = mode;
+    this.#providers.hidden = mode === "reset" || this.#providers.childElementCount === 0;
     for (const one of this.#entries) one.refuse("");
     this.#show();
   }

@@ -4,8 +4,8 @@ import { AuthService } from "@responsa/contract/responsa/auth/v1/auth_service_pb
 import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
 import { watchingSession } from "../src/api.js";
-import { withWait } from "../src/errors.js";
-import { begin, claim, hasSecret, ofOther, signIn, takeSecret } from "../src/session.js";
+import { CUT, withWait } from "../src/errors.js";
+import { begin, beginWith, claim, hasSecret, ofOther, signIn, takeSecret } from "../src/session.js";
 import { responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";
 
@@ -151,6 +151,20 @@ describe("begin", () => {
     expect(failure && ofOther(failure)).toBe(false);
     expect(await begin({ code: "x" }, false, answering([200, "{}"]).ask)).toBeUndefined();
     expect((await begin({ code: "x" }, false, answering([502, "<html>"]).ask))?.reason).toBe("");
+  });
+});
+
+describe("beginWith", () => {
+  it("returns the provider's address, and never one that runs a script", async () => {
+    const { asked, ask } = answering([200, '{"authorizationUri": "https://login.example/a?state=1"}']);
+    expect(await beginWith("oidcProviders/work", "/?tenant=acme#/", "", ask)).toEqual(new URL("https://login.example/a?state=1"));
+    await beginWith("oidcProviders/work", "/", "rsi_x", ask);
+    expect(asked).toEqual([
+      { url: "/v1/oidc/work:start", body: '{"returnTo":"/?tenant=acme#/"}' },
+      { url: "/v1/oidc/work:start", body: '{"returnTo":"/","invitation":"rsi_x"}' },
+    ]);
+    for (const body of ['{"authorizationUri": "javascript:alert(1)"}', "{}", "[", '{"authorizationUri": "/here"}']) expect(await beginWith("oidcProviders/work", "/", "", answering([200, body]).ask)).toBe(CUT);
+    expect(await beginWith("oidcProviders/work", "/", "", answering([409, OTHER]).ask)).toMatchObject({ reason: "RESOURCE_ALREADY_EXISTS" });
   });
 });
 

@@ -1,0 +1,488 @@
+"""Signing in with a password, registering, resetting a password, and the profile."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from urllib.parse import quote
+
+import httpx2
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from playwright.async_api import BrowserContext, Page, Route, expect
+
+from responsa_client import Responsa
+from responsa_client.errors import Unauthenticated
+from tests.browser.accounts import OTHER_PASSWORD, account, button, enter, fill
+from tests.browser.person import Person, Tab, until
+from tests.browser.texts import BAKERY, RYE_BREAD
+from tests.callers import PASSWORD, Registry
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def problem_of(page: Page, label: str) -> str:
+    """A script that returns the text next to a field, as its description names it."""
+    return f"""() => {{
+        const control = [...document.querySelectorAll("input, select")].find((one) => one.labels?.[0]?.textContent === {label!r});
+        const [problem] = control.getAttribute("aria-describedby").split(" ").map((id) => document.getElementById(id)).filter((one) => one?.classList.contains("problem"));
+        return control.getAttribute("aria-invalid") === "true" ? problem.textContent : "";
+    }}"""
+
+
+async def session_of(context: BrowserContext) -> dict[str, str]:
+    return {str(one.get("name")): str(one.get("value")) for one in await context.cookies()}
+
+
+async def test_a_user_signs_in_with_a_password_and_the_page_never_sees_a_token(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    context = await person.profile()
+    tab = await person.open(context, f"{person.url}/{ada.query()}#/profile")
+    page = tab.page
+    await expect(page.get_by_label("Tenant")).to_have_value(ada.tenant)
+    await expect(page.get_by_label("E-mail address")).to_be_focused()
+    await button(tab, "Sign in").click()
+    assert await page.evaluate(problem_of(page, "E-mail address")) == "E-mail address is needed."
+    await expect(page.get_by_label("E-mail address")).to_be_focused()
+    await fill(tab, ada, OTHER_PASSWORD)
+    await page.get_by_label("Password", exact=True).press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("e-mail address or the password is wrong")
+    await expect(page.get_by_label("Password", exact=True)).to_be_focused()
+    assert await context.cookies() == []
+
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_label("Password", exact=True).press("Enter")
+    await expect(page.get_by_role("heading", name="Profile")).to_be_visible()
+    await expect(tab.account).to_have_text("Ada")
+    (cookie,) = await context.cookies()
+    assert (cookie.get("httpOnly"), cookie.get("sameSite")) == (True, "Strict")
+    held = await page.evaluate(
+        "JSON.stringify([document.documentElement.outerHTML, document.cookie, location.href, { ...localStorage }, { ...sessionStorage }])"
+    )
+    for secret in (str(cookie.get("value")), PASSWORD, "eyJ", "rst_"):
+        assert secret not in held
+    assert not any(PASSWORD in one.url or quote(PASSWORD) in one.url for one in person.requests)
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Profile")).to_be_visible()
+
+    stolen = await session_of(context)
+    await tab.sign_out()
+    await expect(page.get_by_role("alert")).to_have_text("You are signed out.")
+    await expect(page.get_by_label("Tenant")).to_have_value(ada.tenant)
+    assert "#/profile" not in page.url
+    with httpx2.Client(base_url=person.url, cookies=stolen) as thief:
+        assert thief.get("/v1/users/me").status_code == 401
+
+
+async def test_the_tenant_is_asked_for_only_if_it_is_not_the_usual_one(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    tab = await person.open(await person.profile(), person.url)
+    await expect(tab.page.get_by_label("Tenant")).to_be_hidden()
+    await button(tab, "Another tenant").click()
+    await expect(tab.page.get_by_label("Tenant")).to_be_focused()
+    await tab.page.get_by_label("Tenant").fill(ada.tenant)
+    await fill(tab, ada)
+    await button(tab, "Sign in").click()
+    await tab.question.wait_for()
+    assert tab.page.url.startswith(f"{person.url}/{ada.query()}")
+
+
+async def test_a_password_can_be_looked_at(person: Person) -> None:
+    tab = await person.open(await person.profile(), person.url)
+    field = tab.page.get_by_label("Password", exact=True)
+    await field.fill(PASSWORD)
+    await expect(field).to_have_attribute("type", "password")
+    look = tab.page.get_by_role("button", name="Show: Password")
+    await look.click()
+    await expect(field).to_have_attribute("type", "text")
+    await expect(look).to_have_attribute("aria-pressed", "true")
+
+
+async def test_attempts_that_fail_too_often_say_when_to_try_again(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    for _ in range(10):
+        with pytest.raises(Unauthenticated):
+            person.client.login(ada.user.email, OTHER_PASSWORD, ada.tenant)
+    tab = await person.open(await person.profile(), f"{person.url}/{ada.query()}")
+    await fill(tab, ada)
+    await button(tab, "Sign in").click()
+    await expect(tab.page.get_by_role("alert")).to_have_text(
+        re.compile(r"Too many attempts.*Try again in 1\d minutes\.")
+    )
+
+
+async def test_an_invited_person_registers_and_is_signed_in(person: Person) -> None:
+    code = person.client.create_invitation(admin=True).code
+    context = await person.profile()
+    # The code of the invitation names the tenant, but a sign-in needs the tenant's name.
+    tenant = person.client.me().tenant.removeprefix("tenants/")
+    tab = await person.open(context, f"{person.url}/?tenant={tenant}#invitation={code}")
+    page = tab.page
+    await expect(page.get_by_role("heading", name="Register")).to_be_visible()
+    await expect(page.get_by_label("Code of the invitation")).to_have_value(code)
+    assert "invitation" not in page.url
+    await expect(page.get_by_label("Name")).to_be_focused()
+    await page.get_by_label("Name").fill("Carla")
+    await page.get_by_label("E-mail address").fill("carla")
+    await page.get_by_label("New password", exact=True).fill("password1234")
+    await button(tab, "Register").click()
+    await until(
+        lambda: page.evaluate(f"({problem_of(page, 'E-mail address')})() !== ''"), "a problem at the address"
+    )
+    assert "must be an e-mail address" in await page.evaluate(problem_of(page, "E-mail address"))
+    await expect(page.get_by_label("E-mail address")).to_be_focused()
+    await page.get_by_label("E-mail address").fill(f"carla@{tenant}.example")
+    for weak, why in (("short", "at least 12 characters"), ("password1234", "too easy to guess")):
+        await page.get_by_label("New password", exact=True).fill(weak)
+        await button(tab, "Register").click()
+        await expect(page.locator(".problem", has_text=why)).to_be_visible()
+        await expect(page.get_by_label("New password", exact=True)).to_be_focused()
+        assert why in await page.evaluate(problem_of(page, "New password"))
+    await page.get_by_label("New password", exact=True).fill(PASSWORD)
+    await button(tab, "Register").click()
+    await expect(tab.account).to_have_text("Carla")
+    await expect(page.get_by_role("link", name="Administration")).to_be_visible()
+
+    again = await person.open(await person.profile(), f"{person.url}/?tenant={tenant}#invitation={code}")
+    await again.page.get_by_label("E-mail address").fill(f"dan@{tenant}.example")
+    await again.page.get_by_label("New password", exact=True).fill(PASSWORD)
+    await button(again, "Register").click()
+    await expect(again.page.locator(".problem", has_text="already used")).to_be_visible()
+    await expect(again.page.get_by_label("Code of the invitation")).to_be_focused()
+
+
+async def test_a_registration_does_not_say_that_an_address_is_taken(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    code = person.client.create_invitation().code
+    tab = await person.open(await person.profile(), f"{person.url}/{ada.query()}")
+    await button(tab, "Register with an invitation").click()
+    await expect(tab.page.get_by_label("Code of the invitation")).to_be_focused()
+    await tab.page.get_by_label("Code of the invitation").fill(code)
+    await tab.page.get_by_label("E-mail address").fill(ada.user.email)
+    await tab.page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
+    await button(tab, "Register").click()
+    await expect(tab.page.get_by_role("alert")).to_contain_text("Your registration has arrived.")
+    await expect(tab.page.get_by_label("Password", exact=True)).to_be_focused()
+    await tab.page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await button(tab, "Sign in").click()
+    await expect(tab.account).to_have_text("Ada")
+
+
+async def test_a_reset_code_sets_a_new_password_once_and_ends_all_sessions(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    before = await enter(person, ada)
+    code = person.client.create_reset_code(ada.user.name).code
+    tab = await person.open(await person.profile(), f"{person.url}/{ada.query()}#reset={code}")
+    page = tab.page
+    await expect(page.get_by_label("Reset code")).to_have_value(code)
+    assert "reset" not in page.url
+    await page.get_by_label("New password", exact=True).fill(ada.user.email)
+    await button(tab, "Set the password").click()
+    await expect(page.locator(".problem", has_text="too easy to guess")).to_be_visible()
+    await page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
+    await button(tab, "Set the password").click()
+    await expect(page.get_by_role("alert")).to_contain_text("Your new password is set")
+    await fill(tab, ada, OTHER_PASSWORD)
+    await button(tab, "Sign in").click()
+    await expect(tab.account).to_have_text("Ada")
+    await before.page.get_by_role("link", name="Documents", exact=True).click()
+    await expect(before.page.get_by_role("alert")).to_have_text("Your session has ended.")
+
+    again = await person.open(await person.profile(), f"{person.url}/#reset={code}")
+    await again.page.get_by_label("New password", exact=True).fill(PASSWORD)
+    await button(again, "Set the password").click()
+    await expect(again.page.locator(".problem", has_text="already used")).to_be_visible()
+
+
+async def test_a_link_of_another_user_asks_before_it_ends_the_present_session(person: Person) -> None:
+    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
+    person.add(BAKERY, "bakery.md")
+    context = await person.profile()
+    first = await enter(person, ada, context)
+    await first.ask(RYE_BREAD)
+    await first.question.fill("A question that Ada has not sent")
+    other = await person.open(context, f"{person.url}/#/profile/sessions")
+    await expect(other.page.get_by_text("this device")).to_be_visible()
+    old = await session_of(context)
+    with Responsa(person.url) as nobody:
+        token = nobody.login(bob.user.email, PASSWORD, bob.tenant).tokens.access_token
+    with Responsa(person.url, api_key=token) as bobs:
+        code = bobs.create_session_code().code
+
+    link = f"{person.url}/#code={code}"
+    await first.page.evaluate("(link) => { location.href = link }", link)
+    dialog = first.page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("Ada is signed in in this browser")
+    await expect(dialog.get_by_role("button", name="Stay signed in as Ada")).to_be_focused()
+    await first.page.keyboard.press("Escape")
+    await expect(first.question).to_have_value("A question that Ada has not sent")
+    await expect(first.account).to_have_text("Ada")
+    assert await session_of(context) == old
+
+    # The refused code is still good.
+    await first.page.evaluate("(link) => { location.href = link }", link)
+    await dialog.get_by_role("button", name="Sign in as another user").click()
+    await expect(first.account).to_have_text("Bob")
+    await expect(first.question).to_have_value("")
+    await expect(first.page.get_by_text(RYE_BREAD)).to_have_count(0)
+    assert "code=" not in first.page.url
+    await expect(other.page.get_by_role("alert")).to_have_text("Another user has signed in in this browser.")
+    await expect(other.page.get_by_text("this device")).to_have_count(0)
+    with httpx2.Client(base_url=person.url, cookies=old) as thief:
+        assert thief.get("/v1/users/me").status_code == 401
+    await button(other, "Go on as the other user").click()
+    await expect(other.account).to_have_text("Bob")
+    await expect(other.page.get_by_text(RYE_BREAD)).to_have_count(0)
+
+
+async def test_a_password_asks_before_it_replaces_the_session_that_another_tab_began(person: Person) -> None:
+    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
+    context = await person.profile()
+    form = await person.open(context, f"{person.url}/{bob.query()}")
+    untouched = await person.open(context, f"{person.url}/{bob.query()}")
+    await fill(form, bob)
+    await enter(person, ada, context)
+    # A tab whose form is empty follows the sign-in; a form that somebody fills in stays.
+    await expect(untouched.account).to_have_text("Ada")
+    await button(form, "Sign in").click()
+    dialog = form.page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("Ada is signed in")
+    await dialog.get_by_role("button", name="Sign in as another user").click()
+    await expect(form.account).to_have_text("Bob")
+    await expect(untouched.page.get_by_role("alert")).to_have_text(
+        "Another user has signed in in this browser."
+    )
+
+
+async def test_a_tab_that_did_not_hear_of_another_user_notices_when_it_is_looked_at(person: Person) -> None:
+    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
+    context = await person.profile()
+    tab = await enter(person, ada, context)
+    await tab.page.wait_for_load_state("networkidle")
+    body = {"tenant": bob.tenant, "email": bob.user.email, "password": PASSWORD, "replace": True}
+    # The browser context's own request: it shares the cookies, and no tab announces it.
+    assert (await context.request.post(f"{person.url}/v1/sessions", data=body)).ok
+    await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(tab.page.get_by_role("alert")).to_have_text("Another user has signed in in this browser.")
+    await expect(tab.page.get_by_text("Ada")).to_have_count(0)
+
+
+async def test_what_a_user_left_in_a_tab_is_not_shown_to_the_next_user(person: Person) -> None:
+    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
+    context = await person.profile()
+    tab = await enter(person, ada, context)
+    await tab.question.fill("A question that Ada has not sent")
+    await tab.page.wait_for_load_state("networkidle")
+    await context.clear_cookies()
+    await tab.page.get_by_role("link", name="Documents", exact=True).click()
+    await expect(tab.page.get_by_role("alert")).to_have_text("Your session has ended.")
+    await fill(tab, bob)
+    await button(tab, "Sign in").click()
+    await expect(tab.account).to_have_text("Bob")
+    await tab.page.get_by_role("link", name="Ask", exact=True).click()
+    await expect(tab.question).to_have_value("")
+
+
+async def test_a_session_that_another_device_ends_ends_the_open_page(asker: Person) -> None:
+    ada = account(asker.client, "Ada")
+    tab = await enter(asker, ada, place="&agent=testing")
+    await tab.send("tokens=2000 pace_ms=50")
+    await tab.grown()
+    device = await enter(asker, ada, place="#/profile/sessions")
+    await device.page.get_by_role("button", name="End the session on").click()
+    await expect(tab.page.get_by_role("alert")).to_have_text("Your session has ended.")
+    await expect(device.page.get_by_role("list", name="Sessions").get_by_role("listitem")).to_have_count(1)
+
+
+async def test_a_disabled_user_learns_it_on_the_page(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    tab = await enter(person, ada)
+    await tab.page.wait_for_load_state("networkidle")
+    person.client.disable_user(ada.user.name)
+    await tab.page.get_by_role("link", name="Documents", exact=True).click()
+    await expect(tab.page.get_by_role("alert")).to_contain_text("This account is disabled.")
+    await expect(tab.account).to_have_count(0)
+
+
+async def test_a_user_changes_the_name_and_the_password(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    tab = await enter(person, ada, place="#/profile")
+    page = tab.page
+    await tab.watch_live()
+    await expect(page.get_by_text(ada.user.email)).to_be_visible()
+    await page.get_by_label("Name").fill("é" * 101)
+    await button(tab, "Save").click()
+    await expect(page.locator(".problem", has_text="at most 200 bytes")).to_be_visible()
+    await page.get_by_label("Name").fill("Ada <b>Lovelace</b>")
+    await button(tab, "Save").click()
+    await expect(tab.account).to_have_text("Ada <b>Lovelace</b>")
+    assert person.client.user(ada.user.name).display_name == "Ada <b>Lovelace</b>"
+
+    await page.get_by_role("tab", name="Password").click()
+    assert page.url.endswith("#/profile/password")
+    await page.get_by_label("Current password", exact=True).fill(OTHER_PASSWORD)
+    await page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
+    await button(tab, "Change the password").click()
+    await expect(page.locator(".problem", has_text="The current password is wrong.")).to_be_visible()
+    await expect(page.get_by_label("Current password", exact=True)).to_be_focused()
+    await page.get_by_label("Current password", exact=True).fill(PASSWORD)
+    await page.get_by_label("New password", exact=True).fill("Ada Lovelace")
+    await button(tab, "Change the password").click()
+    await expect(page.locator(".problem", has_text="too easy to guess")).to_be_visible()
+    await expect(page.get_by_label("New password", exact=True)).to_be_focused()
+    await page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
+    await button(tab, "Change the password").click()
+    await expect(page.get_by_text("Your password is changed")).to_be_visible()
+    await expect(page.get_by_label("New password", exact=True)).to_have_value("")
+    assert person.client.login(ada.user.email, OTHER_PASSWORD, ada.tenant).user.name == ada.user.name
+    await page.reload()
+    await expect(page.get_by_role("tab", name="Password")).to_have_attribute("aria-selected", "true")
+    await page.go_back()
+    await expect(page.get_by_role("tab", name="Account")).to_have_attribute("aria-selected", "true")
+
+
+async def test_sessions_are_listed_and_ended(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    tab = await enter(person, ada, place="#/profile/sessions")
+    with Responsa(person.url) as nobody:
+        program = nobody.login(ada.user.email, PASSWORD, ada.tenant).tokens
+    browser = await enter(
+        person,
+        ada,
+        await person.profile(
+            user_agent="Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
+        ),
+    )
+    await tab.page.reload()
+    rows = tab.page.get_by_role("list", name="Sessions").get_by_role("listitem")
+    await expect(rows).to_have_count(3)
+    await expect(rows.filter(has_text="this device")).to_contain_text("Chrome on Linux")
+    await expect(rows.filter(has_text="this device").get_by_role("button")).to_have_count(0)
+    firefox = rows.filter(has_text="Firefox on Linux")
+    await expect(firefox).to_contain_text(re.compile(r"last used \d+ \w+ \d{4}"))
+    await firefox.get_by_role("button", name="End the session on Firefox").click()
+    await expect(rows).to_have_count(2)
+    await browser.page.get_by_role("link", name="Documents", exact=True).click()
+    await expect(browser.page.get_by_role("alert")).to_have_text("Your session has ended.")
+    await button(tab, "End all other sessions").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="End them").click()
+    await expect(rows).to_have_count(1)
+    with Responsa(person.url, api_key=program.access_token) as ended, pytest.raises(Unauthenticated):
+        ended.me()
+    await expect(tab.account).to_be_visible()
+
+
+async def test_api_keys_are_made_shown_once_and_revoked(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    context = await person.profile()
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab = await enter(person, ada, context, place="#/profile/keys")
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    await expect(page.get_by_text("No API keys.")).to_be_visible()
+    await button(tab, "New API key").click()
+    await expect(dialog.get_by_label("Name")).to_be_focused()
+    await dialog.get_by_label("Name").fill("backup <i>job</i>")
+    await dialog.get_by_label("Valid for").select_option(label="30 days")
+    await dialog.get_by_label("Name").press("Enter")
+    secret = await dialog.get_by_label("Secret", exact=True).input_value()
+    await dialog.get_by_role("button", name="Copy the secret").click()
+    await expect(dialog.get_by_role("button", name="Copy the secret")).to_have_text("Copied")
+    assert await page.evaluate("navigator.clipboard.readText()") == secret
+    with Responsa(person.url, api_key=secret) as program:
+        assert program.me().name == ada.user.name
+        await dialog.get_by_role("button", name="Done").click()
+        await expect(button(tab, "New API key")).to_be_focused()
+        assert secret not in await page.content()
+        row = page.get_by_role("list", name="API keys").get_by_role("listitem")
+        await expect(row).to_contain_text("backup <i>job</i>")
+        await expect(row).to_contain_text(secret[:8])
+        await row.get_by_role("button", name="Revoke backup <i>job</i>").click()
+        await dialog.get_by_role("button", name="Revoke").click()
+        await expect(row).to_contain_text("revoked")
+        await expect(row.get_by_role("button")).to_have_count(0)
+        with pytest.raises(Unauthenticated):
+            program.me()
+    await page.reload()
+    await expect(row).to_contain_text("revoked")
+
+
+async def test_an_act_that_needs_a_recent_sign_in_asks_for_the_password_and_goes_on(
+    person: Person, registry: Registry
+) -> None:
+    ada = account(person.client, "Ada")
+    context = await person.profile()
+    tab = await enter(person, ada, context, place="#/profile/keys")
+    before = await session_of(context)
+    info = AnyMessage()
+    info.Pack(ErrorInfo(domain="responsa", reason="SIGN_IN_REQUIRED"))
+    details = base64.b64encode(
+        Status(code=7, message="Sign in again.", details=[info]).SerializeToString()
+    ).decode()
+    refused = asyncio.Event()
+
+    async def once(route: Route) -> None:
+        if refused.is_set():
+            return await route.continue_()
+        refused.set()
+        headers = {
+            "content-type": "application/grpc-web+proto",
+            "grpc-status": "7",
+            "grpc-message": "Sign in again.",
+            "grpc-status-details-bin": details,
+        }
+        return await route.fulfill(status=200, headers=headers)
+
+    await tab.page.route("**/CreateApiKey", once)
+    await button(tab, "New API key").click()
+    await tab.page.get_by_role("dialog").get_by_label("Name").fill("backup")
+    await button(tab, "Create").click()
+    again = tab.page.get_by_role("dialog", name="Sign in again")
+    await expect(again.get_by_label("Password", exact=True)).to_be_focused()
+    await again.get_by_label("Password", exact=True).fill(OTHER_PASSWORD)
+    await again.get_by_role("button", name="Sign in").click()
+    await expect(again.locator(".problem", has_text="The password is wrong.")).to_be_visible()
+    await again.get_by_label("Password", exact=True).fill(PASSWORD)
+    await again.get_by_role("button", name="Sign in").click()
+    assert (await tab.page.get_by_label("Secret", exact=True).input_value()).startswith("rsp_")
+    # The new session has replaced the one before, and the page goes on.
+    assert await session_of(context) != before
+    with httpx2.Client(base_url=person.url, cookies=before) as thief:
+        assert thief.get("/v1/users/me").status_code == 401
+    await button(tab, "Done").click()
+    await expect(tab.account).to_have_text("Ada")
+    with registry.database() as connection:
+        row = connection.execute(
+            "select count(*) from responsa.session where user_id = %s",
+            (ada.user.name.removeprefix("users/"),),
+        ).fetchone()
+    assert row == (1,)
+
+
+async def test_the_menu_is_closed_by_escape_and_by_leaving_it(person: Person) -> None:
+    tab = await person.sign_in()
+    menu = tab.page.get_by_role("link", name="Profile")
+    await tab.account.click()
+    await expect(menu).to_be_visible()
+    await tab.page.keyboard.press("Escape")
+    await expect(menu).to_be_hidden()
+    await expect(tab.account).to_be_focused()
+    await tab.account.click()
+    await tab.question.click()
+    await expect(menu).to_be_hidden()
+    await tab.account.click()
+    await menu.click()
+    await expect(tab.page.get_by_role("heading", name="Profile")).to_be_focused()
+    await expect(menu).to_be_hidden()
+
+
+async def test_a_sign_out_that_fails_says_so(person: Person) -> None:
+    tab: Tab = await person.sign_in()
+    await tab.page.route("**/v1/sessions", lambda route: route.abort("connectionrefused"))
+    await tab.sign_out()
+    await expect(tab.page.get_by_role("alert").filter(has_text="still signed in")).to_be_visible()
+    await tab.page.unroute_all()
+    await tab.sign_out()
+    await expect(tab.page.get_by_role("alert")).to_have_text("You are signed out.")
