@@ -20,6 +20,7 @@ from typing import IO, Final
 
 from bench.jobs import JOBS, OUTCOMES, Job, Outcome
 from bench.peers.process import READY
+from tests.instance import LIFTED
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 # A developer's own settings must not change the measurements.
@@ -69,6 +70,7 @@ class Place:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         return {
             **kept,
+            **LIFTED,
             "RESPONSA_HOME": str(self.home),
             "RESPONSA_PORT": str(self.port),
             "RESPONSA_TURNS__MAX_RUNNING": _MAX_RUNNING,

@@ -20,11 +20,14 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import psutil
 import pytest
+from pydantic import BaseModel
 
 from responsa_server.embedded import Layout, purge
+from responsa_server.identity.settings import LimitSettings
 from tests.tied import tied
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +38,15 @@ START_PATIENCE = 600.0
 Many tests depend on one start.
 """
 FOREIGN = ("COV", "RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
+
+
+LIFTED: Final[Mapping[str, str]] = {
+    f"RESPONSA_LIMITS__{group}__{name}".upper(): "0"
+    for group, field in LimitSettings.model_fields.items()
+    if isinstance(kind := field.annotation, type) and issubclass(kind, BaseModel)
+    for name in kind.model_fields
+}
+"""The settings that switch all limits of callers off. Tests ask more than ten questions a minute; tests of limits set their own."""
 
 
 def eventually(
@@ -56,9 +68,9 @@ def free_port() -> int:
 
 
 def plain_environment(**values: str) -> dict[str, str]:
-    """This process's environment, with these values but without a developer's settings."""
+    """This process's environment, with these values but without a developer's settings and without limits of callers."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    return {**kept, **values}
+    return {**kept, **LIFTED, **values}
 
 
 @dataclass

@@ -26,6 +26,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.faults import Faults, NoFaults
+from responsa_server.domain.limits import MessageGate
 from responsa_server.domain.people import Principal
 from responsa_server.domain.quotas import Demand
 from responsa_server.domain.relay import Relay
@@ -175,6 +176,7 @@ class House:
         store: Callable[[PostgresTurnStore], TurnStore] = lambda store: store,
         relay: Relay | None = None,
         faults: Faults | None = None,
+        gate: MessageGate | None = None,
     ) -> AsyncGenerator[Turns]:
         if relay is None:
             relay = RedisRelay(self.redis_url, RELAY_KEY)
@@ -184,6 +186,7 @@ class House:
             agent if isinstance(agent, Cast) else Cast({"": agent or Script()}),
             relay,
             Runtime(uuid7, PlainCodec(), options or TurnOptions(), faults=faults or NoFaults()),
+            gate=gate,
         )
         await turns.start()
         if isinstance(relay, RedisRelay) and self.redis_url != NO_REDIS:

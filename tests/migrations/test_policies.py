@@ -81,6 +81,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     ),
     "message": Table(app="SELECT INSERT"),
     "oidc_state": Table(app="SELECT INSERT DELETE"),
+    "message_count": Table(app="SELECT INSERT DELETE"),
     "operation": Table(app=ALL),
     "passage": Table(app=ALL, search="SELECT", policies=(READS,)),
     "passage_vector": Table(app=ALL, search="SELECT", policies=(READS,)),
@@ -126,6 +127,7 @@ TENANT_TABLES: Mapping[str, Table] = {
         app="SELECT INSERT DELETE", log="INSERT", policies=(("responsa_log", "INSERT", None, "true"),)
     ),
     "user_identity": Table(app="SELECT INSERT DELETE UPDATE(sign_in_time,subject)"),
+    "user_limit": Table(app="SELECT INSERT DELETE UPDATE(value)"),
     "user_password": Table(app=ALL),
     "user_quota": Table(app=ALL),
     "user_usage": Table(app=ALL),

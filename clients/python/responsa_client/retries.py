@@ -11,6 +11,9 @@ import grpc
 from responsa_client.errors import CannotConnect, ResponsaError, Unavailable
 
 PASSING_REASONS = frozenset({"DRAINING", "PART_UNAVAILABLE", "OVERLOADED"})
+_LIMITS = frozenset({"RATE_LIMIT", "LIMIT_REACHED"})
+LONGEST_WAIT_SECONDS = 120.0
+"""The client does not wait longer for a limit, such as the bytes of uploads in a day; the caller gets the error."""
 _CUT_CODES = frozenset(
     {
         # If a server behind a proxy is killed, the client sees one of these codes, but rarely UNAVAILABLE.
@@ -28,8 +31,10 @@ _NEVER_CONNECTED = ("failed to connect", "dns resolution", "name resolution", "h
 def may_pass(error: ResponsaError) -> bool:
     """Whether the same call can succeed later: the connection was lost, or the reason allows a retry.
 
-    Responsa's own errors are final, except DRAINING, PART_UNAVAILABLE and OVERLOADED.
+    Responsa's own errors are final, except DRAINING, PART_UNAVAILABLE and OVERLOADED, and limits that allow the call again within two minutes.
     """
+    if error.from_server and error.reason in _LIMITS:
+        return error.retry_after is not None and error.retry_after <= LONGEST_WAIT_SECONDS
     if error.from_server:
         return error.reason in PASSING_REASONS
     return isinstance(error, Unavailable) or error.code in _CUT_CODES

@@ -36,6 +36,7 @@ from responsa_server.domain.agents import Agent
 from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.faults import Faults
+from responsa_server.domain.limits import MessageGate
 from responsa_server.domain.models import Models
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.relay import Reload
@@ -340,10 +341,11 @@ async def build_turns(
     stack: AsyncExitStack,
     *,
     turn_queries: NamedQueries | None = None,
+    gate: MessageGate | None = None,
 ) -> tuple[Turns, AgentParts]:
     """Build `Turns` and the agents that answer questions. The caller must close `Turns`.
 
-    turn_queries: replaces the turn store's SQL in tests. Raises the same errors as `build_agents`.
+    gate: the limits of users; None in a process that accepts no questions. turn_queries: replaces the turn store's SQL in tests. Raises the same errors as `build_agents`.
     """
     codec = AskFrames()
     relay = RedisRelay(redis_url(settings, layout), relay_key(settings, layout))
@@ -358,6 +360,7 @@ async def build_turns(
         Runtime(new_id, codec, options(settings), faults=faults, log=structlog.get_logger("turns")),
         agents.agents.want_reload,
         _pruning_audit(PostgresAuditTrail(database), settings.audit.retention_days),
+        gate,
     )
     return turns, agents
 

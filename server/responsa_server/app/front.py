@@ -20,6 +20,7 @@ from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, 
 from responsa_server.domain.parts import Installation, Part
 from responsa_server.embedded import Layout
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.limits import Limiter
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
@@ -53,6 +54,7 @@ class Callers:
         knowledge: Knowledge,
         turns: Turns,
         agents: AgentParts,
+        limiter: Limiter,
     ) -> None:
         assert listens.grpc is not None, "a process that takes calls has an address"
         self._serving = False
@@ -86,6 +88,7 @@ class Callers:
                 quotas=QuotaAdministration(PostgresQuotas(database, settings.quotas.rules), new_id),
                 audit=PostgresAuditTrail(database),
                 counters=agents.counters,
+                limiter=limiter,
                 parts=parts,
                 migrations=PostgresMigrations(database),
                 installation=Installation(__version__, knowledge.embedders.configured, _answers(settings)),

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from responsa_server.app.limits import build_limiter
 from responsa_server.app.listening import AddressTaken, claimed
 from responsa_server.app.process import configure_logs, freeze
 from responsa_server.app.resources import Addresses, addresses, database_urls, reachable, redis_url
@@ -77,6 +78,9 @@ async def running(
         stack.push_async_callback(cache.close)
         models = open_models(settings, layout, stack)
         knowledge = await build_knowledge(settings, layout, database, cache, models, stack)
+        limiter = (
+            None if settings.role is ServeRole.WORKER else build_limiter(settings, layout, database, stack)
+        )
         turns, agents = await build_turns(
             settings,
             layout,
@@ -86,6 +90,7 @@ async def running(
             faults or NoFaults(),
             stack,
             turn_queries=turn_queries,
+            gate=limiter,
         )
         await turns.start()
         stack.push_async_callback(turns.close)
@@ -96,10 +101,10 @@ async def running(
             await tenants.start()
             stack.push_async_callback(tenants.close)
         front: Front
-        if settings.role is ServeRole.WORKER:
+        if limiter is None:
             front = Silent(listens)
         else:
-            front = Callers(settings, layout, listens, database, knowledge, turns, agents)
+            front = Callers(settings, layout, listens, database, knowledge, turns, agents, limiter)
         stack.push_async_callback(front.close)
         try:
             await front.start()

@@ -36,6 +36,7 @@ from responsa_server.agents.config.settings import AgentSettings
 from responsa_server.identity.settings import (
     AccountSettings,
     AuditSettings,
+    LimitSettings,
     OidcSettings,
     PasswordSettings,
     QuotaSettings,
@@ -252,6 +253,7 @@ class Settings(BaseSettings):
     tokens: TokenSettings = TokenSettings()
     quotas: QuotaSettings = QuotaSettings()
     oidc: OidcSettings = OidcSettings()
+    limits: LimitSettings = LimitSettings()
     agents: AgentSettings = AgentSettings()
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()

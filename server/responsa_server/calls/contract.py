@@ -24,6 +24,7 @@ from responsa_server.calls.interceptors.access import (
 from responsa_server.calls.interceptors.audited import Audited
 from responsa_server.calls.interceptors.lasting import LastingCalls
 from responsa_server.calls.interceptors.limits import Admission, Deadline
+from responsa_server.calls.interceptors.rates import AddressLimits, CallerLimits
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
 from responsa_server.calls.interceptors.validation import Validation
 from responsa_server.calls.services.admin import AdminService
@@ -38,6 +39,7 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation, Migrations, Part
 from responsa_server.domain.teachers import Teachers
 from responsa_server.identity.accounts import Accounts
+from responsa_server.identity.limits import Limiter
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
@@ -64,7 +66,7 @@ _WAITING: Final = ("Answer", "WaitOperation", "GetDocumentPage")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts that the services of the contract depend on."""
+    """The parts that the services of the contract depend on. limiter: the limits of callers; without it, callers are not limited."""
 
     identity: Identity
     accounts: Accounts
@@ -82,6 +84,7 @@ class Services:
     installation: Installation
     migrations: Migrations
     parts: Sequence[Part] = ()
+    limiter: Limiter | None = None
 
 
 def calls_of(
@@ -107,8 +110,10 @@ def calls_of(
             Routed(),
             Deadline(),
             admission,
+            *(() if services.limiter is None else (AddressLimits(services.limiter),)),
             CredentialCheck(services.identity, session_cookie),
             Authorised(),
+            *(() if services.limiter is None else (CallerLimits(services.limiter),)),
             LastingCalls(services.identity),
             validation,
             Audited(services.audit),

@@ -130,6 +130,8 @@ TABLE: Mapping[Reason, Code] = {
     Reason.OIDC_NOT_ADMITTED: Code.PERMISSION_DENIED,
     Reason.OIDC_ADDRESS_TAKEN: Code.ALREADY_EXISTS,
     Reason.OIDC_IDENTITY_TAKEN: Code.ALREADY_EXISTS,
+    Reason.RATE_LIMIT: Code.RESOURCE_EXHAUSTED,
+    Reason.LIMIT_REACHED: Code.RESOURCE_EXHAUSTED,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

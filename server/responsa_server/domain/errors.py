@@ -10,6 +10,7 @@
     ├── Conflict              the resource's state or version forbids the call now
     ├── Precondition          the resource must be changed first
     ├── Exhausted             the server, or the caller's quota, allows no more work at the moment
+    ├── Exhausted             the server cannot take more work at the moment, or the caller has reached a limit
     ├── Unavailable           a part cannot be reached, or the server is shutting down
     │   └── TooSlow           a part reached its time limit
     ├── DeadlinePassed        the deadline has passed
@@ -110,6 +111,8 @@ class Reason(StrEnum):
     OIDC_NOT_ADMITTED = "OIDC_NOT_ADMITTED"
     OIDC_ADDRESS_TAKEN = "OIDC_ADDRESS_TAKEN"
     OIDC_IDENTITY_TAKEN = "OIDC_IDENTITY_TAKEN"
+    RATE_LIMIT = "RATE_LIMIT"
+    LIMIT_REACHED = "LIMIT_REACHED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +230,8 @@ class Precondition(ResponsaError):
 
 class Exhausted(ResponsaError):
     """The server cannot take more work at the moment, or the caller has used up a quota."""
+
+    """The server cannot take more work at the moment, or the caller has reached a limit."""
 
 
 class Unavailable(ResponsaError):

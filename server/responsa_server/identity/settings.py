@@ -1,4 +1,4 @@
-"""The settings of browser sessions (`sessions`), the audit log (`audit`), passwords (`passwords`), tokens (`tokens`), accounts (`accounts`), quotas (`quotas`) and OpenID Connect (`oidc`)."""
+"""The settings of browser sessions (`sessions`), the audit log (`audit`), passwords (`passwords`), tokens (`tokens`), accounts (`accounts`), limits (`limits`), quotas (`quotas`) and OpenID Connect (`oidc`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
+from responsa_server.domain.limits import MOST
 from responsa_server.domain.people import Role
 from responsa_server.domain.quotas import TURN_TOKENS, Quota, QuotaRules
 
@@ -337,3 +338,93 @@ class OidcSettings(BaseModel, extra="forbid"):
         default=10.0, ge=0.1, le=60, description="The maximum time of one request to a provider in all."
     )
     providers: dict[ProviderId, OidcProviderSettings] = {}
+
+
+def _limit(default: int, description: str) -> int:
+    """A field for a limit. 0 switches the limit off."""
+    field: int = Field(default=default, ge=0, le=MOST, description=f"{description} 0: no limit.")
+    return field
+
+
+class UserLimitSettings(BaseModel, extra="forbid"):
+    """The limits of each user with one role. A user's API keys, sessions and tokens share them."""
+
+    messages_per_minute: int = _limit(10, "The maximum number of questions in any 60 seconds.")
+    calls_per_minute: int = _limit(
+        3_000, "The maximum number of calls in 60 seconds. Streams and uploads count as one call."
+    )
+    streams: int = _limit(64, "The maximum number of calls that last, such as streams of turns, at a time.")
+    sockets: int = _limit(32, "The maximum number of signed-in WebSockets at a time.")
+    pending_turns: int = _limit(20, "The maximum number of turns that have not ended.")
+    uploads: int = _limit(16, "The maximum number of uploads at a time.")
+    upload_bytes_per_day: int = _limit(
+        4 * 1024**3, "The maximum number of bytes that are uploaded in 24 hours."
+    )
+    storage_bytes: int = _limit(
+        16 * 1024**3, "The maximum size of all stored originals that the user has uploaded, in bytes."
+    )
+    api_keys: int = _limit(50, "The maximum number of API keys that are neither revoked nor expired.")
+
+
+class AdministratorLimitSettings(UserLimitSettings):
+    """The limits of each administrator."""
+
+    calls_per_minute: int = _limit(
+        12_000, "The maximum number of calls in 60 seconds. Streams and uploads count as one call."
+    )
+    upload_bytes_per_day: int = _limit(
+        64 * 1024**3, "The maximum number of bytes that are uploaded in 24 hours."
+    )
+    storage_bytes: int = _limit(
+        256 * 1024**3, "The maximum size of all stored originals that the user has uploaded, in bytes."
+    )
+
+
+class ServiceLimitSettings(AdministratorLimitSettings):
+    """The limits of each user with the role service."""
+
+
+class TenantLimitSettings(BaseModel, extra="forbid"):
+    """The limits of each tenant, for all its users together."""
+
+    calls_per_minute: int = _limit(60_000, "The maximum number of calls in 60 seconds.")
+    streams: int = _limit(
+        1_000, "The maximum number of calls that last, such as streams of turns, at a time."
+    )
+    sockets: int = _limit(1_000, "The maximum number of signed-in WebSockets at a time.")
+    pending_turns: int = _limit(500, "The maximum number of turns that have not ended.")
+    uploads: int = _limit(64, "The maximum number of uploads at a time.")
+    upload_bytes_per_day: int = _limit(
+        256 * 1024**3, "The maximum number of bytes that are uploaded in 24 hours."
+    )
+    storage_bytes: int = _limit(1024**4, "The maximum size of all stored originals of the tenant, in bytes.")
+
+
+class AddressLimitSettings(BaseModel, extra="forbid"):
+    """The limits of each network address, whoever signs in from there. If a proxy stands in front of the one port, all its callers share one address."""
+
+    calls_per_minute: int = _limit(
+        30_000, "The maximum number of calls in 60 seconds, sign-ins and refused credentials included."
+    )
+    streams: int = _limit(
+        1_000, "The maximum number of calls that last, such as streams of turns, at a time."
+    )
+    sockets: int = _limit(
+        16, "The maximum number of WebSockets before their sign-in at a time, in each process."
+    )
+
+
+class LimitSettings(BaseModel, extra="forbid"):
+    """Limits per user, tenant and network address. All servers on one Redis share one count. Administrators set exceptions for single users."""
+
+    user: UserLimitSettings = UserLimitSettings()
+    admin: AdministratorLimitSettings = AdministratorLimitSettings()
+    service: ServiceLimitSettings = ServiceLimitSettings()
+    tenant: TenantLimitSettings = TenantLimitSettings()
+    address: AddressLimitSettings = AddressLimitSettings()
+    without_redis: int = Field(
+        default=4,
+        ge=2,
+        le=1000,
+        description="While Redis cannot be reached, each process counts calls, uploads, streams and sockets by itself, and allows the limit divided by this number. It should be at least the number of servers. Messages are counted in PostgreSQL, with half of the limit.",
+    )

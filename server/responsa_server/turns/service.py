@@ -12,9 +12,10 @@ from responsa_server.domain import names
 from responsa_server.domain.agents import Agents
 from responsa_server.domain.background import Background
 from responsa_server.domain.conversations import ConversationStore
-from responsa_server.domain.errors import InvalidRequest, NotFound, Unavailable
+from responsa_server.domain.errors import AlreadyExists, InvalidRequest, NotFound, ResponsaError, Unavailable
 from responsa_server.domain.events import CancelCause, Cancelled, Started
 from responsa_server.domain.faults import Fault
+from responsa_server.domain.limits import UNLIMITED, MessageGate
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.quotas import Demand
 from responsa_server.domain.relay import Committed, Hint, Interest, Relay, Reload, Taken, Work
@@ -66,10 +67,12 @@ class Turns:
         runtime: Runtime,
         reload: Callable[[], None] = _nothing,
         prune: Callable[[], Awaitable[None]] | None = None,
+        gate: MessageGate | None = None,
     ) -> None:
         """reload: a function to call when another process has reloaded the agents' files. prune: deletes other old records, as often as old events of turns are
-        deleted.
+        deleted. gate: decides whether a user may ask another question now; without it, users are not limited.
         """
+        self._gate = gate
         self._prune_more = prune
         self.store = store
         """The stored turns, to read one or list them."""
@@ -129,7 +132,7 @@ class Turns:
 
         Raises InvalidRequest and NotFound (for the conversation, a collection or the agent, or because the
         agent refuses the question: see `Agent.admit`), AlreadyExists (REQUEST_ID_REUSED), Conflict
-        (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED, QUOTA_EXHAUSTED), Unavailable (DRAINING,
+        (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED, RATE_LIMIT, LIMIT_REACHED, QUOTA_EXHAUSTED), Unavailable (DRAINING,
         PART_UNAVAILABLE).
         """
         _check(question)
@@ -203,19 +206,18 @@ class Turns:
     ) -> Accepted:
         if self._draining:
             raise draining()
-        try:
-            agent = self._agents.named(question.agent)
-            if question.agent_version is not None:
-                asked, number = question.agent, question.agent_version
-                agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
-            await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
-        except (NotFound, InvalidRequest):
-            # An accepted turn stays valid, even if its agent, or a record that its parameters name, has since
-            # been deleted.
-            known = None if request_id is None else await self.store.find(who, question, request_id)
-            if known is None:
-                raise
-            return known
+        if request_id is not None:
+            # The request_id comes first: attaching to a turn costs no message. And an accepted turn stays valid, even if its agent, or a record that its
+            # parameters name, has since been deleted.
+            repetition = request_id
+            known = await repeated(lambda: self.store.find(who, question, repetition), _PATIENCE_SECONDS)
+            if known is not None:
+                return known
+        agent = self._agents.named(question.agent)
+        if question.agent_version is not None:
+            asked, number = question.agent, question.agent_version
+            agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
+        await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
         version = agent.version
         demand = agent.demand(question)
         here = await self._claiming.reserve()
@@ -236,6 +238,8 @@ class Turns:
         watched: bool,
     ) -> Accepted:
         turn_id = self._runtime.new_id()
+        identity = request_id or turn_id
+        open_limits = UNLIMITED if self._gate is None else await self._gate.admit(who, identity)
         creates = question.conversation_id is None
         conversation_id = question.conversation_id or self._runtime.new_id()
         started = Started(conversation_id, version, created_conversation=creates)
@@ -254,6 +258,7 @@ class Turns:
             max_queued=self._runtime.options.max_queued,
             cancel_on_disconnect=watched,
             demand=demand,
+            open_limits=open_limits,
         )
 
         interrupted: set[UUID] = set()
@@ -268,7 +273,13 @@ class Turns:
             await self._runtime.faults.at(Fault.AFTER_ACCEPT, turn_id)
             return accepted
 
-        accepted = await repeated(work, _PATIENCE_SECONDS)
+        try:
+            accepted = await repeated(work, _PATIENCE_SECONDS)
+        except ResponsaError as error:
+            # A refused question costs no message. If the database cannot be reached, the turn may have been written; if the request_id was reused, another call's turn has been.
+            if self._gate is not None and not isinstance(error, AlreadyExists | Unavailable):
+                await self._gate.give_back(who, identity)
+            raise
         for ended in accepted.ended:
             self._ended(ended)
         # An earlier attempt whose response was lost may have ended these turns; the last attempt does not report them.

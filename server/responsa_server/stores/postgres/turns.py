@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason
+from responsa_server.domain.limits import PendingLimits, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TURNS
 from responsa_server.domain.people import Principal
@@ -43,6 +44,7 @@ from responsa_server.stores.postgres.turn_log import NamedQueries, TurnLog, call
 # The maximum number of attempts at an accept. An accept is tried again if the row that conflicts with it is gone before
 # the accept can read that row.
 _LOOKS: Final = 8
+_OPEN_RETRY_SECONDS: Final = 1.0
 _LIST: Final[SqlList[Turn]] = SqlList(
     TURNS, {"conversation": "conversation_id", "state": "state", "create_time": "create_time"}
 )
@@ -95,7 +97,7 @@ class PostgresTurnStore(TurnLog):
         interrupt: End,
     ) -> Accepted:
         """Accept a question that conflicts with something: an earlier attempt at the same call, a turn with the same request_id, a missing
-        collection, other turns of the conversation, too many waiting turns, or a quota.
+        collection, other turns of the conversation, too many waiting turns, too many open turns of the user or the tenant, or a quota.
         """
         queues = new.question.conversation_id is not None and new.question.on_busy is not OnBusy.REJECT
         ended: list[EndedTurn] = []
@@ -120,6 +122,7 @@ class PostgresTurnStore(TurnLog):
                 await self._settle(connection, who.tenant_id, ended)
                 grant = await self._reserve(connection, who, new)
                 return Accepted(new.id, new.conversation_id, False, state, ended, grant)
+            await self._require_room(connection, new.open_limits, parameters)
             if state is TurnState.PENDING:
                 await self._require_capacity(connection, new.max_pending)
         raise unavailable()
@@ -171,6 +174,15 @@ class PostgresTurnStore(TurnLog):
         if missing is not None:
             raise NotFound.of("collection", names.collection(missing["id"]))
 
+    async def _require_room(
+        self, connection: Connection, limits: PendingLimits, parameters: Mapping[str, object]
+    ) -> None:
+        row = await self._row(connection, "open_turns_of", parameters)
+        if row is not None and 0 < limits.user <= row["of_user"]:
+            raise too_many("pending_turns", Scope.USER, limits.user, retry_after=_OPEN_RETRY_SECONDS)
+        if row is not None and 0 < limits.tenant <= row["of_tenant"]:
+            raise too_many("pending_turns", Scope.TENANT, limits.tenant, retry_after=_OPEN_RETRY_SECONDS)
+
     async def _require_capacity(self, connection: Connection, limit: int) -> None:
         row = await self._row(connection, "overloaded", {"max_pending": limit})
         if row is not None and row["overloaded"]:
@@ -198,6 +210,8 @@ class PostgresTurnStore(TurnLog):
             "collections": list(dict.fromkeys(new.question.collections)),
             "max_pending": new.max_pending,
             "may_use": new.demand is None,
+            "most_open": new.open_limits.user,
+            "most_open_of_tenant": new.open_limits.tenant,
             **_held(new, _state(new)),
         }
 

@@ -17,7 +17,8 @@ WITH place AS (
     SELECT %(id)s, %(tenant)s, %(user)s, %(role)s, target.id, %(request_id)s::uuid, %(request)b, %(request_sha256)b, %(agent_version)s, %(state)s::text,
         %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN clock_timestamp() END, 1, %(watched)s
     FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s WHERE %(create)s) AS target
-    WHERE (%(state)s::text <> 'pending' OR responsa.pending_turns(%(max_pending)s::int) < %(max_pending)s::int)
+    WHERE responsa.has_room_for_turn(%(tenant)s, %(user)s, %(most_open)s, %(most_open_of_tenant)s)
+        AND (%(state)s::text <> 'pending' OR responsa.pending_turns(%(max_pending)s::int) < %(max_pending)s::int)
         AND cardinality(%(collections)s::text[])
             = (SELECT count(*) FROM responsa.collection AS k WHERE k.tenant_id = %(tenant)s AND k.id = ANY (%(collections)s::text[]))
         AND (%(may_use)s OR NOT EXISTS (SELECT FROM responsa.user_quota AS q WHERE q.tenant_id = %(tenant)s AND q.user_id = %(user)s))
@@ -62,6 +63,11 @@ FOR NO KEY UPDATE;
 SELECT id, state FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running')
 ORDER BY state = 'queued', create_time, id;
+
+-- name: open_turns_of
+-- The numbers of turns of the user, and of the tenant, that have not ended.
+SELECT count(*) FILTER (WHERE user_id = %(user)s) AS of_user, count(*) AS of_tenant FROM responsa.turn
+WHERE tenant_id = %(tenant)s AND state IN ('queued', 'pending', 'running');
 
 -- name: overloaded
 SELECT responsa.pending_turns(%(max_pending)s::int) >= %(max_pending)s::int AS overloaded;

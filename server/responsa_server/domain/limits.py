@@ -1,0 +1,246 @@
+"""The limits per user, tenant and network address: their values, their counts, and the errors of callers that exceed them.
+
+Three kinds of counts exist. A rate counts events in a sliding window (calls, messages, uploaded bytes). A hold counts what exists at one time (streams, uploads,
+sockets). A stored limit is checked by the statement that writes the rows (turns, keys, documents).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from math import ceil
+from typing import Final, Protocol
+from uuid import UUID
+
+from responsa_server.domain.errors import Exhausted, Reason
+from responsa_server.domain.people import AuditEvent, Principal
+
+NO_LIMIT: Final = 0
+"""The value of a limit that does not apply."""
+MINUTE: Final = 60
+DAY: Final = 86_400
+MOST: Final = 1_000_000_000_000
+"""The largest value of a limit."""
+
+
+class Scope(StrEnum):
+    """The holder of a count."""
+
+    USER = "user"
+    TENANT = "tenant"
+    ADDRESS = "address"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one user, or of one tenant for all its users together. `NO_LIMIT` (0): the limit does not apply.
+
+    messages_per_minute: accepted questions. calls_per_minute: calls over any transport. streams: calls that last, at a time. sockets: signed-in WebSockets, at a
+    time. pending_turns: turns that have not ended. uploads: uploads at a time. upload_bytes_per_day: the bytes of uploads in 24 hours. storage_bytes: the bytes of
+    all stored originals. api_keys: API keys that are neither revoked nor expired.
+    """
+
+    messages_per_minute: int = NO_LIMIT
+    calls_per_minute: int = NO_LIMIT
+    streams: int = NO_LIMIT
+    sockets: int = NO_LIMIT
+    pending_turns: int = NO_LIMIT
+    uploads: int = NO_LIMIT
+    upload_bytes_per_day: int = NO_LIMIT
+    storage_bytes: int = NO_LIMIT
+    api_keys: int = NO_LIMIT
+
+    def with_exceptions(self, exceptions: Mapping[str, int]) -> Limits:
+        """Replace the limits that have an exception. exceptions: the values by name."""
+        return replace(self, **exceptions)
+
+
+LIMIT_NAMES: Final = tuple(asdict(Limits()))
+"""The names of all limits of a user."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserLimits:
+    """The limits of a user as administrators see them. limits: the limits in effect. exceptions: the values that an administrator set for this user, by name; all
+    other limits are the defaults of the user's role.
+    """
+
+    user_id: UUID
+    limits: Limits
+    exceptions: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A limit to check. key: names the count, e.g. `calls:user:acme/0192…`. name: the limit's name. most: the value, at least 1."""
+
+    key: str
+    name: str
+    scope: Scope
+    most: int
+
+
+_WORDS: Final[Mapping[str, str]] = {
+    "messages_per_minute": "messages a minute",
+    "calls_per_minute": "calls a minute",
+    "streams": "streams at a time",
+    "sockets": "WebSockets at a time",
+    "pending_turns": "questions that are not answered yet",
+    "uploads": "uploads at a time",
+    "upload_bytes_per_day": "bytes of uploads in 24 hours",
+    "storage_bytes": "bytes of stored documents",
+    "api_keys": "API keys",
+}
+_REMEDIES: Final[Mapping[str, str]] = {
+    "streams": "Close one",
+    "sockets": "Close one",
+    "pending_turns": "Wait for an answer",
+    "uploads": "Wait until one has ended",
+    "storage_bytes": "Delete documents",
+    "api_keys": "Revoke one",
+}
+_HOLDERS: Final[Mapping[Scope, str]] = {
+    Scope.USER: "You have",
+    Scope.TENANT: "Your tenant has",
+    Scope.ADDRESS: "Your network address has",
+}
+
+
+def too_fast(name: str, scope: Scope, most: int, wait_seconds: float) -> Exhausted:
+    """The error for a rate that is used up. wait_seconds: the time until the call can succeed."""
+    wait = max(wait_seconds, 0.001)
+    return Exhausted(
+        Reason.RATE_LIMIT,
+        f"{_HOLDERS[scope]} used up the limit of {most:,} {_WORDS[name]}; try again in {_spoken(wait)}.",
+        {"limit": name, "scope": scope.value, "value": str(most)},
+        retry_after=wait,
+    )
+
+
+def too_many(name: str, scope: Scope, most: int, *, retry_after: float | None = None) -> Exhausted:
+    """The error for the maximum number of things at one time. retry_after: the seconds after which to try again; None if only the caller can make room."""
+    return Exhausted(
+        Reason.LIMIT_REACHED,
+        f"{_HOLDERS[scope]} reached the limit of {most:,} {_WORDS[name]}. {_REMEDIES[name]}, then try again.",
+        {"limit": name, "scope": scope.value, "value": str(most)},
+        retry_after=retry_after,
+    )
+
+
+def _spoken(seconds: float) -> str:
+    whole = ceil(seconds)
+    if whole < 120:
+        return "1 second" if whole == 1 else f"{whole} seconds"
+    return f"{ceil(seconds / 60)} minutes" if seconds < 7200 else f"{ceil(seconds / 3600)} hours"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A count without room. wait_seconds: the time until there is room."""
+
+    room: Room
+    wait_seconds: float
+
+
+class CountsAway(Exception):
+    """The shared counts cannot be reached. The caller must count in another, stricter way."""
+
+
+class Rates(Protocol):
+    """Counts of events in sliding windows."""
+
+    async def take(self, room: Room, seconds: int, count: int) -> float:
+        """Count `count` events in a window of `seconds`, if there is room for all of them. Returns 0.0, or else the seconds until there may be room. Raises CountsAway."""
+        ...
+
+
+class Holds(Protocol):
+    """Counts of what exists at one time. A member that is not renewed for some time no longer counts, so that a process that was killed holds nothing."""
+
+    async def take(self, rooms: Sequence[Room], member: str) -> Room | None:
+        """Add a member to all counts, or to none. Returns None, or the first room that is full. Raises CountsAway."""
+        ...
+
+    async def renew(self, members: Mapping[str, Sequence[str]]) -> None:
+        """Renew members, or add them again after a loss. members: the members by the count's key. Raises CountsAway."""
+        ...
+
+    async def release(self, members: Mapping[str, Sequence[str]]) -> None:
+        """Remove members. members: by the count's key. Raises CountsAway."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An accepted question in the last minute. identity: its request_id, or the turn's id if it has none. age_seconds: the time since it was accepted."""
+
+    identity: UUID
+    age_seconds: float
+
+
+class MessageCounts(Protocol):
+    """The messages of each user in the last minute. Counting the same identity twice counts one message."""
+
+    async def count(
+        self, who: Principal, identity: UUID, most: int, known: Sequence[Message] | None
+    ) -> float | None:
+        """Count a message if there is room.
+
+        known: the user's accepted messages of the last minute, to add to the counts first; None if they have not been read. Returns 0.0 if the message counts,
+        else the seconds until there is room; None if the counts may be incomplete, so that `known` is needed. Raises CountsAway.
+        """
+        ...
+
+    async def give_back(self, who: Principal, identity: UUID) -> None:
+        """Forget a message that was not accepted. Raises CountsAway."""
+        ...
+
+
+class StoredLimits(Protocol):
+    """The exceptions of users, the accepted messages, and the counts that are used without Redis."""
+
+    async def exceptions(self, tenant_id: str, user_id: UUID) -> Mapping[str, int]:
+        """Return the exceptions of a user by the limit's name; an unknown user has no exceptions."""
+        ...
+
+    async def change_exceptions(
+        self, tenant_id: str, user_id: UUID, changes: Mapping[str, int | None], audit: AuditEvent
+    ) -> Mapping[str, int]:
+        """Set exceptions, or remove those with the value None. Returns all exceptions. A change to the present values audits nothing. Raises NotFound."""
+        ...
+
+    async def messages(self, who: Principal) -> Sequence[Message]:
+        """Return the user's accepted messages of the last minute."""
+        ...
+
+    async def count_message(self, who: Principal, identity: UUID, most: int) -> float:
+        """Count a message in the database, as `MessageCounts.count` does. The user's accepted messages of the last minute count, too."""
+        ...
+
+    async def give_back_message(self, who: Principal, identity: UUID) -> None:
+        """Forget a message that was counted in the database and was not accepted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLimits:
+    """The maximum numbers of turns that have not ended; `NO_LIMIT` (0) for no limit."""
+
+    user: int = NO_LIMIT
+    tenant: int = NO_LIMIT
+
+
+UNLIMITED: Final = PendingLimits()
+
+
+class MessageGate(Protocol):
+    """Decides whether a user may ask another question now."""
+
+    async def admit(self, who: Principal, identity: UUID) -> PendingLimits:
+        """Count a message. identity: the question's request_id, or the id of its turn. Returns the limits for the statement that accepts the question. Raises Exhausted (RATE_LIMIT), Unavailable."""
+        ...
+
+    async def give_back(self, who: Principal, identity: UUID) -> None:
+        """Give a message back, because the question was refused. Raises nothing: at worst, the message counts for a minute."""
+        ...

@@ -1,0 +1,296 @@
+"""Decides whether callers are within their limits. All servers share one count in Redis; while Redis is away, the counts are stricter."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.background import Background
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.limits import (
+    DAY,
+    MINUTE,
+    CountsAway,
+    Holds,
+    Limits,
+    MessageCounts,
+    PendingLimits,
+    Rates,
+    Room,
+    Scope,
+    StoredLimits,
+    UserLimits,
+    too_fast,
+    too_many,
+)
+from responsa_server.domain.people import AuditEvent, Principal, Role, Users
+from responsa_server.identity.settings import LimitSettings, TenantLimitSettings, UserLimitSettings
+
+KNOWN_SECONDS: Final = 2.0
+"""How long this process uses the exceptions of a user before it asks the database again."""
+RENEW_SECONDS: Final = 15.0
+_NO_EXCEPTIONS: Final[Mapping[str, int]] = {}
+_CAPACITY: Final = 4096
+_RELEASE_SECONDS: Final = 0.02
+_HOLD_RETRY_SECONDS: Final = 1.0
+
+
+class Hold:
+    """Something that counts as long as it exists, such as a stream. Call `release` once at its end."""
+
+    __slots__ = ("_release", "keys", "member")
+
+    def __init__(self, keys: Sequence[str], member: str, release: Callable[[Hold], None]) -> None:
+        self.keys = keys
+        self.member = member
+        self._release = release
+
+    def release(self) -> None:
+        """Stop counting."""
+        self._release(self)
+
+
+class LimitBook:
+    """The limits of users: the defaults of their roles, and the exceptions that administrators set."""
+
+    def __init__(
+        self,
+        settings: LimitSettings,
+        store: StoredLimits,
+        users: Users,
+        new_id: Callable[[], UUID],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._roles = {
+            Role.USER: _limits(settings.user),
+            Role.ADMIN: _limits(settings.admin),
+            Role.SERVICE: _limits(settings.service),
+        }
+        self.tenant = _limits(settings.tenant)
+        """The limits of each tenant."""
+        self._store = store
+        self._users = users
+        self._new_id = new_id
+        self._clock = clock
+        self._known: dict[UUID, tuple[float, Mapping[str, int]]] = {}
+
+    async def of(self, who: Principal) -> Limits:
+        """Return the limits of a caller. While the database is away, the last known exceptions apply, or else the defaults."""
+        known = self._known.get(who.user_id)
+        if known is None or self._clock() >= known[0]:
+            asked = self._clock()
+            try:
+                found = await self._store.exceptions(who.tenant_id, who.user_id)
+            except Unavailable:
+                found = _NO_EXCEPTIONS if known is None else known[1]
+            if len(self._known) >= _CAPACITY:
+                self._known.clear()
+            self._known[who.user_id] = known = (asked + KNOWN_SECONDS, found)
+        limits = self._roles[who.role]
+        return limits.with_exceptions(known[1]) if known[1] else limits
+
+    async def read(self, who: Principal, user_id: UUID) -> UserLimits:
+        """Return the limits of any user of the caller's tenant, for administrators. Raises NotFound."""
+        user = await self._users.get(who.tenant_id, user_id)
+        exceptions = await self._store.exceptions(who.tenant_id, user_id)
+        return UserLimits(user_id, self._roles[user.role].with_exceptions(exceptions), exceptions)
+
+    async def change(self, who: Principal, user_id: UUID, changes: Mapping[str, int | None]) -> UserLimits:
+        """Set exceptions of a user, or remove those with the value None. This process applies them at once, others within two seconds. Raises NotFound."""
+        user = await self._users.get(who.tenant_id, user_id)
+        audit = AuditEvent.of(who, "user.update_limits", names.user(user_id), identity=self._new_id())
+        try:
+            exceptions = await self._store.change_exceptions(who.tenant_id, user_id, changes, audit)
+        finally:
+            self._known.pop(user_id, None)
+        return UserLimits(user_id, self._roles[user.role].with_exceptions(exceptions), exceptions)
+
+
+def _limits(settings: UserLimitSettings | TenantLimitSettings) -> Limits:
+    return Limits(**settings.model_dump())
+
+
+class Limiter:
+    """Checks limits. It implements `MessageGate`. Call `close` at the end."""
+
+    def __init__(
+        self,
+        settings: LimitSettings,
+        book: LimitBook,
+        store: StoredLimits,
+        rates: Rates,
+        local: Rates,
+        holds: Holds,
+        messages: MessageCounts,
+        renew_seconds: float = RENEW_SECONDS,
+    ) -> None:
+        """rates: the shared counts. local: the counts of this process, for the time without the shared counts."""
+        self.book = book
+        self._settings = settings
+        self._store = store
+        self._rates = rates
+        self._local = local
+        self._holds = holds
+        self._messages = messages
+        self._renew_seconds = renew_seconds
+        self._held: dict[str, set[str]] = {}
+        self._released: dict[str, list[str]] = defaultdict(list)
+        self._background = Background()
+        self._renewing: asyncio.Task[None] | None = None
+        self._releasing: asyncio.Task[None] | None = None
+
+    async def address_calls(self, address: str) -> None:
+        """Count a call from a network address; "" is not limited. Raises Exhausted (RATE_LIMIT)."""
+        most = self._settings.address.calls_per_minute
+        if address and most:
+            await self._rate([Room(f"calls:address:{address}", "calls_per_minute", Scope.ADDRESS, most)])
+
+    async def calls(self, who: Principal) -> None:
+        """Count a call of a user. Raises Exhausted (RATE_LIMIT)."""
+        await self._rate(await self._rooms(who, "calls_per_minute"))
+
+    async def stream(self, who: Principal, address: str, member: str) -> Hold:
+        """Count a call that lasts. member: a name that no other call has. Raises Exhausted (LIMIT_REACHED)."""
+        rooms = await self._rooms(who, "streams")
+        most = self._settings.address.streams
+        if address and most:
+            rooms.append(Room(f"streams:address:{address}", "streams", Scope.ADDRESS, most))
+        return await self._hold(rooms, member)
+
+    async def socket(self, who: Principal, member: str) -> Hold:
+        """Count a signed-in WebSocket. Raises Exhausted (LIMIT_REACHED)."""
+        return await self._hold(await self._rooms(who, "sockets"), member)
+
+    async def upload(self, who: Principal, member: str) -> Hold:
+        """Count an upload that has begun. Raises Exhausted (LIMIT_REACHED)."""
+        return await self._hold(await self._rooms(who, "uploads"), member)
+
+    async def uploaded(self, who: Principal, size: int) -> None:
+        """Count the bytes of an upload, before they are stored. Raises Exhausted (RATE_LIMIT)."""
+        if size:
+            await self._rate(await self._rooms(who, "upload_bytes_per_day"), DAY, size)
+
+    async def admit(self, who: Principal, identity: UUID) -> PendingLimits:
+        """See `MessageGate.admit`."""
+        limits = await self.book.of(who)
+        pending = PendingLimits(limits.pending_turns, self.book.tenant.pending_turns)
+        most = limits.messages_per_minute
+        if not most:
+            return pending
+        try:
+            wait = await self._messages.count(who, identity, most, None)
+            if wait is None:
+                # Redis has lost its data, or this process could not reach Redis in the last minute.
+                known = await self._store.messages(who)
+                wait = await self._messages.count(who, identity, most, known)
+            wait = wait or 0.0
+        except CountsAway:
+            wait = await self._store.count_message(who, identity, max(most // 2, 1))
+        if wait:
+            raise too_fast("messages_per_minute", Scope.USER, most, wait)
+        return pending
+
+    async def give_back(self, who: Principal, identity: UUID) -> None:
+        """See `MessageGate.give_back`."""
+        with contextlib.suppress(Unavailable):
+            try:
+                await self._messages.give_back(who, identity)
+            except CountsAway:
+                await self._store.give_back_message(who, identity)
+
+    async def close(self) -> None:
+        """Stop counting, and release what this process still holds."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+        for key, members in self._held.items():
+            self._released[key].extend(members)
+        self._held.clear()
+        await self._release_all()
+        await self._background.cancel()
+
+    async def _rooms(self, who: Principal, name: str) -> list[Room]:
+        limits = await self.book.of(who)
+        found: list[Room] = []
+        kind = name.partition("_per_")[0]
+        if most := int(getattr(limits, name)):
+            found.append(Room(f"{kind}:user:{who.tenant_id}/{who.user_id}", name, Scope.USER, most))
+        if most := int(getattr(self.book.tenant, name)):
+            found.append(Room(f"{kind}:tenant:{who.tenant_id}", name, Scope.TENANT, most))
+        return found
+
+    async def _rate(self, rooms: Sequence[Room], seconds: int = MINUTE, count: int = 1) -> None:
+        for room in rooms:
+            try:
+                wait = await self._rates.take(room, seconds, count)
+            except CountsAway:
+                wait = await self._local.take(self._stricter(room), seconds, count)
+            if wait:
+                raise too_fast(room.name, room.scope, room.most, wait)
+
+    async def _hold(self, rooms: Sequence[Room], member: str) -> Hold:
+        # The place in this process is taken before the first wait, so that calls at the same moment do not pass together while Redis is away.
+        for room in rooms:
+            self._held.setdefault(room.key, set()).add(member)
+        hold = Hold([room.key for room in rooms], member, self._release)
+        try:
+            try:
+                full = await self._holds.take(rooms, member)
+            except CountsAway:
+                strict = [self._stricter(room) for room in rooms]
+                full = next((one for one in strict if len(self._held[one.key]) > one.most), None)
+        except BaseException:
+            hold.release()
+            raise
+        if full is not None:
+            hold.release()
+            most = next(room.most for room in rooms if room.key == full.key)
+            raise too_many(full.name, full.scope, most, retry_after=_HOLD_RETRY_SECONDS)
+        if rooms and self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew(), name="renewals of limits")
+        return hold
+
+    def _release(self, hold: Hold) -> None:
+        for key in hold.keys:
+            members = self._held.get(key, set())
+            if hold.member in members:
+                members.discard(hold.member)
+                self._released[key].append(hold.member)
+            if not members:
+                self._held.pop(key, None)
+        if self._released and self._releasing is None:
+            self._releasing = self._background.start(self._release_soon())
+
+    async def _release_soon(self) -> None:
+        # The ends of many calls are sent together.
+        await asyncio.sleep(_RELEASE_SECONDS)
+        self._releasing = None
+        await self._release_all()
+
+    async def _release_all(self) -> None:
+        released, self._released = self._released, defaultdict(list)
+        if released:
+            # What cannot be released stops counting when it is no longer renewed.
+            with contextlib.suppress(CountsAway):
+                await self._holds.release(released)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._renew_seconds)
+            renewed = {key: [*members] for key, members in self._held.items()}
+            with contextlib.suppress(CountsAway):
+                await self._holds.renew(renewed)
+            # A renewal can arrive after the release of the same member, and would add it again.
+            for key, members in renewed.items():
+                if gone := [one for one in members if one not in self._held.get(key, ())]:
+                    self._released[key].extend(gone)
+            await self._release_all()
+
+    def _stricter(self, room: Room) -> Room:
+        return Room(room.key, room.name, room.scope, max(room.most // self._settings.without_redis, 1))

@@ -1,0 +1,98 @@
+"""The exceptions of users, and the messages that are counted while Redis is away, in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import dict_row
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.limits import MINUTE, Message
+from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+
+
+class PostgresLimits:
+    """Implements the port `StoredLimits` for all tenants. Each call is for one tenant."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("limits.sql")
+        self._audit = AuditLog()
+
+    @shielded
+    async def exceptions(self, tenant_id: str, user_id: UUID) -> Mapping[str, int]:
+        """See `StoredLimits.exceptions`."""
+        values = {"tenant": tenant_id, "user": user_id}
+        [rows] = await self._database.together(tenant_id, [(self._queries["exceptions"], values)])
+        return {row["name"]: row["value"] for row in rows}
+
+    @shielded
+    async def change_exceptions(
+        self, tenant_id: str, user_id: UUID, changes: Mapping[str, int | None], audit: AuditEvent
+    ) -> Mapping[str, int]:
+        """See `StoredLimits.change_exceptions`."""
+        values: dict[str, object] = {"tenant": tenant_id, "user": user_id}
+        async with self._database.locking(tenant_id) as connection:
+            if await one_row(connection, self._queries["lock_user"], values) is None:
+                raise NotFound.of("user", names.user(user_id))
+            before = await self._exceptions(connection, values)
+            after = {**before, **changes}
+            kept = {name: value for name, value in after.items() if value is not None}
+            if kept == before:
+                return before
+            for name, value in changes.items():
+                query = "remove_exception" if value is None else "set_exception"
+                await connection.execute(self._queries[query], {**values, "name": name, "value": value})
+            await self._audit.write(connection, audit)
+        return kept
+
+    @shielded
+    async def messages(self, who: Principal) -> Sequence[Message]:
+        """See `StoredLimits.messages`."""
+        [rows] = await self._database.together(who.tenant_id, [(self._queries["messages"], _values(who))])
+        return [_message(row) for row in rows]
+
+    @shielded
+    async def count_message(self, who: Principal, identity: UUID, most: int) -> float:
+        """See `StoredLimits.count_message`."""
+        values = {**_values(who), "message": identity}
+        async with self._database.locking(who.tenant_id) as connection:
+            await connection.execute(self._queries["lock_messages"], values)
+            await connection.execute(self._queries["drop_messages"], values)
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(self._queries["messages"], values)
+            # A message whose turn was written is in both tables.
+            ages: dict[UUID, float] = {}
+            for one in map(_message, await cursor.fetchall()):
+                ages[one.identity] = min(one.age_seconds, ages.get(one.identity, one.age_seconds))
+            if identity in ages:
+                return 0.0
+            if len(ages) >= most:
+                return max(MINUTE - sorted(ages.values())[most - 1], 0.001)
+            await connection.execute(self._queries["count_message"], values)
+        return 0.0
+
+    @shielded
+    async def give_back_message(self, who: Principal, identity: UUID) -> None:
+        """See `StoredLimits.give_back_message`."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            await connection.execute(
+                self._queries["give_back_message"], {**_values(who), "message": identity}
+            )
+
+    async def _exceptions(self, connection: Connection, values: Mapping[str, object]) -> dict[str, int]:
+        cursor = await connection.execute(self._queries["exceptions"], values)
+        return dict(await cursor.fetchall())
+
+
+def _values(who: Principal) -> dict[str, object]:
+    return {"tenant": who.tenant_id, "user": who.user_id, "seconds": MINUTE}
+
+
+def _message(row: Mapping[str, Any]) -> Message:
+    return Message(row["message"], max(row["age"], 0.0))

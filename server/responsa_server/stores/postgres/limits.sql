@@ -1,0 +1,36 @@
+-- Limits of users (role responsa_app, tenant set).
+
+-- name: exceptions
+SELECT name, value FROM responsa.user_limit WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
+
+-- name: lock_user
+SELECT id FROM responsa.app_user WHERE tenant_id = %(tenant)s AND id = %(user)s FOR NO KEY UPDATE;
+
+-- name: set_exception
+INSERT INTO responsa.user_limit (tenant_id, user_id, name, value) VALUES (%(tenant)s, %(user)s, %(name)s, %(value)s)
+ON CONFLICT (tenant_id, user_id, name) DO UPDATE SET value = excluded.value;
+
+-- name: remove_exception
+DELETE FROM responsa.user_limit WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND name = %(name)s;
+
+-- name: messages
+-- The accepted messages of the window, and those that were counted without Redis.
+SELECT coalesce(request_id, id) AS message, extract(epoch FROM clock_timestamp() - create_time)::float8 AS age FROM responsa.turn
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND create_time > clock_timestamp() - %(seconds)s * interval '1 s'
+UNION ALL
+SELECT message_id, extract(epoch FROM clock_timestamp() - create_time)::float8 FROM responsa.message_count
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND create_time > clock_timestamp() - %(seconds)s * interval '1 s';
+
+-- name: lock_messages
+-- Of two calls of one user, the second waits until the first has counted.
+SELECT pg_advisory_xact_lock(hashtextextended('responsa.messages ' || %(user)s::text, 0));
+
+-- name: drop_messages
+DELETE FROM responsa.message_count
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND create_time <= clock_timestamp() - %(seconds)s * interval '1 s';
+
+-- name: count_message
+INSERT INTO responsa.message_count (tenant_id, user_id, message_id) VALUES (%(tenant)s, %(user)s, %(message)s) ON CONFLICT DO NOTHING;
+
+-- name: give_back_message
+DELETE FROM responsa.message_count WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND message_id = %(message)s;

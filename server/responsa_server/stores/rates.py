@@ -1,0 +1,303 @@
+"""Rates and holds. `RedisRates` and `RedisHolds` share their counts with all processes; `LocalRates` counts in one process while Redis is away.
+
+The windows of rates come from the library `limits`. One hit costs about 90 µs of CPU time, and a call has three of them (its user, its tenant, its address).
+`Reserved` therefore takes several events at once from the shared count, and hands them out in this process. It never hands out more than it has taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
+from uuid import UUID
+
+from limits import RateLimitItemPerSecond
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.exceptions import RedisError
+
+from responsa_server.domain.limits import MINUTE, CountsAway, Message, Rates, Room
+from responsa_server.domain.people import Principal
+from responsa_server.stores.redis import PATIENCE, PAUSE, redis_client
+
+Result = TypeVar("Result")
+
+HOLD_SECONDS: Final = 60
+"""How long a member of a hold counts without a renewal."""
+_PREFIX: Final = "responsa:limits:"
+_LOG_SECONDS: Final = 3600
+"""How long Redis keeps a user's messages after the last one, so that the first message of most minutes needs no look into the database."""
+_MOST_KEYS: Final = 20_000
+_MOST_RESERVED: Final = 1000
+_RESERVED_SHARE: Final = 100
+"""A reservation takes this fraction of a limit."""
+_REFUSAL_SECONDS: Final = 0.25
+_AT_ONCE: Final = 32
+"""The maximum number of commands at a time. Further ones wait, because a connection for each call of a burst would look like a Redis that is away."""
+_RESERVED_SECONDS: Final = 5.0
+"""How long the events of a reservation can be used."""
+
+
+class _Away:
+    """Remembers that Redis could not be reached, so that not every call waits for it. lost: when a command last failed, on the clock `time.monotonic()`."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self.lost = float("-inf")
+
+    async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Run one command. Raises CountsAway."""
+        try:
+            async with self._places, asyncio.timeout(PATIENCE):
+                if time.monotonic() < self._until:
+                    raise CountsAway
+                return await work()
+        except (RedisError, OSError, TimeoutError) as error:
+            self.lost = time.monotonic()
+            self._until = self.lost + PAUSE
+            raise CountsAway from error
+
+
+class RedisRates:
+    """Implements `Rates` with the sliding windows of `limits` in Redis."""
+
+    def __init__(self, url: str) -> None:
+        self._client = redis_client(url, PATIENCE)
+        storage = RedisStorage(
+            "async+redis://localhost:6379",  # not used: the connections are those of the client
+            implementation="redispy",
+            connection_pool=self._client.connection_pool,  # pyright: ignore[reportArgumentType]  # the library passes it on to redis, but its types do not say so
+            key_prefix=_PREFIX.rstrip(":"),
+        )
+        self._windows = SlidingWindowCounterRateLimiter(storage)
+        self._away = _Away()
+
+    async def take(self, room: Room, seconds: int, count: int) -> float:
+        """See `Rates.take`."""
+        return await self._away.run(lambda: _hit(self._windows, room, seconds, count))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+class LocalRates:
+    """Implements `Rates` in the memory of one process."""
+
+    def __init__(self) -> None:
+        self._windows = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    async def take(self, room: Room, seconds: int, count: int) -> float:
+        """See `Rates.take`."""
+        return await _hit(self._windows, room, seconds, count)
+
+
+async def _hit(windows: SlidingWindowCounterRateLimiter, room: Room, seconds: int, count: int) -> float:
+    item = RateLimitItemPerSecond(room.most, seconds)
+    if await windows.hit(item, room.key, cost=count):
+        return 0.0
+    stats = await windows.get_window_stats(item, room.key)
+    return max(stats.reset_time - time.time(), 0.05)
+
+
+class Reserved:
+    """Implements `Rates`. Events of a minute are reserved in the shared counts: a hundredth of the limit, or as many as wait at the moment, and they can be used for five seconds. Reserved
+    events that are not used count all the same, so a caller may be refused a little early, but never late.
+    """
+
+    def __init__(self, shared: Rates, clock: Callable[[], float] = time.monotonic) -> None:
+        self._shared = shared
+        self._clock = clock
+        self._left: dict[str, tuple[float, int]] = {}
+        self._refused: dict[str, tuple[float, float]] = {}
+        self._asking: dict[str, asyncio.Future[None]] = {}
+        self._waiting: Counter[str] = Counter()
+
+    async def take(self, room: Room, seconds: int, count: int) -> float:
+        """See `Rates.take`."""
+        if count > 1 or seconds != MINUTE:
+            return await self._shared.take(room, seconds, count)
+        key = room.key
+        while True:
+            left = self._left.get(key)
+            if left is not None and left[1] > 0 and self._clock() < left[0]:
+                self._left[key] = left[0], left[1] - 1
+                return 0.0
+            refused = self._refused.get(key)
+            if refused is not None and self._clock() < refused[0]:
+                return refused[1]
+            asking = self._asking.get(key)
+            if asking is None:
+                return await self._reserve(room, seconds)
+            # Of several calls at the same time, one asks for all.
+            self._waiting[key] += 1
+            try:
+                await asyncio.wait((asking,))
+            finally:
+                self._waiting[key] -= 1
+                if not self._waiting[key]:
+                    del self._waiting[key]
+
+    async def _reserve(self, room: Room, seconds: int) -> float:
+        asking = self._asking[room.key] = asyncio.get_running_loop().create_future()
+        try:
+            until = self._clock() + _RESERVED_SECONDS
+            # The calls that are waiting have not been counted yet: they arrived while an earlier reservation was on its way.
+            wanted = max(room.most // _RESERVED_SHARE, self._waiting[room.key] + 1, 1)
+            wanted = min(wanted, room.most, _MOST_RESERVED)
+            # Near the limit, fewer are left.
+            while wait := await self._shared.take(room, seconds, wanted):
+                if wanted == 1:
+                    # A caller that goes on costs little: for a moment, it is refused without a look at the counts.
+                    _make_room(self._refused)
+                    self._refused[room.key] = self._clock() + min(wait, _REFUSAL_SECONDS), wait
+                    return wait
+                wanted //= 2
+            _make_room(self._left)
+            self._left[room.key] = until, wanted - 1
+            return 0.0
+        finally:
+            del self._asking[room.key]
+            asking.set_result(None)
+
+
+def _make_room(entries: dict[str, tuple[float, Any]]) -> None:
+    """Forget all entries if there are too many. They are only a shortcut to the counts."""
+    if len(entries) >= _MOST_KEYS:
+        entries.clear()
+
+
+# KEYS: the counts. ARGV: the member, the seconds for which it counts, then the maximum of each count. Returns 0, or the number of the first full count.
+_TAKE: Final = """
+local now = redis.call('TIME')
+local time = now[1] + now[2] / 1000000
+for place, key in ipairs(KEYS) do
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', time)
+    if redis.call('ZCARD', key) >= tonumber(ARGV[place + 2]) and not redis.call('ZSCORE', key, ARGV[1]) then return place end
+end
+for _, key in ipairs(KEYS) do
+    redis.call('ZADD', key, time + ARGV[2], ARGV[1])
+    redis.call('EXPIRE', key, ARGV[2])
+end
+return 0
+"""
+# KEYS: one count. ARGV: the seconds, then the members.
+_RENEW: Final = """
+local now = redis.call('TIME')
+local time = now[1] + now[2] / 1000000
+for place = 2, #ARGV do redis.call('ZADD', KEYS[1], time + ARGV[1], ARGV[place]) end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return 0
+"""
+
+
+class RedisHolds:
+    """Implements `Holds` with a sorted set for each count, whose scores are the times at which members no longer count, on Redis' clock."""
+
+    def __init__(self, url: str, seconds: int = HOLD_SECONDS) -> None:
+        self._client = redis_client(url, PATIENCE)
+        self._seconds = seconds
+        self._take: Any = self._client.register_script(_TAKE)
+        self._renew: Any = self._client.register_script(_RENEW)
+        self._away = _Away()
+
+    async def take(self, rooms: Sequence[Room], member: str) -> Room | None:
+        """See `Holds.take`."""
+        if not rooms:
+            return None
+        keys = [_PREFIX + room.key for room in rooms]
+        arguments = [member, self._seconds, *(room.most for room in rooms)]
+        full = cast("int", await self._away.run(lambda: self._take(keys=keys, args=arguments)))
+        return rooms[full - 1] if full else None
+
+    async def renew(self, members: Mapping[str, Sequence[str]]) -> None:
+        """See `Holds.renew`."""
+        for key, found in members.items():
+            arguments = [self._seconds, *found]
+            await self._away.run(
+                lambda key=key, arguments=arguments: self._renew(keys=[_PREFIX + key], args=arguments)
+            )
+
+    async def release(self, members: Mapping[str, Sequence[str]]) -> None:
+        """See `Holds.release`."""
+
+        async def work() -> None:
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for key, found in members.items():
+                    pipeline.zrem(_PREFIX + key, *found)
+                await pipeline.execute()
+
+        await self._away.run(work)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+# KEYS: the user's log. ARGV: the window and the time to keep the log, in seconds; the maximum; the message; whether the accepted messages follow (1 or 0);
+# then each with its age in seconds. The member "-" says that the log is complete: it is missing after a loss of Redis' data. Returns whether the message
+# counts (1), or does not (0), or that the accepted messages are needed (2); and the milliseconds until there is room.
+_COUNT: Final = """
+local now = redis.call('TIME')
+local time = now[1] + now[2] / 1000000
+local most = tonumber(ARGV[3])
+if ARGV[5] == '1' then
+    redis.call('ZADD', KEYS[1], '+inf', '-')
+    for place = 6, #ARGV, 2 do redis.call('ZADD', KEYS[1], 'NX', time - ARGV[place + 1], ARGV[place]) end
+elseif not redis.call('ZSCORE', KEYS[1], '-') then
+    return {2, 0}
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+if redis.call('ZSCORE', KEYS[1], ARGV[4]) then return {1, 0} end
+local count = redis.call('ZCARD', KEYS[1]) - 1
+if count >= most then
+    local first = redis.call('ZRANGE', KEYS[1], count - most, count - most, 'WITHSCORES')
+    return {0, math.ceil((first[2] + ARGV[1] - time) * 1000)}
+end
+redis.call('ZADD', KEYS[1], time, ARGV[4])
+return {1, 0}
+"""
+
+
+class RedisMessages:
+    """Implements `MessageCounts` with a sorted set for each user: the messages of the last minute by their times, on Redis' clock.
+
+    The members are the identities of messages, which no library's window has. Therefore a repetition counts once, a refused question is taken back, and accepted
+    messages can be added after Redis has lost its data, by several processes at once.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = redis_client(url, PATIENCE)
+        self._count: Any = self._client.register_script(_COUNT)
+        self._away = _Away()
+
+    async def count(
+        self, who: Principal, identity: UUID, most: int, known: Sequence[Message] | None
+    ) -> float | None:
+        """See `MessageCounts.count`. In the minute after a failure of Redis, other processes may have accepted messages without it, so the accepted messages are needed."""
+        if known is None and time.monotonic() < self._away.lost + MINUTE:
+            return None
+        pairs = [text for one in known or () for text in (one.identity.hex, f"{one.age_seconds:.6f}")]
+        arguments = [MINUTE, _LOG_SECONDS, most, identity.hex, int(known is not None), *pairs]
+        outcome, wait = cast(
+            "tuple[int, int]", await self._away.run(lambda: self._count(keys=[_log(who)], args=arguments))
+        )
+        if outcome == 2:
+            return None
+        return 0.0 if outcome else max(wait, 1) / 1000
+
+    async def give_back(self, who: Principal, identity: UUID) -> None:
+        """See `MessageCounts.give_back`."""
+        await self._away.run(lambda: self._client.zrem(_log(who), identity.hex))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _log(who: Principal) -> str:
+    return f"{_PREFIX}messages:{who.tenant_id}/{who.user_id}"

@@ -1,0 +1,422 @@
+"""The limits of callers on real PostgreSQL and Redis: one count for all processes, which becomes stricter without Redis and never opens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import Exhausted, NotFound, Reason, ResponsaError
+from responsa_server.domain.limits import CountsAway, PendingLimits, Room, Scope
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.turns import Ending, OpenTurn, Question, TurnState
+from responsa_server.embedded import Layout
+from responsa_server.embedded.redis import EmbeddedRedis
+from responsa_server.identity.limits import Hold, LimitBook, Limiter
+from responsa_server.identity.settings import LimitSettings, TenantLimitSettings, UserLimitSettings
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.limits import PostgresLimits
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.postgres.users import PostgresUsers
+from responsa_server.stores.rates import LocalRates, RedisHolds, RedisMessages, RedisRates, Reserved
+from responsa_server.stores.redis import redis_client
+from tests.contract.conftest import People, new_turn
+from tests.contract.turn_house import NO_REDIS, House, Script
+
+
+def limits(**values: int) -> LimitSettings:
+    """Settings with these limits of users, and no other limits of users and tenants."""
+    none = dict.fromkeys(UserLimitSettings.model_fields, 0)
+    user = UserLimitSettings(**{**none, **values})
+    tenant = TenantLimitSettings(**dict.fromkeys(TenantLimitSettings.model_fields, 0))
+    return LimitSettings(user=user, tenant=tenant)
+
+
+@asynccontextmanager
+async def limiter(
+    database: Database,
+    url: str,
+    settings: LimitSettings,
+    *,
+    hold_seconds: int = 60,
+    renew_seconds: float = 15.0,
+) -> AsyncGenerator[Limiter]:
+    """The limits of one process."""
+    store = PostgresLimits(database)
+    async with AsyncExitStack() as stack:
+        rates, holds, messages = RedisRates(url), RedisHolds(url, hold_seconds), RedisMessages(url)
+        for part in (rates, holds, messages):
+            stack.push_async_callback(part.close)
+        made = Limiter(
+            settings,
+            LimitBook(settings, store, PostgresUsers(database), uuid7),
+            store,
+            Reserved(rates),
+            Reserved(LocalRates()),
+            holds,
+            messages,
+            renew_seconds,
+        )
+        stack.push_async_callback(made.close)
+        yield made
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis of one test, which the test may stop."""
+    part = EmbeddedRedis(Layout.of(tmp_path / "home").prepare())
+    part.start()
+    try:
+        yield part
+    finally:
+        part.stop()
+
+
+@pytest.fixture
+async def two(database: Database, redis: EmbeddedRedis) -> AsyncIterator[tuple[Limiter, Limiter]]:
+    """Two processes with one count: ten messages a minute."""
+    settings = limits(messages_per_minute=10)
+    async with limiter(database, redis.url, settings) as one, limiter(database, redis.url, settings) as other:
+        yield one, other
+
+
+async def refused(work: Awaitable[object]) -> Exhausted:
+    with pytest.raises(Exhausted) as caught:
+        await work
+    return caught.value
+
+
+async def admitted(gates: tuple[Limiter, ...], who: Principal, count: int) -> int:
+    """Ask `count` questions at once, over all processes. Returns how many of them were admitted."""
+    outcomes = await asyncio.gather(
+        *(gates[place % len(gates)].admit(who, uuid7()) for place in range(count)), return_exceptions=True
+    )
+    for one in outcomes:
+        assert isinstance(one, PendingLimits) or (
+            isinstance(one, Exhausted) and one.reason is Reason.RATE_LIMIT
+        ), one
+    return sum(isinstance(one, PendingLimits) for one in outcomes)
+
+
+async def flush(redis: EmbeddedRedis) -> None:
+    client = redis_client(redis.url, 5.0)
+    try:
+        await client.flushall()  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
+    finally:
+        await client.aclose()
+
+
+async def accept(store: PostgresTurnStore, who: Principal, identity: UUID | None = None) -> UUID:
+    turn = new_turn(request_id=identity)
+    await store.accept(who, turn, _no_interrupt)
+    return identity or turn.id
+
+
+def _no_interrupt(_: OpenTurn) -> Ending:
+    raise AssertionError("nothing to interrupt")
+
+
+async def test_two_processes_share_one_count_and_the_eleventh_message_is_refused_with_a_time(
+    two: tuple[Limiter, Limiter], people: People
+) -> None:
+    for place in range(10):
+        await two[place % 2].admit(people.ann, uuid7())
+    for gate in two:
+        error = await refused(gate.admit(people.ann, uuid7()))
+        assert error.reason is Reason.RATE_LIMIT
+        assert error.metadata == {"limit": "messages_per_minute", "scope": "user", "value": "10"}
+        assert error.retry_after is not None
+        assert 55 < error.retry_after <= 60
+    await two[0].admit(people.bob, uuid7())
+
+
+async def test_two_hundred_messages_at_once_never_pass_the_limit(
+    two: tuple[Limiter, Limiter], people: People
+) -> None:
+    assert await admitted(two, people.ann, 200) == 10
+
+
+async def test_a_repetition_counts_once_and_a_refused_question_is_given_back(
+    two: tuple[Limiter, Limiter], people: People
+) -> None:
+    identity = uuid7()
+    for _ in range(30):
+        await two[0].admit(people.ann, identity)
+    for _ in range(9):
+        await two[1].admit(people.ann, uuid7())
+    await refused(two[0].admit(people.ann, uuid7()))
+    await two[0].give_back(people.ann, identity)
+    await two[1].admit(people.ann, uuid7())
+    await refused(two[0].admit(people.ann, uuid7()))
+
+
+async def test_a_flushed_redis_is_filled_again_from_the_turns(
+    two: tuple[Limiter, Limiter], people: People, turn_store: PostgresTurnStore, redis: EmbeddedRedis
+) -> None:
+    for _ in range(7):
+        identity = await accept(turn_store, people.ann, uuid7())
+        await two[0].admit(people.ann, identity)
+    await flush(redis)
+    # Both processes look into the database at the same time; the messages count once.
+    assert await admitted(two, people.ann, 40) == 3
+
+
+async def test_without_redis_the_database_counts_half_and_knows_the_accepted_messages(
+    database: Database, redis: EmbeddedRedis, people: People, turn_store: PostgresTurnStore
+) -> None:
+    settings = limits(messages_per_minute=10)
+    async with limiter(database, redis.url, settings) as one, limiter(database, redis.url, settings) as other:
+        for _ in range(2):
+            identity = uuid7()
+            await one.admit(people.ann, identity)
+            await accept(turn_store, people.ann, identity)
+        redis.stop()
+        assert await admitted((one, other), people.ann, 60) == 3
+        assert await admitted((one, other), people.bob, 60) == 5
+        error = await refused(other.admit(people.bob, uuid7()))
+        assert error.retry_after is not None
+        assert 50 < error.retry_after <= 60
+
+
+async def test_when_redis_is_back_the_messages_of_the_meantime_count(
+    database: Database, redis: EmbeddedRedis, people: People, turn_store: PostgresTurnStore
+) -> None:
+    async with limiter(database, redis.url, limits(messages_per_minute=10)) as one:
+        redis.stop()
+        for _ in range(5):
+            identity = uuid7()
+            await one.admit(people.ann, identity)
+            await accept(turn_store, people.ann, identity)
+        redis.start()
+        async with limiter(database, redis.url, limits(messages_per_minute=10)) as other:
+            assert await admitted((other,), people.ann, 30) == 5
+
+
+async def test_without_redis_a_message_is_given_back_in_the_database(
+    database: Database, people: People
+) -> None:
+    async with limiter(database, NO_REDIS, limits(messages_per_minute=2)) as one:
+        identity = uuid7()
+        await one.admit(people.ann, identity)
+        await refused(one.admit(people.ann, uuid7()))
+        await one.give_back(people.ann, identity)
+        await one.admit(people.ann, uuid7())
+
+
+async def test_attaching_by_request_id_costs_no_message_and_a_refused_request_id_is_free_again(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    house = House(database)
+    async with (
+        limiter(database, redis.url, limits(messages_per_minute=2)) as gate,
+        house.turns(Script(), gate=gate) as turns,
+    ):
+        first, second, third = uuid7(), uuid7(), uuid7()
+        asked = Question("How long is the Nile?")
+        begun = await turns.accept(people.ann, asked, first)
+        for _ in range(5):
+            assert (await turns.accept(people.ann, asked, first)).turn_id == begun.turn_id
+        await turns.accept(people.ann, asked, second)
+        error = await refused(turns.accept(people.ann, asked, third))
+        assert error.reason is Reason.RATE_LIMIT
+        assert (await turns.accept(people.ann, asked, first)).attached
+        assert await house.value("SELECT count(*) FROM responsa.turn") == 2
+        await gate.book.change(people.bob, people.ann.user_id, {"messages_per_minute": 3})
+        other = Question("How deep is the Nile?")
+        assert not (await turns.accept(people.ann, other, third)).attached
+
+
+async def test_a_refused_question_costs_no_message(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    house = House(database)
+    async with (
+        limiter(database, redis.url, limits(messages_per_minute=1)) as gate,
+        house.turns(Script(), gate=gate) as turns,
+    ):
+        for _ in range(3):
+            with pytest.raises(NotFound):
+                await turns.accept(people.ann, Question("?", uuid7()), None)
+        await turns.accept(people.ann, Question("How long is the Nile?"), None)
+        await refused(turns.accept(people.ann, Question("How long is the Nile?"), None))
+
+
+async def test_two_hundred_questions_at_once_never_pass_the_limit_of_open_turns(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    house = House(database)
+    waiting = asyncio.Event()
+    async with (
+        limiter(database, redis.url, limits(pending_turns=7)) as gate,
+        house.turns(Script([waiting]), gate=gate) as one,
+        house.turns(Script([waiting]), gate=gate) as other,
+    ):
+        outcomes = await asyncio.gather(
+            *((one, other)[place % 2].accept(people.ann, Question("?"), uuid7()) for place in range(200)),
+            return_exceptions=True,
+        )
+        errors = [found for found in outcomes if isinstance(found, ResponsaError)]
+        assert len(outcomes) - len(errors) == 7
+        assert {found.reason for found in errors} == {Reason.LIMIT_REACHED}
+        assert errors[0].metadata == {"limit": "pending_turns", "scope": "user", "value": "7"}
+        open_turns = "SELECT count(*) FROM responsa.turn WHERE state IN ('queued', 'pending', 'running')"
+        assert await house.value(open_turns) == 7
+        assert (await one.accept(people.bob, Question("?"), None)).state is TurnState.RUNNING
+
+
+async def test_two_processes_share_the_count_of_calls(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    settings = limits(calls_per_minute=400)
+    async with limiter(database, redis.url, settings) as one, limiter(database, redis.url, settings) as other:
+        done = [0, 0]
+        errors: list[Exhausted] = []
+
+        async def call(place: int) -> None:
+            while True:
+                try:
+                    await (one, other)[place].calls(people.ann)
+                except Exhausted as error:
+                    errors.append(error)
+                    return
+                done[place] += 1
+
+        await asyncio.gather(call(0), call(1))
+        # A process may keep a reservation of four calls that it does not use.
+        assert 392 <= sum(done) <= 400, done
+        assert {(found.reason, (found.retry_after or 0) > 0) for found in errors} == {
+            (Reason.RATE_LIMIT, True)
+        }
+        await one.calls(people.bob)
+
+
+async def test_without_redis_each_process_counts_a_quarter(database: Database, people: People) -> None:
+    async with limiter(database, NO_REDIS, limits(calls_per_minute=40, streams=8)) as one:
+        for _ in range(10):
+            await one.calls(people.ann)
+        await refused(one.calls(people.ann))
+        kept = [await one.stream(people.ann, "", str(place)) for place in range(2)]
+        error = await refused(one.stream(people.ann, "", "c"))
+        assert error.metadata == {"limit": "streams", "scope": "user", "value": "8"}
+        kept[0].release()
+        await one.stream(people.ann, "", "d")
+
+
+async def test_streams_are_counted_over_all_processes_and_their_end_makes_room(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    settings = limits(streams=5)
+    async with limiter(database, redis.url, settings) as one, limiter(database, redis.url, settings) as other:
+        outcomes = await asyncio.gather(
+            *((one, other)[place % 2].stream(people.ann, "", str(place)) for place in range(60)),
+            return_exceptions=True,
+        )
+        held = [found for found in outcomes if not isinstance(found, BaseException)]
+        assert len(held) == 5
+        assert {found.reason for found in outcomes if isinstance(found, Exhausted)} == {Reason.LIMIT_REACHED}
+        held[0].release()
+        await _eventually_free(other, people.ann)
+
+
+async def test_streams_of_a_killed_process_stop_counting_and_a_flush_is_repaired(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    settings = limits(streams=1)
+    dead = RedisHolds(redis.url, 1)
+    room = Room(f"streams:user:acme/{people.ann.user_id}", "streams", Scope.USER, 1)
+    assert await dead.take([room], "killed") is None
+    await dead.close()
+    async with (
+        limiter(database, redis.url, settings, hold_seconds=2, renew_seconds=0.1) as one,
+        limiter(database, redis.url, settings, hold_seconds=2, renew_seconds=0.1) as other,
+    ):
+        await refused(one.stream(people.ann, "", "early"))
+        held = await _eventually_free(one, people.ann)
+        await flush(redis)
+        await _eventually_refused(other, people.ann)
+        held.release()
+
+
+async def _eventually_free(gate: Limiter, who: Principal) -> Hold:
+    for _ in range(600):
+        try:
+            return await gate.stream(who, "", uuid7().hex)
+        except Exhausted:
+            await asyncio.sleep(0.05)
+    raise AssertionError("no room")
+
+
+async def _eventually_refused(gate: Limiter, who: Principal) -> None:
+    for _ in range(600):
+        try:
+            (await gate.stream(who, "", uuid7().hex)).release()
+        except Exhausted:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("always room")
+
+
+async def test_exceptions_of_a_user_replace_the_defaults_and_are_audited(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    admin = Principal("acme", people.bob.user_id, Role.ADMIN, "api_key")
+    settings = limits(messages_per_minute=1, streams=3)
+    async with limiter(database, redis.url, settings) as gate:
+        found = await gate.book.change(admin, people.ann.user_id, {"messages_per_minute": 3})
+        assert found.exceptions == {"messages_per_minute": 3}
+        assert (found.limits.messages_per_minute, found.limits.streams) == (3, 3)
+        # A change to the present values is no event.
+        await gate.book.change(admin, people.ann.user_id, {"messages_per_minute": 3})
+        assert await admitted((gate,), people.ann, 9) == 3
+        assert await admitted((gate,), people.bob, 9) == 1
+        found = await gate.book.change(admin, people.ann.user_id, {"messages_per_minute": None})
+        assert found == await gate.book.read(admin, people.ann.user_id)
+        assert found.exceptions == {}
+        async with database.tenant("acme") as connection:
+            cursor = await connection.execute(
+                "SELECT action, resource_name FROM responsa.audit_event ORDER BY create_time"
+            )
+            expected = ("user.update_limits", f"users/{people.ann.user_id}")
+            assert await cursor.fetchall() == [expected, expected]
+        stranger = Principal("rival", people.eve.user_id, Role.ADMIN, "api_key")
+        for work in (
+            gate.book.read(stranger, people.ann.user_id),
+            gate.book.change(stranger, people.ann.user_id, {"streams": 0}),
+        ):
+            with pytest.raises(NotFound):
+                await work
+
+
+async def test_reserved_calls_are_never_more_than_were_taken(redis: EmbeddedRedis) -> None:
+    shared = RedisRates(redis.url)
+    reserved = Reserved(shared)
+    room = Room("calls:user:x", "calls_per_minute", Scope.USER, 250)
+    try:
+        outcomes = await asyncio.gather(*(reserved.take(room, 60, 1) for _ in range(400)))
+    finally:
+        await shared.close()
+    assert outcomes.count(0.0) <= 250
+    assert outcomes.count(0.0) >= 248
+
+
+async def test_counts_that_cannot_be_reached_say_so() -> None:
+    rates, holds, messages = RedisRates(NO_REDIS), RedisHolds(NO_REDIS), RedisMessages(NO_REDIS)
+    room = Room("calls:user:x", "calls_per_minute", Scope.USER, 10)
+    who = Principal("acme", uuid7(), Role.USER, "api_key")
+    for work in (
+        rates.take(room, 60, 1),
+        holds.take([room], "a"),
+        holds.renew({"a": ["b"]}),
+        holds.release({"a": ["b"]}),
+        messages.count(who, uuid7(), 1, []),
+        messages.give_back(who, uuid7()),
+    ):
+        with pytest.raises(CountsAway):
+            await work
+    for part in (rates, holds, messages):
+        await part.close()
