@@ -26,7 +26,9 @@ from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.parts import Installation
 from responsa_server.domain.quotas import QuotaRules
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.limits import LimitBook
 from responsa_server.identity.quotas import QuotaAdministration
+from responsa_server.identity.settings import LimitSettings
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.ingest.sandbox.pool import ParserPool
@@ -41,6 +43,7 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.generations import GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.quotas import PostgresQuotas
@@ -114,6 +117,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), new_id),
             audit=PostgresAuditTrail(database),
+            limits=LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), new_id),
             counters=MemoryCounters(),
             migrations=PostgresMigrations(database),
             installation=Installation(__version__, parts.embedder.name, "extractive"),

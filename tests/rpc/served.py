@@ -50,14 +50,16 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.quotas import Demand, QuotaRules
 from responsa_server.domain.turns import Question
 from responsa_server.identity.accounts import Accounts
+from responsa_server.identity.limits import LimitBook, Limiter
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
-from responsa_server.identity.settings import Registration
+from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
+from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
@@ -302,8 +304,9 @@ async def serving(
     turn_options: TurnOptions | None = None,
     more_parts: Sequence[Part] = (),
     replica: str = "s",
+    limiter: Limiter | None = None,
 ) -> AsyncGenerator[Served, None]:
-    """A ready server. It is drained at the end of the block. replica: the server's name among the servers on one database."""
+    """A ready server. It is drained at the end of the block. replica: the server's name among the servers on one database. limiter: the limits of callers; None for no limits."""
     people = people_of(database)
     identity, accounts = people.identity, people.accounts
     codec = AskFrames()
@@ -315,6 +318,7 @@ async def serving(
         Cast({"": agent, "other": ScriptedAgent("agents/other/versions/7")}),
         RedisRelay(NO_REDIS, RELAY_KEY),
         Runtime(uuid7, codec, turn_options or TurnOptions()),
+        gate=limiter,
     )
     cards, counters = Cards(), MemoryCounters()
     lines = Lines()
@@ -338,6 +342,10 @@ async def serving(
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), uuid7),
             audit=PostgresAuditTrail(database),
             counters=counters,
+            limits=LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), uuid7)
+            if limiter is None
+            else limiter.book,
+            limiter=limiter,
             installation=Installation("0.1.0", "test-embedding", "scripted"),
             migrations=PostgresMigrations(database),
             parts=(PostgresPart(database), part, *more_parts),

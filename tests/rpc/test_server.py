@@ -28,12 +28,14 @@ from responsa_server.domain.parts import Installation
 from responsa_server.domain.quotas import QuotaRules
 from responsa_server.domain.turns import TurnState
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.limits import LimitBook
 from responsa_server.identity.quotas import QuotaAdministration
-from responsa_server.identity.settings import Registration
+from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
@@ -184,6 +186,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         GrantAdministration(PostgresServiceGrants(database), uuid7, CredentialCache()),
         QuotaAdministration(PostgresQuotas(database, QuotaRules()), uuid7),
         PostgresAuditTrail(database),
+        LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), uuid7),
         served.counters,
         Installation("", "", ""),
         PostgresMigrations(database),

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from google.protobuf import field_mask_pb2, json_format, struct_pb2
 
-from responsa.admin.v1 import admin_service_pb2, teacher_pb2, user_quota_pb2
+from responsa.admin.v1 import admin_service_pb2, teacher_pb2, user_limits_pb2, user_quota_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, conversation_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
@@ -310,6 +310,25 @@ def update_user_quota(
         getattr(quota, name).CopyFrom(limit)
     mask = field_mask_pb2.FieldMask(paths=[*given, *dropped])
     return admin_service_pb2.UpdateUserQuotaRequest(user_quota=quota, update_mask=mask)
+
+
+def limits_name(user: str) -> str:
+    """The name of a user's limits, from the user's name or UUID."""
+    return f"{user_name(user)}/limits"
+
+
+def update_user_limits(
+    user: str, changes: Mapping[str, int | None]
+) -> admin_service_pb2.UpdateUserLimitsRequest:
+    """The request of UpdateUserLimits; None removes an exception. The server refuses names of limits that it does not know."""
+    known = user_limits_pb2.Limits.DESCRIPTOR.fields_by_name
+    given = {name: value for name, value in changes.items() if value is not None and name in known}
+    return admin_service_pb2.UpdateUserLimitsRequest(
+        user_limits=user_limits_pb2.UserLimits(
+            name=limits_name(user), exceptions=user_limits_pb2.Limits(**given)
+        ),
+        update_mask=field_mask_pb2.FieldMask(paths=[f"exceptions.{name}" for name in changes]),
+    )
 
 
 def metadata(

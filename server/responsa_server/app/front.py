@@ -88,6 +88,7 @@ class Callers:
                 quotas=QuotaAdministration(PostgresQuotas(database, settings.quotas.rules), new_id),
                 audit=PostgresAuditTrail(database),
                 counters=agents.counters,
+                limits=limiter.book,
                 limiter=limiter,
                 parts=parts,
                 migrations=PostgresMigrations(database),

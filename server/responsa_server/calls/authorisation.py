@@ -109,6 +109,8 @@ RULES: Mapping[str, Rule] = {
     _ADMIN + "LookupUser": Rule.ADMIN,
     _ADMIN + "ListUsers": Rule.ADMIN,
     _ADMIN + "UpdateUser": Rule.ADMIN,
+    _ADMIN + "GetUserLimits": Rule.ADMIN,
+    _ADMIN + "UpdateUserLimits": Rule.ADMIN,
     _ADMIN + "DisableUser": Rule.ADMIN,
     _ADMIN + "EnableUser": Rule.ADMIN,
     _ADMIN + "GrantOwnership": Rule.OWNER,

@@ -39,7 +39,7 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation, Migrations, Part
 from responsa_server.domain.teachers import Teachers
 from responsa_server.identity.accounts import Accounts
-from responsa_server.identity.limits import Limiter
+from responsa_server.identity.limits import LimitBook, Limiter
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
@@ -80,6 +80,7 @@ class Services:
     grants: GrantAdministration
     quotas: QuotaAdministration
     audit: AuditTrail
+    limits: LimitBook
     counters: Counters
     installation: Installation
     migrations: Migrations
@@ -153,6 +154,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             services.quotas,
             services.identity,
             services.audit,
+            services.limits,
             work,
         ),
         OperationsService(services.library),

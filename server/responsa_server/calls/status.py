@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import IntEnum
+from math import ceil
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -249,6 +250,11 @@ def _status(error: ResponsaError) -> status_pb2.Status:
 def http_status(status: status_pb2.Status) -> int:
     """The HTTP status of an error. Envoy's transcoder uses the same status."""
     return _HTTP.get(status.code, 500)
+
+
+def retry_after(error: ResponsaError) -> str | None:
+    """The value of the header Retry-After: whole seconds. None if the error does not say when to try again."""
+    return None if error.retry_after is None else str(max(ceil(error.retry_after), 1))
 
 
 def as_json(status: status_pb2.Status) -> bytes:

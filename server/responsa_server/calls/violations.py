@@ -45,6 +45,7 @@ PATTERNS: Mapping[str, str] = {
     f"^teachers/{_UUID}$": f"must be the name of a teacher as returned by the server, e.g. teachers/{_EXAMPLE}",
     f"^users/{_UUID}$": f"must be the name of a user as returned by the server, e.g. users/{_EXAMPLE}",
     f"^users/{_UUID}/quota$": f"must be the name of a user's quota, users/{{uuid}}/quota, e.g. users/{_EXAMPLE}/quota",
+    f"^users/{_UUID}/limits$": f"must be the name of a user's limits as returned by the server, e.g. users/{_EXAMPLE}/limits",
     f"^apiKeys/{_UUID}$": f"must be the name of an API key as returned by the server, e.g. apiKeys/{_EXAMPLE}",
     f"^serviceGrants/{_UUID}$": f"must be the name of a service grant as returned by the server, e.g. serviceGrants/{_EXAMPLE}",
     r"^tenants/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a tenant, tenants/{{id}}, where the id is {_SLUG_FORM}; e.g. tenants/acme",

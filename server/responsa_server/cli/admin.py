@@ -1,10 +1,10 @@
-"""The group `responsa admin`: users, quotas, keys and the audit log of a running server, and the commands that work on the server's machine without a server."""
+"""The group `responsa admin`: users, limits, quotas, keys and the audit log of a running server, and the commands that work on the server's machine without a server."""
 
 from __future__ import annotations
 
 import typer
 
-from responsa_server.cli import audit, keys, quotas, users
+from responsa_server.cli import audit, keys, limits, quotas, users
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -13,12 +13,13 @@ def register(app: typer.Typer, name: str) -> None:
 
     group = typer.Typer(
         no_args_is_help=True,
-        help="Administer users, quotas, keys and tenants, and read the audit log. users, quotas, keys and audit call a server and need the role ADMIN; create-tenant, "
+        help="Administer users, limits, quotas, keys and tenants, and read the audit log. users, limits, quotas, keys and audit call a server and need the role ADMIN; create-tenant, "
         "create-user and create-key work on the server's machine, without a server. Every action is audited.",
         rich_markup_mode=None,
     )
     users.register(group, "users")
     quotas.register(group, "quotas")
+    limits.register(group, "limits")
     keys.register(group, "keys")
     audit.register(group, "audit")
     local.register(group, name)

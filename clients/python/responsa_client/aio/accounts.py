@@ -11,6 +11,7 @@ from responsa.admin.v1 import (
     audit_event_pb2,
     system_status_pb2,
     teacher_pb2,
+    user_limits_pb2,
     user_quota_pb2,
 )
 from responsa.auth.v1 import api_key_pb2, auth_service_pb2, user_pb2, user_usage_pb2
@@ -208,6 +209,28 @@ class AsyncAccountCalls(AsyncPart):
         """
         request = requests.update_user(user, display_name, email, role, etag)
         return await self._calls.unary(self._stubs.admin.UpdateUser, request, repeatable=not etag)
+
+    async def user_limits(self, user: str) -> user_limits_pb2.UserLimits:
+        """The limits of a user, given by the name (`users/{uuid}`) or the UUID. Raises NotFound."""
+        request = admin_service_pb2.GetUserLimitsRequest(name=requests.limits_name(user))
+        return await self._calls.unary(self._stubs.admin.GetUserLimits, request)
+
+    async def update_user_limits(
+        self, user: str, changes: Mapping[str, int | None]
+    ) -> user_limits_pb2.UserLimits:
+        """Set or remove exceptions of a user, all of them or none.
+
+        Args:
+            user: the user's name (`users/{uuid}`) or UUID.
+            changes: new values by the name of the limit, e.g. `{"messages_per_minute": 60}`; 0 for no limit, None for
+                the default of the user's role.
+
+        Raises:
+            NotFound: the user does not exist.
+            InvalidArgument: there is no such limit, or the value is not valid.
+        """
+        request = requests.update_user_limits(user, changes)
+        return await self._calls.unary(self._stubs.admin.UpdateUserLimits, request)
 
     async def disable_user(self, user: str, etag: str = "") -> user_pb2.User:
         """Refuse all calls of a user. A second call has no effect. Raises NotFound; Conflict if the user has another etag; FailedPrecondition for the tenant's last administrator."""

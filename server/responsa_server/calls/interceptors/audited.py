@@ -26,6 +26,7 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "DeleteTeacher": ("teacher.delete", "name"),
     _ADMIN + "CreateUser": ("user.create", ""),
     _ADMIN + "UpdateUser": ("user.update", "user.name"),
+    _ADMIN + "UpdateUserLimits": ("user.update_limits", "user_limits.name"),
     _ADMIN + "DisableUser": ("user.disable", "name"),
     _ADMIN + "EnableUser": ("user.enable", "name"),
     _ADMIN + "GrantOwnership": ("user.grant_ownership", "name"),

@@ -9,11 +9,19 @@ from typing import Any, TypeVar
 from google.protobuf.empty_pb2 import Empty
 
 from responsa.admin.v1 import admin_service_pb2 as pb
-from responsa.admin.v1 import service_grant_pb2, system_status_pb2, teacher_pb2, tenant_pb2, user_quota_pb2
+from responsa.admin.v1 import (
+    service_grant_pb2,
+    system_status_pb2,
+    teacher_pb2,
+    tenant_pb2,
+    user_limits_pb2,
+    user_quota_pb2,
+)
 from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa_server.calls import violations
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people, tenants
+from responsa_server.calls.convert import limits as converted
 from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, timestamp, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
@@ -25,6 +33,7 @@ from responsa_server.domain.errors import FieldViolation, ResponsaError
 from responsa_server.domain.parts import Health, Installation, Migrations, MigrationState, Part, PartReport
 from responsa_server.domain.people import AuditEvent, Role
 from responsa_server.domain.teachers import Teachers
+from responsa_server.identity.limits import LimitBook
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
@@ -52,8 +61,10 @@ class AdminService:
         quotas: QuotaAdministration,
         identity: Identity,
         audit: AuditTrail,
+        limits: LimitBook,
         work: Background,
     ) -> None:
+        self._limits = limits
         self._audit = audit
         self._identity = identity
         self._users = users
@@ -154,6 +165,19 @@ class AdminService:
             caller(), named_uuid("user.name", "users", given.name), change, given.etag
         )
         return people.user(changed)
+
+    async def GetUserLimits(self, request: pb.GetUserLimitsRequest) -> user_limits_pb2.UserLimits:
+        """Return the limits of a user."""
+        return converted.user_limits(
+            await self._limits.read(caller(), converted.user_id("name", request.name))
+        )
+
+    async def UpdateUserLimits(self, request: pb.UpdateUserLimitsRequest) -> user_limits_pb2.UserLimits:
+        """Set or remove the exceptions that the mask names."""
+        given = request.user_limits
+        changes = converted.changes(given, updated(request.update_mask, converted.PATHS))
+        user_id = converted.user_id("user_limits.name", given.name)
+        return converted.user_limits(await self._limits.change(caller(), user_id, changes))
 
     async def DisableUser(self, request: pb.DisableUserRequest) -> user_pb2.User:
         """Disable a user."""

@@ -14,19 +14,19 @@ from responsa_server.calls import status
 from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
 
 
-def problem(found: Status) -> Response:
-    """The response for a Status."""
+def problem(found: Status, retry_after: str | None = None) -> Response:
+    """The response for a Status. retry_after: the header Retry-After; None for no header."""
     return Response(
         status.as_json(found),
         status_code=status.http_status(found),
         media_type="application/json",
-        headers={"cache-control": "no-store"},
+        headers={"cache-control": "no-store", **({"retry-after": retry_after} if retry_after else {})},
     )
 
 
 async def _of_domain(_: Request, error: Exception) -> Response:
     assert isinstance(error, ResponsaError)
-    return problem(status.of(error))
+    return problem(status.of(error), status.retry_after(error))
 
 
 async def _of_http(_: Request, error: Exception) -> Response:

@@ -1,0 +1,184 @@
+"""Limits of callers over all transports of a real instance, behind Envoy. The shared instance has no limits, so administrators set exceptions for the users of these tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from responsa.chat.v1.chat_service_pb2 import AskRequest, ResumeTurnRequest
+from responsa_client import Responsa
+from responsa_client.errors import InvalidRequest, NotFound, ResourceExhausted
+from tests.callers import Credential, Tenant
+from tests.instance import Instance
+from tests.transports import Call, Outcome, Way, Ways, method_of
+from tests.transports_sse import Sse
+from tests.transports_ws import Ws
+
+MOST = 10
+
+
+@pytest.fixture
+def every_way(instance: Instance) -> Iterator[Ways]:
+    with Ways(instance.target, {Way.WS: Ws(instance.target)}) as found:
+        found.add(Way.SSE, Sse(found.http))
+        assert set(found.by_name) == set(Way)
+        yield found
+
+
+@pytest.fixture
+def admin(instance: Instance, tenant: Tenant) -> Iterator[Responsa]:
+    with Responsa(instance.url, tenant.key(Credential.ADMIN)) as client:
+        yield client
+
+
+def details(problem: Any, kind: str) -> Any:
+    """The first detail of this kind."""
+    return next(one for one in problem["details"] if one["@type"].endswith(f"/google.rpc.{kind}"))
+
+
+def limit(instance: Instance, tenant: Tenant, admin: Responsa, **changes: int | None) -> str:
+    """Set exceptions of the tenant's user. Returns the user's name."""
+    with Responsa(instance.url, tenant.key()) as client:
+        user = client.me().name
+    admin.update_user_limits(user, changes)
+    return user
+
+
+def ask(ways: Ways, way: Way, headers: Mapping[str, str], request_id: str) -> Outcome:
+    request = AskRequest(text="How long is the Nile?", request_id=request_id)
+    return ways.by_name[way].call(Call(method_of("ChatService/Ask"), [request], headers=headers))
+
+
+def refusal(outcome: Outcome) -> tuple[Any, str, str, float]:
+    """The code, the reason, the limit, and the seconds to wait."""
+    assert outcome.problem is not None, outcome.messages
+    info = details(outcome.problem, "ErrorInfo")
+    wait = float(details(outcome.problem, "RetryInfo")["retryDelay"].removesuffix("s"))
+    return outcome.problem["code"], info["reason"], info["metadata"]["limit"], wait
+
+
+def test_the_eleventh_message_is_refused_over_every_transport_and_attaching_is_free(
+    instance: Instance, every_way: Ways, tenant: Tenant, admin: Responsa
+) -> None:
+    limit(instance, tenant, admin, messages_per_minute=MOST)
+    ways, headers = [*Way], tenant.headers(Credential.USER)
+    asked = [str(uuid4()) for _ in range(MOST)]
+    for place, request_id in enumerate(asked):
+        assert ask(every_way, ways[place % len(ways)], headers, request_id).problem is None
+    refused = {way: str(uuid4()) for way in ways}
+    rows = tenant.registry.rows(tenant.name)
+    for way in ways:
+        code, reason, name, wait = refusal(ask(every_way, way, headers, refused[way]))
+        assert (code, reason, name) == (8, "RATE_LIMIT", "messages_per_minute"), way
+        assert 0 < wait <= 60
+    assert tenant.registry.rows(tenant.name) == rows
+    # The user's other credential shares the count.
+    assert (
+        refusal(ask(every_way, Way.GRPC, tenant.headers(Credential.TOKEN), str(uuid4())))[1] == "RATE_LIMIT"
+    )
+    for place, way in enumerate(ways):
+        # A socket's questions have another default agent, so each transport attaches to its own turn.
+        assert ask(every_way, way, headers, asked[place]).problem is None, way
+    turn = next(iter(admin_turns(instance, tenant)))
+    for way in (Way.GRPC, Way.REST, Way.SSE, Way.WS):
+        resume = ResumeTurnRequest(turn=turn)
+        assert (
+            every_way.by_name[way]
+            .call(Call(method_of("ChatService/ResumeTurn"), [resume], headers=headers))
+            .problem
+            is None
+        ), way
+    # A refused request_id is free again, also for another question.
+    limit(instance, tenant, admin, messages_per_minute=MOST + 1)
+    assert ask(every_way, Way.GRPC, headers, refused[Way.REST]).problem is None
+    assert refusal(ask(every_way, Way.GRPC, headers, refused[Way.GRPC]))[1] == "RATE_LIMIT"
+
+
+def admin_turns(instance: Instance, tenant: Tenant) -> list[str]:
+    with Responsa(instance.url, tenant.key()) as client:
+        return [turn.name for turn in client.turns()]
+
+
+def test_rest_replies_have_retry_after(
+    instance: Instance, every_way: Ways, tenant: Tenant, admin: Responsa
+) -> None:
+    limit(instance, tenant, admin, messages_per_minute=1)
+    headers = tenant.headers(Credential.USER)
+    body = {"text": "How long is the Nile?"}
+    assert every_way.http.post("/v1/turns:start", json=body, headers=headers).status_code == 200
+    for path, more in (("start", {}), ("ask", {}), ("ask", {"accept": "text/event-stream"})):
+        reply = every_way.http.post(f"/v1/turns:{path}", json=body, headers={**headers, **more})
+        assert reply.status_code == 429, (path, more)
+        assert 1 <= int(reply.headers["retry-after"]) <= 60, (path, more)
+
+
+def test_calls_and_streams_of_a_user_are_limited(
+    instance: Instance, every_way: Ways, tenant: Tenant, admin: Responsa
+) -> None:
+    limit(instance, tenant, admin, calls_per_minute=30)
+    headers = tenant.headers(Credential.USER)
+    replies = [every_way.http.get("/v1/me", headers=headers) for _ in range(40)]
+    codes = [reply.status_code for reply in replies]
+    assert set(codes) == {200, 429}
+    assert codes.count(200) <= 30
+    info = details(replies[-1].json(), "ErrorInfo")
+    assert info["metadata"] == {"limit": "calls_per_minute", "scope": "user", "value": "30"}
+    # Another user of the tenant is not concerned.
+    assert every_way.http.get("/v1/me", headers=tenant.headers(Credential.COLLEAGUE)).status_code == 200
+
+
+def test_administrators_change_limits_and_others_cannot(
+    instance: Instance, tenant: Tenant, admin: Responsa
+) -> None:
+    user = limit(instance, tenant, admin, messages_per_minute=3, streams=0)
+    found = admin.user_limits(user)
+    assert found.exceptions.messages_per_minute == 3
+    assert found.exceptions.HasField("streams")
+    assert not found.exceptions.HasField("uploads")
+    with pytest.raises(InvalidRequest) as caught:
+        admin.update_user_limits(user, {"dreams": 1})
+    assert caught.value.reason == "UPDATE_MASK_INVALID"
+    with (
+        Responsa(instance.url, tenant.other.key(Credential.ADMIN)) as stranger,
+        pytest.raises(NotFound),
+    ):
+        stranger.update_user_limits(user, {"streams": 1})
+    events = list(admin.audit_events('action = "user.update_limits"'))
+    assert [(one.resource, one.outcome) for one in events] == [(user, "OK")]
+
+
+def test_the_command_line_shows_and_changes_limits(
+    instance: Instance, tenant: Tenant, admin: Responsa
+) -> None:
+    user = limit(instance, tenant, admin, messages_per_minute=3)
+    key = {"RESPONSA_API_KEY": tenant.key(Credential.ADMIN)}
+    shown = instance.run("admin", "limits", "show", user, **key).stdout
+    assert "messages_per_minute   3  *" in shown
+    assert "streams               no limit\n" in shown
+    done = instance.run(
+        "admin", "limits", "set", user, "messages_per_minute=default", "streams=7", **key
+    ).stdout
+    assert "messages_per_minute   no limit\n" in done
+    assert "streams               7  *" in done
+    wrong = instance.run("admin", "limits", "set", user, "streams=many", check=False, **key)
+    assert wrong.returncode == 2
+    assert "NAME=VALUE" in wrong.stderr
+
+
+def test_the_client_waits_for_a_limit_within_its_deadline(
+    instance: Instance, tenant: Tenant, admin: Responsa
+) -> None:
+    limit(instance, tenant, admin, calls_per_minute=40)
+    with Responsa(instance.url, tenant.key()) as client:
+        for _ in range(60):
+            client.me()
+    limit(instance, tenant, admin, messages_per_minute=1)
+    with Responsa(instance.url, tenant.key(), timeout=2.0) as client:
+        client.start_turn("How long is the Nile?")
+        with pytest.raises(ResourceExhausted) as caught:
+            client.start_turn("How long is the Nile?")
+    assert caught.value.reason == "RATE_LIMIT"
+    assert (caught.value.retry_after or 0) > 2
