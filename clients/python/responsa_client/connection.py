@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import Final, cast
 
 import grpc
 
 from responsa_client.address import Address
 from responsa_client.errors import Cancelled, DeadlineExceeded, ResponsaError, StreamCut, error_of_call
+from responsa_client.requests import user_name
 from responsa_client.retries import Backoff, may_pass, never_connected, unreached
 from responsa_client.stubs import credentials
 
@@ -44,6 +45,10 @@ class Deadline:
         return left is None or wait < left
 
 
+ON_BEHALF_OF: Final = "responsa-on-behalf-of"
+"""The metadata with which a service names the user for whom it makes a call."""
+
+
 class Connection:
     """The state of one client's connection. This class does not open the connection.
 
@@ -58,6 +63,7 @@ class Connection:
         timeout: float | None,
         backoff: Callable[[], Backoff],
         silence: float = SILENCE_SECONDS,
+        on_behalf_of: str | None = None,
     ) -> None:
         if timeout is not None and timeout <= 0:
             raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
@@ -66,6 +72,7 @@ class Connection:
         self.address = Address.parse(url)
         self._token = api_key if callable(api_key) else None
         self._metadata = credentials(None if callable(api_key) else api_key)
+        self._behalf = () if on_behalf_of is None else ((ON_BEHALF_OF, user_name(on_behalf_of)),)
         self.timeout = timeout
         self.backoff = backoff
         self.silence = silence
@@ -75,8 +82,9 @@ class Connection:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The metadata that authenticates the next call."""
-        return self._metadata if self._token is None else credentials(self._token())
+        """The metadata that authenticates the next call, and names the user for whom it is made."""
+        own = self._metadata if self._token is None else credentials(self._token())
+        return own + self._behalf
 
     def error(self, failure: grpc.RpcError, deadline: Deadline) -> ResponsaError:
         """The typed error of a failed call."""

@@ -88,6 +88,16 @@ def user_name(user: str) -> str:
     return user if "/" in user else f"users/{user}"
 
 
+def service_grant_name(grant: str) -> str:
+    """A bare UUID and "serviceGrants/{uuid}" both name `serviceGrants/{uuid}`."""
+    return grant if "/" in grant else f"serviceGrants/{grant}"
+
+
+def tenant_name(tenant: str) -> str:
+    """A bare id and "tenants/{id}" both name `tenants/{id}`."""
+    return tenant if "/" in tenant else f"tenants/{tenant}"
+
+
 def turn_name(turn: str) -> str:
     """A bare UUID and "turns/{uuid}" both name `turns/{uuid}`."""
     return turn if "/" in turn else f"turns/{turn}"

@@ -1,10 +1,10 @@
-"""The group `responsa admin`: users, limits, quotas, keys and the audit log of a running server, and the commands that work on the server's machine without a server."""
+"""The group `responsa admin`: users, limits, quotas, keys, service grants, tenants and the audit log of a running server, and the commands that work on the server's machine without a server."""
 
 from __future__ import annotations
 
 import typer
 
-from responsa_server.cli import audit, keys, limits, quotas, users
+from responsa_server.cli import audit, grants, keys, limits, quotas, tenants, users
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -13,14 +13,17 @@ def register(app: typer.Typer, name: str) -> None:
 
     group = typer.Typer(
         no_args_is_help=True,
-        help="Administer users, limits, quotas, keys and tenants, and read the audit log. users, limits, quotas, keys and audit call a server and need the role ADMIN; create-tenant, "
-        "create-user and create-key work on the server's machine, without a server. Every action is audited.",
+        help="Administer users, limits, quotas, keys, service grants and tenants, and read the audit log. users, limits, quotas, keys, grants and audit call a server and need "
+        "the role ADMIN; tenants needs an owner of the installation; create-tenant, create-user and create-key work on the server's machine, without a server. Every action is "
+        "audited.",
         rich_markup_mode=None,
     )
     users.register(group, "users")
     quotas.register(group, "quotas")
     limits.register(group, "limits")
     keys.register(group, "keys")
+    grants.register(group, "grants")
+    tenants.register(group, "tenants")
     audit.register(group, "audit")
     local.register(group, name)
     app.add_typer(group, name=name)

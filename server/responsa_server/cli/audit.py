@@ -77,6 +77,7 @@ def _line(event: audit_event_pb2.AuditEvent) -> str:
     parts = [
         str(as_json(event).get("createTime", "")),
         event.actor,
+        f"for {event.on_behalf_of}" if event.on_behalf_of else "",
         event.action,
         one_line(event.resource, 200),
     ]

@@ -1,4 +1,4 @@
-"""The commands `responsa admin users list | show | create | update | disable | enable`."""
+"""The commands `responsa admin users list | show | create | update | disable | enable | grant-ownership | revoke-ownership`."""
 
 from __future__ import annotations
 
@@ -46,6 +46,8 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("update")(update_user)
     group.command("disable")(disable_user)
     group.command("enable")(enable_user)
+    group.command("grant-ownership")(grant_ownership)
+    group.command("revoke-ownership")(revoke_ownership)
     app.add_typer(group, name=name)
 
 
@@ -134,6 +136,18 @@ def enable_user(user: User, etag: Etag = "", json: AsJson = False) -> None:
         _print(client.enable_user(found_name(client, user), etag), json=json)
 
 
+def grant_ownership(user: User, json: AsJson = False) -> None:
+    """Make an administrator of the installation's own tenant an owner of the installation. This command needs an owner."""
+    with reporting(json=json), open_client() as client:
+        _print(client.grant_ownership(found_name(client, user)), json=json)
+
+
+def revoke_ownership(user: User, json: AsJson = False) -> None:
+    """End the ownership of a user, who stays an administrator. This command needs an owner."""
+    with reporting(json=json), open_client() as client:
+        _print(client.revoke_ownership(found_name(client, user)), json=json)
+
+
 def found_user(client: Responsa, text: str) -> user_pb2.User:
     """The user that an argument names."""
     given = valid_text(text, "The user")
@@ -162,6 +176,8 @@ def _line(user: user_pb2.User) -> str:
     parts = [user.name.removeprefix("users/"), f"{role:7}", one_line(user.display_name, 60)]
     if user.email:
         parts.append(f"<{one_line(user.email, 254)}>")
+    if user.owner:
+        parts.append("owner")
     if user.HasField("disable_time"):
         parts.append(f"disabled since {as_json(user)['disableTime']}")
     return "  ".join(parts)

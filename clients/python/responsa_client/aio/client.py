@@ -9,12 +9,15 @@ from responsa_client.aio.calls import AsyncCalls
 from responsa_client.aio.chat import AsyncChatCalls
 from responsa_client.aio.knowledge import AsyncKnowledgeCalls
 from responsa_client.aio.signing_in import AsyncSignInCalls
+from responsa_client.aio.tenants import AsyncTenantCalls
 from responsa_client.connection import DEFAULT_TIMEOUT, DEFAULT_URL, SILENCE_SECONDS, Connection, Credential
 from responsa_client.following import PATIENCE_SECONDS
 from responsa_client.retries import Backoff
 
 
-class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls, AsyncSignInCalls):
+class AsyncResponsa(
+    AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls, AsyncTenantCalls, AsyncSignInCalls
+):
     """A client of a Responsa server, over gRPC. Close the client, or use it as a context manager.
 
     The blocking client may be shared between threads. The asyncio client belongs to one event loop: create it while the loop is running.
@@ -36,6 +39,8 @@ class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls, Asyn
         patience: the time in seconds for which the client keeps trying to follow a turn when no frame arrives; math.inf for no limit.
         silence: the time in seconds without a frame after which a turn's stream counts as lost. The server sends a heartbeat
             every 15 seconds.
+        on_behalf_of: the user for whom a service makes all calls of this client, as `users/{uuid}` or the UUID; an administrator must have made a service grant. None to
+            act for the caller.
 
     Raises:
         ValueError: the address, the key or a time is not valid.
@@ -50,8 +55,9 @@ class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls, Asyn
         backoff: Callable[[], Backoff] = Backoff,
         patience: float = PATIENCE_SECONDS,
         silence: float = SILENCE_SECONDS,
+        on_behalf_of: str | None = None,
     ) -> None:
-        self._calls = AsyncCalls(Connection(url, api_key, timeout, backoff, silence))
+        self._calls = AsyncCalls(Connection(url, api_key, timeout, backoff, silence, on_behalf_of))
         self._patience = patience
         self._stubs = self._calls.stubs
 
