@@ -18,7 +18,8 @@ export interface SignInViewHooks {
   readonly back: (() => void) | undefined;
 }
 
-const EMAIL = { type: "email", autocomplete: "username", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
+// A control of the type "email" would check the address itself, and change addresses in other scripts.
+const EMAIL = { inputmode: "email", autocomplete: "username", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
 const CODE = { required: true, maxlength: "64", spellcheck: "false", autocapitalize: "none", class: "secret" } as const;
 
 export class SignInView {

@@ -16,7 +16,8 @@ import { noted, type Part } from "./tabbed.js";
 import { viewFragment } from "./views.js";
 
 const PAGE = 50;
-const EMAIL = { type: "email", autocomplete: "off", maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
+// A control of the type "email" would check the address itself, and change addresses in other scripts.
+const EMAIL = { inputmode: "email", autocomplete: "off", maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
 
 /** For how long an invitation is valid, in seconds. */
 const TERMS: readonly (readonly [value: string, label: string])[] = [

@@ -1,0 +1,472 @@
+"""The administration of a tenant on the page: users, invitations, API keys and the audit log."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+import pytest
+from playwright.async_api import Locator, expect
+
+from responsa.auth.v1 import user_pb2
+from responsa_client import Responsa
+from responsa_client.errors import Unauthenticated
+from tests.browser.accounts import OTHER_PASSWORD, account, button, enter, fill
+from tests.browser.person import Person, Tab
+from tests.browser.rules import flaws
+from tests.callers import PASSWORD
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+HOSTILE = '<img src=x onerror="globalThis.broken=1"> ‮ $& {}'
+
+
+async def administer(person: Person, part: str = "users", **options: Any) -> Tab:
+    tab = await person.open(await person.profile(**options), person.link())
+    await tab.account.wait_for()
+    await tab.page.goto(f"{person.url}/#/administration/{part}")
+    await expect(tab.page.get_by_role("heading", name="Administration")).to_be_visible()
+    return tab
+
+
+def rows(tab: Tab, name: str) -> Locator:
+    return tab.page.get_by_role("list", name=name, exact=True).get_by_role("listitem")
+
+
+def row_of(tab: Tab, name: str) -> Locator:
+    return rows(tab, "Users").filter(has=tab.page.get_by_text(name, exact=True))
+
+
+async def test_users_are_made_found_and_changed(person: Person) -> None:
+    taken = account(person.client, "Ada")
+    tab = await administer(person)
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    await tab.watch_live()
+    await button(tab, "New user").click()
+    await expect(dialog.get_by_label("Name")).to_be_focused()
+    await dialog.get_by_label("Name").fill(HOSTILE)
+    await dialog.get_by_label("E-mail address").fill(taken.user.email)
+    await dialog.get_by_role("button", name="Create").click()
+    await expect(
+        dialog.locator(".problem", has_text="Another user of the tenant has this e-mail address")
+    ).to_be_visible()
+    await expect(dialog.get_by_label("E-mail address")).to_be_focused()
+    email = f"bob@{taken.tenant}.example"
+    await dialog.get_by_label("E-mail address").fill(email)
+    await dialog.get_by_role("button", name="Create").click()
+
+    # The new user sets the first password with the code that the page shows once.
+    await expect(dialog.get_by_role("heading", name="Reset code for")).to_be_visible()
+    link = await dialog.get_by_label("Link", exact=True).input_value()
+    code = await dialog.get_by_label("Code", exact=True).input_value()
+    assert link == f"{person.url}/{taken.query()}#reset={code}"
+    await dialog.get_by_role("button", name="Done").click()
+    assert code not in await page.content()
+    bob = person.client.lookup_user(email)
+    assert (bob.display_name, bob.role) == (HOSTILE, user_pb2.USER_ROLE_USER)
+    person.client.reset_password(code, PASSWORD)
+    assert await page.evaluate("globalThis.broken") is None
+    await expect(row_of(tab, HOSTILE)).to_contain_text(email)
+
+    await page.get_by_role("button", name=f"Edit {HOSTILE}").click()
+    await dialog.get_by_label("Name").fill("Bob")
+    await dialog.get_by_label("Role").select_option(label="Administrator")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(row_of(tab, "Bob")).to_contain_text("administrator")
+    await expect(page.get_by_role("button", name="Edit Bob")).to_be_focused()
+    assert person.client.user(bob.name).role == user_pb2.USER_ROLE_ADMIN
+    assert await tab.said() == ["User created.", "User saved."]
+
+    await page.get_by_label("Name or e-mail address").fill("BOB@")
+    await page.keyboard.press("Enter")
+    await expect(rows(tab, "Users")).to_have_count(1)
+    assert page.url.endswith("#/administration/users?search=BOB%40")
+    await page.reload()
+    await expect(rows(tab, "Users")).to_have_count(1)
+    await expect(page.get_by_label("Name or e-mail address")).to_have_value("BOB@")
+    await page.get_by_label("Role").select_option(label="Service (a program)")
+    await expect(rows(tab, "Users")).to_have_text(["No user matches."])
+    await page.get_by_label("Name or e-mail address").fill('*" OR role = ADMIN')
+    await page.get_by_label("Role").select_option(label="All")
+    await page.keyboard.press("Enter")
+    await expect(rows(tab, "Users")).to_have_text(["No user matches."])
+
+
+async def test_a_disabled_user_is_cut_off_until_enabled(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    theirs = await enter(person, ada)
+    await theirs.page.wait_for_load_state("networkidle")
+    tab = await administer(person)
+    dialog = tab.page.get_by_role("dialog")
+    await tab.page.get_by_role("button", name="Disable Ada").click()
+    await expect(dialog).to_contain_text("Nothing of the user is deleted.")
+    await dialog.get_by_role("button", name="Disable").click()
+    await expect(row_of(tab, "Ada")).to_contain_text("disabled")
+    await expect(tab.page.get_by_role("button", name="Enable Ada")).to_be_focused()
+    await theirs.page.get_by_role("link", name="Documents", exact=True).click()
+    await expect(theirs.page.get_by_role("alert")).to_contain_text("This account is disabled.")
+    await tab.page.get_by_label("State").select_option(label="Disabled")
+    await expect(rows(tab, "Users")).to_have_count(1)
+    await tab.page.get_by_role("button", name="Enable Ada").click()
+    await expect(rows(tab, "Users")).to_have_text(["No user matches."])
+    assert person.client.login(ada.user.email, PASSWORD, ada.tenant).user.name == ada.user.name
+
+
+async def test_the_last_administrator_stays_and_the_page_says_what_to_do(person: Person) -> None:
+    tab = await administer(person)
+    dialog = tab.page.get_by_role("dialog")
+    await expect(row_of(tab, "admin")).to_contain_text("you")
+    await tab.page.get_by_role("button", name="Disable admin").click()
+    await expect(dialog).to_contain_text("you will be signed out")
+    await dialog.get_by_role("button", name="Disable").click()
+    await expect(tab.alert).to_contain_text("Make another user an administrator first.")
+    await tab.page.get_by_role("button", name="Edit admin").click()
+    await dialog.get_by_label("Role").select_option(label="User")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("Make another user an administrator first.")
+    await dialog.get_by_role("button", name="Cancel").click()
+    assert person.client.me().role == user_pb2.USER_ROLE_ADMIN
+
+
+async def test_an_administrator_who_gives_up_the_role_loses_the_administration_at_once(
+    person: Person,
+) -> None:
+    account(person.client, "Ada", admin=True)
+    tab = await administer(person)
+    dialog = tab.page.get_by_role("dialog")
+    await tab.page.get_by_role("button", name="Edit admin").click()
+    await dialog.get_by_label("Role").select_option(label="User")
+    await dialog.get_by_role("button", name="Save").click()
+    await tab.question.wait_for()
+    await expect(tab.page.get_by_role("link", name="Administration")).to_have_count(0)
+    await expect(tab.page.get_by_text("Ada")).to_have_count(0)
+
+
+async def test_changes_by_somebody_else_are_shown_before_they_are_replaced(person: Person) -> None:
+    ada = account(person.client, "Ada").user
+    tab = await administer(person)
+    dialog = tab.page.get_by_role("dialog")
+    await tab.page.get_by_role("button", name="Edit Ada").click()
+    person.client.update_user(ada.name, display_name="Ada Lovelace")
+    await dialog.get_by_label("Role").select_option(label="Administrator")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("Somebody else changed this user")
+    await expect(dialog).to_contain_text("As it is now: Ada Lovelace")
+    await dialog.get_by_label("Name").fill("Ada Lovelace")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(row_of(tab, "Ada Lovelace")).to_contain_text("administrator")
+
+    person.client.update_user(ada.name, display_name="Countess Lovelace")
+    await tab.page.get_by_role("button", name="Disable Ada Lovelace").click()
+    await dialog.get_by_role("button", name="Disable").click()
+    await expect(tab.alert).to_contain_text(
+        "Somebody else changed Ada Lovelace meanwhile, so nothing has happened."
+    )
+    await expect(row_of(tab, "Countess Lovelace")).to_be_visible()
+    assert not person.client.user(ada.name).HasField("disable_time")
+
+
+async def test_many_users_are_shown_page_by_page(person: Person) -> None:
+    for number in range(60):
+        person.client.create_user(f"User {number:02}")
+    tab = await administer(person)
+    await expect(rows(tab, "Users")).to_have_count(50)
+    await button(tab, "Show more").click()
+    await expect(rows(tab, "Users")).to_have_count(61)
+    await expect(button(tab, "Show more")).to_be_hidden()
+    await expect(tab.page.get_by_role("button", name="Edit User 50")).to_be_focused()
+
+
+async def test_the_link_of_an_invitation_lets_one_person_register(person: Person) -> None:
+    tab = await administer(person)
+    dialog = tab.page.get_by_role("dialog")
+    await button(tab, "Invite").click()
+    await dialog.get_by_label("E-mail address").fill("nowhere")
+    await dialog.get_by_role("button", name="Make the invitation").click()
+    await expect(dialog.locator(".problem", has_text="must be an e-mail address")).to_be_visible()
+    await dialog.get_by_label("E-mail address").fill("carla@example.org")
+    await dialog.get_by_role("button", name="Make the invitation").click()
+    link = await dialog.get_by_label("Link", exact=True).input_value()
+    await dialog.get_by_role("button", name="Done").click()
+
+    guest = await person.open(await person.profile(), link)
+    await guest.page.get_by_label("E-mail address").fill("mallory@example.org")
+    await guest.page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
+    await button(guest, "Register").click()
+    await expect(
+        guest.page.locator(".problem", has_text="an invited address cannot be changed")
+    ).to_be_visible()
+    await guest.page.get_by_label("E-mail address").fill("carla@example.org")
+    await button(guest, "Register").click()
+    await expect(guest.account).to_have_text("carla@example.org")
+    await button(tab, "Find").click()
+    await expect(rows(tab, "Users").filter(has_text="carla@example.org")).to_be_visible()
+
+
+async def test_an_administrator_who_tries_an_invitation_stays_signed_in(person: Person) -> None:
+    code = person.client.create_invitation().code
+    tab = await administer(person)
+    await tab.page.evaluate("(code) => { location.hash = `invitation=${code}` }", code)
+    await expect(tab.page.get_by_role("heading", name="Register")).to_be_visible()
+    await button(tab, "Back").click()
+    await expect(tab.account).to_have_text("admin")
+
+
+async def test_the_keys_of_all_users_are_found_and_revoked(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    with Responsa(person.url) as nobody:
+        token = nobody.login(ada.user.email, PASSWORD, ada.tenant).tokens.access_token
+    with Responsa(person.url, api_key=token) as session:
+        secret = session.create_api_key("nightly import").secret
+        session.create_api_key("another one")
+    tab = await administer(person, "keys")
+    keys = rows(tab, "API keys of all users")
+    await expect(keys).to_have_count(3)
+    await tab.page.get_by_label("Owner").fill("ada")
+    await tab.page.keyboard.press("Enter")
+    await expect(keys).to_have_count(2)
+    await tab.page.get_by_label("Name of the key").fill("nightly")
+    await tab.page.keyboard.press("Enter")
+    await expect(keys).to_have_count(1)
+    await expect(keys).to_contain_text("Ada")
+    await tab.page.reload()
+    await expect(keys).to_have_count(1)
+    await tab.page.get_by_role("button", name="Revoke nightly import of Ada").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    await expect(keys).to_contain_text("revoked")
+    with Responsa(person.url, api_key=secret) as program, pytest.raises(Unauthenticated):
+        program.me()
+    await tab.page.get_by_label("Owner").fill("nobody at all")
+    await tab.page.keyboard.press("Enter")
+    await expect(keys).to_have_text(["No key matches."])
+
+
+async def test_the_audit_log_reads_as_sentences_and_is_filtered(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    other = person.client.create_user(HOSTILE)
+    person.client.disable_user(other.name)
+    me = person.client.me()
+    tab = await administer(person, "audit")
+    with httpx2.Client(base_url=person.url) as http:
+        body = {"tenant": ada.tenant, "email": ada.user.email, "password": PASSWORD}
+        assert http.post("/v1/sessions", json=body).status_code == 200
+    dialog = tab.page.get_by_role("dialog")
+    await tab.page.get_by_role("tab", name="Users").click()
+    await tab.page.get_by_role("button", name="Disable admin").click()
+    await dialog.get_by_role("button", name="Disable").click()
+    await expect(tab.alert).to_contain_text("only administrator")
+    await tab.page.get_by_role("tab", name="Audit log").click()
+    events = rows(tab, "Audit log")
+    await expect(events.nth(0)).to_contain_text(
+        "admin tried to disable their own account, but the server refused."
+    )
+    await expect(events.nth(0)).to_contain_text("refused")
+    await expect(events.nth(1)).to_contain_text("Ada signed in.")
+    await expect(events.filter(has_text=f"admin disabled {HOSTILE}.")).to_have_count(1)
+    assert await tab.page.evaluate("globalThis.broken") is None
+
+    await events.nth(0).get_by_text("Details").click()
+    for raw in ("user.disable", "LAST_ADMINISTRATOR", me.name):
+        await expect(events.nth(0).locator("dd", has_text=raw).first).to_be_visible()
+
+    await tab.page.get_by_label("Outcome").select_option(label="Refused")
+    await expect(events).to_have_count(1)
+    await tab.page.get_by_label("Outcome").select_option(label="All")
+    await tab.page.get_by_label("Action").select_option(label="Disabled a user")
+    await expect(events).to_have_count(2)
+    await tab.page.get_by_label("Who").fill("ada")
+    await tab.page.keyboard.press("Enter")
+    await expect(events).to_have_text(["No event matches."])
+    await tab.page.get_by_label("Action").select_option(label="Signed in")
+    await expect(events).to_have_count(1)
+    await tab.page.reload()
+    await expect(events).to_have_text([re.compile("Ada signed in")])
+
+    await tab.page.goto(f"{person.url}/#/administration/audit")
+    day = datetime.now(UTC).date()
+    await expect(events.nth(1)).to_be_visible()
+    await tab.page.get_by_label("To").fill((day - timedelta(days=2)).isoformat())
+    await button(tab, "Find").click()
+    await expect(events).to_have_text(["No event matches."])
+    await tab.page.get_by_label("To").fill((day + timedelta(days=1)).isoformat())
+    await tab.page.get_by_label("From").fill((day - timedelta(days=1)).isoformat())
+    await button(tab, "Find").click()
+    await expect(events.nth(3)).to_be_visible()
+
+
+async def test_the_activity_of_a_user_is_one_click_away(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    account(person.client, "Adamo")
+    await enter(person, ada)
+    tab = await administer(person)
+    await tab.page.get_by_role("link", name="Activity of Ada", exact=True).click()
+    await expect(tab.page.get_by_role("tab", name="Audit log")).to_have_attribute("aria-selected", "true")
+    await expect(tab.page.get_by_label("Who")).to_have_value("Ada")
+    await expect(rows(tab, "Audit log")).to_have_text(
+        [re.compile("Ada signed in"), re.compile("Ada set a new password")]
+    )
+    await tab.page.go_back()
+    await expect(tab.page.get_by_role("tab", name="Users")).to_have_attribute("aria-selected", "true")
+
+
+async def test_other_users_see_no_administration(colleague: Person) -> None:
+    tab = await colleague.open(await colleague.profile(), colleague.link())
+    await tab.question.wait_for()
+    await tab.account.click()
+    await expect(tab.page.get_by_role("link", name="Profile")).to_be_visible()
+    await expect(tab.page.get_by_role("link", name="Administration")).to_have_count(0)
+    for part in ("", "/users", "/audit?who=x"):
+        await tab.page.goto(f"{colleague.url}/#/administration{part}")
+        await tab.question.wait_for()
+        assert tab.page.url.endswith("#/")
+    assert not any("AdminService" in one.url for one in colleague.requests)
+
+
+async def test_errors_and_waiting_are_shown_where_the_list_belongs(person: Person) -> None:
+    tab = await administer(person)
+    await expect(row_of(tab, "admin")).to_be_visible()
+    await tab.page.route("**/ListTenantApiKeys", lambda route: route.abort("connectionrefused"))
+    await tab.page.get_by_role("tab", name="API keys").click()
+    await expect(tab.alert).to_have_text("The connection was lost.")
+    await tab.page.unroute_all()
+    await button(tab, "Find").click()
+    await expect(rows(tab, "API keys of all users")).to_have_count(1)
+    await expect(tab.alert).to_have_count(0)
+
+
+async def test_an_address_with_unknown_values_shows_everything(person: Person) -> None:
+    tab = await administer(person, "users?role=KING&state=x&page=2")
+    await expect(rows(tab, "Users")).to_have_count(1)
+    await tab.page.goto(f"{person.url}/#/administration/nowhere")
+    await expect(tab.page.get_by_role("tab", name="Users")).to_have_attribute("aria-selected", "true")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"color_scheme": "light"}, id="light"),
+        pytest.param({"color_scheme": "dark"}, id="dark"),
+        pytest.param(
+            {"color_scheme": "dark", "viewport": {"width": 360, "height": 700}, "has_touch": True},
+            id="dark_narrow",
+        ),
+    ],
+)
+async def test_every_view_of_accounts_keeps_the_accessibility_rules(
+    person: Person, options: dict[str, Any]
+) -> None:
+    ada = account(person.client, "Ada with a name that needs more than one line on a phone", admin=True)
+    person.client.disable_user(person.client.create_user("Bob", "bob@example.org").name)
+    context = await person.profile(**options)
+    tab = await person.open(context, f"{person.url}/{ada.query()}")
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    found: dict[str, list[str]] = {}
+
+    async def look(state: str) -> None:
+        await page.wait_for_load_state("networkidle")
+        found[state] = await flaws(page)
+        if not await page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
+            found[state].append("wider than the screen")
+
+    async def closed(name: str) -> None:
+        await dialog.get_by_role("button", name=name, exact=True).click()
+        await expect(dialog).to_have_count(0)
+
+    async def part(name: str) -> None:
+        await page.get_by_role("tab", name=name).click()
+        await look(name)
+
+    await button(tab, "Sign in").click()
+    await look("sign in")
+    await button(tab, "Register with an invitation").click()
+    await look("register")
+    await button(tab, "Forgot your password?").click()
+    await look("reset")
+    await button(tab, "Sign in with a password").click()
+    await fill(tab, ada)
+    await button(tab, "Sign in").click()
+    await tab.account.click()
+    await look("menu")
+    await page.get_by_role("link", name="Profile").click()
+    await expect(page.get_by_role("heading", name="Profile")).to_be_focused()
+    await look("profile")
+    for name in ("Password", "Sessions", "API keys"):
+        await part(name)
+    await button(tab, "New API key").click()
+    await dialog.get_by_label("Name").fill("backup")
+    await look("new key")
+    await dialog.get_by_role("button", name="Create").click()
+    await expect(dialog.get_by_label("Secret", exact=True)).to_be_visible()
+    await look("secret")
+    await closed("Done")
+    await page.goto(f"{person.url}/#/administration")
+    await expect(page.get_by_role("button", name="Edit Bob")).to_be_visible()
+    await look("users")
+    await page.get_by_role("button", name="Edit Bob").click()
+    await look("edit")
+    await closed("Cancel")
+    await page.get_by_role("button", name="Disable Ada").click()
+    await look("disable")
+    await closed("Cancel")
+    await button(tab, "Invite").click()
+    await look("invite")
+    await closed("Cancel")
+    await part("API keys")
+    await part("Audit log")
+    await rows(tab, "Audit log").first.get_by_text("Details").click()
+    await look("event")
+    assert {state: ones for state, ones in found.items() if ones} == {}
+
+
+async def test_the_administration_by_keyboard_alone(person: Person) -> None:
+    account(person.client, "Ada")
+    tab = await administer(person)
+    page, keyboard = tab.page, tab.page.keyboard
+    await page.get_by_role("tab", name="Users").focus()
+    await keyboard.press("ArrowRight")
+    await expect(page.get_by_role("tab", name="API keys")).to_be_focused()
+    await keyboard.press("End")
+    await expect(page.get_by_role("tab", name="Audit log")).to_be_focused()
+    await keyboard.press("Tab")
+    await expect(page.get_by_label("Who")).to_be_focused()
+    await keyboard.type("ada")
+    await keyboard.press("Enter")
+    await expect(rows(tab, "Audit log")).to_have_count(1)
+    await keyboard.press("Shift+Tab")
+    await keyboard.press("Home")
+    await expect(page.get_by_role("tab", name="Users")).to_be_focused()
+    await expect(page.get_by_role("button", name="Edit Ada")).to_be_visible()
+
+    async def reached() -> str:
+        return await page.evaluate("document.activeElement.getAttribute('aria-label') ?? ''")
+
+    for _ in range(12):
+        await keyboard.press("Tab")
+        if await reached() == "Edit Ada":
+            break
+    assert await reached() == "Edit Ada"
+    await keyboard.press("Enter")
+    await keyboard.press("ControlOrMeta+a")
+    await keyboard.type("Grace")
+    await keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Edit Grace")).to_be_focused()
+
+
+async def test_lists_that_are_read_again_move_nothing(person: Person) -> None:
+    for number in range(8):
+        person.client.create_user(f"User {number}")
+    tab = await administer(person)
+    await expect(rows(tab, "Users")).to_have_count(9)
+    before = await tab.page.get_by_role("list", name="Users").bounding_box()
+    await tab.page.evaluate(
+        """() => {
+            globalThis.shifts = [];
+            new PerformanceObserver((list) => globalThis.shifts.push(...list.getEntries().map((one) => one.value))).observe({ type: "layout-shift" });
+        }"""
+    )
+    await button(tab, "Find").click()
+    await tab.page.wait_for_load_state("networkidle")
+    await expect(rows(tab, "Users")).to_have_count(9)
+    assert await tab.page.get_by_role("list", name="Users").bounding_box() == before
+    assert sum(await tab.page.evaluate("globalThis.shifts")) == 0
