@@ -225,11 +225,14 @@ async def password_session(site: Site, email: str, role: Role = Role.USER) -> Us
 
 
 async def test_a_first_sign_in_by_an_allowed_domain(site: Site) -> None:
-    uri = await site.begin(returnTo="/#documents")
+    uri = await site.begin(returnTo="/?tenant=acme#/documents/7?tab=pages&page=3")
     assert urlsplit(uri).netloc == "localhost:8080"
     reply = await site.back(uri, accept="text/html")
     assert reply.status_code == 200
-    assert '<meta http-equiv="refresh" content="0; url=/#documents">' in reply.text
+    assert (
+        '<meta http-equiv="refresh" content="0; url=/?tenant=acme#/documents/7?tab=pages&amp;page=3">'
+        in reply.text
+    )
     assert "script" not in reply.text
     assert reply.headers["cache-control"] == "no-store"
     assert reply.headers["referrer-policy"] == "no-referrer"
@@ -316,7 +319,7 @@ async def test_an_invitation_admits_one_person(site_with: SiteOf) -> None:
     site.http.cookies.clear()
     site.provider.person = {"sub": "carl"}
     assert reason(await site.sign_in(invitation=code)) == "CODE_INVALID"
-    # A known person needs none, and uses none up.
+    # A known person needs no invitation, and uses none up.
     second = await invitation(site)
     site.provider.person = {"sub": "bob"}
     assert (await site.sign_in(invitation=second)).status_code == 200
@@ -676,7 +679,7 @@ async def test_a_provider_that_names_itself_must_do_so(site: Site) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["https://evil.example", "//evil.example", "/\\evil.example", "/#a b", "/x", "", "/#x\"><script>", "/#" + "x" * 201],
+    ["https://evil.example", "//evil.example", "/\\evil.example", "/#a b", "/x", "", "/#x\"><script>", "/?x;y", "/?x'y", "/?x#y#z", "/..//evil.example", "/#" + "x" * 301],
 )  # fmt: skip
 async def test_no_open_redirect(site: Site, target: str) -> None:
     reply = await site.start(returnTo=target)
@@ -707,6 +710,21 @@ async def test_a_provider_that_does_not_exist(site: Site) -> None:
         await site.http.get("/v1/oidc/none/callback"),
     ):
         assert (reply.status_code, reason(reply)) == (404, "ROUTE_NOT_FOUND")
+
+
+async def test_strange_paths_set_no_cookie(site: Site) -> None:
+    uri = await site.begin()
+    for method, path in (
+        ("HEAD", uri),
+        ("GET", "/v1/oidc/x%3B%20Domain=evil.example/callback"),
+        ("GET", "/v1/oidc/x%0d%0aset-cookie:a=b/callback"),
+        ("POST", "/v1/oidc/x%3By:start"),
+    ):
+        reply = await site.http.request(method, path)
+        assert reply.status_code in (400, 404)
+        assert "set-cookie" not in reply.headers
+    # HEAD has not used the sign-in up.
+    assert (await site.back(uri)).status_code == 200
 
 
 async def test_a_browser_gets_a_page_that_says_what_is_wrong(site: Site) -> None:
@@ -858,6 +876,14 @@ async def test_over_tls_the_cookie_belongs_to_this_host_alone(site_with: SiteOf)
     assert (await site.back(uri)).status_code == 200
     elsewhere = await site.http.post("http://localhost:8080/v1/oidc/corp:start", json={})
     assert (elsewhere.status_code, reason(elsewhere)) == (403, "ORIGIN_NOT_ALLOWED")
+
+
+async def test_another_host_than_loopback_is_reached_over_tls(site: Site) -> None:
+    reply = await site.http.post("https://chat.example.org/v1/oidc/corp:start", json={})
+    assert reply.headers["set-cookie"].startswith("__Host-responsa_oidc=")
+    assert query_of(reply)["redirect_uri"] == "https://chat.example.org/v1/oidc/corp/callback"
+    uri = site.provider.consent(reply.json()["authorizationUri"])
+    assert (await site.back(uri)).status_code == 200
 
 
 async def test_a_tenant_that_does_not_exist(site_with: SiteOf) -> None:

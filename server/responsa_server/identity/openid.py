@@ -55,7 +55,8 @@ RETRY_SECONDS: Final = 2.0
 MAX_COOKIE: Final = 4096
 MAX_PARAMETER: Final = 4096
 MAX_SUBJECT_BYTES: Final = 200
-_RETURN: Final = re.compile(r"/(#[A-Za-z0-9/_.~-]{0,200})?")
+_TEXT: Final = r"[A-Za-z0-9/_.~:?=&%-]{0,300}"
+_RETURN: Final = re.compile(rf"/(\?{_TEXT})?(#{_TEXT})?")
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -175,7 +176,7 @@ class OpenId:
         replace: bool = False,
     ) -> Begun:
         """Begin a sign-in. base_uri: the address of this server, without a path. who: the user of the browser's session, or None. invitation: a code for the first
-        sign-in, or "". return_to: where the browser goes at the end: `/`, and optionally a fragment. link: whether to give the identity to `who` instead. replace: whether
+        sign-in, or "". return_to: where the browser goes at the end: `/`, and optionally a query and a fragment. link: whether to give the identity to `who` instead. replace: whether
         the sign-in may end the session of `who` if it turns out to be of another user.
 
         Raises:
@@ -188,7 +189,9 @@ class OpenId:
         provider = self._provider(provider_id)
         if _RETURN.fullmatch(return_to) is None:
             raise InvalidRequest.of_field(
-                "returnTo", "string.pattern", "must be `/`, or `/#` and letters, digits and -._~/"
+                "returnTo",
+                "string.pattern",
+                "must be `/`, and optionally a query and a fragment of at most 300 letters, digits and -._~/:?=&%",
             )
         if invitation and not well_formed(SecretKind.INVITATION, invitation):
             raise InvalidRequest.of_field(

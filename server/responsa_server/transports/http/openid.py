@@ -8,6 +8,7 @@ navigation begins here.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -18,6 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from responsa_server.calls import status
 from responsa_server.calls.interceptors.access import credentials_of, metadata_of_headers
+from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.domain.errors import (
     InvalidRequest,
     NotPermitted,
@@ -34,7 +36,7 @@ from responsa_server.transports.http.sessions import Sessions, json_of, origin_o
 START_PATH: Final = "/v1/oidc/{provider}:start"
 CALLBACK_PATH: Final = "/v1/oidc/{provider}/callback"
 COOKIE: Final = "responsa_oidc"
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_ID: Final = re.compile("[a-z0-9-]{1,32}")
 _FIELDS: Final[Mapping[str, type]] = {"invitation": str, "returnTo": str, "link": bool, "replace": bool}
 
 
@@ -83,14 +85,12 @@ class OpenIdSessions:
     """`/v1/oidc/…`."""
 
     def __init__(self, parts: OpenIdGateway, sessions: Sessions, cookie_name: str, *, secure: bool) -> None:
-        """cookie_name: the name of the session cookie. secure: whether browsers reach this server over TLS."""
+        """cookie_name: the name of the session cookie. secure: whether browsers always reach this server over TLS."""
         self._parts = parts
         self._sessions = sessions
         self._session_cookie = cookie_name
-        self._secure = secure or parts.public_url.startswith("https:")
-        # With the prefix, a browser accepts the cookie only from this very host, so that a neighbouring host cannot plant a sign-in of somebody else.
-        suffix = cookie_name.removeprefix("responsa_session")
-        self._cookie = f"{'__Host-' if self._secure else ''}{COOKIE}{suffix}"
+        self._always_secure = secure
+        self._suffix = cookie_name.removeprefix("responsa_session")
 
     async def start(self, request: Request) -> Response:
         """Serve POST with the body {"returnTo": "/#…", "invitation": "rsi_…", "link": false, "replace": false}, where each field may be
@@ -110,7 +110,7 @@ class OpenIdSessions:
                     "unknown_field",
                     "the body has the texts returnTo and invitation and the booleans link and replace",
                 )
-        provider = str(request.path_params["provider"])
+        provider = _provider(request)
         begun = await self._parts.sign_in.begin(
             provider,
             self._base(request),
@@ -121,39 +121,54 @@ class OpenIdSessions:
             replace=bool(content.get("replace", False)),
         )
         response = JSONResponse({"authorizationUri": begun.uri}, headers={"cache-control": "no-store"})
-        self._set_cookie(response, provider, begun.cookie, begun.seconds)
+        self._set_cookie(request, response, begun.cookie, begun.seconds)
         return response
 
     async def finish(self, request: Request) -> Response:
-        """Serve GET: complete the sign-in, set the session's cookie, and go on to the page. Raises no error: browsers get a page that says what is wrong."""
-        provider = str(request.path_params["provider"])
+        """Serve GET: complete the sign-in, set the session's cookie, and go on to the page. If the sign-in fails, browsers get a page that says why.
+
+        Raises NotFound (ROUTE_NOT_FOUND) for a path without a provider's id, and for HEAD.
+        """
+        provider = _provider(request)
         try:
-            if request.method != "GET":
-                raise status.no_route()
             finished = await self._parts.sign_in.finish(
-                provider, request.cookies.get(self._cookie, ""), _parameters(request), origin_of(request)
+                provider,
+                request.cookies.get(self._cookie(request), ""),
+                _parameters(request),
+                origin_of(request),
             )
             response = _page("Signed in", "You are signed in.", finished.return_to, goes_on=True)
             if finished.token is not None and finished.expire_time is not None:
                 self._sessions.set_cookie(response, finished.token, seconds_until(finished.expire_time))
         except ResponsaError as error:
             response = _refusal(request, error)
-        self._set_cookie(response, provider, "", 0)
+        self._set_cookie(request, response, "", 0)
         return response
 
+    def _own_address(self, request: Request) -> str:
+        """The address of this server for the browser, without a path."""
+        host = request.headers.get("host", "")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+        own = f"{'http' if name.lower() in LOOPBACK_HOSTS else 'https'}://{host}"
+        return self._parts.public_url or own
+
     def _base(self, request: Request) -> str:
-        """The address of this server for the browser. The guard has checked the Host."""
-        host, public = request.headers.get("host", ""), self._parts.public_url
-        if not public:
-            name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-            return f"{'http' if name.lower() in _LOOPBACK else 'https'}://{host}"
-        if urlsplit(public).netloc.lower() != host.lower():
+        """As `_own_address`. Raises NotPermitted (ORIGIN_NOT_ALLOWED) if the browser uses another address."""
+        address = self._own_address(request)
+        if urlsplit(address).netloc.lower() != request.headers.get("host", "").lower():
             # The provider sends the browser to the public address, where it would not send the cookie.
             raise NotPermitted(
                 Reason.ORIGIN_NOT_ALLOWED,
-                f"Open {public} to sign in with a provider; this page has another address.",
+                f"Open {address} to sign in with a provider; this page has another address.",
             )
-        return public
+        return address
+
+    def _is_secure(self, request: Request) -> bool:
+        return self._always_secure or self._own_address(request).startswith("https:")
+
+    def _cookie(self, request: Request) -> str:
+        """The name of the cookie. With the prefix, a browser accepts the cookie only from this very host, so that a neighbouring host cannot plant somebody else's sign-in."""
+        return f"{'__Host-' if self._is_secure(request) else ''}{COOKIE}{self._suffix}"
 
     async def _caller(self, request: Request) -> Principal | None:
         """The user of the browser's session, or None. API keys and tokens do not count."""
@@ -166,16 +181,25 @@ class OpenIdSessions:
                 continue
         return None
 
-    def _set_cookie(self, response: Response, provider: str, value: str, seconds: int) -> None:
+    def _set_cookie(self, request: Request, response: Response, value: str, seconds: int) -> None:
+        secure, provider = self._is_secure(request), _provider(request)
         response.set_cookie(
-            self._cookie,
+            self._cookie(request),
             value,
             max_age=seconds,
-            path="/" if self._secure else CALLBACK_PATH.format(provider=provider),
-            secure=self._secure,
+            path="/" if secure else CALLBACK_PATH.format(provider=provider),
+            secure=secure,
             httponly=True,
             samesite="lax",
         )
+
+
+def _provider(request: Request) -> str:
+    """The provider's id in the path. Raises NotFound (ROUTE_NOT_FOUND); HEAD, which Starlette serves like GET, would use the sign-in up."""
+    found = str(request.path_params["provider"])
+    if request.method == "HEAD" or _ID.fullmatch(found) is None:
+        raise status.no_route()
+    return found
 
 
 def _parameters(request: Request) -> Mapping[str, str]:
