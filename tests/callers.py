@@ -61,6 +61,7 @@ class Registry:
     def __init__(self, instance: Instance) -> None:
         self._layout = Layout.of(instance.home)
         self._postgres = EmbeddedPostgres(self._layout)
+        self.port = instance.port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="registry")
         self._thread.start()
@@ -217,7 +218,7 @@ class Tenant:
                     + "."
                 )
             case Credential.SESSION:
-                return {"cookie": f"responsa_session={self._session()}"}
+                return {"cookie": f"responsa_session_{self.registry.port}={self._session()}"}
             case Credential.ADMIN | Credential.USER | Credential.COLLEAGUE:
                 return _bearer(self.key(kind))
 

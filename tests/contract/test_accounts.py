@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -16,7 +17,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.errors import AlreadyExists, Exhausted, InvalidRequest, NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Origin, Principal, Role, User
-from responsa_server.identity.accounts import Accounts, SignedIn
+from responsa_server.identity.accounts import Accounts, SignedIn, network_of
 from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import PasswordSettings, Registration
@@ -175,6 +176,109 @@ async def test_attempts_are_counted_per_address_too_and_at_the_same_time(databas
     assert sum(one.reason is Reason.SIGN_IN_FAILED for one in errors) == 5
     assert (await refusal(login(people))).reason is Reason.TOO_MANY_ATTEMPTS
     await people.accounts.login("acme", "ann@example.org", GOOD, Origin("192.0.2.8"))
+
+
+async def test_a_stranger_does_not_lock_the_owner_out(database: Database) -> None:
+    """Even if the stranger goes on after the refusal, and changes the address within an IPv6 network."""
+    settings = PasswordSettings(
+        memory_kib=8192, iterations=1, attempts_per_account=3, attempts_per_account_everywhere=9
+    )
+    people = people_of(database, passwords=settings)
+    await user_of(people)
+
+    async def attack(addresses: Iterable[str]) -> list[Reason]:
+        origins = [Origin(one) for one in addresses]
+        return [
+            (await refusal(people.accounts.login("acme", "ann@example.org", OTHER, one))).reason
+            for one in origins
+        ]
+
+    failed, refused = [Reason.SIGN_IN_FAILED], [Reason.TOO_MANY_ATTEMPTS]
+    assert await attack(["192.0.2.66"] * 20) == failed * 3 + refused * 17
+    assert await attack(f"2001:db8::{one:x}" for one in range(1, 20)) == failed * 3 + refused * 16
+    assert await attack(["::ffff:192.0.2.66"]) == refused
+    await login(people)
+    # A success at one address forgives no failures at the others.
+    assert await attack(["192.0.2.66"]) == refused
+    # Guesses from many addresses have a limit of their own kind.
+    assert await attack(f"198.51.100.{one}" for one in range(5)) == failed * 3 + refused * 2
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix", "unix"),
+    ],
+)
+def test_the_addresses_of_one_household_are_one_network(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+async def test_refused_sign_ins_are_in_the_audit_log_and_cannot_fill_it(
+    database: Database, database_urls: DatabaseUrls
+) -> None:
+    settings = PasswordSettings(memory_kib=8192, iterations=1, attempts_per_account=3)
+    people = people_of(database, passwords=settings)
+    user = await user_of(people)
+
+    async def attack(email: str, tenant: str = "acme") -> None:
+        await refusal(people.accounts.login(tenant, email, OTHER, Origin("192.0.2.66", "", "call-1")))
+
+    def events() -> list[tuple[object, ...]]:
+        query = "SELECT tenant_id, actor, action, resource_name, outcome, address, call_id FROM responsa.audit_event WHERE outcome <> 'OK' ORDER BY id"
+        with psycopg.connect(database_urls.superuser) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    for number in range(40):
+        await attack("ann@example.org")
+        await attack(f"nobody{number}@example.org")
+        await attack("ann@example.org", "no-such-tenant")
+    await people.accounts.close()
+    named = f"users/{user.id}"
+    expected = [
+        ("acme", "anonymous", "session.create", resource, outcome, "192.0.2.66", "call-1")
+        for resource, outcome in (
+            (named, "SIGN_IN_FAILED"),
+            ("", "SIGN_IN_FAILED"),
+            (named, "TOO_MANY_ATTEMPTS"),
+        )
+    ]
+    assert sorted(events(), key=str) == sorted(expected, key=str)
+    # Another process writes none of them again, until the window has ended.
+    other = people_of(database, passwords=settings)
+    await refusal(other.accounts.login("acme", "ann@example.org", OTHER, HERE))
+    await other.accounts.close()
+    assert len(events()) == len(expected)
+    execute(database_urls, "UPDATE responsa.sign_in_attempt SET end_time = now()")
+    another = people_of(database, passwords=settings)
+    await refusal(another.accounts.login("acme", "ann@example.org", OTHER, HERE))
+    await another.accounts.close()
+    assert len(events()) == len(expected) + 1
+
+
+async def test_sessions_of_links_and_their_end_in_the_browser_are_in_the_audit_log(
+    people: People, database_urls: DatabaseUrls
+) -> None:
+    user = await user_of(people)
+    who = Principal("acme", user.id, Role.USER, "api_key")
+    code, _ = await people.identity.create_session_code(who)
+    token, _ = await people.identity.exchange_code(code, Origin("192.0.2.1", "", "call-1"))
+    session = (await people.identity.authenticate(Credential("session", token))).session_id
+    for _ in range(2):
+        await people.identity.end_session(token, Origin("192.0.2.2", "", "call-2"))
+    with psycopg.connect(database_urls.superuser) as connection:
+        query = "SELECT actor, action, address, call_id FROM responsa.audit_event WHERE resource_name = %s ORDER BY id"
+        found = connection.execute(query.encode(), (f"sessions/{session}",)).fetchall()
+    named = f"users/{user.id}"
+    assert found == [
+        (named, "session.create", "192.0.2.1", "call-1"),
+        (named, "session.end", "192.0.2.2", "call-2"),
+    ]
 
 
 async def test_a_password_hashed_by_bcrypt_is_upgraded_at_sign_in(

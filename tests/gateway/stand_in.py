@@ -270,7 +270,7 @@ class Codes:
         self._codes.remove(code)
         return f"rss_{code}", datetime.now(UTC) + timedelta(hours=12)
 
-    async def end_session(self, token: str) -> None:
+    async def end_session(self, token: str, origin: Origin) -> None:
         if token == "rss_trouble":
             raise RuntimeError("secret detail of the database")
         self.ended.append(token)

@@ -111,7 +111,7 @@ async def test_health_tells_whether_calls_are_to_be_sent_here(folder: Path) -> N
         ) -> tuple[str, datetime]:
             raise AssertionError(code)
 
-        async def end_session(self, token: str) -> None:
+        async def end_session(self, token: str, origin: Origin) -> None:
             raise AssertionError(token)
 
     serving = True

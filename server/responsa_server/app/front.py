@@ -15,7 +15,7 @@ from responsa_server.app.listening import AddressTaken
 from responsa_server.app.resources import Addresses, new_id, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.calls.contract import SERVICES, Services, calls_of, health_calls
-from responsa_server.calls.interceptors.access import SESSION_COOKIE
+from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
 from responsa_server.domain.parts import Installation, Part
 from responsa_server.embedded import Layout
@@ -70,7 +70,8 @@ class Callers:
             agents.agents,
         ]
         # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.
-        cookie_name = f"{SESSION_COOKIE}_{settings.port}"
+        prefix = HOST_PREFIX if settings.sessions.secure_cookie else ""
+        cookie_name = f"{prefix}{SESSION_COOKIE}_{settings.port}"
         calls = calls_of(
             Services(
                 identity=identity,
@@ -144,6 +145,7 @@ class Callers:
         if self._gateway is not None:
             await self._gateway.stop()
         await self._server.drain(0.0)
+        await self._people.accounts.close()
         self._people.close()
 
 

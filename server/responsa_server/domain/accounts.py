@@ -150,6 +150,10 @@ class AccountStore(Protocol):
         """An attempt succeeded: forget the failures of one subject, and uncount this attempt for the others."""
         ...
 
+    async def note_refusal(self, subject: bytes, window_seconds: float, audit: AuditEvent) -> None:
+        """Write the event of a refused sign-in, unless the event of this subject was written in the same window, or the tenant does not exist."""
+        ...
+
     async def account(self, tenant_id: str, email: str) -> Account | None:
         """Find the account with this folded address. Disabled users and users with the role service have no account."""
         ...

@@ -214,13 +214,17 @@ def other_user(present: Principal) -> AlreadyExists:
     )
 
 
+ANONYMOUS: Final = "anonymous"
+"""The actor of failed attempts to sign in, because nobody knows who made them."""
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
     """An entry of the audit log to write: one act. The entry never contains a secret.
 
-    id: a UUIDv7; None if the database makes one. actor: the user's name, `users/{uuid}`, or "local" for a command on the server's machine. action: the kind of
-    act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without a call. on_behalf_of: the name of the user for whom
-    the actor, a service, acted; "" otherwise.
+    id: a UUIDv7; None if the database makes one. actor: the user's name, `users/{uuid}`; "local" for a command on the server's machine; `ANONYMOUS` for a failed sign-in.
+    action: the kind of act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without a call. on_behalf_of: the name of
+    the user for whom the actor, a service, acted; "" otherwise.
     """
 
     id: UUID | None
@@ -305,7 +309,7 @@ class IdentityStore(Protocol):
         """
         ...
 
-    async def end_session(self, digest: bytes) -> None:
+    async def end_session(self, digest: bytes, origin: Origin) -> None:
         """End a session, if it exists."""
         ...
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from responsa_server.domain.accounts import (
     Session,
     SignInProvider,
 )
+from responsa_server.domain.background import Background
 from responsa_server.domain.errors import (
     Exhausted,
     InvalidRequest,
@@ -31,6 +34,7 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import (
+    ANONYMOUS,
     AuditEvent,
     Origin,
     Principal,
@@ -57,6 +61,10 @@ RECENT_SECONDS: Final = 600.0
 """The age up to which a sign-in counts as recent."""
 INVITATION_SECONDS: Final = 604_800
 _UNKNOWN: Final = Origin()
+# This process looks for the account of a refused sign-in at most once in this time.
+_NOTE_SECONDS: Final = 60.0
+_MOST_NOTED: Final = 8192
+_CLOSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,8 @@ class Accounts:
         self._passwords = passwords
         self._tokens = tokens
         self._options = options
+        self._background = Background()
+        self._refused: dict[bytes, float] = {}
 
     def sign_in_methods(self, tenant_id: str) -> tuple[str, Sequence[SignInProvider], Registration]:
         """Return the id of a tenant ("": of the default tenant), its OpenID Connect providers, by their ids, and the registration in effect. The tenant need not exist."""
@@ -181,6 +191,10 @@ class Accounts:
         if well_formed(SecretKind.REFRESH_TOKEN, token):
             ended = await self._store.end_session_of(digest(token), audit)
             self._forget([] if ended is None else [ended])
+
+    async def close(self) -> None:
+        """Wait until refused sign-ins are in the audit log."""
+        await self._background.drain(_CLOSE_SECONDS)
 
     async def public_keys(self) -> Sequence[tuple[str, str]]:
         """Return the id and the public key (URL-safe Base64) of each key that verifies tokens, newest first. Raises Unavailable."""
@@ -333,7 +347,7 @@ class Accounts:
     async def _signed_in(self, tenant_id: str, email: str, password: str, origin: Origin) -> User:
         tenant = self._tenant(tenant_id)
         folded = fold_email(email)
-        async with self._counted(tenant, folded, origin):
+        async with self._noted(tenant, folded, origin), self._counted(tenant, folded, origin):
             account = await self._store.account(tenant, folded)
             stored = None if account is None else account.hash
             verified = await self._passwords.verify(stored, password)
@@ -344,15 +358,58 @@ class Accounts:
         return account.user
 
     @asynccontextmanager
+    async def _noted(self, tenant_id: str, email: str, origin: Origin) -> AsyncGenerator[None]:
+        """Write a sign-in that the block refuses to the audit log, after the reply, so that the reply takes the same time for all accounts."""
+        try:
+            yield
+        except (Unauthenticated, Exhausted) as error:
+            if error.reason in (Reason.SIGN_IN_FAILED, Reason.TOO_MANY_ATTEMPTS):
+                attempt = self._tokens.secret.name("refused", tenant_id, email, error.reason.value)
+                # Whoever tries again and again causes a query only once in a while.
+                now = time.monotonic()
+                if now - self._refused.get(attempt, float("-inf")) >= _NOTE_SECONDS:
+                    if len(self._refused) >= _MOST_NOTED:
+                        self._refused.clear()
+                    self._refused[attempt] = now
+                    self._background.start(self._note(tenant_id, email, origin, error.reason))
+            raise
+
+    async def _note(self, tenant_id: str, email: str, origin: Origin, reason: Reason) -> None:
+        """Write a refusal. In each window, an existing account gets one event for each reason, and so do all other addresses of the tenant together; therefore
+        strangers cannot fill the log.
+        """
+        account = await self._store.account(tenant_id, email)
+        resource = "" if account is None else names.user(account.user.id)
+        audit = AuditEvent(
+            self._identity.new_id(),
+            tenant_id,
+            ANONYMOUS,
+            "session.create",
+            resource,
+            reason.value,
+            origin.address,
+            origin.call_id,
+        )
+        subject = self._tokens.secret.name("refusals", tenant_id, resource, reason.value)
+        await self._store.note_refusal(subject, self._options.passwords.attempts_window_seconds, audit)
+
+    @asynccontextmanager
     async def _counted(self, tenant_id: str, email: str, origin: Origin) -> AsyncGenerator[None]:
         """Count the attempt that the block makes. It is counted before, so that attempts at the same time cannot exceed the limit."""
         settings, secret = self._options.passwords, self._tokens.secret
         account = secret.name("account", tenant_id, email)
-        addresses = [secret.name("address", origin.address)] if origin.address else []
-        limits = [
-            (account, settings.attempts_per_account),
-            *((one, settings.attempts_per_address) for one in addresses),
-        ]
+        network = network_of(origin.address)
+        if network:
+            # A stranger at one address cannot keep the owner of the account from signing in at another.
+            cleared = secret.name("account at", tenant_id, email, network)
+            reduced = [account, secret.name("address", network)]
+            limits = [
+                (cleared, settings.attempts_per_account),
+                (account, max(settings.attempts_per_account, settings.attempts_per_account_everywhere)),
+                (reduced[1], settings.attempts_per_address),
+            ]
+        else:
+            cleared, reduced, limits = account, [], [(account, settings.attempts_per_account)]
         wait = await self._store.count_attempt(limits, settings.attempts_window_seconds)
         if wait is not None:
             raise Exhausted(
@@ -364,9 +421,9 @@ class Accounts:
             yield
         except Exhausted:
             # The password was not checked.
-            await self._store.forgive_attempt(b"", [account, *addresses])
+            await self._store.forgive_attempt(b"", [cleared, *reduced])
             raise
-        await self._store.forgive_attempt(account, addresses)
+        await self._store.forgive_attempt(cleared, reduced)
 
     async def _invitation(self, tenant_id: str, code: str) -> Invitation:
         registration = self._options.registration
@@ -415,6 +472,19 @@ class Accounts:
 
     def _forget(self, ended: Sequence[Ended]) -> None:
         self._identity.forget([one.id for one in ended])
+
+
+def network_of(address: str) -> str:
+    """Return the network that one caller has: an IPv4 address, or the /64 of an IPv6 address, because every household gets at least that many. Another text stays as it is."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.IPv6Network((found, 64), strict=False))
+    return str(found)
 
 
 def _failed() -> Unauthenticated:

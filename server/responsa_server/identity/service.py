@@ -233,12 +233,12 @@ class Identity:
             )
         return token, expire_time
 
-    async def end_session(self, token: str) -> None:
+    async def end_session(self, token: str, origin: Origin | None = None) -> None:
         """End a session. Does nothing if the session does not exist."""
         if well_formed(SecretKind.SESSION, token):
             key = digest(token)
             found = await self._store.find_session(key)
-            await self._store.end_session(key)
+            await self._store.end_session(key, origin or Origin())
             if found is not None:
                 self._cache.forget(found.principal.session_id)
 

@@ -72,13 +72,19 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=10,
         ge=1,
         le=10_000,
-        description="How many attempts to sign in may fail per tenant and e-mail address in one window, whether or not the account exists.",
+        description="How many attempts to sign in may fail per tenant and e-mail address in one window from one network address, whether or not the account exists.",
+    )
+    attempts_per_account_everywhere: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="How many attempts to sign in may fail per tenant and e-mail address in one window from all network addresses together. At least `attempts_per_account`.",
     )
     attempts_per_address: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description="How many attempts to sign in may fail per network address in one window.",
+        description="How many attempts to sign in may fail per network address in one window. The addresses of an IPv6 network (/64) count as one.",
     )
     attempts_window_seconds: int = Field(
         default=900,

@@ -15,7 +15,8 @@ from responsa_server.domain.people import Role, owner_required
 from responsa_server.identity.service import Credential, Identity
 
 SESSION_COOKIE = "responsa_session"
-MAX_SESSIONS = 4
+HOST_PREFIX = "__Host-"
+"""Browsers accept a cookie with this prefix only over TLS and only from the host itself, so that no other host of the domain can set it (RFC 6265bis)."""
 
 
 class Routed(Interceptor[None]):
@@ -45,23 +46,18 @@ class CredentialCheck(Interceptor[None]):
         if RULES.get(call.method) is Rule.PUBLIC:
             return
         on_behalf_of = _user_of(call.metadata.get(ON_BEHALF_OF, ()))
-        first: Unauthenticated | None = None
-        for credential in credentials_of(call.metadata, self._cookie_name):
-            try:
-                who = await self._identity.authenticate(credential)
-                # The log names the service also if it may not act for the user.
-                call.principal = replace(who, address=call.address, call_id=call.id)
-                if on_behalf_of is not None:
-                    who = await self._identity.act_for(who, credential.secret, on_behalf_of)
-                call.principal = replace(who, address=call.address, call_id=call.id)
-            except Unauthenticated as error:
-                first = first or error
-            else:
-                return
-        raise first or Unauthenticated(
-            Reason.CREDENTIAL_MISSING,
-            "This call needs a credential: send `authorization: Bearer …` with an API key or an access token, or sign in with a link from `responsa open`.",
-        )
+        credential = credential_of(call.metadata, self._cookie_name)
+        if credential is None:
+            raise Unauthenticated(
+                Reason.CREDENTIAL_MISSING,
+                "This call needs a credential: send `authorization: Bearer …` with an API key or an access token, or sign in with a link from `responsa open`.",
+            )
+        who = await self._identity.authenticate(credential)
+        # The log names the service also if it may not act for the user.
+        call.principal = replace(who, address=call.address, call_id=call.id)
+        if on_behalf_of is not None:
+            who = await self._identity.act_for(who, credential.secret, on_behalf_of)
+            call.principal = replace(who, address=call.address, call_id=call.id)
 
 
 def _user_of(headers: Sequence[str]) -> UUID | None:
@@ -77,11 +73,12 @@ def _user_of(headers: Sequence[str]) -> UUID | None:
         ) from error
 
 
-def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Sequence[Credential]:
-    """The credentials of a call: the key or the access token of the authorization header; without that header, at most four session cookies, those named `cookie_name` first.
+def credential_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Credential | None:
+    """The credential of a call: the key or the access token of the authorization header; without that header, the session cookie `cookie_name`.
 
-    Browsers send a host's cookies to all its ports, so a request may carry the session cookies of several instances on one machine. Their names are
-    `responsa_session`, and `responsa_session_` followed by anything. Raises Unauthenticated (CREDENTIAL_MALFORMED).
+    Browsers send a host's cookies to all its ports, so a request may carry cookies of other instances and programs on the machine. None of them counts: it may
+    be the session of somebody who wants this browser's user to work in it. For the same reason, two different cookies of this name are refused.
+    Raises Unauthenticated (CREDENTIAL_MALFORMED).
     """
     headers = metadata.get("authorization", ())
     if headers:
@@ -93,15 +90,17 @@ def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> S
             )
         given = secret.strip()
         # The parts of a signed token are separated by points, which no key contains.
-        return (Credential("token" if "." in given else "api_key", given),)
+        return Credential("token" if "." in given else "api_key", given)
     pairs = (
         pair.strip().partition("=") for cookies in metadata.get("cookie", ()) for pair in cookies.split(";")
     )
-    found = [(name, value.strip('"')) for name, _, value in pairs if is_session_cookie(name)]
-    # This server's own cookie comes first, so it is tried even if many other instances have left cookies on
-    # this host.
-    found.sort(key=lambda one: one[0] != cookie_name)
-    return [Credential("session", token) for _, token in found[:MAX_SESSIONS]]
+    found = {value.strip('"') for name, _, value in pairs if name == cookie_name}
+    if len(found) > 1:
+        raise Unauthenticated(
+            Reason.CREDENTIAL_MALFORMED,
+            "The browser sent several sessions of this server. Delete the cookies of this site, and sign in again.",
+        )
+    return Credential("session", found.pop()) if found else None
 
 
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
@@ -121,7 +120,8 @@ def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequ
 
 def is_session_cookie(name: str) -> bool:
     """Whether a cookie is a session cookie of this server or of another instance on the same host."""
-    return name == SESSION_COOKIE or name.startswith(f"{SESSION_COOKIE}_")
+    plain = name.removeprefix(HOST_PREFIX)
+    return plain == SESSION_COOKIE or plain.startswith(f"{SESSION_COOKIE}_")
 
 
 class Authorised(Interceptor[None]):

@@ -42,6 +42,14 @@ class _CodeNotGood(Exception):
     """An invitation was used or has expired in the meantime. This error rolls the transaction back."""
 
 
+class _Refused(Exception):
+    """An attempt is one too many. This error rolls its count back. wait: seconds."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(wait)
+        self.wait = wait
+
+
 class PostgresAccountStore:
     """Implements `AccountStore` and `KeyStore`. A method that has begun runs to its end even if the caller is cancelled."""
 
@@ -56,17 +64,23 @@ class PostgresAccountStore:
         self, subjects: Sequence[tuple[bytes, int]], window_seconds: float
     ) -> float | None:
         """Count an attempt for each subject. Returns the seconds to wait if one of them has reached its limit."""
-        wait: float | None = None
-        async with self._database.no_tenant() as connection:
-            # Always in the same order, so that two attempts never wait for each other's row.
-            for subject, limit in sorted(subjects):
-                values = {"subject": subject, "limit": limit, "window": window_seconds}
-                row = await self._one(connection, "count_attempt", values)
-                assert row is not None
-                if row[0]:
-                    wait = max(wait or 0.0, row[1])
-            await connection.execute(self._queries["drop_old_attempts"])
-        return wait
+        try:
+            async with self._database.no_tenant() as connection:
+                wait = 0.0
+                # Always in the same order, so that two attempts never wait for each other's row.
+                for subject, limit in sorted(subjects):
+                    values = {"subject": subject, "limit": limit, "window": window_seconds}
+                    row = await self._one(connection, "count_attempt", values)
+                    assert row is not None
+                    if row[0]:
+                        wait = max(wait, row[1])
+                if wait:
+                    # A refused attempt guesses nothing, so it does not count: else a refused stranger could use up the attempts of everybody.
+                    raise _Refused(wait)
+                await connection.execute(self._queries["drop_old_attempts"])
+        except _Refused as refused:
+            return refused.wait
+        return None
 
     @shielded
     async def forgive_attempt(self, cleared: bytes, reduced: Sequence[bytes]) -> None:
@@ -75,6 +89,17 @@ class PostgresAccountStore:
         async with self._database.no_tenant() as connection:
             for subject, query in sorted(steps):
                 await connection.execute(self._queries[query], {"subject": subject})
+
+    @shielded
+    async def note_refusal(self, subject: bytes, window_seconds: float, audit: AuditEvent) -> None:
+        """See the port."""
+        async with self._database.tenant(audit.tenant_id) as connection:
+            values = {"subject": subject, "limit": 1, "window": window_seconds, "tenant_id": audit.tenant_id}
+            if await self._one(connection, "find_tenant", values) is None:
+                return
+            counted = await self._one(connection, "count_attempt", values)
+            if counted is not None and not counted[0]:
+                await self._audit.write(connection, audit)
 
     @shielded
     async def account(self, tenant_id: str, email: str) -> Account | None:

@@ -6,6 +6,9 @@ ON CONFLICT (subject) DO UPDATE SET
     end_time = CASE WHEN a.end_time <= now() THEN excluded.end_time ELSE a.end_time END
 RETURNING failures > %(limit)s, extract(epoch FROM end_time - now())::float8
 
+-- name: find_tenant
+SELECT 1 FROM responsa.tenant WHERE id = %(tenant_id)s
+
 -- name: drop_old_attempts
 DELETE FROM responsa.sign_in_attempt WHERE subject IN (
     SELECT subject FROM responsa.sign_in_attempt WHERE end_time < now() - interval '1 minute' ORDER BY end_time LIMIT 16 FOR UPDATE SKIP LOCKED

@@ -171,18 +171,26 @@ class PostgresIdentityStore:
             # The code has identified the tenant. From here on, the transaction sees only that tenant's rows.
             await connection.execute("SELECT set_config('responsa.tenant_id', %(tenant_id)s, true)", values)
             begun = await self._one(connection, "add_session", values)
-        assert begun is not None
+            assert begun is not None
+            await self._audit.write(
+                connection, _of_session(row[0], row[1], "session.create", begun[1], origin)
+            )
         return begun[0]
 
     @shielded
-    async def end_session(self, digest: bytes) -> None:
+    async def end_session(self, digest: bytes, origin: Origin) -> None:
         """Delete a session, if it exists."""
         found = await self.find_session(digest)
         if found is None:
             return
         tenant_id = found.principal.tenant_id
         async with self._database.tenant(tenant_id) as connection:
-            await connection.execute(self._queries["end_session"], {"tenant_id": tenant_id, "digest": digest})
+            values = {"tenant_id": tenant_id, "digest": digest}
+            row = await self._one(connection, "end_session", values)
+            if row is not None:
+                await self._audit.write(
+                    connection, _of_session(tenant_id, row[1], "session.end", row[0], origin)
+                )
 
     @shielded
     async def add_key(
@@ -334,6 +342,19 @@ class PostgresIdentityStore:
 
     async def _one(self, connection: Connection, query: str, values: Mapping[str, object]) -> Row | None:
         return await (await connection.execute(self._queries[query], values)).fetchone()
+
+
+def _of_session(tenant_id: str, user_id: UUID, action: str, session_id: UUID, origin: Origin) -> AuditEvent:
+    """The event of a browser's session that began or ended. The call had no credential but the code or the session itself."""
+    return AuditEvent(
+        None,
+        tenant_id,
+        names.user(user_id),
+        action,
+        names.session(session_id),
+        address=origin.address,
+        call_id=origin.call_id,
+    )
 
 
 def _session(row: Row, credential: str) -> FoundSession:

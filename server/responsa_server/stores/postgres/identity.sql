@@ -40,10 +40,10 @@ RETURNING expire_time
 INSERT INTO responsa.session (token_sha256, tenant_id, user_id, api_key_id, address, user_agent, expire_time)
 VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, %(address)s, %(user_agent)s, least(now() + make_interval(secs => %(seconds)s),
     (SELECT k.expire_time FROM responsa.api_key AS k WHERE k.tenant_id = %(tenant_id)s AND k.id = %(key_id)s)))
-RETURNING expire_time
+RETURNING expire_time, id
 
 -- name: end_session
-DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND token_sha256 = %(digest)s
+DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND token_sha256 = %(digest)s RETURNING id, user_id
 
 -- name: touch_session
 -- A locked row is skipped, because the call waits for this statement and the time is only shown.

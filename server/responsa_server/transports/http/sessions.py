@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Protocol, cast
@@ -36,7 +37,7 @@ class SessionExchange(Protocol):
         """
         ...
 
-    async def end_session(self, token: str) -> None:
+    async def end_session(self, token: str, origin: Origin) -> None:
         """End a session. This has no effect if the session does not exist."""
         ...
 
@@ -95,7 +96,7 @@ class Sessions:
             token, expire_time = await self._exchange.exchange_code(_code_of(content), origin, present)
         if before:
             # The browser forgets the token of this session, so nobody could end it later.
-            await self._exchange.end_session(before)
+            await self._exchange.end_session(before, origin)
         end = expire_time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         response = JSONResponse({"expireTime": end})
         self.set_cookie(response, token, seconds_until(expire_time))
@@ -105,7 +106,7 @@ class Sessions:
         """Serve DELETE. The response is 200 {} and removes the cookie, whether or not the session was still valid."""
         token = request.cookies.get(self._cookie_name)
         if token:
-            await self._exchange.end_session(token)
+            await self._exchange.end_session(token, origin_of(request))
         response = JSONResponse({})
         self.set_cookie(response, "", 0)
         return response
@@ -164,7 +165,9 @@ def _text(content: Mapping[str, object], name: str, most: int) -> str:
     value = content.get(name, "")
     if not isinstance(value, str) or len(value.encode(errors="replace")) > most:
         raise InvalidRequest.of_field(name, "string.max_bytes", f"must be a text of at most {most} bytes")
-    if not value.isprintable() or not (value or name == "tenant"):
+    # Other spaces than the common one are not "printable", but keyboards write them, and passwords may contain them.
+    controls = any(unicodedata.category(char) in ("Cc", "Cs") for char in value)
+    if controls or not (value or name == "tenant"):
         raise InvalidRequest.of_field(
             name, "string", "must be a text without control characters, and not empty"
         )
