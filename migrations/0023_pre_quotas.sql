@@ -58,8 +58,19 @@ CREATE FUNCTION responsa.add_usage(of_tenant text, of_user uuid, tokens bigint, 
             month_tokens = excluded.month_tokens + CASE WHEN u.month >= excluded.month THEN u.month_tokens ELSE 0 END,
             month_micros = excluded.month_micros + CASE WHEN u.month >= excluded.month THEN u.month_micros ELSE 0 END
     $$;
-REVOKE ALL ON FUNCTION responsa.add_usage(text, uuid, bigint, bigint, bigint, bigint) FROM public;
-GRANT EXECUTE ON FUNCTION responsa.add_usage(text, uuid, bigint, bigint, bigint, bigint) TO responsa_app;
+-- Undoes the transaction unless the condition holds, so that a reservation needs no round trip after the statement that accepts its turn.
+CREATE FUNCTION responsa.must_hold(condition boolean) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF NOT condition THEN
+        RAISE EXCEPTION 'the condition does not hold';
+    END IF;
+    RETURN true;
+END
+$$;
+REVOKE ALL ON FUNCTION responsa.add_usage(text, uuid, bigint, bigint, bigint, bigint), responsa.must_hold(boolean) FROM public;
+GRANT EXECUTE ON FUNCTION responsa.add_usage(text, uuid, bigint, bigint, bigint, bigint), responsa.must_hold(boolean) TO responsa_app;
 
 DO $$
 DECLARE

@@ -71,6 +71,10 @@ class Quota:
         found: int | None = getattr(self, f"{metric}_per_{period}")
         return found
 
+    def limits(self, metric: Metric) -> bool:
+        """Whether there is a limit of this metric."""
+        return any(self.limit(metric, period) is not None for period in Period)
+
     @property
     def unlimited(self) -> bool:
         """Whether there is no limit."""

@@ -49,6 +49,27 @@ CROSS JOIN LATERAL (
 ) AS t
 LEFT JOIN responsa.user_usage AS u ON u.tenant_id = %(tenant)s AND u.user_id = %(user)s;
 
+-- name: reserve_all
+-- Follows `accept_turn` in the same message. If that statement accepted the turn, this one reserves the most that the turn can use, or undoes the transaction if the
+-- limits of the user's role do not allow it; then the call tries again with `hold_usage` and `reserve`. A user with an exception is not accepted that way.
+WITH mine AS MATERIALIZED (
+    SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(id)s AND xmin = pg_current_xact_id()::xid
+), held AS (
+    UPDATE responsa.user_usage SET reserved_tokens = reserved_tokens + coalesce(%(reserved_tokens)s::bigint, 0),
+        reserved_micros = reserved_micros + coalesce(%(reserved_micros)s::bigint, 0)
+    WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND EXISTS (SELECT FROM mine)
+        AND (%(tokens_per_day)s::bigint IS NULL OR reserved_tokens + %(reserved_tokens)s::bigint
+            + CASE WHEN day >= (clock_timestamp() AT TIME ZONE 'UTC')::date THEN day_tokens ELSE 0 END <= %(tokens_per_day)s::bigint)
+        AND (%(tokens_per_month)s::bigint IS NULL OR reserved_tokens + %(reserved_tokens)s::bigint
+            + CASE WHEN month >= date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') THEN month_tokens ELSE 0 END <= %(tokens_per_month)s::bigint)
+        AND (%(cost_micros_per_day)s::bigint IS NULL OR %(reserved_micros)s::bigint IS NULL OR reserved_micros + %(reserved_micros)s::bigint
+            + CASE WHEN day >= (clock_timestamp() AT TIME ZONE 'UTC')::date THEN day_micros ELSE 0 END <= %(cost_micros_per_day)s::bigint)
+        AND (%(cost_micros_per_month)s::bigint IS NULL OR %(reserved_micros)s::bigint IS NULL OR reserved_micros + %(reserved_micros)s::bigint
+            + CASE WHEN month >= date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') THEN month_micros ELSE 0 END <= %(cost_micros_per_month)s::bigint)
+    RETURNING 1
+)
+SELECT responsa.must_hold((SELECT count(*) FROM held) = (SELECT count(*) FROM mine));
+
 -- name: reserve
 WITH held AS (
     UPDATE responsa.user_usage SET reserved_tokens = reserved_tokens + coalesce(%(tokens)s::bigint, 0), reserved_micros = reserved_micros + coalesce(%(micros)s::bigint, 0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -35,7 +36,14 @@ from responsa_server.domain.turns import (
     Turn,
     TurnState,
 )
-from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded, unavailable
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    Statement,
+    shielded,
+    unavailable,
+)
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.quotas import exception_of, usage_row
 from responsa_server.stores.postgres.requests import request_id_reused
@@ -78,15 +86,37 @@ class PostgresTurnStore(TurnLog):
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
         """See `TurnStore.accept`."""
         parameters = self._parameters(who, new)
-        if new.demand is None or self._rules.of(who.role).unlimited:
-            # Usually there is no conflict, and one statement with one round trip is enough.
-            [written] = await self._database.together(
-                who.tenant_id, [(self._queries["accept_turn"], parameters)]
-            )
-            if written:
-                return Accepted(new.id, new.conversation_id, attached=False, state=_state(new))
+        whole = self._whole(who, new)
+        # Usually there is no conflict, and one round trip is enough.
+        if await self._accept_at_once(who, {**parameters, **_reserved(whole)}, whole):
+            return Accepted(new.id, new.conversation_id, attached=False, state=_state(new), grant=whole)
         async with self._database.locking(who.tenant_id) as connection:
             return await self._accept_after_a_look(connection, who, new, parameters, interrupt)
+
+    def _whole(self, who: Principal, new: NewTurn) -> Grant | None:
+        """The most that the turn can use of what its user's role limits; None if the role limits nothing of it."""
+        quota = self._rules.of(who.role)
+        if new.demand is None or quota.unlimited:
+            return None
+        most = {metric: new.demand.most(metric, self._rules.turn_tokens) for metric in Metric}
+        tokens, micros = (
+            most[metric] if quota.limits(metric) and most[metric] else None for metric in Metric
+        )
+        return None if tokens is None and micros is None else Grant(tokens, micros)
+
+    async def _accept_at_once(
+        self, who: Principal, parameters: Mapping[str, object], whole: Grant | None
+    ) -> bool:
+        """Accept a question that conflicts with nothing, and reserve `whole`. Returns False, and changes nothing, if something is in the way."""
+        statements: list[Statement] = [(self._queries["accept_turn"], parameters)]
+        if whole is not None:
+            limits = {**parameters, **asdict(self._rules.of(who.role))}
+            statements.append((self._queries["reserve_all"], limits))
+        try:
+            [written, *_] = await self._database.together(who.tenant_id, statements)
+        except errors.RaiseException:  # the quota has too little left
+            return False
+        return bool(written)
 
     async def _accept_after_a_look(
         self,
@@ -212,6 +242,7 @@ class PostgresTurnStore(TurnLog):
             "may_use": new.demand is None,
             "most_open": new.open_limits.user,
             "most_open_of_tenant": new.open_limits.tenant,
+            **_reserved(None),
             **_held(new, _state(new)),
         }
 
@@ -366,6 +397,14 @@ def _held(new: NewTurn, state: TurnState) -> dict[str, object]:
         "state": state.value,
         "owner": new.owner if claimed else None,
         "lease": timedelta(seconds=new.lease_seconds) if claimed else None,
+    }
+
+
+def _reserved(grant: Grant | None) -> dict[str, object]:
+    """A reservation that is written with its turn, as parameters."""
+    return {
+        "reserved_tokens": grant.tokens if grant else None,
+        "reserved_micros": grant.cost_micros if grant else None,
     }
 
 

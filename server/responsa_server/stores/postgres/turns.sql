@@ -13,9 +13,10 @@ WITH place AS (
     FOR KEY SHARE
 ), accepted AS (
     INSERT INTO responsa.turn (id, tenant_id, user_id, role, conversation_id, request_id, request, request_sha256, agent_version, state, owner, lease_until,
-        begin_time, last_seq, watched)
+        begin_time, last_seq, watched, reserved_tokens, reserved_micros)
     SELECT %(id)s, %(tenant)s, %(user)s, %(role)s, target.id, %(request_id)s::uuid, %(request)b, %(request_sha256)b, %(agent_version)s, %(state)s::text,
-        %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN clock_timestamp() END, 1, %(watched)s
+        %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN clock_timestamp() END, 1, %(watched)s,
+        %(reserved_tokens)s::bigint, %(reserved_micros)s::bigint
     FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s WHERE %(create)s) AS target
     WHERE responsa.has_room_for_turn(%(tenant)s, %(user)s, %(most_open)s, %(most_open_of_tenant)s)
         AND (%(state)s::text <> 'pending' OR responsa.pending_turns(%(max_pending)s::int) < %(max_pending)s::int)
