@@ -40,7 +40,7 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.people import people_of
 from tests.plain_codec import PlainCodec
 
-ROUNDS: Final = 8
+ROUNDS: Final = 6
 TURNS: Final = 300
 AT_ONCE: Final = (1, 16)
 PLAIN, FREE, LIMITED = "no model", "a model, no quota", "a model and a quota"
