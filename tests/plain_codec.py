@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from responsa_server.domain.events import (
     ToolCalled,
     ToolReturned,
 )
-from responsa_server.domain.turns import LogRow, OnBusy, Question
+from responsa_server.domain.turns import LogRow, OnBusy, Question, WithoutDocuments
 
 
 class PlainCodec:
@@ -63,6 +63,16 @@ class PlainCodec:
         conversation, text, collections, agent, on_busy, *more = json.loads(data)
         identity = UUID(conversation) if conversation else None
         return Question(text, identity, tuple(collections), agent, OnBusy(on_busy), *more)
+
+    def without_documents(
+        self, terminal: bytes, documents: Collection[UUID], notice: str
+    ) -> WithoutDocuments:
+        """The plain terminal event of an answer has no citations, so every answer is withdrawn."""
+        event = json.loads(terminal)
+        if event["kind"] != "answered":
+            return WithoutDocuments(terminal, withdrawn=False)
+        refused = {**event, "kind": "refused", "reason": "source_erased", "message": notice}
+        return WithoutDocuments(json.dumps(refused).encode(), withdrawn=True)
 
 
 def _plain(event: NumberedEvent) -> dict[str, Any]:

@@ -50,9 +50,9 @@ OLD_EVENTS = "(create_time < (now() - '30 days'::interval))"
 
 # All these tables force row-level security and have the policy `tenant_isolation` for responsa_app.
 TENANT_TABLES: Mapping[str, Table] = {
-    "api_key": Table(app="SELECT INSERT UPDATE", search="SELECT", policies=(READS,)),
+    "api_key": Table(app=ALL, search="SELECT", policies=(READS,)),
     "app_user": Table(
-        app="SELECT INSERT UPDATE(disable_time,display_name,email,owner,revision,role,update_time)",
+        app="SELECT INSERT DELETE UPDATE(disable_time,display_name,email,owner,revision,role,update_time)",
         search="SELECT",
         policies=(READS,),
     ),
@@ -65,7 +65,7 @@ TENANT_TABLES: Mapping[str, Table] = {
             ("responsa_owner", "UPDATE", OWN, None),
         ),
     ),
-    "citation": Table(app="SELECT INSERT"),
+    "citation": Table(app="SELECT INSERT DELETE"),
     "collection": Table(app=ALL),
     "collection_generation": Table(app=ALL),
     "collection_stat": Table(app=ALL),
@@ -75,13 +75,15 @@ TENANT_TABLES: Mapping[str, Table] = {
     "document": Table(app=ALL),
     "document_version": Table(app=ALL),
     "embedding_cache": Table(app=ALL),
+    "erased_document": Table(app="SELECT INSERT DELETE"),
+    "erasure": Table(app="SELECT INSERT UPDATE(end_time,receipt,sweep_time)"),
     "generation_vector": Table(app=ALL, search="SELECT", policies=(READS,)),
     "invitation": Table(
         app="SELECT INSERT DELETE", search="SELECT(code_sha256,tenant_id)", policies=(READS,)
     ),
-    "message": Table(app="SELECT INSERT"),
-    "oidc_state": Table(app="SELECT INSERT DELETE"),
+    "message": Table(app="SELECT INSERT UPDATE(content,refusal)"),
     "message_count": Table(app="SELECT INSERT DELETE"),
+    "oidc_state": Table(app="SELECT INSERT DELETE"),
     "operation": Table(app=ALL),
     "passage": Table(app=ALL, search="SELECT", policies=(READS,)),
     "passage_vector": Table(app=ALL, search="SELECT", policies=(READS,)),
@@ -122,7 +124,7 @@ TENANT_TABLES: Mapping[str, Table] = {
         policies=(LOG,),
     ),
     "turn_event": Table(app="SELECT INSERT DELETE", log="SELECT INSERT", policies=(LOG,)),
-    "turn_follower": Table(app="SELECT", log="SELECT INSERT DELETE UPDATE(until)", policies=(LOG,)),
+    "turn_follower": Table(app="SELECT DELETE", log="SELECT INSERT DELETE UPDATE(until)", policies=(LOG,)),
     "turn_spent": Table(
         app="SELECT INSERT DELETE", log="INSERT", policies=(("responsa_log", "INSERT", None, "true"),)
     ),

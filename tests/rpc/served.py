@@ -50,6 +50,7 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.quotas import Demand, QuotaRules
 from responsa_server.domain.turns import Question
 from responsa_server.identity.accounts import Accounts
+from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.limits import LimitBook, Limiter
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
@@ -59,6 +60,7 @@ from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
+from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.quotas import PostgresQuotas
@@ -340,6 +342,12 @@ async def serving(
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), uuid7, people.cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), uuid7),
+            erasing=Erasing(
+                PostgresErasing(database, house.queue, codec, house.collections, house.documents),
+                turns.cancel,
+                uuid7,
+                people.cache,
+            ),
             audit=PostgresAuditTrail(database),
             counters=counters,
             limits=LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), uuid7)

@@ -185,6 +185,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         TenantAdministration(PostgresTenants(database), uuid7, CredentialCache(), Registration.INVITED),
         GrantAdministration(PostgresServiceGrants(database), uuid7, CredentialCache()),
         QuotaAdministration(PostgresQuotas(database, QuotaRules()), uuid7),
+        None,
         PostgresAuditTrail(database),
         LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), uuid7),
         served.counters,

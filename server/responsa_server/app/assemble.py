@@ -42,6 +42,8 @@ from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.relay import Reload
 from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.tenants import TenantKeeper
 from responsa_server.ingest.asking import IngestionModel
 from responsa_server.ingest.describing import Describer
@@ -69,6 +71,7 @@ from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
@@ -86,7 +89,7 @@ from responsa_server.turns.settings import TurnOptions
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Documents and search. embedder: the embedded model, which also classifies questions. embedders: all embedding models. jobs: the jobs that ingest documents, or None if this process does not ingest documents. vectors: the vector store outside the database, or None."""
+    """Documents and search. queue: the queue of all jobs. embedder: the embedded model, which also classifies questions. embedders: all embedding models. jobs: the jobs that ingest documents, or None if this process does not ingest documents. vectors: the vector store outside the database, or None."""
 
     embedder: MiniLmEmbedder
     embedders: ConfiguredEmbedders
@@ -95,6 +98,7 @@ class Knowledge:
     documents: DocumentStore
     library: Library
     evidence: LibraryEvidence
+    queue: JobQueue
     jobs: KnowledgeJobs | None
     vectors: VectorStore | None
 
@@ -165,7 +169,7 @@ async def build_knowledge(
         reindex = Reindex(GenerationBuildStore(database, queue), indexers, watching.ended)
         jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex)
     return Knowledge(
-        embedder, embedders, retriever, collections, documents, library, evidence, jobs, vectors.store
+        embedder, embedders, retriever, collections, documents, library, evidence, queue, jobs, vectors.store
     )
 
 
@@ -372,6 +376,16 @@ def keeper(database: Database, turns: Turns, knowledge: Knowledge, cache: RedisC
         return await cache.forget(cached_vectors(tenant_id))
 
     return TenantKeeper(PostgresTenants(database), turns.stop, forget, knowledge.vectors)
+
+
+def build_erasing(
+    database: Database, knowledge: Knowledge, turns: Turns, cache: CredentialCache | None = None
+) -> Erasing:
+    """Build the erasing of users. cache: the cache of credentials of a process that takes calls."""
+    store = PostgresErasing(
+        database, knowledge.queue, AskFrames(), knowledge.collections, knowledge.documents
+    )
+    return Erasing(store, turns.cancel, new_id, cache)
 
 
 def _pruning_audit(trail: AuditTrail, days: int) -> Callable[[], Awaitable[None]]:

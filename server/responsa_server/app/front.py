@@ -9,7 +9,7 @@ import structlog
 from responsa_server import __version__
 from responsa_server.agents.engine.config import EXTRACTIVE
 from responsa_server.app.accounts import AccountParts, registration_of
-from responsa_server.app.assemble import AgentParts, Knowledge
+from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.app.listening import AddressTaken
 from responsa_server.app.resources import Addresses, new_id, redis_url
@@ -87,6 +87,7 @@ class Callers:
                 ),
                 grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
                 quotas=QuotaAdministration(PostgresQuotas(database, settings.quotas.rules), new_id),
+                erasing=build_erasing(database, knowledge, turns, cache),
                 audit=PostgresAuditTrail(database),
                 counters=agents.counters,
                 limits=limiter.book,

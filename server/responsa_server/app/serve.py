@@ -19,6 +19,7 @@ from responsa_server.app.resources import Addresses, addresses, database_urls, r
 from responsa_server.app.settings import ServeRole, Settings, drop_foreign_tracers, environment
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.faults import Faults, NoFaults
+from responsa_server.domain.knowledge import JobKind
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turn_log import NamedQueries
@@ -62,7 +63,13 @@ async def running(
                 stack.enter_context(_claimed_or_error(address))
         # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other
         # commands and a refused start do not need.
-        from responsa_server.app.assemble import build_knowledge, build_turns, keeper, open_models
+        from responsa_server.app.assemble import (
+            build_erasing,
+            build_knowledge,
+            build_turns,
+            keeper,
+            open_models,
+        )
         from responsa_server.app.front import Callers, Silent
         from responsa_server.stores.postgres.migrate import PostgresMigrations
         from responsa_server.stores.redis import RedisCache
@@ -95,7 +102,7 @@ async def running(
         await turns.start()
         stack.push_async_callback(turns.close)
         if knowledge.jobs is not None:
-            await knowledge.jobs.start()
+            await knowledge.jobs.start({JobKind.ERASE: build_erasing(database, knowledge, turns).work})
             stack.push_async_callback(knowledge.jobs.close)
             tenants = keeper(database, turns, knowledge, cache)
             await tenants.start()

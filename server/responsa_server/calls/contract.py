@@ -39,6 +39,7 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation, Migrations, Part
 from responsa_server.domain.teachers import Teachers
 from responsa_server.identity.accounts import Accounts
+from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.limits import LimitBook, Limiter
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
@@ -79,6 +80,7 @@ class Services:
     tenants: TenantAdministration
     grants: GrantAdministration
     quotas: QuotaAdministration
+    erasing: Erasing
     audit: AuditTrail
     limits: LimitBook
     counters: Counters
@@ -140,7 +142,9 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
     handlers: Sequence[object] = (
         ChatService(services.turns, services.conversations, services.catalogue, work),
         KnowledgeService(services.library),
-        AuthService(services.identity, services.accounts, services.users, services.quotas),
+        AuthService(
+            services.identity, services.accounts, services.users, services.quotas, services.erasing, work
+        ),
         AdminService(
             services.installation,
             services.migrations,
@@ -152,6 +156,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             services.tenants,
             services.grants,
             services.quotas,
+            services.erasing,
             services.identity,
             services.audit,
             services.limits,

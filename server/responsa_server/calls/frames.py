@@ -6,7 +6,7 @@ through the port `FrameCodec` and does not import protobuf.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import assert_never
 from uuid import UUID
 
@@ -16,7 +16,16 @@ from responsa_server.calls.convert import chat, structs, values
 from responsa_server.calls.convert.chat import event as convert_event
 from responsa_server.domain import names
 from responsa_server.domain.events import Delta, NumberedEvent
-from responsa_server.domain.turns import Followed, Heartbeat, LogRow, OnBusy, Question, Reconnect, Snapshot
+from responsa_server.domain.turns import (
+    Followed,
+    Heartbeat,
+    LogRow,
+    OnBusy,
+    Question,
+    Reconnect,
+    Snapshot,
+    WithoutDocuments,
+)
 
 # Tags of AskResponse: turn = 1, after_seq = 2, through_seq = 3, events = 4. `encode` writes them in this order and omits zeros.
 _TURN, _AFTER, _THROUGH, _EVENTS = 0x0A, 0x10, 0x18, 0x22
@@ -74,6 +83,43 @@ class AskFrames:
     def decode_question(self, data: bytes) -> Question:
         """The inverse of `encode_question`."""
         return chat.question(chat_service_pb2.StartTurnRequest.FromString(data))
+
+    def without_documents(
+        self, terminal: bytes, documents: Collection[UUID], notice: str
+    ) -> WithoutDocuments:
+        """See `FrameCodec.without_documents`."""
+        event = turn_pb2.TurnEvent.FromString(terminal)
+        kind = event.WhichOneof("event")
+        if kind == "answer":
+            answer = event.answer
+            if any(_is_of(one.document_version, documents) for one in answer.citations):
+                refused = turn_pb2.TurnRefused(
+                    reason=turn_pb2.REFUSAL_REASON_SOURCE_ERASED,
+                    message=notice,
+                    usage=answer.usage,
+                    intent=answer.intent,
+                    fallbacks=answer.fallbacks,
+                )
+                event.refused.CopyFrom(refused)
+                return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=True)
+            also = [one for one in answer.also_found if not _is_of(one.document_version, documents)]
+            if len(also) == len(answer.also_found):
+                return WithoutDocuments(terminal, withdrawn=False)
+            del answer.also_found[:]
+            answer.also_found.extend(also)
+        elif kind == "refused":
+            near = [one for one in event.refused.suggestions if not _is_of(one.document_version, documents)]
+            if len(near) == len(event.refused.suggestions):
+                return WithoutDocuments(terminal, withdrawn=False)
+            del event.refused.suggestions[:]
+            event.refused.suggestions.extend(near)
+        else:
+            return WithoutDocuments(terminal, withdrawn=False)
+        return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=False)
+
+
+def _is_of(document_version: str, documents: Collection[UUID]) -> bool:
+    return UUID(document_version.split("/")[1]) in documents
 
 
 def _agent(question: Question) -> str:

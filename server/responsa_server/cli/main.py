@@ -65,6 +65,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("logout", "responsa_server.cli.login", "End the session of `login`."),
     Command("whoami", "responsa_server.cli.login", "Print the user whose credential commands use."),
     Command("usage", "responsa_server.cli.usage", "Show what your questions have used of your quota."),
+    Command(
+        "delete-account",
+        "responsa_server.cli.accounts",
+        "Delete your account with all that belongs to it.",
+    ),
     Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
     Command(
         "eval", "responsa_lab.evaluation.command", "Measure retrieval, answers and routing on a data set."

@@ -1,4 +1,4 @@
-"""The commands `responsa admin users list | show | create | update | disable | enable | grant-ownership | revoke-ownership`."""
+"""The commands `responsa admin users list | show | create | update | disable | enable | delete | grant-ownership | revoke-ownership`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from responsa.auth.v1 import user_pb2
 from responsa_client import Responsa
+from responsa_server.cli.accounts import Receipt, Yes, ask, print_receipt
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -37,7 +38,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show, create, change, disable and enable users of your tenant. These commands need the role ADMIN.",
+        help="Show, create, change, disable, enable and delete users of your tenant. These commands need the role ADMIN.",
         rich_markup_mode=None,
     )
     group.command("list")(list_users)
@@ -48,6 +49,7 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("enable")(enable_user)
     group.command("grant-ownership")(grant_ownership)
     group.command("revoke-ownership")(revoke_ownership)
+    group.command("delete")(delete_user)
     app.add_typer(group, name=name)
 
 
@@ -146,6 +148,27 @@ def revoke_ownership(user: User, json: AsJson = False) -> None:
     """End the ownership of a user, who stays an administrator. This command needs an owner."""
     with reporting(json=json), open_client() as client:
         _print(client.revoke_ownership(found_name(client, user)), json=json)
+
+
+def delete_user(
+    user: User,
+    hand_over_to: Annotated[
+        str,
+        typer.Option(
+            "--hand-over-to",
+            help="The user, as users/{uuid}, as the UUID alone, or as the e-mail address, who receives the collections that others can read. Default: these collections are deleted too, with all their documents.",
+        ),
+    ] = "",
+    yes: Yes = False,
+    etag: Etag = "",
+    json: Receipt = False,
+) -> None:
+    """Delete a user with all that belongs to the user. This cannot be undone."""
+    with reporting(json=json), open_client() as client:
+        name = found_name(client, user)
+        ask(user, hand_over_to, yes=yes)
+        heir = found_name(client, hand_over_to) if hand_over_to else ""
+        print_receipt(client.delete_user(name, heir, etag), json=json)
 
 
 def found_user(client: Responsa, text: str) -> user_pb2.User:

@@ -224,9 +224,15 @@ class AccountStore(Protocol):
         ...
 
     async def add_invitation(
-        self, invitation: Invitation, invitation_id: UUID, code: bytes, seconds: float, audit: AuditEvent
+        self,
+        who: Principal,
+        invitation: Invitation,
+        invitation_id: UUID,
+        code: bytes,
+        seconds: float,
+        audit: AuditEvent,
     ) -> datetime:
-        """Store an invitation, delete the tenant's expired ones, and return the time when it expires."""
+        """Store an invitation that a user makes, delete the tenant's expired ones, and return the time when it expires."""
         ...
 
     async def invitation(self, code: bytes) -> Invitation | None:

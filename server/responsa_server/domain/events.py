@@ -41,6 +41,7 @@ class RefusalReason(StrEnum):
     UNSAFE = "unsafe"
     BUDGET = "budget"
     QUOTA = "quota"
+    SOURCE_ERASED = "source_erased"
 
 
 class FallbackKind(StrEnum):

@@ -7,7 +7,7 @@ Unavailable. The repeated call then finds the result of the first call, or does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -163,6 +163,14 @@ NewId = Callable[[], UUID]
 """Returns a new UUIDv7. The ids of one process sort in the order of their creation."""
 
 
+@dataclass(frozen=True, slots=True)
+class WithoutDocuments:
+    """A terminal event from which documents were removed. withdrawn: whether an answer that quoted one of them has become a refusal."""
+
+    terminal: bytes
+    withdrawn: bool
+
+
 class FrameCodec(Protocol):
     """Encodes events and questions as the bytes in the log and on the wire. Equal inputs give equal bytes."""
 
@@ -182,6 +190,14 @@ class FrameCodec(Protocol):
 
     def decode_question(self, data: bytes) -> Question:
         """Decode a question from the bytes that `encode_question` returned."""
+        ...
+
+    def without_documents(
+        self, terminal: bytes, documents: Collection[UUID], notice: str
+    ) -> WithoutDocuments:
+        """Remove erased documents from a stored terminal event. An answer that quotes one of them becomes a refusal (SOURCE_ERASED) with this notice. Suggestions of
+        them, and what else was found in them, are left out. The event keeps its seq, its time and its usage.
+        """
         ...
 
 

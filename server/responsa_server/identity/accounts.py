@@ -231,14 +231,7 @@ class Accounts:
             raise _not_usable(who.user_id)
         await self._passwords.check("new_password", new, (account.user.email, account.user.display_name))
         if account.hash is None:
-            session_id = who.session_id
-            if session_id is None or not await self._store.signed_in_recently(
-                who, session_id, RECENT_SECONDS
-            ):
-                raise NotPermitted(
-                    Reason.SIGN_IN_REQUIRED,
-                    "The first password needs a sign-in of the last ten minutes. Sign in again (`responsa open` prints a link), or ask an administrator for a reset code.",
-                )
+            await self.require_recent_sign_in(who)
         else:
             async with self._counted(who.tenant_id, account.user.email, origin):
                 if not (await self._passwords.verify(account.hash, current)).good:
@@ -255,6 +248,15 @@ class Accounts:
             raise _failed()
         self._forget(ended)
 
+    async def require_recent_sign_in(self, who: Principal) -> None:
+        """Check that the caller signed in during the last ten minutes. An API key is not a sign-in. Raises NotPermitted (SIGN_IN_REQUIRED)."""
+        session_id = who.session_id
+        if session_id is None or not await self._store.signed_in_recently(who, session_id, RECENT_SECONDS):
+            raise NotPermitted(
+                Reason.SIGN_IN_REQUIRED,
+                "This call needs a sign-in of the last ten minutes. Sign in again (with `responsa login`, or with the link that `responsa open` prints), or ask an administrator.",
+            )
+
     async def create_invitation(
         self, who: Principal, role: Role, email: str, seconds: float
     ) -> tuple[str, datetime]:
@@ -267,7 +269,9 @@ class Accounts:
         code, invitation_id = new_secret(SecretKind.INVITATION), self._identity.new_id()
         audit = self._own_audit(who, "invitation.create", names.invitation(invitation_id))
         invitation = Invitation(who.tenant_id, role, fold_email(email))
-        return code, await self._store.add_invitation(invitation, invitation_id, digest(code), seconds, audit)
+        return code, await self._store.add_invitation(
+            who, invitation, invitation_id, digest(code), seconds, audit
+        )
 
     async def register(
         self,

@@ -6,7 +6,7 @@ Ingestion parses, cuts, embeds, stores and publishes. Starting over is always sa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -330,10 +330,14 @@ class KnowledgeJobs:
         self._task: asyncio.Task[None] | None = None
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
-    async def start(self) -> None:
-        """Start taking jobs. Returns at once."""
+    async def start(self, more: Mapping[JobKind, Work] | None = None) -> None:
+        """Start taking jobs. Returns at once. more: the work of jobs of other kinds, on the same queue."""
         if self._task is None:
-            work: dict[JobKind, Work] = {JobKind.INGEST: self.ingest, JobKind.PRUNE: self.prune}
+            work: dict[JobKind, Work] = {
+                JobKind.INGEST: self.ingest,
+                JobKind.PRUNE: self.prune,
+                **(more or {}),
+            }
             if self._reindex is not None:
                 work[JobKind.REINDEX] = self._reindex.work
                 work[JobKind.DISCARD] = self._reindex.discard

@@ -14,7 +14,13 @@ from responsa.admin.v1 import (
     user_limits_pb2,
     user_quota_pb2,
 )
-from responsa.auth.v1 import api_key_pb2, auth_service_pb2, user_pb2, user_usage_pb2
+from responsa.auth.v1 import (
+    api_key_pb2,
+    auth_service_pb2,
+    deletion_receipt_pb2,
+    user_pb2,
+    user_usage_pb2,
+)
 from responsa_client import requests
 from responsa_client.aio.calls import AsyncPart
 from responsa_client.requests import Parameters
@@ -231,6 +237,29 @@ class AsyncAccountCalls(AsyncPart):
         """
         request = requests.update_user_limits(user, changes)
         return await self._calls.unary(self._stubs.admin.UpdateUserLimits, request)
+
+    async def delete_user(
+        self, user: str, hand_over_to: str = "", etag: str = ""
+    ) -> deletion_receipt_pb2.DeletionReceipt:
+        """Delete a user with all that belongs to the user. A repeated call returns the receipt of the first call.
+
+        Args:
+            user: the user's name (`users/{uuid}`) or UUID.
+            hand_over_to: the name or the UUID of the user who receives the collections that others can read; with "", these collections are deleted too.
+            etag: the expected etag; "" for any.
+
+        Raises:
+            NotFound: the user does not exist.
+            Conflict: the user's etag differs from the given etag.
+            FailedPrecondition: the user is the tenant's last administrator.
+            InvalidRequest: hand_over_to is not another active user of the tenant.
+        """
+        request = admin_service_pb2.DeleteUserRequest(
+            name=requests.user_name(user),
+            hand_over_to=requests.user_name(hand_over_to) if hand_over_to else "",
+            etag=etag,
+        )
+        return await self._calls.unary(self._stubs.admin.DeleteUser, request, repeatable=not etag)
 
     async def disable_user(self, user: str, etag: str = "") -> user_pb2.User:
         """Refuse all calls of a user. A second call has no effect. Raises NotFound; Conflict if the user has another etag; FailedPrecondition for the tenant's last administrator."""

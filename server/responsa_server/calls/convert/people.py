@@ -7,13 +7,21 @@ from typing import Final
 from uuid import UUID
 
 from responsa.admin.v1 import audit_event_pb2, system_status_pb2, user_quota_pb2
-from responsa.auth.v1 import api_key_pb2, session_pb2, sign_in_pb2, user_pb2, user_usage_pb2
+from responsa.auth.v1 import (
+    api_key_pb2,
+    deletion_receipt_pb2,
+    session_pb2,
+    sign_in_pb2,
+    user_pb2,
+    user_usage_pb2,
+)
 from responsa_server.calls.convert import values
 from responsa_server.calls.convert.values import named_uuid, timestamp
 from responsa_server.domain import names
 from responsa_server.domain.accounts import Session, SignInProvider
 from responsa_server.domain.audit import AuditRecord
 from responsa_server.domain.counters import Count
+from responsa_server.domain.erasing import Erasure
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
 from responsa_server.domain.people import ApiKey, Role, User, UserChange
@@ -127,6 +135,16 @@ def _quota(value: UserUsage, metric: Metric, period: Period) -> user_usage_pb2.Q
         used=value.usage.used(metric, period),
         reserved=value.usage.reserved.of(metric),
         limit=value.quota.limit(metric, period),
+    )
+
+
+def deletion_receipt(value: Erasure) -> deletion_receipt_pb2.DeletionReceipt:
+    """Convert what was erased with a user."""
+    return deletion_receipt_pb2.DeletionReceipt(
+        user=names.user(value.user_id),
+        begin_time=timestamp(value.begin_time),
+        complete_time=None if value.end_time is None else timestamp(value.end_time),
+        **{kind.value: count for kind, count in value.counts.items()},
     )
 
 

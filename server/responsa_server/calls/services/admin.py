@@ -17,7 +17,7 @@ from responsa.admin.v1 import (
     user_limits_pb2,
     user_quota_pb2,
 )
-from responsa.auth.v1 import api_key_pb2, user_pb2
+from responsa.auth.v1 import api_key_pb2, deletion_receipt_pb2, user_pb2
 from responsa_server.calls import violations
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people, tenants
@@ -33,6 +33,7 @@ from responsa_server.domain.errors import FieldViolation, ResponsaError
 from responsa_server.domain.parts import Health, Installation, Migrations, MigrationState, Part, PartReport
 from responsa_server.domain.people import AuditEvent, Role
 from responsa_server.domain.teachers import Teachers
+from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.limits import LimitBook
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
@@ -59,6 +60,7 @@ class AdminService:
         tenants: TenantAdministration,
         grants: GrantAdministration,
         quotas: QuotaAdministration,
+        erasing: Erasing,
         identity: Identity,
         audit: AuditTrail,
         limits: LimitBook,
@@ -71,6 +73,7 @@ class AdminService:
         self._tenants = tenants
         self._grants = grants
         self._quotas = quotas
+        self._erasing = erasing
         self._teachers = teachers
         self._catalogue = catalogue
         self._work = work
@@ -281,6 +284,14 @@ class AdminService:
         change, dropped = people.quota_change(given, updated(request.update_mask, people.QUOTA_FIELDS))
         user_id = people.quota_user("user_quota.name", given.name)
         return people.user_quota(await self._quotas.update(caller(), user_id, change, dropped, given.etag))
+
+    async def DeleteUser(self, request: pb.DeleteUserRequest) -> deletion_receipt_pb2.DeletionReceipt:
+        """Delete a user."""
+        user_id = named_uuid("name", "users", request.name)
+        heir = named_uuid("hand_over_to", "users", request.hand_over_to) if request.hand_over_to else None
+        return people.deletion_receipt(
+            await self._work.run(self._erasing.erase(caller(), user_id, heir, request.etag))
+        )
 
     async def ListTenantApiKeys(self, request: pb.ListTenantApiKeysRequest) -> pb.ListTenantApiKeysResponse:
         """List the keys of all users."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.empty_pb2 import Empty
 
-from responsa.auth.v1 import api_key_pb2, session_pb2, user_pb2, user_usage_pb2
+from responsa.auth.v1 import api_key_pb2, deletion_receipt_pb2, session_pb2, user_pb2, user_usage_pb2
 from responsa.auth.v1 import auth_service_pb2 as pb
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import people
@@ -19,8 +19,10 @@ from responsa_server.calls.convert.values import (
 )
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists, names
+from responsa_server.domain.background import Background
 from responsa_server.domain.people import Role, UserChange
 from responsa_server.identity.accounts import INVITATION_SECONDS, Accounts
+from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.users import UserAdministration
@@ -30,9 +32,18 @@ class AuthService:
     """Sign-in, and the caller's account and credentials."""
 
     def __init__(
-        self, identity: Identity, accounts: Accounts, users: UserAdministration, quotas: QuotaAdministration
+        self,
+        identity: Identity,
+        accounts: Accounts,
+        users: UserAdministration,
+        quotas: QuotaAdministration,
+        erasing: Erasing,
+        work: Background,
     ) -> None:
+        """work: holds what goes on when the caller has left."""
         self._quotas = quotas
+        self._erasing = erasing
+        self._work = work
         self._identity = identity
         self._users = users
         self._accounts = accounts
@@ -103,6 +114,13 @@ class AuthService:
         updated(request.update_mask, ("display_name",))
         who, change = caller(), UserChange(display_name=request.user.display_name)
         return people.user(await self._users.update(who, who.user_id, change, request.user.etag))
+
+    async def DeleteMe(self, request: pb.DeleteMeRequest) -> deletion_receipt_pb2.DeletionReceipt:
+        """Delete the caller."""
+        who = caller()
+        await self._accounts.require_recent_sign_in(who)
+        heir = named_uuid("hand_over_to", "users", request.hand_over_to) if request.hand_over_to else None
+        return people.deletion_receipt(await self._work.run(self._erasing.erase(who, who.user_id, heir, "")))
 
     async def CreateInvitation(self, request: pb.CreateInvitationRequest) -> pb.CreateInvitationResponse:
         """Create the code of an invitation."""

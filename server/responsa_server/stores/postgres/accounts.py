@@ -271,11 +271,18 @@ class PostgresAccountStore:
 
     @shielded
     async def add_invitation(
-        self, invitation: Invitation, invitation_id: UUID, code: bytes, seconds: float, audit: AuditEvent
+        self,
+        who: Principal,
+        invitation: Invitation,
+        invitation_id: UUID,
+        code: bytes,
+        seconds: float,
+        audit: AuditEvent,
     ) -> datetime:
         """Store an invitation. Deletes the tenant's expired ones."""
         values = {
             "id": invitation_id,
+            "maker": who.user_id,
             "tenant_id": invitation.tenant_id,
             "code": code,
             "role": invitation.role.value,

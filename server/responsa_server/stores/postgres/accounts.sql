@@ -117,8 +117,8 @@ DELETE FROM responsa.reset_code WHERE tenant_id = %(tenant_id)s AND user_id = %(
 DELETE FROM responsa.invitation WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
 
 -- name: add_invitation
-INSERT INTO responsa.invitation (id, tenant_id, code_sha256, role, email, expire_time)
-VALUES (%(id)s, %(tenant_id)s, %(code)s, %(role)s, %(email)s, now() + make_interval(secs => %(seconds)s))
+INSERT INTO responsa.invitation (id, tenant_id, maker_id, code_sha256, role, email, expire_time)
+VALUES (%(id)s, %(tenant_id)s, %(maker)s, %(code)s, %(role)s, %(email)s, now() + make_interval(secs => %(seconds)s))
 RETURNING expire_time
 
 -- name: find_invitation

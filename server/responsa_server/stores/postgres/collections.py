@@ -162,24 +162,34 @@ class CollectionStore:
                     f"{name} holds {len(documents)} documents; delete them first, or set force.",
                     {"collection": name, "documents": str(len(documents))},
                 )
-            ended = await connection.execute(
-                self._queries["end_operations"],
-                {
-                    **values,
-                    "documents": [row[0] for row in documents],
-                    "error_reason": Reason.OPERATION_CANCELLED.value,
-                    "error_message": "The collection was deleted before the operation ended.",
-                },
+            operations = await self.delete_locked(
+                connection, tenant_id, collection_id, [row[0] for row in documents]
             )
-            operations = [row[0] for row in await ended.fetchall()]
-            await self._passages.delete_collection(connection, tenant_id, collection_id)
-            await connection.execute(self._queries["delete_documents"], values)
-            await connection.execute(self._queries["delete"], values)
             await self._audit.write(connection, audit)
-            if self._pruning is not None:
-                for (document_id,) in documents:
-                    await self._pruning.defer(connection, JobKind.PRUNE, tenant_id, document_id)
             return operations
+
+    async def delete_locked(
+        self, connection: Connection, tenant_id: str, collection_id: str, documents: Sequence[UUID]
+    ) -> Sequence[UUID]:
+        """Delete a collection that this transaction has locked, and its documents, which it has locked too. Returns the operations that the deletion ended."""
+        values: dict[str, object] = {"tenant": tenant_id, "id": collection_id}
+        ended = await connection.execute(
+            self._queries["end_operations"],
+            {
+                **values,
+                "documents": list(documents),
+                "error_reason": Reason.OPERATION_CANCELLED.value,
+                "error_message": "The collection was deleted before the operation ended.",
+            },
+        )
+        operations = [row[0] for row in await ended.fetchall()]
+        await self._passages.delete_collection(connection, tenant_id, collection_id)
+        await connection.execute(self._queries["delete_documents"], values)
+        await connection.execute(self._queries["delete"], values)
+        if self._pruning is not None:
+            for document_id in documents:
+                await self._pruning.defer(connection, JobKind.PRUNE, tenant_id, document_id)
+        return operations
 
     async def _lock(self, connection: Connection, tenant_id: str, collection_id: str, etag: str) -> None:
         values = {"tenant": tenant_id, "id": collection_id}

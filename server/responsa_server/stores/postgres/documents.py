@@ -258,21 +258,29 @@ class DocumentStore:
             if row is None:
                 raise NotFound.of("document", name)
             check_etag(etag, str(row[0]), name)
-            ended = await connection.execute(
-                self._queries["end_operations"],
-                {
-                    **values,
-                    "error_reason": Reason.OPERATION_CANCELLED.value,
-                    "error_message": "The document was deleted before it was indexed.",
-                },
-            )
-            found = [one[0] for one in await ended.fetchall()]
-            await self._passages.delete(connection, tenant_id, row[1], document_id)
-            await connection.execute(self._queries["delete"], values)
+            found = await self.delete_locked(connection, tenant_id, document_id, row[1])
             await self._audit.write(connection, audit)
-            if self._external_vectors:
-                await self._queue.defer(connection, JobKind.PRUNE, tenant_id, document_id)
             return found
+
+    async def delete_locked(
+        self, connection: Connection, tenant_id: str, document_id: UUID, collection_id: str
+    ) -> Sequence[UUID]:
+        """Delete a document that this transaction has locked. Returns the operations that the deletion ended."""
+        values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
+        ended = await connection.execute(
+            self._queries["end_operations"],
+            {
+                **values,
+                "error_reason": Reason.OPERATION_CANCELLED.value,
+                "error_message": "The document was deleted before it was indexed.",
+            },
+        )
+        found = [one[0] for one in await ended.fetchall()]
+        await self._passages.delete(connection, tenant_id, collection_id, document_id)
+        await connection.execute(self._queries["delete"], values)
+        if self._external_vectors:
+            await self._queue.defer(connection, JobKind.PRUNE, tenant_id, document_id)
+        return found
 
     @shielded
     async def canonical(

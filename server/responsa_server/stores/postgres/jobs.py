@@ -33,7 +33,15 @@ _QUEUE: Final = "knowledge"
 # Separate queues, because a worker of the release before would take a job of a kind that it does not know, and lose it.
 _REINDEX_QUEUE: Final = "reindex"
 _DISCARD_QUEUE: Final = "discard"
-_QUEUES: Final = (_QUEUE, _REINDEX_QUEUE, _DISCARD_QUEUE)
+_ERASE_QUEUE: Final = "erase"
+_QUEUES: Final = (_QUEUE, _REINDEX_QUEUE, _DISCARD_QUEUE, _ERASE_QUEUE)
+_QUEUE_OF: Final[Mapping[JobKind, str]] = {
+    JobKind.INGEST: _QUEUE,
+    JobKind.PRUNE: _QUEUE,
+    JobKind.REINDEX: _REINDEX_QUEUE,
+    JobKind.DISCARD: _DISCARD_QUEUE,
+    JobKind.ERASE: _ERASE_QUEUE,
+}
 _OF_GENERATIONS: Final = (JobKind.REINDEX, JobKind.DISCARD)
 PRESENCE: Final = 0x7265_7372
 """The advisory lock that every process with a job worker holds in shared mode. No other lock in this database has this number.
@@ -126,7 +134,7 @@ class JobQueue:
         delay = {"milliseconds": int(after * 1000)} if after > 0 else None
         task = self._putting.configure_task(
             kind.value,
-            queue=_queue(kind),
+            queue=_QUEUE_OF[kind],
             schedule_in=delay,
             priority=0 if size_bytes <= SMALL_BYTES and kind not in _OF_GENERATIONS else -1,
             connection=connection,
@@ -264,7 +272,7 @@ class JobQueue:
             if again is not None:
                 raise _TryAgain(again)
 
-        app.task(name=kind.value, queue=_queue(kind), retry=_Retry(), pass_context=True)(job)
+        app.task(name=kind.value, queue=_QUEUE_OF[kind], retry=_Retry(), pass_context=True)(job)
 
     async def _worked(self, tenant_id: str, work: Awaitable[float | None]) -> float | None:
         """Wait for the work of a job. If `_hold` stops it, the job is to be tried again at once; it is not taken while its tenant is suspended."""
@@ -280,12 +288,6 @@ class JobQueue:
             return 0.0
         finally:
             del self._running[running]
-
-
-def _queue(kind: JobKind) -> str:
-    if kind is JobKind.DISCARD:
-        return _DISCARD_QUEUE
-    return _REINDEX_QUEUE if kind is JobKind.REINDEX else _QUEUE
 
 
 _Presence = psycopg.AsyncConnection[tuple[int]]

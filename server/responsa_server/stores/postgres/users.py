@@ -114,7 +114,7 @@ class PostgresUsers:
                 stays_administrator=change.role is None and change.owner is False,
             )
             if change.email is not None or change.role is not None or change.owner is not None:
-                _check_owner(found, by_owner=by_owner)
+                check_owner(found, by_owner=by_owner)
             role = change.role or found.role
             owner = (found.owner if change.owner is None else change.owner) and role is Role.ADMIN
             if change.owner:
@@ -135,7 +135,7 @@ class PostgresUsers:
         """See `Users.disable`."""
         async with self._database.locking(tenant_id) as connection:
             found = await self._locked(connection, tenant_id, user_id, etag, leaves=True)
-            _check_owner(found, by_owner=by_owner)
+            check_owner(found, by_owner=by_owner)
             # The database sets the time; here, any time means that the user is disabled.
             wanted = replace(found, disable_time=found.disable_time or found.update_time)
             return await self._changed(connection, found, wanted, audit)
@@ -157,27 +157,15 @@ class PostgresUsers:
         leaves: bool,
         stays_administrator: bool = False,
     ) -> User:
-        """Lock a user. leaves: whether the change takes the role, the access or the ownership of an administrator away. stays_administrator: whether only the ownership."""
-        administrators: dict[UUID, bool] = {}
-        if leaves:
-            # Owners are administrators, so this lock orders the changes of owners too.
-            cursor = await connection.execute(self._queries["lock_administrators"], {"tenant": tenant_id})
-            administrators = dict(await cursor.fetchall())
-        found = await self._row(connection, "lock", tenant_id, user_id)
-        check_etag(etag, found.etag, names.user(user_id))
-        if set(administrators) == {user_id} and not stays_administrator:
-            raise Precondition(
-                Reason.LAST_ADMINISTRATOR,
-                f"{names.user(user_id)} is the only administrator of the tenant who is not disabled. Give another user the role ADMIN first.",
-                {"user": names.user(user_id)},
-            )
-        if {identity for identity, owner in administrators.items() if owner} == {user_id}:
-            raise Precondition(
-                Reason.LAST_OWNER,
-                f"{names.user(user_id)} is the only owner of the installation who is not disabled. Make another administrator an owner first.",
-                {"user": names.user(user_id)},
-            )
-        return found
+        return await lock_user(
+            connection,
+            self._queries,
+            tenant_id,
+            user_id,
+            etag,
+            leaves=leaves,
+            stays_administrator=stays_administrator,
+        )
 
     async def _changed(self, connection: Connection, found: User, wanted: User, audit: AuditEvent) -> User:
         if wanted == found:
@@ -217,10 +205,50 @@ class PostgresUsers:
         return user_of(row)
 
 
-def _check_owner(found: User, *, by_owner: bool) -> None:
+def check_owner(found: User, *, by_owner: bool) -> None:
     """Keep administrators who do not own the installation from taking over, or shutting out, one who does. Raises NotPermitted."""
     if found.owner and not by_owner:
         raise owner_required("This user is an owner of the installation; only owners change owners.")
+
+
+async def lock_user(
+    connection: Connection,
+    queries: Queries,
+    tenant_id: str,
+    user_id: UUID,
+    etag: str,
+    *,
+    leaves: bool,
+    stays_administrator: bool = False,
+) -> User:
+    """Lock a user. queries: those of users.sql. leaves: whether the change takes the role, the access or the ownership of an administrator away. stays_administrator:
+    whether only the ownership.
+
+    Raises NotFound, Conflict (ETAG_MISMATCH), Precondition (LAST_ADMINISTRATOR, LAST_OWNER).
+    """
+    administrators: dict[UUID, bool] = {}
+    if leaves:
+        # Owners are administrators, so this lock orders the changes of owners too.
+        cursor = await connection.execute(queries["lock_administrators"], {"tenant": tenant_id})
+        administrators = dict(await cursor.fetchall())
+    row = await one_row(connection, queries["lock"], {"tenant": tenant_id, "id": user_id})
+    if row is None:
+        raise NotFound.of("user", names.user(user_id))
+    found = user_of(row)
+    check_etag(etag, found.etag, names.user(user_id))
+    if set(administrators) == {user_id} and not stays_administrator:
+        raise Precondition(
+            Reason.LAST_ADMINISTRATOR,
+            f"{names.user(user_id)} is the only administrator of the tenant who is not disabled. Give another user the role ADMIN first.",
+            {"user": names.user(user_id)},
+        )
+    if {identity for identity, owner in administrators.items() if owner} == {user_id}:
+        raise Precondition(
+            Reason.LAST_OWNER,
+            f"{names.user(user_id)} is the only owner of the installation who is not disabled. Make another administrator an owner first.",
+            {"user": names.user(user_id)},
+        )
+    return found
 
 
 def email_taken(email: str) -> AlreadyExists:

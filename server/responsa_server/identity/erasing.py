@@ -1,0 +1,81 @@
+"""Deletes users with all that belongs to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.erasing import ErasingStore, Erasure
+from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.knowledge import pause_after
+from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.identity.credentials import CredentialCache
+
+# A call that was accepted before the erasing began may still add something. Such calls end soon, because no credential is good.
+_ROUNDS: Final = 20
+_PAUSE_SECONDS: Final = 0.25
+# How often other users' turns that may still quote the documents are looked at again.
+_SWEEP_SECONDS: Final = 5.0
+
+Cancel = Callable[[Principal, UUID], Awaitable[object]]
+"""Cancels a turn. Raises NotFound."""
+
+
+class Erasing:
+    """Erases users. Each step can be repeated; a job takes over if the process is lost."""
+
+    def __init__(
+        self,
+        store: ErasingStore,
+        cancel: Cancel,
+        new_id: Callable[[], UUID],
+        cache: CredentialCache | None = None,
+    ) -> None:
+        """cancel: cancels a running turn. new_id: returns new UUIDv7 ids. cache: the cache of credentials of this process; None if it takes no calls."""
+        self._store = store
+        self._cancel = cancel
+        self._new_id = new_id
+        self._cache = cache
+
+    async def erase(self, who: Principal, user_id: UUID, heir_id: UUID | None, etag: str) -> Erasure:
+        """Erase a user of the caller's tenant, and return what was erased. A repeated call returns the same erasing.
+
+        Raises the errors of `ErasingStore.begin`. If anything else fails after the erasing has begun, a job goes on.
+        """
+        event = AuditEvent.of(who, "user.delete", names.user(user_id), identity=self._new_id())
+        begun = await self._store.begin(who.tenant_id, user_id, heir_id, etag, event, by_owner=who.owner)
+        if self._cache is not None:
+            self._cache.forget_user(user_id)
+        with suppress(Unavailable):
+            await self._go_on(who.tenant_id, user_id)
+        return await self._store.find(who.tenant_id, user_id) or begun
+
+    async def work(self, tenant_id: str, user_id: UUID, attempts: int) -> float | None:
+        """Go on with an erasing, as a job. Returns None when it has ended, else the seconds to wait before the next attempt."""
+        try:
+            return None if await self._go_on(tenant_id, user_id) else _SWEEP_SECONDS
+        except Unavailable:
+            return pause_after(attempts)
+
+    async def _go_on(self, tenant_id: str, user_id: UUID) -> bool:
+        """Erase what is left. Returns whether the erasing has ended."""
+        stage = await self._store.stage(tenant_id, user_id)
+        if stage is None or stage.ended:
+            return True
+        gone = stage.gone
+        for _ in range(_ROUNDS):
+            if gone:
+                return await self._store.withdraw_quotes(tenant_id, user_id)
+            for who, turn_id in await self._store.open_turns(tenant_id, user_id):
+                with suppress(NotFound):
+                    await self._cancel(who, turn_id)
+            await self._store.erase_conversations(tenant_id, user_id)
+            await self._store.erase_documents(tenant_id, user_id)
+            gone = await self._store.erase_user(tenant_id, user_id)
+            if not gone:
+                await asyncio.sleep(_PAUSE_SECONDS)
+        return False

@@ -1,0 +1,320 @@
+"""The erasing of users in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg import errors
+from psycopg.types.json import Jsonb
+
+from responsa_server.domain.erasing import ErasedKind, Erasure, Stage
+from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.knowledge import JobKind
+from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.turns import FrameCodec, TurnState
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.collections import CollectionStore
+from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.users import check_owner, lock_user
+
+NOTICE: Final = "This answer was withdrawn, because a document that it quoted was erased."
+"""The text that stands for a withdrawn answer."""
+
+ERASED: Final[Mapping[str, str]] = {
+    "api_key": "deleted with the user",
+    "app_user": "deleted at the end",
+    "citation": "deleted with the conversation; those of other users' answers are withdrawn",
+    "collection": "deleted, or handed over",
+    "collection_generation": "deleted with the collection",
+    "conversation": "deleted",
+    "conversation_summary": "deleted with the conversation; that of a conversation with a withdrawn answer too",
+    "creation_request": "deleted",
+    "document": "deleted, or handed over with the collection",
+    "document_version": "deleted with the document",
+    "erased_document": "deleted when no answer quotes the document any more",
+    "generation_vector": "deleted with the passage",
+    "invitation": "those that the user made are deleted",
+    "message": "deleted with the conversation; the text of withdrawn answers is replaced",
+    "operation": "deleted; a running one on a document of somebody else goes on, in the name of that user",
+    "passage": "deleted with the document",
+    "passage_vector": "deleted with the passage",
+    "refresh_token": "deleted with the session",
+    "reset_code": "deleted",
+    "session": "deleted",
+    "session_code": "deleted",
+    "turn": "deleted with the conversation; the terminal event of withdrawn answers is replaced",
+    "turn_checkpoint": "deleted with the turn",
+    "turn_event": "deleted with the turn; that of withdrawn answers too",
+    "turn_follower": "deleted with the turn",
+    "turn_spent": "deleted with the turn",
+    "turn_tool": "deleted with the turn; that of withdrawn answers too",
+    "user_password": "deleted",
+    # The names of users alone, as UUIDs.
+    "audit_event": "stays, with the uuid of the user",
+    "erasure": "stays, with the uuid of the user: it is the receipt",
+}
+"""For each table that holds ids of users, documents, or of what belongs to them: what becomes of its rows. A test compares this with the catalogue of the database."""
+
+# The number of conversations, documents or collections that one look at the database finds, and of turns that one statement reads.
+_BATCH: Final = 100
+_TURNS: Final = 500
+# How long this process may go on alone, before the job continues in case that the process was lost.
+_HEAD_START_SECONDS: Final = 5.0
+# A large document or conversation takes a while.
+_STEP_SECONDS: Final = 30
+
+
+class PostgresErasing:
+    """Implements `ErasingStore`."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: JobQueue,
+        codec: FrameCodec,
+        collections: CollectionStore,
+        documents: DocumentStore,
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._codec = codec
+        self._collections = collections
+        self._documents = documents
+        self._queries = Queries("erasing.sql")
+        self._users = Queries("users.sql")
+        self._audit = AuditLog()
+
+    @shielded
+    async def begin(
+        self,
+        tenant_id: str,
+        user_id: UUID,
+        heir_id: UUID | None,
+        etag: str,
+        audit: AuditEvent,
+        *,
+        by_owner: bool,
+    ) -> Erasure:
+        """See `ErasingStore.begin`."""
+        values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "heir": heir_id}
+        async with self._database.locking(tenant_id) as connection:
+            begun = await self._found(connection, values)
+            if begun is not None:
+                return begun
+            found = await lock_user(connection, self._users, tenant_id, user_id, etag, leaves=True)
+            check_owner(found, by_owner=by_owner)
+            if heir_id is not None and await self._row(connection, "lock_heir", values) is None:
+                raise InvalidRequest.of_field(
+                    "hand_over_to",
+                    "user.heir",
+                    "must be another user of the tenant who is neither disabled nor a service; leave it empty to erase the collections",
+                )
+            if await self._row(connection, "begin", values) is not None:
+                await connection.execute(self._queries["withdraw_name"], values)
+                await connection.execute(self._queries["revoke_keys"], values)
+                await self._count(
+                    connection, values, await self._row(connection, "delete_credentials", values)
+                )
+                await self._queue.defer(
+                    connection, JobKind.ERASE, tenant_id, user_id, after=_HEAD_START_SECONDS
+                )
+                await self._audit.write(connection, audit)
+            erasure = await self._found(connection, values)
+        assert erasure is not None, "the row was inserted, or was there before"
+        return erasure
+
+    @shielded
+    async def find(self, tenant_id: str, user_id: UUID) -> Erasure | None:
+        """See `ErasingStore.find`."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await self._found(connection, {"tenant": tenant_id, "user": user_id})
+
+    @shielded
+    async def stage(self, tenant_id: str, user_id: UUID) -> Stage | None:
+        """See `ErasingStore.stage`."""
+        async with self._database.tenant(tenant_id) as connection:
+            row = await self._row(connection, "find", {"tenant": tenant_id, "user": user_id})
+        return None if row is None else Stage(row["sweep_time"] is not None, row["end_time"] is not None)
+
+    @shielded
+    async def open_turns(self, tenant_id: str, user_id: UUID) -> Sequence[tuple[Principal, UUID]]:
+        """See `ErasingStore.open_turns`."""
+        async with self._database.tenant(tenant_id) as connection:
+            cursor = await connection.execute(
+                self._queries["open_turns"], {"tenant": tenant_id, "user": user_id}
+            )
+            rows = await cursor.fetchall()
+        return [(Principal(tenant_id, user, Role(role), "turn"), turn) for turn, user, role in rows]
+
+    @shielded
+    async def erase_conversations(self, tenant_id: str, user_id: UUID) -> None:
+        """See `ErasingStore.erase_conversations`."""
+        values = {"tenant": tenant_id, "user": user_id, "most": _BATCH}
+        while found := await self._ids("conversations", values):
+            erased = [await self._erase_conversation({**values, "conversation": one}) for one in found]
+            if not any(erased):  # all of them are busy again
+                return
+
+    async def _erase_conversation(self, values: Mapping[str, object]) -> bool:
+        async with self._database.locking(str(values["tenant"]), _STEP_SECONDS) as connection:
+            await self._row(connection, "hold", values)
+            if await self._row(connection, "lock_conversation", values) is None:
+                return True
+            if await self._row(connection, "is_busy", values) is not None:
+                return False
+            await connection.execute(self._queries["delete_events"], values)
+            counts = await self._row(connection, "delete_conversation", values)
+            await connection.execute(self._queries["drop_conversation"], values)
+            await self._count(connection, values, {**(counts or {}), "conversations": 1})
+        return True
+
+    @shielded
+    async def erase_documents(self, tenant_id: str, user_id: UUID) -> None:
+        """See `ErasingStore.erase_documents`."""
+        values = {"tenant": tenant_id, "user": user_id, "most": _BATCH}
+        await self._hand_over(values)
+        while found := await self._ids("collections", values):
+            for one in found:
+                await self._erase_collection({**values, "collection": one})
+        while found := await self._ids("documents", values):
+            for one in found:
+                await self._erase_document({**values, "document": one})
+
+    async def _hand_over(self, values: Mapping[str, object]) -> None:
+        async with self._database.locking(str(values["tenant"]), _STEP_SECONDS) as connection:
+            held = await self._row(connection, "hold", values)
+            if held is None or held["heir_id"] is None:
+                return
+            given = {**values, "heir": held["heir_id"]}
+            # If the heir was disabled or deleted in the meantime, the collections are erased.
+            if await self._row(connection, "lock_heir", given) is None:
+                return
+            cursor = await connection.execute(self._queries["shared_collections"], given)
+            shared = [one for (one,) in await cursor.fetchall()]
+            counts = await self._row(connection, "hand_over", {**given, "collections": shared})
+            await self._count(connection, values, counts)
+
+    async def _erase_collection(self, values: Mapping[str, object]) -> None:
+        tenant, collection = str(values["tenant"]), str(values["collection"])
+        async with self._database.locking(tenant, _STEP_SECONDS) as connection:
+            await self._row(connection, "hold", values)
+            if await self._row(connection, "lock_collection", values) is None:
+                return
+            cursor = await connection.execute(self._queries["lock_documents"], values)
+            documents = [one for (one,) in await cursor.fetchall()]
+            await connection.execute(self._queries["mark_documents"], {**values, "documents": documents})
+            await self._collections.delete_locked(connection, tenant, collection, documents)
+            await self._count(connection, values, {"collections": 1, "documents": len(documents)})
+
+    async def _erase_document(self, values: Mapping[str, object]) -> None:
+        tenant, document = str(values["tenant"]), values["document"]
+        assert isinstance(document, UUID)
+        async with self._database.locking(tenant, _STEP_SECONDS) as connection:
+            await self._row(connection, "hold", values)
+            locked = await self._row(connection, "lock_document", values)
+            if locked is None:
+                return
+            await connection.execute(self._queries["mark_documents"], {**values, "documents": [document]})
+            await self._documents.delete_locked(connection, tenant, document, locked["collection_id"])
+            await self._count(connection, values, {"documents": 1})
+
+    @shielded
+    async def erase_user(self, tenant_id: str, user_id: UUID) -> bool:
+        """See `ErasingStore.erase_user`."""
+        values = {"tenant": tenant_id, "user": user_id}
+        try:
+            async with self._database.locking(tenant_id, _STEP_SECONDS) as connection:
+                await self._row(connection, "hold", values)
+                await connection.execute(self._queries["hand_over_operations"], values)
+                for query in ("delete_credentials", "delete_rest", "delete_keys"):
+                    await self._count(connection, values, await self._row(connection, query, values))
+                await connection.execute(self._queries["delete_user"], values)
+                await connection.execute(self._queries["user_is_gone"], values)
+        except errors.ForeignKeyViolation:
+            return False
+        return True
+
+    @shielded
+    async def withdraw_quotes(self, tenant_id: str, user_id: UUID) -> bool:
+        """See `ErasingStore.withdraw_quotes`."""
+        values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "most": _TURNS}
+        async with self._database.tenant(tenant_id) as connection:
+            # The question comes before the search: a turn that ends in between is found by it.
+            complete = await self._row(connection, "may_still_quote", values) is None
+            cursor = await connection.execute(self._queries["first_document"], values)
+            row = await cursor.fetchone()
+        first: datetime | None = None if row is None else row[0]
+        if first is not None:
+            await self._search_turns(values, first)
+        if complete:
+            async with self._database.locking(tenant_id) as connection:
+                await self._row(connection, "hold", values)
+                await connection.execute(self._queries["forget_documents"], values)
+                await connection.execute(self._queries["end"], values)
+        return complete
+
+    async def _search_turns(self, values: Mapping[str, object], first: datetime) -> None:
+        after = _before(first)
+        while True:
+            async with self._database.tenant(str(values["tenant"])) as connection:
+                cursor = await connection.execute(self._queries["quoting_turns"], {**values, "after": after})
+                found = await cursor.fetchall()
+            for turn, quotes in found:
+                if quotes:
+                    await self._withdraw({**values, "turn": turn})
+            if len(found) < _TURNS:
+                return
+            after = found[-1][0]
+
+    async def _withdraw(self, values: Mapping[str, object]) -> None:
+        async with self._database.locking(str(values["tenant"]), _STEP_SECONDS) as connection:
+            await self._row(connection, "hold", values)
+            await self._row(connection, "hold_turn", values)
+            locked = await self._row(connection, "lock_turn", values)
+            if locked is None:
+                return
+            cursor = await connection.execute(self._queries["erased_documents"], values)
+            documents = frozenset(one for (one,) in await cursor.fetchall())
+            kept = self._codec.without_documents(bytes(locked["terminal"]), documents, NOTICE)
+            state = TurnState.REFUSED.value if kept.withdrawn else locked["state"]
+            changed = {**values, "terminal": kept.terminal, "state": state, "notice": NOTICE}
+            await connection.execute(self._queries["withdraw"], changed)
+            if kept.withdrawn:
+                await connection.execute(self._queries["withdraw_message"], changed)
+                await self._count(connection, values, {"withdrawn_answers": 1})
+
+    async def _found(self, connection: Connection, values: Mapping[str, object]) -> Erasure | None:
+        row = await self._row(connection, "find", values)
+        if row is None:
+            return None
+        counts = {ErasedKind(kind): int(count) for kind, count in row["receipt"].items()}
+        return Erasure(
+            str(values["tenant"]), row["user_id"], row["heir_id"], row["begin_time"], row["end_time"], counts
+        )
+
+    async def _count(
+        self, connection: Connection, values: Mapping[str, object], counts: Mapping[str, int] | None
+    ) -> None:
+        if counts:
+            await connection.execute(self._queries["count"], {**values, "counts": Jsonb(dict(counts))})
+
+    async def _ids(self, query: str, values: Mapping[str, object]) -> Sequence[Any]:
+        async with self._database.tenant(str(values["tenant"])) as connection:
+            cursor = await connection.execute(self._queries[query], values)
+            return [one for (one,) in await cursor.fetchall()]
+
+    async def _row(
+        self, connection: Connection, query: str, values: Mapping[str, object]
+    ) -> dict[str, Any] | None:
+        return await one_row(connection, self._queries[query], values)
+
+
+def _before(instant: datetime) -> UUID:
+    """The greatest id that every UUIDv7 of this instant or later exceeds. A minute is left for clocks that differ."""
+    milliseconds = int(instant.astimezone(UTC).timestamp() * 1000) - 60_000
+    return UUID(int=milliseconds << 80)

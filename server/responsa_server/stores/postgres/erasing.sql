@@ -1,0 +1,231 @@
+-- The erasing of users (role responsa_app, tenant set). Every step locks the erasure's row first, so that of several processes one works at a time.
+
+-- name: begin
+INSERT INTO responsa.erasure (tenant_id, user_id, heir_id) VALUES (%(tenant)s, %(user)s, %(heir)s)
+ON CONFLICT (tenant_id, user_id) DO NOTHING
+RETURNING user_id;
+
+-- name: find
+SELECT user_id, heir_id, begin_time, sweep_time, end_time, receipt FROM responsa.erasure WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
+
+-- name: hold
+SELECT heir_id, sweep_time, end_time FROM responsa.erasure WHERE tenant_id = %(tenant)s AND user_id = %(user)s FOR NO KEY UPDATE;
+
+-- name: count
+UPDATE responsa.erasure SET receipt = receipt || (
+    SELECT coalesce(jsonb_object_agg(n.key, n.value::bigint + coalesce((receipt ->> n.key)::bigint, 0)), '{}')
+    FROM jsonb_each_text(%(counts)s) AS n WHERE n.value::bigint > 0
+)
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
+
+-- name: lock_heir
+SELECT id FROM responsa.app_user
+WHERE tenant_id = %(tenant)s AND id = %(heir)s AND id <> %(user)s AND disable_time IS NULL AND role <> 'service'
+FOR KEY SHARE;
+
+-- name: withdraw_name
+UPDATE responsa.app_user SET display_name = '', email = '', disable_time = coalesce(disable_time, clock_timestamp()),
+    revision = revision + 1, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(user)s;
+
+-- name: revoke_keys
+UPDATE responsa.api_key SET revoke_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND revoke_time IS NULL;
+
+-- name: delete_credentials
+WITH passwords AS (
+    DELETE FROM responsa.user_password WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+), sessions AS (
+    DELETE FROM responsa.session WHERE tenant_id = %(tenant)s AND user_id = %(user)s RETURNING 1
+), session_codes AS (
+    DELETE FROM responsa.session_code WHERE tenant_id = %(tenant)s AND user_id = %(user)s RETURNING 1
+), reset_codes AS (
+    DELETE FROM responsa.reset_code WHERE tenant_id = %(tenant)s AND user_id = %(user)s RETURNING 1
+), invitations AS (
+    DELETE FROM responsa.invitation WHERE tenant_id = %(tenant)s AND maker_id = %(user)s RETURNING 1
+)
+SELECT (SELECT count(*) FROM sessions) AS sessions, (SELECT count(*) FROM session_codes) + (SELECT count(*) FROM reset_codes) AS codes,
+    (SELECT count(*) FROM invitations) AS invitations;
+
+-- name: open_turns
+SELECT id, user_id, role FROM responsa.turn
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND state IN ('queued', 'pending', 'running')
+ORDER BY state <> 'queued', create_time, id;
+
+-- name: conversations
+-- Those without an open turn.
+SELECT c.id FROM responsa.conversation AS c
+WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s
+    AND NOT EXISTS (
+        SELECT FROM responsa.turn AS t
+        WHERE t.tenant_id = %(tenant)s AND t.conversation_id = c.id AND t.state IN ('queued', 'pending', 'running'))
+ORDER BY c.id LIMIT %(most)s;
+
+-- name: lock_conversation
+-- From here on, no turn is accepted in the conversation.
+SELECT id FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s FOR UPDATE;
+
+-- name: is_busy
+SELECT 1 FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running') LIMIT 1;
+
+-- name: delete_events
+DELETE FROM responsa.turn_event
+WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
+
+-- name: delete_conversation
+-- In this order: the turns with the records that belong to them, then the conversation with its summary, its messages and their citations.
+WITH said AS (
+    SELECT count(*) AS messages FROM responsa.message WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s
+), gone AS (
+    DELETE FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s RETURNING id
+), saved AS (
+    DELETE FROM responsa.turn_checkpoint WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
+), called AS (
+    DELETE FROM responsa.turn_tool WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
+), followed AS (
+    DELETE FROM responsa.turn_follower WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
+), spent AS (
+    DELETE FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
+)
+SELECT (SELECT count(*) FROM gone) AS turns, said.messages FROM said;
+
+-- name: drop_conversation
+DELETE FROM responsa.conversation WHERE tenant_id = %(tenant)s AND id = %(conversation)s;
+
+-- name: lock_collection
+SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s AND owner_id = %(user)s FOR UPDATE;
+
+-- name: collections
+SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(user)s ORDER BY id LIMIT %(most)s;
+
+-- name: shared_collections
+-- Those that others can read. At present, everyone in the tenant can read all of them.
+SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(user)s ORDER BY id FOR UPDATE;
+
+-- name: hand_over
+WITH given AS (
+    UPDATE responsa.collection SET owner_id = %(heir)s, revision = revision + 1, update_time = clock_timestamp()
+    WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND id = ANY (%(collections)s)
+    RETURNING id
+), documents AS (
+    UPDATE responsa.document SET owner_id = %(heir)s, revision = revision + 1, update_time = clock_timestamp()
+    WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND collection_id IN (SELECT id FROM given)
+)
+SELECT count(*) AS handed_over_collections FROM given;
+
+-- name: lock_documents
+SELECT id FROM responsa.document WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s ORDER BY id FOR UPDATE;
+
+-- name: documents
+SELECT id FROM responsa.document WHERE tenant_id = %(tenant)s AND owner_id = %(user)s ORDER BY id LIMIT %(most)s;
+
+-- name: lock_document
+SELECT collection_id FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(document)s AND owner_id = %(user)s FOR UPDATE;
+
+-- name: mark_documents
+INSERT INTO responsa.erased_document (tenant_id, document_id, user_id, create_time)
+SELECT tenant_id, id, %(user)s, create_time FROM responsa.document WHERE tenant_id = %(tenant)s AND id = ANY (%(documents)s)
+ON CONFLICT DO NOTHING;
+
+-- name: hand_over_operations
+-- An operation on a document or a collection of somebody else goes on, in the name of that user.
+UPDATE responsa.operation AS o SET user_id = k.owner_id
+FROM (
+    SELECT p.id, coalesce(d.owner_id, c.owner_id) AS owner_id FROM responsa.operation AS p
+    LEFT JOIN responsa.document AS d ON d.tenant_id = p.tenant_id AND d.id = p.document_id
+    LEFT JOIN responsa.collection AS c ON c.tenant_id = p.tenant_id AND p.kind = 'reindex' AND c.id = p.collection_id
+    WHERE p.tenant_id = %(tenant)s AND p.user_id = %(user)s AND p.stage <> 'done'
+) AS k
+WHERE o.tenant_id = %(tenant)s AND o.id = k.id AND k.owner_id <> %(user)s;
+
+-- name: delete_rest
+WITH requests AS (
+    DELETE FROM responsa.creation_request WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+), operations AS (
+    DELETE FROM responsa.operation WHERE tenant_id = %(tenant)s AND user_id = %(user)s RETURNING 1
+)
+SELECT (SELECT count(*) FROM operations) AS operations;
+
+-- name: delete_keys
+WITH gone AS (
+    DELETE FROM responsa.api_key WHERE tenant_id = %(tenant)s AND user_id = %(user)s RETURNING 1
+)
+SELECT count(*) AS api_keys FROM gone;
+
+-- name: delete_user
+DELETE FROM responsa.app_user WHERE tenant_id = %(tenant)s AND id = %(user)s RETURNING id;
+
+-- name: user_is_gone
+UPDATE responsa.erasure SET sweep_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND sweep_time IS NULL;
+
+-- name: first_document
+-- When the oldest of the erased documents was created; NULL if there are no more documents to look for.
+SELECT min(create_time) FROM responsa.erased_document WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
+
+-- name: quoting_turns
+-- The next turns that have ended, and whether each of them contains one of the documents. The names of documents in events are ASCII text, wherever they stand.
+SELECT t.id, t.terminal IS NOT NULL AND (
+    EXISTS (
+        SELECT FROM responsa.message AS m JOIN responsa.citation AS c ON c.tenant_id = m.tenant_id AND c.message_id = m.id
+        JOIN responsa.erased_document AS d ON d.tenant_id = c.tenant_id AND d.document_id = c.document_id
+        WHERE m.tenant_id = %(tenant)s AND m.turn_id = t.id AND d.user_id = %(user)s)
+    OR EXISTS (
+        SELECT FROM regexp_matches(encode(t.terminal, 'escape'), 'documents/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})', 'g') AS m (found)
+        JOIN responsa.erased_document AS d ON d.tenant_id = %(tenant)s AND d.document_id = m.found[1]::uuid
+        WHERE d.user_id = %(user)s)
+    OR EXISTS (
+        SELECT FROM responsa.turn_event AS e
+        CROSS JOIN LATERAL regexp_matches(encode(e.frame, 'escape'), 'documents/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})', 'g') AS m (found)
+        JOIN responsa.erased_document AS d ON d.tenant_id = %(tenant)s AND d.document_id = m.found[1]::uuid
+        WHERE e.tenant_id = %(tenant)s AND e.turn_id = t.id AND d.user_id = %(user)s)
+)
+FROM (
+    SELECT id, terminal FROM responsa.turn WHERE tenant_id = %(tenant)s AND id > %(after)s ORDER BY id LIMIT %(most)s
+) AS t
+ORDER BY t.id;
+
+-- name: hold_turn
+-- Conversations are locked before turns.
+SELECT id FROM responsa.conversation
+WHERE tenant_id = %(tenant)s AND id = (SELECT conversation_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s)
+FOR NO KEY UPDATE;
+
+-- name: lock_turn
+SELECT state, terminal FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s AND terminal IS NOT NULL FOR NO KEY UPDATE;
+
+-- name: erased_documents
+SELECT document_id FROM responsa.erased_document WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
+
+-- name: withdraw
+-- The log goes, as if it had been pruned: readers get a snapshot with the terminal event, whose seq stays the last one.
+WITH changed AS (
+    UPDATE responsa.turn SET state = %(state)s, terminal = %(terminal)b WHERE tenant_id = %(tenant)s AND id = %(turn)s
+    RETURNING id, conversation_id
+), logged AS (
+    DELETE FROM responsa.turn_event WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s
+), called AS (
+    DELETE FROM responsa.turn_tool WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s
+), summed AS (
+    DELETE FROM responsa.conversation_summary WHERE tenant_id = %(tenant)s AND conversation_id IN (SELECT conversation_id FROM changed)
+)
+SELECT id FROM changed;
+
+-- name: withdraw_message
+WITH changed AS (
+    UPDATE responsa.message SET content = %(notice)s, refusal = 'source_erased'
+    WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s AND speaker = 'assistant'
+    RETURNING id
+)
+DELETE FROM responsa.citation WHERE tenant_id = %(tenant)s AND message_id IN (SELECT id FROM changed);
+
+-- name: may_still_quote
+-- A turn that was accepted while the documents could still be found, and has not ended.
+SELECT 1 FROM responsa.turn
+WHERE tenant_id = %(tenant)s AND state IN ('queued', 'pending', 'running')
+    AND create_time <= (SELECT sweep_time FROM responsa.erasure WHERE tenant_id = %(tenant)s AND user_id = %(user)s)
+LIMIT 1;
+
+-- name: forget_documents
+DELETE FROM responsa.erased_document WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
+
+-- name: end
+UPDATE responsa.erasure SET end_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND end_time IS NULL;

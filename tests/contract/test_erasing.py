@@ -1,0 +1,501 @@
+"""Users who are deleted with all that belongs to them, on real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import random
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import sql
+from uuid_utils.compat import uuid7
+
+from responsa.chat.v1 import turn_pb2
+from responsa_server.calls.frames import AskFrames
+from responsa_server.domain import names
+from responsa_server.domain.conversations import Speaker, Summary
+from responsa_server.domain.erasing import ErasedKind
+from responsa_server.domain.errors import InvalidRequest, NotFound, Precondition, Reason, ResponsaError
+from responsa_server.domain.events import (
+    Answered,
+    AnswerOutcome,
+    ByteRange,
+    CancelCause,
+    Cancelled,
+    Citation,
+    Cited,
+    Delta,
+    NumberedEvent,
+    RefusalReason,
+    Started,
+    Usage,
+)
+from responsa_server.domain.knowledge import JobKind, Operation
+from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.turns import (
+    Append,
+    Claim,
+    Conclusion,
+    Ending,
+    LogRow,
+    NewMessage,
+    NewTurn,
+    OpenTurn,
+    Question,
+    TurnLost,
+    TurnState,
+)
+from responsa_server.identity.erasing import Erasing
+from responsa_server.identity.service import Credential
+from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.erasing import ERASED, NOTICE, PostgresErasing
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.contract.library_house import House
+from tests.people import People, people_of
+
+CODEC = AskFrames()
+SECRET = "The grey heron of Zanzibar weighs forty-two stone."
+ADDRESS = "bob.quillfeather@example.org"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A tenant with an administrator and a user who is going to be erased."""
+
+    house: House
+    people: People
+    turns: PostgresTurnStore
+    store: PostgresErasing
+    erasing: Erasing
+    ann: Principal
+    bob: Principal
+
+
+def cancelled(turn: OpenTurn) -> Ending:
+    seq = turn.last_seq + 1
+    event = NumberedEvent(seq, turn.attempt, None, Cancelled(CancelCause.OWNER))
+    frame = CODEC.encode(turn.turn_id, turn.last_seq, seq, [event])
+    return Ending(LogRow(seq, seq, False, frame), CODEC.encode_terminal(event))
+
+
+def store_of(house: House) -> PostgresErasing:
+    return PostgresErasing(house.database, house.queue, CODEC, house.collections, house.documents)
+
+
+def erasing_of(stage_store: PostgresErasing, turns: PostgresTurnStore, people: People) -> Erasing:
+    async def cancel(who: Principal, turn_id: UUID) -> object:
+        return await turns.cancel(who, turn_id, True, cancelled)
+
+    return Erasing(stage_store, cancel, uuid7, people.cache)
+
+
+async def person(people: People, name: str, email: str, role: Role = Role.USER) -> Principal:
+    user = await people.identity.create_user("acme", name, email, role)
+    return Principal("acme", user.id, role, "api_key")
+
+
+def audit_of(stage: Stage, who: Principal) -> AuditEvent:
+    return AuditEvent.of(stage.ann, "user.delete", names.user(who.user_id), identity=uuid7())
+
+
+@pytest.fixture
+async def stage(house: House, database: Database) -> Stage:
+    people = people_of(database)
+    await people.identity.create_tenant("acme", "Acme")
+    ann = await person(people, "Ann", "ann@example.org", Role.ADMIN)
+    bob = await person(people, "Bob Quillfeather", ADDRESS, Role.ADMIN)
+    turns, store = PostgresTurnStore(database, CODEC), store_of(house)
+    return Stage(house, people, turns, store, erasing_of(store, turns, people), ann, bob)
+
+
+def citation_of(operation: Operation, quote: str = SECRET) -> Citation:
+    size = len(quote.encode())
+    return Citation(
+        passage_id=uuid7(),
+        document_id=operation.document_id,
+        version=1,
+        title="Herons",
+        uri="herons.md",
+        source=ByteRange(0, size),
+        quote=quote,
+        sha256=hashlib.sha256(quote.encode()).digest(),
+        answer=ByteRange(0, size),
+        score=0.9,
+    )
+
+
+async def begin(
+    turns: PostgresTurnStore, who: Principal, text: str = "How heavy?", conversation: UUID | None = None
+) -> NewTurn:
+    """A running turn with its first event."""
+    turn, place = uuid7(), conversation or uuid7()
+    started = NumberedEvent(1, 1, None, Started(place, "agents/default/versions/1", conversation is None))
+    new = NewTurn(
+        turn,
+        place,
+        Question(text, conversation),
+        None,
+        "agents/default/versions/1",
+        uuid7(),
+        60.0,
+        CODEC.encode(turn, 0, 1, [started]),
+        max_pending=1000,
+        max_queued=8,
+    )
+    await turns.accept(who, new, cancelled)
+    return new
+
+
+async def answer(
+    turns: PostgresTurnStore, who: Principal, new: NewTurn, *citations: Citation, text: str = SECRET
+) -> None:
+    """End a running turn with an answer. The log has the text, its citations and the terminal event, seqs 2 to 4."""
+    claim = Claim(new.id, who.tenant_id, 1, 60.0)
+    delta = NumberedEvent(2, 1, None, Delta(text, 0))
+    cited = [NumberedEvent(3 + place, 1, None, Cited(one)) for place, one in enumerate(citations)]
+    last = 3 + len(cited)
+    end = NumberedEvent(
+        last,
+        1,
+        None,
+        Answered(
+            text, hashlib.sha256(text.encode()).digest(), citations, AnswerOutcome.COMPLETE, 1, Usage(5)
+        ),
+    )
+    rows = [
+        LogRow(2, 2, True, CODEC.encode(new.id, 1, 2, [delta])),
+        LogRow(3, last, False, CODEC.encode(new.id, 2, last, [*cited, end])),
+    ]
+    said = [
+        NewMessage(uuid7(), Speaker.USER, new.question.text),
+        NewMessage(uuid7(), Speaker.ASSISTANT, text, citations),
+    ]
+    conclusion = Conclusion(TurnState.ANSWERED, CODEC.encode_terminal(end), Usage(5), said)
+    await turns.finish(claim, rows, conclusion)
+
+
+def everywhere(urls: DatabaseUrls, *wanted: str) -> dict[str, set[str]]:
+    """For each of the texts, the tables in which it stands: as text, or as bytes."""
+    found: dict[str, set[str]] = {one: set() for one in wanted}
+    with psycopg.connect(urls.superuser) as connection:
+        tables = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('responsa', 'procrastinate')"
+        ).fetchall()
+        for schema, table in tables:
+            for one in wanted:
+                query = sql.SQL(
+                    "SELECT count(*) FROM {}.{} AS t WHERE position(%s IN t::text) > 0 OR position(%s IN t::text) > 0"
+                )
+                row = connection.execute(
+                    query.format(sql.Identifier(schema), sql.Identifier(table)), (one, one.encode().hex())
+                ).fetchone()
+                assert row is not None
+                if row[0]:
+                    found[one].add(table)
+    return found
+
+
+async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_and_the_receipt(
+    stage: Stage, database_urls: DatabaseUrls, database: Database
+) -> None:
+    people, house, turns, ann, bob = stage.people, stage.house, stage.turns, stage.ann, stage.bob
+    herons = await house.take_in(bob, SECRET, "herons.md", title="Herons")
+    key, _ = await people.identity.create_api_key(bob, "Quillfeather key", None)
+    code, _ = await people.identity.create_session_code(bob)
+    await people.identity.exchange_code(code)
+    await people.identity.create_session_code(bob)
+    await people.accounts.create_reset_code(ann, bob.user_id)
+    await people.accounts.create_invitation(bob, Role.USER, "friend.of.bob@example.org", 3600)
+    own = await begin(turns, bob, "What does Quillfeather ask?")
+    await answer(turns, bob, own, citation_of(herons))
+    quoting = await begin(turns, ann)
+    await answer(turns, ann, quoting, citation_of(herons))
+    await PostgresSummaries(database).keep(
+        ann, quoting.conversation_id, Summary("Ann learned: " + SECRET, uuid7())
+    )
+    harmless = await begin(turns, ann, "Is it raining?")
+    await answer(turns, ann, harmless, text="No.")
+    running = await begin(turns, bob, "A question of Quillfeather that is being answered")
+
+    receipt = await stage.erasing.erase(ann, bob.user_id, None, "")
+
+    assert receipt.end_time is not None
+    assert receipt.counts == {
+        ErasedKind.CONVERSATIONS: 2,
+        ErasedKind.TURNS: 2,
+        ErasedKind.MESSAGES: 2,
+        ErasedKind.DOCUMENTS: 1,
+        ErasedKind.COLLECTIONS: 1,
+        ErasedKind.WITHDRAWN: 1,
+        ErasedKind.API_KEYS: 1,
+        ErasedKind.SESSIONS: 1,
+        ErasedKind.CODES: 2,
+        ErasedKind.INVITATIONS: 1,
+        ErasedKind.OPERATIONS: 1,
+    }
+    found = everywhere(
+        database_urls, str(bob.user_id), ADDRESS, "Quillfeather", "heron", "forty-two", str(herons.document_id), "friend.of.bob",
+        str(own.id), str(running.id), str(key.id),
+    )  # fmt: skip
+    assert found.pop(str(bob.user_id)) == {"audit_event", "erasure", "procrastinate_jobs"}
+    assert found.pop(str(key.id)) == {"audit_event"}
+    assert {one: tables for one, tables in found.items() if tables} == {}
+    with pytest.raises(NotFound):
+        await turns.get(bob, own.id)
+
+
+async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resumable(
+    stage: Stage, database: Database
+) -> None:
+    house, turns, ann, bob = stage.house, stage.turns, stage.ann, stage.bob
+    herons = await house.take_in(bob, SECRET, "herons.md")
+    rivers = await house.take_in(ann, "The Nile is long.", "rivers.md", collection="")
+    quoting, other = await begin(turns, ann), await begin(turns, ann)
+    await answer(turns, ann, quoting, citation_of(herons))
+    await answer(turns, ann, other, citation_of(rivers, "The Nile is long."), text="The Nile is long.")
+    before = await turns.get(ann, other.id)
+    # Bob's document is in the collection of the first uploader, who is Bob. Ann gets it, with her document.
+    receipt = await stage.erasing.erase(ann, bob.user_id, ann.user_id, "")
+    assert receipt.counts.get(ErasedKind.HANDED_OVER) == 1
+    assert ErasedKind.WITHDRAWN not in receipt.counts
+    assert (await turns.get(ann, quoting.id)).state is TurnState.ANSWERED
+    assert {
+        one.owner_id
+        for one in (await house.documents.find("acme", [herons.document_id, rivers.document_id])).values()
+    } == {ann.user_id}
+
+    carol = await person(stage.people, "Carol", "carol@example.org")
+    eggs = await house.take_in(carol, "The egg of the heron is blue.", "eggs.md")
+    cited = await begin(turns, ann)
+    await answer(turns, ann, cited, citation_of(eggs, "The egg of the heron is blue."), text="It is blue.")
+    receipt = await stage.erasing.erase(ann, carol.user_id, None, "")
+    assert (receipt.counts[ErasedKind.DOCUMENTS], receipt.counts[ErasedKind.WITHDRAWN]) == (1, 1)
+    assert ErasedKind.COLLECTIONS not in receipt.counts
+    withdrawn = await turns.get(ann, cited.id)
+    assert (withdrawn.state, withdrawn.last_seq) == (TurnState.REFUSED, 4)
+    assert withdrawn.terminal is not None
+    event = turn_pb2.TurnEvent.FromString(withdrawn.terminal)
+    assert (event.seq, event.refused.reason, event.refused.message, event.refused.usage.embedding_tokens) == (
+        4,
+        turn_pb2.REFUSAL_REASON_SOURCE_ERASED,
+        NOTICE,
+        5,
+    )
+    for after in range(5):
+        backlog = await turns.backlog(ann, cited.id, after, 100)
+        assert (list(backlog.rows), backlog.end_seq, backlog.terminal) == ([], 4, withdrawn.terminal)
+    conversations = PostgresConversationStore(database)
+    reply = await conversations.answer_of(ann, cited.id)
+    assert reply is not None
+    assert (reply.text, reply.refusal, list(reply.citations)) == (NOTICE, RefusalReason.SOURCE_ERASED, [])
+    history = await conversations.history(ann, cited.conversation_id, 10)
+    assert [one.text for one in history] == ["How heavy?", NOTICE]
+    assert await turns.get(ann, other.id) == before
+
+
+async def test_a_cancelled_turn_that_had_sent_a_quote_loses_its_log(stage: Stage) -> None:
+    turns, ann, bob = stage.turns, stage.ann, stage.bob
+    herons = await stage.house.take_in(bob, SECRET, "herons.md")
+    stopped = await begin(turns, ann)
+    cited = NumberedEvent(2, 1, None, Cited(citation_of(herons)))
+    row = LogRow(2, 2, False, CODEC.encode(stopped.id, 1, 2, [cited]))
+    await turns.append([Append(Claim(stopped.id, "acme", 1, 60.0), [row])])
+    ended = await turns.cancel(ann, stopped.id, True, cancelled)
+    await stage.erasing.erase(ann, bob.user_id, None, "")
+    after = await turns.get(ann, stopped.id)
+    assert (after.state, after.terminal) == (TurnState.CANCELLED, ended.turn.terminal)
+    backlog = await turns.backlog(ann, stopped.id, 0, 100)
+    assert (list(backlog.rows), backlog.end_seq) == ([], 3)
+
+
+async def test_a_turn_that_was_running_is_searched_when_it_has_ended(
+    stage: Stage, database_urls: DatabaseUrls
+) -> None:
+    turns, ann, bob = stage.turns, stage.ann, stage.bob
+    herons = await stage.house.take_in(bob, SECRET, "herons.md")
+    running = await begin(turns, ann)
+    receipt = await stage.erasing.erase(ann, bob.user_id, None, "")
+    assert receipt.end_time is None
+    assert await stage.erasing.work("acme", bob.user_id, 0) is not None
+    await answer(turns, ann, running, citation_of(herons))
+    assert await stage.erasing.work("acme", bob.user_id, 1) is None
+    assert (await turns.get(ann, running.id)).state is TurnState.REFUSED
+    ended = await stage.erasing.erase(ann, bob.user_id, None, "")
+    assert (ended.end_time is not None, ended.counts[ErasedKind.WITHDRAWN]) == (True, 1)
+    assert await stage.erasing.work("acme", bob.user_id, 2) is None
+    assert everywhere(database_urls, SECRET, str(herons.document_id)) == {
+        SECRET: set(),
+        str(herons.document_id): set(),
+    }
+
+
+async def test_no_credential_is_good_once_the_erasing_has_begun_and_the_job_goes_on_alone(
+    stage: Stage, database_urls: DatabaseUrls
+) -> None:
+    people, bob = stage.people, stage.bob
+    _, secret = await people.identity.create_api_key(bob, "key", None)
+    await stage.house.take_in(bob, SECRET, "herons.md")
+    event = audit_of(stage, bob)
+    await stage.store.begin("acme", bob.user_id, None, "", event)
+    with pytest.raises(ResponsaError) as caught:
+        await people.identity.authenticate(Credential("api_key", secret))
+    assert caught.value.reason is Reason.CREDENTIAL_REVOKED
+    assert (await people.identity.user_of("acme", bob.user_id)).email == ""
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("SET search_path = procrastinate")
+        connection.execute("UPDATE procrastinate_jobs SET scheduled_at = now()")
+    jobs = asyncio.create_task(stage.house.queue.run({JobKind.ERASE: stage.erasing.work}))
+    try:
+        await stage.house.until(lambda: not stage.house.ask("SELECT id FROM procrastinate_jobs"))
+    finally:
+        jobs.cancel()
+        await asyncio.wait({jobs})
+    found = await stage.store.stage("acme", bob.user_id)
+    assert found is not None
+    assert found.ended
+    with pytest.raises(NotFound):
+        await people.identity.user_of("acme", bob.user_id)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Mortal:
+    """A store whose process ends after a number of its calls: before the call or after it."""
+
+    def __init__(self, store: PostgresErasing, calls: int, *, before: bool) -> None:
+        self._store, self._left, self._before = store, calls, before
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        async def mortal(*args: object) -> object:
+            self._left -= 1
+            if self._left < 0 and self._before:
+                raise Killed
+            result = await method(*args)
+            if self._left < 0:
+                raise Killed
+            return result
+
+        return mortal
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_an_erasing_that_was_killed_anywhere_ends_with_the_same_receipt(
+    stage: Stage, before: bool
+) -> None:
+    turns, ann = stage.turns, stage.ann
+    expected = None
+    for calls in range(9):
+        who = await person(stage.people, f"Dan {calls}", f"dan{calls}@example.org")
+        operation = await stage.house.take_in(who, f"Sentence {calls} is about Dan.", f"dan{calls}.md")
+        for reader in (who, ann):
+            turn = await begin(turns, reader)
+            await answer(turns, reader, turn, citation_of(operation, f"Sentence {calls}"), text="x")
+        store: Any = Mortal(stage.store, calls, before=before)
+        with contextlib.suppress(Killed):
+            await erasing_of(store, turns, stage.people).erase(ann, who.user_id, None, "")
+        receipt = await stage.erasing.erase(ann, who.user_id, None, "")
+        assert receipt.end_time is not None
+        # The first of them owns the default collection.
+        counts = {kind: count for kind, count in receipt.counts.items() if kind is not ErasedKind.COLLECTIONS}
+        expected = expected or counts
+        assert counts == expected, calls
+
+
+async def test_a_user_who_cannot_be_erased(stage: Stage) -> None:
+    ann, bob = stage.ann, stage.bob
+    with pytest.raises(NotFound):
+        await stage.erasing.erase(ann, uuid7(), None, "")
+    for heir in (uuid7(), bob.user_id):
+        with pytest.raises(InvalidRequest) as refused:
+            await stage.erasing.erase(ann, bob.user_id, heir, "")
+        assert refused.value.violations[0].field == "hand_over_to"
+    await stage.erasing.erase(ann, bob.user_id, None, "")
+    with pytest.raises(Precondition) as last:
+        await stage.erasing.erase(ann, ann.user_id, None, "")
+    assert last.value.reason is Reason.LAST_ADMINISTRATOR
+
+
+async def test_of_two_administrators_who_erase_each_other_one_remains(stage: Stage) -> None:
+    results = await asyncio.gather(
+        stage.erasing.erase(stage.ann, stage.bob.user_id, None, ""),
+        stage.erasing.erase(stage.bob, stage.ann.user_id, None, ""),
+        return_exceptions=True,
+    )
+    refusals = [one for one in results if isinstance(one, Precondition)]
+    assert [one.reason for one in refusals] == [Reason.LAST_ADMINISTRATOR]
+
+
+async def erased_while_answering(stage: Stage, place: int, chance: random.Random) -> None:
+    """A user whose question is being answered, and who asks again, while two servers erase the user."""
+    turns, ann = stage.turns, stage.ann
+    who = await person(stage.people, f"Eve {place}", f"eve{place}@example.org")
+
+    async def answering(text: str) -> None:
+        try:
+            for _ in range(3):
+                turn = await begin(turns, who, text)
+                for _ in range(chance.randrange(30)):
+                    await asyncio.sleep(0)
+                await answer(turns, who, turn, text="An answer to Eve.")
+        except (ResponsaError, TurnLost, psycopg.errors.ForeignKeyViolation):
+            pass
+
+    async def erase() -> None:
+        for _ in range(chance.randrange(60)):
+            await asyncio.sleep(0)
+        await erasing_of(store_of(stage.house), turns, stage.people).erase(ann, who.user_id, None, "")
+
+    await asyncio.gather(answering("one"), answering("two"), erase(), erase())
+    for _ in range(100):
+        if await stage.erasing.work("acme", who.user_id, 0) is None:
+            break
+    async with stage.house.database.log() as connection:
+        row = await (
+            await connection.execute("SELECT count(*) FROM responsa.turn WHERE user_id = %s", (who.user_id,))
+        ).fetchone()
+    assert row == (0,)
+    with pytest.raises(NotFound):
+        await stage.people.identity.user_of("acme", who.user_id)
+
+
+async def test_deleting_while_answering_leaves_nothing(stage: Stage) -> None:
+    for place in range(20):
+        await erased_while_answering(stage, place, random.Random(place))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+async def test_deleting_while_answering_leaves_nothing_in_a_thousand_races(stage: Stage) -> None:
+    for place in range(int(os.environ.get("RESPONSA_SOAK_COUNT") or 1000)):
+        await erased_while_answering(stage, place, random.Random(place))
+
+
+# Tables of a tenant's data that belong to nobody: they hold no id of a user, a document, or of what belongs to them.
+NOBODYS = frozenset({"collection_stat", "embedding_cache", "teacher", "tenant", "term_stat"})
+
+
+def test_every_table_is_in_the_list_of_what_is_erased(database_urls: DatabaseUrls) -> None:
+    """A new table with rows of a tenant must be added to ERASED, and its rows to erasing.sql, or to NOBODYS."""
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("CREATE TABLE responsa.planted (tenant_id text, user_id uuid)")
+        rows = connection.execute(
+            """SELECT DISTINCT c.table_name FROM information_schema.columns AS c
+            JOIN information_schema.tables AS t USING (table_schema, table_name)
+            WHERE c.table_schema = 'responsa' AND c.column_name = 'tenant_id' AND c.table_name !~ '^turn_event_[0-9]'"""
+        ).fetchall()
+        connection.rollback()
+    tables = {name for (name,) in rows} | {"tenant"}
+    assert tables - ERASED.keys() - NOBODYS == {"planted"}
+    assert ERASED.keys() <= tables
