@@ -26,6 +26,7 @@ from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.parts import Installation
 from responsa_server.domain.quotas import QuotaRules
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.limits import LimitBook
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.settings import LimitSettings
@@ -41,6 +42,7 @@ from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.generations import GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.limits import PostgresLimits
@@ -117,6 +119,12 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), new_id),
             audit=PostgresAuditTrail(database),
+            erasing=Erasing(
+                PostgresErasing(database, queue, AskFrames(), collections, documents),
+                turns.cancel,
+                new_id,
+                cache,
+            ),
             limits=LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), new_id),
             counters=MemoryCounters(),
             migrations=PostgresMigrations(database),

@@ -12,9 +12,16 @@ from responsa.admin.v1 import (
     audit_event_pb2,
     system_status_pb2,
     teacher_pb2,
+    user_limits_pb2,
     user_quota_pb2,
 )
-from responsa.auth.v1 import api_key_pb2, auth_service_pb2, user_pb2, user_usage_pb2
+from responsa.auth.v1 import (
+    api_key_pb2,
+    auth_service_pb2,
+    deletion_receipt_pb2,
+    user_pb2,
+    user_usage_pb2,
+)
 from responsa_client import requests
 from responsa_client.blocking.calls import Part
 from responsa_client.requests import Parameters
@@ -209,6 +216,49 @@ class AccountCalls(Part):
         """
         request = requests.update_user(user, display_name, email, role, etag)
         return self._calls.unary(self._stubs.admin.UpdateUser, request, repeatable=not etag)
+
+    def user_limits(self, user: str) -> user_limits_pb2.UserLimits:
+        """The limits of a user, given by the name (`users/{uuid}`) or the UUID. Raises NotFound."""
+        request = admin_service_pb2.GetUserLimitsRequest(name=requests.limits_name(user))
+        return self._calls.unary(self._stubs.admin.GetUserLimits, request)
+
+    def update_user_limits(self, user: str, changes: Mapping[str, int | None]) -> user_limits_pb2.UserLimits:
+        """Set or remove exceptions of a user, all of them or none.
+
+        Args:
+            user: the user's name (`users/{uuid}`) or UUID.
+            changes: new values by the name of the limit, e.g. `{"messages_per_minute": 60}`; 0 for no limit, None for
+                the default of the user's role.
+
+        Raises:
+            NotFound: the user does not exist.
+            InvalidArgument: there is no such limit, or the value is not valid.
+        """
+        request = requests.update_user_limits(user, changes)
+        return self._calls.unary(self._stubs.admin.UpdateUserLimits, request)
+
+    def delete_user(
+        self, user: str, hand_over_to: str = "", etag: str = ""
+    ) -> deletion_receipt_pb2.DeletionReceipt:
+        """Delete a user with all that belongs to the user. A repeated call returns the receipt of the first call.
+
+        Args:
+            user: the user's name (`users/{uuid}`) or UUID.
+            hand_over_to: the name or the UUID of the user who receives the collections that others can read; with "", these collections are deleted too.
+            etag: the expected etag; "" for any.
+
+        Raises:
+            NotFound: the user does not exist.
+            Conflict: the user's etag differs from the given etag.
+            FailedPrecondition: the user is the tenant's last administrator.
+            InvalidRequest: hand_over_to is not another active user of the tenant.
+        """
+        request = admin_service_pb2.DeleteUserRequest(
+            name=requests.user_name(user),
+            hand_over_to=requests.user_name(hand_over_to) if hand_over_to else "",
+            etag=etag,
+        )
+        return self._calls.unary(self._stubs.admin.DeleteUser, request, repeatable=not etag)
 
     def disable_user(self, user: str, etag: str = "") -> user_pb2.User:
         """Refuse all calls of a user. A second call has no effect. Raises NotFound; Conflict if the user has another etag; FailedPrecondition for the tenant's last administrator."""

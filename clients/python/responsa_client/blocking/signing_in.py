@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from google.protobuf import field_mask_pb2
 
-from responsa.auth.v1 import auth_service_pb2, session_pb2, user_pb2
+from responsa.auth.v1 import auth_service_pb2, deletion_receipt_pb2, session_pb2, user_pb2
 from responsa_client import requests
 from responsa_client.blocking.calls import Part
 
@@ -92,6 +92,23 @@ class SignInCalls(Part):
             update_mask=field_mask_pb2.FieldMask(paths=["display_name"]),
         )
         return self._calls.unary(self._stubs.auth.UpdateMe, request)
+
+    def delete_me(self, hand_over_to: str = "") -> deletion_receipt_pb2.DeletionReceipt:
+        """Delete the caller with all that belongs to the caller. Afterwards, no credential of the caller is valid.
+
+        Args:
+            hand_over_to: the name (`users/{uuid}`) or the UUID of the user who receives the collections that others can read; with "", these collections are
+                deleted too.
+
+        Raises:
+            PermissionDenied: the caller did not sign in within the last ten minutes. An API key is not enough.
+            FailedPrecondition: the caller is the tenant's last administrator.
+            InvalidRequest: hand_over_to is not another active user of the tenant.
+        """
+        request = auth_service_pb2.DeleteMeRequest(
+            hand_over_to=requests.user_name(hand_over_to) if hand_over_to else ""
+        )
+        return self._calls.unary(self._stubs.auth.DeleteMe, request, repeatable=False)
 
     def register(
         self, email: str, password: str, display_name: str = "", *, invitation: str = "", tenant: str = ""

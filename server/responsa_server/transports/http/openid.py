@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from responsa_server.calls import status
-from responsa_server.calls.interceptors.access import credentials_of, metadata_of_headers
+from responsa_server.calls.interceptors.access import credential_of, metadata_of_headers
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.domain.errors import (
     InvalidRequest,
@@ -174,12 +174,11 @@ class OpenIdSessions:
         """The user of the browser's session, or None. API keys and tokens do not count."""
         metadata = metadata_of_headers(request.headers.items())
         cookies = {"cookie": metadata.get("cookie", ())}
-        for credential in credentials_of(cookies, self._session_cookie):
-            try:
-                return await self._parts.callers.authenticate(credential)
-            except Unauthenticated:
-                continue
-        return None
+        try:
+            credential = credential_of(cookies, self._session_cookie)
+            return None if credential is None else await self._parts.callers.authenticate(credential)
+        except Unauthenticated:
+            return None
 
     def _set_cookie(self, request: Request, response: Response, value: str, seconds: int) -> None:
         secure, provider = self._is_secure(request), _provider(request)

@@ -13,6 +13,7 @@ from responsa.admin.v1 import audit_event_pb2 as _audit_event_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
 from responsa.admin.v1 import tenant_pb2 as _tenant_pb2
+from responsa.admin.v1 import user_limits_pb2 as _user_limits_pb2
 from responsa.admin.v1 import user_quota_pb2 as _user_quota_pb2
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
@@ -566,6 +567,60 @@ class UpdateUserQuotaRequest(_message.Message):
 Global___UpdateUserQuotaRequest: _TypeAlias = UpdateUserQuotaRequest  # noqa: Y015
 
 @_typing.final
+class GetUserLimitsRequest(_message.Message):
+    """GetUserLimitsRequest names the limits of a user."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`users/{uuid}/limits`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUserLimitsRequest: _TypeAlias = GetUserLimitsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateUserLimitsRequest(_message.Message):
+    """UpdateUserLimitsRequest changes the exceptions of a user."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_LIMITS_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def user_limits(self) -> _user_limits_pb2.UserLimits:
+        """The limits with their `name` and the new `exceptions`."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The exceptions to change: one or more of the paths `exceptions.messages_per_minute`, `exceptions.calls_per_minute` and so on. A field that is named here and
+        unset in `exceptions` removes the exception.
+        """
+
+    def __init__(
+        self,
+        *,
+        user_limits: _user_limits_pb2.UserLimits | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask", "user_limits", b"user_limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask", "user_limits", b"user_limits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateUserLimitsRequest: _TypeAlias = UpdateUserLimitsRequest  # noqa: Y015
+
+@_typing.final
 class DisableUserRequest(_message.Message):
     """DisableUserRequest names the user to disable."""
 
@@ -616,6 +671,38 @@ class EnableUserRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EnableUserRequest: _TypeAlias = EnableUserRequest  # noqa: Y015
+
+@_typing.final
+class DeleteUserRequest(_message.Message):
+    """DeleteUserRequest names the user to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    HAND_OVER_TO_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`users/{uuid}`."""
+    hand_over_to: _builtins.str
+    """The user who receives the user's collections that others can read, with the user's documents in them, `users/{uuid}`. If empty, these collections are
+    deleted with all their documents, those of other users included.
+    """
+    etag: _builtins.str
+    """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        hand_over_to: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "hand_over_to", b"hand_over_to", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteUserRequest: _TypeAlias = DeleteUserRequest  # noqa: Y015
 
 @_typing.final
 class GrantOwnershipRequest(_message.Message):

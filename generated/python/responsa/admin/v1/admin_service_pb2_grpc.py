@@ -9,8 +9,10 @@ from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
 from responsa.admin.v1 import teacher_pb2 as responsa_dot_admin_dot_v1_dot_teacher__pb2
 from responsa.admin.v1 import tenant_pb2 as responsa_dot_admin_dot_v1_dot_tenant__pb2
+from responsa.admin.v1 import user_limits_pb2 as responsa_dot_admin_dot_v1_dot_user__limits__pb2
 from responsa.admin.v1 import user_quota_pb2 as responsa_dot_admin_dot_v1_dot_user__quota__pb2
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
+from responsa.auth.v1 import deletion_receipt_pb2 as responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -104,6 +106,16 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateUserRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
                 _registered_method=True)
+        self.GetUserLimits = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetUserLimits',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetUserLimitsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_user__limits__pb2.UserLimits.FromString,
+                _registered_method=True)
+        self.UpdateUserLimits = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/UpdateUserLimits',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateUserLimitsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_user__limits__pb2.UserLimits.FromString,
+                _registered_method=True)
         self.DisableUser = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/DisableUser',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DisableUserRequest.SerializeToString,
@@ -113,6 +125,11 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/EnableUser',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+                _registered_method=True)
+        self.DeleteUser = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/DeleteUser',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteUserRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2.DeletionReceipt.FromString,
                 _registered_method=True)
         self.GrantOwnership = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/GrantOwnership',
@@ -298,6 +315,22 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUserLimits(self, request, context):
+        """GetUserLimits returns the limits of a user. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateUserLimits(self, request, context):
+        """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
+        the user, on this server at once and on the others within two seconds. A change to the present values changes nothing. Errors: RESOURCE_NOT_FOUND,
+        UPDATE_MASK_INVALID, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DisableUser(self, request, context):
         """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
         open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
@@ -311,6 +344,15 @@ class AdminServiceServicer:
     def EnableUser(self, request, context):
         """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
         changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUser(self, request, context):
+        """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call. If the call is
+        interrupted, the server continues. The last administrator who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+        LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD (hand_over_to).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -521,6 +563,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateUserRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.SerializeToString,
             ),
+            'GetUserLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUserLimits,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetUserLimitsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_user__limits__pb2.UserLimits.SerializeToString,
+            ),
+            'UpdateUserLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateUserLimits,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateUserLimitsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_user__limits__pb2.UserLimits.SerializeToString,
+            ),
             'DisableUser': grpc.unary_unary_rpc_method_handler(
                     servicer.DisableUser,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DisableUserRequest.FromString,
@@ -530,6 +582,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.EnableUser,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.SerializeToString,
+            ),
+            'DeleteUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUser,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteUserRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2.DeletionReceipt.SerializeToString,
             ),
             'GrantOwnership': grpc.unary_unary_rpc_method_handler(
                     servicer.GrantOwnership,
@@ -954,6 +1011,60 @@ class AdminService:
             _registered_method=True)
 
     @staticmethod
+    def GetUserLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetUserLimits',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetUserLimitsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_user__limits__pb2.UserLimits.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateUserLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/UpdateUserLimits',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateUserLimitsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_user__limits__pb2.UserLimits.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DisableUser(request,
             target,
             options=(),
@@ -997,6 +1108,33 @@ class AdminService:
             '/responsa.admin.v1.AdminService/EnableUser',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.SerializeToString,
             responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/DeleteUser',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteUserRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2.DeletionReceipt.FromString,
             options,
             channel_credentials,
             insecure,

@@ -11,8 +11,10 @@ from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import system_status_pb2 as _system_status_pb2
 from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
 from responsa.admin.v1 import tenant_pb2 as _tenant_pb2
+from responsa.admin.v1 import user_limits_pb2 as _user_limits_pb2
 from responsa.admin.v1 import user_quota_pb2 as _user_quota_pb2
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
+from responsa.auth.v1 import deletion_receipt_pb2 as _deletion_receipt_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
 import abc as _abc_1
 
@@ -63,6 +65,13 @@ class AdminServiceStub:
     installation changes the email or the role of an owner; an owner without the role ADMIN is no owner any more. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
     INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
     """
+    GetUserLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserLimitsRequest, _user_limits_pb2.UserLimits]
+    """GetUserLimits returns the limits of a user. Errors: RESOURCE_NOT_FOUND."""
+    UpdateUserLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserLimitsRequest, _user_limits_pb2.UserLimits]
+    """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
+    the user, on this server at once and on the others within two seconds. A change to the present values changes nothing. Errors: RESOURCE_NOT_FOUND,
+    UPDATE_MASK_INVALID, INVALID_FIELD.
+    """
     DisableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DisableUserRequest, _user_pb2.User]
     """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
     open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
@@ -72,6 +81,11 @@ class AdminServiceStub:
     EnableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EnableUserRequest, _user_pb2.User]
     """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
     changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+    """
+    DeleteUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteUserRequest, _deletion_receipt_pb2.DeletionReceipt]
+    """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call. If the call is
+    interrupted, the server continues. The last administrator who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+    LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD (hand_over_to).
     """
     GrantOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GrantOwnershipRequest, _user_pb2.User]
     """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation, from the next call on, on other servers within a second.
@@ -260,6 +274,25 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def GetUserLimits(
+        self,
+        request: _admin_service_pb2.GetUserLimitsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetUserLimitsRequest, _abc.Awaitable[_user_limits_pb2.UserLimits]],
+    ) -> _abc.Awaitable[_user_limits_pb2.UserLimits]:
+        """GetUserLimits returns the limits of a user. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def UpdateUserLimits(
+        self,
+        request: _admin_service_pb2.UpdateUserLimitsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.UpdateUserLimitsRequest, _abc.Awaitable[_user_limits_pb2.UserLimits]],
+    ) -> _abc.Awaitable[_user_limits_pb2.UserLimits]:
+        """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
+        the user, on this server at once and on the others within two seconds. A change to the present values changes nothing. Errors: RESOURCE_NOT_FOUND,
+        UPDATE_MASK_INVALID, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
     def DisableUser(
         self,
         request: _admin_service_pb2.DisableUserRequest,
@@ -279,6 +312,17 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_user_pb2.User]:
         """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
         changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteUser(
+        self,
+        request: _admin_service_pb2.DeleteUserRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.DeleteUserRequest, _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]],
+    ) -> _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]:
+        """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call. If the call is
+        interrupted, the server continues. The last administrator who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+        LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD (hand_over_to).
         """
 
     @_abc_1.abstractmethod

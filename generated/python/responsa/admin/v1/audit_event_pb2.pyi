@@ -37,7 +37,9 @@ class AuditEvent(_message.Message):
     name: _builtins.str
     """`auditEvents/{uuid}`."""
     actor: _builtins.str
-    """The user who acted, as the user's name, or "local" for a command on the server's machine. If a service acted on behalf of a user, this is the service."""
+    """The user who acted, as the user's name, "local" for a command on the server's machine, or "anonymous" for a refused sign-in. If a service acted on behalf of a user,
+    this is the service.
+    """
     action: _builtins.str
     """The act, e.g. "user.disable"."""
     resource: _builtins.str

@@ -30,12 +30,14 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
+from responsa.auth.v1 import deletion_receipt_pb2 as responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2
 from responsa.auth.v1 import session_pb2 as responsa_dot_auth_dot_v1_dot_session__pb2
+from responsa.auth.v1 import sign_in_pb2 as responsa_dot_auth_dot_v1_dot_sign__in__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 from responsa.auth.v1 import user_usage_pb2 as responsa_dot_auth_dot_v1_dot_user__usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a!responsa/auth/v1/user_usage.proto\"\x0e\n\x0cGetMeRequest\"\x13\n\x11GetMyUsageRequest\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x13\x43reateApiKeyRequest\x12/\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKeyB\x04\xe2\x41\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xaa\x01\n\x12ListApiKeysRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x13RevokeApiKeyRequest\x12s\n\x04name\x18\x01 \x01(\tBe\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x80\x01\n\x0cLoginRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\x12 \n\x08password\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"f\n\rLoginResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\x12$\n\x04user\x18\x02 \x01(\x0b\x32\x16.responsa.auth.v1.User\"`\n\x13RefreshTokenRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"G\n\x14RefreshTokenResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\"5\n\rLogoutRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\"\x10\n\x0eGetJwksRequest\"=\n\x0fGetJwksResponse\x12*\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.responsa.auth.v1.JsonWebKey\"\xab\x01\n\x13ListSessionsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"\\\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.responsa.auth.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x15RevokeSessionsRequest\x12\x36\n\x05names\x18\x01 \x03(\tB\'\xe2\x41\x01\x01\xfa\x41\x12\n\x10responsa/Session\xbaH\x0b\x92\x01\x08\x10\x64\"\x04r\x02(@\x12\x18\n\nall_others\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"/\n\x16RevokeSessionsResponse\x12\x15\n\rrevoked_count\x18\x01 \x01(\x05\"e\n\x15\x43hangePasswordRequest\x12&\n\x10\x63urrent_password\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x02\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"z\n\x0fUpdateMeRequest\x12\x30\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xb0\x01\n\x17\x43reateInvitationRequest\x12\x38\n\x04role\x18\x01 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x0e\xe2\x41\x01\x01\xbaH\x07\x82\x01\x04\x10\x01 \x03\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12,\n\rvalid_seconds\x18\x03 \x01(\x05\x42\x10\xe2\x41\x01\x01\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(<H\x00\x88\x01\x01\x42\x10\n\x0e_valid_seconds\"Y\n\x18\x43reateInvitationResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc6\x01\n\x0fRegisterRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1f\n\ninvitation\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x1b\n\x05\x65mail\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12 \n\x08password\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x12\"\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\"\x89\x01\n\x16\x43reateResetCodeRequest\x12o\n\x04user\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"X\n\x17\x43reateResetCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x14ResetPasswordRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x32\xc3\x10\n\x0b\x41uthService\x12\x63\n\x05Login\x12\x1e.responsa.auth.v1.LoginRequest\x1a\x1f.responsa.auth.v1.LoginResponse\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth:login:\x01*\x12z\n\x0cRefreshToken\x12%.responsa.auth.v1.RefreshTokenRequest\x1a&.responsa.auth.v1.RefreshTokenResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12]\n\x06Logout\x12\x1f.responsa.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:logout:\x01*\x12`\n\x07GetJwks\x12 .responsa.auth.v1.GetJwksRequest\x1a!.responsa.auth.v1.GetJwksResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jwks\x12|\n\x0cListSessions\x12%.responsa.auth.v1.ListSessionsRequest\x1a&.responsa.auth.v1.ListSessionsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/users/me/sessions\x12\x8c\x01\n\x0eRevokeSessions\x12\'.responsa.auth.v1.RevokeSessionsRequest\x1a(.responsa.auth.v1.RevokeSessionsResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/users/me/sessions:revoke:\x01*\x12y\n\x0e\x43hangePassword\x12\'.responsa.auth.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/me:changePassword:\x01*\x12\x61\n\x08UpdateMe\x12!.responsa.auth.v1.UpdateMeRequest\x1a\x16.responsa.auth.v1.User\"\x1a\x82\xd3\xe4\x93\x02\x14\x32\x0c/v1/users/me:\x04user\x12\x85\x01\n\x10\x43reateInvitation\x12).responsa.auth.v1.CreateInvitationRequest\x1a*.responsa.auth.v1.CreateInvitationResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/invitations:\x01*\x12\x63\n\x08Register\x12!.responsa.auth.v1.RegisterRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12\x95\x01\n\x0f\x43reateResetCode\x12(.responsa.auth.v1.CreateResetCodeRequest\x1a).responsa.auth.v1.CreateResetCodeResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/{user=users/*}:createResetCode:\x01*\x12r\n\rResetPassword\x12&.responsa.auth.v1.ResetPasswordRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/auth:resetPassword:\x01*\x12U\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12j\n\nGetMyUsage\x12#.responsa.auth.v1.GetMyUsageRequest\x1a\x1b.responsa.auth.v1.UserUsage\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/users/me/usage\x12\x89\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12u\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12o\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12w\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a\x1eresponsa/auth/v1/sign_in.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a!responsa/auth/v1/user_usage.proto\"\x0e\n\x0cGetMeRequest\"\x13\n\x11GetMyUsageRequest\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x13\x43reateApiKeyRequest\x12/\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKeyB\x04\xe2\x41\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xaa\x01\n\x12ListApiKeysRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x13RevokeApiKeyRequest\x12s\n\x04name\x18\x01 \x01(\tBe\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"K\n\x18ListSignInMethodsRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\"\xaf\x01\n\x19ListSignInMethodsResponse\x12\x36\n\x0eoidc_providers\x18\x01 \x03(\x0b\x32\x1e.responsa.auth.v1.OidcProvider\x12\x34\n\x0cregistration\x18\x02 \x01(\x0e\x32\x1e.responsa.auth.v1.Registration\x12$\n\x06tenant\x18\n \x01(\tB\x14\xfa\x41\x11\n\x0fresponsa/Tenant\"\x80\x01\n\x0cLoginRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\x12 \n\x08password\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"f\n\rLoginResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\x12$\n\x04user\x18\x02 \x01(\x0b\x32\x16.responsa.auth.v1.User\"`\n\x13RefreshTokenRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"G\n\x14RefreshTokenResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\"5\n\rLogoutRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\"\x10\n\x0eGetJwksRequest\"=\n\x0fGetJwksResponse\x12*\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.responsa.auth.v1.JsonWebKey\"\xab\x01\n\x13ListSessionsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"\\\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.responsa.auth.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x15RevokeSessionsRequest\x12\x36\n\x05names\x18\x01 \x03(\tB\'\xe2\x41\x01\x01\xfa\x41\x12\n\x10responsa/Session\xbaH\x0b\x92\x01\x08\x10\x64\"\x04r\x02(@\x12\x18\n\nall_others\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"/\n\x16RevokeSessionsResponse\x12\x15\n\rrevoked_count\x18\x01 \x01(\x05\"e\n\x15\x43hangePasswordRequest\x12&\n\x10\x63urrent_password\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x02\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"z\n\x0fUpdateMeRequest\x12\x30\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\x8d\x01\n\x0f\x44\x65leteMeRequest\x12z\n\x0chand_over_to\x18\x01 \x01(\tBd\xe2\x41\x01\x01\xfa\x41\x0f\n\rresponsa/User\xbaHKrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01\"\xb0\x01\n\x17\x43reateInvitationRequest\x12\x38\n\x04role\x18\x01 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x0e\xe2\x41\x01\x01\xbaH\x07\x82\x01\x04\x10\x01 \x03\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12,\n\rvalid_seconds\x18\x03 \x01(\x05\x42\x10\xe2\x41\x01\x01\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(<H\x00\x88\x01\x01\x42\x10\n\x0e_valid_seconds\"Y\n\x18\x43reateInvitationResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc6\x01\n\x0fRegisterRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1f\n\ninvitation\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x1b\n\x05\x65mail\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12 \n\x08password\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x12\"\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\"\x89\x01\n\x16\x43reateResetCodeRequest\x12o\n\x04user\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"X\n\x17\x43reateResetCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x14ResetPasswordRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x32\xba\x12\n\x0b\x41uthService\x12\x8c\x01\n\x11ListSignInMethods\x12*.responsa.auth.v1.ListSignInMethodsRequest\x1a+.responsa.auth.v1.ListSignInMethodsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/auth/signInMethods\x12\x63\n\x05Login\x12\x1e.responsa.auth.v1.LoginRequest\x1a\x1f.responsa.auth.v1.LoginResponse\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth:login:\x01*\x12z\n\x0cRefreshToken\x12%.responsa.auth.v1.RefreshTokenRequest\x1a&.responsa.auth.v1.RefreshTokenResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12]\n\x06Logout\x12\x1f.responsa.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:logout:\x01*\x12`\n\x07GetJwks\x12 .responsa.auth.v1.GetJwksRequest\x1a!.responsa.auth.v1.GetJwksResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jwks\x12|\n\x0cListSessions\x12%.responsa.auth.v1.ListSessionsRequest\x1a&.responsa.auth.v1.ListSessionsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/users/me/sessions\x12\x8c\x01\n\x0eRevokeSessions\x12\'.responsa.auth.v1.RevokeSessionsRequest\x1a(.responsa.auth.v1.RevokeSessionsResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/users/me/sessions:revoke:\x01*\x12y\n\x0e\x43hangePassword\x12\'.responsa.auth.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/me:changePassword:\x01*\x12\x61\n\x08UpdateMe\x12!.responsa.auth.v1.UpdateMeRequest\x1a\x16.responsa.auth.v1.User\"\x1a\x82\xd3\xe4\x93\x02\x14\x32\x0c/v1/users/me:\x04user\x12\x66\n\x08\x44\x65leteMe\x12!.responsa.auth.v1.DeleteMeRequest\x1a!.responsa.auth.v1.DeletionReceipt\"\x14\x82\xd3\xe4\x93\x02\x0e*\x0c/v1/users/me\x12\x85\x01\n\x10\x43reateInvitation\x12).responsa.auth.v1.CreateInvitationRequest\x1a*.responsa.auth.v1.CreateInvitationResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/invitations:\x01*\x12\x63\n\x08Register\x12!.responsa.auth.v1.RegisterRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12\x95\x01\n\x0f\x43reateResetCode\x12(.responsa.auth.v1.CreateResetCodeRequest\x1a).responsa.auth.v1.CreateResetCodeResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/{user=users/*}:createResetCode:\x01*\x12r\n\rResetPassword\x12&.responsa.auth.v1.ResetPasswordRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/auth:resetPassword:\x01*\x12U\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12j\n\nGetMyUsage\x12#.responsa.auth.v1.GetMyUsageRequest\x1a\x1b.responsa.auth.v1.UserUsage\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/users/me/usage\x12\x89\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12u\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12o\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12w\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +58,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
   _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017responsa/ApiKey\272HJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_LISTSIGNINMETHODSREQUEST'].fields_by_name['tenant']._loaded_options = None
+  _globals['_LISTSIGNINMETHODSREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001\372A\021\n\017responsa/Tenant\272H\004r\002(G'
+  _globals['_LISTSIGNINMETHODSRESPONSE'].fields_by_name['tenant']._loaded_options = None
+  _globals['_LISTSIGNINMETHODSRESPONSE'].fields_by_name['tenant']._serialized_options = b'\372A\021\n\017responsa/Tenant'
   _globals['_LOGINREQUEST'].fields_by_name['tenant']._loaded_options = None
   _globals['_LOGINREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001\372A\021\n\017responsa/Tenant\272H\004r\002(G'
   _globals['_LOGINREQUEST'].fields_by_name['email']._loaded_options = None
@@ -88,6 +94,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEMEREQUEST'].fields_by_name['user']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_UPDATEMEREQUEST'].fields_by_name['update_mask']._loaded_options = None
   _globals['_UPDATEMEREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\002'
+  _globals['_DELETEMEREQUEST'].fields_by_name['hand_over_to']._loaded_options = None
+  _globals['_DELETEMEREQUEST'].fields_by_name['hand_over_to']._serialized_options = b'\342A\001\001\372A\017\n\rresponsa/User\272HKrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\330\001\001'
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['role']._loaded_options = None
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['role']._serialized_options = b'\342A\001\001\272H\007\202\001\004\020\001 \003'
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['email']._loaded_options = None
@@ -110,6 +118,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESETPASSWORDREQUEST'].fields_by_name['code']._serialized_options = b'\342A\001\002\272H\006r\004 \001(@'
   _globals['_RESETPASSWORDREQUEST'].fields_by_name['new_password']._loaded_options = None
   _globals['_RESETPASSWORDREQUEST'].fields_by_name['new_password']._serialized_options = b'\342A\001\002\272H\007r\005 \001(\200\002'
+  _globals['_AUTHSERVICE'].methods_by_name['ListSignInMethods']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['ListSignInMethods']._serialized_options = b'\202\323\344\223\002\030\022\026/v1/auth/signInMethods'
   _globals['_AUTHSERVICE'].methods_by_name['Login']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['Login']._serialized_options = b'\202\323\344\223\002\023\"\016/v1/auth:login:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['RefreshToken']._loaded_options = None
@@ -126,6 +136,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['ChangePassword']._serialized_options = b'\202\323\344\223\002 \"\033/v1/users/me:changePassword:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['UpdateMe']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['UpdateMe']._serialized_options = b'\202\323\344\223\002\0242\014/v1/users/me:\004user'
+  _globals['_AUTHSERVICE'].methods_by_name['DeleteMe']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['DeleteMe']._serialized_options = b'\202\323\344\223\002\016*\014/v1/users/me'
   _globals['_AUTHSERVICE'].methods_by_name['CreateInvitation']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['CreateInvitation']._serialized_options = b'\202\323\344\223\002\024\"\017/v1/invitations:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['Register']._loaded_options = None
@@ -146,62 +158,68 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['ListApiKeys']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/apiKeys'
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._serialized_options = b'\202\323\344\223\002 \"\033/v1/{name=apiKeys/*}:revoke:\001*'
-  _globals['_GETMEREQUEST']._serialized_start=400
-  _globals['_GETMEREQUEST']._serialized_end=414
-  _globals['_GETMYUSAGEREQUEST']._serialized_start=416
-  _globals['_GETMYUSAGEREQUEST']._serialized_end=435
-  _globals['_CREATESESSIONCODEREQUEST']._serialized_start=437
-  _globals['_CREATESESSIONCODEREQUEST']._serialized_end=463
-  _globals['_CREATESESSIONCODERESPONSE']._serialized_start=465
-  _globals['_CREATESESSIONCODERESPONSE']._serialized_end=555
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=557
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=664
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=666
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=747
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=750
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=920
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=922
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1012
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1015
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1153
-  _globals['_LOGINREQUEST']._serialized_start=1156
-  _globals['_LOGINREQUEST']._serialized_end=1284
-  _globals['_LOGINRESPONSE']._serialized_start=1286
-  _globals['_LOGINRESPONSE']._serialized_end=1388
-  _globals['_REFRESHTOKENREQUEST']._serialized_start=1390
-  _globals['_REFRESHTOKENREQUEST']._serialized_end=1486
-  _globals['_REFRESHTOKENRESPONSE']._serialized_start=1488
-  _globals['_REFRESHTOKENRESPONSE']._serialized_end=1559
-  _globals['_LOGOUTREQUEST']._serialized_start=1561
-  _globals['_LOGOUTREQUEST']._serialized_end=1614
-  _globals['_GETJWKSREQUEST']._serialized_start=1616
-  _globals['_GETJWKSREQUEST']._serialized_end=1632
-  _globals['_GETJWKSRESPONSE']._serialized_start=1634
-  _globals['_GETJWKSRESPONSE']._serialized_end=1695
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1698
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1869
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1871
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1963
-  _globals['_REVOKESESSIONSREQUEST']._serialized_start=1965
-  _globals['_REVOKESESSIONSREQUEST']._serialized_end=2070
-  _globals['_REVOKESESSIONSRESPONSE']._serialized_start=2072
-  _globals['_REVOKESESSIONSRESPONSE']._serialized_end=2119
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=2121
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=2222
-  _globals['_UPDATEMEREQUEST']._serialized_start=2224
-  _globals['_UPDATEMEREQUEST']._serialized_end=2346
-  _globals['_CREATEINVITATIONREQUEST']._serialized_start=2349
-  _globals['_CREATEINVITATIONREQUEST']._serialized_end=2525
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=2527
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=2616
-  _globals['_REGISTERREQUEST']._serialized_start=2619
-  _globals['_REGISTERREQUEST']._serialized_end=2817
-  _globals['_CREATERESETCODEREQUEST']._serialized_start=2820
-  _globals['_CREATERESETCODEREQUEST']._serialized_end=2957
-  _globals['_CREATERESETCODERESPONSE']._serialized_start=2959
-  _globals['_CREATERESETCODERESPONSE']._serialized_end=3047
-  _globals['_RESETPASSWORDREQUEST']._serialized_start=3049
-  _globals['_RESETPASSWORDREQUEST']._serialized_end=3138
-  _globals['_AUTHSERVICE']._serialized_start=3141
-  _globals['_AUTHSERVICE']._serialized_end=5256
+  _globals['_GETMEREQUEST']._serialized_start=473
+  _globals['_GETMEREQUEST']._serialized_end=487
+  _globals['_GETMYUSAGEREQUEST']._serialized_start=489
+  _globals['_GETMYUSAGEREQUEST']._serialized_end=508
+  _globals['_CREATESESSIONCODEREQUEST']._serialized_start=510
+  _globals['_CREATESESSIONCODEREQUEST']._serialized_end=536
+  _globals['_CREATESESSIONCODERESPONSE']._serialized_start=538
+  _globals['_CREATESESSIONCODERESPONSE']._serialized_end=628
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=630
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=737
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=739
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=820
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=823
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=993
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=995
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1085
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1088
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1226
+  _globals['_LISTSIGNINMETHODSREQUEST']._serialized_start=1228
+  _globals['_LISTSIGNINMETHODSREQUEST']._serialized_end=1303
+  _globals['_LISTSIGNINMETHODSRESPONSE']._serialized_start=1306
+  _globals['_LISTSIGNINMETHODSRESPONSE']._serialized_end=1481
+  _globals['_LOGINREQUEST']._serialized_start=1484
+  _globals['_LOGINREQUEST']._serialized_end=1612
+  _globals['_LOGINRESPONSE']._serialized_start=1614
+  _globals['_LOGINRESPONSE']._serialized_end=1716
+  _globals['_REFRESHTOKENREQUEST']._serialized_start=1718
+  _globals['_REFRESHTOKENREQUEST']._serialized_end=1814
+  _globals['_REFRESHTOKENRESPONSE']._serialized_start=1816
+  _globals['_REFRESHTOKENRESPONSE']._serialized_end=1887
+  _globals['_LOGOUTREQUEST']._serialized_start=1889
+  _globals['_LOGOUTREQUEST']._serialized_end=1942
+  _globals['_GETJWKSREQUEST']._serialized_start=1944
+  _globals['_GETJWKSREQUEST']._serialized_end=1960
+  _globals['_GETJWKSRESPONSE']._serialized_start=1962
+  _globals['_GETJWKSRESPONSE']._serialized_end=2023
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=2026
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=2197
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2199
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2291
+  _globals['_REVOKESESSIONSREQUEST']._serialized_start=2293
+  _globals['_REVOKESESSIONSREQUEST']._serialized_end=2398
+  _globals['_REVOKESESSIONSRESPONSE']._serialized_start=2400
+  _globals['_REVOKESESSIONSRESPONSE']._serialized_end=2447
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=2449
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=2550
+  _globals['_UPDATEMEREQUEST']._serialized_start=2552
+  _globals['_UPDATEMEREQUEST']._serialized_end=2674
+  _globals['_DELETEMEREQUEST']._serialized_start=2677
+  _globals['_DELETEMEREQUEST']._serialized_end=2818
+  _globals['_CREATEINVITATIONREQUEST']._serialized_start=2821
+  _globals['_CREATEINVITATIONREQUEST']._serialized_end=2997
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=2999
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=3088
+  _globals['_REGISTERREQUEST']._serialized_start=3091
+  _globals['_REGISTERREQUEST']._serialized_end=3289
+  _globals['_CREATERESETCODEREQUEST']._serialized_start=3292
+  _globals['_CREATERESETCODEREQUEST']._serialized_end=3429
+  _globals['_CREATERESETCODERESPONSE']._serialized_start=3431
+  _globals['_CREATERESETCODERESPONSE']._serialized_end=3519
+  _globals['_RESETPASSWORDREQUEST']._serialized_start=3521
+  _globals['_RESETPASSWORDREQUEST']._serialized_end=3610
+  _globals['_AUTHSERVICE']._serialized_start=3613
+  _globals['_AUTHSERVICE']._serialized_end=5975
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import session_pb2 as _session_pb2
+from responsa.auth.v1 import sign_in_pb2 as _sign_in_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
 import builtins as _builtins
 import sys
@@ -247,6 +248,60 @@ class RevokeApiKeyRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevokeApiKeyRequest: _TypeAlias = RevokeApiKeyRequest  # noqa: Y015
+
+@_typing.final
+class ListSignInMethodsRequest(_message.Message):
+    """ListSignInMethodsRequest names a tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSignInMethodsRequest: _TypeAlias = ListSignInMethodsRequest  # noqa: Y015
+
+@_typing.final
+class ListSignInMethodsResponse(_message.Message):
+    """ListSignInMethodsResponse holds the ways to sign in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OIDC_PROVIDERS_FIELD_NUMBER: _builtins.int
+    REGISTRATION_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    registration: _sign_in_pb2.Registration.ValueType
+    """The registration that is in effect."""
+    tenant: _builtins.str
+    """The tenant of the request, `tenants/{id}`; for an empty one, the default tenant of the installation."""
+    @_builtins.property
+    def oidc_providers(self) -> _containers.RepeatedCompositeFieldContainer[_sign_in_pb2.OidcProvider]:
+        """The OpenID Connect providers of the tenant."""
+
+    def __init__(
+        self,
+        *,
+        oidc_providers: _abc.Iterable[_sign_in_pb2.OidcProvider] | None = ...,
+        registration: _sign_in_pb2.Registration.ValueType = ...,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["oidc_providers", b"oidc_providers", "registration", b"registration", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSignInMethodsResponse: _TypeAlias = ListSignInMethodsResponse  # noqa: Y015
 
 @_typing.final
 class LoginRequest(_message.Message):
@@ -592,6 +647,30 @@ class UpdateMeRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateMeRequest: _TypeAlias = UpdateMeRequest  # noqa: Y015
+
+@_typing.final
+class DeleteMeRequest(_message.Message):
+    """DeleteMeRequest says what becomes of the caller's shared collections."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HAND_OVER_TO_FIELD_NUMBER: _builtins.int
+    hand_over_to: _builtins.str
+    """The user who receives the caller's collections that others can read, with the caller's documents in them, `users/{uuid}`. If empty, these collections are
+    deleted with all their documents, those of other users included.
+    """
+    def __init__(
+        self,
+        *,
+        hand_over_to: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hand_over_to", b"hand_over_to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteMeRequest: _TypeAlias = DeleteMeRequest  # noqa: Y015
 
 @_typing.final
 class CreateInvitationRequest(_message.Message):

@@ -6,6 +6,7 @@ import warnings
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
 from responsa.auth.v1 import auth_service_pb2 as responsa_dot_auth_dot_v1_dot_auth__service__pb2
+from responsa.auth.v1 import deletion_receipt_pb2 as responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 from responsa.auth.v1 import user_usage_pb2 as responsa_dot_auth_dot_v1_dot_user__usage__pb2
 
@@ -30,8 +31,8 @@ if _version_not_supported:
 
 
 class AuthServiceStub:
-    """AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
-    credential.
+    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ResetPassword and
+    GetJwks need no credential.
     """
 
     def __init__(self, channel):
@@ -40,6 +41,11 @@ class AuthServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.ListSignInMethods = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/ListSignInMethods',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSignInMethodsRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSignInMethodsResponse.FromString,
+                _registered_method=True)
         self.Login = channel.unary_unary(
                 '/responsa.auth.v1.AuthService/Login',
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.LoginRequest.SerializeToString,
@@ -79,6 +85,11 @@ class AuthServiceStub:
                 '/responsa.auth.v1.AuthService/UpdateMe',
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.UpdateMeRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+                _registered_method=True)
+        self.DeleteMe = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/DeleteMe',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.DeleteMeRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2.DeletionReceipt.FromString,
                 _registered_method=True)
         self.CreateInvitation = channel.unary_unary(
                 '/responsa.auth.v1.AuthService/CreateInvitation',
@@ -133,9 +144,18 @@ class AuthServiceStub:
 
 
 class AuthServiceServicer:
-    """AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
-    credential.
+    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ResetPassword and
+    GetJwks need no credential.
     """
+
+    def ListSignInMethods(self, request, context):
+        """ListSignInMethods lists the ways in which people sign in to a tenant, on one page: its OpenID Connect providers in the order of their ids, and who may
+        register. Passwords always work for users who have one. The reply for a tenant that does not exist is that for a tenant without providers. Errors:
+        INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def Login(self, request, context):
         """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
@@ -196,6 +216,17 @@ class AuthServiceServicer:
 
     def UpdateMe(self, request, context):
         """UpdateMe changes the fields of the caller that the mask names: display_name. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteMe(self, request, context):
+        """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
+        invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
+        with the reason SOURCE_ERASED. The audit log keeps the caller's UUID. The call needs a session that began in the last ten minutes; an API key is not enough.
+        Afterwards, no credential of the caller is good. If the call is interrupted, the server continues. The last administrator who is not disabled cannot be
+        deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, INVALID_FIELD (hand_over_to).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -283,6 +314,11 @@ class AuthServiceServicer:
 
 def add_AuthServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'ListSignInMethods': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSignInMethods,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSignInMethodsRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSignInMethodsResponse.SerializeToString,
+            ),
             'Login': grpc.unary_unary_rpc_method_handler(
                     servicer.Login,
                     request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.LoginRequest.FromString,
@@ -322,6 +358,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.UpdateMe,
                     request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.UpdateMeRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.SerializeToString,
+            ),
+            'DeleteMe': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteMe,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.DeleteMeRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2.DeletionReceipt.SerializeToString,
             ),
             'CreateInvitation': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateInvitation,
@@ -382,9 +423,36 @@ def add_AuthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
-    """AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
-    credential.
+    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ResetPassword and
+    GetJwks need no credential.
     """
+
+    @staticmethod
+    def ListSignInMethods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/ListSignInMethods',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSignInMethodsRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSignInMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Login(request,
@@ -592,6 +660,33 @@ class AuthService:
             '/responsa.auth.v1.AuthService/UpdateMe',
             responsa_dot_auth_dot_v1_dot_auth__service__pb2.UpdateMeRequest.SerializeToString,
             responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteMe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/DeleteMe',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.DeleteMeRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2.DeletionReceipt.FromString,
             options,
             channel_credentials,
             insecure,

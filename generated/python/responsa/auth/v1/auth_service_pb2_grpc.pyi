@@ -8,6 +8,7 @@ from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import auth_service_pb2 as _auth_service_pb2
+from responsa.auth.v1 import deletion_receipt_pb2 as _deletion_receipt_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
 from responsa.auth.v1 import user_usage_pb2 as _user_usage_pb2
 import abc as _abc_1
@@ -17,11 +18,16 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
-    credential.
+    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ResetPassword and
+    GetJwks need no credential.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    ListSignInMethods: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListSignInMethodsRequest, _auth_service_pb2.ListSignInMethodsResponse]
+    """ListSignInMethods lists the ways in which people sign in to a tenant, on one page: its OpenID Connect providers in the order of their ids, and who may
+    register. Passwords always work for users who have one. The reply for a tenant that does not exist is that for a tenant without providers. Errors:
+    INVALID_FIELD.
+    """
     Login: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LoginRequest, _auth_service_pb2.LoginResponse]
     """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
     counted per tenant and address of the account, and per network address; beyond the limits, attempts are refused for a while, the right password
@@ -51,6 +57,13 @@ class AuthServiceStub:
     """
     UpdateMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateMeRequest, _user_pb2.User]
     """UpdateMe changes the fields of the caller that the mask names: display_name. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH."""
+    DeleteMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteMeRequest, _deletion_receipt_pb2.DeletionReceipt]
+    """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
+    invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
+    with the reason SOURCE_ERASED. The audit log keeps the caller's UUID. The call needs a session that began in the last ten minutes; an API key is not enough.
+    Afterwards, no credential of the caller is good. If the call is interrupted, the server continues. The last administrator who is not disabled cannot be
+    deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, INVALID_FIELD (hand_over_to).
+    """
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateInvitationRequest, _auth_service_pb2.CreateInvitationResponse]
     """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
     code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
@@ -89,9 +102,20 @@ class AuthServiceStub:
     """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
-    credential.
+    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ResetPassword and
+    GetJwks need no credential.
     """
+
+    @_abc_1.abstractmethod
+    def ListSignInMethods(
+        self,
+        request: _auth_service_pb2.ListSignInMethodsRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ListSignInMethodsRequest, _abc.Awaitable[_auth_service_pb2.ListSignInMethodsResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.ListSignInMethodsResponse]:
+        """ListSignInMethods lists the ways in which people sign in to a tenant, on one page: its OpenID Connect providers in the order of their ids, and who may
+        register. Passwords always work for users who have one. The reply for a tenant that does not exist is that for a tenant without providers. Errors:
+        INVALID_FIELD.
+        """
 
     @_abc_1.abstractmethod
     def Login(
@@ -169,6 +193,19 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.UpdateMeRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """UpdateMe changes the fields of the caller that the mask names: display_name. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH."""
+
+    @_abc_1.abstractmethod
+    def DeleteMe(
+        self,
+        request: _auth_service_pb2.DeleteMeRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.DeleteMeRequest, _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]],
+    ) -> _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]:
+        """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
+        invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
+        with the reason SOURCE_ERASED. The audit log keeps the caller's UUID. The call needs a session that began in the last ten minutes; an API key is not enough.
+        Afterwards, no credential of the caller is good. If the call is interrupted, the server continues. The last administrator who is not disabled cannot be
+        deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, INVALID_FIELD (hand_over_to).
+        """
 
     @_abc_1.abstractmethod
     def CreateInvitation(

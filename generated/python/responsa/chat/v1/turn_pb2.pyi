@@ -134,6 +134,8 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """The answer would take more tokens, money or steps than the agent or the request allows."""
     REFUSAL_REASON_QUOTA: _RefusalReason.ValueType  # 6
     """The answer would take more tokens or money than the user's quota has left."""
+    REFUSAL_REASON_SOURCE_ERASED: _RefusalReason.ValueType  # 10
+    """The answer quoted a document that was erased together with the user to whom it belonged. The answer was withdrawn; ask again."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """RefusalReason is the reason why a turn has no answer. A refusal is a result, not an error."""
@@ -150,6 +152,8 @@ REFUSAL_REASON_BUDGET: RefusalReason.ValueType  # 4
 """The answer would take more tokens, money or steps than the agent or the request allows."""
 REFUSAL_REASON_QUOTA: RefusalReason.ValueType  # 6
 """The answer would take more tokens or money than the user's quota has left."""
+REFUSAL_REASON_SOURCE_ERASED: RefusalReason.ValueType  # 10
+"""The answer quoted a document that was erased together with the user to whom it belonged. The answer was withdrawn; ask again."""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
 class _FallbackKind:

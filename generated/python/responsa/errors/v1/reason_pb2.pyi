@@ -217,6 +217,26 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_micros_per_day" or "cost_micros_per_month"; limit, used and reserved, e.g. "100000";
     reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the remedy is not to wait for it.
     """
+    REASON_OIDC_FAILED: _Reason.ValueType  # 105
+    """UNAUTHENTICATED. A sign-in with OpenID Connect failed: it was not begun in this browser, took too long, was repeated, or the provider's reply is not good.
+    The reason does not say more; the server's log does. Metadata: none.
+    """
+    REASON_OIDC_NOT_ADMITTED: _Reason.ValueType  # 106
+    """PERMISSION_DENIED. The provider has identified the person, but the person may not sign in here: the person has neither an account nor an invitation nor an
+    address of an allowed domain, or the account is disabled, or the person has no role. Metadata: none.
+    """
+    REASON_OIDC_ADDRESS_TAKEN: _Reason.ValueType  # 107
+    """ALREADY_EXISTS. A first sign-in with OpenID Connect, but a user of the tenant has the same e-mail address. Metadata: none."""
+    REASON_OIDC_IDENTITY_TAKEN: _Reason.ValueType  # 108
+    """ALREADY_EXISTS. The identity at the provider belongs to another user of the tenant. Metadata: none."""
+    REASON_RATE_LIMIT: _Reason.ValueType  # 85
+    """RESOURCE_EXHAUSTED. The caller has used up a limit per time, and nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
+    "messages_per_minute"; scope: "user", "tenant" or "address"; value, e.g. "10".
+    """
+    REASON_LIMIT_REACHED: _Reason.ValueType  # 86
+    """RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. RetryInfo says when to try again
+    if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "tenant" or "address"; value, e.g. "64".
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -417,5 +437,25 @@ REASON_QUOTA_EXHAUSTED: Reason.ValueType  # 90
 RetryInfo says when to try again: when the quota resets, or soon, if open turns have reserved what is left. RetryInfo is missing if even the whole quota is too
 small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_micros_per_day" or "cost_micros_per_month"; limit, used and reserved, e.g. "100000";
 reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the remedy is not to wait for it.
+"""
+REASON_OIDC_FAILED: Reason.ValueType  # 105
+"""UNAUTHENTICATED. A sign-in with OpenID Connect failed: it was not begun in this browser, took too long, was repeated, or the provider's reply is not good.
+The reason does not say more; the server's log does. Metadata: none.
+"""
+REASON_OIDC_NOT_ADMITTED: Reason.ValueType  # 106
+"""PERMISSION_DENIED. The provider has identified the person, but the person may not sign in here: the person has neither an account nor an invitation nor an
+address of an allowed domain, or the account is disabled, or the person has no role. Metadata: none.
+"""
+REASON_OIDC_ADDRESS_TAKEN: Reason.ValueType  # 107
+"""ALREADY_EXISTS. A first sign-in with OpenID Connect, but a user of the tenant has the same e-mail address. Metadata: none."""
+REASON_OIDC_IDENTITY_TAKEN: Reason.ValueType  # 108
+"""ALREADY_EXISTS. The identity at the provider belongs to another user of the tenant. Metadata: none."""
+REASON_RATE_LIMIT: Reason.ValueType  # 85
+"""RESOURCE_EXHAUSTED. The caller has used up a limit per time, and nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
+"messages_per_minute"; scope: "user", "tenant" or "address"; value, e.g. "10".
+"""
+REASON_LIMIT_REACHED: Reason.ValueType  # 86
+"""RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. RetryInfo says when to try again
+if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "tenant" or "address"; value, e.g. "64".
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

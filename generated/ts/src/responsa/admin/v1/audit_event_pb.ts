@@ -38,7 +38,8 @@ export type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * The user who acted, as the user's name, or "local" for a command on the server's machine. If a service acted on behalf of a user, this is the service.
+   * The user who acted, as the user's name, "local" for a command on the server's machine, or "anonymous" for a refused sign-in. If a service acted on behalf of a user,
+   * this is the service.
    *
    * @generated from field: string actor = 3;
    */

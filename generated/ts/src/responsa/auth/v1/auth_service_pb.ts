@@ -12,8 +12,12 @@ import type { EmptySchema, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { ApiKey, ApiKeySchema } from "./api_key_pb.js";
 import { file_responsa_auth_v1_api_key } from "./api_key_pb.js";
+import type { DeletionReceiptSchema } from "./deletion_receipt_pb.js";
+import { file_responsa_auth_v1_deletion_receipt } from "./deletion_receipt_pb.js";
 import type { JsonWebKey, Session, SessionTokens } from "./session_pb.js";
 import { file_responsa_auth_v1_session } from "./session_pb.js";
+import type { OidcProvider, Registration } from "./sign_in_pb.js";
+import { file_responsa_auth_v1_sign_in } from "./sign_in_pb.js";
 import type { User, UserRole, UserSchema } from "./user_pb.js";
 import { file_responsa_auth_v1_user } from "./user_pb.js";
 import type { UserUsageSchema } from "./user_usage_pb.js";
@@ -24,7 +28,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/auth_service.proto.
  */
 export const file_responsa_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiEwoRR2V0TXlVc2FnZVJlcXVlc3QiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiawoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIvCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXlCBOJBAQESIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIlEKFENyZWF0ZUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleRIOCgZzZWNyZXQYAiABKAkiqgEKEkxpc3RBcGlLZXlzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChNSZXZva2VBcGlLZXlSZXF1ZXN0EnMKBG5hbWUYASABKAlCZeJBAQL6QREKD3Jlc3BvbnNhL0FwaUtlebpISnJIMkZeYXBpS2V5cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIoABCgxMb2dpblJlcXVlc3QSLwoGdGVuYW50GAEgASgJQh/iQQEB+kERCg9yZXNwb25zYS9UZW5hbnS6SARyAihHEh0KBWVtYWlsGAIgASgJQg7iQQECukgHcgUgASj+ARIgCghwYXNzd29yZBgDIAEoCUIO4kEBArpIB3IFIAEogAIiZgoNTG9naW5SZXNwb25zZRIvCgZ0b2tlbnMYASABKAsyHy5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb25Ub2tlbnMSJAoEdXNlchgCIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlciJgChNSZWZyZXNoVG9rZW5SZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEASIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIkcKFFJlZnJlc2hUb2tlblJlc3BvbnNlEi8KBnRva2VucxgBIAEoCzIfLnJlc3BvbnNhLmF1dGgudjEuU2Vzc2lvblRva2VucyI1Cg1Mb2dvdXRSZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEAiEAoOR2V0Sndrc1JlcXVlc3QiPQoPR2V0Sndrc1Jlc3BvbnNlEioKBGtleXMYASADKAsyHC5yZXNwb25zYS5hdXRoLnYxLkpzb25XZWJLZXkiqwEKE0xpc3RTZXNzaW9uc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiXAoUTGlzdFNlc3Npb25zUmVzcG9uc2USKwoIc2Vzc2lvbnMYASADKAsyGS5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKFVJldm9rZVNlc3Npb25zUmVxdWVzdBI2CgVuYW1lcxgBIAMoCUIn4kEBAfpBEgoQcmVzcG9uc2EvU2Vzc2lvbrpIC5IBCBBkIgRyAihAEhgKCmFsbF9vdGhlcnMYAiABKAhCBOJBAQEiLwoWUmV2b2tlU2Vzc2lvbnNSZXNwb25zZRIVCg1yZXZva2VkX2NvdW50GAEgASgFImUKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBImChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQgziQQEBukgFcgMogAISJAoMbmV3X3Bhc3N3b3JkGAIgASgJQg7iQQECukgHcgUgASiAAiJ6Cg9VcGRhdGVNZVJlcXVlc3QSMAoEdXNlchgBIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlckIK4kEBArpIA8gBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIisAEKF0NyZWF0ZUludml0YXRpb25SZXF1ZXN0EjgKBHJvbGUYASABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQg7iQQEBukgHggEEEAEgAxIbCgVlbWFpbBgCIAEoCUIM4kEBAbpIBXIDKP4BEiwKDXZhbGlkX3NlY29uZHMYAyABKAVCEOJBAQG6SAkaBxiAmp4BKDxIAIgBAUIQCg5fdmFsaWRfc2Vjb25kcyJZChhDcmVhdGVJbnZpdGF0aW9uUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAixgEKD1JlZ2lzdGVyUmVxdWVzdBIvCgZ0ZW5hbnQYASABKAlCH+JBAQH6QREKD3Jlc3BvbnNhL1RlbmFudLpIBHICKEcSHwoKaW52aXRhdGlvbhgCIAEoCUIL4kEBAbpIBHICKEASGwoFZW1haWwYAyABKAlCDOJBAQG6SAVyAyj+ARIgCghwYXNzd29yZBgEIAEoCUIO4kEBArpIB3IFIAEogAISIgoMZGlzcGxheV9uYW1lGAUgASgJQgziQQEBukgFcgMoyAEiiQEKFkNyZWF0ZVJlc2V0Q29kZVJlcXVlc3QSbwoEdXNlchgBIAEoCUJh4kEBAvpBDwoNcmVzcG9uc2EvVXNlcrpISHJGMkRedXNlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJYChdDcmVhdGVSZXNldENvZGVSZXNwb25zZRIMCgRjb2RlGAEgASgJEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJZChRSZXNldFBhc3N3b3JkUmVxdWVzdBIbCgRjb2RlGAEgASgJQg3iQQECukgGcgQgAShAEiQKDG5ld19wYXNzd29yZBgCIAEoCUIO4kEBArpIB3IFIAEogAIywxAKC0F1dGhTZXJ2aWNlEmMKBUxvZ2luEh4ucmVzcG9uc2EuYXV0aC52MS5Mb2dpblJlcXVlc3QaHy5yZXNwb25zYS5hdXRoLnYxLkxvZ2luUmVzcG9uc2UiGYLT5JMCEyIOL3YxL2F1dGg6bG9naW46ASoSegoMUmVmcmVzaFRva2VuEiUucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXNwb25zZSIbgtPkkwIVIhAvdjEvYXV0aDpyZWZyZXNoOgEqEl0KBkxvZ291dBIfLnJlc3BvbnNhLmF1dGgudjEuTG9nb3V0UmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIagtPkkwIUIg8vdjEvYXV0aDpsb2dvdXQ6ASoSYAoHR2V0SndrcxIgLnJlc3BvbnNhLmF1dGgudjEuR2V0Sndrc1JlcXVlc3QaIS5yZXNwb25zYS5hdXRoLnYxLkdldEp3a3NSZXNwb25zZSIQgtPkkwIKEggvdjEvandrcxJ8CgxMaXN0U2Vzc2lvbnMSJS5yZXNwb25zYS5hdXRoLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaJi5yZXNwb25zYS5hdXRoLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIh2C0+STAhcSFS92MS91c2Vycy9tZS9zZXNzaW9ucxKMAQoOUmV2b2tlU2Vzc2lvbnMSJy5yZXNwb25zYS5hdXRoLnYxLlJldm9rZVNlc3Npb25zUmVxdWVzdBooLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlU2Vzc2lvbnNSZXNwb25zZSIngtPkkwIhIhwvdjEvdXNlcnMvbWUvc2Vzc2lvbnM6cmV2b2tlOgEqEnkKDkNoYW5nZVBhc3N3b3JkEicucmVzcG9uc2EuYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJoLT5JMCICIbL3YxL3VzZXJzL21lOmNoYW5nZVBhc3N3b3JkOgEqEmEKCFVwZGF0ZU1lEiEucmVzcG9uc2EuYXV0aC52MS5VcGRhdGVNZVJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiGoLT5JMCFDIML3YxL3VzZXJzL21lOgR1c2VyEoUBChBDcmVhdGVJbnZpdGF0aW9uEikucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVJbnZpdGF0aW9uUmVxdWVzdBoqLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlSW52aXRhdGlvblJlc3BvbnNlIhqC0+STAhQiDy92MS9pbnZpdGF0aW9uczoBKhJjCghSZWdpc3RlchIhLnJlc3BvbnNhLmF1dGgudjEuUmVnaXN0ZXJSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IhyC0+STAhYiES92MS9hdXRoOnJlZ2lzdGVyOgEqEpUBCg9DcmVhdGVSZXNldENvZGUSKC5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVJlc2V0Q29kZVJlcXVlc3QaKS5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVJlc2V0Q29kZVJlc3BvbnNlIi2C0+STAiciIi92MS97dXNlcj11c2Vycy8qfTpjcmVhdGVSZXNldENvZGU6ASoScgoNUmVzZXRQYXNzd29yZBImLnJlc3BvbnNhLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiIYLT5JMCGyIWL3YxL2F1dGg6cmVzZXRQYXNzd29yZDoBKhJVCgVHZXRNZRIeLnJlc3BvbnNhLmF1dGgudjEuR2V0TWVSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIhSC0+STAg4SDC92MS91c2Vycy9tZRJqCgpHZXRNeVVzYWdlEiMucmVzcG9uc2EuYXV0aC52MS5HZXRNeVVzYWdlUmVxdWVzdBobLnJlc3BvbnNhLmF1dGgudjEuVXNlclVzYWdlIhqC0+STAhQSEi92MS91c2Vycy9tZS91c2FnZRKJAQoRQ3JlYXRlU2Vzc2lvbkNvZGUSKi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVNlc3Npb25Db2RlUmVxdWVzdBorLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlU2Vzc2lvbkNvZGVSZXNwb25zZSIbgtPkkwIVIhAvdjEvc2Vzc2lvbkNvZGVzOgEqEnUKDENyZWF0ZUFwaUtleRIlLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBomLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVzcG9uc2UiFoLT5JMCECILL3YxL2FwaUtleXM6ASoSbwoLTGlzdEFwaUtleXMSJC5yZXNwb25zYS5hdXRoLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBolLnJlc3BvbnNhLmF1dGgudjEuTGlzdEFwaUtleXNSZXNwb25zZSITgtPkkwINEgsvdjEvYXBpS2V5cxJ3CgxSZXZva2VBcGlLZXkSJS5yZXNwb25zYS5hdXRoLnYxLlJldm9rZUFwaUtleVJlcXVlc3QaGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleSImgtPkkwIgIhsvdjEve25hbWU9YXBpS2V5cy8qfTpyZXZva2U6ASpiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_session, file_responsa_auth_v1_user, file_responsa_auth_v1_user_usage]);
+  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiEwoRR2V0TXlVc2FnZVJlcXVlc3QiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiawoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIvCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXlCBOJBAQESIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIlEKFENyZWF0ZUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleRIOCgZzZWNyZXQYAiABKAkiqgEKEkxpc3RBcGlLZXlzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChNSZXZva2VBcGlLZXlSZXF1ZXN0EnMKBG5hbWUYASABKAlCZeJBAQL6QREKD3Jlc3BvbnNhL0FwaUtlebpISnJIMkZeYXBpS2V5cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIksKGExpc3RTaWduSW5NZXRob2RzUmVxdWVzdBIvCgZ0ZW5hbnQYASABKAlCH+JBAQH6QREKD3Jlc3BvbnNhL1RlbmFudLpIBHICKEcirwEKGUxpc3RTaWduSW5NZXRob2RzUmVzcG9uc2USNgoOb2lkY19wcm92aWRlcnMYASADKAsyHi5yZXNwb25zYS5hdXRoLnYxLk9pZGNQcm92aWRlchI0CgxyZWdpc3RyYXRpb24YAiABKA4yHi5yZXNwb25zYS5hdXRoLnYxLlJlZ2lzdHJhdGlvbhIkCgZ0ZW5hbnQYCiABKAlCFPpBEQoPcmVzcG9uc2EvVGVuYW50IoABCgxMb2dpblJlcXVlc3QSLwoGdGVuYW50GAEgASgJQh/iQQEB+kERCg9yZXNwb25zYS9UZW5hbnS6SARyAihHEh0KBWVtYWlsGAIgASgJQg7iQQECukgHcgUgASj+ARIgCghwYXNzd29yZBgDIAEoCUIO4kEBArpIB3IFIAEogAIiZgoNTG9naW5SZXNwb25zZRIvCgZ0b2tlbnMYASABKAsyHy5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb25Ub2tlbnMSJAoEdXNlchgCIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlciJgChNSZWZyZXNoVG9rZW5SZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEASIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIkcKFFJlZnJlc2hUb2tlblJlc3BvbnNlEi8KBnRva2VucxgBIAEoCzIfLnJlc3BvbnNhLmF1dGgudjEuU2Vzc2lvblRva2VucyI1Cg1Mb2dvdXRSZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEAiEAoOR2V0Sndrc1JlcXVlc3QiPQoPR2V0Sndrc1Jlc3BvbnNlEioKBGtleXMYASADKAsyHC5yZXNwb25zYS5hdXRoLnYxLkpzb25XZWJLZXkiqwEKE0xpc3RTZXNzaW9uc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiXAoUTGlzdFNlc3Npb25zUmVzcG9uc2USKwoIc2Vzc2lvbnMYASADKAsyGS5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKFVJldm9rZVNlc3Npb25zUmVxdWVzdBI2CgVuYW1lcxgBIAMoCUIn4kEBAfpBEgoQcmVzcG9uc2EvU2Vzc2lvbrpIC5IBCBBkIgRyAihAEhgKCmFsbF9vdGhlcnMYAiABKAhCBOJBAQEiLwoWUmV2b2tlU2Vzc2lvbnNSZXNwb25zZRIVCg1yZXZva2VkX2NvdW50GAEgASgFImUKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBImChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQgziQQEBukgFcgMogAISJAoMbmV3X3Bhc3N3b3JkGAIgASgJQg7iQQECukgHcgUgASiAAiJ6Cg9VcGRhdGVNZVJlcXVlc3QSMAoEdXNlchgBIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlckIK4kEBArpIA8gBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIijQEKD0RlbGV0ZU1lUmVxdWVzdBJ6CgxoYW5kX292ZXJfdG8YASABKAlCZOJBAQH6QQ8KDXJlc3BvbnNhL1VzZXK6SEtyRjJEXnVzZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSTYAQEisAEKF0NyZWF0ZUludml0YXRpb25SZXF1ZXN0EjgKBHJvbGUYASABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQg7iQQEBukgHggEEEAEgAxIbCgVlbWFpbBgCIAEoCUIM4kEBAbpIBXIDKP4BEiwKDXZhbGlkX3NlY29uZHMYAyABKAVCEOJBAQG6SAkaBxiAmp4BKDxIAIgBAUIQCg5fdmFsaWRfc2Vjb25kcyJZChhDcmVhdGVJbnZpdGF0aW9uUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAixgEKD1JlZ2lzdGVyUmVxdWVzdBIvCgZ0ZW5hbnQYASABKAlCH+JBAQH6QREKD3Jlc3BvbnNhL1RlbmFudLpIBHICKEcSHwoKaW52aXRhdGlvbhgCIAEoCUIL4kEBAbpIBHICKEASGwoFZW1haWwYAyABKAlCDOJBAQG6SAVyAyj+ARIgCghwYXNzd29yZBgEIAEoCUIO4kEBArpIB3IFIAEogAISIgoMZGlzcGxheV9uYW1lGAUgASgJQgziQQEBukgFcgMoyAEiiQEKFkNyZWF0ZVJlc2V0Q29kZVJlcXVlc3QSbwoEdXNlchgBIAEoCUJh4kEBAvpBDwoNcmVzcG9uc2EvVXNlcrpISHJGMkRedXNlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJYChdDcmVhdGVSZXNldENvZGVSZXNwb25zZRIMCgRjb2RlGAEgASgJEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJZChRSZXNldFBhc3N3b3JkUmVxdWVzdBIbCgRjb2RlGAEgASgJQg3iQQECukgGcgQgAShAEiQKDG5ld19wYXNzd29yZBgCIAEoCUIO4kEBArpIB3IFIAEogAIyuhIKC0F1dGhTZXJ2aWNlEowBChFMaXN0U2lnbkluTWV0aG9kcxIqLnJlc3BvbnNhLmF1dGgudjEuTGlzdFNpZ25Jbk1ldGhvZHNSZXF1ZXN0GisucmVzcG9uc2EuYXV0aC52MS5MaXN0U2lnbkluTWV0aG9kc1Jlc3BvbnNlIh6C0+STAhgSFi92MS9hdXRoL3NpZ25Jbk1ldGhvZHMSYwoFTG9naW4SHi5yZXNwb25zYS5hdXRoLnYxLkxvZ2luUmVxdWVzdBofLnJlc3BvbnNhLmF1dGgudjEuTG9naW5SZXNwb25zZSIZgtPkkwITIg4vdjEvYXV0aDpsb2dpbjoBKhJ6CgxSZWZyZXNoVG9rZW4SJS5yZXNwb25zYS5hdXRoLnYxLlJlZnJlc2hUb2tlblJlcXVlc3QaJi5yZXNwb25zYS5hdXRoLnYxLlJlZnJlc2hUb2tlblJlc3BvbnNlIhuC0+STAhUiEC92MS9hdXRoOnJlZnJlc2g6ASoSXQoGTG9nb3V0Eh8ucmVzcG9uc2EuYXV0aC52MS5Mb2dvdXRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IhqC0+STAhQiDy92MS9hdXRoOmxvZ291dDoBKhJgCgdHZXRKd2tzEiAucmVzcG9uc2EuYXV0aC52MS5HZXRKd2tzUmVxdWVzdBohLnJlc3BvbnNhLmF1dGgudjEuR2V0Sndrc1Jlc3BvbnNlIhCC0+STAgoSCC92MS9qd2tzEnwKDExpc3RTZXNzaW9ucxIlLnJlc3BvbnNhLmF1dGgudjEuTGlzdFNlc3Npb25zUmVxdWVzdBomLnJlc3BvbnNhLmF1dGgudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiHYLT5JMCFxIVL3YxL3VzZXJzL21lL3Nlc3Npb25zEowBCg5SZXZva2VTZXNzaW9ucxInLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlU2Vzc2lvbnNSZXF1ZXN0GigucmVzcG9uc2EuYXV0aC52MS5SZXZva2VTZXNzaW9uc1Jlc3BvbnNlIieC0+STAiEiHC92MS91c2Vycy9tZS9zZXNzaW9uczpyZXZva2U6ASoSeQoOQ2hhbmdlUGFzc3dvcmQSJy5yZXNwb25zYS5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSImgtPkkwIgIhsvdjEvdXNlcnMvbWU6Y2hhbmdlUGFzc3dvcmQ6ASoSYQoIVXBkYXRlTWUSIS5yZXNwb25zYS5hdXRoLnYxLlVwZGF0ZU1lUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIagtPkkwIUMgwvdjEvdXNlcnMvbWU6BHVzZXISZgoIRGVsZXRlTWUSIS5yZXNwb25zYS5hdXRoLnYxLkRlbGV0ZU1lUmVxdWVzdBohLnJlc3BvbnNhLmF1dGgudjEuRGVsZXRpb25SZWNlaXB0IhSC0+STAg4qDC92MS91c2Vycy9tZRKFAQoQQ3JlYXRlSW52aXRhdGlvbhIpLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlSW52aXRhdGlvblJlcXVlc3QaKi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZUludml0YXRpb25SZXNwb25zZSIagtPkkwIUIg8vdjEvaW52aXRhdGlvbnM6ASoSYwoIUmVnaXN0ZXISIS5yZXNwb25zYS5hdXRoLnYxLlJlZ2lzdGVyUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIcgtPkkwIWIhEvdjEvYXV0aDpyZWdpc3RlcjoBKhKVAQoPQ3JlYXRlUmVzZXRDb2RlEigucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVSZXNldENvZGVSZXF1ZXN0GikucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVSZXNldENvZGVSZXNwb25zZSItgtPkkwInIiIvdjEve3VzZXI9dXNlcnMvKn06Y3JlYXRlUmVzZXRDb2RlOgEqEnIKDVJlc2V0UGFzc3dvcmQSJi5yZXNwb25zYS5hdXRoLnYxLlJlc2V0UGFzc3dvcmRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IiGC0+STAhsiFi92MS9hdXRoOnJlc2V0UGFzc3dvcmQ6ASoSVQoFR2V0TWUSHi5yZXNwb25zYS5hdXRoLnYxLkdldE1lUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIUgtPkkwIOEgwvdjEvdXNlcnMvbWUSagoKR2V0TXlVc2FnZRIjLnJlc3BvbnNhLmF1dGgudjEuR2V0TXlVc2FnZVJlcXVlc3QaGy5yZXNwb25zYS5hdXRoLnYxLlVzZXJVc2FnZSIagtPkkwIUEhIvdjEvdXNlcnMvbWUvdXNhZ2USiQEKEUNyZWF0ZVNlc3Npb25Db2RlEioucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVTZXNzaW9uQ29kZVJlcXVlc3QaKy5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2UiG4LT5JMCFSIQL3YxL3Nlc3Npb25Db2RlczoBKhJ1CgxDcmVhdGVBcGlLZXkSJS5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZUFwaUtleVJlcXVlc3QaJi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlIhaC0+STAhAiCy92MS9hcGlLZXlzOgEqEm8KC0xpc3RBcGlLZXlzEiQucmVzcG9uc2EuYXV0aC52MS5MaXN0QXBpS2V5c1JlcXVlc3QaJS5yZXNwb25zYS5hdXRoLnYxLkxpc3RBcGlLZXlzUmVzcG9uc2UiE4LT5JMCDRILL3YxL2FwaUtleXMSdwoMUmV2b2tlQXBpS2V5EiUucmVzcG9uc2EuYXV0aC52MS5SZXZva2VBcGlLZXlSZXF1ZXN0GhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkiJoLT5JMCICIbL3YxL3tuYW1lPWFwaUtleXMvKn06cmV2b2tlOgEqYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_deletion_receipt, file_responsa_auth_v1_session, file_responsa_auth_v1_sign_in, file_responsa_auth_v1_user, file_responsa_auth_v1_user_usage]);
 
 /**
  * GetMeRequest has no fields.
@@ -249,6 +253,62 @@ export const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest> = /*@__P
   messageDesc(file_responsa_auth_v1_auth_service, 8);
 
 /**
+ * ListSignInMethodsRequest names a tenant.
+ *
+ * @generated from message responsa.auth.v1.ListSignInMethodsRequest
+ */
+export type ListSignInMethodsRequest = Message<"responsa.auth.v1.ListSignInMethodsRequest"> & {
+  /**
+   * The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation.
+   *
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.ListSignInMethodsRequest.
+ * Use `create(ListSignInMethodsRequestSchema)` to create a new message.
+ */
+export const ListSignInMethodsRequestSchema: GenMessage<ListSignInMethodsRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 9);
+
+/**
+ * ListSignInMethodsResponse holds the ways to sign in.
+ *
+ * @generated from message responsa.auth.v1.ListSignInMethodsResponse
+ */
+export type ListSignInMethodsResponse = Message<"responsa.auth.v1.ListSignInMethodsResponse"> & {
+  /**
+   * The OpenID Connect providers of the tenant.
+   *
+   * @generated from field: repeated responsa.auth.v1.OidcProvider oidc_providers = 1;
+   */
+  oidcProviders: OidcProvider[];
+
+  /**
+   * The registration that is in effect.
+   *
+   * @generated from field: responsa.auth.v1.Registration registration = 2;
+   */
+  registration: Registration;
+
+  /**
+   * The tenant of the request, `tenants/{id}`; for an empty one, the default tenant of the installation.
+   *
+   * @generated from field: string tenant = 10;
+   */
+  tenant: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.ListSignInMethodsResponse.
+ * Use `create(ListSignInMethodsResponseSchema)` to create a new message.
+ */
+export const ListSignInMethodsResponseSchema: GenMessage<ListSignInMethodsResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 10);
+
+/**
  * LoginRequest names an account and its password.
  *
  * @generated from message responsa.auth.v1.LoginRequest
@@ -281,7 +341,7 @@ export type LoginRequest = Message<"responsa.auth.v1.LoginRequest"> & {
  * Use `create(LoginRequestSchema)` to create a new message.
  */
 export const LoginRequestSchema: GenMessage<LoginRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 9);
+  messageDesc(file_responsa_auth_v1_auth_service, 11);
 
 /**
  * LoginResponse holds the tokens of the new session.
@@ -309,7 +369,7 @@ export type LoginResponse = Message<"responsa.auth.v1.LoginResponse"> & {
  * Use `create(LoginResponseSchema)` to create a new message.
  */
 export const LoginResponseSchema: GenMessage<LoginResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 10);
+  messageDesc(file_responsa_auth_v1_auth_service, 12);
 
 /**
  * RefreshTokenRequest holds a refresh token.
@@ -337,7 +397,7 @@ export type RefreshTokenRequest = Message<"responsa.auth.v1.RefreshTokenRequest"
  * Use `create(RefreshTokenRequestSchema)` to create a new message.
  */
 export const RefreshTokenRequestSchema: GenMessage<RefreshTokenRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 11);
+  messageDesc(file_responsa_auth_v1_auth_service, 13);
 
 /**
  * RefreshTokenResponse holds the next tokens of the session.
@@ -358,7 +418,7 @@ export type RefreshTokenResponse = Message<"responsa.auth.v1.RefreshTokenRespons
  * Use `create(RefreshTokenResponseSchema)` to create a new message.
  */
 export const RefreshTokenResponseSchema: GenMessage<RefreshTokenResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 12);
+  messageDesc(file_responsa_auth_v1_auth_service, 14);
 
 /**
  * LogoutRequest holds a refresh token.
@@ -379,7 +439,7 @@ export type LogoutRequest = Message<"responsa.auth.v1.LogoutRequest"> & {
  * Use `create(LogoutRequestSchema)` to create a new message.
  */
 export const LogoutRequestSchema: GenMessage<LogoutRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 13);
+  messageDesc(file_responsa_auth_v1_auth_service, 15);
 
 /**
  * GetJwksRequest has no fields.
@@ -394,7 +454,7 @@ export type GetJwksRequest = Message<"responsa.auth.v1.GetJwksRequest"> & {
  * Use `create(GetJwksRequestSchema)` to create a new message.
  */
 export const GetJwksRequestSchema: GenMessage<GetJwksRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 14);
+  messageDesc(file_responsa_auth_v1_auth_service, 16);
 
 /**
  * GetJwksResponse is a JSON Web Key Set.
@@ -415,7 +475,7 @@ export type GetJwksResponse = Message<"responsa.auth.v1.GetJwksResponse"> & {
  * Use `create(GetJwksResponseSchema)` to create a new message.
  */
 export const GetJwksResponseSchema: GenMessage<GetJwksResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 15);
+  messageDesc(file_responsa_auth_v1_auth_service, 17);
 
 /**
  * ListSessionsRequest asks for one page of the caller's sessions.
@@ -458,7 +518,7 @@ export type ListSessionsRequest = Message<"responsa.auth.v1.ListSessionsRequest"
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 16);
+  messageDesc(file_responsa_auth_v1_auth_service, 18);
 
 /**
  * ListSessionsResponse is one page of sessions.
@@ -486,7 +546,7 @@ export type ListSessionsResponse = Message<"responsa.auth.v1.ListSessionsRespons
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 17);
+  messageDesc(file_responsa_auth_v1_auth_service, 19);
 
 /**
  * RevokeSessionsRequest names sessions of the caller.
@@ -514,7 +574,7 @@ export type RevokeSessionsRequest = Message<"responsa.auth.v1.RevokeSessionsRequ
  * Use `create(RevokeSessionsRequestSchema)` to create a new message.
  */
 export const RevokeSessionsRequestSchema: GenMessage<RevokeSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 18);
+  messageDesc(file_responsa_auth_v1_auth_service, 20);
 
 /**
  * RevokeSessionsResponse says how many sessions ended.
@@ -535,7 +595,7 @@ export type RevokeSessionsResponse = Message<"responsa.auth.v1.RevokeSessionsRes
  * Use `create(RevokeSessionsResponseSchema)` to create a new message.
  */
 export const RevokeSessionsResponseSchema: GenMessage<RevokeSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 19);
+  messageDesc(file_responsa_auth_v1_auth_service, 21);
 
 /**
  * ChangePasswordRequest holds the old and the new password.
@@ -563,7 +623,7 @@ export type ChangePasswordRequest = Message<"responsa.auth.v1.ChangePasswordRequ
  * Use `create(ChangePasswordRequestSchema)` to create a new message.
  */
 export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 20);
+  messageDesc(file_responsa_auth_v1_auth_service, 22);
 
 /**
  * UpdateMeRequest holds new values of the caller's fields.
@@ -591,7 +651,29 @@ export type UpdateMeRequest = Message<"responsa.auth.v1.UpdateMeRequest"> & {
  * Use `create(UpdateMeRequestSchema)` to create a new message.
  */
 export const UpdateMeRequestSchema: GenMessage<UpdateMeRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 21);
+  messageDesc(file_responsa_auth_v1_auth_service, 23);
+
+/**
+ * DeleteMeRequest says what becomes of the caller's shared collections.
+ *
+ * @generated from message responsa.auth.v1.DeleteMeRequest
+ */
+export type DeleteMeRequest = Message<"responsa.auth.v1.DeleteMeRequest"> & {
+  /**
+   * The user who receives the caller's collections that others can read, with the caller's documents in them, `users/{uuid}`. If empty, these collections are
+   * deleted with all their documents, those of other users included.
+   *
+   * @generated from field: string hand_over_to = 1;
+   */
+  handOverTo: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.DeleteMeRequest.
+ * Use `create(DeleteMeRequestSchema)` to create a new message.
+ */
+export const DeleteMeRequestSchema: GenMessage<DeleteMeRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 24);
 
 /**
  * CreateInvitationRequest describes who may register.
@@ -626,7 +708,7 @@ export type CreateInvitationRequest = Message<"responsa.auth.v1.CreateInvitation
  * Use `create(CreateInvitationRequestSchema)` to create a new message.
  */
 export const CreateInvitationRequestSchema: GenMessage<CreateInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 22);
+  messageDesc(file_responsa_auth_v1_auth_service, 25);
 
 /**
  * CreateInvitationResponse holds the code.
@@ -654,7 +736,7 @@ export type CreateInvitationResponse = Message<"responsa.auth.v1.CreateInvitatio
  * Use `create(CreateInvitationResponseSchema)` to create a new message.
  */
 export const CreateInvitationResponseSchema: GenMessage<CreateInvitationResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 23);
+  messageDesc(file_responsa_auth_v1_auth_service, 26);
 
 /**
  * RegisterRequest describes a new account.
@@ -703,7 +785,7 @@ export type RegisterRequest = Message<"responsa.auth.v1.RegisterRequest"> & {
  * Use `create(RegisterRequestSchema)` to create a new message.
  */
 export const RegisterRequestSchema: GenMessage<RegisterRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 24);
+  messageDesc(file_responsa_auth_v1_auth_service, 27);
 
 /**
  * CreateResetCodeRequest names a user of the caller's tenant.
@@ -724,7 +806,7 @@ export type CreateResetCodeRequest = Message<"responsa.auth.v1.CreateResetCodeRe
  * Use `create(CreateResetCodeRequestSchema)` to create a new message.
  */
 export const CreateResetCodeRequestSchema: GenMessage<CreateResetCodeRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 25);
+  messageDesc(file_responsa_auth_v1_auth_service, 28);
 
 /**
  * CreateResetCodeResponse holds the code.
@@ -752,7 +834,7 @@ export type CreateResetCodeResponse = Message<"responsa.auth.v1.CreateResetCodeR
  * Use `create(CreateResetCodeResponseSchema)` to create a new message.
  */
 export const CreateResetCodeResponseSchema: GenMessage<CreateResetCodeResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 26);
+  messageDesc(file_responsa_auth_v1_auth_service, 29);
 
 /**
  * ResetPasswordRequest holds a reset code and the new password.
@@ -780,15 +862,27 @@ export type ResetPasswordRequest = Message<"responsa.auth.v1.ResetPasswordReques
  * Use `create(ResetPasswordRequestSchema)` to create a new message.
  */
 export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 27);
+  messageDesc(file_responsa_auth_v1_auth_service, 30);
 
 /**
- * AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
- * credential.
+ * AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ResetPassword and
+ * GetJwks need no credential.
  *
  * @generated from service responsa.auth.v1.AuthService
  */
 export const AuthService: GenService<{
+  /**
+   * ListSignInMethods lists the ways in which people sign in to a tenant, on one page: its OpenID Connect providers in the order of their ids, and who may
+   * register. Passwords always work for users who have one. The reply for a tenant that does not exist is that for a tenant without providers. Errors:
+   * INVALID_FIELD.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.ListSignInMethods
+   */
+  listSignInMethods: {
+    methodKind: "unary";
+    input: typeof ListSignInMethodsRequestSchema;
+    output: typeof ListSignInMethodsResponseSchema;
+  },
   /**
    * Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
    * counted per tenant and address of the account, and per network address; beyond the limits, attempts are refused for a while, the right password
@@ -876,6 +970,20 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof UpdateMeRequestSchema;
     output: typeof UserSchema;
+  },
+  /**
+   * DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
+   * invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
+   * with the reason SOURCE_ERASED. The audit log keeps the caller's UUID. The call needs a session that began in the last ten minutes; an API key is not enough.
+   * Afterwards, no credential of the caller is good. If the call is interrupted, the server continues. The last administrator who is not disabled cannot be
+   * deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, INVALID_FIELD (hand_over_to).
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.DeleteMe
+   */
+  deleteMe: {
+    methodKind: "unary";
+    input: typeof DeleteMeRequestSchema;
+    output: typeof DeletionReceiptSchema;
   },
   /**
    * CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
