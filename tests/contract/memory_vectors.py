@@ -17,6 +17,7 @@ from responsa_server.domain.passages import (
     SearchScope,
     VectorKind,
 )
+from responsa_server.domain.people import Reader
 
 NOT_PIECES = (VectorKind.WINDOW, VectorKind.TITLE)
 
@@ -73,7 +74,7 @@ class MemoryVectors:
         documents = None if scope.documents is None else set(scope.documents)
         found = [
             (_cosine(vector.vector, question), one.passage_id)
-            for stored, one in self._published(scope.tenant_id)
+            for stored, one in self._published(scope.reader.tenant_id)
             if stored.model == question.model
             and (scope.collections is None or stored.collection_id in scope.collections)
             and (documents is None or stored.document_id in documents)
@@ -82,7 +83,7 @@ class MemoryVectors:
         found.sort(key=lambda row: -row[0])
         wanted = {*named, *(id_ for _, id_ in found[:limit])}
         cosines: dict[UUID, PassageCosines] = {}
-        for stored, one in self._published(scope.tenant_id):
+        for stored, one in self._published(scope.reader.tenant_id):
             if one.passage_id in wanted and stored.model == question.model:
                 windows = [_cosine(v.vector, question) for v in one.vectors if v.kind is VectorKind.WINDOW]
                 others = [_cosine(v.vector, question) for v in one.vectors if v.kind is not VectorKind.WINDOW]
@@ -92,7 +93,7 @@ class MemoryVectors:
         return cosines
 
     async def pieces(
-        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
+        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
         wanted = set(ids)
         return {
@@ -107,7 +108,7 @@ class MemoryVectors:
                 for vector in one.vectors
                 if vector.kind not in NOT_PIECES
             ]
-            for stored, one in self._published(tenant_id)
+            for stored, one in self._published(reader.tenant_id)
             if one.passage_id in wanted
         }
 

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import NewPassage, Passage, PassageVector, VectorKind
+from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.extract import ExtractedAnswer, Extractor
 from responsa_server.search.retrieve import Retriever
@@ -71,7 +72,7 @@ async def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
 
 @pytest.mark.parametrize(("question", "words"), ANSWERED)
 async def test_real_questions_are_answered(retriever: Retriever, question: str, words: str) -> None:
-    found = await retriever.search("acme", [question], top_k=5)
+    found = await retriever.search(Server("acme"), [question], top_k=5)
     answer = Extractor().answer(found)
     assert answer.supported(), answer.support
     assert any(words in sentence.text for sentence in answer.parts)
@@ -82,7 +83,7 @@ async def test_real_questions_are_answered(retriever: Retriever, question: str, 
 
 @pytest.mark.parametrize("question", OFF_TOPIC)
 async def test_questions_about_other_things_are_refused(retriever: Retriever, question: str) -> None:
-    found = await retriever.search("acme", [question], top_k=5)
+    found = await retriever.search(Server("acme"), [question], top_k=5)
     answer = Extractor().answer(found)
     assert not answer.supported(), (answer.support, [sentence.text for sentence in answer.parts])
 
@@ -124,7 +125,7 @@ async def test_unrelated_passages_in_another_collection_change_no_outcome(
     async def outcomes() -> list[ExtractedAnswer]:
         asked = [*(question for question, _ in ANSWERED), *OFF_TOPIC[:2]]
         return [
-            Extractor().answer(await retriever.search("acme", [one], top_k=5, text_will_do=True))
+            Extractor().answer(await retriever.search(Server("acme"), [one], top_k=5, text_will_do=True))
             for one in asked
         ]
 

@@ -18,6 +18,7 @@ from responsa_server.domain.answers import SearchOptions
 from responsa_server.domain.errors import TooSlow, Unavailable
 from responsa_server.domain.knowledge import SearchMode, SearchQuery
 from responsa_server.domain.passages import SearchScope
+from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
@@ -122,14 +123,14 @@ async def test_a_search_by_hand_fails_where_its_vectors_cannot_be_had(
 ) -> None:
     query = SearchQuery((QUESTION,))
     with pytest.raises(MemoryError):
-        await KnowledgeSearch(retriever_of(database, Failing(embedder))).search("acme", query)
+        await KnowledgeSearch(retriever_of(database, Failing(embedder))).search(Server("acme"), query)
     damage_index(database_urls)
     search = KnowledgeSearch(retriever_of(database, embedder))
     with pytest.raises(Unavailable) as caught:
-        await search.search("acme", query)
+        await search.search(Server("acme"), query)
     assert caught.value.metadata == {"part": "vectors"}
     by_words = SearchQuery((QUESTION,), mode=SearchMode.TEXT)
-    assert [one.passage.text for one in await search.search("acme", by_words)] == [HARBOUR]
+    assert [one.passage.text for one in await search.search(Server("acme"), by_words)] == [HARBOUR]
 
 
 @pytest.mark.usefixtures("filled")
@@ -204,7 +205,7 @@ async def test_vectors_that_are_held_up_are_not_waited_for(
         assert extraction.quotes[0].text == "Ships enter the harbour two hours before high water."
         search = KnowledgeSearch(retriever_of(database, embedder, search_seconds=HASTY))
         with pytest.raises(TooSlow) as caught:
-            await search.search("acme", SearchQuery((QUESTION,)))
+            await search.search(Server("acme"), SearchQuery((QUESTION,)))
         assert caught.value.metadata == {"part": "vectors"}
     assert (await knowledge.search(people.ann, (QUESTION,), ())).degraded == ""
 
@@ -227,7 +228,7 @@ async def test_documents_that_are_held_up_are_not_waited_for(
 @pytest.mark.usefixtures("filled")
 async def test_a_request_that_is_wrong_is_no_part_that_is_away(database: Database) -> None:
     with pytest.raises(psycopg.DataError):
-        await lexical_of(database).statistics(SearchScope("acme"), ["half\0"])
+        await lexical_of(database).statistics(SearchScope(Server("acme")), ["half\0"])
 
 
 @pytest.mark.usefixtures("filled")

@@ -18,6 +18,7 @@ from responsa_server.domain.knowledge import Chunking, DocumentMetadata, SearchM
 from responsa_server.domain.listing import Operator
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.passages import DocumentSet, LexicalQuery, QuestionVector, SearchScope
+from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
@@ -86,7 +87,7 @@ class Selecting:
         self._letters = {identity: "abcde"[places[key]] for key, identity in keys}
 
     async def select(self, text: str, tenant: str = "acme") -> str:
-        found = await self._lexical.documents(SearchScope(tenant), parse_filter(SEARCHED, text))
+        found = await self._lexical.documents(SearchScope(Server(tenant)), parse_filter(SEARCHED, text))
         assert found.passages == 3 * len(found)
         return "".join(sorted(self._letters[one] for one in found))
 
@@ -213,11 +214,13 @@ async def test_three_passages_are_found_among_five_thousand(
         connection.execute("ANALYZE responsa.passage, responsa.passage_vector")
     question = QuestionVector("", wanted.astype("<f4").tobytes())
     for passages in (3, EXACT_PASSAGES + 1):
-        scope = SearchScope("acme", None, DocumentSet.of([rare], passages))
+        scope = SearchScope(Server("acme"), None, DocumentSet.of([rare], passages))
         assert set(await vectors_of(shelf.database).nearest(scope, question, 100)) == set(ids)
     query = LexicalQuery(["default"], ["x"], [1.0], 1, 1.0, documents=DocumentSet.of([rare], 3))
-    assert set(await lexical_of(shelf.database).matching("acme", [query])) == set(ids)
-    assert not set(ids) & set(await vectors_of(shelf.database).nearest(SearchScope("acme"), question, 100))
+    assert set(await lexical_of(shelf.database).matching(Server("acme"), [query])) == set(ids)
+    assert not set(ids) & set(
+        await vectors_of(shelf.database).nearest(SearchScope(Server("acme")), question, 100)
+    )
 
 
 @pytest.mark.parametrize("passages", [1, EXACT_PASSAGES + 1])
@@ -229,12 +232,12 @@ async def test_exact_and_graph_search_stay_within_the_documents(
     wanted = embedder.embed_sync(["How many piers has the harbour?"])[0].astype("<f4").tobytes()
     question = QuestionVector(embedder.name, wanted)
     for some in (ids[:1], ids[3:9], ids, []):
-        scope = SearchScope("acme", None, DocumentSet.of(some, passages))
+        scope = SearchScope(Server("acme"), None, DocumentSet.of(some, passages))
         nearest = await vectors_of(shelf.database).nearest(scope, question, 100)
-        rows = await lexical_of(shelf.database).passages("acme", list(nearest))
+        rows = await lexical_of(shelf.database).passages(Server("acme"), list(nearest))
         assert {one.passage.document_id for one in rows} == set(some)
-    scope = SearchScope("acme", ["elsewhere"], DocumentSet.of(ids, passages))
+    scope = SearchScope(Server("acme"), ["elsewhere"], DocumentSet.of(ids, passages))
     assert not await vectors_of(shelf.database).nearest(scope, question, 100)
     assert not await vectors_of(shelf.database).nearest(
-        SearchScope("rival", None, DocumentSet.of(ids, passages)), question, 100
+        SearchScope(Server("rival"), None, DocumentSet.of(ids, passages)), question, 100
     )

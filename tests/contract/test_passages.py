@@ -18,6 +18,7 @@ from responsa_server.domain.passages import (
     SearchScope,
     TermStatistics,
 )
+from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.retrieve import Retrieval, Retriever
 from responsa_server.stores.postgres.database import Database
@@ -58,7 +59,7 @@ def texts(found: Retrieval) -> list[str]:
 async def statistics(shelf: Shelf) -> tuple[int, int, dict[str, int]]:
     """The statistics of the collection `default`; zeros if no passage is live."""
     terms = ["harbour", "bakeri", "tide"]
-    by_collection = await lexical_of(shelf.database).statistics(SearchScope(shelf.tenant), terms)
+    by_collection = await lexical_of(shelf.database).statistics(SearchScope(Server(shelf.tenant)), terms)
     found = by_collection.get("default", TermStatistics(0, 0, {}))
     return found.passages, found.terms, found.frequencies
 
@@ -67,7 +68,7 @@ async def statistics(shelf: Shelf) -> tuple[int, int, dict[str, int]]:
 async def test_every_index_finds_what_is_there(shelf: Shelf, retriever: Retriever, mode: SearchMode) -> None:
     for text in (HARBOUR, BAKERY, LIBRARY):
         await shelf.put(text)
-    found = await retriever.search("acme", ["When may ships enter the harbour?"], mode=mode)
+    found = await retriever.search(Server("acme"), ["When may ships enter the harbour?"], mode=mode)
     assert texts(found)[0] == HARBOUR
     best = found.passages[0]
     assert 0 < best.score.total <= 1
@@ -75,8 +76,11 @@ async def test_every_index_finds_what_is_there(shelf: Shelf, retriever: Retrieve
     assert [one.score.total for one in found.passages] == sorted(
         (one.score.total for one in found.passages), reverse=True
     )
-    assert texts(await retriever.search("acme", ["harbour"], mode=mode, threshold=1.0)) == []
-    assert len((await retriever.search("acme", ["harbour bakery library"], mode=mode, top_k=1)).passages) == 1
+    assert texts(await retriever.search(Server("acme"), ["harbour"], mode=mode, threshold=1.0)) == []
+    assert (
+        len((await retriever.search(Server("acme"), ["harbour bakery library"], mode=mode, top_k=1)).passages)
+        == 1
+    )
 
 
 async def test_a_version_is_searched_from_publication_on_and_replaces_the_one_before(
@@ -84,19 +88,19 @@ async def test_a_version_is_searched_from_publication_on_and_replaces_the_one_be
 ) -> None:
     document = uuid7()
     first = await shelf.write(HARBOUR, document, 1)
-    assert texts(await retriever.search("acme", ["harbour tide"])) == []
+    assert texts(await retriever.search(Server("acme"), ["harbour tide"])) == []
     assert await statistics(shelf) == (0, 0, {})
     await shelf.publish(document, 1)
-    assert texts(await retriever.search("acme", ["harbour tide"])) == [HARBOUR]
+    assert texts(await retriever.search(Server("acme"), ["harbour tide"])) == [HARBOUR]
     published = await statistics(shelf)
     assert (published[0], published[2]) == (1, {"harbour": 1, "tide": 1})
     await shelf.publish(document, 1)
     assert await statistics(shelf) == published
 
     second = await shelf.write(BAKERY, document, 2)
-    assert texts(await retriever.search("acme", ["harbour tide"])) == [HARBOUR]
+    assert texts(await retriever.search(Server("acme"), ["harbour tide"])) == [HARBOUR]
     await shelf.publish(document, 2)
-    assert texts(await retriever.search("acme", ["harbour tide bakery bread"])) == [BAKERY]
+    assert texts(await retriever.search(Server("acme"), ["harbour tide bakery bread"])) == [BAKERY]
     assert (await statistics(shelf))[2] == {"bakeri": 1}
     async with shelf.database.tenant("acme") as connection:
         kept = await table.get(connection, "acme", [second, first])
@@ -113,7 +117,7 @@ async def test_deleting_leaves_nothing(shelf: Shelf, table: PassageTable, retrie
     await shelf.write(LIBRARY, document, 2)
     async with shelf.database.tenant("acme") as connection:
         await table.delete(connection, "acme", "default", document)
-    assert texts(await retriever.search("acme", ["harbour tide bakery library books"])) == [BAKERY]
+    assert texts(await retriever.search(Server("acme"), ["harbour tide bakery library books"])) == [BAKERY]
     assert (await statistics(shelf))[2] == {"bakeri": 1}
     async with shelf.database.tenant("acme") as connection:
         cursor = await connection.execute(
@@ -135,7 +139,7 @@ async def test_an_attempt_that_did_not_end_can_be_repeated(
     await shelf.publish(document, 1)
     async with shelf.database.tenant("acme") as connection:
         await table.discard(connection, "acme", document, 1)
-    assert texts(await retriever.search("acme", ["harbour bakery"])) == [BAKERY]
+    assert texts(await retriever.search(Server("acme"), ["harbour bakery"])) == [BAKERY]
 
 
 async def test_collections_and_tenants_are_kept_apart(
@@ -145,17 +149,19 @@ async def test_collections_and_tenants_are_kept_apart(
     await shelf.put(BAKERY, "town")
     await rival.put(LIBRARY)
     everything = "harbour tide bakery bread library books"
-    assert set(texts(await retriever.search("acme", [everything]))) == {HARBOUR, BAKERY}
-    assert texts(await retriever.search("acme", [everything], ["town"])) == [BAKERY]
-    assert texts(await retriever.search("acme", [everything], ["nowhere"])) == []
-    assert texts(await retriever.search("rival", [everything])) == [LIBRARY]
-    assert texts(await retriever.search("nobody", [everything])) == []
+    assert set(texts(await retriever.search(Server("acme"), [everything]))) == {HARBOUR, BAKERY}
+    assert texts(await retriever.search(Server("acme"), [everything], ["town"])) == [BAKERY]
+    assert texts(await retriever.search(Server("acme"), [everything], ["nowhere"])) == []
+    assert texts(await retriever.search(Server("rival"), [everything])) == [LIBRARY]
+    assert texts(await retriever.search(Server("nobody"), [everything])) == []
 
 
 async def test_several_strings_find_each_passage_once_by_the_best(shelf: Shelf, retriever: Retriever) -> None:
     for text in (HARBOUR, BAKERY, LIBRARY):
         await shelf.put(text)
-    found = await retriever.search("acme", ["When do ships enter?", "How long are books lent?"], top_k=3)
+    found = await retriever.search(
+        Server("acme"), ["When do ships enter?", "How long are books lent?"], top_k=3
+    )
     terms = {one.found.passage.text: one.term for one in found.passages}
     assert (terms[HARBOUR], terms[LIBRARY]) == (0, 1)
     assert len(found.passages) == len(terms)
@@ -231,7 +237,7 @@ async def nearest(
     """The results of the vector index only, for tenant acme."""
     index = vectors_of(shelf.database, breadth=breadth)
     question = QuestionVector("", wanted.astype("<f4").tobytes())
-    return set(await index.nearest(SearchScope("acme"), question, limit))
+    return set(await index.nearest(SearchScope(Server("acme")), question, limit))
 
 
 async def test_a_tenant_with_few_of_the_vectors_finds_all_of_its_own(
@@ -252,7 +258,9 @@ async def test_the_first_table_is_searched_only_if_a_generation_is_in_it(shelf: 
     ids = await fill(shelf, list(own))
     for generations, found in (((None,), ids), ((uuid7(), None), ids), ((uuid7(),), [])):
         question = QuestionVector("", wanted.astype("<f4").tobytes(), generations)
-        assert list(await vectors_of(shelf.database).nearest(SearchScope("acme"), question, 10)) == found
+        assert (
+            list(await vectors_of(shelf.database).nearest(SearchScope(Server("acme")), question, 10)) == found
+        )
 
 
 @pytest.mark.parametrize("index", ["passage_vector_embedding", "passage_vector_tenant"])
@@ -292,7 +300,7 @@ async def test_vectors_of_another_model_are_not_compared(
     await shelf.put(HARBOUR, "old")
     await shelf.put(BAKERY, "new")
     found = await retriever.search(
-        "acme", ["When may ships enter the harbour, and when does the bakery open?"]
+        Server("acme"), ["When may ships enter the harbour, and when does the bakery open?"]
     )
     assert set(texts(found)) == {HARBOUR, BAKERY}
     voted = {one.found.passage.text: one.score.vector is not None for one in found.passages}
@@ -302,10 +310,10 @@ async def test_vectors_of_another_model_are_not_compared(
         for one in found.passages
     }
     assert compared == {HARBOUR: {False}, BAKERY: {True}}
-    by_vector = await retriever.search("acme", ["ships in the harbour"], mode=SearchMode.VECTOR)
+    by_vector = await retriever.search(Server("acme"), ["ships in the harbour"], mode=SearchMode.VECTOR)
     assert texts(by_vector) == [BAKERY]
     with pytest.raises(Precondition, match="which the settings do not declare") as caught:
-        await retriever.search("acme", ["ships"], ["old"], mode=SearchMode.VECTOR)
+        await retriever.search(Server("acme"), ["ships"], ["old"], mode=SearchMode.VECTOR)
     assert caught.value.metadata == {
         "collection": "collections/old",
         "embedding": "another/1",
@@ -324,10 +332,12 @@ async def test_a_fact_in_the_last_tenth_of_a_long_passage_is_found(
     await shelf.put(text)
     for mode in SearchMode:
         found = await retriever.search(
-            "acme", ["What does the lighthouse keeper mend the lamp with?"], mode=mode
+            Server("acme"), ["What does the lighthouse keeper mend the lamp with?"], mode=mode
         )
         assert texts(found)[0] == text
-    nearest = await retriever.search("acme", ["maintaining the beacon on the coast"], mode=SearchMode.VECTOR)
+    nearest = await retriever.search(
+        Server("acme"), ["maintaining the beacon on the coast"], mode=SearchMode.VECTOR
+    )
     assert texts(nearest)[0] == text
 
 
@@ -339,10 +349,10 @@ async def test_vectors_have_no_vote_in_a_language_that_the_model_does_not_know(
     for text in (german, chinese, HARBOUR):
         await shelf.put(text)
     for question, text in (("Wer führt die Tidentafel und wann?", german), ("谁保存潮汐表？", chinese)):
-        found = await retriever.search("acme", [question])
+        found = await retriever.search(Server("acme"), [question])
         assert texts(found)[0] == text
         assert all(one.score.vector is None for one in found.passages)
-    english = await retriever.search("acme", ["Who keeps the tide table?"])
+    english = await retriever.search(Server("acme"), ["Who keeps the tide table?"])
     assert texts(english)[0] == HARBOUR
     assert {one.found.passage.text for one in english.passages if one.score.vector is not None} <= {HARBOUR}
 
@@ -361,8 +371,8 @@ async def test_hostile_text_is_stored_and_searched(shelf: Shelf, retriever: Retr
     await shelf.put(text)
     for question in (text[:200], "it's & | ! :* <->", "'", "\\", "spam"):
         for mode in SearchMode:
-            await retriever.search("acme", [question], mode=mode)
-    assert texts(await retriever.search("acme", [text[:50]])) == [text]
+            await retriever.search(Server("acme"), [question], mode=mode)
+    assert texts(await retriever.search(Server("acme"), [text[:50]])) == [text]
 
 
 @pytest.mark.parametrize("word", ["Türmchens", "Türmchen", "turmchen"])
@@ -370,10 +380,10 @@ async def test_a_word_that_does_not_tell_its_language_is_found_in_that_of_the_te
     shelf: Shelf, retriever: Retriever, word: str
 ) -> None:
     await shelf.put("Die Höhe des Türmchens beträgt nach der Messung von Möhring zwölf Meter.")
-    found = await retriever.search("acme", [word], mode=SearchMode.TEXT)
+    found = await retriever.search(Server("acme"), [word], mode=SearchMode.TEXT)
     assert len(found.passages) == 1
 
 
 async def test_questions_without_words_find_nothing_by_text(shelf: Shelf, retriever: Retriever) -> None:
     await shelf.put(HARBOUR)
-    assert texts(await retriever.search("acme", ["???"], mode=SearchMode.TEXT)) == []
+    assert texts(await retriever.search(Server("acme"), ["???"], mode=SearchMode.TEXT)) == []

@@ -9,6 +9,7 @@ import pytest
 
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.passages import VECTORS_PART
+from responsa_server.domain.people import Server
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
 
@@ -17,12 +18,12 @@ _LOCK: Final = "SELECT pg_advisory_xact_lock(4711)"
 
 
 async def read(database: Database, tenant_id: str, query: LiteralString = _WHERE) -> tuple[Any, ...]:
-    [[row]] = await database.search(tenant_id, VECTORS_PART, [(query, {})], 4.0)
+    [[row]] = await database.search(Server(tenant_id), VECTORS_PART, [(query, {})], 4.0)
     return row
 
 
 async def test_the_searches_of_a_session_are_one_transaction_of_its_tenant(database: Database) -> None:
-    async with database.search_session("acme"):
+    async with database.search_session(Server("acme")):
         first = await read(database, "acme")
         assert await read(database, "acme") == first
         assert (await read(database, "other"))[2] == "other"
@@ -31,7 +32,7 @@ async def test_the_searches_of_a_session_are_one_transaction_of_its_tenant(datab
 
 
 async def test_a_search_that_fails_does_not_fail_those_after_it(database: Database) -> None:
-    async with database.search_session("acme"):
+    async with database.search_session(Server("acme")):
         first = await read(database, "acme")
         with pytest.raises(Unavailable) as caught:
             await read(database, "acme", "SELECT 1 / 0")
@@ -48,7 +49,7 @@ async def test_a_session_whose_caller_is_cancelled_gives_its_connection_back(
     await small.open()
 
     async def search() -> None:
-        async with small.search_session("acme"):
+        async with small.search_session(Server("acme")):
             await small.background.run(read(small, "acme", _LOCK))
 
     try:

@@ -27,7 +27,7 @@ from responsa_server.domain.passages import (
     VectorIndex,
     VectorKind,
 )
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import Principal, Server
 from responsa_server.ingest.jobs import KnowledgeJobs, VectorPublishing
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import Retriever
@@ -110,7 +110,7 @@ class Store:
         collections: Sequence[str] | None = None,
     ) -> set[UUID]:
         """The candidates of a search by this vector only. They are the nearest passages that the lexical index confirms."""
-        scope = SearchScope(tenant, collections)
+        scope = SearchScope(Server(tenant), collections)
         nearest = await self.index.nearest(scope, self.question(vector), limit)
         found = await self.lexical.candidates(scope, (), nearest)
         return {one.id for one in found}
@@ -193,9 +193,9 @@ async def test_only_published_vectors_are_found_and_the_newest_version_replaces_
     assert await store.candidates("acme", wanted) == set(one)
     assert await store.ingestions.publish(second)
     assert await store.candidates("acme", wanted) == set(two)
-    assert not set(one) & set(await store.index.nearest(SearchScope("acme"), store.question(wanted), 100)), (
-        "older vectors are removed"
-    )
+    assert not set(one) & set(
+        await store.index.nearest(SearchScope(Server("acme")), store.question(wanted), 100)
+    ), "older vectors are removed"
 
 
 async def test_a_version_that_a_newer_one_has_overtaken_leaves_nothing(store: Store, people: People) -> None:
@@ -205,7 +205,9 @@ async def test_a_version_that_a_newer_one_has_overtaken_leaves_nothing(store: St
     assert not await store.ingestions.publish(first)
     wanted = vectors(1, 1)[0]
     assert await store.candidates("acme", wanted) == set(two)
-    assert set(await store.index.nearest(SearchScope("acme"), store.question(wanted), 100)) == set(two)
+    assert set(await store.index.nearest(SearchScope(Server("acme")), store.question(wanted), 100)) == set(
+        two
+    )
 
 
 async def test_a_failed_or_repeated_attempt_leaves_nothing(store: Store, people: People) -> None:
@@ -219,12 +221,12 @@ async def test_a_failed_or_repeated_attempt_leaves_nothing(store: Store, people:
         await store.ingestions.publish(claim)
     assert await store.ingestions.publish(again)
     assert await store.candidates("acme", vectors(1, 1)[0]) == set(ids)
-    assert set(await store.index.pieces("acme", ids, None)) == set(ids)
+    assert set(await store.index.pieces(Server("acme"), ids, None)) == set(ids)
     failed = await store.begin(people.ann, "b.md", "two")
     lost = await store.write(failed, vectors(3, 2))
     await store.ingestions.fail(failed, DocumentRejected(Reason.DOCUMENT_EMPTY, "It is empty."))
     assert await store.candidates("acme", vectors(3, 1)[0]) == set(ids)
-    assert await store.index.pieces("acme", lost, None) == {}
+    assert await store.index.pieces(Server("acme"), lost, None) == {}
 
 
 async def test_tenants_and_collections_are_kept_apart(store: Store, people: People) -> None:
@@ -239,10 +241,10 @@ async def test_tenants_and_collections_are_kept_apart(store: Store, people: Peop
     assert await store.candidates("nobody", same[0]) == set()
     question = store.question(same[0])
     every = [*ours, *other, *theirs]
-    assert set(await store.index.nearest(SearchScope("acme"), question, 1, every)) == {*ours, *other}
-    assert set(await store.index.pieces("rival", every, None)) == set(theirs)
+    assert set(await store.index.nearest(SearchScope(Server("acme")), question, 1, every)) == {*ours, *other}
+    assert set(await store.index.pieces(Server("rival"), every, None)) == set(theirs)
     # Whatever the vector index returns, the lexical index confirms only passages that the caller may read.
-    confirmed = await store.lexical.candidates(SearchScope("acme", ["default"]), (), every)
+    confirmed = await store.lexical.candidates(SearchScope(Server("acme"), ["default"]), (), every)
     assert {one.id for one in confirmed} == set(ours)
 
 
@@ -259,7 +261,7 @@ async def test_only_passages_of_the_named_documents_are_found(store: Store, peop
         ([], []),
     ):
         for passages in (len(expected), EXACT_PASSAGES + 1):
-            scope = SearchScope("acme", None, DocumentSet.of(documents, passages))
+            scope = SearchScope(Server("acme"), None, DocumentSet.of(documents, passages))
             assert set(await store.index.nearest(scope, question, 100)) == set(expected)
 
 
@@ -268,26 +270,34 @@ async def test_the_cosines_of_named_passages_are_exact(store: Store, people: Peo
     _, ids = await store.put(people.ann, "a.md", own)
     wanted = vectors(2, 1)[0]
     near = store.question(own[1])
-    assert set(await store.index.nearest(SearchScope("acme"), near, 1)) == {ids[1]}
-    assert set(await store.index.nearest(SearchScope("acme"), near, 1, [ids[2], uuid7()])) == {ids[1], ids[2]}
-    found = await store.index.nearest(SearchScope("acme"), store.question(wanted), 100, [ids[2], ids[0]])
+    assert set(await store.index.nearest(SearchScope(Server("acme")), near, 1)) == {ids[1]}
+    assert set(await store.index.nearest(SearchScope(Server("acme")), near, 1, [ids[2], uuid7()])) == {
+        ids[1],
+        ids[2],
+    }
+    found = await store.index.nearest(
+        SearchScope(Server("acme")), store.question(wanted), 100, [ids[2], ids[0]]
+    )
     assert set(found) == set(ids)
     for place in (0, 2):
         cosine = float(own[place] @ wanted)
         assert found[ids[place]].window == pytest.approx(cosine, abs=2e-3)
         assert found[ids[place]].piece == pytest.approx(abs(cosine), abs=2e-3)
-    pieces = (await store.index.pieces("acme", [ids[1]], store.question(wanted)))[ids[1]]
+    pieces = (await store.index.pieces(Server("acme"), [ids[1]], store.question(wanted)))[ids[1]]
     assert [one.kind for one in pieces] == [VectorKind.HEADING, VectorKind.SENTENCE]
     assert pieces[0].cosine == pytest.approx(-float(own[1] @ wanted), abs=2e-3)
-    assert [one.cosine for one in (await store.index.pieces("acme", [ids[1]], None))[ids[1]]] == [None, None]
+    assert [one.cosine for one in (await store.index.pieces(Server("acme"), [ids[1]], None))[ids[1]]] == [
+        None,
+        None,
+    ]
     assert (pieces[1].source.start, pieces[1].source.end) == (8, 15)
 
 
 async def test_vectors_of_another_model_are_neither_found_nor_compared(store: Store, people: People) -> None:
     _, ids = await store.put(people.ann, "a.md", vectors(1, 2))
     other = QuestionVector("another/1", vectors(1, 1)[0].astype("<f4").tobytes())
-    assert await store.index.nearest(SearchScope("acme"), other, 10, ids) == {}
-    pieces = await store.index.pieces("acme", ids, other)
+    assert await store.index.nearest(SearchScope(Server("acme")), other, 10, ids) == {}
+    pieces = await store.index.pieces(Server("acme"), ids, other)
     assert {one.cosine for found in pieces.values() for one in found} == {None}
 
 
@@ -303,9 +313,9 @@ async def test_deleted_documents_and_collections_are_found_no_more_and_their_vec
     jobs = store.jobs()
     for document in (claim.document_id, other.document_id):
         assert await jobs.prune("acme", document, 0) is None
-    nearest = await store.index.nearest(SearchScope("acme"), store.question(vectors(1, 1)[0]), 100)
+    nearest = await store.index.nearest(SearchScope(Server("acme")), store.question(vectors(1, 1)[0]), 100)
     assert set(nearest) == set(rest)
-    assert await store.index.pieces("acme", ids, None) == {}
+    assert await store.index.pieces(Server("acme"), ids, None) == {}
 
 
 async def test_a_cancelled_first_version_leaves_no_vectors(house: House, people: People) -> None:
@@ -356,7 +366,7 @@ class CutVectors(MemoryVectors):
 
 
 async def searched(store: Store, question: str) -> list[str]:
-    found = await store.retriever.search("acme", [question])
+    found = await store.retriever.search(Server("acme"), [question])
     assert len({one.found.passage.id for one in found.passages}) == len(found.passages)
     assert all(one.score.vector is not None for one in found.passages), "a passage has no vectors"
     return [one.found.passage.text for one in found.passages]
@@ -414,5 +424,7 @@ async def test_a_stale_attempt_does_not_replace_the_vectors_of_a_later_one() -> 
         await index.put(one, [stored])
         await index.publish(one)
         await index.publish(one)
-    assert list(await index.nearest(SearchScope("acme"), QuestionVector("m", data), 10)) == [passages[0]]
+    assert list(await index.nearest(SearchScope(Server("acme")), QuestionVector("m", data), 10)) == [
+        passages[0]
+    ]
     assert len(index) == 1

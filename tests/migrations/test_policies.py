@@ -17,6 +17,35 @@ from responsa_server.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.migrate import migrate
 from tests.conftest import DatabaseUrls, urls_of
 
+# Conditions of restrictive policies, which the caller's transaction must meet in addition to `tenant_isolation`; see 0022.
+_SERVER = "( SELECT responsa.unrestricted() AS unrestricted)"
+_ADMIN = "(( SELECT responsa.acting_role() AS acting_role) = 'admin'::text)"
+_READABLE = "( SELECT responsa.readable_collections() AS readable_collections)"
+_SUBJECTS = "( SELECT responsa.readable_subjects() AS readable_subjects)"
+_ALL_SUBJECTS = "( SELECT (responsa.readable_subjects() IS NULL))"
+ACCESS: Mapping[str, str] = {
+    "collection": f"({_SERVER} OR {_ADMIN} OR (id = ANY ({_READABLE})))",
+    **dict.fromkeys(
+        ("collection_reader", "collection_generation"),
+        f"({_SERVER} OR {_ADMIN} OR (collection_id = ANY ({_READABLE})))",
+    ),
+    **dict.fromkeys(
+        ("document", "passage"),
+        f"({_SERVER} OR ((collection_id = ANY ({_READABLE})) AND ((subject = ''::text) OR (subject = ANY ({_SUBJECTS})) OR {_ALL_SUBJECTS})))",
+    ),
+    **dict.fromkeys(
+        ("subject_stat", "subject_term_stat"),
+        f"({_SERVER} OR ((collection_id = ANY ({_READABLE})) AND ((subject = ANY ({_SUBJECTS})) OR {_ALL_SUBJECTS})))",
+    ),
+    **dict.fromkeys(("collection_stat", "term_stat"), f"({_SERVER} OR (collection_id = ANY ({_READABLE})))"),
+    "document_version": f"({_SERVER} OR (EXISTS ( SELECT FROM responsa.document d WHERE ((d.tenant_id = document_version.tenant_id) AND (d.id = document_version.document_id)))))",
+    **{
+        name: f"({_SERVER} OR (EXISTS ( SELECT FROM responsa.passage p WHERE (p.id = {name}.passage_id))))"
+        for name in ("passage_vector", "generation_vector")
+    },
+    "operation": f"({_SERVER} OR {_ADMIN} OR (user_id = ( SELECT responsa.acting_user() AS acting_user)) OR (collection_id = ANY ({_READABLE}))"
+    " OR (EXISTS ( SELECT FROM responsa.document d WHERE ((d.tenant_id = operation.tenant_id) AND (d.id = operation.document_id)))))",
+}
 OWN = "(tenant_id = responsa.current_tenant())"
 ALL = "SELECT INSERT UPDATE DELETE"
 
@@ -52,7 +81,7 @@ OLD_EVENTS = "(create_time < (now() - '30 days'::interval))"
 TENANT_TABLES: Mapping[str, Table] = {
     "api_key": Table(app=ALL, search="SELECT", policies=(READS,)),
     "app_user": Table(
-        app="SELECT INSERT DELETE UPDATE(disable_time,display_name,email,owner,revision,role,update_time)",
+        app="SELECT INSERT DELETE UPDATE(disable_time,display_name,email,owner,revision,role,subject,update_time)",
         search="SELECT",
         policies=(READS,),
     ),
@@ -66,9 +95,12 @@ TENANT_TABLES: Mapping[str, Table] = {
         ),
     ),
     "citation": Table(app="SELECT INSERT DELETE"),
-    "collection": Table(app=ALL),
+    "collection": Table(app=ALL, search="SELECT(id,owner_id,tenant_id)", policies=(READS,)),
     "collection_generation": Table(app=ALL),
-    "collection_stat": Table(app=ALL),
+    "collection_reader": Table(
+        app=ALL, search="SELECT(collection_id,role,tenant_id,user_id)", policies=(READS,)
+    ),
+    "collection_stat": Table(app=ALL, search="SELECT(collection_id,passages,tenant_id)", policies=(READS,)),
     "conversation": Table(app="SELECT INSERT DELETE UPDATE(labels,revision,title,titled,update_time)"),
     "conversation_summary": Table(app=ALL),
     "creation_request": Table(app=ALL),
@@ -105,6 +137,10 @@ TENANT_TABLES: Mapping[str, Table] = {
         search="SELECT DELETE",
         policies=(("responsa_search", "ALL", "true", None),),
     ),
+    "subject_stat": Table(
+        app=ALL, search="SELECT(collection_id,passages,subject,tenant_id)", policies=(READS,)
+    ),
+    "subject_term_stat": Table(app=ALL),
     "teacher": Table(app=ALL),
     "service_grant": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "tenant": Table(
@@ -163,8 +199,9 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "find_credential_of_session": ("responsa_search", "responsa_app"),
     "take_session_code": ("responsa_search", "responsa_app"),
     "ended_credentials": ("responsa_search", "responsa_app"),
-    "search_lexical": ("responsa_search", "responsa_app"),
-    "search_nearest": ("responsa_search", "responsa_app"),
+    "readable_collections": ("responsa_search", "responsa_app"),
+    "readable_subjects": ("responsa_search", "responsa_app"),
+    "few_readable": ("responsa_search", ""),
     "search_lexical_within": ("responsa_search", "responsa_app"),
     "search_nearest_within": ("responsa_search", "responsa_app"),
     "search_generations": ("responsa_search", "responsa_app"),
@@ -200,6 +237,11 @@ _GRANTS = """
 _POLICIES = """
     SELECT policyname, array_to_string(roles, ','), cmd, qual, with_check FROM pg_policies
     WHERE schemaname = %s AND tablename = %s AND permissive = 'PERMISSIVE' ORDER BY 1
+"""
+
+
+_RESTRICTIVE = """
+    SELECT tablename, policyname, array_to_string(roles, ','), cmd, qual, with_check FROM pg_policies WHERE permissive = 'RESTRICTIVE'
 """
 
 
@@ -257,6 +299,14 @@ def test_every_table_has_the_policies_and_grants_that_are_listed(owner: psycopg.
         isolation = [one for one in policies if one[0] == "tenant_isolation"]
         assert len(isolation) == 1, name
     assert seen == set(expected)
+
+
+def test_every_table_of_documents_asks_who_reads(owner: psycopg.Connection) -> None:
+    found: dict[str, str] = {}
+    for table, policy, roles, command, using, check in owner.execute(_RESTRICTIVE).fetchall():
+        assert (policy, roles, command, check) == ("access", "responsa_app", "ALL", None), table
+        found[table] = " ".join(using.split()).replace("::text[]", "")
+    assert found == {name: condition.replace("::text[]", "") for name, condition in ACCESS.items()}
 
 
 def _rank(word: str) -> int:

@@ -14,7 +14,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter, ListQuery, Page, Position
 from responsa_server.domain.passages import NewPassage, Passage
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import AuditEvent, Principal, Reader
 
 DEFAULT_COLLECTION = "default"
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -646,7 +646,7 @@ class Ingestions(Protocol):
 class Searcher(Protocol):
     """Search over passages."""
 
-    async def search(self, tenant_id: str, query: SearchQuery) -> Sequence[Hit]:
+    async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
         """Return the passages that match best, best first. Raises Unavailable if an index cannot be reached."""
         ...
 

@@ -18,6 +18,7 @@ from uuid import UUID
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter
+from responsa_server.domain.people import Reader
 
 TEXT_PART: Final = "text index"
 """The `part` in the error Unavailable that a search raises when the text index fails."""
@@ -160,9 +161,9 @@ class DocumentSet:
 
 @dataclass(frozen=True, slots=True)
 class SearchScope:
-    """The passages that a search may find: those of one tenant in these collections and of these documents. None means all."""
+    """The passages that a search may find: those that the reader may read, in these collections and of these documents. None means all."""
 
-    tenant_id: str
+    reader: Reader
     collections: Sequence[str] | None = None
     documents: DocumentSet | None = None
 
@@ -279,12 +280,12 @@ class FoundPassage:
 class LexicalIndex(Protocol):
     """Full text, and the passages themselves.
 
-    All methods raise Unavailable with the part "text index" when the index fails, and TooSlow when the index takes too
+    What the reader may not read is left out, and counts for nothing. All methods raise Unavailable with the part "text index" when the index fails, and TooSlow when the index takes too
     long. When a caller is cancelled, the caller returns at once, but the call itself runs to its end.
     """
 
-    def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
-        """Enclose the calls of one search of this tenant, so that they may share a connection.
+    def session(self, reader: Reader) -> AbstractAsyncContextManager[None]:
+        """Enclose the calls of one search of this reader, so that they may share a connection.
 
         The calls of a `VectorIndex` in the same database may share this connection too.
         """
@@ -300,12 +301,12 @@ class LexicalIndex(Protocol):
         """
         ...
 
-    async def synonyms(self, tenant_id: str, collections: Sequence[str]) -> Mapping[str, str]:
+    async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
         """Return the synonyms of these collections. Collections without synonyms are left out."""
         ...
 
-    async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
-        """Return the live passages of the tenant that match one of the queries, without duplicates and in no particular order."""
+    async def matching(self, reader: Reader, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
+        """Return the live passages that the reader may read and that match one of the queries, without duplicates and in no particular order."""
         ...
 
     async def candidates(
@@ -317,11 +318,11 @@ class LexicalIndex(Protocol):
         """
         ...
 
-    async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+    async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         """Return passages without their pieces, in the order of the ids. Deleted passages are left out."""
         ...
 
-    async def before(self, tenant_id: str, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
+    async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
         """Return the header of the table within which each of these passages begins, with a line feed. If it is not known, return the text before the
         passage in its document: at most the last `most_bytes` bytes of it, without a character that is cut. Passages whose documents are gone are left out.
         """
@@ -331,7 +332,7 @@ class LexicalIndex(Protocol):
 class VectorIndex(Protocol):
     """Vectors of passages, as a search reads them.
 
-    All methods raise Unavailable with the part "vectors" when the index fails, and TooSlow when the index takes too
+    What the reader may not read is left out. All methods raise Unavailable with the part "vectors" when the index fails, and TooSlow when the index takes too
     long. When a caller is cancelled, the caller returns at once, but the call itself runs to its end.
     """
 
@@ -339,13 +340,13 @@ class VectorIndex(Protocol):
         self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
     ) -> Mapping[UUID, PassageCosines]:
         """Find the `limit` published vectors in the scope that are nearest to the question, and return the best cosines
-        of their passages. The result also contains the `named` passages of the tenant. Passages without vectors of the
+        of their passages. The result also contains the `named` passages, if the reader may read them. Passages without vectors of the
         question's model are left out.
         """
         ...
 
     async def pieces(
-        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
+        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
         """Return the pieces and headings of these passages, in the order of the text. A cosine is None if there is no
         question vector of the piece's model.

@@ -58,6 +58,17 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """The server itself in one tenant: a job, or a change whose caller has been checked. It reads all documents of the tenant."""
+
+    tenant_id: str
+
+
+Reader = Principal | Server
+"""Who reads. What a principal may not read does not exist for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where a call without a credential comes from. address: the caller's network address; "" if unknown. user_agent: at most 200 bytes. call_id: the id of the call, for the audit log."""
 

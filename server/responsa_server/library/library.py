@@ -391,7 +391,7 @@ class Library:
         """Return the passages that match best, best first. Raises NotFound (collection), Unavailable."""
         if query.collections:
             await self.collections.require(who.tenant_id, query.collections)
-        return await self._searcher.search(who.tenant_id, query)
+        return await self._searcher.search(who, query)
 
     async def search_all(self, who: Principal, queries: Sequence[SearchQuery]) -> Sequence[Sequence[Hit]]:
         """Return the result of `search` for each query, in the order of the queries. Raises the errors of `search`.
@@ -401,7 +401,7 @@ class Library:
         if named := {name for query in queries for name in query.collections}:
             await self.collections.require(who.tenant_id, sorted(named))
         # One after the other, so that a batch takes no more of the server at a time than a single search.
-        return [await self._searcher.search(who.tenant_id, query) for query in queries]
+        return [await self._searcher.search(who, query) for query in queries]
 
     async def list_operations(
         self, who: Principal, limit: int, after: Position | None = None

@@ -80,7 +80,7 @@ class LibraryEvidence:
             return (0 if collections else _KINDS.index(kind)) + len(_KINDS) * (collection in options.last)
 
         found = await self._retriever.search_tiers(
-            who.tenant_id,
+            who,
             questions,
             collections or None,
             tier,

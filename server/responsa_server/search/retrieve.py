@@ -36,6 +36,7 @@ from responsa_server.domain.passages import (
     VectorIndex,
     VectorKind,
 )
+from responsa_server.domain.people import Reader
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge, read_question
 from responsa_server.search.parts import READ_BEFORE_BYTES
@@ -210,7 +211,7 @@ class Retriever:
         self._cache = cache
         self._embedding_seconds = embedding_seconds
         # The models that the latest search of these collections needed.
-        self._latest: dict[tuple[str, tuple[str, ...] | None], frozenset[str]] = {}
+        self._latest: dict[tuple[Reader, tuple[str, ...] | None], frozenset[str]] = {}
         # When a search last needed each of the models that are not declared.
         self._missed: dict[str, float] = {}
         self._analyzer = Analyzer()
@@ -230,7 +231,7 @@ class Retriever:
 
     async def search(
         self,
-        tenant_id: str,
+        reader: Reader,
         terms: Sequence[str],
         collections: Sequence[str] | None = None,
         *,
@@ -254,7 +255,7 @@ class Retriever:
         Raises Unavailable, TooSlow, Precondition (EMBEDDING_FAILED, COLLECTION_EMBEDDING_DIFFERS).
         """
         [found] = await self.search_tiers(
-            tenant_id,
+            reader,
             terms,
             collections,
             lambda collection, kind: 0,
@@ -270,7 +271,7 @@ class Retriever:
 
     async def search_tiers(
         self,
-        tenant_id: str,
+        reader: Reader,
         terms: Sequence[str],
         collections: Sequence[str] | None,
         tier: Callable[[str, CollectionKind], int],
@@ -288,7 +289,7 @@ class Retriever:
 
         tier: returns the number of a collection's tier. It gets the collection's id and kind.
         """
-        scope = SearchScope(tenant_id, collections)
+        scope = SearchScope(reader, collections)
         text_will_do = text_will_do and mode is not SearchMode.VECTOR
         own = len(expansions)
         terms = (*expansions, *terms)
@@ -336,7 +337,7 @@ class Retriever:
         The strings are embedded before the search begins, so that the search holds no connection meanwhile. The models are those of the latest search in this scope. If
         the search finds that the collections have others by now, it starts over.
         """
-        place = (scope.tenant_id, None if scope.collections is None else tuple(scope.collections))
+        place = (scope.reader, None if scope.collections is None else tuple(scope.collections))
         models = frozenset[str]() if mode is SearchMode.TEXT else self._latest.get(place, frozenset())
         remembered, left = True, _MOST_TRIES
         failure: tuple[frozenset[str], Exception] | None = None
@@ -344,7 +345,7 @@ class Retriever:
             left -= 1
             try:
                 vectors = await self._embed(
-                    scope.tenant_id, terms, languages, mode, models, text_will_do=text_will_do
+                    scope.reader, terms, languages, mode, models, text_will_do=text_will_do
                 )
             except Exception as error:
                 if not remembered or not models:
@@ -387,7 +388,7 @@ class Retriever:
         limit = max(top_k, RERANKED)
         matches: list[_Match] = []
         ranked: list[_Ranked] = []
-        async with self._lexical.session(scope.tenant_id):
+        async with self._lexical.session(scope.reader):
             if filters:
                 scope = replace(scope, documents=await self._lexical.documents(scope, filters))
             for place, (term, language) in enumerate(zip(terms, languages, strict=True)):
@@ -408,7 +409,7 @@ class Retriever:
             in_order = [tiers[number] for number in sorted(tiers)] or [[]]
             asked = [[one for one in each if one.term >= own] if own else [] for each in in_order]
             read = await self._read(
-                scope.tenant_id, *(_first(_best(each), limit) for each in chain(in_order, asked))
+                scope.reader, *(_first(_best(each), limit) for each in chain(in_order, asked))
             )
         empty = Retrieval(
             tuple(terms),
@@ -452,7 +453,7 @@ class Retriever:
         ]
         if others := by_promise[SEARCHED_ALONE:]:
             queries.append(_query(others, together.weights, scope.documents))
-        return _Match(readings, together, statistics, await self._lexical.matching(scope.tenant_id, queries))
+        return _Match(readings, together, statistics, await self._lexical.matching(scope.reader, queries))
 
     async def _weigh(
         self, scope: SearchScope, term: str, language: str
@@ -464,7 +465,7 @@ class Retriever:
         """
         words = self._analyzer.query_terms(term, language)
         statistics = await self._lexical.statistics(scope, words)
-        alternatives, statistics = await self._synonyms.expand(scope.tenant_id, term, language, statistics)
+        alternatives, statistics = await self._synonyms.expand(scope.reader, term, language, statistics)
         readings = {
             name: Reading(weigh(words, one, alternatives.get(name)), language)
             for name, one in statistics.items()
@@ -476,11 +477,11 @@ class Retriever:
             return readings, together, of_all
         stems = {code: self._analyzer.query_terms(term, code) for code in STEMMED}
         union = list(dict.fromkeys(word for taken in stems.values() for word in taken))
-        statistics = await self._lexical.statistics(SearchScope(scope.tenant_id, unread), union)
+        statistics = await self._lexical.statistics(SearchScope(scope.reader, unread), union)
         for name, found in statistics.items():
             code = max(stems, key=lambda one: sum(word in found.frequencies for word in stems[one]))
             if any(word in found.frequencies for word in stems[code]):
-                own, known = await self._synonyms.expand(scope.tenant_id, term, code, {name: found})
+                own, known = await self._synonyms.expand(scope.reader, term, code, {name: found})
                 readings[name] = Reading(weigh(stems[code], known[name], own.get(name)), code)
                 if not together.weights.terms:
                     together = readings[name]
@@ -494,7 +495,7 @@ class Retriever:
 
     async def _embed(
         self,
-        tenant_id: str,
+        reader: Reader,
         terms: Sequence[str],
         languages: Sequence[str],
         mode: SearchMode,
@@ -504,7 +505,7 @@ class Retriever:
     ) -> _Vectors:
         """The vectors of the strings by each of these models. If `text_will_do` is true, a model that fails is left out."""
         results = await asyncio.gather(
-            *(self._embedded(tenant_id, one, terms, languages, mode) for one in models),
+            *(self._embedded(reader, one, terms, languages, mode) for one in models),
             return_exceptions=True,
         )
         made: dict[str, _Embedded] = {}
@@ -525,7 +526,7 @@ class Retriever:
 
     async def _embedded(
         self,
-        tenant_id: str,
+        reader: Reader,
         model: str,
         terms: Sequence[str],
         languages: Sequence[str],
@@ -543,7 +544,9 @@ class Retriever:
                 ]
                 wanted = [term for term, vote in zip(terms, votes, strict=True) if vote]
                 questions = QuestionEmbedder(embedder, self._cache)
-                vectors = iter(np.asarray(await questions.embed(tenant_id, wanted), "<f4") if wanted else ())
+                vectors = iter(
+                    np.asarray(await questions.embed(reader.tenant_id, wanted), "<f4") if wanted else ()
+                )
         except TimeoutError as error:
             raise _embedding_too_slow(model) from error
         return _Embedded(embedder, [next(vectors).tobytes() if vote else None for vote in votes])
@@ -586,7 +589,7 @@ class Retriever:
             ranked.append(_Ranked(one.id, one.collection_id, score, place, question))
         return ranked
 
-    async def _read(self, tenant_id: str, *lists: Sequence[_Ranked]) -> Sequence[Sequence[ScoredPassage]]:
+    async def _read(self, reader: Reader, *lists: Sequence[_Ranked]) -> Sequence[Sequence[ScoredPassage]]:
         """One list of passages for each list of ids. Each passage has the cosines of its pieces to the string that found it. A
         passage in several lists is read once.
         """
@@ -596,7 +599,7 @@ class Retriever:
         read: Mapping[tuple[QuestionVector | None, UUID], FoundPassage] = {
             (question, found.passage.id): found
             for question, ids in by_question.items()
-            for found in await self._found(tenant_id, list(ids), question)
+            for found in await self._found(reader, list(ids), question)
         }
         # A passage that was deleted in the meantime is left out.
         return [
@@ -609,11 +612,11 @@ class Retriever:
         ]
 
     async def _found(
-        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
+        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Sequence[FoundPassage]:
         """Passages with their pieces. If the stored pieces are not available and `question` is None, the passages are split into pieces again."""
         found, stored = await asyncio.gather(
-            self._lexical.passages(tenant_id, ids), self._pieces(tenant_id, ids, question)
+            self._lexical.passages(reader, ids), self._pieces(reader, ids, question)
         )
         if stored is None:
             return [_cut(one) for one in found]
@@ -624,15 +627,15 @@ class Retriever:
         ]
         if not within_tables:
             return whole
-        before = await self._lexical.before(tenant_id, within_tables, READ_BEFORE_BYTES)
+        before = await self._lexical.before(reader, within_tables, READ_BEFORE_BYTES)
         return [replace(one, before=before.get(one.passage.id, "")) for one in whole]
 
     async def _pieces(
-        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
+        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]] | None:
         """The stored pieces of passages; None if they are not available and `question` is None."""
         try:
-            return await self._vectors.pieces(tenant_id, ids, question)
+            return await self._vectors.pieces(reader, ids, question)
         except Unavailable:
             if question is not None:
                 raise
@@ -812,10 +815,10 @@ class KnowledgeSearch:
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
 
-    async def search(self, tenant_id: str, query: SearchQuery) -> Sequence[Hit]:
+    async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
         """See `Searcher.search`."""
         found = await self._retriever.search(
-            tenant_id,
+            reader,
             query.terms,
             query.collections or None,
             top_k=query.top_k,

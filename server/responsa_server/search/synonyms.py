@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from responsa_server.domain.passages import LexicalIndex, SearchScope, TermStatistics
+from responsa_server.domain.people import Reader
 from responsa_server.text.lexical import Analyzer
 from responsa_server.text.synonyms import Alternatives, Synonyms
 
@@ -28,7 +29,7 @@ class SynonymReader:
         self._lock = asyncio.Lock()
 
     async def expand(
-        self, tenant_id: str, question: str, language: str, statistics: Mapping[str, TermStatistics]
+        self, reader: Reader, question: str, language: str, statistics: Mapping[str, TermStatistics]
     ) -> tuple[Mapping[str, Alternatives], Mapping[str, TermStatistics]]:
         """The alternatives of the question's terms in each collection, and the statistics with the terms of the alternatives.
 
@@ -38,11 +39,11 @@ class SynonymReader:
         files = {name: one.synonyms for name, one in statistics.items() if one.synonyms}
         if not files:
             return {}, statistics
-        await self._read(tenant_id, files, language)
+        await self._read(reader, files, language)
         alternatives = {
             name: found
             for name, digest in files.items()
-            if (file := self._cached.get((tenant_id, digest))) is not None
+            if (file := self._cached.get((reader.tenant_id, digest))) is not None
             and (found := file.alternatives(question, language, self._analyzer))
         }
         terms = {
@@ -54,7 +55,7 @@ class SynonymReader:
         }
         if not terms:
             return {}, statistics
-        scope = SearchScope(tenant_id, sorted(alternatives))
+        scope = SearchScope(reader, sorted(alternatives))
         more = await self._lexical.statistics(scope, sorted(terms))
         expanded = {
             name: replace(one, frequencies=one.frequencies | more[name].frequencies) if name in more else one
@@ -62,18 +63,20 @@ class SynonymReader:
         }
         return alternatives, expanded
 
-    async def _read(self, tenant_id: str, files: Mapping[str, bytes], language: str) -> None:
+    async def _read(self, reader: Reader, files: Mapping[str, bytes], language: str) -> None:
         """Reads the files that are not cached, and learns the language. files: the SHA-256 of each collection's file."""
         async with self._lock:
-            unread = [name for name, digest in files.items() if (tenant_id, digest) not in self._cached]
+            unread = [
+                name for name, digest in files.items() if (reader.tenant_id, digest) not in self._cached
+            ]
             if unread:
-                for text in (await self._lexical.synonyms(tenant_id, unread)).values():
+                for text in (await self._lexical.synonyms(reader, unread)).values():
                     # The file may have changed since its hash was read, so it is cached under its own hash.
-                    self._cached[tenant_id, hashlib.sha256(text.encode()).digest()] = Synonyms(text)
+                    self._cached[reader.tenant_id, hashlib.sha256(text.encode()).digest()] = Synonyms(text)
             for digest in files.values():
-                file = self._cached.get((tenant_id, digest))
+                file = self._cached.get((reader.tenant_id, digest))
                 if file is not None:
-                    self._cached.move_to_end((tenant_id, digest))
+                    self._cached.move_to_end((reader.tenant_id, digest))
                     if not file.knows(language):
                         await asyncio.to_thread(file.learn, language)
             while len(self._cached) > max(_CACHED_FILES, len(files)):

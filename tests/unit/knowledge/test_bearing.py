@@ -30,6 +30,7 @@ from responsa_server.domain.passages import (
     TermStatistics,
     VectorKind,
 )
+from responsa_server.domain.people import Reader
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.claims import THRESHOLD, Excerpt, numbers_in, read_passage, support_claim
@@ -56,7 +57,7 @@ BOILING = "Water boils at 100 degrees at sea level. On a mountain of 3,000 metre
 class NoIndex:
     """Stands for both indexes. These tests do not search."""
 
-    def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
+    def session(self, reader: Reader) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
     async def documents(self, scope: SearchScope, filters: Sequence[Filter]) -> DocumentSet:
@@ -65,10 +66,10 @@ class NoIndex:
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         raise NotImplementedError
 
-    async def synonyms(self, tenant_id: str, collections: Sequence[str]) -> Mapping[str, str]:
+    async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
         raise NotImplementedError
 
-    async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
+    async def matching(self, reader: Reader, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
         raise NotImplementedError
 
     async def candidates(
@@ -76,10 +77,10 @@ class NoIndex:
     ) -> Sequence[LexicalCandidate]:
         raise NotImplementedError
 
-    async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+    async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         raise NotImplementedError
 
-    async def before(self, tenant_id: str, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
+    async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
         raise NotImplementedError
 
     async def nearest(
@@ -88,7 +89,7 @@ class NoIndex:
         raise NotImplementedError
 
     async def pieces(
-        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
+        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
         raise NotImplementedError
 

@@ -23,6 +23,7 @@ from responsa_server.domain.passages import (
     SearchScope,
     TermStatistics,
 )
+from responsa_server.domain.people import Reader, Server
 from responsa_server.search.embedder import OneEmbedder, Vectors
 from responsa_server.search.extract import Extractor
 from responsa_server.search.retrieve import Retrieval, Retriever
@@ -74,7 +75,7 @@ class Three:
             for number, one in self._passages.items()
         }
 
-    def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
+    def session(self, reader: Reader) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
     async def documents(self, scope: SearchScope, filters: Sequence[Filter]) -> DocumentSet:
@@ -84,10 +85,10 @@ class Three:
         counts = {term: sum(term in one for one in self._terms.values()) for term in terms}
         return {"default": TermStatistics(3, sum(map(len, self._terms.values())), counts)}
 
-    async def synonyms(self, tenant_id: str, collections: Sequence[str]) -> Mapping[str, str]:
+    async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
         return {}
 
-    async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
+    async def matching(self, reader: Reader, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
         return [UUID(int=number) for number in self._passages]
 
     async def candidates(
@@ -109,7 +110,7 @@ class Three:
         return {UUID(int=number): PassageCosines(near[number], near[number]) for number in self._passages}
 
     async def pieces(
-        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
+        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
         vector = None if question is None else question.data
         self.reads += [(id_, vector) for id_ in ids]
@@ -119,10 +120,10 @@ class Three:
             for id_ in ids
         }
 
-    async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+    async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         return [replace(self._passages[id_.int], pieces=[]) for id_ in ids]
 
-    async def before(self, tenant_id: str, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
+    async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
         return {}
 
     @staticmethod
@@ -136,7 +137,7 @@ def retriever_of(index: Three) -> Retriever:
 
 async def searched(expansions: Sequence[str] = (), *, top_k: int = 2, rerank: bool = True) -> Retrieval:
     retriever = retriever_of(Three())
-    return await retriever.search("acme", [ASKED], top_k=top_k, rerank=rerank, expansions=expansions)
+    return await retriever.search(Server("acme"), [ASKED], top_k=top_k, rerank=rerank, expansions=expansions)
 
 
 def numbers(retrieval: Retrieval) -> list[int]:
@@ -163,13 +164,13 @@ async def test_expansions_take_no_more_than_half_of_the_places(rerank: bool) -> 
 
 async def test_passages_that_words_select_get_their_cosines() -> None:
     index = Three()
-    await retriever_of(index).search("acme", [ASKED], top_k=2)
+    await retriever_of(index).search(Server("acme"), [ASKED], top_k=2)
     assert index.named == {one.passage.id for one in (LEAVES, ROOTS, TERM)}
 
 
 async def test_what_stands_in_both_lists_is_read_once() -> None:
     index = Three()
-    found = await retriever_of(index).search("acme", [ASKED], top_k=2, expansions=[OTHER])
+    found = await retriever_of(index).search(Server("acme"), [ASKED], top_k=2, expansions=[OTHER])
     assert {one.found.passage.id for one in found.passages} & {one.found.passage.id for one in found.alone}
     assert len(index.reads) == len(set(index.reads))
 
@@ -198,8 +199,8 @@ async def test_expansions_leave_the_support_and_the_answer_of_the_question(expan
 async def test_what_only_an_expansion_finds_answers_where_it_is_near_the_question() -> None:
     retriever = retriever_of(Three())
     asked, expansion = "light is put to work", OTHER
-    alone = Extractor().answer(await retriever.search("acme", [asked], top_k=2))
-    both = await retriever.search("acme", [asked], top_k=2, expansions=[expansion])
+    alone = Extractor().answer(await retriever.search(Server("acme"), [asked], top_k=2))
+    both = await retriever.search(Server("acme"), [asked], top_k=2, expansions=[expansion])
     # The expansion is even nearer to the passage, and the passage contains the words of the question.
     assert both.passages[0].term == 0
     answer = Extractor().answer(both)

@@ -9,6 +9,7 @@ import pytest
 
 from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.passages import SearchScope, TermStatistics
+from responsa_server.domain.people import Server
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import MOST_GUESSED_CHARACTERS, Retriever
 from responsa_server.text.lexical import UNKNOWN, language_of
@@ -35,7 +36,7 @@ async def test_the_language_of_a_long_string_is_not_guessed(times: int, queries:
     text = "zqx " * times
     assert language_of(text) == UNKNOWN
     found = await Retriever(index, index, OneEmbedder(Numbered())).search(
-        "acme", [text], mode=SearchMode.TEXT
+        Server("acme"), [text], mode=SearchMode.TEXT
     )
     assert (found.passages, len(index.asked)) == ([], queries)
     assert UUID(int=1) not in index.named

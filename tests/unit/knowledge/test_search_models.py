@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.passages import SearchScope, TermStatistics
+from responsa_server.domain.people import Server
 from responsa_server.search import retrieve
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.retrieve import Retriever
@@ -69,7 +70,9 @@ async def test_several_models_embed_a_question_at_the_same_time() -> None:
     both = asyncio.Barrier(2)
     models = [Model(name, both.wait) for name in ("lab:one/1", "lab:two/1")]
     index = Shelves(default="lab:one/1", other="lab:two/1")
-    found = await Retriever(index, index, Declared(*models), embedding_seconds=10).search("acme", [ASKED])
+    found = await Retriever(index, index, Declared(*models), embedding_seconds=10).search(
+        Server("acme"), [ASKED]
+    )
     assert found.passages
     assert [one.asked for one in models] == [1, 1]
 
@@ -80,11 +83,11 @@ async def test_a_failing_model_is_asked_once_for_each_search() -> None:
     retriever = Retriever(index, index, Declared(model))
     for searches in (1, 2, 3):
         with pytest.raises(Unavailable, match="The model is away"):
-            await retriever.search("acme", [ASKED])
+            await retriever.search(Server("acme"), [ASKED])
         assert model.asked == searches
     # Another model does not fail, although the search before needed this one.
     index.models["default"] = "gone/1"
-    assert (await retriever.search("acme", [ASKED])).text_only
+    assert (await retriever.search(Server("acme"), [ASKED])).text_only
     assert model.asked == 4
 
 
@@ -96,10 +99,10 @@ async def test_an_undeclared_model_is_reported_while_searches_need_it(
     retriever = Retriever(index, index, Declared(model))
     with capture_logs() as logs:
         for mode in (SearchMode.HYBRID, SearchMode.VECTOR):
-            await retriever.search("acme", [ASKED], mode=mode)
+            await retriever.search(Server("acme"), [ASKED], mode=mode)
     assert [one["model"] for one in logs] == ["gone/1"]
     assert retriever.missed() == {"gone/1"}
     index.models["default"] = model.name
     monkeypatch.setattr(retrieve, "monotonic", lambda: monotonic() + 301)
-    await retriever.search("acme", [ASKED])
+    await retriever.search(Server("acme"), [ASKED])
     assert not retriever.missed()

@@ -28,6 +28,7 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Conflict, Reason, ResponsaError, TooSlow, Unavailable
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import VECTORS_PART
+from responsa_server.domain.people import Reader, Server
 
 # Not structlog's logger: `up`, `migrate` and `admin` import this module, must start fast, and print only their results on stdout. In a server,
 # `configure_logs` sends these records through structlog's chain.
@@ -56,8 +57,9 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Statement = tuple[LiteralString | sql.Composed, Mapping[str, object]]
 """A query and its parameters."""
 
-# A plan for one tenant must not depend on another tenant's statistics, so the app role plans each statement every time (ADR 0004).
-_APP = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
+# A plan for one tenant must not depend on another tenant's statistics, so the app role plans each statement every time (ADR 0004). Until a transaction names its caller, it
+# reads nothing that has readers.
+_APP = "-c responsa.role=none -c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
 # Every call waits for the check of its credential, so this check never waits long for a lock.
 _CREDENTIALS = f"{_APP} -c statement_timeout=5000 -c lock_timeout=1000 -c transaction_timeout=10000"
 # Statements over all turns are planned every time as well, because the tables grow and shrink. If a process is
@@ -87,9 +89,13 @@ _TCP: Final[Mapping[str, str]] = {
 _NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--[^\n]*\n", re.MULTILINE)
 # Both statements are sent in one message, so that the beginning of a transaction costs one round trip and not two.
-_BEGIN_AS: Final = sql.SQL("BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true)")
-_AS_TENANT_WITHIN: Final = "SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('statement_timeout', %(bound)s, true)"
-_SET_TOGETHER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('plan_cache_mode', 'force_generic_plan', true),
+_BEGIN_AS: Final = sql.SQL(
+    "BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true), set_config('responsa.user_id', {user}, true), set_config('responsa.role', {role}, true)"
+)
+_AS_READER_WITHIN: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
+    set_config('responsa.role', %(role)s, true), set_config('statement_timeout', %(bound)s, true)"""
+_SET_TOGETHER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
+    set_config('responsa.role', %(role)s, true), set_config('plan_cache_mode', 'force_generic_plan', true),
     set_config('enable_seqscan', 'off', true), set_config('transaction_timeout', '5s', true)"""
 
 
@@ -174,6 +180,13 @@ async def one_row(
     return await cursor.fetchone()
 
 
+def _acting(reader: Reader) -> dict[str, str]:
+    """The session variables of a transaction for this reader; see the migration 0022."""
+    if isinstance(reader, Server):
+        return {"tenant": reader.tenant_id, "user": "", "role": "system"}
+    return {"tenant": reader.tenant_id, "user": reader.user_id.hex, "role": reader.role.value}
+
+
 def uuid_array(ids: Iterable[UUID]) -> str:
     """Ids as the text of a PostgreSQL array, for a parameter with the cast `::uuid[]`. psycopg needs ten times as long to encode a list."""
     return "{" + ",".join([one.hex for one in ids]) + "}"
@@ -237,20 +250,26 @@ class Database:
 
     @asynccontextmanager
     async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
-        """A transaction of the app role that sees only this tenant's rows."""
-        begin = _BEGIN_AS.format(tenant=sql.Literal(tenant_id))
+        """A transaction of the app role that sees all rows of this tenant and no others, for the server's own work and for changes whose caller has been checked."""
+        async with self.reading(Server(tenant_id)) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self, reader: Reader) -> AsyncGenerator[Connection]:
+        """A transaction of the app role that sees what the reader may read."""
+        begin = _BEGIN_AS.format(**{name: sql.Literal(value) for name, value in _acting(reader).items()})
         async with self._checked_out(self._app) as connection, _transaction(connection, begin):
             yield connection
 
     async def search(
         self,
-        tenant_id: str,
+        reader: Reader,
         part: str,
         statements: Sequence[Statement],
         seconds: float,
         cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]] = psycopg.AsyncConnection.cursor,
     ) -> Sequence[Sequence[tuple[Any, ...]]]:
-        """Run the statements of a search as one tenant and return the rows of each statement. The statements run in the
+        """Run the statements of a search for a reader and return the rows of each statement. The statements run in the
         transaction of the surrounding `search_session`. Without a `search_session`, they form one
         transaction, which is sent in one message. The method that calls this must be `shielded`.
 
@@ -258,26 +277,26 @@ class Database:
         index, TooSlow if the search takes too long, and Unavailable with the part "postgresql" if the database cannot be reached. An error of the
         request itself is raised unchanged.
         """
-        as_tenant: Statement = (
-            _AS_TENANT_WITHIN,
-            {"tenant": tenant_id, "bound": f"{_milliseconds(seconds)}ms"},
+        as_reader: Statement = (
+            _AS_READER_WITHIN,
+            {**_acting(reader), "bound": f"{_milliseconds(seconds)}ms"},
         )
         session = _SESSION.get()
-        if session is None or session.of != (self._app, tenant_id):
+        if session is None or session.of != (self._app, reader):
             async with self._checked_out(self._app) as connection, _search_errors(connection, part):
-                return await _rows(connection, [as_tenant], statements, cursor)
+                return await _rows(connection, [as_reader], statements, cursor)
         async with session.connection() as connection, _search_errors(connection, part):
-            first: Sequence[Statement] = () if session.begun else (("BEGIN", {}), as_tenant)
+            first: Sequence[Statement] = () if session.begun else (("BEGIN", {}), as_reader)
             rows = await _rows(connection, first, statements, cursor)
             session.begun = True
             return rows
 
     @asynccontextmanager
-    async def search_session(self, tenant_id: str) -> AsyncGenerator[None]:
-        """In the block, the searches of this tenant run one after the other and share one connection and one transaction. A search that fails ends the
+    async def search_session(self, reader: Reader) -> AsyncGenerator[None]:
+        """In the block, the searches of this reader run one after the other and share one connection and one transaction. A search that fails ends the
         transaction; the next search begins another.
         """
-        session = _SearchSession(self._app, tenant_id, lambda: self._checked_out(self._app))
+        session = _SearchSession(self._app, reader, lambda: self._checked_out(self._app))
         token = _SESSION.set(session)
         try:
             yield
@@ -379,7 +398,7 @@ class Database:
         async with self._checked_out(self._app) as connection:
             cursors = [connection.cursor(binary=True, row_factory=dict_row) for _ in statements]
             async with connection.pipeline():
-                await connection.execute(_SET_TOGETHER, {"tenant": tenant_id})
+                await connection.execute(_SET_TOGETHER, _acting(Server(tenant_id)))
                 for cursor, (query, parameters) in zip(cursors, statements, strict=True):
                     await cursor.execute(query, parameters)
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
@@ -399,11 +418,11 @@ class _SearchSession:
     def __init__(
         self,
         pool: AsyncConnectionPool[Connection],
-        tenant_id: str,
+        reader: Reader,
         check_out: Callable[[], AbstractAsyncContextManager[Connection]],
     ) -> None:
-        self.of = (pool, tenant_id)
-        """The pool of the connection, and the tenant whose searches may share it."""
+        self.of = (pool, reader)
+        """The pool of the connection, and the reader whose searches may share it."""
         self._check_out = check_out
         self._stack = AsyncExitStack()
         self._one_at_a_time = asyncio.Lock()

@@ -35,6 +35,7 @@ from responsa_server.domain.passages import (
     SearchScope,
     TermStatistics,
 )
+from responsa_server.domain.people import Reader
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -259,9 +260,9 @@ class PostgresLexicalIndex:
         self._search_seconds = search_seconds
         self._queries = Queries("passages.sql")
 
-    def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
+    def session(self, reader: Reader) -> AbstractAsyncContextManager[None]:
         """See `LexicalIndex.session`."""
-        return self._database.search_session(tenant_id)
+        return self._database.search_session(reader)
 
     @shielded
     async def documents(self, scope: SearchScope, filters: Sequence[Filter]) -> DocumentSet:
@@ -269,9 +270,9 @@ class PostgresLexicalIndex:
         params: dict[str, object] = {}
         where = compile_filter(filters, SEARCHED, DOCUMENT_COLUMNS, params)
         statement = sql.SQL(self._queries["documents"]).format(where=where)
-        values = {**params, "tenant": scope.tenant_id, "collections": _listed(scope.collections)}
+        values = {**params, "tenant": scope.reader.tenant_id, "collections": _listed(scope.collections)}
         [[(ids, passages)]] = await self._database.search(
-            scope.tenant_id, TEXT_PART, [(statement, values)], self._search_seconds, _binary_cursor
+            scope.reader, TEXT_PART, [(statement, values)], self._search_seconds, _binary_cursor
         )
         return DocumentSet(bytes(ids), passages)
 
@@ -279,9 +280,7 @@ class PostgresLexicalIndex:
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         """See `LexicalIndex.statistics`."""
         values = {"collections": _listed(scope.collections), "terms": list(terms)}
-        totals, counts = await self._search(
-            scope.tenant_id, values, "collection_statistics", "term_frequencies"
-        )
+        totals, counts = await self._search(scope.reader, values, "collection_statistics", "term_frequencies")
         found = {
             collection: TermStatistics(
                 passages, length, {}, synonyms, CollectionKind(kind), embedding, generation
@@ -294,20 +293,18 @@ class PostgresLexicalIndex:
         return found
 
     @shielded
-    async def synonyms(self, tenant_id: str, collections: Sequence[str]) -> Mapping[str, str]:
+    async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
         """See `LexicalIndex.synonyms`."""
-        [rows] = await self._search(tenant_id, {"collections": list(collections)}, "synonyms")
+        [rows] = await self._search(reader, {"collections": list(collections)}, "synonyms")
         return dict(rows)
 
     @shielded
-    async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
+    async def matching(self, reader: Reader, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
         """See `LexicalIndex.matching`."""
         statements: list[Statement] = [
-            (self._queries["matching"], {"tenant": tenant_id, **_values(query)}) for query in queries
+            (self._queries["matching"], {"tenant": reader.tenant_id, **_values(query)}) for query in queries
         ]
-        rows = await self._database.search(
-            tenant_id, TEXT_PART, statements, self._search_seconds, vector_cursor
-        )
+        rows = await self._database.search(reader, TEXT_PART, statements, self._search_seconds, vector_cursor)
         return list({id_: None for of_query in rows for (id_,) in of_query})
 
     @shielded
@@ -320,27 +317,27 @@ class PostgresLexicalIndex:
             "terms": list(terms),
             "ids": uuid_array(ids),
         }
-        [rows] = await self._search(scope.tenant_id, values, "candidates")
+        [rows] = await self._search(scope.reader, values, "candidates")
         return [LexicalCandidate(*row) for row in rows]
 
     @shielded
-    async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+    async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         """See `LexicalIndex.passages`."""
-        [rows] = await self._search(tenant_id, {"ids": uuid_array(ids)}, "passages")
+        [rows] = await self._search(reader, {"ids": uuid_array(ids)}, "passages")
         return _in_order(rows, ids)
 
     @shielded
-    async def before(self, tenant_id: str, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
+    async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
         """See `LexicalIndex.before`."""
-        [rows] = await self._search(tenant_id, {"ids": uuid_array(ids), "most": most_bytes}, "before")
+        [rows] = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "before")
         return {id_: text.decode(errors="ignore") for id_, text in rows}
 
     async def _search(
-        self, tenant_id: str, values: Mapping[str, object], *names: str
+        self, reader: Reader, values: Mapping[str, object], *names: str
     ) -> Sequence[Sequence[tuple[Any, ...]]]:
-        parameters = {**values, "tenant": tenant_id}
+        parameters = {**values, "tenant": reader.tenant_id}
         statements: list[Statement] = [(self._queries[name], parameters) for name in names]
-        return await self._database.search(tenant_id, TEXT_PART, statements, self._search_seconds)
+        return await self._database.search(reader, TEXT_PART, statements, self._search_seconds)
 
 
 def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[FoundPassage]:

@@ -30,6 +30,7 @@ from responsa_server.domain.passages import (
     SearchScope,
     VectorKind,
 )
+from responsa_server.domain.people import Reader
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -117,48 +118,48 @@ class PostgresVectorIndex:
         }
         names = ["nearest"] if _in_first(question) else []
         names += ["nearest_of_generations"] if _later(question) else []
-        rows = await self._search(scope.tenant_id, names, values, question) if names else ()
+        rows = await self._search(scope.reader, names, values, question) if names else ()
         return {id_: PassageCosines(window, piece) for of_table in rows for id_, window, piece in of_table}
 
     @shielded
     async def pieces(
-        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
+        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
         """See `VectorIndex.pieces`."""
         first = question if question and _in_first(question) else None
-        found = await self._stored_pieces(tenant_id, "pieces", ids, first)
+        found = await self._stored_pieces(reader, "pieces", ids, first)
         # Pieces are the same in all generations of a passage, but their cosines are not.
         later = ids if question and _later(question) else [one for one in ids if one not in found]
         if later:
-            found |= await self._stored_pieces(tenant_id, "pieces_of_generations", later, question)
+            found |= await self._stored_pieces(reader, "pieces_of_generations", later, question)
         return found
 
     async def _stored_pieces(
-        self, tenant_id: str, name: str, ids: Sequence[UUID], question: QuestionVector | None
+        self, reader: Reader, name: str, ids: Sequence[UUID], question: QuestionVector | None
     ) -> dict[UUID, list[PassagePiece]]:
         found: dict[UUID, list[PassagePiece]] = {}
-        [rows] = await self._search(tenant_id, [name], {"ids": uuid_array(ids)}, question)
+        [rows] = await self._search(reader, [name], {"ids": uuid_array(ids)}, question)
         for id_, kind, start, end, cosine in rows:
             found.setdefault(id_, []).append(PassagePiece(VectorKind(kind), ByteRange(start, end), cosine))
         return found
 
     async def _search(
         self,
-        tenant_id: str,
+        reader: Reader,
         names: Sequence[str],
         values: Mapping[str, object],
         question: QuestionVector | None,
     ) -> Sequence[Sequence[tuple[Any, ...]]]:
         parameters = {
             **values,
-            "tenant": tenant_id,
+            "tenant": reader.tenant_id,
             "model": "" if question is None else question.model,
             "vector": None if question is None else HalfVector(question.data),
             "generations": uuid_array(() if question is None else _later(question)),
         }
         statements: list[Statement] = [(self._queries[name], parameters) for name in names]
         return await self._database.search(
-            tenant_id, VECTORS_PART, statements, self._search_seconds, vector_cursor
+            reader, VECTORS_PART, statements, self._search_seconds, vector_cursor
         )
 
 
