@@ -167,6 +167,17 @@ CREATE FUNCTION responsa.named_collection(wanted text) RETURNS text
     END
     $$;
 
+-- The same, and NULL too if the caller may not read what is in the collection.
+CREATE FUNCTION responsa.readable_collection(wanted text) RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+    DECLARE
+        found text := responsa.named_collection(wanted);
+    BEGIN
+        RETURN CASE WHEN responsa.unrestricted() OR found = ANY (responsa.readable_collections()) THEN found END;
+    END
+    $$;
+
 -- The functions that search keep their arguments, and restrict them to what the caller may read.
 -- The passages of a collection that the caller may read are few of many if the others have other people's subjects: then the graph passes too few of them, and all vectors of
 -- the readable ones are compared.
@@ -186,6 +197,16 @@ CREATE FUNCTION responsa.few_readable(tenant text, collections text[], subjects 
             of_subject.readable + of_all.readable <= 2000
             OR (of_subject.readable + of_all.readable <= 20000 AND (of_subject.readable + of_all.readable) * 20 < of_subject.hidden))
         FROM of_subject, of_all
+    $$;
+
+-- Whether the collections (NULL: all that the caller may read) have documents of subjects that the caller may not read. For a search whose vectors are elsewhere.
+CREATE FUNCTION responsa.hides_subjects(tenant text, collections text[]) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+        SELECT tenant = responsa.current_tenant() AND EXISTS (
+            SELECT FROM responsa.subject_stat AS s
+            WHERE s.tenant_id = tenant AND s.passages > 0 AND s.subject <> ALL (responsa.readable_subjects())
+                AND s.collection_id = ANY (responsa.readable_collections()) AND (collections IS NULL OR s.collection_id = ANY (collections)))
     $$;
 
 CREATE OR REPLACE FUNCTION responsa.search_lexical_within(
@@ -389,7 +410,7 @@ DO $$
 DECLARE
     signature text;
 BEGIN
-    FOREACH signature IN ARRAY ARRAY['readable_collections()', 'readable_subjects()', 'few_readable(text, text[], text[])'] LOOP
+    FOREACH signature IN ARRAY ARRAY['readable_collections()', 'readable_subjects()', 'few_readable(text, text[], text[])', 'hides_subjects(text, text[])'] LOOP
         EXECUTE format('ALTER FUNCTION responsa.%s OWNER TO responsa_search', signature);
         EXECUTE 'SET LOCAL ROLE responsa_search';
         EXECUTE format('REVOKE ALL ON FUNCTION responsa.%s FROM public', signature);

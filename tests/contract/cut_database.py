@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from responsa_server.domain.people import Reader
 from responsa_server.stores.postgres.database import Connection, Database, Statement, unavailable
 
 
@@ -37,15 +38,15 @@ class CutDatabase(Database):
         self._maybe_cut()
 
     @asynccontextmanager
-    async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
-        async with super().tenant(tenant_id) as connection:
+    async def reading(self, reader: Reader) -> AsyncGenerator[Connection]:
+        async with super().reading(reader) as connection:
             yield connection
         self._maybe_cut()
 
     async def together(
-        self, tenant_id: str, statements: Sequence[Statement]
+        self, reader: Reader | str, statements: Sequence[Statement]
     ) -> Sequence[Sequence[dict[str, Any]]]:
-        rows = await super().together(tenant_id, statements)
+        rows = await super().together(reader, statements)
         self._maybe_cut()
         return rows
 

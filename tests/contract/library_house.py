@@ -239,7 +239,7 @@ class House:
         operation = await self.upload(who, text, key, **described)  # type: ignore[arg-type]
         if not operation.done:
             await self.ingest().run(who.tenant_id, operation.id)
-        return await self.library.operations.get(who.tenant_id, operation.id)
+        return await self.library.operations.get(who, operation.id)
 
     async def ended(self, who: Principal, operation: Operation) -> Operation:
         """Wait until the operation has ended."""

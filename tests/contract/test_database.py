@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.people import Reader
 from responsa_server.domain.turns import OnBusy
 from responsa_server.embedded import throwaway_postgres
 from responsa_server.stores import postgres
@@ -74,8 +75,8 @@ class Impatient(Database):
     """A database with a short time limit for transactions whose locks block others."""
 
     @asynccontextmanager
-    async def locking(self, tenant_id: str, seconds: int = 5) -> AsyncGenerator[Connection]:
-        async with super().locking(tenant_id, min(seconds, 1)) as connection:
+    async def locking(self, reader: Reader | str, seconds: int = 5) -> AsyncGenerator[Connection]:
+        async with super().locking(reader, min(seconds, 1)) as connection:
             yield connection
 
 

@@ -20,10 +20,10 @@ from responsa_server.domain.errors import (
     Precondition,
     Reason,
 )
-from responsa_server.domain.knowledge import DocumentState, DocumentVersion, IngestStage, Operation
+from responsa_server.domain.knowledge import EVERYONE, DocumentState, DocumentVersion, IngestStage, Operation
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import DOCUMENT_VERSIONS
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import Principal, Server
 from responsa_server.ingest.jobs import Parser
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.text.compare import HunkKind
@@ -36,16 +36,18 @@ CHANGED = TEXT.replace("1094", "1112")
 
 async def run(house: House, operation: Operation, parser: Parser | None = None) -> Operation:
     await house.ingest(parser=parser).run(operation.tenant_id, operation.id)
-    return await house.library.operations.get(operation.tenant_id, operation.id)
+    return await house.library.operations.get(Server(operation.tenant_id), operation.id)
 
 
 async def stored(house: House, document_id: UUID) -> Sequence[DocumentVersion]:
     """All versions, read in pages of two."""
     query = ListQuery(2, DOCUMENT_VERSIONS.orders[0])
-    page = await house.documents.versions("acme", document_id, query)
+    page = await house.documents.versions(Server("acme"), document_id, query)
     found = [*page.items]
     while page.next_after is not None:
-        page = await house.documents.versions("acme", document_id, replace(query, after=page.next_after))
+        page = await house.documents.versions(
+            Server("acme"), document_id, replace(query, after=page.next_after)
+        )
         found += page.items
     return found
 
@@ -70,7 +72,7 @@ async def test_an_older_version_is_restored_as_a_new_one(house: House, people: P
         await house.library.restore(people.ann, document_id, 2, request_id=request_id)
     assert caught.value.metadata["difference"] == "name"
     assert (await run(house, restored)).error is None
-    document = await house.documents.get("acme", document_id)
+    document = await house.documents.get(Server("acme"), document_id)
     assert (document.version, document.state) == (3, DocumentState.READY)
     assert (document.title, document.uri) == ("Rivers of Europe", "https://example.org/rivers")
     assert await text(house, people.ann, document_id) == TEXT
@@ -92,10 +94,12 @@ async def test_what_is_not_restored(house: House, people: People) -> None:
     with pytest.raises(NotFound) as missing:
         await house.library.restore(people.ann, document_id, 2)
     assert missing.value.metadata["resource_name"] == f"documents/{document_id}/versions/2"
+    for who in (people.bob, people.eve):
+        with pytest.raises(NotFound):
+            await house.library.restore(who, document_id, 1)
+    await house.library.update_collection(people.ann, "default", readers=[EVERYONE])
     with pytest.raises(NotPermitted):
         await house.library.restore(people.bob, document_id, 1)
-    with pytest.raises(NotFound):
-        await house.library.restore(people.eve, document_id, 1)
     with pytest.raises(Conflict):
         await house.library.restore(people.ann, document_id, 1, "0")
     await house.upload(people.ann, CHANGED)
@@ -114,7 +118,7 @@ async def test_the_same_text_is_unchanged(house: House, people: People) -> None:
     assert (await house.upload(people.ann, TEXT)).id == reading.id
     ended = await run(house, reading)
     assert (ended.unchanged, ended.error, ended.version) == (True, None, 1)
-    document = await house.documents.get("acme", document_id)
+    document = await house.documents.get(Server("acme"), document_id)
     assert (document.version, document.state, document.error) == (1, DocumentState.READY, None)
     assert house.rows() == {**before, "operation": before["operation"] + 1}
     assert house.ask("SELECT id FROM responsa.passage") == passages
@@ -154,9 +158,9 @@ async def test_the_same_bytes_are_read_again_by_a_newer_parser(
     assert not reading.done
     ended = await run(house, reading, None if same else OtherParser(house.parser, b"1094", b"1095"))
     assert ended.unchanged is same
-    assert (await documents.get("acme", document_id)).title == "Rivers"
+    assert (await documents.get(Server("acme"), document_id)).title == "Rivers"
     # The version is now one of the present parser, so its bytes are not read a third time.
-    assert (await documents.version("acme", document_id, None)).parser == "MARKDOWN"
+    assert (await documents.version(Server("acme"), document_id, None)).parser == "MARKDOWN"
     assert (await house.upload(people.ann, TEXT)).unchanged
 
 
@@ -169,11 +173,11 @@ async def test_a_failure_leaves_the_searchable_version(house: House, people: Peo
 
     failed = await run(house, reading, GatedParser(house.parser, refuse))
     assert failed.error is not None
-    document = await house.documents.get("acme", document_id)
+    document = await house.documents.get(Server("acme"), document_id)
     assert (document.version, document.state) == (1, DocumentState.FAILED)
     # The searchable version can be read again and restored, and either makes the document ready.
     assert (await run(house, await house.library.reindex(people.ann, document_id))).unchanged
-    assert (await house.documents.get("acme", document_id)).state is DocumentState.READY
+    assert (await house.documents.get(Server("acme"), document_id)).state is DocumentState.READY
 
 
 async def test_nothing_is_kept_of_a_document_that_could_not_be_read(house: House, people: People) -> None:
@@ -184,7 +188,7 @@ async def test_nothing_is_kept_of_a_document_that_could_not_be_read(house: House
     assert caught.value.reason is Reason.ORIGINAL_NOT_STORED
     assert await stored(house, failed.document_id) == []
     with pytest.raises(NotFound):
-        await house.documents.version("acme", failed.document_id, None)
+        await house.documents.version(Server("acme"), failed.document_id, None)
 
 
 async def test_older_versions_are_kept_up_to_a_number(house: House, people: People) -> None:

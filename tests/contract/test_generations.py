@@ -38,7 +38,7 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.passages import PassageVectors
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import Principal, Server
 from responsa_server.ingest.indexing import Indexers, SeenVectors
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.providers.embedding import OpenAiEmbedder
@@ -150,11 +150,11 @@ async def found(house: House, who: Principal, question: str, mode: SearchMode = 
 
 
 async def states(house: House, who: Principal) -> dict[int, GenerationState]:
-    return {one.number: one.state for one in await house.generations.list(who.tenant_id, "notes")}
+    return {one.number: one.state for one in await house.generations.list(who, "notes")}
 
 
 async def generation(house: House, who: Principal, number: int) -> Generation:
-    [one] = [one for one in await house.generations.list(who.tenant_id, "notes") if one.number == number]
+    [one] = [one for one in await house.generations.list(who, "notes") if one.number == number]
     return one
 
 
@@ -169,7 +169,7 @@ async def test_another_model_is_built_while_the_old_one_serves(
     filled: House, people: People, lab: Lab
 ) -> None:
     house, ann = filled, people.ann
-    [first] = await house.generations.list("acme", "notes")
+    [first] = await house.generations.list(Server("acme"), "notes")
     assert (first.number, first.state, first.dimensions, first.embedding) == (
         1,
         ACTIVE,
@@ -193,13 +193,13 @@ async def test_another_model_is_built_while_the_old_one_serves(
         ended = await house.ended(ann, operation)
     assert (ended.error, ended.passages_done, ended.passages_total) == (None, passages + 1, passages + 1)
     assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
-    known = await house.generations.find("acme", ["missing", "notes"])
+    known = await house.generations.find(Server("acme"), ["missing", "notes"])
     assert {name: one.state for name, one in known.items()} == {("notes", 2): ACTIVE, ("notes", 1): RETIRED}
     former = await generation(house, ann, 1)
     assert (former.passages_done, former.passages_total) == (passages + 1, passages + 1)
     second = await generation(house, ann, 2)
     assert (second.embedding, second.dimensions) == (f"{WORDS}/256", 256)
-    assert (await house.library.collections.get("acme", "notes")).embedding == second.embedding
+    assert (await house.library.collections.get(Server("acme"), "notes")).embedding == second.embedding
     # The new model embeds the questions, and the document that arrived meanwhile is found too.
     assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
     assert lab.texts[-1] == "Where do eels spawn?"
@@ -419,7 +419,7 @@ async def test_the_time_left_is_measured_over_all_attempts(filled: House, people
     reindex = house.reindex(slice_seconds=0.0001)
 
     async def left() -> float | None:
-        found = (await house.library.operations.get("acme", operation.id)).time_left
+        found = (await house.library.operations.get(Server("acme"), operation.id)).time_left
         return None if found is None else found.total_seconds()
 
     assert await left() is None
@@ -464,7 +464,7 @@ async def test_calls_that_cannot_be_made(filled: House, people: People) -> None:
         with pytest.raises(error):
             await library.delete_generation(who, "notes", 1)
     with pytest.raises(NotFound):
-        await library.generations.list(people.eve.tenant_id, "notes")
+        await library.generations.list(people.eve, "notes")
     for embedding in (
         "openai:text-embedding-3-small",
         "elsewhere:words",
@@ -516,7 +516,7 @@ async def test_a_deleted_collection_ends_its_operation_and_takes_all_vectors(
     await rebuilt(house, ann)
     operation = await house.library.reindex_collection(ann, "notes", WORDS)
     await house.library.delete_collection(ann, "notes", force=True)
-    ended = await house.library.operations.get("acme", operation.id)
+    ended = await house.library.operations.get(Server("acme"), operation.id)
     assert ended.error is not None
     assert ended.error.reason is Reason.OPERATION_CANCELLED
     assert "collection was deleted" in ended.error.message
@@ -555,7 +555,7 @@ async def test_the_configured_model_makes_the_vectors_of_new_collections(
     house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, of_words)
     await house.library.create_collection(ann, "fish", "", Chunking())
     assert (await house.take_in(ann, LATE, "eels.md", collection="fish")).error is None
-    [only] = await house.generations.list("acme", "fish")
+    [only] = await house.generations.list(Server("acme"), "fish")
     assert (only.state, only.embedding, only.dimensions) == (ACTIVE, f"{WORDS}/256", 256)
     for question in ("Where do eels spawn?", "How long is the Elbe?"):
         query = SearchQuery((question,), ("fish", "notes"), 3, mode=SearchMode.VECTOR)
@@ -565,7 +565,7 @@ async def test_the_configured_model_makes_the_vectors_of_new_collections(
     operation = await house.library.reindex_collection(ann, "fish", EMBEDDED_MODEL)
     async with house.working():
         assert (await house.ended(ann, operation)).error is None
-    assert [one.state for one in await house.generations.list("acme", "fish")] == [ACTIVE, RETIRED]
+    assert [one.state for one in await house.generations.list(Server("acme"), "fish")] == [ACTIVE, RETIRED]
     await of_words.close()
 
 
@@ -581,7 +581,7 @@ async def test_a_model_that_is_down_stops_only_uploads_that_make_a_collection(
         await house.upload(ann, LATE, "eels.md")
     lab.status = 0
     await house.upload(ann, LATE, "eels.md")
-    [only] = await house.generations.list("acme", "default")
+    [only] = await house.generations.list(Server("acme"), "default")
     assert only.embedding == f"{WORDS}/256"
     await of_words.close()
 
@@ -654,7 +654,7 @@ async def test_a_vector_store_outside_the_database_has_one_generation(filled: Ho
     with pytest.raises(Precondition, match="vector store holds one generation") as caught:
         await store.build(people.ann, "notes", "lab:words/256", 256, activate=True, request_id=None)
     assert caught.value.metadata == {"generation": "collections/notes/generations/1", "state": "active"}
-    assert [one.state for one in await store.list("acme", "notes")] == [ACTIVE]
+    assert [one.state for one in await store.list(Server("acme"), "notes")] == [ACTIVE]
 
 
 async def test_a_model_is_asked_once_and_kept_only_if_it_answers(

@@ -19,6 +19,7 @@ from responsa_server.domain.knowledge import (
     SearchQuery,
 )
 from responsa_server.domain.passages import NewPassage
+from responsa_server.domain.people import Server
 from responsa_server.ingest.jobs import Ingest
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.stores.postgres.jobs import PRESENCE
@@ -83,7 +84,7 @@ def jobs_left(house: House) -> list[tuple[str, int]]:
 async def assert_whole(house: House, people: People, operation: Operation) -> None:
     assert operation.error is None
     assert operation.passages_done == operation.passages_total > 16
-    document = await house.library.documents.get(people.ann.tenant_id, operation.document_id)
+    document = await house.library.documents.get(people.ann, operation.document_id)
     assert (document.state, document.version) == (DocumentState.READY, 1)
     counted = house.ask("SELECT count(*), count(DISTINCT ordinal), bool_and(live) FROM responsa.passage")
     assert counted == [(operation.passages_total, operation.passages_total, True)]
@@ -111,7 +112,7 @@ async def test_a_worker_that_is_stopped_in_the_midst_is_resumed_by_the_next(
     gate = Gate()
     async with house.working(stopping(house, stage, gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
-        seen = await house.library.operations.get(people.ann.tenant_id, operation.id)
+        seen = await house.library.operations.get(people.ann, operation.id)
         assert not seen.done
         assert await house.library.search(people.ann, SearchQuery(("river",))) == []
     assert [status for status, _ in jobs_left(house)] == ["todo"]
@@ -179,11 +180,11 @@ async def test_an_operation_is_cancelled(house: House, people: People, stage: st
         await house.library.cancel_operation(people.ann, operation.id)
         gate.opened.set()
         await house.until(lambda: not jobs_left(house))
-    ended = await house.library.operations.get(people.ann.tenant_id, operation.id)
+    ended = await house.library.operations.get(people.ann, operation.id)
     assert ended.error is not None
     assert ended.error.reason is Reason.OPERATION_CANCELLED
     assert ended.error.metadata == {"operation": f"operations/{operation.id}"}
-    document = await house.library.documents.get(people.ann.tenant_id, operation.document_id)
+    document = await house.library.documents.get(people.ann, operation.document_id)
     assert (document.state, document.version, document.error) == (DocumentState.READY, 1, None)
     assert house.ask("SELECT DISTINCT version, live FROM responsa.passage") == [(1, True)]
     assert house.ask("SELECT version FROM responsa.document_version") == [(1,)]
@@ -198,8 +199,8 @@ async def test_a_cancelled_version_leaves_an_earlier_one_that_waits(house: House
     first, second = [await house.upload(people.ann, text, "rivers.md") for text in ("The Elbe.", "The Oder.")]
     await house.library.cancel_operation(people.ann, second.id)
     await house.ingest().run("acme", first.id)
-    ended = await house.library.operations.get("acme", first.id)
-    document = await house.library.documents.get("acme", first.document_id)
+    ended = await house.library.operations.get(Server("acme"), first.id)
+    document = await house.library.documents.get(Server("acme"), first.document_id)
     assert ended.error is None
     assert (document.state, document.version, document.error) == (DocumentState.READY, 1, None)
 
@@ -233,7 +234,7 @@ async def test_whoever_holds_a_stale_epoch_writes_nothing(house: House, people: 
     gate.opened.set()
     with pytest.raises(OwnershipLost):
         await slow
-    await assert_whole(house, people, await house.library.operations.get(people.ann.tenant_id, operation.id))
+    await assert_whole(house, people, await house.library.operations.get(people.ann, operation.id))
 
 
 async def test_an_operation_in_other_hands_is_not_forgotten_by_the_queue(
@@ -281,7 +282,7 @@ async def test_a_fault_that_stays_ends_the_operation(
     assert ended.error is not None
     assert ended.error.reason is reason
     assert "secret" not in ended.error.message
-    document = await house.library.documents.get(people.ann.tenant_id, operation.document_id)
+    document = await house.library.documents.get(people.ann, operation.document_id)
     assert (document.state, document.version) == (DocumentState.FAILED, 0)
     assert house.rows(("document_version", "passage")) == {}
 
@@ -301,7 +302,7 @@ async def test_what_the_parser_refuses_is_told_by_operation_and_document(
     operation = await house.upload(people.ann, content, key)
     async with house.working():
         ended = await house.ended(people.ann, operation)
-    document = await house.library.documents.get(people.ann.tenant_id, operation.document_id)
+    document = await house.library.documents.get(people.ann, operation.document_id)
     if reason is None:
         assert ended.error is None or ended.error.reason is Reason.DOCUMENT_MALFORMED
         return
@@ -328,7 +329,7 @@ async def test_nothing_is_taken_into_a_collection_whose_vectors_are_of_another_m
         "embedding": "another/1",
         "running": house.embedder.name,
     }
-    document = await house.library.documents.get(people.ann.tenant_id, ended.document_id)
+    document = await house.library.documents.get(people.ann, ended.document_id)
     assert (document.state, document.version) == (DocumentState.FAILED, 1)
     hits = await house.library.search(people.ann, SearchQuery(("Where does river number 7 rise?",), (), 5))
     assert hits
@@ -341,7 +342,7 @@ async def test_progress_is_told_and_waiting_returns_what_is_known(house: House, 
     gate = Gate()
     async with house.working(stopping(house, "written", gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
-        seen = await house.library.operations.get(people.ann.tenant_id, operation.id)
+        seen = await house.library.operations.get(people.ann, operation.id)
         assert seen.stage is IngestStage.EMBEDDING
         assert 0 < seen.passages_done < seen.passages_total
         gate.opened.set()

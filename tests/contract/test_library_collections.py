@@ -34,7 +34,7 @@ async def test_the_life_of_a_collection(house: House, people: People) -> None:
         await library.create_collection(people.ann, "rivers", "Rivers", Chunking(200, 20), request_id) == made
     )
     with pytest.raises(AlreadyExists) as caught:
-        await library.create_collection(people.bob, "rivers", "", Chunking())
+        await library.create_collection(people.ann, "rivers", "", Chunking())
     assert caught.value.reason is Reason.RESOURCE_ALREADY_EXISTS
     with pytest.raises(InvalidRequest):
         await library.create_collection(people.ann, "lakes", "", Chunking(100, 50))
@@ -70,7 +70,7 @@ async def test_lists_are_filtered_ordered_and_paged(house: House, people: People
     async def keys(query: ListQuery) -> list[str]:
         found = list[str]()
         while True:
-            page = await library.documents.list(people.bob.tenant_id, "default", query)
+            page = await library.documents.list(people.ann, "default", query)
             found += [document.source_key for document in page.items]
             if page.next_after is None:
                 return found
@@ -90,11 +90,11 @@ async def test_lists_are_filtered_ordered_and_paged(house: House, people: People
     assert await filtered('title : "pART 3" AND state = INDEXING') == ["part-3.md"]
     assert await filtered("state != INDEXING") == []
     with pytest.raises(NotFound):
-        await library.documents.list(people.ann.tenant_id, "lakes", ListQuery(3, Order("source_key")))
+        await library.documents.list(people.ann, "lakes", ListQuery(3, Order("source_key")))
     for name in ("b", "a", "c"):
         await library.create_collection(people.ann, name, f"The {name}", Chunking())
-    page = await library.collections.list(people.ann.tenant_id, ListQuery(2, Order("name")))
+    page = await library.collections.list(people.ann, ListQuery(2, Order("name")))
     assert [one.id for one in page.items] == ["a", "b"]
-    page = await library.collections.list(people.ann.tenant_id, ListQuery(2, Order("name"), page.next_after))
+    page = await library.collections.list(people.ann, ListQuery(2, Order("name"), page.next_after))
     assert [one.id for one in page.items] == ["c", "default"]
     assert page.next_after is None

@@ -255,7 +255,7 @@ async def test_a_turn_is_attached_to_whatever_became_of_its_collection_and_its_a
         first = await turns.accept(people.ann, question, request_id)
         assert (await turns.accept(people.ann, question, request_id)).turn_id == first.turn_id
         await turns.wait(people.ann, first.turn_id)
-        await collections.delete("acme", "rivers", "", force=True)
+        await collections.delete(people.ann, "rivers", "", force=True)
         again = await turns.accept(people.ann, question, request_id)
         assert (again.turn_id, again.attached, again.state) == (first.turn_id, True, TurnState.ANSWERED)
         with pytest.raises(NotFound, match="Collection not found"):

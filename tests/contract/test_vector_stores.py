@@ -308,7 +308,7 @@ async def test_deleted_documents_and_collections_are_found_no_more_and_their_vec
     _, rest = await store.put(people.ann, "b.md", vectors(2, 2))
     other, _ = await store.put(people.ann, "c.md", vectors(3, 2), "other")
     await store.documents.delete("acme", claim.document_id, "")
-    await store.collections.delete("acme", "other", "", force=True)
+    await store.collections.delete(people.ann, "other", "", force=True)
     assert await store.candidates("acme", vectors(1, 1)[0]) == set(rest)
     jobs = store.jobs()
     for document in (claim.document_id, other.document_id):
@@ -410,7 +410,7 @@ async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
     alone = in_memory(house, once)
     assert alone.memory is once
     assert 0 < len(vectors_) <= size + 2
-    document = await house.documents.get("acme", first.document_id)
+    document = await house.documents.get(Server("acme"), first.document_id)
     assert (document.version, document.passage_count) == (2, 1)
 
 

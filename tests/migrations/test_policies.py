@@ -202,6 +202,7 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "readable_collections": ("responsa_search", "responsa_app"),
     "readable_subjects": ("responsa_search", "responsa_app"),
     "few_readable": ("responsa_search", ""),
+    "hides_subjects": ("responsa_search", "responsa_app"),
     "search_lexical_within": ("responsa_search", "responsa_app"),
     "search_nearest_within": ("responsa_search", "responsa_app"),
     "search_generations": ("responsa_search", "responsa_app"),

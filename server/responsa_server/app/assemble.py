@@ -126,7 +126,12 @@ async def build_knowledge(
     vectors = open_vectors(database, settings.retrieval)
     lexical = PostgresLexicalIndex(database, search_seconds=seconds)
     retriever = Retriever(
-        lexical, vectors.index, embedders, cache, embedding_seconds=settings.retrieval.embedding_seconds
+        lexical,
+        vectors.index,
+        embedders,
+        cache,
+        embedding_seconds=settings.retrieval.embedding_seconds,
+        external_vectors=vectors.store is not None,
     )
     queue = JobQueue(database_urls(settings, layout).log, concurrency=settings.ingestion.concurrency)
     external = vectors.store is not None

@@ -193,6 +193,15 @@ class Unauthenticated(ResponsaError):
 class NotPermitted(ResponsaError):
     """The credential is valid, but does not allow the call."""
 
+    @classmethod
+    def owner_only(cls) -> NotPermitted:
+        """Build the error for a change of what the caller may at most read."""
+        return cls(
+            Reason.ROLE_REQUIRED,
+            "Only the owner or an administrator may do this; ask one of them.",
+            {"required_role": "ADMIN"},
+        )
+
 
 class NotFound(ResponsaError):
     """The resource does not exist, or the caller may not see it."""

@@ -15,7 +15,7 @@ from uuid import UUID
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.passages import Passage, PassagePiece, PassageVectors
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import AuditEvent, Principal, Reader
 
 MAX_GENERATIONS: Final = 8
 """The maximum number of generations of a collection."""
@@ -96,12 +96,12 @@ class GenerationTask:
 class Generations(Protocol):
     """Generations of a tenant's collections. Methods raise NotFound for an unknown collection or generation."""
 
-    async def list(self, tenant_id: str, collection_id: str) -> Sequence[Generation]:
+    async def list(self, reader: Reader, collection_id: str) -> Sequence[Generation]:
         """Return all generations of a collection, newest first. There is always exactly one that is ACTIVE."""
         ...
 
     async def find(
-        self, tenant_id: str, collection_ids: Sequence[str]
+        self, reader: Reader, collection_ids: Sequence[str]
     ) -> Mapping[tuple[str, int], Generation]:
         """Return the generations of the existing collections with these ids, by collection and number."""
         ...
@@ -130,7 +130,7 @@ class Generations(Protocol):
         ...
 
     async def delete(
-        self, tenant_id: str, collection_id: str, number: int, audit: AuditEvent | None = None
+        self, who: Reader, collection_id: str, number: int, audit: AuditEvent | None = None
     ) -> None:
         """Delete a generation, enqueue the job that deletes its vectors, and write the audit event. Raises Precondition GENERATION_STATE (active or building)."""
         ...

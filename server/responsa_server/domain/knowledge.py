@@ -14,7 +14,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter, ListQuery, Page, Position
 from responsa_server.domain.passages import NewPassage, Passage
-from responsa_server.domain.people import AuditEvent, Principal, Reader
+from responsa_server.domain.people import AuditEvent, Principal, Reader, Role
 
 DEFAULT_COLLECTION = "default"
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -35,9 +35,33 @@ class Chunking:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectionReader:
+    """Somebody with whom a collection is shared: a user, all users with a role, or, with neither, everyone in the tenant."""
+
+    user_id: UUID | None = None
+    role: Role | None = None
+
+
+EVERYONE: Final = CollectionReader()
+MAX_READERS: Final = 64
+"""The maximum number of readers of a collection."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionChanges:
+    """An update of a collection; None leaves a field unchanged. synonyms: "" removes them. readers: all readers from now on, without duplicates."""
+
+    display_name: str | None = None
+    synonyms: str | None = None
+    readers: Sequence[CollectionReader] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Collection:
-    """Documents that are searched together. embedding: the name of the model that computed the collection's vectors. synonyms: the file of
-    synonyms; "" if the collection has no synonyms, and in lists.
+    """Documents that are searched together. id: as the reader of this record calls it. shared_id: as every reader of the collection can call it.
+
+    embedding: the name of the model that computed the collection's vectors. document_count: the number of documents that the reader may read. synonyms: the file of
+    synonyms; "" if the collection has no synonyms, and in lists. readers: with whom the owner shares it; empty for those who may not change it.
     """
 
     id: str
@@ -52,6 +76,8 @@ class Collection:
     etag: str
     kind: CollectionKind
     synonyms: str = ""
+    shared_id: str = ""
+    readers: tuple[CollectionReader, ...] = ()
 
 
 class DocumentState(StrEnum):
@@ -66,7 +92,7 @@ class DocumentState(StrEnum):
 class DocumentMetadata:
     """The caller's description of a document. A field is empty if the caller did not set it.
 
-    labels, metadata: the caller's own texts and JSON values. An existing document keeps those that are empty here.
+    labels, metadata: the caller's own texts and JSON values. An existing document keeps those that are empty here, and its subject too. subject: see `Document`.
     """
 
     collection_id: str
@@ -76,6 +102,7 @@ class DocumentMetadata:
     media_type: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     metadata: Mapping[str, object] = field(default_factory=dict[str, object])
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +110,8 @@ class Document:
     """A document.
 
     version: the number of the searchable version, or 0 before the first version is searchable. labels, metadata: the caller's own
-    values, which all versions share. language, author, date, summary, keywords: what is known of the searchable version; empty or None
+    values, which all versions share. subject: "" if all readers of the collection may read the document; otherwise only this user (`users/{uuid}`, or the subject
+    that a user has), administrators and SERVICE keys may. language, author, date, summary, keywords: what is known of the searchable version; empty or None
     if it is not known.
     """
 
@@ -111,6 +139,7 @@ class Document:
     date: datetime | None = None
     summary: str = ""
     keywords: Sequence[str] = ()
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +149,7 @@ class DocumentChanges:
     title: str | None = None
     labels: Mapping[str, str] | None = None
     metadata: Mapping[str, object] | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,40 +441,41 @@ class Collections(Protocol):
         request_id: UUID | None,
         *,
         dimensions: int = FIRST_DIMENSIONS,
+        readers: Sequence[CollectionReader] = (),
     ) -> Collection:
-        """Create a collection. embedding, dimensions: the name of the embedding model and the length of its vectors. Raises AlreadyExists:
-        RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED.
+        """Create a collection of the caller's. embedding, dimensions: the name of the embedding model and the length of its vectors. Raises AlreadyExists:
+        RESOURCE_ALREADY_EXISTS (of the caller's own collections), REQUEST_ID_REUSED; InvalidRequest (a reader that is not a user of the tenant).
         """
         ...
 
-    async def get(self, tenant_id: str, collection_id: str) -> Collection:
-        """Return one collection."""
+    async def get(self, reader: Reader, collection_id: str) -> Collection:
+        """Return one collection. Administrators get any; otherwise only readers get it."""
         ...
 
-    async def require(self, tenant_id: str, collection_ids: Sequence[str]) -> None:
-        """Raise NotFound for the first collection that does not exist."""
+    async def require(self, reader: Reader, collection_ids: Sequence[str]) -> None:
+        """Raise NotFound for the first collection that does not exist or whose content the reader may not read."""
         ...
 
-    async def list(self, tenant_id: str, query: ListQuery) -> Page[Collection]:
-        """Return a page of collections."""
+    async def list(self, reader: Reader, query: ListQuery) -> Page[Collection]:
+        """Return a page of the collections that `get` returns."""
         ...
 
     async def update(
         self,
-        tenant_id: str,
+        who: Reader,
         collection_id: str,
+        changes: CollectionChanges,
         *,
-        display_name: str | None,
-        synonyms: str | None = None,
         etag: str,
+        audit: AuditEvent | None = None,
     ) -> Collection:
-        """Update the fields that are not None. Raises Conflict ETAG_MISMATCH if the given etag is not "" and differs
-        from the collection's etag.
+        """Update a collection, and write the audit event, in one transaction. The caller of this method has checked the right to do so. Raises Conflict ETAG_MISMATCH
+        if the given etag is not "" and differs from the collection's etag, and InvalidRequest (a reader that is not a user of the tenant).
         """
         ...
 
     async def delete(
-        self, tenant_id: str, collection_id: str, etag: str, *, force: bool, audit: AuditEvent | None = None
+        self, who: Reader, collection_id: str, etag: str, *, force: bool, audit: AuditEvent | None = None
     ) -> Sequence[UUID]:
         """Delete a collection with its documents in one transaction, which also writes the audit event. Return the operations that the deletion ended.
 
@@ -457,13 +488,13 @@ class Collections(Protocol):
 class Sources(Protocol):
     """The source texts against which citations are verified."""
 
-    async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
+    async def sources(self, reader: Reader, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
         """Look up the targets of citations. The results are in the order of `wanted`."""
         ...
 
 
 class Documents(Sources, Protocol):
-    """Documents of a tenant. Methods raise NotFound for an unknown document."""
+    """Documents of a tenant. Methods raise NotFound for an unknown document, and for one that the reader may not read."""
 
     async def accept(
         self,
@@ -500,15 +531,15 @@ class Documents(Sources, Protocol):
         """
         ...
 
-    async def get(self, tenant_id: str, document_id: UUID) -> Document:
+    async def get(self, reader: Reader, document_id: UUID) -> Document:
         """Return one document."""
         ...
 
-    async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
+    async def find(self, reader: Reader, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
         """Return the existing documents with these ids, by id."""
         ...
 
-    async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
+    async def list(self, reader: Reader, collection_id: str, query: ListQuery) -> Page[Document]:
         """Return a page of a collection's documents. Raises NotFound (collection)."""
         ...
 
@@ -532,28 +563,28 @@ class Documents(Sources, Protocol):
         ...
 
     async def canonical(
-        self, tenant_id: str, document_id: UUID, version: int | None, start: int, count: int
+        self, reader: Reader, document_id: UUID, version: int | None, start: int, count: int
     ) -> CanonicalPiece:
         """Read a part of the canonical text. version: None means the searchable version. Raises NotFound, also for a
         version without text.
         """
         ...
 
-    async def version(self, tenant_id: str, document_id: UUID, version: int | None) -> DocumentVersion:
+    async def version(self, reader: Reader, document_id: UUID, version: int | None) -> DocumentVersion:
         """Return a stored version. version: None means the searchable version, or the newest if no version is searchable yet."""
         ...
 
-    async def versions(self, tenant_id: str, document_id: UUID, query: ListQuery) -> Page[DocumentVersion]:
+    async def versions(self, reader: Reader, document_id: UUID, query: ListQuery) -> Page[DocumentVersion]:
         """Return a page of the stored versions of a document."""
         ...
 
     async def original(
-        self, tenant_id: str, document_id: UUID, version: int, start: int, count: int
+        self, reader: Reader, document_id: UUID, version: int, start: int, count: int
     ) -> bytes:
         """Read a part of a version's original bytes. The result is empty beyond the end."""
         ...
 
-    async def passage(self, tenant_id: str, passage_id: UUID) -> Passage:
+    async def passage(self, reader: Reader, passage_id: UUID) -> Passage:
         """Return a passage of any stored version."""
         ...
 
@@ -567,16 +598,16 @@ class Documents(Sources, Protocol):
 class Operations(Protocol):
     """Operations of a tenant. Methods raise NotFound for an unknown operation."""
 
-    async def get(self, tenant_id: str, operation_id: UUID) -> Operation:
-        """Return one operation."""
+    async def get(self, reader: Reader, operation_id: UUID) -> Operation:
+        """Return one operation. It exists for the user who began it, for administrators, and for readers of its document or its collection."""
         ...
 
-    async def seqs(self, tenant_id: str, operation_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+    async def seqs(self, reader: Reader, operation_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """Return the seq of each existing operation, by id."""
         ...
 
     async def list(
-        self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
+        self, reader: Reader, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
         """Return a page of one user's operations, newest first. user_id: None means all users."""
         ...

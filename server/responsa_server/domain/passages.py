@@ -161,7 +161,9 @@ class DocumentSet:
 
 @dataclass(frozen=True, slots=True)
 class SearchScope:
-    """The passages that a search may find: those that the reader may read, in these collections and of these documents. None means all."""
+    """The passages that a search may find: those that the reader may read, in these collections and of these documents. None means all. The collections are those of
+    `LexicalIndex.meant`, not as the reader calls them.
+    """
 
     reader: Reader
     collections: Sequence[str] | None = None
@@ -176,7 +178,7 @@ class TermStatistics:
     frequencies: for each term, the number of passages that contain the term. synonyms: the SHA-256 of the collection's
     synonyms; b"" for a collection without synonyms and for several collections. kind: the kind of the passages' collection.
     embedding: the name of the model of the collection's active generation; "" means the server's model. generation: the id under which
-    a `VectorIndex` stores the active generation; None for the first table.
+    a `VectorIndex` stores the active generation; None for the first table. shown: the collection's id as the reader calls it; "" for several collections.
     """
 
     passages: int
@@ -186,6 +188,7 @@ class TermStatistics:
     kind: CollectionKind = CollectionKind.OWN
     embedding: str = ""
     generation: UUID | None = None
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +302,14 @@ class LexicalIndex(Protocol):
         """Return the counts that BM25 needs, for each collection in the scope that has live passages. All documents count, also those that a
         filter leaves out: so a filter does not change how much a word says.
         """
+        ...
+
+    async def meant(self, reader: Reader, collections: Sequence[str]) -> Sequence[str]:
+        """Return the collections that the reader calls so, as the other methods name them. Those that the reader may not read are left out."""
+        ...
+
+    async def hides(self, scope: SearchScope) -> bool:
+        """Return whether documents in the scope's collections have subjects that the reader may not read."""
         ...
 
     async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:

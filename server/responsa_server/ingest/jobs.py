@@ -41,6 +41,7 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors, VectorStore
+from responsa_server.domain.people import Server
 from responsa_server.ingest import rejections
 from responsa_server.ingest.describing import Describer
 from responsa_server.ingest.formats.table import FORMATS, Formats
@@ -125,7 +126,7 @@ class Ingest:
     async def _while_owned(self, task: IngestTask) -> None:
         """Ingest the version. Once another process or a call has taken the operation away, stop at once: the process that parses the document is killed. Raises OwnershipLost."""
         claim = task.claim
-        with self._watching.watch(claim.tenant_id, claim.operation_id) as watcher:
+        with self._watching.watch(Server(claim.tenant_id), claim.operation_id) as watcher:
             work = asyncio.ensure_future(self._take_in(task))
             lost = asyncio.ensure_future(_lost(watcher, claim))
             try:
@@ -398,7 +399,7 @@ class KnowledgeJobs:
             await self._documents.prune(tenant_id, document_id)
             if self._vectors is not None:
                 # Drop the versions that are older than the searchable one, or all versions of a deleted document.
-                document = (await self._documents.find(tenant_id, [document_id])).get(document_id)
+                document = (await self._documents.find(Server(tenant_id), [document_id])).get(document_id)
                 version = None if document is None else document.version
                 await self._vectors.drop_versions(tenant_id, document_id, version)
         except Unavailable:
@@ -407,7 +408,7 @@ class KnowledgeJobs:
 
     async def _has_ended(self, tenant_id: str, operation_id: UUID) -> bool:
         try:
-            return (await self._operations.get(tenant_id, operation_id)).done
+            return (await self._operations.get(Server(tenant_id), operation_id)).done
         except NotFound:
             return True
 

@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Reason, ResponsaError, Unavailable
 from responsa_server.domain.knowledge import Operation, Operations
+from responsa_server.domain.people import Reader
 
 POLL_SECONDS: Final = 0.5
 """How often the seqs of watched operations are compared with the database."""
@@ -26,8 +27,8 @@ POLL_SECONDS: Final = 0.5
 class Watcher:
     """A task that waits for changes of one operation."""
 
-    def __init__(self, operations: Operations, tenant_id: str, operation_id: UUID) -> None:
-        self.tenant_id = tenant_id
+    def __init__(self, operations: Operations, reader: Reader, operation_id: UUID) -> None:
+        self.reader = reader
         self.operation_id = operation_id
         self.seq = 0
         self.news = asyncio.Event()
@@ -36,7 +37,7 @@ class Watcher:
     async def read(self) -> Operation:
         """Return the newest state. Raises NotFound, Unavailable."""
         self.news.clear()
-        operation = await self._operations.get(self.tenant_id, self.operation_id)
+        operation = await self._operations.get(self.reader, self.operation_id)
         self.seq = operation.seq
         return operation
 
@@ -62,9 +63,9 @@ class Watching:
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     @contextmanager
-    def watch(self, tenant_id: str, operation_id: UUID) -> Generator[Watcher, None, None]:
+    def watch(self, reader: Reader, operation_id: UUID) -> Generator[Watcher, None, None]:
         """Watch an operation during the block. Read the operation inside the block, because it may have ended before the block began."""
-        watcher = Watcher(self._operations, tenant_id, operation_id)
+        watcher = Watcher(self._operations, reader, operation_id)
         if not self._watchers:
             self._polling = asyncio.create_task(self._poll(), name="watched operations")
         self._watchers[operation_id].add(watcher)
@@ -98,17 +99,17 @@ class Watching:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(self._poll_seconds)
-            tenants: defaultdict[str, list[Watcher]] = defaultdict(list)
+            readers: defaultdict[Reader, list[Watcher]] = defaultdict(list)
             for watchers in self._watchers.values():
                 for watcher in watchers:
-                    tenants[watcher.tenant_id].append(watcher)
-            for tenant_id, watchers in tenants.items():
+                    readers[watcher.reader].append(watcher)
+            for reader, watchers in readers.items():
                 try:
-                    seqs = await self._operations.seqs(tenant_id, [one.operation_id for one in watchers])
+                    seqs = await self._operations.seqs(reader, [one.operation_id for one in watchers])
                 except ResponsaError as error:  # the next round tries again
                     self._log.info("watched operations cannot be read", reason=error.reason.value)
                     continue
                 for watcher in watchers:
-                    # A deleted operation has no seq. Its watcher finds that out when it reads the operation.
+                    # An operation that was deleted, or that the reader may not read any more, has no seq. Its watcher finds that out when it reads the operation.
                     if seqs.get(watcher.operation_id) != watcher.seq:
                         watcher.news.set()

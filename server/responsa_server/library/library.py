@@ -29,6 +29,8 @@ from responsa_server.domain.knowledge import (
     CanonicalPiece,
     Chunking,
     Collection,
+    CollectionChanges,
+    CollectionReader,
     Collections,
     Document,
     DocumentChanges,
@@ -44,7 +46,7 @@ from responsa_server.domain.knowledge import (
     SearchQuery,
 )
 from responsa_server.domain.listing import Page, Position
-from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.people import AuditEvent, Principal, Role, Server
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES
@@ -87,10 +89,11 @@ class ComparedVersions:
 class Library:
     """What users can do with collections and documents.
 
-    All members of a tenant may read its collections and documents, but only owners and administrators may change them.
-    Reads that need no further check go directly to `collections`, `documents`, `operations`, `generations` and `pages`.
+    Collections are read by their owners and by those with whom they are shared, and changed by owners and administrators. What a caller may not read does not exist for it;
+    administrators see collections without what is in them. Reads that need no further check go directly to `collections`, `documents`, `operations`, `generations` and
+    `pages`, which know who reads.
 
-    All members of a tenant may read an operation and wait for it. An operation may be cancelled and deleted by the user
+    Whoever may read a document or a collection may read its operations and wait for them. An operation may be cancelled and deleted by the user
     who started it, the uploader of its document, the owner of the collection, and administrators. A list of operations
     contains only the caller's operations, or all operations of the tenant if the caller is an administrator.
     """
@@ -139,8 +142,9 @@ class Library:
         display_name: str,
         chunking: Chunking,
         request_id: UUID | None = None,
+        readers: Sequence[CollectionReader] = (),
     ) -> Collection:
-        """Create a collection. Raises AlreadyExists, InvalidRequest; Unavailable, Precondition (the embedding model)."""
+        """Create a collection, which only its owner and these readers may read. Raises AlreadyExists, InvalidRequest; Unavailable, Precondition (the embedding model)."""
         if chunking.overlap_tokens * 2 >= chunking.max_tokens:
             raise InvalidRequest.of_field(
                 "collection.chunking.overlap_tokens",
@@ -156,6 +160,7 @@ class Library:
             embedder.name,
             request_id,
             dimensions=embedder.dimensions,
+            readers=readers,
         )
 
     async def update_collection(
@@ -165,18 +170,22 @@ class Library:
         *,
         display_name: str | None = None,
         synonyms: str | None = None,
+        readers: Sequence[CollectionReader] | None = None,
         etag: str = "",
     ) -> Collection:
-        """Change the values that are not None. synonyms: a file of synonyms (see `read_synonyms`), or "" to remove it. Raises NotFound,
-        NotPermitted, Conflict, InvalidRequest (one violation for each mistake in the synonyms).
+        """Change the values that are not None. synonyms: a file of synonyms (see `read_synonyms`), or "" to remove it. A change of the readers applies from the
+        next call on, and is written to the audit log. Raises NotFound, NotPermitted, Conflict, InvalidRequest (one violation for each mistake in the synonyms).
         """
         if synonyms is not None:
             _check_synonyms(synonyms)
-        collection = await self.collections.get(who.tenant_id, collection_id)
+        collection = await self.collections.get(who, collection_id)
         _require(who, collection.owner_id)
-        return await self.collections.update(
-            who.tenant_id, collection_id, display_name=display_name, synonyms=synonyms, etag=etag
-        )
+        name = names.collection(collection.shared_id)
+        audit = _audited(who, "collection.update", name, collection.owner_id)
+        if readers is not None:
+            audit = AuditEvent.of(who, "collection.share", name)
+        changes = CollectionChanges(display_name, synonyms, readers)
+        return await self.collections.update(who, collection_id, changes, etag=etag, audit=audit)
 
     async def delete_collection(
         self,
@@ -186,11 +195,11 @@ class Library:
         force: bool = False,
     ) -> None:
         """Delete a collection; with force, its content too. Raises NotFound, NotPermitted, Conflict, Precondition."""
-        collection = await self.collections.get(who.tenant_id, collection_id)
+        collection = await self.collections.get(who, collection_id)
         _require(who, collection.owner_id)
-        name = names.collection(collection_id)
+        name = names.collection(collection.shared_id)
         audit = _audited(who, "collection.delete", name, collection.owner_id)
-        ended = await self.collections.delete(who.tenant_id, collection_id, etag, force=force, audit=audit)
+        ended = await self.collections.delete(who, collection_id, etag, force=force, audit=audit)
         self._watching.ended(ended)
 
     async def reindex_collection(
@@ -225,7 +234,7 @@ class Library:
         (REINDEX_RUNNING, GENERATION_STATE), AlreadyExists.
         """
         await self._require_over_collection(who, collection_id)
-        for one in await self.generations.list(who.tenant_id, collection_id):
+        for one in await self.generations.list(who, collection_id):
             if one.number == number and await self._embedders.named(one.embedding) is None:
                 raise unknown_embedding(one.embedding)
         return await self.generations.activate(who, collection_id, number, request_id=request_id)
@@ -235,11 +244,11 @@ class Library:
         owner_id = await self._require_over_collection(who, collection_id)
         name = names.generation(collection_id, number)
         audit = _audited(who, "generation.delete", name, owner_id)
-        await self.generations.delete(who.tenant_id, collection_id, number, audit)
+        await self.generations.delete(who, collection_id, number, audit)
 
     async def _require_over_collection(self, who: Principal, collection_id: str) -> UUID:
         """Raise NotPermitted unless the caller owns the collection or is an administrator. Returns the owner. Raises NotFound."""
-        owner_id = (await self.collections.get(who.tenant_id, collection_id)).owner_id
+        owner_id = (await self.collections.get(who, collection_id)).owner_id
         _require(who, owner_id)
         return owner_id
 
@@ -254,13 +263,14 @@ class Library:
         """Store a document's bytes for ingestion, all of them or none.
 
         metadata: its collection_id may be "", which means the default collection. size: the announced number of bytes,
-        or None if the caller announced no size. Raises InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD),
+        or None if the caller announced no size. A subject may be set by administrators and SERVICE keys. Raises NotPermitted, InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD),
         DocumentRejected, NotFound (collection), AlreadyExists (REQUEST_ID_REUSED).
         """
         metadata = replace(metadata, collection_id=metadata.collection_id or DEFAULT_COLLECTION)
+        _require_subjects(who, metadata.subject or None)
         if metadata.collection_id != DEFAULT_COLLECTION:
             # Check before the bytes arrive; the transaction that stores them checks again.
-            await self.collections.require(who.tenant_id, [metadata.collection_id])
+            await self._require_over_collection(who, metadata.collection_id)
         async with _receive(metadata, chunks, size, self._spool_dir) as received:
             async with self._deciding:
                 media_type = await asyncio.to_thread(
@@ -289,13 +299,14 @@ class Library:
         """Change the values that are not None. Raises NotFound, NotPermitted, Conflict, InvalidRequest (a title that is blank or too long)."""
         if changes.title is not None:
             _check_title(changes.title)
-        document = await self.documents.get(who.tenant_id, document_id)
+        _require_subjects(who, changes.subject)
+        document = await self._managed(who, document_id)
         await self._require_over(who, document)
         return await self.documents.update(who, document_id, changes, etag)
 
     async def delete_document(self, who: Principal, document_id: UUID, etag: str = "") -> None:
         """Delete a document with all its versions. Raises NotFound, NotPermitted, Conflict."""
-        document = await self.documents.get(who.tenant_id, document_id)
+        document = await self._managed(who, document_id)
         await self._require_over(who, document)
         audit = _audited(who, "document.delete", names.document(document_id), document.owner_id)
         self._watching.ended(await self.documents.delete(who.tenant_id, document_id, etag, audit))
@@ -311,7 +322,7 @@ class Library:
         # A character has at most 3 bytes before its last one.
         start = max(min(read_offset, MAX_TEXT_BYTES + 1) - 3, 0)
         while True:
-            piece = await self.documents.canonical(who.tenant_id, document_id, version, start, _READ_BYTES)
+            piece = await self.documents.canonical(who, document_id, version, start, _READ_BYTES)
             version = piece.version  # later pieces come from the same version as the first
             if read_offset > piece.length:
                 raise _beyond_text(document_id, piece)
@@ -332,11 +343,9 @@ class Library:
 
         Raises NotFound before the first piece, or later if the version is removed in the meantime.
         """
-        found = await self.documents.version(who.tenant_id, document_id, version)
+        found = await self.documents.version(who, document_id, version)
         for start in range(0, found.size_bytes, _READ_BYTES):
-            data = await self.documents.original(
-                who.tenant_id, document_id, found.version, start, _READ_BYTES
-            )
+            data = await self.documents.original(who, document_id, found.version, start, _READ_BYTES)
             for offset in range(0, len(data), ORIGINAL_CHUNK_BYTES):
                 yield found, start + offset, data[offset : offset + ORIGINAL_CHUNK_BYTES]
 
@@ -356,11 +365,11 @@ class Library:
         self._comparing += 1
         try:
             async with self._comparison:
-                tenant_id, versions = who.tenant_id, self.documents
-                one = await versions.version(tenant_id, document_id, base)
-                second = await versions.version(tenant_id, document_id, other)
+                versions = self.documents
+                one = await versions.version(who, document_id, base)
+                second = await versions.version(who, document_id, other)
                 texts = [
-                    (await versions.canonical(tenant_id, document_id, of, 0, MAX_TEXT_BYTES)).data
+                    (await versions.canonical(who, document_id, of, 0, MAX_TEXT_BYTES)).data
                     for of in (one.version, second.version)
                 ]
                 found = await asyncio.to_thread(compare, *texts)
@@ -377,20 +386,20 @@ class Library:
         request_id: UUID | None = None,
     ) -> Operation:
         """Make a new version from an earlier version's bytes. Raises NotFound, NotPermitted, Conflict, AlreadyExists (REQUEST_ID_REUSED)."""
-        await self._require_over(who, await self.documents.get(who.tenant_id, document_id))
+        await self._require_over(who, await self._managed(who, document_id))
         return await self.documents.restore(who, document_id, version, etag, request_id)
 
     async def reindex(
         self, who: Principal, document_id: UUID, etag: str = "", request_id: UUID | None = None
     ) -> Operation:
         """Read the searchable version's bytes again. Raises NotFound, NotPermitted, Conflict, Precondition, AlreadyExists (REQUEST_ID_REUSED)."""
-        await self._require_over(who, await self.documents.get(who.tenant_id, document_id))
+        await self._require_over(who, await self._managed(who, document_id))
         return await self.documents.reread(who, document_id, etag, request_id)
 
     async def search(self, who: Principal, query: SearchQuery) -> Sequence[Hit]:
         """Return the passages that match best, best first. Raises NotFound (collection), Unavailable."""
         if query.collections:
-            await self.collections.require(who.tenant_id, query.collections)
+            await self.collections.require(who, query.collections)
         return await self._searcher.search(who, query)
 
     async def search_all(self, who: Principal, queries: Sequence[SearchQuery]) -> Sequence[Sequence[Hit]]:
@@ -399,7 +408,7 @@ class Library:
         If a query fails, the remaining queries are not made.
         """
         if named := {name for query in queries for name in query.collections}:
-            await self.collections.require(who.tenant_id, sorted(named))
+            await self.collections.require(who, sorted(named))
         # One after the other, so that a batch takes no more of the server at a time than a single search.
         return [await self._searcher.search(who, query) for query in queries]
 
@@ -410,7 +419,7 @@ class Library:
         Raises InvalidRequest.
         """
         user_id = None if who.role is Role.ADMIN else who.user_id
-        return await self.operations.list(who.tenant_id, user_id, limit, after)
+        return await self.operations.list(who, user_id, limit, after)
 
     async def wait_operation(self, who: Principal, operation_id: UUID, timeout_seconds: float) -> Operation:
         """Wait at most `timeout_seconds` until an operation of the caller's tenant ends, and return the operation in
@@ -418,7 +427,7 @@ class Library:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
-        with self._watching.watch(who.tenant_id, operation_id) as watcher:
+        with self._watching.watch(who, operation_id) as watcher:
             while True:
                 operation = await watcher.read()
                 left = deadline - loop.time()
@@ -434,7 +443,7 @@ class Library:
         Each state is the newest one at its time, so that states may be left out, except the final one. None is a heartbeat, for a caller that has
         got nothing for a while. Raises NotFound, InvalidRequest (AFTER_SEQ_BEYOND_END), Unavailable (also if the server shuts down).
         """
-        with self._watching.watch(who.tenant_id, operation_id) as watcher:
+        with self._watching.watch(who, operation_id) as watcher:
             first = True
             while True:
                 operation = await watcher.read()
@@ -456,7 +465,7 @@ class Library:
 
     async def cancel_operation(self, who: Principal, operation_id: UUID) -> None:
         """End an operation with OPERATION_CANCELLED unless it has already ended. Raises NotFound, NotPermitted."""
-        operation = await self.operations.get(who.tenant_id, operation_id)
+        operation = await self.operations.get(who, operation_id)
         await self._require_over_operation(who, operation)
         if operation.done:
             return
@@ -466,7 +475,7 @@ class Library:
 
     async def delete_operation(self, who: Principal, operation_id: UUID) -> None:
         """Delete an operation that has ended. Raises NotFound, NotPermitted, Precondition."""
-        operation = await self.operations.get(who.tenant_id, operation_id)
+        operation = await self.operations.get(who, operation_id)
         await self._require_over_operation(who, operation)
         audit = _audited(who, "operation.delete", names.operation(operation_id), operation.user_id)
         await self.operations.delete(who.tenant_id, operation_id, audit)
@@ -480,19 +489,23 @@ class Library:
         if operation.kind is OperationKind.REINDEX:
             await self._require_over_collection(who, operation.collection_id)
             return
-        # If the document was deleted, its owner and its collection are not known.
-        found = await self.documents.find(who.tenant_id, [operation.document_id])
+        # If the document was deleted or may not be read any more, its owner and its collection are not known.
+        found = await self.documents.find(who, [operation.document_id])
         document = found.get(operation.document_id)
         if document is None:
             _require(who, operation.user_id)
         else:
             await self._require_over(who, document)
 
+    async def _managed(self, who: Principal, document_id: UUID) -> Document:
+        """The document that the caller wants to change. Administrators may change documents that they may not read. Raises NotFound."""
+        return await self.documents.get(Server(who.tenant_id) if who.role is Role.ADMIN else who, document_id)
+
     async def _require_over(self, who: Principal, document: Document) -> None:
         """Raise NotPermitted unless the caller uploaded the document, owns its collection or is an administrator."""
         if who.user_id == document.owner_id or who.role is Role.ADMIN:
             return
-        collection = await self.collections.get(who.tenant_id, document.collection_id)
+        collection = await self.collections.get(who, document.collection_id)
         _require(who, collection.owner_id)
 
 
@@ -558,13 +571,19 @@ def _audited(who: Principal, action: str, name: str, owner_id: UUID) -> AuditEve
     return None if who.user_id == owner_id else AuditEvent.of(who, action, name)
 
 
-def _require(who: Principal, owner_id: UUID) -> None:
-    if who.role is not Role.ADMIN and who.user_id != owner_id:
+def _require_subjects(who: Principal, subject: str | None) -> None:
+    """Raise NotPermitted if the caller may not set this subject. None: the caller sets no subject."""
+    if subject is not None and who.role not in (Role.ADMIN, Role.SERVICE):
         raise NotPermitted(
             Reason.ROLE_REQUIRED,
-            "Only the owner or an administrator may do this; ask one of them.",
+            "Only administrators and SERVICE keys set the subject of a document; leave it out, or ask an administrator.",
             {"required_role": Role.ADMIN.name},
         )
+
+
+def _require(who: Principal, owner_id: UUID) -> None:
+    if who.role is not Role.ADMIN and who.user_id != owner_id:
+        raise NotPermitted.owner_only()
 
 
 class _Received:

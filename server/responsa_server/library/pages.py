@@ -20,6 +20,7 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.knowledge import Documents, DocumentVersion, PageImage
+from responsa_server.domain.people import Reader
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.settings import IngestionSettings, ParseLimits
@@ -70,16 +71,16 @@ class PageImages:
         self._cached = 0
 
     async def draw(
-        self, tenant_id: str, document_id: UUID, version: int | None, page: int, width: int
+        self, reader: Reader, document_id: UUID, version: int | None, page: int, width: int
     ) -> tuple[DocumentVersion, PageImage]:
         """A page as an image of at most 3 MiB, and its version.
 
         version: None means the searchable version. page: the page's number, from 1. width: the wanted width in pixels; the image may be narrower.
         Raises NotFound, Precondition (PAGES_UNSUPPORTED), InvalidRequest (PAGE_OUT_OF_RANGE), DocumentRejected, Exhausted (OVERLOADED), Unavailable.
         """
-        found = await self._documents.version(tenant_id, document_id, version)
+        found = await self._documents.version(reader, document_id, version)
         format_name = self._drawable(found)
-        key = (tenant_id, document_id, found.version, page, width)
+        key = (reader.tenant_id, document_id, found.version, page, width)
         kept = self._cache.get(key)
         if kept is not None:
             self._cache.move_to_end(key)
@@ -94,7 +95,7 @@ class PageImages:
         self._waiting += 1
         try:
             async with self._slots:
-                image = await self._image(tenant_id, found, format_name, page, width)
+                image = await self._image(reader, found, format_name, page, width)
         finally:
             self._waiting -= 1
         self._keep(key, image)
@@ -115,18 +116,18 @@ class PageImages:
             },
         )
 
-    async def _original(self, tenant_id: str, version: DocumentVersion) -> AsyncGenerator[bytes]:
+    async def _original(self, reader: Reader, version: DocumentVersion) -> AsyncGenerator[bytes]:
         """The bytes of a version, in pieces, because it may have 64 MiB."""
         for start in range(0, version.size_bytes, _PIECE_BYTES):
             yield await self._documents.original(
-                tenant_id, version.document_id, version.version, start, _PIECE_BYTES
+                reader, version.document_id, version.version, start, _PIECE_BYTES
             )
 
     async def _image(
-        self, tenant_id: str, version: DocumentVersion, format_name: str, page: int, width: int
+        self, reader: Reader, version: DocumentVersion, format_name: str, page: int, width: int
     ) -> PageImage:
         for _ in range(_ATTEMPTS):
-            drawn = await self._drawn(version, self._original(tenant_id, version), format_name, page, width)
+            drawn = await self._drawn(version, self._original(reader, version), format_name, page, width)
             if not drawn.pixels:
                 raise _out_of_range(version, page, drawn.page_count)
             image = await asyncio.to_thread(png, drawn)

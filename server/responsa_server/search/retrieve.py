@@ -203,13 +203,15 @@ class Retriever:
         cache: Cache | None = None,
         *,
         embedding_seconds: float | None = None,
+        external_vectors: bool = False,
     ) -> None:
-        """cache: the cache of the questions' vectors; None to compute each vector again. embedding_seconds: the maximum time for the vectors of a search."""
+        """external_vectors: whether `vectors` is a `VectorStore`, which knows no readers: it searches only within what the reader may read. cache: the cache of the questions' vectors; None to compute each vector again. embedding_seconds: the maximum time for the vectors of a search."""
         self._lexical = lexical
         self._vectors = vectors
         self._embedders = embedders
         self._cache = cache
         self._embedding_seconds = embedding_seconds
+        self._external_vectors = external_vectors
         # The models that the latest search of these collections needed.
         self._latest: dict[tuple[Reader, tuple[str, ...] | None], frozenset[str]] = {}
         # When a search last needed each of the models that are not declared.
@@ -289,7 +291,8 @@ class Retriever:
 
         tier: returns the number of a collection's tier. It gets the collection's id and kind.
         """
-        scope = SearchScope(reader, collections)
+        meant = None if collections is None else await self._lexical.meant(reader, collections)
+        scope = SearchScope(reader, meant)
         text_will_do = text_will_do and mode is not SearchMode.VECTOR
         own = len(expansions)
         terms = (*expansions, *terms)
@@ -391,6 +394,9 @@ class Retriever:
         async with self._lexical.session(scope.reader):
             if filters:
                 scope = replace(scope, documents=await self._lexical.documents(scope, filters))
+            elif self._external_vectors and await self._lexical.hides(scope):
+                # The nearest vectors of all documents could all be of documents that the reader may not read.
+                scope = replace(scope, documents=await self._lexical.documents(scope, ()))
             for place, (term, language) in enumerate(zip(terms, languages, strict=True)):
                 match = await self._match(scope, term, language, mode)
                 models = frozenset(one.embedding for one in match.statistics.values())
@@ -399,17 +405,20 @@ class Retriever:
                 self._miss(models & vectors.undeclared)
                 if mode is SearchMode.VECTOR and models and not vectors.by_model:
                     name, one = min(match.statistics.items())
-                    raise undeclared_embedding(name, one.embedding, self._embedders.configured)
+                    raise undeclared_embedding(one.shown or name, one.embedding, self._embedders.configured)
                 ranked += await self._rank(scope, place, match, vectors, mode)
                 matches.append(match)
-            kinds = {name: of.kind for one in matches for name, of in one.statistics.items()}
+            # Up to here, collections have the ids of the index; from here on, those by which the reader calls them.
+            shown = {name: of.shown or name for one in matches for name, of in one.statistics.items()}
+            kinds = {shown[name]: of.kind for one in matches for name, of in one.statistics.items()}
             tiers: dict[int, list[_Ranked]] = {}
             for one in ranked:
-                tiers.setdefault(tier(one.collection_id, kinds[one.collection_id]), []).append(one)
+                called = shown[one.collection_id]
+                tiers.setdefault(tier(called, kinds[called]), []).append(one)
             in_order = [tiers[number] for number in sorted(tiers)] or [[]]
             asked = [[one for one in each if one.term >= own] if own else [] for each in in_order]
             read = await self._read(
-                scope.reader, *(_first(_best(each), limit) for each in chain(in_order, asked))
+                scope.reader, shown, *(_first(_best(each), limit) for each in chain(in_order, asked))
             )
         empty = Retrieval(
             tuple(terms),
@@ -417,7 +426,7 @@ class Retriever:
             [one.together.weights for one in matches],
             [one.together.language for one in matches],
             expansions=own,
-            readings=[one.readings for one in matches],
+            readings=[{shown[name]: of for name, of in one.readings.items()} for one in matches],
             kinds=kinds,
         )
         if rerank and mode is not SearchMode.VECTOR and any(read):
@@ -564,7 +573,8 @@ class Retriever:
             if vector is not None and of_model:
                 generations = tuple(dict.fromkeys(one.generation for one in of_model))
                 questions[model] = question = QuestionVector(embedded.embedder.name, vector, generations)
-                cosines |= await self._vectors.nearest(scope, question, NEAREST_VECTORS, match.passages)
+                within = scope if scope.collections else replace(scope, collections=list(match.statistics))
+                cosines |= await self._vectors.nearest(within, question, NEAREST_VECTORS, match.passages)
         ids = cosines.keys() | set(match.passages)
         if not ids:
             return []
@@ -589,15 +599,17 @@ class Retriever:
             ranked.append(_Ranked(one.id, one.collection_id, score, place, question))
         return ranked
 
-    async def _read(self, reader: Reader, *lists: Sequence[_Ranked]) -> Sequence[Sequence[ScoredPassage]]:
+    async def _read(
+        self, reader: Reader, shown: Mapping[str, str], *lists: Sequence[_Ranked]
+    ) -> Sequence[Sequence[ScoredPassage]]:
         """One list of passages for each list of ids. Each passage has the cosines of its pieces to the string that found it. A
-        passage in several lists is read once.
+        passage in several lists is read once. shown: what the reader calls the collections.
         """
         by_question: dict[QuestionVector | None, dict[UUID, None]] = {}
         for one in chain(*lists):
             by_question.setdefault(one.question, {})[one.id] = None
         read: Mapping[tuple[QuestionVector | None, UUID], FoundPassage] = {
-            (question, found.passage.id): found
+            (question, found.passage.id): _called(found, shown)
             for question, ids in by_question.items()
             for found in await self._found(reader, list(ids), question)
         }
@@ -641,6 +653,14 @@ class Retriever:
                 raise
             _LOG.warning("pieces of passages could not be read; they are cut again", exc_info=True)
             return None
+
+
+def _called(found: FoundPassage, shown: Mapping[str, str]) -> FoundPassage:
+    """The passage with its collection's id as the reader calls it."""
+    called = shown.get(found.passage.collection_id, found.passage.collection_id)
+    if called == found.passage.collection_id:
+        return found
+    return replace(found, passage=replace(found.passage, collection_id=called))
 
 
 def _knows(embedder: Embedder, language: str) -> bool:

@@ -69,7 +69,7 @@ class Conversations:
 
     async def _verdicts(self, who: Principal, citations: Sequence[Citation]) -> Sequence[Verdict]:
         cited = [SourceRef(one.document_id, one.version, one.source) for one in citations]
-        slices = await self._sources.sources(who.tenant_id, cited)
+        slices = await self._sources.sources(who, cited)
         # A quote is valid if the current searchable version contains it. The cited version does not count: it
         # may still exist only because of the citation.
         today = [
@@ -77,7 +77,7 @@ class Conversations:
             for one, found in zip(cited, slices, strict=True)
             if found.current_version and found.current_version != one.version
         ]
-        current = iter(await self._sources.sources(who.tenant_id, today) if today else ())
+        current = iter(await self._sources.sources(who, today) if today else ())
         return [
             _verdict(
                 one,

@@ -66,6 +66,12 @@ class NoIndex:
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         raise NotImplementedError
 
+    async def meant(self, reader: Reader, collections: Sequence[str]) -> Sequence[str]:
+        return collections
+
+    async def hides(self, scope: SearchScope) -> bool:
+        return False
+
     async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
         raise NotImplementedError
 

@@ -85,6 +85,12 @@ class Three:
         counts = {term: sum(term in one for one in self._terms.values()) for term in terms}
         return {"default": TermStatistics(3, sum(map(len, self._terms.values())), counts)}
 
+    async def meant(self, reader: Reader, collections: Sequence[str]) -> Sequence[str]:
+        return collections
+
+    async def hides(self, scope: SearchScope) -> bool:
+        return False
+
     async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
         return {}
 

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.conversations import ConversationStore, Message, Speaker
 from responsa_server.domain.events import ByteRange, Citation
 from responsa_server.domain.knowledge import SourceRef, SourceSlice
-from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.people import Principal, Reader, Role
 from responsa_server.domain.turns import Verdict
 from responsa_server.turns.conversations import Conversations
 
@@ -24,8 +24,8 @@ class Shelf:
     def __init__(self, documents: Mapping[UUID, tuple[int, Mapping[int, bytes]] | None]) -> None:
         self.documents = documents
 
-    async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
-        assert tenant_id == "acme"
+    async def sources(self, reader: Reader, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
+        assert reader.tenant_id == "acme"
         found: list[SourceSlice] = []
         for ref in wanted:
             document = self.documents.get(ref.document_id)

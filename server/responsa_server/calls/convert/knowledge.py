@@ -17,11 +17,12 @@ from responsa.knowledge.v1 import (
     format_pb2,
     generation_pb2,
     knowledge_service_pb2,
+    reader_pb2,
 )
 from responsa_server.calls import status
 from responsa_server.calls.convert import structs, values
 from responsa_server.calls.convert.chat import byte_range, page_box
-from responsa_server.calls.convert.values import named_slug, timestamp
+from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
 from responsa_server.domain import lists, names
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import ByteRange
@@ -29,8 +30,10 @@ from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.generations import Generation
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
+    EVERYONE,
     Chunking,
     Collection,
+    CollectionReader,
     Document,
     DocumentChanges,
     DocumentMetadata,
@@ -96,7 +99,36 @@ def collection(value: Collection) -> collection_pb2.Collection:
         etag=value.etag,
         kind=values.COLLECTION_KIND.number(value.kind),
         synonyms=value.synonyms,
+        readers=[_reader(one) for one in value.readers],
+        shared_name=names.collection(value.shared_id),
     )
+
+
+def _reader(value: CollectionReader) -> reader_pb2.Reader:
+    if value.user_id is not None:
+        return reader_pb2.Reader(user=names.user(value.user_id))
+    if value.role is not None:
+        return reader_pb2.Reader(role=values.ROLE.number(value.role))
+    return reader_pb2.Reader(everyone=True)
+
+
+def readers(field: str, given: Sequence[reader_pb2.Reader]) -> tuple[CollectionReader, ...]:
+    """Convert the readers of a collection. Raises InvalidRequest if one occurs twice."""
+    found: dict[CollectionReader, None] = {}
+    for place, one in enumerate(given):
+        match one.WhichOneof("who"):
+            case "user":
+                reader = CollectionReader(named_uuid(f"{field}[{place}].user", "users", one.user))
+            case "role":
+                reader = CollectionReader(role=values.ROLE.value(one.role))
+            case _:
+                reader = EVERYONE
+        if reader in found:
+            raise InvalidRequest.of_field(
+                f"{field}[{place}]", "readers.unique", "is the same as an earlier one; send each reader once"
+            )
+        found[reader] = None
+    return tuple(found)
 
 
 def generation(value: Generation) -> generation_pb2.Generation:
@@ -136,6 +168,7 @@ def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetada
         media_type=value.media_type,
         labels=dict(value.labels),
         metadata=structs.plain(f"{field}.metadata", value.metadata),
+        subject=value.subject,
     )
 
 
@@ -145,6 +178,7 @@ def document_changes(value: document_pb2.Document, wanted: Container[str]) -> Do
         title=value.title if "title" in wanted else None,
         labels=dict(value.labels) if "labels" in wanted else None,
         metadata=structs.plain("document.metadata", value.metadata) if "metadata" in wanted else None,
+        subject=value.subject if "subject" in wanted else None,
     )
 
 
@@ -180,6 +214,7 @@ def document(value: Document) -> document_pb2.Document:
         date=None if value.date is None else timestamp(value.date),
         summary=value.summary,
         keywords=value.keywords,
+        subject=value.subject,
     )
 
 

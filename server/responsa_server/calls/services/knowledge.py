@@ -28,7 +28,7 @@ _MAX_BATCH_BYTES = 4_000_000
 
 
 class KnowledgeService:
-    """Collections and documents of the caller's tenant, and search."""
+    """The collections and documents that the caller may read, and search."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
@@ -42,34 +42,34 @@ class KnowledgeService:
             given.display_name,
             knowledge.chunking(given.chunking),
             request_id(request.request_id),
+            knowledge.readers("collection.readers", given.readers),
         )
         return knowledge.collection(made)
 
     async def GetCollection(self, request: pb.GetCollectionRequest) -> collection_pb2.Collection:
         """Return one collection."""
         return knowledge.collection(
-            await self._library.collections.get(
-                caller().tenant_id, named_slug("name", "collections", request.name)
-            )
+            await self._library.collections.get(caller(), named_slug("name", "collections", request.name))
         )
 
     async def ListCollections(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
         """List the collections that the caller may read."""
         asked = Listing(lists.COLLECTIONS, caller(), request)
-        page = await self._library.collections.list(caller().tenant_id, asked.query)
+        page = await self._library.collections.list(caller(), asked.query)
         return pb.ListCollectionsResponse(
             collections=[knowledge.collection(one) for one in page.items], next_page_token=asked.token(page)
         )
 
     async def UpdateCollection(self, request: pb.UpdateCollectionRequest) -> collection_pb2.Collection:
-        """Change the display name, the synonyms or both."""
+        """Change the display name, the synonyms and the readers."""
         given = request.collection
-        changes = updated(request.update_mask, ("display_name", "synonyms"))
+        changes = updated(request.update_mask, ("display_name", "synonyms", "readers"))
         changed = await self._library.update_collection(
             caller(),
             named_slug("collection.name", "collections", given.name),
             display_name=given.display_name if "display_name" in changes else None,
             synonyms=given.synonyms if "synonyms" in changes else None,
+            readers=knowledge.readers("collection.readers", given.readers) if "readers" in changes else None,
             etag=given.etag,
         )
         return knowledge.collection(changed)
@@ -84,7 +84,7 @@ class KnowledgeService:
     async def ListGenerations(self, request: pb.ListGenerationsRequest) -> pb.ListGenerationsResponse:
         """List the generations of a collection."""
         found = await self._library.generations.list(
-            caller().tenant_id, named_slug("parent", "collections", request.parent)
+            caller(), named_slug("parent", "collections", request.parent)
         )
         return pb.ListGenerationsResponse(generations=[knowledge.generation(one) for one in found])
 
@@ -146,26 +146,24 @@ class KnowledgeService:
     async def GetDocument(self, request: pb.GetDocumentRequest) -> document_pb2.Document:
         """Return one document."""
         return knowledge.document(
-            await self._library.documents.get(
-                caller().tenant_id, named_uuid("name", "documents", request.name)
-            )
+            await self._library.documents.get(caller(), named_uuid("name", "documents", request.name))
         )
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest) -> pb.ListDocumentsResponse:
         """List a collection's documents."""
         asked = Listing(lists.DOCUMENTS, caller(), request, request.parent)
         page = await self._library.documents.list(
-            caller().tenant_id, named_slug("parent", "collections", request.parent), asked.query
+            caller(), named_slug("parent", "collections", request.parent), asked.query
         )
         return pb.ListDocumentsResponse(
             documents=[knowledge.document(one) for one in page.items], next_page_token=asked.token(page)
         )
 
     async def UpdateDocument(self, request: pb.UpdateDocumentRequest) -> document_pb2.Document:
-        """Change the title, the labels or the metadata."""
+        """Change the title, the labels, the metadata or the subject."""
         given = request.document
         changes = knowledge.document_changes(
-            given, updated(request.update_mask, ("title", "labels", "metadata"))
+            given, updated(request.update_mask, ("title", "labels", "metadata", "subject"))
         )
         changed = await self._library.update_document(
             caller(), named_uuid("document.name", "documents", given.name), changes, given.etag
@@ -206,9 +204,7 @@ class KnowledgeService:
         """Draw a page."""
         document_id, version = knowledge.document_or_version(request.name)
         width = request.width if request.HasField("width") else knowledge.DEFAULT_PAGE_WIDTH
-        found, image = await self._library.pages.draw(
-            caller().tenant_id, document_id, version, request.page, width
-        )
+        found, image = await self._library.pages.draw(caller(), document_id, version, request.page, width)
         return pb.DocumentPage(
             document_version=names.document_version(document_id, found.version),
             page=request.page,
@@ -224,7 +220,7 @@ class KnowledgeService:
         """List the stored versions of a document."""
         asked = Listing(lists.DOCUMENT_VERSIONS, caller(), Unfiltered(request), request.parent)
         page = await self._library.documents.versions(
-            caller().tenant_id, named_uuid("parent", "documents", request.parent), asked.query
+            caller(), named_uuid("parent", "documents", request.parent), asked.query
         )
         return pb.ListDocumentVersionsResponse(
             versions=[knowledge.document_version(one) for one in page.items],
@@ -277,9 +273,7 @@ class KnowledgeService:
     async def GetPassage(self, request: pb.GetPassageRequest) -> document_pb2.Passage:
         """Return one passage."""
         return knowledge.passage(
-            await self._library.documents.passage(
-                caller().tenant_id, named_uuid("name", "passages", request.name)
-            )
+            await self._library.documents.passage(caller(), named_uuid("name", "passages", request.name))
         )
 
     async def ListFormats(self, request: pb.ListFormatsRequest) -> pb.ListFormatsResponse:

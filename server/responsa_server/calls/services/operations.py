@@ -35,10 +35,10 @@ async def _encoded(
     """Operations with their documents and generations. One query reads all documents, and one query all generations."""
     successful = [one for one in operations if one.done and one.error is None]
     wanted = [one.document_id for one in successful if one.kind is OperationKind.INGEST]
-    documents: Mapping[UUID, Document] = await library.documents.find(who.tenant_id, wanted) if wanted else {}
+    documents: Mapping[UUID, Document] = await library.documents.find(who, wanted) if wanted else {}
     reindexed = {one.collection_id for one in successful if one.kind is OperationKind.REINDEX}
     generations: Mapping[tuple[str, int], Generation] = (
-        await library.generations.find(who.tenant_id, sorted(reindexed)) if reindexed else {}
+        await library.generations.find(who, sorted(reindexed)) if reindexed else {}
     )
     return [
         knowledge.ingest_operation(one, documents.get(one.document_id))
@@ -90,7 +90,7 @@ class OperationsService:
         return await encoded(
             self._library,
             who,
-            await self._library.operations.get(who.tenant_id, named_uuid("name", "operations", request.name)),
+            await self._library.operations.get(who, named_uuid("name", "operations", request.name)),
         )
 
     async def DeleteOperation(self, request: pb.DeleteOperationRequest) -> Empty:

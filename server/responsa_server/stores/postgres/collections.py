@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import NotFound, Precondition, Reason
+from responsa_server.domain.errors import InvalidRequest, NotFound, Precondition, Reason
 from responsa_server.domain.kinds import CollectionKind, kind_of
-from responsa_server.domain.knowledge import FIRST_DIMENSIONS, Chunking, Collection, JobKind
+from responsa_server.domain.knowledge import (
+    EVERYONE,
+    FIRST_DIMENSIONS,
+    Chunking,
+    Collection,
+    CollectionChanges,
+    CollectionReader,
+    JobKind,
+)
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import COLLECTIONS
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import AuditEvent, Principal, Reader, Role, Server
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.generation_table import first_generation
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
+from responsa_server.stores.postgres.readers import NamedCollection, act_as, visible_collection
 from responsa_server.stores.postgres.requests import CreationRequests, already_exists, check_etag
 
 _LIST: Final[SqlList[Collection]] = SqlList(
     COLLECTIONS,
     {
-        "name": "c.id",
+        "name": "responsa.collection_name(c.id)",
         "display_name": "c.display_name",
         "create_time": "c.create_time",
         "update_time": "c.update_time",
     },
-    identity="c.id",
+    identity="responsa.collection_name(c.id)",
     position=lambda one, field: (one.create_time if field == "create_time" else one.id, one.id),
 )
 
@@ -60,119 +70,172 @@ class CollectionStore:
         request_id: UUID | None,
         *,
         dimensions: int = FIRST_DIMENSIONS,
+        readers: Sequence[CollectionReader] = (),
     ) -> Collection:
-        """Create a collection; see the port. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED)."""
+        """Create a collection; see the port. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED), InvalidRequest."""
         body = {
             "collection_id": collection_id,
             "display_name": display_name,
             "max_tokens": str(chunking.max_tokens),
             "overlap_tokens": str(chunking.overlap_tokens),
+            # Bodies of earlier releases have no readers, so a body without them must stay the same.
+            **({"readers": " ".join(sorted(map(_written, readers)))} if readers else {}),
         }
         async with self._database.tenant(who.tenant_id) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "collection", body)
             if earlier is not None:
-                return await self._get(connection, who.tenant_id, names.parse_slug("collections", earlier))
+                await act_as(connection, who)
+                named = await visible_collection(connection, names.parse_slug("collections", earlier))
+                return await self._get(connection, who.tenant_id, named.key)
             name = names.collection(collection_id)
-            inserted = await connection.execute(
-                self._queries["insert"],
-                {
-                    "tenant": who.tenant_id,
-                    "id": collection_id,
-                    "owner": who.user_id,
-                    "display_name": display_name,
-                    "max_tokens": chunking.max_tokens,
-                    "overlap_tokens": chunking.overlap_tokens,
-                    "embedding": embedding,
-                    "kind": kind_of(collection_id).value,
-                    "dimensions": dimensions,
-                    "generation": first_generation(dimensions),
-                },
-            )
-            if await inserted.fetchone() is None:
+            kind = kind_of(collection_id)
+            values: dict[str, object] = {
+                "tenant": who.tenant_id,
+                "slug": collection_id,
+                "owner": who.user_id,
+                "display_name": display_name,
+                "max_tokens": chunking.max_tokens,
+                "overlap_tokens": chunking.overlap_tokens,
+                "embedding": embedding,
+                "kind": kind.value,
+                "dimensions": dimensions,
+                "generation": first_generation(dimensions),
+            }
+            if await self._insert(connection, values, kind) is None:
                 raise already_exists("collection", name)
+            if kind is not CollectionKind.OWN and not readers:
+                readers = (EVERYONE,)
+            await self._share(connection, values, readers)
             await self._requests.record(connection, who, request_id, name)
-            return await self._get(connection, who.tenant_id, collection_id)
+            await act_as(connection, who)
+            return await self._get(connection, who.tenant_id, str(values["id"]))
+
+    async def _insert(
+        self, connection: Connection, values: dict[str, object], kind: CollectionKind
+    ) -> str | None:
+        """Store a collection, put its id into `values`, and return the id; None if the owner has one with this slug."""
+        slug = str(values["slug"])
+        # Samples and Responsa's documentation are everyone's, so their ids need not hide anything.
+        ids = [] if kind is CollectionKind.OWN else [slug]
+        ids += [new_key(slug), new_key(slug)]
+        for values["id"] in ids:
+            inserted = await connection.execute(self._queries["insert"], values)
+            if await inserted.fetchone() is not None:
+                return str(values["id"])
+            if await (await connection.execute(self._queries["taken"], values)).fetchone() is not None:
+                break
+        return None
+
+    async def _share(
+        self, connection: Connection, values: Mapping[str, object], readers: Sequence[CollectionReader]
+    ) -> None:
+        """Replace the readers of a collection. values: with the tenant and the id. Raises InvalidRequest."""
+        parameters = {
+            **values,
+            "users": [one.user_id for one in readers],
+            "roles": [None if one.role is None else one.role.value for one in readers],
+        }
+        row = await (await connection.execute(self._queries["unknown_readers"], parameters)).fetchone()
+        if row is not None:
+            remedy = (
+                f"{names.user(row[1])} is not a user of this tenant; send the name of one, users/{{uuid}}"
+            )
+            raise InvalidRequest.of_field(f"collection.readers[{row[0]}].user", "readers.user", remedy)
+        for name in ("drop_readers", "add_readers"):
+            await connection.execute(self._queries[name], parameters)
 
     @shielded
-    async def get(self, tenant_id: str, collection_id: str) -> Collection:
+    async def get(self, reader: Reader, collection_id: str) -> Collection:
         """Read a collection. Raises NotFound."""
-        async with self._database.tenant(tenant_id) as connection:
-            return await self._get(connection, tenant_id, collection_id)
+        async with self._database.reading(reader) as connection:
+            named = await visible_collection(connection, collection_id)
+            return await self._get(connection, reader.tenant_id, named.key)
 
     @shielded
-    async def require(self, tenant_id: str, collection_ids: Sequence[str]) -> None:
-        """Raise NotFound for the first of these collections that does not exist."""
-        values = {"tenant": tenant_id, "ids": list(collection_ids)}
-        async with self._database.tenant(tenant_id) as connection:
-            found = await connection.execute(self._queries["present"], values)
-            present = {row[0] for row in await found.fetchall()}
-        for collection_id in collection_ids:
-            if collection_id not in present:
-                raise NotFound.of("collection", names.collection(collection_id))
+    async def require(self, reader: Reader, collection_ids: Sequence[str]) -> None:
+        """Raise NotFound for the first of these collections whose content the reader may not read."""
+        async with self._database.reading(reader) as connection:
+            found = await connection.execute(self._queries["unreadable"], {"names": list(collection_ids)})
+            row = await found.fetchone()
+        if row is not None:
+            raise NotFound.of("collection", names.collection(row[0]))
 
     @shielded
-    async def list(self, tenant_id: str, query: ListQuery) -> Page[Collection]:
-        """A page of the tenant's collections."""
-        async with self._database.tenant(tenant_id) as connection:
-            rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": tenant_id})
+    async def list(self, reader: Reader, query: ListQuery) -> Page[Collection]:
+        """A page of the collections that the reader sees."""
+        async with self._database.reading(reader) as connection:
+            values = {"tenant": reader.tenant_id}
+            rows = await _LIST.rows(connection, self._queries["list"], query, values)
         return _LIST.page([_collection(row) for row in rows], query)
 
     @shielded
     async def update(
         self,
-        tenant_id: str,
+        who: Reader,
         collection_id: str,
+        changes: CollectionChanges,
         *,
-        display_name: str | None,
-        synonyms: str | None = None,
         etag: str,
+        audit: AuditEvent | None = None,
     ) -> Collection:
-        """Change the fields that are not None. Raises NotFound, Conflict (ETAG_MISMATCH)."""
-        async with self._database.tenant(tenant_id) as connection:
-            await self._lock(connection, tenant_id, collection_id, etag)
-            if display_name is not None or synonyms is not None:
+        """Change the fields that are not None; see the port. Raises NotFound, Conflict (ETAG_MISMATCH), InvalidRequest."""
+        synonyms = changes.synonyms
+        async with self._database.reading(who) as connection:
+            named = await visible_collection(connection, collection_id)
+            await act_as(connection, Server(who.tenant_id))
+            await self._lock(connection, who.tenant_id, named, etag)
+            if changes != CollectionChanges():
                 digest = hashlib.sha256(synonyms.encode()).digest() if synonyms else b""
                 values = {
-                    "tenant": tenant_id,
-                    "id": collection_id,
-                    "display_name": display_name,
+                    "tenant": who.tenant_id,
+                    "id": named.key,
+                    "display_name": changes.display_name,
                     "synonyms": synonyms,
                     "synonyms_sha256": None if synonyms is None else digest,
                 }
                 await connection.execute(self._queries["update"], values)
-            return await self._get(connection, tenant_id, collection_id)
+                if changes.readers is not None:
+                    await self._share(connection, values, changes.readers)
+                await self._audit.write(connection, audit)
+            await act_as(connection, who)
+            return await self._get(connection, who.tenant_id, named.key)
 
     @shielded
     async def delete(
-        self, tenant_id: str, collection_id: str, etag: str, *, force: bool, audit: AuditEvent | None = None
+        self, who: Reader, collection_id: str, etag: str, *, force: bool, audit: AuditEvent | None = None
     ) -> Sequence[UUID]:
         """Delete a collection with its content, and return the operations that the deletion ended.
 
         Raises NotFound, Conflict (ETAG_MISMATCH, RESOURCE_LOCKED), Precondition (COLLECTION_NOT_EMPTY).
         """
-        values: dict[str, object] = {"tenant": tenant_id, "id": collection_id}
-        async with self._database.deleting(tenant_id, names.collection(collection_id)) as connection:
+        tenant_id = who.tenant_id
+        async with self._database.deleting(who, names.collection(collection_id)) as connection:
+            named = await visible_collection(connection, collection_id)
+            await act_as(connection, Server(tenant_id))
+            values: dict[str, object] = {"tenant": tenant_id, "id": named.key}
             # Take locks in the order that every writer uses: collection, document, operations, statistics.
-            await self._lock(connection, tenant_id, collection_id, etag)
+            await self._lock(connection, tenant_id, named, etag)
             documents = await (await connection.execute(self._queries["lock_documents"], values)).fetchall()
             if documents and not force:
-                name = names.collection(collection_id)
+                name = names.collection(named.shown)
                 raise Precondition(
                     Reason.COLLECTION_NOT_EMPTY,
                     f"{name} holds {len(documents)} documents; delete them first, or set force.",
                     {"collection": name, "documents": str(len(documents))},
                 )
             operations = await self.delete_locked(
-                connection, tenant_id, collection_id, [row[0] for row in documents]
+                connection, tenant_id, named.key, [row[0] for row in documents]
             )
             await self._audit.write(connection, audit)
             return operations
 
     async def delete_locked(
-        self, connection: Connection, tenant_id: str, collection_id: str, documents: Sequence[UUID]
+        self, connection: Connection, tenant_id: str, key: str, documents: Sequence[UUID]
     ) -> Sequence[UUID]:
-        """Delete a collection that this transaction has locked, and its documents, which it has locked too. Returns the operations that the deletion ended."""
-        values: dict[str, object] = {"tenant": tenant_id, "id": collection_id}
+        """Delete a collection that this transaction has locked, and its documents, which it has locked too. key: the collection's id in the database. Returns the operations
+        that the deletion ended.
+        """
+        values: dict[str, object] = {"tenant": tenant_id, "id": key}
         ended = await connection.execute(
             self._queries["end_operations"],
             {
@@ -183,7 +246,7 @@ class CollectionStore:
             },
         )
         operations = [row[0] for row in await ended.fetchall()]
-        await self._passages.delete_collection(connection, tenant_id, collection_id)
+        await self._passages.delete_collection(connection, tenant_id, key)
         await connection.execute(self._queries["delete_documents"], values)
         await connection.execute(self._queries["delete"], values)
         if self._pruning is not None:
@@ -191,19 +254,37 @@ class CollectionStore:
                 await self._pruning.defer(connection, JobKind.PRUNE, tenant_id, document_id)
         return operations
 
-    async def _lock(self, connection: Connection, tenant_id: str, collection_id: str, etag: str) -> None:
-        values = {"tenant": tenant_id, "id": collection_id}
+    async def _lock(self, connection: Connection, tenant_id: str, named: NamedCollection, etag: str) -> None:
+        values = {"tenant": tenant_id, "id": named.key}
         row = await (await connection.execute(self._queries["lock"], values)).fetchone()
-        name = names.collection(collection_id)
+        name = names.collection(named.shown)
         if row is None:
             raise NotFound.of("collection", name)
         check_etag(etag, names.etag(row[0], row[1]), name)
 
-    async def _get(self, connection: Connection, tenant_id: str, collection_id: str) -> Collection:
-        row = await one_row(connection, self._queries["get"], {"tenant": tenant_id, "id": collection_id})
+    async def _get(self, connection: Connection, tenant_id: str, key: str) -> Collection:
+        row = await one_row(connection, self._queries["get"], {"tenant": tenant_id, "id": key})
         if row is None:
-            raise NotFound.of("collection", names.collection(collection_id))
+            raise NotFound.of("collection", names.collection(key))
         return _collection(row)
+
+
+def new_key(slug: str) -> str:
+    """A new id for a collection that its owner calls `slug`. Its end is random, so that it shows nothing about other collections."""
+    return f"{slug[:54]}-{secrets.token_hex(4)}"
+
+
+def _written(reader: CollectionReader) -> str:
+    return names.user(reader.user_id) if reader.user_id else reader.role.value if reader.role else "*"
+
+
+def _reader(written: str) -> CollectionReader:
+    """See `readers` in the query `get`."""
+    if not written:
+        return EVERYONE
+    if written.startswith("users/"):
+        return CollectionReader(names.parse_uuid("users", written))
+    return CollectionReader(role=Role(written))
 
 
 def _collection(row: Mapping[str, Any]) -> Collection:
@@ -220,4 +301,6 @@ def _collection(row: Mapping[str, Any]) -> Collection:
         etag=names.etag(row["create_time"], row["revision"]),
         kind=CollectionKind(row["kind"]),
         synonyms=row.get("synonyms", ""),
+        shared_id=row["shared_id"],
+        readers=tuple(map(_reader, row["readers"] or ())),
     )

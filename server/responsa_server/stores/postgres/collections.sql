@@ -1,27 +1,58 @@
 -- Collections of one tenant (role responsa_app, tenant set).
 
 -- name: insert
-INSERT INTO responsa.collection (tenant_id, id, owner_id, display_name, max_tokens, overlap_tokens, embedding, kind, dimensions, generation_id)
+-- The conflict may be with the id or with another collection of the owner's.
+INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, max_tokens, overlap_tokens, embedding, kind, dimensions, generation_id)
 VALUES (
-    %(tenant)s, %(id)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(kind)s, %(dimensions)s, %(generation)s)
-ON CONFLICT (tenant_id, id) DO NOTHING
+    %(tenant)s, %(id)s, %(slug)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(kind)s, %(dimensions)s, %(generation)s)
+ON CONFLICT DO NOTHING
 RETURNING true;
 
+-- name: taken
+SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(owner)s AND coalesce(slug, id) = %(slug)s;
+
+-- name: unknown_readers
+SELECT r.place - 1, r.user_id FROM unnest(%(users)s::uuid[]) WITH ORDINALITY AS r (user_id, place)
+WHERE r.user_id IS NOT NULL AND NOT EXISTS (SELECT FROM responsa.app_user AS u WHERE u.tenant_id = %(tenant)s AND u.id = r.user_id)
+ORDER BY r.place LIMIT 1;
+
+-- name: drop_readers
+DELETE FROM responsa.collection_reader AS r
+WHERE r.tenant_id = %(tenant)s AND r.collection_id = %(id)s AND NOT EXISTS (
+    SELECT FROM unnest(%(users)s::uuid[], %(roles)s::text[]) AS w (user_id, role)
+    WHERE w.user_id IS NOT DISTINCT FROM r.user_id AND w.role IS NOT DISTINCT FROM r.role);
+
+-- name: add_readers
+INSERT INTO responsa.collection_reader (tenant_id, collection_id, user_id, role)
+SELECT %(tenant)s, %(id)s, w.user_id, w.role FROM unnest(%(users)s::uuid[], %(roles)s::text[]) AS w (user_id, role)
+ON CONFLICT DO NOTHING;
+
 -- name: get
-SELECT id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, synonyms, kind,
-    (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count
+SELECT responsa.collection_name(c.id) AS id, CASE coalesce(slug, id) WHEN id THEN responsa.other_name(tenant_id, id) ELSE id END AS shared_id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, synonyms, kind,
+    (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
+    CASE WHEN c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() THEN ARRAY(
+        SELECT coalesce('users/' || r.user_id, r.role, '') FROM responsa.collection_reader AS r
+        WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
+        ORDER BY r.create_time, r.user_id, r.role) END AS readers
 FROM responsa.collection AS c
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
--- name: present
-SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
+-- name: unreadable
+-- The first of these names that means no collection that the caller may read.
+SELECT w.name FROM unnest(%(names)s::text[]) WITH ORDINALITY AS w (name, place)
+WHERE responsa.readable_collection(w.name) IS NULL
+ORDER BY w.place LIMIT 1;
 
 -- name: lock
 SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
 -- name: list
-SELECT id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, kind,
-    (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count
+SELECT responsa.collection_name(c.id) AS id, CASE coalesce(slug, id) WHEN id THEN responsa.other_name(tenant_id, id) ELSE id END AS shared_id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, kind,
+    (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
+    CASE WHEN c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() THEN ARRAY(
+        SELECT coalesce('users/' || r.user_id, r.role, '') FROM responsa.collection_reader AS r
+        WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
+        ORDER BY r.create_time, r.user_id, r.role) END AS readers
 FROM responsa.collection AS c
 WHERE tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 

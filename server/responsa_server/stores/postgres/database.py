@@ -180,11 +180,15 @@ async def one_row(
     return await cursor.fetchone()
 
 
-def _acting(reader: Reader) -> dict[str, str]:
+def acting(reader: Reader) -> dict[str, str]:
     """The session variables of a transaction for this reader; see the migration 0022."""
     if isinstance(reader, Server):
         return {"tenant": reader.tenant_id, "user": "", "role": "system"}
     return {"tenant": reader.tenant_id, "user": reader.user_id.hex, "role": reader.role.value}
+
+
+def _reader_of(reader: Reader | str) -> Reader:
+    return Server(reader) if isinstance(reader, str) else reader
 
 
 def uuid_array(ids: Iterable[UUID]) -> str:
@@ -257,7 +261,7 @@ class Database:
     @asynccontextmanager
     async def reading(self, reader: Reader) -> AsyncGenerator[Connection]:
         """A transaction of the app role that sees what the reader may read."""
-        begin = _BEGIN_AS.format(**{name: sql.Literal(value) for name, value in _acting(reader).items()})
+        begin = _BEGIN_AS.format(**{name: sql.Literal(value) for name, value in acting(reader).items()})
         async with self._checked_out(self._app) as connection, _transaction(connection, begin):
             yield connection
 
@@ -279,7 +283,7 @@ class Database:
         """
         as_reader: Statement = (
             _AS_READER_WITHIN,
-            {**_acting(reader), "bound": f"{_milliseconds(seconds)}ms"},
+            {**acting(reader), "bound": f"{_milliseconds(seconds)}ms"},
         )
         session = _SESSION.get()
         if session is None or session.of != (self._app, reader):
@@ -307,25 +311,25 @@ class Database:
             self.background.start(session.close())
 
     @asynccontextmanager
-    async def locking(self, tenant_id: str, seconds: int = 5) -> AsyncGenerator[Connection]:
-        """Like `tenant`, for a transaction that holds locks for which other transactions wait. PostgreSQL rolls the transaction
+    async def locking(self, reader: Reader | str, seconds: int = 5) -> AsyncGenerator[Connection]:
+        """Like `reading`, or like `tenant` with a tenant's id, for a transaction that holds locks for which other transactions wait. PostgreSQL rolls the transaction
         back after `seconds`.
         """
-        async with self.tenant(tenant_id) as connection:
+        async with self.reading(_reader_of(reader)) as connection:
             await connection.execute(
                 sql.SQL("SET LOCAL transaction_timeout = {}").format(sql.Literal(f"{seconds}s"))
             )
             yield connection
 
     @asynccontextmanager
-    async def deleting(self, tenant_id: str, name: str) -> AsyncGenerator[Connection]:
-        """Like `tenant`, for a deletion of much content. Only a few deletions run at a time; the others wait without a connection. name: the resource.
+    async def deleting(self, reader: Reader | str, name: str) -> AsyncGenerator[Connection]:
+        """Like `reading`, or like `tenant` with a tenant's id, for a deletion of much content. Only a few deletions run at a time; the others wait without a connection. name: the resource.
 
         Raises Conflict (RESOURCE_LOCKED) if other calls keep the resource locked for `_LOCK_SECONDS`.
         """
         async with self._deleting:
             try:
-                async with self.tenant(tenant_id) as connection:
+                async with self.reading(_reader_of(reader)) as connection:
                     await connection.execute(
                         sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{_LOCK_SECONDS}s"))
                     )
@@ -350,7 +354,8 @@ class Database:
     @asynccontextmanager
     async def account(self, tenant_id: str) -> AsyncGenerator[Connection]:
         """Like `tenant`, on a connection that only checks of credentials use. It is for statements on a single row."""
-        begin = _BEGIN_AS.format(tenant=sql.Literal(tenant_id))
+        values = acting(Server(tenant_id))
+        begin = _BEGIN_AS.format(**{name: sql.Literal(value) for name, value in values.items()})
         async with self._checked_out(self._credentials) as connection, _transaction(connection, begin):
             yield connection
 
@@ -387,9 +392,9 @@ class Database:
             yield connection
 
     async def together(
-        self, tenant_id: str, statements: Sequence[Statement]
+        self, reader: Reader | str, statements: Sequence[Statement]
     ) -> Sequence[Sequence[dict[str, Any]]]:
-        """Run statements as the app role in one transaction that sees only this tenant's rows. They are sent in one message. Returns the rows of each
+        """Run statements as the app role in one transaction that sees what the reader may read; a tenant's id stands for the server itself. They are sent in one message. Returns the rows of each
         statement.
 
         An error in one statement rolls all statements back.
@@ -398,7 +403,7 @@ class Database:
         async with self._checked_out(self._app) as connection:
             cursors = [connection.cursor(binary=True, row_factory=dict_row) for _ in statements]
             async with connection.pipeline():
-                await connection.execute(_SET_TOGETHER, _acting(Server(tenant_id)))
+                await connection.execute(_SET_TOGETHER, acting(_reader_of(reader)))
                 for cursor, (query, parameters) in zip(cursors, statements, strict=True):
                     await cursor.execute(query, parameters)
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
 from uuid import UUID
@@ -33,16 +33,18 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import DOCUMENT_VERSIONS, DOCUMENTS
 from responsa_server.domain.passages import Passage
-from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.people import AuditEvent, Principal, Reader, Role, Server
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.collections import new_key
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS
 from responsa_server.stores.postgres.generation_table import first_generation
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
+from responsa_server.stores.postgres.readers import act_as, readable_collection, shown_collection
 from responsa_server.stores.postgres.requests import CreationRequests, check_etag
 from responsa_server.stores.postgres.staging import staged
 
@@ -140,11 +142,14 @@ class DocumentStore:
             # Bodies of earlier releases have neither, so a body without them must stay the same.
             **({"labels": _sorted(stated.labels)} if stated.labels else {}),
             **({"metadata": _sorted(stated.metadata)} if stated.metadata else {}),
+            **({"subject": stated.subject} if stated.subject else {}),
         }
         values: dict[str, object] = {
             "tenant": who.tenant_id,
             "user": who.user_id,
             "collection": stated.collection_id,
+            "key": new_key(stated.collection_id),
+            "subject": stated.subject,
             "source_key": stated.source_key,
             "title": stated.title or PurePosixPath(stated.source_key).name or stated.source_key,
             "declared_title": stated.title,
@@ -162,13 +167,24 @@ class DocumentStore:
             "labels": Jsonb(dict(stated.labels)),
             "metadata": Jsonb(dict(stated.metadata)),
         }
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.reading(who) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "document", body)
             if earlier is not None:
                 return await operations.named(self._operations, connection, who.tenant_id, earlier)
-            if embedding and stated.collection_id == DEFAULT_COLLECTION:
+            default = stated.collection_id == DEFAULT_COLLECTION
+            if embedding and default:
+                await act_as(connection, Server(who.tenant_id))
                 await connection.execute(self._queries["make_collection"], values)
-            await self._require_collection(connection, values, "hold_collection")
+                await act_as(connection, who)
+            # Without a collection of one's own that is called so, the name may mean somebody else's. Nobody uploads to another one's `default` by not naming a collection.
+            query = "own_collection" if default else "hold_collection"
+            held = await (await connection.execute(self._queries[query], values)).fetchone()
+            if held is None:
+                raise NotFound.of("collection", names.collection(stated.collection_id))
+            values["key"] = held[0]
+            if who.role is not Role.ADMIN and held[1] != who.user_id:
+                raise NotPermitted.owner_only()
+            await act_as(connection, Server(who.tenant_id))
             operation = await self._take_in(connection, who, new, values)
             name = names.operation(operation.id)
             await self._requests.record(connection, who, request_id, name)
@@ -189,28 +205,32 @@ class DocumentStore:
         return await self._copied(who, document_id, etag, request_id, None)
 
     @shielded
-    async def get(self, tenant_id: str, document_id: UUID) -> Document:
+    async def get(self, reader: Reader, document_id: UUID) -> Document:
         """Read a document. Raises NotFound."""
-        async with self._database.tenant(tenant_id) as connection:
-            row = await one_row(connection, self._queries["get"], {"tenant": tenant_id, "id": document_id})
+        async with self._database.reading(reader) as connection:
+            row = await one_row(
+                connection, self._queries["get"], {"tenant": reader.tenant_id, "id": document_id}
+            )
         if row is None:
             raise NotFound.of("document", names.document(document_id))
         return _document(row)
 
     @shielded
-    async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
+    async def find(self, reader: Reader, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
         """Read the given documents. Documents that do not exist are left out."""
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.reading(reader) as connection:
             cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(self._queries["find"], {"tenant": tenant_id, "ids": list(document_ids)})
+            await cursor.execute(
+                self._queries["find"], {"tenant": reader.tenant_id, "ids": list(document_ids)}
+            )
             return {row["id"]: _document(row) for row in await cursor.fetchall()}
 
     @shielded
-    async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
+    async def list(self, reader: Reader, collection_id: str, query: ListQuery) -> Page[Document]:
         """A page of a collection's documents. Raises NotFound if the collection does not exist."""
-        values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id}
-        async with self._database.tenant(tenant_id) as connection:
-            await self._require_collection(connection, values, "find_collection")
+        async with self._database.reading(reader) as connection:
+            key = await readable_collection(connection, collection_id)
+            values = {"tenant": reader.tenant_id, "key": key}
             rows = await _LIST.rows(connection, self._queries["list"], query, values)
         return _LIST.page([_document(row) for row in rows], query)
 
@@ -233,6 +253,8 @@ class DocumentStore:
                 raise NotFound.of("document", name)
             check_etag(etag, str(row[0]), name)
             await connection.execute(self._queries["update"], values)
+            if changes.subject is not None:
+                await self._set_subject(connection, values, row[1], changes.subject)
             if changes.title is not None:
                 # The title is part of what searches use: of terms, of vectors and of the passages that answers cite. So a new title makes a new
                 # version of the same bytes. A document whose bytes could not be read has no such version.
@@ -240,8 +262,11 @@ class DocumentStore:
                 if row is not None and row[1] != changes.title:
                     await self._copy(connection, who, document_id, row[0], row[2], title=changes.title)
             updated = await one_row(connection, self._queries["get"], values)
-        assert updated is not None, "the row is locked"
-        return _document(updated)
+            assert updated is not None, "the row is locked"
+            # An administrator may change a document without being able to read it.
+            await act_as(connection, who)
+            collection = await shown_collection(connection, updated["collection_id"])
+        return _document({**updated, "collection": collection})
 
     @shielded
     async def delete(
@@ -284,17 +309,17 @@ class DocumentStore:
 
     @shielded
     async def canonical(
-        self, tenant_id: str, document_id: UUID, version: int | None, start: int, count: int
+        self, reader: Reader, document_id: UUID, version: int | None, start: int, count: int
     ) -> CanonicalPiece:
         """Read canonical text. Raises NotFound, also if the version has no text."""
         values = {
-            "tenant": tenant_id,
+            "tenant": reader.tenant_id,
             "id": document_id,
             "version": version,
             "start": start,
             "count": count,
         }
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.reading(reader) as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(self._queries["canonical"], values)
             row = await cursor.fetchone()
@@ -303,20 +328,20 @@ class DocumentStore:
         return CanonicalPiece(row[0], bytes(row[1]), row[2])
 
     @shielded
-    async def version(self, tenant_id: str, document_id: UUID, version: int | None) -> DocumentVersion:
+    async def version(self, reader: Reader, document_id: UUID, version: int | None) -> DocumentVersion:
         """Read a version's description. Raises NotFound."""
-        values = {"tenant": tenant_id, "id": document_id, "version": version}
-        async with self._database.tenant(tenant_id) as connection:
+        values = {"tenant": reader.tenant_id, "id": document_id, "version": version}
+        async with self._database.reading(reader) as connection:
             row = await one_row(connection, self._queries["version"], values)
         if row is None:
             raise _version_not_found(document_id, version)
         return _version(row)
 
     @shielded
-    async def versions(self, tenant_id: str, document_id: UUID, query: ListQuery) -> Page[DocumentVersion]:
+    async def versions(self, reader: Reader, document_id: UUID, query: ListQuery) -> Page[DocumentVersion]:
         """A page of a document's versions. Raises NotFound if the document does not exist."""
-        values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
-        async with self._database.tenant(tenant_id) as connection:
+        values: dict[str, object] = {"tenant": reader.tenant_id, "id": document_id}
+        async with self._database.reading(reader) as connection:
             if await one_row(connection, self._queries["get"], values) is None:
                 raise NotFound.of("document", names.document(document_id))
             rows = await _VERSIONS.rows(connection, self._queries["versions"], query, values)
@@ -324,11 +349,17 @@ class DocumentStore:
 
     @shielded
     async def original(
-        self, tenant_id: str, document_id: UUID, version: int, start: int, count: int
+        self, reader: Reader, document_id: UUID, version: int, start: int, count: int
     ) -> bytes:
         """Read original bytes. Raises NotFound."""
-        values = {"tenant": tenant_id, "id": document_id, "version": version, "start": start, "count": count}
-        async with self._database.tenant(tenant_id) as connection:
+        values = {
+            "tenant": reader.tenant_id,
+            "id": document_id,
+            "version": version,
+            "start": start,
+            "count": count,
+        }
+        async with self._database.reading(reader) as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(self._queries["original"], values)
             row = await cursor.fetchone()
@@ -337,27 +368,27 @@ class DocumentStore:
         return bytes(row[0])
 
     @shielded
-    async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
+    async def sources(self, reader: Reader, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
         """Look up the targets of citations. The result has the order of `wanted`."""
         values = {
-            "tenant": tenant_id,
+            "tenant": reader.tenant_id,
             "documents": [one.document_id for one in wanted],
             "versions": [one.version for one in wanted],
             "starts": [one.source.start for one in wanted],
             "ends": [one.source.end for one in wanted],
         }
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.reading(reader) as connection:
             rows = await (await connection.execute(self._queries["sources"], values)).fetchall()
         return [SourceSlice(version, None if text is None else bytes(text)) for version, text in rows]
 
     @shielded
-    async def passage(self, tenant_id: str, passage_id: UUID) -> Passage:
+    async def passage(self, reader: Reader, passage_id: UUID) -> Passage:
         """Read a passage, which may belong to an older version. Raises NotFound."""
-        async with self._database.tenant(tenant_id) as connection:
-            found = await self._passages.get(connection, tenant_id, [passage_id])
-        if not found:
-            raise NotFound.of("passage", names.passage(passage_id))
-        return found[0]
+        async with self._database.reading(reader) as connection:
+            found = await self._passages.get(connection, reader.tenant_id, [passage_id])
+            if not found:
+                raise NotFound.of("passage", names.passage(passage_id))
+            return replace(found[0], collection_id=await shown_collection(connection, found[0].collection_id))
 
     @shielded
     async def prune(self, tenant_id: str, document_id: UUID) -> None:
@@ -388,7 +419,7 @@ class DocumentStore:
             # The document was deleted after the insert found it, so try again. A second conflict is possible but very unlikely:
             # it needs another upload and another deletion of the same source key.
             return await self._take_in(connection, who, new, values)
-        document_id, owns, kept_title, described = locked
+        document_id, owns, kept_title, subject, described = locked
         values["id"] = document_id
         newest = await self._newest(connection, values)
         same = newest.is_of(new)
@@ -407,6 +438,8 @@ class DocumentStore:
             )
         if not described:
             await connection.execute(self._queries["describe"], values)
+        if new.metadata.subject not in ("", subject):
+            await self._set_subject(connection, values, str(values["key"]), new.metadata.subject)
         if indexed and owns and self._parsers and newest.parser not in self._parsers:
             return await self._copy(
                 connection, who, document_id, newest.stored, newest.version + 1, reread=True
@@ -561,12 +594,13 @@ class DocumentStore:
         await connection.execute(self._operations["forget"], {"tenant": who.tenant_id})
         return operations.from_row(row)
 
-    async def _require_collection(
-        self, connection: Connection, values: Mapping[str, object], query: str
+    async def _set_subject(
+        self, connection: Connection, values: Mapping[str, object], key: str, subject: str
     ) -> None:
-        found = await connection.execute(self._queries[query], values)
-        if await found.fetchone() is None:
-            raise NotFound.of("collection", names.collection(str(values["collection"])))
+        """Give a locked document another subject. It applies to all its passages at once, those of cited versions too. key: its collection's id in the tables."""
+        parameters = {**values, "document": values["id"], "collection": key, "subject": subject}
+        await connection.execute(self._queries["set_subject"], parameters)
+        await self._passages.set_subject(connection, parameters)
 
 
 def _version_not_found(document_id: UUID, version: int | None) -> NotFound:
@@ -597,7 +631,7 @@ def _document(row: Mapping[str, Any]) -> Document:
     return Document(
         id=row["id"],
         tenant_id=row["tenant_id"],
-        collection_id=row["collection_id"],
+        collection_id=row["collection"],
         owner_id=row["owner_id"],
         source_key=row["source_key"],
         title=row["title"],
@@ -619,6 +653,7 @@ def _document(row: Mapping[str, Any]) -> Document:
         date=row["date"],
         summary=row["summary"],
         keywords=tuple(row["keywords"]),
+        subject=row["subject"],
     )
 
 

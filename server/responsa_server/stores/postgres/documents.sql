@@ -2,32 +2,34 @@
 -- Every writer locks in this order: collection, document, operation, statistics.
 
 -- name: make_collection
-INSERT INTO responsa.collection (tenant_id, id, owner_id, display_name, max_tokens, overlap_tokens, embedding, dimensions, generation_id)
-VALUES (%(tenant)s, %(collection)s, %(user)s, '', %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(dimensions)s, %(generation)s)
-ON CONFLICT (tenant_id, id) DO NOTHING;
+INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, max_tokens, overlap_tokens, embedding, dimensions, generation_id)
+VALUES (%(tenant)s, %(key)s, %(collection)s, %(user)s, '', %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(dimensions)s, %(generation)s)
+ON CONFLICT DO NOTHING;
+
+-- name: own_collection
+-- The caller's own collection with this name. It cannot be deleted until this transaction ends.
+SELECT id, owner_id FROM responsa.collection
+WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND coalesce(slug, id) = %(collection)s FOR KEY SHARE;
 
 -- name: hold_collection
 -- The collection cannot be deleted until this transaction ends.
-SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s FOR KEY SHARE;
-
--- name: find_collection
-SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s;
+SELECT id, owner_id FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = (SELECT responsa.named_collection(%(collection)s)) FOR KEY SHARE;
 
 -- name: insert
 INSERT INTO responsa.document (
-    id, tenant_id, collection_id, owner_id, source_key, title, uri, media_type, state, size_bytes, sha256, labels, metadata)
+    id, tenant_id, collection_id, owner_id, source_key, title, uri, media_type, state, size_bytes, sha256, labels, metadata, subject)
 VALUES (
-    %(id)s, %(tenant)s, %(collection)s, %(user)s, %(source_key)s, %(title)s, %(uri)s, %(media_type)s, 'indexing', %(size)s, %(sha256)s,
-    %(labels)s, %(metadata)s)
+    %(id)s, %(tenant)s, %(key)s, %(user)s, %(source_key)s, %(title)s, %(uri)s, %(media_type)s, 'indexing', %(size)s, %(sha256)s,
+    %(labels)s, %(metadata)s, %(subject)s)
 ON CONFLICT (tenant_id, collection_id, source_key) DO NOTHING
 RETURNING id;
 
 -- name: lock_by_key
-SELECT d.id, %(user)s IN (d.owner_id, c.owner_id) AS owns, d.kept_title,
+SELECT d.id, %(user)s IN (d.owner_id, c.owner_id) AS owns, d.kept_title, d.subject,
     (%(labels)s = '{}'::jsonb OR d.labels = %(labels)s) AND (%(metadata)s = '{}'::jsonb OR d.metadata = %(metadata)s) AS described
 FROM responsa.document AS d
 JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
-WHERE d.tenant_id = %(tenant)s AND d.collection_id = %(collection)s AND d.source_key = %(source_key)s FOR UPDATE OF d;
+WHERE d.tenant_id = %(tenant)s AND d.collection_id = %(key)s AND d.source_key = %(source_key)s FOR UPDATE OF d;
 
 -- name: newest
 -- This is a separate statement, because a statement that waits for the lock still sees the versions from before the wait. In the state ready, the searchable
@@ -96,15 +98,18 @@ UPDATE responsa.document SET newest_version = %(version)s, state = 'indexing', e
     revision = revision + 1, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
+-- name: set_subject
+UPDATE responsa.document SET subject = %(subject)s WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
 -- name: get
-SELECT * FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = %(id)s;
+SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: find
-SELECT * FROM responsa.document WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
+SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
 
 -- name: list
-SELECT * FROM responsa.document AS d
-WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+SELECT d.*, (SELECT responsa.collection_name(%(key)s)) AS collection FROM responsa.document AS d
+WHERE tenant_id = %(tenant)s AND collection_id = %(key)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: end_operations
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),

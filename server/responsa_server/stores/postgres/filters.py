@@ -109,6 +109,14 @@ class _Compiler:
                 return self._json(one, column)
             case FieldKind.TIME:
                 return self._time(one, column)
+            case FieldKind.SLUG if isinstance(one.value, Wildcard) or one.value == _ANY:
+                called = sql.SQL("coalesce(responsa.collection_name({}), '')").format(column)
+                return self._plain(one, called, "text")
+            case FieldKind.SLUG:
+                # The caller's name of a collection. The subquery is evaluated once a statement.
+                return sql.SQL("{} IS {}DISTINCT FROM (SELECT responsa.named_collection({}::text))").format(
+                    column, sql.SQL("" if one.operator is Operator.NE else "NOT "), self._value(one.value)
+                )
             case _:
                 return self._plain(one, column, TYPES[kind])
 

@@ -6,7 +6,9 @@ published version always has vectors in the active generation.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,7 +26,7 @@ from responsa_server.domain.generations import (
 )
 from responsa_server.domain.knowledge import IngestStage, JobKind, Operation
 from responsa_server.domain.passages import Passage, PassagePiece, PassageVectors, VectorKind
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import AuditEvent, Principal, Reader, Server
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
@@ -39,6 +41,7 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.generation_table import FIRST_TABLE, GenerationTable, values_of
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.passages import PassageTable
+from responsa_server.stores.postgres.readers import NamedCollection, act_as, visible_collection
 from responsa_server.stores.postgres.requests import CreationRequests
 
 _MOST_DISCARDED: Final = 10_000
@@ -62,18 +65,24 @@ class GenerationStore:
         self._requests = CreationRequests()
 
     @shielded
-    async def list(self, tenant_id: str, collection_id: str) -> Sequence[Generation]:
+    async def list(self, reader: Reader, collection_id: str) -> Sequence[Generation]:
         """All generations of a collection, newest first. Raises NotFound (collection)."""
-        async with self._database.tenant(tenant_id) as connection:
-            return await self._found(connection, tenant_id, collection_id, None)
+        async with self._database.reading(reader) as connection:
+            named = await self._named(connection, reader, collection_id)
+            return await self._found(connection, reader.tenant_id, named, None)
 
     @shielded
     async def find(
-        self, tenant_id: str, collection_ids: Sequence[str]
+        self, reader: Reader, collection_ids: Sequence[str]
     ) -> Mapping[tuple[str, int], Generation]:
         """The generations of these collections; see the port."""
-        async with self._database.tenant(tenant_id) as connection:
-            found = await self._read(connection, tenant_id, collection_ids, None)
+        found: list[Generation] = []
+        async with self._database.reading(reader) as connection:
+            for collection_id in collection_ids:
+                with contextlib.suppress(NotFound):
+                    await act_as(connection, reader)
+                    named = await self._named(connection, reader, collection_id)
+                    found += await self._read(connection, reader.tenant_id, named, None)
         return {(one.collection_id, one.number): one for one in found}
 
     @shielded
@@ -89,15 +98,16 @@ class GenerationStore:
     ) -> Operation:
         """Create a generation and the job that builds it; see the port."""
         body = {"collection": collection_id, "embedding": embedding, "activate": str(activate)}
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.reading(who) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "generation", body)
             if earlier is not None:
                 return await operations.named(self._operations, connection, who.tenant_id, earlier)
-            values: dict[str, object] = {"tenant": who.tenant_id, "collection": collection_id}
-            await self._lock(connection, values)
+            named = await self._named(connection, who, collection_id)
+            values: dict[str, object] = {"tenant": who.tenant_id, "collection": named.key}
+            await self._lock(connection, values, named)
             for name in ("keep_active", "forget_failed"):
                 await connection.execute(self._queries[name], values)
-            self._check_number(await self._found(connection, who.tenant_id, collection_id, None))
+            self._check_number(await self._found(connection, who.tenant_id, named, None))
             row = await (await connection.execute(self._queries["next_number"], values)).fetchone()
             assert row is not None, "the row is locked"
             values |= {
@@ -108,7 +118,7 @@ class GenerationStore:
                 "activate": activate,
             }
             await connection.execute(self._queries["insert_generation"], values)
-            return await self._begin(connection, who, values, request_id)
+            return replace(await self._begin(connection, who, values, request_id), collection_id=named.shown)
 
     @shielded
     async def activate(
@@ -116,36 +126,39 @@ class GenerationStore:
     ) -> Operation:
         """Create the job that completes and activates a generation; see the port."""
         body = {"generation": names.generation(collection_id, number)}
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.reading(who) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "activation", body)
             if earlier is not None:
                 return await operations.named(self._operations, connection, who.tenant_id, earlier)
+            named = await self._named(connection, who, collection_id)
             values: dict[str, object] = {
                 "tenant": who.tenant_id,
-                "collection": collection_id,
+                "collection": named.key,
                 "number": number,
             }
-            await self._lock(connection, values)
-            [found] = await self._found(connection, who.tenant_id, collection_id, number)
+            await self._lock(connection, values, named)
+            [found] = await self._found(connection, who.tenant_id, named, number)
             if found.state is GenerationState.ACTIVE:
-                return await self._begin(connection, who, values, request_id, stage=IngestStage.DONE)
+                begun = await self._begin(connection, who, values, request_id, stage=IngestStage.DONE)
+                return replace(begun, collection_id=named.shown)
             again = await connection.execute(self._queries["build_again"], values)
             if await again.fetchone() is None:
                 raise _not_allowed(
                     found, "only a complete generation can be activated; call ReindexCollection"
                 )
-            return await self._begin(connection, who, values, request_id)
+            return replace(await self._begin(connection, who, values, request_id), collection_id=named.shown)
 
     @shielded
     async def delete(
-        self, tenant_id: str, collection_id: str, number: int, audit: AuditEvent | None = None
+        self, who: Reader, collection_id: str, number: int, audit: AuditEvent | None = None
     ) -> None:
         """Delete a generation; see the port."""
-        values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id, "number": number}
-        name = names.generation(collection_id, number)
-        async with self._database.deleting(tenant_id, name) as connection:
+        tenant_id = who.tenant_id
+        async with self._database.deleting(who, names.generation(collection_id, number)) as connection:
+            named = await self._named(connection, who, collection_id)
+            values: dict[str, object] = {"tenant": tenant_id, "collection": named.key, "number": number}
             await connection.execute(self._queries["lock_collection"], values)
-            [found] = await self._found(connection, tenant_id, collection_id, number)
+            [found] = await self._found(connection, tenant_id, named, number)
             if found.state is GenerationState.ACTIVE:
                 raise _not_allowed(found, "activate another generation first")
             if found.state is GenerationState.BUILDING:
@@ -168,9 +181,17 @@ class GenerationStore:
             what = f"the collection has {len(found)} generations, the maximum; delete this or another one"
             raise _not_allowed(oldest, what)
 
-    async def _lock(self, connection: Connection, values: Mapping[str, object]) -> None:
+    async def _named(self, connection: Connection, who: Reader, collection_id: str) -> NamedCollection:
+        """The collection that the reader means. From here on, the transaction sees all of the tenant. Raises NotFound."""
+        named = await visible_collection(connection, collection_id)
+        await act_as(connection, Server(who.tenant_id))
+        return named
+
+    async def _lock(
+        self, connection: Connection, values: Mapping[str, object], named: NamedCollection
+    ) -> None:
         """Lock the collection. Raises NotFound, and Precondition if an operation builds or activates one of its generations."""
-        name = names.collection(str(values["collection"]))
+        name = names.collection(named.shown)
         locked = await connection.execute(self._queries["lock_collection"], values)
         if await locked.fetchone() is None:
             raise NotFound.of("collection", name)
@@ -205,23 +226,23 @@ class GenerationStore:
         return operation
 
     async def _found(
-        self, connection: Connection, tenant_id: str, collection_id: str, number: int | None
+        self, connection: Connection, tenant_id: str, named: NamedCollection, number: int | None
     ) -> Sequence[Generation]:
         """The collection's generations, or the one with this number. Raises NotFound."""
-        found = await self._read(connection, tenant_id, [collection_id], number)
+        found = await self._read(connection, tenant_id, named, number)
         if not found:
             if number is None:
-                raise NotFound.of("collection", names.collection(collection_id))
-            raise NotFound.of("generation", names.generation(collection_id, number))
+                raise NotFound.of("collection", names.collection(named.shown))
+            raise NotFound.of("generation", names.generation(named.shown, number))
         return found
 
     async def _read(
-        self, connection: Connection, tenant_id: str, collection_ids: Sequence[str], number: int | None
+        self, connection: Connection, tenant_id: str, named: NamedCollection, number: int | None
     ) -> Sequence[Generation]:
-        values = {"tenant": tenant_id, "collections": list(collection_ids), "number": number}
+        values = {"tenant": tenant_id, "collections": [named.key], "number": number}
         cursor = connection.cursor(row_factory=dict_row)
         await cursor.execute(self._queries["generations"], values)
-        return [_generation(row) for row in await cursor.fetchall()]
+        return [replace(_generation(row), collection_id=named.shown) for row in await cursor.fetchall()]
 
 
 class GenerationBuildStore:

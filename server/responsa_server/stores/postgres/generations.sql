@@ -11,7 +11,10 @@ SELECT c.id, c.generation, c.embedding, c.dimensions, 'active', coalesce(s.passa
     coalesce(g.create_time, c.create_time), coalesce(g.update_time, c.create_time), coalesce(g.activate_time, c.create_time)
 FROM responsa.collection AS c
 LEFT JOIN responsa.collection_generation AS g ON g.tenant_id = c.tenant_id AND g.collection_id = c.id AND g.number = c.generation
-LEFT JOIN responsa.collection_stat AS s ON s.tenant_id = c.tenant_id AND s.collection_id = c.id
+LEFT JOIN (
+    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
+        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
+    FROM responsa.collection_stat AS c) AS s ON s.tenant_id = c.tenant_id AND s.collection_id = c.id
 WHERE c.tenant_id = %(tenant)s AND c.id = ANY (%(collections)s) AND (%(number)s::int IS NULL OR c.generation = %(number)s)
 ORDER BY 2 DESC;
 
@@ -53,7 +56,10 @@ RETURNING true;
 -- The document_id of such an operation is its own id; see the migration 0017.
 INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, collection_id, passages_done, passages_total)
 SELECT %(id)s, %(tenant)s, %(user)s, %(id)s, %(number)s, %(stage)s::text, 'reindex', %(collection)s, CASE %(stage)s::text WHEN 'done' THEN p.passages ELSE 0 END, p.passages
-FROM coalesce((SELECT passages FROM responsa.collection_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s), 0) AS p (passages)
+FROM coalesce((SELECT s.passages FROM (
+    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
+        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
+    FROM responsa.collection_stat AS c) AS s WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s), 0) AS p (passages)
 RETURNING *;
 
 -- name: claim
@@ -87,7 +93,10 @@ RETURNING o.passages_done;
 -- name: total_passages
 -- At the beginning of a later attempt, which goes on with the counts: the number of passages may have changed meanwhile. The rate is measured from the same time as before.
 WITH counted AS (
-    SELECT passages FROM responsa.collection_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s
+    SELECT s.passages FROM (
+    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
+        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
+    FROM responsa.collection_stat AS c) AS s WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s
 ), generation AS (
     UPDATE responsa.collection_generation AS g SET passages_done = least(g.passages_done, c.passages), passages_total = c.passages
     FROM counted AS c
@@ -151,7 +160,10 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s;
 -- name: retire_active
 -- It has vectors of all passages until now.
 UPDATE responsa.collection_generation AS g SET state = 'retired', update_time = clock_timestamp(), passages_done = s.passages, passages_total = s.passages
-FROM responsa.collection_stat AS s
+FROM (
+    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
+        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
+    FROM responsa.collection_stat AS c) AS s
 WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.state = 'active'
     AND s.tenant_id = g.tenant_id AND s.collection_id = g.collection_id;
 
@@ -159,7 +171,10 @@ WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.state 
 UPDATE responsa.collection_generation AS g SET state = CASE WHEN g.activate THEN 'active' ELSE 'ready' END, complete = true, former = NULL,
     update_time = clock_timestamp(), activate_time = CASE WHEN g.activate THEN clock_timestamp() ELSE g.activate_time END,
     passages_done = s.passages, passages_total = s.passages
-FROM responsa.collection_stat AS s
+FROM (
+    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
+        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
+    FROM responsa.collection_stat AS c) AS s
 WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.number = %(number)s
     AND s.tenant_id = g.tenant_id AND s.collection_id = g.collection_id;
 
@@ -172,7 +187,10 @@ WHERE c.tenant_id = %(tenant)s AND c.id = %(collection)s
 
 -- name: end_operation
 UPDATE responsa.operation SET stage = 'done', passages_done = s.passages, passages_total = s.passages, update_time = clock_timestamp()
-FROM responsa.collection_stat AS s
+FROM (
+    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
+        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
+    FROM responsa.collection_stat AS c) AS s
 WHERE operation.tenant_id = %(tenant)s AND operation.id = %(id)s AND s.tenant_id = operation.tenant_id AND s.collection_id = %(collection)s;
 
 -- name: building

@@ -38,7 +38,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Page, Position
 from responsa_server.domain.lists import OPERATIONS
 from responsa_server.domain.passages import NewPassage
-from responsa_server.domain.people import AuditEvent
+from responsa_server.domain.people import AuditEvent, Reader
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.generation_table import GenerationTable
@@ -75,26 +75,30 @@ class OperationStore:
         self._audit = AuditLog()
 
     @shielded
-    async def get(self, tenant_id: str, operation_id: UUID) -> Operation:
+    async def get(self, reader: Reader, operation_id: UUID) -> Operation:
         """Read an operation. Raises NotFound."""
-        async with self._database.tenant(tenant_id) as connection:
-            return await find(self._queries, connection, tenant_id, operation_id)
+        async with self._database.reading(reader) as connection:
+            values = {"tenant": reader.tenant_id, "id": operation_id}
+            row = await one_row(connection, self._queries["get_shown"], values)
+        if row is None:
+            raise NotFound.of("operation", names.operation(operation_id))
+        return from_row(row)
 
     @shielded
-    async def seqs(self, tenant_id: str, operation_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+    async def seqs(self, reader: Reader, operation_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """The seq of each existing operation, by id."""
-        values = {"tenant": tenant_id, "ids": list(operation_ids)}
-        async with self._database.tenant(tenant_id) as connection:
+        values = {"tenant": reader.tenant_id, "ids": list(operation_ids)}
+        async with self._database.reading(reader) as connection:
             return dict(await (await connection.execute(self._queries["seqs"], values)).fetchall())
 
     @shielded
     async def list(
-        self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
+        self, reader: Reader, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
         """A page of operations, newest first. user_id: the user whose operations are listed; None lists all users' operations."""
         query = ListQuery(limit, OPERATIONS.orders[0], after)
-        values = {"tenant": tenant_id, "user": user_id}
-        async with self._database.tenant(tenant_id) as connection:
+        values = {"tenant": reader.tenant_id, "user": user_id}
+        async with self._database.reading(reader) as connection:
             rows = await _LIST.rows(connection, self._queries["list"], query, values)
         return _LIST.page([from_row(row) for row in rows], query)
 
@@ -337,7 +341,11 @@ async def find(queries: Queries, connection: Connection, tenant_id: str, operati
 
 async def named(queries: Queries, connection: Connection, tenant_id: str, name: str) -> Operation:
     """Read the operation that an earlier call with the same request id created. Raises NotFound."""
-    return await find(queries, connection, tenant_id, names.parse_uuid("operations", name))
+    values = {"tenant": tenant_id, "id": names.parse_uuid("operations", name)}
+    row = await one_row(connection, queries["get_shown"], values)
+    if row is None:
+        raise NotFound.of("operation", name)
+    return from_row(row)
 
 
 async def hold(queries: Queries, connection: Connection, claim: Mapping[str, object]) -> None:
@@ -378,7 +386,7 @@ async def _end(
 
 
 def from_row(row: Mapping[str, Any]) -> Operation:
-    """An operation from all columns of its row."""
+    """An operation from all columns of its row. Its collection has the id of the column `shown`, if the query has it; otherwise the id of the tables."""
     return Operation(
         id=row["id"],
         tenant_id=row["tenant_id"],
@@ -396,7 +404,7 @@ def from_row(row: Mapping[str, Any]) -> Operation:
         seq=row["seq"],
         stage_time=row["stage_time"],
         kind=OperationKind(row["kind"]),
-        collection_id=row["collection_id"] or "",
+        collection_id=row.get("shown") or row["collection_id"] or "",
     )
 
 

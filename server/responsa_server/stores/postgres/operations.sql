@@ -8,6 +8,10 @@ RETURNING *;
 -- name: get
 SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
+-- name: get_shown
+-- The collection as the caller calls it.
+SELECT o.*, responsa.collection_name(o.collection_id) AS shown FROM responsa.operation AS o WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s;
+
 -- name: seqs
 SELECT id, seq FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
 
@@ -16,7 +20,7 @@ SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND document_id = 
 ORDER BY create_time LIMIT 1;
 
 -- name: list
-SELECT * FROM responsa.operation
+SELECT *, responsa.collection_name(collection_id) AS shown FROM responsa.operation
 WHERE tenant_id = %(tenant)s AND (%(user)s::uuid IS NULL OR user_id = %(user)s) AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: delete

@@ -54,6 +54,7 @@ _REMOVED_AT_ONCE: Final = 256
 # One statement publishes or deletes all passages of a document. For a large document, this statement may take longer
 # than the usual time limit of a statement.
 _BULK_TIMEOUT: Final = "10min"
+_UNUSED: Final = ("delete_unused_terms", "delete_unused_terms_of_subjects", "delete_unused_subjects")
 
 
 class PassageTable:
@@ -162,7 +163,7 @@ class PassageTable:
         active = await (await connection.execute(self._queries["active_generation"], values)).fetchone()
         if self._vectors and active is not None and active[0] != generation:
             raise GenerationSwitched
-        for name in ("publish_version", "delete_unused_terms"):
+        for name in ("publish_version", *_UNUSED):
             await connection.execute(self._queries[name], values)
         if self._vectors:
             for name in ("delete_retired_vectors", "delete_retired_generation_vectors"):
@@ -187,7 +188,13 @@ class PassageTable:
         """Remove the passages and vectors of all versions of a document."""
         await self.take_time(connection)
         values = self._document(tenant_id, collection_id, document_id)
-        for name in ("lock_statistics", "delete_document", "delete_unused_terms"):
+        for name in ("lock_statistics", "delete_document", *_UNUSED):
+            await connection.execute(self._queries[name], values)
+
+    async def set_subject(self, connection: Connection, values: Mapping[str, object]) -> None:
+        """Give all passages of a document another subject. values: the tenant, the collection, the document and the subject."""
+        await self.take_time(connection)
+        for name in ("lock_statistics", "move_to_subject", *_UNUSED):
             await connection.execute(self._queries[name], values)
 
     async def delete_collection(self, connection: Connection, tenant_id: str, collection_id: str) -> None:
@@ -198,6 +205,8 @@ class PassageTable:
             "lock_statistics",
             "delete_collection_passages",
             "delete_collection_terms",
+            "delete_collection_terms_of_subjects",
+            "delete_collection_subjects",
             "delete_collection_statistics",
         ):
             await connection.execute(self._queries[name], values)
@@ -283,14 +292,29 @@ class PostgresLexicalIndex:
         totals, counts = await self._search(scope.reader, values, "collection_statistics", "term_frequencies")
         found = {
             collection: TermStatistics(
-                passages, length, {}, synonyms, CollectionKind(kind), embedding, generation
+                passages, length, {}, synonyms, CollectionKind(kind), embedding, generation, shown
             )
-            for collection, passages, length, synonyms, kind, embedding, generation in totals
+            for collection, passages, length, synonyms, kind, embedding, generation, shown in totals
         }
         for collection, term, passages in counts:
             if collection in found:
-                found[collection].frequencies[term] = passages
+                # Documents of the reader's subjects are counted in rows of their own.
+                of_term = found[collection].frequencies
+                of_term[term] = of_term.get(term, 0) + passages
         return found
+
+    @shielded
+    async def meant(self, reader: Reader, collections: Sequence[str]) -> Sequence[str]:
+        """See `LexicalIndex.meant`."""
+        [rows] = await self._search(reader, {"names": list(collections)}, "meant")
+        return [id_ for (id_,) in rows]
+
+    @shielded
+    async def hides(self, scope: SearchScope) -> bool:
+        """See `LexicalIndex.hides`."""
+        values = {"collections": _listed(scope.collections)}
+        [[(hidden,)]] = await self._search(scope.reader, values, "hides")
+        return bool(hidden)
 
     @shielded
     async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:

@@ -3,10 +3,11 @@
 -- name: insert_passage
 INSERT INTO responsa.passage (
     id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, headings, text, language, tokens, length, terms,
-    places)
+    places, subject)
 VALUES (
     %(id)s, %(tenant)s, %(collection)s, %(document)s, %(version)s, %(ordinal)s, %(byte_start)s, %(byte_end)s, %(title)s, %(uri)s, %(headings)s,
-    %(text)s, %(language)s, %(tokens)s, %(length)s, %(terms)s::tsvector, %(places)s);
+    %(text)s, %(language)s, %(tokens)s, %(length)s, %(terms)s::tsvector, %(places)s,
+    coalesce((SELECT subject FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(document)s), ''));
 
 -- name: discard_version
 -- Deletes the rows that an unfinished attempt left for a version that is not live.
@@ -24,21 +25,35 @@ SELECT generation_id FROM responsa.collection WHERE tenant_id = %(tenant)s AND i
 WITH gone AS (
     UPDATE responsa.passage SET live = false
     WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version <> %(version)s AND live
-    RETURNING lexemes, length
+    RETURNING lexemes, length, subject
 ), come AS (
-    UPDATE responsa.passage SET live = true
+    -- The document is locked. Its subject may have changed since these passages were written.
+    UPDATE responsa.passage SET live = true, subject = coalesce((SELECT subject FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(document)s), '')
     WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND NOT live
-    RETURNING lexemes, length
+    RETURNING lexemes, length, subject
 ), delta AS (
-    SELECT lexemes, length, -1 AS sign FROM gone UNION ALL SELECT lexemes, length, 1 FROM come
+    SELECT lexemes, length, subject, -1 AS sign FROM gone UNION ALL SELECT lexemes, length, subject, 1 FROM come
 ), counted AS (
     UPDATE responsa.collection_stat AS s SET passages = s.passages + d.passages, terms = s.terms + d.terms
-    FROM (SELECT coalesce(sum(sign), 0) AS passages, coalesce(sum(sign * length), 0) AS terms FROM delta) AS d
+    FROM (SELECT coalesce(sum(sign), 0) AS passages, coalesce(sum(sign * length), 0) AS terms FROM delta WHERE subject = '') AS d
     WHERE s.tenant_id = %(tenant)s AND s.collection_id = %(collection)s
+), counted_of_subjects AS (
+    INSERT INTO responsa.subject_stat AS s (tenant_id, collection_id, subject, passages, terms)
+    SELECT %(tenant)s, %(collection)s, d.subject, sum(d.sign), sum(d.sign * d.length) FROM delta AS d WHERE d.subject <> '' GROUP BY d.subject
+    ON CONFLICT (tenant_id, collection_id, subject) DO UPDATE SET passages = s.passages + excluded.passages, terms = s.terms + excluded.terms
+), terms_of_subjects AS (
+    INSERT INTO responsa.subject_term_stat AS s (tenant_id, collection_id, subject, term, passages)
+    SELECT %(tenant)s, %(collection)s, d.subject, u.lexeme, sum(d.sign)
+    FROM delta AS d, unnest(d.lexemes) AS u
+    WHERE d.subject <> ''
+    GROUP BY d.subject, u.lexeme
+    HAVING sum(d.sign) <> 0
+    ON CONFLICT (tenant_id, term, collection_id, subject) DO UPDATE SET passages = s.passages + excluded.passages
 )
 INSERT INTO responsa.term_stat AS s (tenant_id, collection_id, term, passages)
 SELECT %(tenant)s, %(collection)s, u.lexeme, sum(d.sign)
 FROM delta AS d, unnest(d.lexemes) AS u
+WHERE d.subject = ''
 GROUP BY u.lexeme
 HAVING sum(d.sign) <> 0
 ON CONFLICT (tenant_id, term, collection_id) DO UPDATE SET passages = s.passages + excluded.passages;
@@ -52,15 +67,67 @@ WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND NOT live AND ver
 WITH held AS MATERIALIZED (
     SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s ORDER BY id FOR UPDATE
 ), gone AS (
-    DELETE FROM responsa.passage AS p USING held WHERE p.id = held.id RETURNING p.lexemes, p.length, p.live
+    DELETE FROM responsa.passage AS p USING held WHERE p.id = held.id RETURNING p.lexemes, p.length, p.live, p.subject
+), delta AS (
+    SELECT lexemes, length, subject, -1 AS sign FROM gone WHERE live
 ), counted AS (
-    UPDATE responsa.collection_stat AS s SET passages = s.passages - d.passages, terms = s.terms - d.terms
-    FROM (SELECT count(*) AS passages, coalesce(sum(length), 0) AS terms FROM gone WHERE live) AS d
+    UPDATE responsa.collection_stat AS s SET passages = s.passages + d.passages, terms = s.terms + d.terms
+    FROM (SELECT coalesce(sum(sign), 0) AS passages, coalesce(sum(sign * length), 0) AS terms FROM delta WHERE subject = '') AS d
     WHERE s.tenant_id = %(tenant)s AND s.collection_id = %(collection)s
+), counted_of_subjects AS (
+    INSERT INTO responsa.subject_stat AS s (tenant_id, collection_id, subject, passages, terms)
+    SELECT %(tenant)s, %(collection)s, d.subject, sum(d.sign), sum(d.sign * d.length) FROM delta AS d WHERE d.subject <> '' GROUP BY d.subject
+    ON CONFLICT (tenant_id, collection_id, subject) DO UPDATE SET passages = s.passages + excluded.passages, terms = s.terms + excluded.terms
+), terms_of_subjects AS (
+    INSERT INTO responsa.subject_term_stat AS s (tenant_id, collection_id, subject, term, passages)
+    SELECT %(tenant)s, %(collection)s, d.subject, u.lexeme, sum(d.sign)
+    FROM delta AS d, unnest(d.lexemes) AS u
+    WHERE d.subject <> ''
+    GROUP BY d.subject, u.lexeme
+    HAVING sum(d.sign) <> 0
+    ON CONFLICT (tenant_id, term, collection_id, subject) DO UPDATE SET passages = s.passages + excluded.passages
 )
-UPDATE responsa.term_stat AS s SET passages = s.passages - d.passages
-FROM (SELECT u.lexeme, count(*) AS passages FROM gone, unnest(gone.lexemes) AS u WHERE gone.live GROUP BY u.lexeme) AS d
-WHERE s.tenant_id = %(tenant)s AND s.collection_id = %(collection)s AND s.term = d.lexeme;
+INSERT INTO responsa.term_stat AS s (tenant_id, collection_id, term, passages)
+SELECT %(tenant)s, %(collection)s, u.lexeme, sum(d.sign)
+FROM delta AS d, unnest(d.lexemes) AS u
+WHERE d.subject = ''
+GROUP BY u.lexeme
+HAVING sum(d.sign) <> 0
+ON CONFLICT (tenant_id, term, collection_id) DO UPDATE SET passages = s.passages + excluded.passages;
+
+-- name: move_to_subject
+WITH held AS MATERIALIZED (
+    SELECT id, subject FROM responsa.passage
+    WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND subject <> %(subject)s
+    ORDER BY id FOR UPDATE
+), moved AS (
+    UPDATE responsa.passage AS p SET subject = %(subject)s FROM held WHERE p.id = held.id RETURNING p.lexemes, p.length, p.live, held.subject AS former
+), delta AS (
+    SELECT lexemes, length, former AS subject, -1 AS sign FROM moved WHERE live UNION ALL SELECT lexemes, length, %(subject)s, 1 FROM moved WHERE live
+), counted AS (
+    UPDATE responsa.collection_stat AS s SET passages = s.passages + d.passages, terms = s.terms + d.terms
+    FROM (SELECT coalesce(sum(sign), 0) AS passages, coalesce(sum(sign * length), 0) AS terms FROM delta WHERE subject = '') AS d
+    WHERE s.tenant_id = %(tenant)s AND s.collection_id = %(collection)s
+), counted_of_subjects AS (
+    INSERT INTO responsa.subject_stat AS s (tenant_id, collection_id, subject, passages, terms)
+    SELECT %(tenant)s, %(collection)s, d.subject, sum(d.sign), sum(d.sign * d.length) FROM delta AS d WHERE d.subject <> '' GROUP BY d.subject
+    ON CONFLICT (tenant_id, collection_id, subject) DO UPDATE SET passages = s.passages + excluded.passages, terms = s.terms + excluded.terms
+), terms_of_subjects AS (
+    INSERT INTO responsa.subject_term_stat AS s (tenant_id, collection_id, subject, term, passages)
+    SELECT %(tenant)s, %(collection)s, d.subject, u.lexeme, sum(d.sign)
+    FROM delta AS d, unnest(d.lexemes) AS u
+    WHERE d.subject <> ''
+    GROUP BY d.subject, u.lexeme
+    HAVING sum(d.sign) <> 0
+    ON CONFLICT (tenant_id, term, collection_id, subject) DO UPDATE SET passages = s.passages + excluded.passages
+)
+INSERT INTO responsa.term_stat AS s (tenant_id, collection_id, term, passages)
+SELECT %(tenant)s, %(collection)s, u.lexeme, sum(d.sign)
+FROM delta AS d, unnest(d.lexemes) AS u
+WHERE d.subject = ''
+GROUP BY u.lexeme
+HAVING sum(d.sign) <> 0
+ON CONFLICT (tenant_id, term, collection_id) DO UPDATE SET passages = s.passages + excluded.passages;
 
 -- name: delete_collection_passages
 DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s;
@@ -71,14 +138,42 @@ DELETE FROM responsa.term_stat WHERE tenant_id = %(tenant)s AND collection_id = 
 -- name: delete_collection_statistics
 DELETE FROM responsa.collection_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s;
 
+-- name: delete_collection_terms_of_subjects
+DELETE FROM responsa.subject_term_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s;
+
+-- name: delete_collection_subjects
+DELETE FROM responsa.subject_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s;
+
+-- name: delete_unused_terms_of_subjects
+DELETE FROM responsa.subject_term_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND passages <= 0;
+
+-- name: delete_unused_subjects
+DELETE FROM responsa.subject_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND passages <= 0;
+
 -- name: delete_unused_terms
 DELETE FROM responsa.term_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND passages <= 0;
 
 -- name: collection_statistics
-SELECT s.collection_id, s.passages, s.terms, coalesce(c.synonyms_sha256, ''), coalesce(c.kind, 'own'), coalesce(c.embedding, ''), c.generation_id
-FROM responsa.collection_stat AS s
-LEFT JOIN responsa.collection AS c ON c.tenant_id = s.tenant_id AND c.id = s.collection_id
-WHERE s.tenant_id = %(tenant)s AND s.passages > 0 AND (%(collections)s::text[] IS NULL OR s.collection_id = ANY (%(collections)s));
+-- Of passages that the caller may read: row-level security leaves out those of other subjects.
+SELECT s.collection_id, sum(s.passages)::bigint, sum(s.terms)::bigint, coalesce(c.synonyms_sha256, ''), coalesce(c.kind, 'own'), coalesce(c.embedding, ''),
+    c.generation_id, coalesce(responsa.collection_name(s.collection_id), s.collection_id)
+FROM (
+    SELECT collection_id, passages, terms FROM responsa.collection_stat
+    WHERE tenant_id = %(tenant)s AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s))
+    UNION ALL
+    SELECT collection_id, passages, terms FROM responsa.subject_stat
+    WHERE tenant_id = %(tenant)s AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s))
+) AS s
+LEFT JOIN responsa.collection AS c ON c.tenant_id = %(tenant)s AND c.id = s.collection_id
+WHERE s.passages > 0
+GROUP BY s.collection_id, c.synonyms_sha256, c.kind, c.embedding, c.generation_id;
+
+-- name: meant
+-- The ids of the collections that the caller means and may read.
+SELECT DISTINCT id FROM (SELECT responsa.readable_collection(name) FROM unnest(%(names)s::text[]) AS w (name)) AS found (id) WHERE id IS NOT NULL;
+
+-- name: hides
+SELECT responsa.hides_subjects(%(tenant)s::text, %(collections)s::text[]);
 
 -- name: synonyms
 SELECT id, synonyms FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = ANY (%(collections)s::text[]) AND synonyms <> '';
@@ -86,7 +181,12 @@ SELECT id, synonyms FROM responsa.collection WHERE tenant_id = %(tenant)s AND id
 -- name: term_frequencies
 SELECT collection_id, term, passages
 FROM responsa.term_stat
-WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s));
+WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s))
+UNION ALL
+SELECT collection_id, term, sum(passages)::int
+FROM responsa.subject_term_stat
+WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s))
+GROUP BY collection_id, term;
 
 -- name: matching
 SELECT passage_id FROM responsa.search_lexical_within(

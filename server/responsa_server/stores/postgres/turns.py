@@ -90,7 +90,7 @@ class PostgresTurnStore(TurnLog):
         # Usually there is no conflict, and one round trip is enough.
         if await self._accept_at_once(who, {**parameters, **_reserved(whole)}, whole):
             return Accepted(new.id, new.conversation_id, attached=False, state=_state(new), grant=whole)
-        async with self._database.locking(who.tenant_id) as connection:
+        async with self._database.locking(who) as connection:
             return await self._accept_after_a_look(connection, who, new, parameters, interrupt)
 
     def _whole(self, who: Principal, new: NewTurn) -> Grant | None:
@@ -113,7 +113,7 @@ class PostgresTurnStore(TurnLog):
             limits = {**parameters, **asdict(self._rules.of(who.role))}
             statements.append((self._queries["reserve_all"], limits))
         try:
-            [written, *_] = await self._database.together(who.tenant_id, statements)
+            [written, *_] = await self._database.together(who, statements)
         except errors.RaiseException:  # the quota has too little left
             return False
         return bool(written)

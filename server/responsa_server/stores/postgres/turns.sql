@@ -20,8 +20,7 @@ WITH place AS (
     FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s WHERE %(create)s) AS target
     WHERE responsa.has_room_for_turn(%(tenant)s, %(user)s, %(most_open)s, %(most_open_of_tenant)s)
         AND (%(state)s::text <> 'pending' OR responsa.pending_turns(%(max_pending)s::int) < %(max_pending)s::int)
-        AND cardinality(%(collections)s::text[])
-            = (SELECT count(*) FROM responsa.collection AS k WHERE k.tenant_id = %(tenant)s AND k.id = ANY (%(collections)s::text[]))
+        AND NOT EXISTS (SELECT FROM unnest(%(collections)s::text[]) AS named (name) WHERE responsa.readable_collection(named.name) IS NULL)
         AND (%(may_use)s OR NOT EXISTS (SELECT FROM responsa.user_quota AS q WHERE q.tenant_id = %(tenant)s AND q.user_id = %(user)s))
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -46,9 +45,9 @@ SELECT id, conversation_id, request, state, epoch, reserved_tokens, reserved_mic
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND request_id = %(request_id)s;
 
 -- name: missing_collection
--- The first of the question's collections that does not exist.
+-- The first of the question's collections that does not exist, or that the caller may not read.
 SELECT s.id FROM unnest(%(collections)s::text[]) WITH ORDINALITY AS s (id, place)
-WHERE NOT EXISTS (SELECT FROM responsa.collection AS k WHERE k.tenant_id = %(tenant)s AND k.id = s.id)
+WHERE responsa.readable_collection(s.id) IS NULL
 ORDER BY s.place LIMIT 1;
 
 -- name: find_place

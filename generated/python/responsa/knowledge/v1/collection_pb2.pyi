@@ -3,9 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from responsa.knowledge.v1 import reader_pb2 as _reader_pb2
 from responsa.type.v1 import collection_kind_pb2 as _collection_kind_pb2
 import builtins as _builtins
 import sys
@@ -35,8 +38,13 @@ class Collection(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     SYNONYMS_FIELD_NUMBER: _builtins.int
+    READERS_FIELD_NUMBER: _builtins.int
+    SHARED_NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`collections/{id}`."""
+    """`collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others it is one by which no other collection
+    of the tenant is called, because two owners may choose the same id; it never changes. A request may name a collection of somebody else by the id that its owner
+    chose, too: the caller's own collections come first, then the oldest one that the caller may read.
+    """
     display_name: _builtins.str
     """The name to show to people; at most 200 bytes."""
     owner: _builtins.str
@@ -44,7 +52,7 @@ class Collection(_message.Message):
     embedding: _builtins.str
     """The embedding model of the collection's vectors."""
     document_count: _builtins.int
-    """The number of documents in the collection."""
+    """The number of documents in the collection that the caller may read."""
     etag: _builtins.str
     """A value that changes with every change of the collection itself. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
     kind: _collection_kind_pb2.CollectionKind.ValueType
@@ -57,6 +65,8 @@ class Collection(_message.Message):
     Empty lines and lines that begin with # are ignored. A search for one entry also finds the others, in this collection alone, from the next search on. Lists
     and CreateCollection leave this field empty.
     """
+    shared_name: _builtins.str
+    """The name by which every reader can call the collection, `collections/{id}`. Owners give this name to others."""
     @_builtins.property
     def chunking(self) -> Global___Chunking:
         """The way in which documents are cut into passages. It is set when the collection is created and never changes."""
@@ -68,6 +78,13 @@ class Collection(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the collection itself last changed."""
+
+    @_builtins.property
+    def readers(self) -> _containers.RepeatedCompositeFieldContainer[_reader_pb2.Reader]:
+        """With whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created with readers; collections of the kinds
+        DOCS and SAMPLE are shared with everyone. Readers search and read the documents; only the owner and administrators upload, change, share and delete. A change
+        applies to the next call, and to open streams within a second. Only the owner and administrators see this field.
+        """
 
     def __init__(
         self,
@@ -83,10 +100,12 @@ class Collection(_message.Message):
         etag: _builtins.str = ...,
         kind: _collection_kind_pb2.CollectionKind.ValueType = ...,
         synonyms: _builtins.str = ...,
+        readers: _abc.Iterable[_reader_pb2.Reader] | None = ...,
+        shared_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "kind", b"kind", "name", b"name", "owner", b"owner", "synonyms", b"synonyms", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "kind", b"kind", "name", b"name", "owner", b"owner", "readers", b"readers", "shared_name", b"shared_name", "synonyms", b"synonyms", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -134,6 +134,7 @@ class Document(_message.Message):
     DATE_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
     KEYWORDS_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`documents/{uuid}`."""
     collection: _builtins.str
@@ -170,6 +171,10 @@ class Document(_message.Message):
     """The author that the file states; empty if it states none. At most 255 bytes."""
     summary: _builtins.str
     """1 to 3 sentences of the text that stand for the whole, at most 500 bytes; empty if the text has no sentences."""
+    subject: _builtins.str
+    """Whom the document is about, if it is not for all readers of its collection: a user, `users/{uuid}`, or the subject that an administrator or a sign-in gave to users; at
+    most 200 bytes. Among the collection's readers, only this user, administrators and SERVICE keys read the document. Administrators and SERVICE keys set it.
+    """
     @_builtins.property
     def error(self) -> _status_pb2.Status:
         """The error that ended the indexing of the newest version; unset if there was no error."""
@@ -224,10 +229,11 @@ class Document(_message.Message):
         date: _timestamp_pb2.Timestamp | None = ...,
         summary: _builtins.str = ...,
         keywords: _abc.Iterable[_builtins.str] | None = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "date", b"date", "error", b"error", "metadata", b"metadata", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "collection", b"collection", "create_time", b"create_time", "date", b"date", "error", b"error", "etag", b"etag", "keywords", b"keywords", "labels", b"labels", "language", b"language", "media_type", b"media_type", "metadata", b"metadata", "name", b"name", "owner", b"owner", "passage_count", b"passage_count", "sha256", b"sha256", "size_bytes", b"size_bytes", "source_key", b"source_key", "state", b"state", "summary", b"summary", "title", b"title", "update_time", b"update_time", "uri", b"uri", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "collection", b"collection", "create_time", b"create_time", "date", b"date", "error", b"error", "etag", b"etag", "keywords", b"keywords", "labels", b"labels", "language", b"language", "media_type", b"media_type", "metadata", b"metadata", "name", b"name", "owner", b"owner", "passage_count", b"passage_count", "sha256", b"sha256", "size_bytes", b"size_bytes", "source_key", b"source_key", "state", b"state", "subject", b"subject", "summary", b"summary", "title", b"title", "update_time", b"update_time", "uri", b"uri", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,8 +272,11 @@ class DocumentMetadata(_message.Message):
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
-    """The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`, and creates it if it does not exist."""
+    """The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`. For uploads, this is always the caller's own, which the server
+    creates if it does not exist. Other collections must be the caller's own too, unless the caller is an administrator: ROLE_REQUIRED.
+    """
     source_key: _builtins.str
     """The key of the document, 1 to 1,024 bytes. See Document.source_key."""
     title: _builtins.str
@@ -276,6 +285,10 @@ class DocumentMetadata(_message.Message):
     """Where the document can be found outside Responsa; at most 2,048 bytes."""
     media_type: _builtins.str
     """The media type; at most 255 bytes. If empty, the server detects the type from the source_key's suffix and the bytes."""
+    subject: _builtins.str
+    """The document's subject, at most 200 bytes; see Document.subject. If empty, the subject of an existing document stays. Other callers than administrators and SERVICE
+    keys must leave it empty: ROLE_REQUIRED.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels of the document: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes. If empty, the labels of an existing document stay."""
@@ -294,10 +307,11 @@ class DocumentMetadata(_message.Message):
         media_type: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         metadata: _struct_pb2.Struct | None = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "labels", b"labels", "media_type", b"media_type", "metadata", b"metadata", "source_key", b"source_key", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "labels", b"labels", "media_type", b"media_type", "metadata", b"metadata", "source_key", b"source_key", "subject", b"subject", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

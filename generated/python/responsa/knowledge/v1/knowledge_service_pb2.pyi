@@ -65,14 +65,16 @@ class CreateCollectionRequest(_message.Message):
     COLLECTION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     collection_id: _builtins.str
-    """The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen."""
+    """The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen. It must differ from the ids of the
+    caller's other collections; those of other people do not matter.
+    """
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
     a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def collection(self) -> _collection_pb2.Collection:
-        """The display_name and the chunking. The server sets all other fields."""
+        """The display_name, the chunking and the readers. The server sets all other fields."""
 
     def __init__(
         self,
@@ -193,7 +195,7 @@ class UpdateCollectionRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `display_name`, `synonyms`."""
+        """The fields to change: `display_name`, `synonyms`, `readers`."""
 
     def __init__(
         self,
@@ -619,7 +621,7 @@ class UpdateDocumentRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `title`, `labels`, `metadata`. A map or a Struct is replaced as a whole."""
+        """The fields to change: `title`, `labels`, `metadata`, `subject`. A map or a Struct is replaced as a whole."""
 
     def __init__(
         self,

@@ -30,8 +30,8 @@ if _version_not_supported:
 
 
 class KnowledgeServiceStub:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
-    a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
+    one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -178,12 +178,13 @@ class KnowledgeServiceStub:
 
 
 class KnowledgeServiceServicer:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
-    a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
+    one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def CreateCollection(self, request, context):
-        """CreateCollection creates an empty collection. Errors: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED, INVALID_FIELD.
+        """CreateCollection creates an empty collection of the caller's, which is private unless readers are given. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
+        with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,15 +198,16 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCollections(self, request, context):
-        """ListCollections lists the collections that the caller may read, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get those that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCollection(self, request, context):
-        """UpdateCollection changes the fields that update_mask names (display_name, synonyms). The collection's owner and administrators may call this method. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines).
+        """UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and administrators may call this method. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines; a reader that
+        is not a user of the tenant).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -295,7 +297,7 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateDocument(self, request, context):
-        """UpdateDocument changes the fields that update_mask names (title, labels, metadata). New labels and metadata apply at once. A new title makes a new version
+        """UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title makes a new version
         of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
         READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
         administrators may call this method. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
@@ -570,8 +572,8 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class KnowledgeService:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
-    a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
+    one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @staticmethod

@@ -17,20 +17,23 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class KnowledgeServiceStub:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
-    a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
+    one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.CreateCollectionRequest, _collection_pb2.Collection]
-    """CreateCollection creates an empty collection. Errors: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED, INVALID_FIELD."""
+    """CreateCollection creates an empty collection of the caller's, which is private unless readers are given. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
+    with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant).
+    """
     GetCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetCollectionRequest, _collection_pb2.Collection]
     """GetCollection returns one collection. Errors: RESOURCE_NOT_FOUND."""
     ListCollections: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListCollectionsRequest, _knowledge_service_pb2.ListCollectionsResponse]
-    """ListCollections lists the collections that the caller may read, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    """ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get those that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.UpdateCollectionRequest, _collection_pb2.Collection]
-    """UpdateCollection changes the fields that update_mask names (display_name, synonyms). The collection's owner and administrators may call this method. Errors:
-    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines).
+    """UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and administrators may call this method. Errors:
+    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines; a reader that
+    is not a user of the tenant).
     """
     DeleteCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.DeleteCollectionRequest, _empty_pb2.Empty]
     """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
@@ -77,7 +80,7 @@ class KnowledgeServiceStub:
     ORDER_BY_INVALID.
     """
     UpdateDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.UpdateDocumentRequest, _document_pb2.Document]
-    """UpdateDocument changes the fields that update_mask names (title, labels, metadata). New labels and metadata apply at once. A new title makes a new version
+    """UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title makes a new version
     of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
     READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
     administrators may call this method. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
@@ -149,8 +152,8 @@ class KnowledgeServiceStub:
     """
 
 class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
-    a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
+    one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @_abc_1.abstractmethod
@@ -159,7 +162,9 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.CreateCollectionRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.CreateCollectionRequest, _abc.Awaitable[_collection_pb2.Collection]],
     ) -> _abc.Awaitable[_collection_pb2.Collection]:
-        """CreateCollection creates an empty collection. Errors: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED, INVALID_FIELD."""
+        """CreateCollection creates an empty collection of the caller's, which is private unless readers are given. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
+        with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant).
+        """
 
     @_abc_1.abstractmethod
     def GetCollection(
@@ -175,7 +180,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.ListCollectionsRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.ListCollectionsRequest, _abc.Awaitable[_knowledge_service_pb2.ListCollectionsResponse]],
     ) -> _abc.Awaitable[_knowledge_service_pb2.ListCollectionsResponse]:
-        """ListCollections lists the collections that the caller may read, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+        """ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get those that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
 
     @_abc_1.abstractmethod
     def UpdateCollection(
@@ -183,8 +188,9 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.UpdateCollectionRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.UpdateCollectionRequest, _abc.Awaitable[_collection_pb2.Collection]],
     ) -> _abc.Awaitable[_collection_pb2.Collection]:
-        """UpdateCollection changes the fields that update_mask names (display_name, synonyms). The collection's owner and administrators may call this method. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines).
+        """UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and administrators may call this method. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines; a reader that
+        is not a user of the tenant).
         """
 
     @_abc_1.abstractmethod
@@ -291,7 +297,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.UpdateDocumentRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.UpdateDocumentRequest, _abc.Awaitable[_document_pb2.Document]],
     ) -> _abc.Awaitable[_document_pb2.Document]:
-        """UpdateDocument changes the fields that update_mask names (title, labels, metadata). New labels and metadata apply at once. A new title makes a new version
+        """UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title makes a new version
         of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
         READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
         administrators may call this method. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.

@@ -9,6 +9,8 @@ import { file_google_api_field_behavior } from "../../../google/api/field_behavi
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Reader } from "./reader_pb.js";
+import { file_responsa_knowledge_v1_reader } from "./reader_pb.js";
 import type { CollectionKind } from "../../type/v1/collection_kind_pb.js";
 import { file_responsa_type_v1_collection_kind } from "../../type/v1/collection_kind_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -17,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/knowledge/v1/collection.proto.
  */
 export const file_responsa_knowledge_v1_collection: GenFile = /*@__PURE__*/
-  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvY29sbGVjdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxIokECgpDb2xsZWN0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQEBukgFcgMoyAESJQoFb3duZXIYAyABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISOAoIY2h1bmtpbmcYBCABKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ2h1bmtpbmdCBeJBAgEFEhcKCWVtYmVkZGluZxgFIAEoCUIE4kEBAxIcCg5kb2N1bWVudF9jb3VudBgGIAEoA0IE4kEBAxI1CgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYCSABKAlCC+JBAQG6SARyAihAEjQKBGtpbmQYCiABKA4yIC5yZXNwb25zYS50eXBlLnYxLkNvbGxlY3Rpb25LaW5kQgTiQQEDEh8KCHN5bm9ueW1zGAsgASgJQg3iQQEBukgGcgQogIACOkvqQUgKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SGGNvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufSoLY29sbGVjdGlvbnMyCmNvbGxlY3Rpb24iggEKCENodW5raW5nEicKCm1heF90b2tlbnMYASABKAVCDuJBAQG6SAcaBRjQDyhASACIAQESKwoOb3ZlcmxhcF90b2tlbnMYAiABKAVCDuJBAQG6SAcaBRj0AygASAGIAQFCDQoLX21heF90b2tlbnNCEQoPX292ZXJsYXBfdG9rZW5zYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_type_v1_collection_kind]);
+  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvY29sbGVjdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxIuIECgpDb2xsZWN0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQEBukgFcgMoyAESJQoFb3duZXIYAyABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISOAoIY2h1bmtpbmcYBCABKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ2h1bmtpbmdCBeJBAgEFEhcKCWVtYmVkZGluZxgFIAEoCUIE4kEBAxIcCg5kb2N1bWVudF9jb3VudBgGIAEoA0IE4kEBAxI1CgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYCSABKAlCC+JBAQG6SARyAihAEjQKBGtpbmQYCiABKA4yIC5yZXNwb25zYS50eXBlLnYxLkNvbGxlY3Rpb25LaW5kQgTiQQEDEh8KCHN5bm9ueW1zGAsgASgJQg3iQQEBukgGcgQogIACEjwKB3JlYWRlcnMYDCADKAsyHS5yZXNwb25zYS5rbm93bGVkZ2UudjEuUmVhZGVyQgziQQEBukgFkgECEEASGQoLc2hhcmVkX25hbWUYDSABKAlCBOJBAQM6S+pBSAoTcmVzcG9uc2EvQ29sbGVjdGlvbhIYY29sbGVjdGlvbnMve2NvbGxlY3Rpb259Kgtjb2xsZWN0aW9uczIKY29sbGVjdGlvbiKCAQoIQ2h1bmtpbmcSJwoKbWF4X3Rva2VucxgBIAEoBUIO4kEBAbpIBxoFGNAPKEBIAIgBARIrCg5vdmVybGFwX3Rva2VucxgCIAEoBUIO4kEBAbpIBxoFGPQDKABIAYgBAUINCgtfbWF4X3Rva2Vuc0IRCg9fb3ZlcmxhcF90b2tlbnNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_knowledge_v1_reader, file_responsa_type_v1_collection_kind]);
 
 /**
  * Collection is a set of documents that are searched together and share a chunking and an embedding model.
@@ -26,7 +28,9 @@ export const file_responsa_knowledge_v1_collection: GenFile = /*@__PURE__*/
  */
 export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   /**
-   * `collections/{id}`.
+   * `collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others it is one by which no other collection
+   * of the tenant is called, because two owners may choose the same id; it never changes. A request may name a collection of somebody else by the id that its owner
+   * chose, too: the caller's own collections come first, then the oldest one that the caller may read.
    *
    * @generated from field: string name = 1;
    */
@@ -61,7 +65,7 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   embedding: string;
 
   /**
-   * The number of documents in the collection.
+   * The number of documents in the collection that the caller may read.
    *
    * @generated from field: int64 document_count = 6;
    */
@@ -105,6 +109,22 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
    * @generated from field: string synonyms = 11;
    */
   synonyms: string;
+
+  /**
+   * With whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created with readers; collections of the kinds
+   * DOCS and SAMPLE are shared with everyone. Readers search and read the documents; only the owner and administrators upload, change, share and delete. A change
+   * applies to the next call, and to open streams within a second. Only the owner and administrators see this field.
+   *
+   * @generated from field: repeated responsa.knowledge.v1.Reader readers = 12;
+   */
+  readers: Reader[];
+
+  /**
+   * The name by which every reader can call the collection, `collections/{id}`. Owners give this name to others.
+   *
+   * @generated from field: string shared_name = 13;
+   */
+  sharedName: string;
 };
 
 /**

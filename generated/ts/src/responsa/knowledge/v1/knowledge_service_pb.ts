@@ -39,14 +39,15 @@ export const file_responsa_knowledge_v1_knowledge_service: GenFile = /*@__PURE__
  */
 export type CreateCollectionRequest = Message<"responsa.knowledge.v1.CreateCollectionRequest"> & {
   /**
-   * The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen.
+   * The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen. It must differ from the ids of the
+   * caller's other collections; those of other people do not matter.
    *
    * @generated from field: string collection_id = 1;
    */
   collectionId: string;
 
   /**
-   * The display_name and the chunking. The server sets all other fields.
+   * The display_name, the chunking and the readers. The server sets all other fields.
    *
    * @generated from field: responsa.knowledge.v1.Collection collection = 2;
    */
@@ -175,7 +176,7 @@ export type UpdateCollectionRequest = Message<"responsa.knowledge.v1.UpdateColle
   collection?: Collection | undefined;
 
   /**
-   * The fields to change: `display_name`, `synonyms`.
+   * The fields to change: `display_name`, `synonyms`, `readers`.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -622,7 +623,7 @@ export type UpdateDocumentRequest = Message<"responsa.knowledge.v1.UpdateDocumen
   document?: Document | undefined;
 
   /**
-   * The fields to change: `title`, `labels`, `metadata`. A map or a Struct is replaced as a whole.
+   * The fields to change: `title`, `labels`, `metadata`, `subject`. A map or a Struct is replaced as a whole.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -1446,14 +1447,15 @@ export const SearchModeSchema: GenEnum<SearchMode> = /*@__PURE__*/
   enumDesc(file_responsa_knowledge_v1_knowledge_service, 0);
 
 /**
- * KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
- * a resource that does not exist: RESOURCE_NOT_FOUND.
+ * KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
+ * one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
  *
  * @generated from service responsa.knowledge.v1.KnowledgeService
  */
 export const KnowledgeService: GenService<{
   /**
-   * CreateCollection creates an empty collection. Errors: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED, INVALID_FIELD.
+   * CreateCollection creates an empty collection of the caller's, which is private unless readers are given. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
+   * with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.CreateCollection
    */
@@ -1473,7 +1475,7 @@ export const KnowledgeService: GenService<{
     output: typeof CollectionSchema;
   },
   /**
-   * ListCollections lists the collections that the caller may read, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get those that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ListCollections
    */
@@ -1483,8 +1485,9 @@ export const KnowledgeService: GenService<{
     output: typeof ListCollectionsResponseSchema;
   },
   /**
-   * UpdateCollection changes the fields that update_mask names (display_name, synonyms). The collection's owner and administrators may call this method. Errors:
-   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines).
+   * UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and administrators may call this method. Errors:
+   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines; a reader that
+   * is not a user of the tenant).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.UpdateCollection
    */
@@ -1604,7 +1607,7 @@ export const KnowledgeService: GenService<{
     output: typeof ListDocumentsResponseSchema;
   },
   /**
-   * UpdateDocument changes the fields that update_mask names (title, labels, metadata). New labels and metadata apply at once. A new title makes a new version
+   * UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title makes a new version
    * of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
    * READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
    * administrators may call this method. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.

@@ -1,0 +1,57 @@
+"""The reader of a transaction, and the collections that the reader's names mean.
+
+A collection has an id that is unique in its tenant, which the tables use, and a name, which depends on the reader: owners call their collections by the ids that they have chosen,
+and two owners may choose the same one (ADR 0033). Names are resolved, and made, in the transactions of the stores; what is above the stores knows names alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.people import Reader
+from responsa_server.stores.postgres.database import Connection, acting
+
+_ACT: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
+    set_config('responsa.role', %(role)s, true)"""
+_VISIBLE: Final = """SELECT c.id, responsa.collection_name(c.id), c.owner_id
+    FROM responsa.collection AS c WHERE c.tenant_id = responsa.current_tenant() AND c.id = (SELECT responsa.named_collection(%(name)s))"""
+
+
+class NamedCollection(NamedTuple):
+    """A collection that a name means. key: its id in the tables. shown: its id in the names that the reader gets."""
+
+    key: str
+    shown: str
+    owner_id: UUID
+
+
+async def act_as(connection: Connection, reader: Reader) -> None:
+    """From here on, the transaction sees what this reader may read."""
+    await connection.execute(_ACT, acting(reader))
+
+
+async def visible_collection(connection: Connection, collection_id: str) -> NamedCollection:
+    """The collection that the transaction's reader means. Administrators see all collections, though not what is in them. Raises NotFound."""
+    row = await (await connection.execute(_VISIBLE, {"name": collection_id})).fetchone()
+    if row is None:
+        raise NotFound.of("collection", names.collection(collection_id))
+    return NamedCollection(*row)
+
+
+async def readable_collection(connection: Connection, collection_id: str) -> str:
+    """The id, in the tables, of the collection that the transaction's reader means and may read. Raises NotFound."""
+    row = await (
+        await connection.execute("SELECT responsa.readable_collection(%s)", (collection_id,))
+    ).fetchone()
+    if row is None or row[0] is None:
+        raise NotFound.of("collection", names.collection(collection_id))
+    return str(row[0])
+
+
+async def shown_collection(connection: Connection, key: str) -> str:
+    """The id of this collection in the names that the transaction's reader gets; "" if it is not visible."""
+    row = await (await connection.execute("SELECT responsa.collection_name(%s)", (key,))).fetchone()
+    return "" if row is None or row[0] is None else str(row[0])

@@ -1,0 +1,306 @@
+"""Who may read which collections and documents, in the library and in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from uuid import UUID
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import AlreadyExists, InvalidRequest, NotFound, NotPermitted, Reason
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.knowledge import (
+    EVERYONE,
+    Chunking,
+    CollectionReader,
+    DocumentChanges,
+    DocumentMetadata,
+    Hit,
+    SearchQuery,
+    SourceRef,
+)
+from responsa_server.domain.listing import ListQuery
+from responsa_server.domain.lists import COLLECTIONS, DOCUMENTS
+from responsa_server.domain.passages import SearchScope
+from responsa_server.domain.people import Principal, Role, Server
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People
+from tests.contract.library_house import House
+from tests.contract.shelf import lexical_of
+
+ELBE = "# Elbe\n\nThe Elbe is 1094 kilometres long.\n"
+RHINE = "# Rhine\n\nThe Rhine is 1233 kilometres long.\n"
+
+
+async def chunks(text: str) -> object:
+    yield text.encode()
+
+
+async def put(
+    house: House, who: Principal, text: str, key: str = "a.md", collection: str = "rivers", subject: str = ""
+) -> UUID:
+    """Upload a document and take it in."""
+    metadata = DocumentMetadata(collection, key, subject=subject)
+    operation = await house.library.upload(who, metadata, chunks(text))  # pyright: ignore[reportArgumentType]
+    await house.ingest().run(who.tenant_id, operation.id)
+    return operation.document_id
+
+
+async def hits(house: House, who: Principal, *collections: str) -> list[Hit]:
+    return list(await house.library.search(who, SearchQuery(("How long is the river?", "Elbe"), collections)))
+
+
+async def found(house: House, who: Principal, *collections: str) -> set[UUID]:
+    return {one.passage.document_id for one in await hits(house, who, *collections)}
+
+
+async def listed(house: House, who: Principal) -> list[str]:
+    page = await house.library.collections.list(who, ListQuery(10, COLLECTIONS.orders[0]))
+    return [one.id for one in page.items]
+
+
+async def share(house: House, who: Principal, *readers: CollectionReader, collection: str = "rivers") -> None:
+    await house.library.update_collection(who, collection, readers=readers)
+
+
+def admin_of(people: People, urls: DatabaseUrls, role: Role = Role.ADMIN) -> Principal:
+    """Another user of the tenant with this role."""
+    user = uuid7()
+    with psycopg.connect(urls.superuser) as connection:
+        connection.execute(
+            "INSERT INTO responsa.app_user (id, tenant_id, display_name, role) VALUES (%s, 'acme', 'x', %s)",
+            (user, role.value),
+        )
+    return Principal("acme", user, role, "api_key")
+
+
+async def test_a_new_collection_is_private_and_does_not_exist_for_others(
+    house: House, people: People
+) -> None:
+    library = house.library
+    await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    document = await put(house, people.ann, ELBE)
+    assert await found(house, people.ann) == await found(house, people.ann, "rivers") == {document}
+    passage = (await hits(house, people.ann))[0].passage
+    assert (await library.documents.passage(people.ann, passage.id)).collection_id == "rivers"
+    operation = (await library.list_operations(people.ann, 1)).items[0]
+    assert await found(house, people.bob) == set()
+    assert await listed(house, people.bob) == []
+    query = ListQuery(10, DOCUMENTS.orders[0])
+    ask = lexical_of(house.database)
+
+    async def everything(of: UUID, place: str, passage_id: UUID, operation_id: UUID) -> list[str]:
+        """The replies to a stranger, without the names of what was asked for."""
+
+        async def first(items: object) -> object:
+            async for one in items:  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+                return one  # pyright: ignore[reportUnknownVariableType]
+            return None
+
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: library.collections.get(people.bob, place),
+            lambda: library.generations.list(people.bob, place),
+            lambda: library.documents.list(people.bob, place, query),
+            lambda: library.search(people.bob, SearchQuery(("Elbe",), (place,))),
+            lambda: library.delete_collection(people.bob, place),
+            lambda: library.update_collection(people.bob, place, display_name="x"),
+            lambda: library.reindex_collection(people.bob, place),
+            lambda: put(house, people.bob, RHINE, collection=place),
+            lambda: library.documents.get(people.bob, of),
+            lambda: library.documents.versions(people.bob, of, query),
+            lambda: library.documents.version(people.bob, of, 1),
+            lambda: first(library.content(people.bob, of)),
+            lambda: first(library.original(people.bob, of)),
+            lambda: library.pages.draw(people.bob, of, 1, 1, 100),
+            lambda: library.update_document(people.bob, of, DocumentChanges(title="x")),
+            lambda: library.delete_document(people.bob, of),
+            lambda: library.reindex(people.bob, of),
+            lambda: library.restore(people.bob, of, 1),
+            lambda: library.documents.passage(people.bob, passage_id),
+            lambda: library.operations.get(people.bob, operation_id),
+            lambda: library.wait_operation(people.bob, operation_id, 0),
+            lambda: first(library.watch_operation(people.bob, operation_id)),
+            lambda: library.cancel_operation(people.bob, operation_id),
+            lambda: library.delete_operation(people.bob, operation_id),
+        ]
+        replies: list[str] = []
+        for call in calls:
+            with pytest.raises(NotFound) as caught:
+                await call()
+            replies.append(f"{caught.value.message} {sorted(caught.value.metadata)}")
+        sources = await library.documents.sources(people.bob, [SourceRef(of, 1, ByteRange(0, 4))])
+        statistics = await ask.statistics(SearchScope(people.bob), ["elb", "long"])
+        return [*replies, str(sources), str(statistics), str(await ask.hides(SearchScope(people.bob)))]
+
+    foreign = await everything(document, "rivers", passage.id, operation.id)
+    assert foreign == await everything(uuid7(), "lakes", uuid7(), uuid7())
+    assert await library.documents.find(people.bob, [document]) == {}
+    assert await ask.passages(people.bob, [passage.id]) == []
+    assert await ask.candidates(SearchScope(people.bob), ["elb"], [passage.id]) == []
+
+
+async def test_two_owners_may_call_their_collections_the_same(house: House, people: People) -> None:
+    library = house.library
+    for who in (people.ann, people.bob):
+        await library.create_collection(who, "rivers", "", Chunking())
+    with pytest.raises(AlreadyExists):
+        await library.create_collection(people.bob, "rivers", "Mine", Chunking())
+    elbe, rhine = await put(house, people.ann, ELBE), await put(house, people.bob, RHINE)
+    await share(house, people.ann, CollectionReader(people.bob.user_id))
+    [other, own] = sorted(await listed(house, people.bob), key=len, reverse=True)
+    assert own == "rivers"
+    assert other == (await library.collections.get(people.ann, "rivers")).shared_id
+    assert await found(house, people.bob, "rivers") == {rhine}
+    assert await found(house, people.bob, other) == {elbe}
+    assert await found(house, people.bob) == {elbe, rhine}
+    assert {one.passage.collection_id for one in await hits(house, people.bob)} == {own, other}
+    assert (await library.documents.get(people.bob, elbe)).collection_id == other
+    # Without a collection of one's own, the owner's id means it too.
+    await library.delete_collection(people.bob, "rivers", force=True)
+    assert await found(house, people.bob, "rivers") == {elbe}
+    assert (await library.collections.get(people.bob, "rivers")).id == other
+
+
+async def test_readers_read_at_once_and_change_nothing(
+    house: House, people: People, database_urls: DatabaseUrls
+) -> None:
+    library = house.library
+    await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    document = await put(house, people.ann, ELBE)
+    service = admin_of(people, database_urls, Role.SERVICE)
+    for readers, bob, serving in (
+        ((CollectionReader(people.bob.user_id),), True, False),
+        ((CollectionReader(role=Role.SERVICE),), False, True),
+        ((CollectionReader(role=Role.USER),), True, False),
+        ((EVERYONE,), True, True),
+        ((), False, False),
+    ):
+        await share(house, people.ann, *readers)
+        assert set((await library.collections.get(people.ann, "rivers")).readers) == set(readers)
+        for who, reads in ((people.bob, bob), (service, serving)):
+            assert await found(house, who) == ({document} if reads else set())
+            if not reads:
+                continue
+            shown = await library.collections.get(who, "rivers")
+            assert (shown.document_count, shown.readers) == (1, ())
+            acts: list[Callable[[], Awaitable[object]]] = [
+                lambda who=who: put(house, who, RHINE),
+                lambda who=who: share(house, who, EVERYONE),
+                lambda who=who: library.delete_collection(who, "rivers", force=True),
+                lambda who=who: library.delete_document(who, document),
+                lambda who=who: library.reindex_collection(who, "rivers"),
+            ]
+            for act in acts:
+                with pytest.raises(NotPermitted) as refused:
+                    await act()
+                assert refused.value.reason is Reason.ROLE_REQUIRED
+    assert await found(house, people.eve) == set()
+    events = house.ask("SELECT count(*) FROM responsa.audit_event WHERE action = 'collection.share'")
+    assert events[0][0] == 5
+
+
+async def test_readers_must_be_users_of_the_tenant(house: House, people: People) -> None:
+    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    for unknown in (people.eve.user_id, uuid7()):
+        with pytest.raises(InvalidRequest) as caught:
+            await share(house, people.ann, EVERYONE, CollectionReader(unknown))
+        assert caught.value.violations[0].field == "collection.readers[1].user"
+    assert (await house.library.collections.get(people.ann, "rivers")).readers == ()
+
+
+async def test_administrators_manage_what_they_do_not_read(
+    house: House, people: People, database_urls: DatabaseUrls
+) -> None:
+    library = house.library
+    await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    document = await put(house, people.ann, ELBE)
+    admin = admin_of(people, database_urls)
+    [place] = await listed(house, admin)
+    assert (await library.collections.get(admin, place)).owner_id == people.ann.user_id
+    assert await found(house, admin) == set()
+    for call in (
+        lambda: library.documents.get(admin, document),
+        lambda: library.documents.passage(admin, document),
+        lambda: library.search(admin, SearchQuery(("Elbe",), (place,))),
+    ):
+        with pytest.raises(NotFound):
+            await call()
+    await share(house, admin, CollectionReader(admin.user_id), collection=place)
+    assert await found(house, admin) == {document}
+    await share(house, admin, collection=place)
+    await library.delete_collection(admin, place, force=True)
+    assert await listed(house, people.ann) == []
+    with pytest.raises(NotFound):
+        await library.documents.get(people.ann, document)
+
+
+async def test_a_subject_s_documents_move_no_score_of_others(
+    house: House, people: People, database_urls: DatabaseUrls
+) -> None:
+    library = house.library
+    await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await share(house, people.ann, EVERYONE)
+    admin = admin_of(people, database_urls)
+    plain = await put(house, people.ann, ELBE)
+    with pytest.raises(NotPermitted):
+        await put(house, people.ann, RHINE, "b.md", subject=f"users/{people.ann.user_id}")
+    before = await hits(house, people.ann)
+    rows = house.rows(("subject_stat", "subject_term_stat"))
+    secret = await put(house, admin, RHINE, "b.md", subject=f"users/{people.bob.user_id}")
+    service = admin_of(people, database_urls, Role.SERVICE)
+    assert await hits(house, people.ann) == before
+    assert (await library.collections.get(people.ann, "rivers")).document_count == 1
+    for who in (people.bob, admin, service):
+        assert await found(house, who) == {plain, secret}
+    with pytest.raises(NotFound):
+        await library.documents.get(people.ann, secret)
+    assert await lexical_of(house.database).hides(SearchScope(people.ann))
+    assert not await lexical_of(house.database).hides(SearchScope(people.bob))
+    # A change applies at once, and leaves no count.
+    await library.update_document(admin, secret, DocumentChanges(subject="patient 7"))
+    assert await found(house, people.bob) == {plain}
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute(
+            "UPDATE responsa.app_user SET subject = 'patient 7' WHERE id = %s", (people.ann.user_id,)
+        )
+    assert await found(house, people.ann) == {plain, secret}
+    await library.update_document(admin, secret, DocumentChanges(subject=""))
+    assert await found(house, people.bob) == {plain, secret}
+    assert house.rows(("subject_stat", "subject_term_stat")) == rows
+    counts = house.ask("SELECT passages FROM responsa.collection_stat WHERE passages > 0")
+    assert counts == [(2,)]
+
+
+async def test_default_is_each_user_s_own(house: House, people: People) -> None:
+    elbe = await put(house, people.ann, ELBE, collection="")
+    await share(house, people.ann, EVERYONE, collection="default")
+    assert await found(house, people.bob, "default") == {elbe}
+    rhine = await put(house, people.bob, RHINE, collection="")
+    assert await found(house, people.bob, "default") == {rhine}
+    assert await found(house, people.bob) == {elbe, rhine}
+
+
+async def test_without_any_where_clause_a_user_reads_its_own_rows_alone(
+    house: House, people: People, database_urls: DatabaseUrls
+) -> None:
+    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await put(house, people.ann, ELBE)
+    tables = ("collection", "document", "document_version", "passage", "passage_vector", "operation")
+    tables += ("collection_stat", "term_stat")
+    with psycopg.connect(database_urls.app) as app:
+        for who, reads in ((people.ann, True), (people.bob, False), (people.eve, False)):
+            for table in tables:
+                app.execute(
+                    "SELECT set_config('responsa.tenant_id', 'acme', true), set_config('responsa.user_id', %s, true), set_config('responsa.role', 'user', true)",
+                    (str(who.user_id),),
+                )
+                assert (app.execute(f"SELECT FROM responsa.{table}".encode()).rowcount > 0) is reads, table
+                app.rollback()
+
+
+def test_who_may_read_is_part_of_a_search_s_identity() -> None:
+    one = Principal("acme", uuid7(), Role.USER, "api_key")
+    assert SearchScope(one) != SearchScope(replace(one, user_id=uuid7())) != SearchScope(Server("acme"))
