@@ -17,6 +17,7 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Ending, OpenTurn, Question, TurnState
 from responsa_server.embedded import Layout
 from responsa_server.embedded.redis import EmbeddedRedis
+from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Hold, LimitBook, Limiter
 from responsa_server.identity.settings import LimitSettings, TenantLimitSettings, UserLimitSettings
 from responsa_server.stores.postgres.database import Database
@@ -26,6 +27,8 @@ from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.rates import LocalRates, RedisHolds, RedisMessages, RedisRates, Reserved
 from responsa_server.stores.redis import redis_client
 from tests.contract.conftest import People, new_turn
+from tests.contract.library_house import House as LibraryHouse
+from tests.contract.test_identity import identity_of
 from tests.contract.turn_house import NO_REDIS, House, Script
 
 
@@ -323,6 +326,14 @@ async def test_streams_are_counted_over_all_processes_and_their_end_makes_room(
         await _eventually_free(other, people.ann)
 
 
+async def test_short_streams_one_after_the_other_never_reach_the_limit(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    async with limiter(database, redis.url, limits(streams=2)) as one:
+        for place in range(100):
+            (await one.stream(people.ann, "", str(place))).release()
+
+
 async def test_streams_of_a_killed_process_stop_counting_and_a_flush_is_repaired(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
@@ -420,3 +431,49 @@ async def test_counts_that_cannot_be_reached_say_so() -> None:
             await work
     for part in (rates, holds, messages):
         await part.close()
+
+
+async def test_many_new_keys_at_once_never_pass_the_limit_and_a_revoked_key_makes_room(
+    database: Database, people: People
+) -> None:
+    identity = identity_of(database, CredentialCache())
+    outcomes = await asyncio.gather(
+        *(identity.create_api_key(people.ann, "key", None, None, 4) for _ in range(20)),
+        return_exceptions=True,
+    )
+    made = [found[0] for found in outcomes if not isinstance(found, BaseException)]
+    assert len(made) == 4
+    assert {found.reason for found in outcomes if isinstance(found, ResponsaError)} == {Reason.LIMIT_REACHED}
+    await identity.create_api_key(people.bob, "key", None, None, 4)
+    await identity.revoke_api_key(people.ann, made[0].id)
+    await identity.create_api_key(people.ann, "key", None, None, 4)
+    await refused(identity.create_api_key(people.ann, "key", None, None, 4))
+
+
+async def test_the_bytes_of_a_day_are_counted_over_all_processes(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    settings = limits(upload_bytes_per_day=10_000)
+    async with limiter(database, redis.url, settings) as one, limiter(database, redis.url, settings) as other:
+        await one.uploaded(people.ann, 6_000)
+        error = await refused(other.uploaded(people.ann, 4_001))
+        assert error.reason is Reason.RATE_LIMIT
+        assert error.metadata == {"limit": "upload_bytes_per_day", "scope": "user", "value": "10000"}
+        await other.uploaded(people.ann, 4_000)
+        await refused(one.uploaded(people.ann, 1))
+
+
+async def test_stored_originals_are_limited(
+    database: Database, redis: EmbeddedRedis, people: People, house: LibraryHouse
+) -> None:
+    text = b"# Ferries\n\nThe ferry leaves at nine.\n"
+    settings = limits(storage_bytes=len(text) + 10)
+    async with limiter(database, redis.url, settings) as gate:
+        await gate.store(people.ann, len(text) + 10)
+        error = await refused(gate.store(people.ann, 1))
+        assert error.metadata["limit"] == "storage_bytes"
+    await house.upload(people.ann, text, "ferries.md")
+    async with limiter(database, redis.url, settings) as gate:
+        await refused(gate.store(people.ann, 11))
+        await gate.store(people.ann, 10)
+        await gate.store(people.bob, len(text))

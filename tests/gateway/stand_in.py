@@ -311,7 +311,7 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
     calls = calls_of(
         *((file.DESCRIPTOR.services_by_name[type(one).__name__ + "Service"], one) for file, one in services)
     )
-    bridge = Bridge(calls, SocketSettings(per_user=3), timing)
+    bridge = Bridge(calls, SocketSettings(per_user=3, before_sign_in=16), timing)
     gateway = GatewayServer(
         build_app(
             GatewaySettings(Path(web_root), allowed_of(int(port)), secure_cookie=False),

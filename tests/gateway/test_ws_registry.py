@@ -80,3 +80,20 @@ def test_all_are_asked_to_leave() -> None:
     bridge.leave()
     assert bridge.leaving
     assert [one.times for one in sockets] == [1, 1, 1]
+
+
+def test_sockets_before_their_sign_in_are_counted_by_address() -> None:
+    calls = Calls((), Admission(1), structlog.get_logger("test"))
+    bridge = Bridge(calls, most_per_address=2)
+    assert [bridge.wait(address) for address in ("::1", "::1", "::1", "10.0.0.1", "")] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
+    bridge.waited("::1")
+    assert bridge.wait("::1")
+    # An unknown address has no limit of addresses, but the process has one.
+    most = bridge.settings.before_sign_in
+    assert [bridge.wait("") for _ in range(most)].count(True) == most - 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
@@ -315,3 +316,22 @@ def test_a_server_that_ends_closes_what_is_left(leaving: Place) -> None:
         with pytest.raises(Closed) as closed:
             client.hear()
     assert closed.value.code in (1006, 1012)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_sockets_that_wait_for_their_sign_in_are_limited(place: Place, library: str) -> None:
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(Client(place.target, library, key=None)) for _ in range(16)]
+        # Each has been accepted and counted.
+        for client in waiting:
+            assert client.say(type="ping").hear() == {"type": "pong"}
+        with Client(place.target, library, key=None) as refused, pytest.raises(Closed) as caught:
+            refused.hear()
+        assert caught.value.code == 1013
+        # A socket with a credential does not wait, and one that signs in makes room.
+        with Client(place.target, library) as signed:
+            assert whose(signed)["type"] == "message"
+        waiting[0].say(type="auth", token=KEY)
+        assert whose(waiting[0])["type"] == "message"
+        with Client(place.target, library, key=None) as next_one:
+            assert next_one.say(type="ping").hear() == {"type": "pong"}

@@ -108,9 +108,9 @@ def test_rest_replies_have_retry_after(
     limit(instance, tenant, admin, messages_per_minute=1)
     headers = tenant.headers(Credential.USER)
     body = {"text": "How long is the Nile?"}
-    assert every_way.http.post("/v1/turns:start", json=body, headers=headers).status_code == 200
-    for path, more in (("start", {}), ("ask", {}), ("ask", {"accept": "text/event-stream"})):
-        reply = every_way.http.post(f"/v1/turns:{path}", json=body, headers={**headers, **more})
+    assert every_way.http.post("/v1/turns", json=body, headers=headers).status_code == 200
+    for path, more in (("", {}), (":ask", {}), (":ask", {"accept": "text/event-stream"})):
+        reply = every_way.http.post(f"/v1/turns{path}", json=body, headers={**headers, **more})
         assert reply.status_code == 429, (path, more)
         assert 1 <= int(reply.headers["retry-after"]) <= 60, (path, more)
 
@@ -120,14 +120,14 @@ def test_calls_and_streams_of_a_user_are_limited(
 ) -> None:
     limit(instance, tenant, admin, calls_per_minute=30)
     headers = tenant.headers(Credential.USER)
-    replies = [every_way.http.get("/v1/me", headers=headers) for _ in range(40)]
+    replies = [every_way.http.get("/v1/users/me", headers=headers) for _ in range(40)]
     codes = [reply.status_code for reply in replies]
     assert set(codes) == {200, 429}
     assert codes.count(200) <= 30
     info = details(replies[-1].json(), "ErrorInfo")
     assert info["metadata"] == {"limit": "calls_per_minute", "scope": "user", "value": "30"}
     # Another user of the tenant is not concerned.
-    assert every_way.http.get("/v1/me", headers=tenant.headers(Credential.COLLEAGUE)).status_code == 200
+    assert every_way.http.get("/v1/users/me", headers=tenant.headers(Credential.COLLEAGUE)).status_code == 200
 
 
 def test_administrators_change_limits_and_others_cannot(
@@ -154,16 +154,16 @@ def test_the_command_line_shows_and_changes_limits(
     instance: Instance, tenant: Tenant, admin: Responsa
 ) -> None:
     user = limit(instance, tenant, admin, messages_per_minute=3)
-    key = {"RESPONSA_API_KEY": tenant.key(Credential.ADMIN)}
-    shown = instance.run("admin", "limits", "show", user, **key).stdout
+    key = tenant.key(Credential.ADMIN)
+    shown = instance.run("admin", "limits", "show", user, RESPONSA_API_KEY=key).stdout
     assert "messages_per_minute   3  *" in shown
     assert "streams               no limit\n" in shown
     done = instance.run(
-        "admin", "limits", "set", user, "messages_per_minute=default", "streams=7", **key
+        "admin", "limits", "set", user, "messages_per_minute=default", "streams=7", RESPONSA_API_KEY=key
     ).stdout
     assert "messages_per_minute   no limit\n" in done
     assert "streams               7  *" in done
-    wrong = instance.run("admin", "limits", "set", user, "streams=many", check=False, **key)
+    wrong = instance.run("admin", "limits", "set", user, "streams=many", check=False, RESPONSA_API_KEY=key)
     assert wrong.returncode == 2
     assert "NAME=VALUE" in wrong.stderr
 

@@ -102,7 +102,12 @@ class Callers:
         )
         self._server = RpcServer(calls, SERVICES, str(self._grpc), reflects=settings.serves_reflection)
         self._gateway: GatewayServer | None = None
-        self._bridge = Bridge(calls, settings.sockets)
+        self._bridge = Bridge(
+            calls,
+            settings.sockets,
+            limits=limiter,
+            most_per_address=settings.limits.address.sockets,
+        )
         if listens.http is not None:
             hosts = hosts_of(settings.port, (*LOOPBACK_HOSTS, *settings.allowed_hosts))
             gateway_settings = GatewaySettings(

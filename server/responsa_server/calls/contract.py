@@ -141,9 +141,15 @@ def health_calls(logger: Logger | None = None) -> Calls:
 def _methods(services: Services, work: Background) -> Iterator[Method]:
     handlers: Sequence[object] = (
         ChatService(services.turns, services.conversations, services.catalogue, work),
-        KnowledgeService(services.library),
+        KnowledgeService(services.library, services.limiter),
         AuthService(
-            services.identity, services.accounts, services.users, services.quotas, services.erasing, work
+            services.identity,
+            services.accounts,
+            services.users,
+            services.quotas,
+            services.erasing,
+            services.limits,
+            work,
         ),
         AdminService(
             services.installation,

@@ -78,7 +78,8 @@ def _print(limits: user_limits_pb2.UserLimits, *, json: bool) -> None:
     if json:
         print_json(limits)
         return
+    exceptions = {field.name for field, _ in limits.exceptions.ListFields()}
     for field in user_limits_pb2.Limits.DESCRIPTOR.fields:
         value = getattr(limits.effective, field.name)
-        star = "  *" if limits.exceptions.HasField(field.name) else ""
+        star = "  *" if field.name in exceptions else ""
         print_text(f"{field.name:21} {f'{value:,}' if value else 'no limit'}{star}")

@@ -210,6 +210,10 @@ class StoredLimits(Protocol):
         """Set exceptions, or remove those with the value None. Returns all exceptions. A change to the present values audits nothing. Raises NotFound."""
         ...
 
+    async def stored_bytes(self, who: Principal) -> tuple[int, int]:
+        """Return the size of all stored originals: those of the user's documents, and those of the tenant."""
+        ...
+
     async def messages(self, who: Principal) -> Sequence[Message]:
         """Return the user's accepted messages of the last minute."""
         ...

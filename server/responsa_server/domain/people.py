@@ -325,9 +325,11 @@ class IdentityStore(Protocol):
         ...
 
     async def add_key(
-        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
+        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None, most: int = 0
     ) -> ApiKey | None:
         """Store a key and return it; the database sets create_time. Return None if expire_time is not in the future.
+
+        most: the maximum number of the user's keys that are neither revoked nor expired, the new one included; 0 for no limit. Raises Exhausted (LIMIT_REACHED).
 
         A key with a parent expires no later than its parent; without an expire_time, it expires with its parent. Raises InvalidRequest for a later time, and
         Unauthenticated (CREDENTIAL_REVOKED, CREDENTIAL_EXPIRED) if the parent has been revoked or has expired.

@@ -37,6 +37,7 @@ KNOWN_SECONDS: Final = 2.0
 RENEW_SECONDS: Final = 15.0
 _NO_EXCEPTIONS: Final[Mapping[str, int]] = {}
 _CAPACITY: Final = 4096
+_STORED_SECONDS: Final = 10.0
 _RELEASE_SECONDS: Final = 0.02
 _HOLD_RETRY_SECONDS: Final = 1.0
 
@@ -139,6 +140,7 @@ class Limiter:
         self._holds = holds
         self._messages = messages
         self._renew_seconds = renew_seconds
+        self._stored: dict[UUID, tuple[float, int, int]] = {}
         self._held: dict[str, set[str]] = {}
         self._released: dict[str, list[str]] = defaultdict(list)
         self._background = Background()
@@ -175,6 +177,27 @@ class Limiter:
         """Count the bytes of an upload, before they are stored. Raises Exhausted (RATE_LIMIT)."""
         if size:
             await self._rate(await self._rooms(who, "upload_bytes_per_day"), DAY, size)
+
+    async def store(self, who: Principal, size: int) -> None:
+        """Check whether another original fits. The stored bytes are read at most every ten seconds, so uploads to other servers may exceed the limit for that time. Raises Exhausted (LIMIT_REACHED)."""
+        limits = await self.book.of(who)
+        most = (limits.storage_bytes, self.book.tenant.storage_bytes)
+        if not any(most):
+            return
+        known = self._stored.get(who.user_id)
+        if known is None or time.monotonic() >= known[0]:
+            asked = time.monotonic()
+            found = await self._store.stored_bytes(who)
+            if len(self._stored) >= _CAPACITY:
+                self._stored.clear()
+            known = asked + _STORED_SECONDS, *found
+        after = known[1] + size, known[2] + size
+        for scope, limit, wanted in zip((Scope.USER, Scope.TENANT), most, after, strict=True):
+            if 0 < limit < wanted:
+                # Another look, so that a caller who has deleted documents need not wait.
+                self._stored.pop(who.user_id, None)
+                raise too_many("storage_bytes", scope, limit)
+        self._stored[who.user_id] = known[0], *after
 
     async def admit(self, who: Principal, identity: UUID) -> PendingLimits:
         """See `MessageGate.admit`."""
@@ -242,6 +265,10 @@ class Limiter:
         try:
             try:
                 full = await self._holds.take(rooms, member)
+                if full is not None and any(key in self._released for key in hold.keys):
+                    # What has ended here in the last milliseconds may still count.
+                    await self._release_all()
+                    full = await self._holds.take(rooms, member)
             except CountsAway:
                 strict = [self._stricter(room) for room in rooms]
                 full = next((one for one in strict if len(self._held[one.key]) > one.most), None)

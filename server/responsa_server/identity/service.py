@@ -248,15 +248,18 @@ class Identity:
         display_name: str,
         expire_time: datetime | None,
         request_id: UUID | None = None,
+        most: int = 0,
     ) -> tuple[ApiKey, str]:
-        """Create a key for the caller. Returns the key and its secret. No later call returns the secret. The key expires no later than the key with which the
+        """Create a key for the caller. most: the maximum number of the caller's keys that are neither revoked nor expired; 0 for no limit. Returns the key and its secret. No later call returns the secret. The key expires no later than the key with which the
         caller makes the call, and is revoked together with that key.
 
         If an earlier call with this request_id created a key, returns that key, and "" instead of the secret, because
-        the server keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED, and Unauthenticated if the caller's key has just
+        the server keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED, Exhausted LIMIT_REACHED, and Unauthenticated if the caller's key has just
         ended.
         """
-        return await self._add_key(who, who.tenant_id, who.user_id, display_name, expire_time, request_id)
+        return await self._add_key(
+            who, who.tenant_id, who.user_id, display_name, expire_time, request_id, most
+        )
 
     async def list_api_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
         """List the caller's keys, revoked ones included."""
@@ -368,6 +371,7 @@ class Identity:
         display_name: str,
         expire_time: datetime | None,
         request_id: UUID | None,
+        most: int = 0,
     ) -> tuple[ApiKey, str]:
         """Create a key. maker: the caller; None for a command on the server's machine."""
         secret = new_secret(SecretKind.API_KEY)
@@ -388,7 +392,7 @@ class Identity:
             if maker is None
             else AuditEvent.of(maker, "api_key.create", name, identity=event_id)
         )
-        key = await self._store.add_key(wanted, digest(secret), audit, request_id)
+        key = await self._store.add_key(wanted, digest(secret), audit, request_id, most)
         if key is None:
             raise InvalidRequest.of_field(
                 "api_key.expire_time",

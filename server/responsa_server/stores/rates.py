@@ -20,10 +20,12 @@ from redis.exceptions import RedisError
 
 from responsa_server.domain.limits import MINUTE, CountsAway, Message, Rates, Room
 from responsa_server.domain.people import Principal
-from responsa_server.stores.redis import PATIENCE, PAUSE, redis_client
+from responsa_server.stores.redis import PAUSE, redis_client
 
 Result = TypeVar("Result")
 
+PATIENCE_SECONDS: Final = 1.0
+"""The maximum time that a caller waits for Redis. It is longer than that of the cache, because a pause of a busy process must not make the limits stricter."""
 HOLD_SECONDS: Final = 60
 """How long a member of a hold counts without a renewal."""
 _PREFIX: Final = "responsa:limits:"
@@ -51,7 +53,7 @@ class _Away:
     async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Run one command. Raises CountsAway."""
         try:
-            async with self._places, asyncio.timeout(PATIENCE):
+            async with self._places, asyncio.timeout(PATIENCE_SECONDS):
                 if time.monotonic() < self._until:
                     raise CountsAway
                 return await work()
@@ -65,7 +67,7 @@ class RedisRates:
     """Implements `Rates` with the sliding windows of `limits` in Redis."""
 
     def __init__(self, url: str) -> None:
-        self._client = redis_client(url, PATIENCE)
+        self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         storage = RedisStorage(
             "async+redis://localhost:6379",  # not used: the connections are those of the client
             implementation="redispy",
@@ -198,7 +200,7 @@ class RedisHolds:
     """Implements `Holds` with a sorted set for each count, whose scores are the times at which members no longer count, on Redis' clock."""
 
     def __init__(self, url: str, seconds: int = HOLD_SECONDS) -> None:
-        self._client = redis_client(url, PATIENCE)
+        self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         self._seconds = seconds
         self._take: Any = self._client.register_script(_TAKE)
         self._renew: Any = self._client.register_script(_RENEW)
@@ -271,7 +273,7 @@ class RedisMessages:
     """
 
     def __init__(self, url: str) -> None:
-        self._client = redis_client(url, PATIENCE)
+        self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         self._count: Any = self._client.register_script(_COUNT)
         self._away = _Away()
 

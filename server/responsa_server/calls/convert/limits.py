@@ -34,7 +34,5 @@ def user_id(field: str, name: str) -> UUID:
 
 def changes(given: user_limits_pb2.UserLimits, paths: Collection[str]) -> Mapping[str, int | None]:
     """The new exceptions by name; None for one to remove. paths: those of the update mask."""
-    wanted = sorted(path.removeprefix(_PREFIX) for path in paths)
-    return {
-        name: getattr(given.exceptions, name) if given.exceptions.HasField(name) else None for name in wanted
-    }
+    values = {field.name: int(value) for field, value in given.exceptions.ListFields()}
+    return {name: values.get(name) for name in sorted(path.removeprefix(_PREFIX) for path in paths)}

@@ -24,7 +24,7 @@ from responsa_server.domain.counters import Count
 from responsa_server.domain.erasing import Erasure
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
-from responsa_server.domain.people import ApiKey, Role, User, UserChange
+from responsa_server.domain.people import ApiKey, Principal, Role, User, UserChange
 from responsa_server.domain.quotas import LIMITS, Metric, Period, UserUsage, contract_name
 from responsa_server.identity.accounts import SignedIn
 
@@ -42,6 +42,16 @@ def user(value: User) -> user_pb2.User:
         disable_time=None if value.disable_time is None else timestamp(value.disable_time),
         etag=value.etag,
         owner=value.owner,
+    )
+
+
+def principal(given: user_pb2.User) -> Principal:
+    """The user of a response of GetMe, as a caller."""
+    return Principal(
+        given.tenant.removeprefix("tenants/"),
+        names.parse_uuid("users", given.name),
+        values.ROLE.value(given.role) or Role.USER,
+        "session",
     )
 
 

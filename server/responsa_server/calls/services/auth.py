@@ -23,6 +23,7 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.people import Role, UserChange
 from responsa_server.identity.accounts import INVITATION_SECONDS, Accounts
 from responsa_server.identity.erasing import Erasing
+from responsa_server.identity.limits import LimitBook
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.users import UserAdministration
@@ -38,11 +39,13 @@ class AuthService:
         users: UserAdministration,
         quotas: QuotaAdministration,
         erasing: Erasing,
+        limits: LimitBook,
         work: Background,
     ) -> None:
         """work: holds what goes on when the caller has left."""
         self._quotas = quotas
         self._erasing = erasing
+        self._limits = limits
         self._work = work
         self._identity = identity
         self._users = users
@@ -167,8 +170,9 @@ class AuthService:
         expire_time = (
             to_datetime("api_key.expire_time", wanted.expire_time) if wanted.HasField("expire_time") else None
         )
+        limits = await self._limits.of(caller())
         key, secret = await self._identity.create_api_key(
-            caller(), wanted.display_name, expire_time, request_id(request.request_id)
+            caller(), wanted.display_name, expire_time, request_id(request.request_id), limits.api_keys
         )
         return pb.CreateApiKeyResponse(api_key=people.api_key(key), secret=secret)
 

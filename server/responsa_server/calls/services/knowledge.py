@@ -20,9 +20,12 @@ from responsa_server.calls.services.operations import encoded
 from responsa_server.domain import lists, names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.files import file_name
+from responsa_server.identity.limits import Limiter
 from responsa_server.library.library import Library, incomplete
 
 _PIECE_BYTES = 256 * 1024
+# Uploaded bytes are counted in steps of this size.
+_COUNTED_BYTES = 1024 * 1024
 # A little less than the largest message that a client receives by default.
 _MAX_BATCH_BYTES = 4_000_000
 
@@ -30,8 +33,10 @@ _MAX_BATCH_BYTES = 4_000_000
 class KnowledgeService:
     """The collections and documents that the caller may read, and search."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, limiter: Limiter | None = None) -> None:
+        """limiter: the limits of uploads and of what they store; None for no limits."""
         self._library = library
+        self._limiter = limiter
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest) -> collection_pb2.Collection:
         """Create an empty collection."""
@@ -127,15 +132,38 @@ class KnowledgeService:
             operation = await self._library.upload(
                 caller(),
                 knowledge.metadata("start.metadata", start.metadata),
-                _chunks(requests, announced),
+                self._counted(_chunks(requests, announced), announced),
                 announced,
                 request_id(start.request_id),
             )
         return await encoded(self._library, caller(), operation)
 
+    async def _counted(self, chunks: AsyncIterator[bytes], announced: int | None) -> AsyncIterator[bytes]:
+        """The same chunks, each counted. An upload that has too many bytes for the day ends there. Raises Exhausted (RATE_LIMIT, LIMIT_REACHED)."""
+        if self._limiter is None:
+            async for chunk in chunks:
+                yield chunk
+            return
+        # A size that is not announced is checked when all bytes are here.
+        if announced is not None:
+            await self._limiter.store(caller(), announced)
+        size = waiting = 0
+        async for chunk in chunks:
+            waiting += len(chunk)
+            if waiting >= _COUNTED_BYTES:
+                await self._limiter.uploaded(caller(), waiting)
+                size, waiting = size + waiting, 0
+            yield chunk
+        await self._limiter.uploaded(caller(), waiting)
+        if announced is None:
+            await self._limiter.store(caller(), size + waiting)
+
     async def CreateDocument(self, request: pb.CreateDocumentRequest) -> operations_pb2.Operation:
         """Ingest a text that the request holds."""
         data = request.text.encode()
+        if self._limiter is not None:
+            await self._limiter.store(caller(), len(data))
+            await self._limiter.uploaded(caller(), len(data))
         metadata = knowledge.metadata("metadata", request.metadata)
         with _blaming("text"):
             operation = await self._library.upload(

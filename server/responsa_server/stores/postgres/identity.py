@@ -9,6 +9,7 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest, NotFound
+from responsa_server.domain.limits import NO_LIMIT, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import API_KEYS, TENANT_API_KEYS
 from responsa_server.domain.people import (
@@ -194,20 +195,20 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_key(
-        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
+        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None, most: int = NO_LIMIT
     ) -> ApiKey | None:
         """Store a key, or find the key that an earlier call with the same request_id created. Returns None if expire_time is not
-        in the future.
+        in the future. most: the maximum number of the user's keys that are neither revoked nor expired.
 
-        Raises AlreadyExists (REQUEST_ID_REUSED).
+        Raises AlreadyExists (REQUEST_ID_REUSED), Exhausted (LIMIT_REACHED).
         """
         try:
-            return await self._add_key(key, digest, audit, request_id)
+            return await self._add_key(key, digest, audit, request_id, most)
         except _EndsBefore:
             return None
 
     async def _add_key(
-        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
+        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None, most: int
     ) -> ApiKey:
         values = {
             "id": key.id,
@@ -228,6 +229,12 @@ class PostgresIdentityStore:
                 row = await self._one(connection, "find_own_key", found)
                 assert row is not None  # keys may be revoked, but are never deleted
                 return _key(row)
+            if most:
+                # Of two calls of one user, the second waits for the first, and then counts its key.
+                await connection.execute(self._queries["lock_keys_of_user"], values)
+                counted = await self._one(connection, "count_good_keys", values)
+                if counted is not None and counted[0] >= most:
+                    raise too_many("api_keys", Scope.USER, most)
             values["expire_time"] = await self._bounded(connection, key)
             row = await self._one(connection, "add_key", values)
             if row is None:

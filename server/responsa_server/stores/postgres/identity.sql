@@ -59,6 +59,13 @@ SELECT %(id)s, %(tenant_id)s, %(user_id)s, %(display_name)s, %(prefix)s, %(diges
 WHERE %(expire_time)s::timestamptz IS NULL OR %(expire_time)s::timestamptz > now()
 RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id
 
+-- name: lock_keys_of_user
+SELECT pg_advisory_xact_lock(hashtextextended('responsa.api_keys ' || %(user_id)s::text, 0))
+
+-- name: count_good_keys
+SELECT count(*) AS count FROM responsa.api_key
+WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND revoke_time IS NULL AND (expire_time IS NULL OR expire_time > now())
+
 -- name: hold_parent
 -- A revocation waits until the new key is stored, and then revokes it too.
 SELECT expire_time, expire_time <= now(), revoke_time IS NOT NULL FROM responsa.api_key

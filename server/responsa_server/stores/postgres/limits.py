@@ -52,6 +52,13 @@ class PostgresLimits:
         return kept
 
     @shielded
+    async def stored_bytes(self, who: Principal) -> tuple[int, int]:
+        """See `StoredLimits.stored_bytes`. The cost grows with the tenant's documents, so callers keep the result for some seconds."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            row = await one_row(connection, self._queries["stored_bytes"], _values(who))
+        return (0, 0) if row is None else (row["of_user"], row["of_tenant"])
+
+    @shielded
     async def messages(self, who: Principal) -> Sequence[Message]:
         """See `StoredLimits.messages`."""
         [rows] = await self._database.together(who.tenant_id, [(self._queries["messages"], _values(who))])

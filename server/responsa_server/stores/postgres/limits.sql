@@ -13,6 +13,11 @@ ON CONFLICT (tenant_id, user_id, name) DO UPDATE SET value = excluded.value;
 -- name: remove_exception
 DELETE FROM responsa.user_limit WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND name = %(name)s;
 
+-- name: stored_bytes
+SELECT coalesce(sum(v.size_bytes) FILTER (WHERE d.owner_id = %(user)s), 0)::bigint AS of_user, coalesce(sum(v.size_bytes), 0)::bigint AS of_tenant
+FROM responsa.document_version AS v JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
+WHERE v.tenant_id = %(tenant)s;
+
 -- name: messages
 -- The accepted messages of the window, and those that were counted without Redis.
 SELECT coalesce(request_id, id) AS message, extract(epoch FROM clock_timestamp() - create_time)::float8 AS age FROM responsa.turn

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 import structlog
@@ -19,10 +20,12 @@ from responsa.auth.v1.user_pb2 import User
 from responsa.chat.v1.chat_service_pb2 import CancelTurnRequest
 from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, peer_of
+from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, Call, peer_of
 from responsa_server.calls.chain import Calls
+from responsa_server.calls.convert import people
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason, ResponsaError
+from responsa_server.domain.people import Principal
 from responsa_server.transports.ws import frames
 from responsa_server.transports.ws.auth import Handshake, Metadata, bearer, handshake_of, missing
 from responsa_server.transports.ws.html import Rendering
@@ -74,12 +77,38 @@ class Owner:
     user: str
 
 
+class Held(Protocol):
+    """A counted socket."""
+
+    def release(self) -> None:
+        """Stop counting it."""
+        ...
+
+
+class SocketLimits(Protocol):
+    """Counts the signed-in sockets of a user, over all processes."""
+
+    async def socket(self, who: Principal, member: str) -> Held:
+        """Count a socket. member: a name that no other socket has. Raises Exhausted (LIMIT_REACHED)."""
+        ...
+
+
 class Bridge:
     """All sockets of this process by user, each with the teacher of its last question."""
 
     def __init__(
-        self, calls: Calls, settings: SocketSettings | None = None, timing: Timing | None = None
+        self,
+        calls: Calls,
+        settings: SocketSettings | None = None,
+        timing: Timing | None = None,
+        *,
+        limits: SocketLimits | None = None,
+        most_per_address: int = 0,
     ) -> None:
+        """limits: counts signed-in sockets; None for no count beyond this process. most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no limit."""
+        self.limits = limits
+        self._most_per_address = most_per_address
+        self._waiting: Counter[str] = Counter()
         self.calls = calls
         self.settings = settings or SocketSettings()
         self.timing = timing or Timing()
@@ -98,6 +127,21 @@ class Bridge:
         for sockets in [*self._sockets.values()]:
             for session in [*sockets]:
                 session.leave()
+
+    def wait(self, address: str) -> bool:
+        """Count a socket that waits for its sign-in, if there is room. Returns whether there is. address: the network address; "" if it is unknown."""
+        if self._waiting.total() >= self.settings.before_sign_in:
+            return False
+        if address and 0 < self._most_per_address <= self._waiting[address]:
+            return False
+        self._waiting[address] += 1
+        return True
+
+    def waited(self, address: str) -> None:
+        """Stop counting a socket that waited for its sign-in."""
+        self._waiting[address] -= 1
+        if self._waiting[address] <= 0:
+            del self._waiting[address]
 
     def enter(self, owner: Owner, session: Session) -> None:
         """Add a user's socket. Raises Exhausted (OVERLOADED)."""
@@ -139,6 +183,8 @@ class Session:
         self._handshake = handshake_of(socket)
         self._caller: Caller | None = None
         self._owner: Owner | None = None
+        self._held: Held | None = None
+        self._address: str | None = None
         self._asked = False
         self._followers: dict[asyncio.Task[None], Follower] = {}
         self._ended = asyncio.Event()
@@ -151,6 +197,10 @@ class Session:
         if self._bridge.leaving:
             await self._socket.close(_SERVICE_RESTART)
             return
+        if self._handshake.metadata is None and not self._begin_to_wait():
+            # Browsers show the code of a close, but not the status of a refused handshake.
+            await self._socket.close(_TRY_AGAIN_LATER, Reason.OVERLOADED.value)
+            return
         reader = asyncio.create_task(self._read(self._handshake))
         writer = asyncio.create_task(self._write())
         ended = asyncio.create_task(self._ended.wait())
@@ -161,8 +211,25 @@ class Session:
             await asyncio.wait({writer}, timeout=_LAST_WORDS_SECONDS)
         finally:
             await self._stop(reader, writer, ended, *self._followers)
+            self._end_wait()
+            if self._held is not None:
+                self._held.release()
             if self._owner is not None:
                 self._bridge.exit(self._owner, self)
+
+    def _begin_to_wait(self) -> bool:
+        """Count this socket until its sign-in. Returns whether there is room."""
+        forwarded = self._socket.headers.getlist(FORWARDED_FOR)
+        address = Call("", {FORWARDED_FOR: forwarded}).address if forwarded else ""
+        if not self._bridge.wait(address):
+            return False
+        self._address = address
+        return True
+
+    def _end_wait(self) -> None:
+        if self._address is not None:
+            self._bridge.waited(self._address)
+            self._address = None
 
     def leave(self) -> None:
         """Ask the client to reconnect elsewhere."""
@@ -249,8 +316,14 @@ class Session:
             self._bridge.exit(self._owner, self)
             self._owner = None
         owner = Owner(me.tenant, me.name)
+        if self._held is not None:
+            self._held.release()
+            self._held = None
+        if self._bridge.limits is not None:
+            self._held = await self._bridge.limits.socket(people.principal(me), uuid4().hex)
         self._bridge.enter(owner, self)
         self._owner, self._caller = owner, caller
+        self._end_wait()
         if self._bridge.leaving:
             self.leave()
 

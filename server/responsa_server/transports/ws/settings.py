@@ -19,6 +19,12 @@ class SocketSettings(BaseModel, extra="forbid", frozen=True):
         le=10_000,
         description="The maximum number of connections that one user may have open to one process.",
     )
+    before_sign_in: int = Field(
+        default=64,
+        ge=1,
+        le=10_000,
+        description="The maximum number of connections of one process that wait for their sign-in. The handshake of a further connection is answered, and then the connection is closed with the code 1013.",
+    )
     turns: int = Field(
         default=4,
         ge=1,

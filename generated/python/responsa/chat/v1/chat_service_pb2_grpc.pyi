@@ -35,7 +35,7 @@ class ChatServiceStub:
     replays the turn from seq 1 at no further cost. A deadline ends only the stream; the turn continues.
 
     Errors before the turn is accepted end the call, and the server stores nothing: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
-    QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
+    QUEUE_FULL, OVERLOADED, RATE_LIMIT (messages a minute), LIMIT_REACHED (turns that have not ended), PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
     """
     StartTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.StartTurnRequest, _turn_pb2.Turn]
     """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the same as those of Ask before the turn
@@ -114,7 +114,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         replays the turn from seq 1 at no further cost. A deadline ends only the stream; the turn continues.
 
         Errors before the turn is accepted end the call, and the server stores nothing: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
-        QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
+        QUEUE_FULL, OVERLOADED, RATE_LIMIT (messages a minute), LIMIT_REACHED (turns that have not ended), PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
         """
 
     @_abc_1.abstractmethod

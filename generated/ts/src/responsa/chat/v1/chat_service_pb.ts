@@ -980,7 +980,7 @@ export const ChatService: GenService<{
    * replays the turn from seq 1 at no further cost. A deadline ends only the stream; the turn continues.
    *
    * Errors before the turn is accepted end the call, and the server stores nothing: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
-   * QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
+   * QUEUE_FULL, OVERLOADED, RATE_LIMIT (messages a minute), LIMIT_REACHED (turns that have not ended), PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
    *
    * @generated from rpc responsa.chat.v1.ChatService.Ask
    */

@@ -1,0 +1,131 @@
+"""`python -m bench.limits`: the CPU time that the limits cost a call, on a real Redis and a real PostgreSQL, together with the check of its credential.
+
+The figures are medians of batches, in microseconds of this process's CPU time; the time of Redis and of PostgreSQL is apart. The limits are the defaults, with room for the calls of the bench.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.limits import MINUTE, Room, Scope
+from responsa_server.domain.people import Role
+from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
+from responsa_server.identity.limits import LimitBook, Limiter
+from responsa_server.identity.service import Credential
+from responsa_server.identity.settings import (
+    AddressLimitSettings,
+    LimitSettings,
+    TenantLimitSettings,
+    UserLimitSettings,
+)
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.limits import PostgresLimits
+from responsa_server.stores.postgres.migrate import migrate
+from responsa_server.stores.postgres.users import PostgresUsers
+from responsa_server.stores.rates import LocalRates, RedisHolds, RedisMessages, RedisRates, Reserved
+from tests.people import people_of
+
+AIM_US: Final = 180
+BATCHES: Final = 20
+BATCH: Final = 200
+ADDRESS: Final = "203.0.113.9"
+ROOM: Final = 3_000
+"""The default of a user's calls a minute, which decides how many calls are reserved at once. Each batch has another user, address and tenant."""
+
+
+async def _median(work: Callable[[int], Awaitable[object]]) -> float:
+    found: list[float] = []
+    for batch in range(BATCHES):
+        begin = time.process_time()
+        for _ in range(BATCH):
+            await work(batch)
+        found.append((time.process_time() - begin) / BATCH * 1e6)
+    return statistics.median(found)
+
+
+async def measure(postgres: EmbeddedPostgres, redis: EmbeddedRedis) -> None:
+    """Print the figures."""
+    await migrate(postgres.dsn("owner"))
+    async with AsyncExitStack() as stack:
+        database = Database(postgres.dsn("app"), postgres.dsn("log"), size=2)
+        await database.open()
+        stack.push_async_callback(database.close)
+        people = people_of(database)
+        settings = LimitSettings(
+            user=UserLimitSettings(calls_per_minute=ROOM, messages_per_minute=10_000),
+            tenant=TenantLimitSettings(calls_per_minute=ROOM * BATCHES),
+            address=AddressLimitSettings(calls_per_minute=ROOM),
+        )
+        store = PostgresLimits(database)
+        rates, holds, messages = RedisRates(redis.url), RedisHolds(redis.url), RedisMessages(redis.url)
+        for part in (rates, holds, messages):
+            stack.push_async_callback(part.close)
+        book = LimitBook(settings, store, PostgresUsers(database), uuid7)
+        limiter = Limiter(settings, book, store, Reserved(rates), Reserved(LocalRates()), holds, messages)
+        stack.push_async_callback(limiter.close)
+        await people.identity.create_tenant("acme", "Acme")
+        callers: list[Credential] = []
+        for _ in range(BATCHES):
+            user = await people.identity.create_user("acme", "Ann", "", Role.USER)
+            _, secret = await people.identity.create_key("acme", user.id, "bench")
+            callers.append(Credential("api_key", secret))
+
+        async def check(batch: int) -> None:
+            await people.identity.authenticate(callers[batch])
+
+        async def call(batch: int) -> None:
+            await limiter.address_calls(f"{ADDRESS}:{batch}")
+            await limiter.calls(await people.identity.authenticate(callers[batch]))
+
+        async def stream(batch: int) -> None:
+            await call(batch)
+            who = await people.identity.authenticate(callers[batch])
+            (await limiter.stream(who, f"{ADDRESS}:{batch}", uuid7().hex)).release()
+
+        async def message(batch: int) -> None:
+            await limiter.admit(await people.identity.authenticate(callers[batch]), uuid7())
+
+        async def unreserved(batch: int) -> None:
+            for scope in Scope:
+                await rates.take(Room(f"bench:{scope}:{batch}", "calls_per_minute", scope, ROOM), MINUTE, 1)
+
+        rows = {
+            "credential, checked less than a second ago": await _median(check),
+            "credential and limits of a call": await _median(call),
+            "credential and limits of a call that lasts": await _median(stream),
+            "message": await _median(message),
+            "limits of a call without reservations": await _median(unreserved),
+        }
+    for name, figure in rows.items():
+        print(f"{name}: {figure:.0f} µs")
+    print(f"The aim for the check and the limits of a call together is {AIM_US} µs.")
+
+
+def main() -> None:
+    """Measure on a throw-away database and a throw-away Redis."""
+    with tempfile.TemporaryDirectory(prefix="rsp-limits-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        layout = Layout.of(folder / "home").prepare()
+        postgres, redis = EmbeddedPostgres(layout), EmbeddedRedis(layout)
+        postgres.start()
+        redis.start()
+        try:
+            asyncio.run(measure(postgres, redis))
+        finally:
+            redis.stop()
+            postgres.stop()
+            purge(layout)
+
+
+if __name__ == "__main__":
+    main()
