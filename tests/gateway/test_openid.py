@@ -17,6 +17,7 @@ import httpx2
 import jwt
 import psycopg
 import pytest
+from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from responsa_lab.testing.loopback import Exchange
@@ -141,7 +142,7 @@ def site_of(
         "allowed_domains": "example.org",
         **settings,
     }
-    limits: dict[str, Any] = {"answer_seconds": 1.0, **(oidc or {})}
+    limits: dict[str, Any] = oidc or {}
     every = {"corp": OidcProviderSettings(**given), "twin": OidcProviderSettings(**given)}
     people, clock = people_of(database), Clock()
     options = OpenIdOptions(
@@ -395,19 +396,19 @@ def _hmac(claims: dict[str, Any], header: dict[str, Any], provider: Provider) ->
     return f"{text}.{base64.urlsafe_b64encode(found).decode().rstrip('=')}"
 
 
+EVIL: Final = Key("evil")
+
+
 def _foreign(claims: dict[str, Any], header: dict[str, Any], provider: Provider) -> str:
-    return jwt.encode(claims, Key("x").private, "RS256", {"kid": provider.key.kid})
+    return jwt.encode(claims, EVIL.private, "RS256", {"kid": provider.key.kid})
 
 
 def _embedded(claims: dict[str, Any], header: dict[str, Any], provider: Provider) -> str:
-    key = Key("evil")
-    return jwt.encode(claims, key.private, "RS256", {"kid": "evil", "jwk": key.jwk})
+    return jwt.encode(claims, EVIL.private, "RS256", {"kid": "evil", "jwk": EVIL.jwk})
 
 
 def _addressed(claims: dict[str, Any], header: dict[str, Any], provider: Provider) -> str:
-    return jwt.encode(
-        claims, Key("evil").private, "RS256", {"kid": "evil", "jku": f"{provider.issuer}/evil-keys"}
-    )
+    return jwt.encode(claims, EVIL.private, "RS256", {"kid": "evil", "jku": f"{provider.issuer}/evil-keys"})
 
 
 NOW: Final = int(time.time())
@@ -546,7 +547,8 @@ BAD_REPLIES: Final = [slow, hanging, endless, redirect, not_json, a_list, deep, 
 
 
 @pytest.mark.parametrize("reply", BAD_REPLIES, ids=lambda one: one.__name__)
-async def test_a_provider_that_misbehaves_at_its_configuration(site: Site, reply: Any) -> None:
+async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf, reply: Any) -> None:
+    site = site_with(oidc={"answer_seconds": 2.0})
     site.provider.replies[DISCOVERY] = reply
     begun = time.monotonic()
     found = await site.start()
@@ -565,7 +567,8 @@ async def test_a_provider_that_misbehaves_at_its_configuration(site: Site, reply
 
 @pytest.mark.parametrize("reply", BAD_REPLIES, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("path", ["/keys", "/token"])
-async def test_a_provider_that_misbehaves_at_the_end(site: Site, path: str, reply: Any) -> None:
+async def test_a_provider_that_misbehaves_at_the_end(site_with: SiteOf, path: str, reply: Any) -> None:
+    site = site_with(oidc={"answer_seconds": 2.0})
     site.provider.replies[path] = reply
     found = await site.sign_in()
     assert reason(found) in ("PART_UNAVAILABLE", "OIDC_FAILED")
@@ -590,6 +593,78 @@ async def test_a_provider_that_misbehaves_at_the_end(site: Site, path: str, repl
 async def test_a_configuration_that_is_not_good(site: Site, configuration: dict[str, Any]) -> None:
     site.provider.configuration = configuration
     assert reason(await site.start()) == "PART_UNAVAILABLE"
+
+
+async def test_good_replies_that_are_too_long_are_refused(site: Site) -> None:
+    site.provider.configuration = {"padding": "x" * openid_provider.CONFIGURATION_BYTES}
+    assert reason(await site.start()) == "PART_UNAVAILABLE"
+    site.provider.configuration = {}
+    site.clock.moved = openid_provider.FAILED_SECONDS + 1
+    site.provider.published[0]["padding"] = "x" * openid_provider.KEYS_BYTES
+    site.provider.id_claims = {"iat": int(site.clock())}
+    assert reason(await site.sign_in()) == "PART_UNAVAILABLE"
+    del site.provider.published[0]["padding"]
+    site.clock.moved *= 2
+    assert (await site.sign_in()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("issuer", "address", "good"),
+    [
+        ("https://login.example", "https://keys.example/x", True),
+        ("https://login.example", "https://10.0.0.5/x", True),
+        ("https://login.example", "http://login.example/x", False),
+        ("https://login.example", "https://127.0.0.1/x", False),
+        ("https://login.example", "https://[::1]:5432/x", False),
+        ("https://login.example", "https://localhost/x", False),
+        ("https://login.example", "http://localhost/x", False),
+        ("http://127.0.0.1:9", "http://127.0.0.1:10/x", True),
+        ("http://127.0.0.1:9", "https://login.example/x", True),
+        ("http://127.0.0.1:9", "http://login.example/x", False),
+        ("https://login.example", "https://a@login.example/x", False),
+        ("https://login.example", "https://login.example/x#y", False),
+        ("https://login.example", "https://login.example/\n", False),
+        ("https://login.example", "", False),
+    ],
+)
+def test_the_addresses_that_a_configuration_may_name(issuer: str, address: str, good: bool) -> None:
+    """A provider outside cannot make the server ask something on this machine."""
+    settings = OidcProviderSettings(issuer=issuer, client_id="x")
+    provider = openid_provider.OpenIdProvider("corp", settings, OidcSettings())
+    read = provider._endpoint  # pyright: ignore[reportPrivateUsage]  # an address outside cannot be served here
+    if good:
+        assert read({"jwks_uri": address}, "jwks_uri") == address
+    else:
+        with pytest.raises(openid_provider.ProviderFault):
+            read({"jwks_uri": address}, "jwks_uri")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"issuer": "http://login.example"},
+        {"issuer": "https://login.example/?x"},
+        {"issuer": "login.example"},
+        {"scopes": "email"},
+        {"algorithms": "HS256"},
+        {"algorithms": "none"},
+        {"algorithms": ""},
+        {"allowed_domains": "@example.org"},
+        {"allowed_domains": "example"},
+        {"role_claim": "groups"},
+        {"roles": {"x": "admin"}},
+        {"role_claim": "groups", "roles": {"x": "service"}},
+        {"role_claim": "groups", "roles": {"x": "owner"}},
+        {"role_required": True},
+        {"tenant": "A B"},
+        {"client_id": ""},
+        {"client_password": "x"},
+    ],
+)
+def test_wrong_settings_do_not_start(wrong: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"issuer": "https://login.example", "client_id": "x", **wrong}
+    with pytest.raises(ValidationError):
+        OidcProviderSettings(**given)
 
 
 async def test_a_reply_without_the_cookie_of_the_sign_in(site: Site) -> None:

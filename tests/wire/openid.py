@@ -29,7 +29,7 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 class Key:
-    """A signing key. `make` is slow; tests share the keys of a module."""
+    """A signing key. To make one takes up to a second, so tests share them."""
 
     def __init__(self, kid: str) -> None:
         self.kid = kid

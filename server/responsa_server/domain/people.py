@@ -233,9 +233,9 @@ ANONYMOUS: Final = "anonymous"
 class AuditEvent:
     """An entry of the audit log to write: one act. The entry never contains a secret.
 
-    id: a UUIDv7; None if the database makes one. actor: the user's name, `users/{uuid}`; "local" for a command on the server's machine; `ANONYMOUS` for a failed sign-in.
-    action: the kind of act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without a call. on_behalf_of: the name of
-    the user for whom the actor, a service, acted; "" otherwise.
+    id: a UUIDv7; None if the database makes one. actor: the user's name, `users/{uuid}`; "local" for a command on the server's machine; `ANONYMOUS` for a failed sign-in; or the
+    name of an OpenID Connect provider. action: the kind of act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without
+    a call. on_behalf_of: the name of the user for whom the actor, a service, acted; "" otherwise.
     """
 
     id: UUID | None
