@@ -35,6 +35,8 @@ PASSWORD = "four uncommon marmots yodel"
 class Credential(StrEnum):
     """The credential of a call."""
 
+    OWNER = "owner"
+    """The owner of the installation, who belongs to its own tenant."""
     ADMIN = "admin"
     USER = "user"
     COLLEAGUE = "colleague"
@@ -60,6 +62,7 @@ class Registry:
 
     def __init__(self, instance: Instance) -> None:
         self._layout = Layout.of(instance.home)
+        self.owner_key = instance.key
         self._postgres = EmbeddedPostgres(self._layout)
         self.port = instance.port
         self._loop = asyncio.new_event_loop()
@@ -217,6 +220,8 @@ class Tenant:
                     + self._token().split(".")[1]
                     + "."
                 )
+            case Credential.OWNER:
+                return _bearer(self.registry.owner_key)
             case Credential.SESSION:
                 return {"cookie": f"responsa_session_{self.registry.port}={self._session()}"}
             case Credential.ADMIN | Credential.USER | Credential.COLLEAGUE:

@@ -77,7 +77,7 @@ def spooled(instance: Instance) -> list[str]:
 
 def prepare(steps: Sequence[Step], tenant: Tenant, ways: Ways, holding: ExitStack) -> dict[str, str]:
     """Run the steps, and return the values that they stored."""
-    kept = {"none": "01900000-0000-7000-8000-000000000000"}
+    kept = {"none": "01900000-0000-7000-8000-000000000000", "fresh": f"{tenant.name}-fresh"}
     for step in steps:
         if step.hold:
             holding.enter_context(tenant.registry.holding(step.hold))

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import NotPermitted, Precondition, Reason
@@ -25,7 +24,7 @@ from responsa_server.search.embedder import cached_vectors
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
-from responsa_server.stores.redis import RedisCache
+from responsa_server.stores.redis import RedisCache, redis_client
 from tests.conftest import DatabaseUrls
 from tests.contract.tenant_rows import TABLES, Rows, counts
 from tests.contract.test_identity import identity_of, key, person, refusal
@@ -257,7 +256,7 @@ async def test_the_cache_of_a_tenant_is_erased_and_no_other(redis_url: str) -> N
     await cache.put(dict.fromkeys(entries, b"x"), 60)
     assert await cache.forget(cached_vectors("acme")) == 700
     assert set(await cache.get(entries)) == {one for one in entries if not one.startswith("vector:acme:")}
-    client = Redis.from_url(redis_url)
+    client = redis_client(redis_url, 5.0)
     await client.set("tenants-test2:vector:a:", b"x", ex=60)
     assert await cache.forget(cached_vectors("*")) == 0
     assert await cache.forget("") == 1400

@@ -1,0 +1,282 @@
+"""Tenants over gRPC: their first administrator, suspension on every server, and erasure of what was really stored."""
+
+# Requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportArgumentType=false
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from responsa.admin.v1 import admin_service_pb2 as admin
+from responsa.admin.v1 import tenant_pb2
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.auth.v1 import user_pb2
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1 import turn_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_server.domain.people import Origin, Role
+from responsa_server.identity.tenants import TenantKeeper
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.tenants import PostgresTenants
+from tests.contract.library_house import Gate, GatedParser, House
+from tests.people import GOOD
+from tests.rpc.served import Served, caller, failed, serving
+
+
+@pytest.fixture
+async def pair(house: House, database: Database, folder: Path) -> AsyncGenerator[tuple[Served, Served], None]:
+    """Two servers on one database."""
+    start = asynccontextmanager(serving)
+    async with start(house, database, folder) as first, start(house, database, folder, replica="t") as second:
+        yield first, second
+
+
+async def nothing(tenant_id: str) -> int:
+    return 0
+
+
+def keeper_of(served: Served, database: Database) -> TenantKeeper:
+    return TenantKeeper(PostgresTenants(database), served.turns.stop, nothing, settle_seconds=0.0)
+
+
+async def suspend(served: Served, tenant: str = "rival") -> tenant_pb2.Tenant:
+    return await served.admin.SuspendTenant(
+        admin.SuspendTenantRequest(name=f"tenants/{tenant}"), metadata=served.ann.metadata
+    )
+
+
+async def resume(served: Served, tenant: str = "rival") -> tenant_pb2.Tenant:
+    return await served.admin.ResumeTenant(
+        admin.ResumeTenantRequest(name=f"tenants/{tenant}"), metadata=served.ann.metadata
+    )
+
+
+async def test_the_first_administrator_registers_with_the_code(served: Served) -> None:
+    made = await served.admin.CreateTenant(
+        admin.CreateTenantRequest(tenant_id="new", display_name="New"), metadata=served.ann.metadata
+    )
+    another = await served.admin.InviteTenantAdministrator(
+        admin.InviteTenantAdministratorRequest(name="tenants/new"), metadata=served.ann.metadata
+    )
+    for code, email in (
+        (made.invitation_code, "ada@example.org"),
+        (another.invitation_code, "bo@example.org"),
+    ):
+        await served.auth.Register(auth.RegisterRequest(invitation=code, email=email, password=GOOD))
+        signed = await served.auth.Login(auth.LoginRequest(tenant="tenants/new", email=email, password=GOOD))
+        assert (signed.user.role, signed.user.tenant, signed.user.owner) == (
+            user_pb2.USER_ROLE_ADMIN,
+            "tenants/new",
+            False,
+        )
+    metadata = (("authorization", f"Bearer {signed.tokens.access_token}"),)
+    events = await served.admin.ListAuditEvents(
+        admin.ListAuditEventsRequest(order_by="create_time"), metadata=metadata
+    )
+    assert [one.action for one in events.audit_events] == [
+        "tenant.create",
+        "invitation.create",
+        "invitation.create",
+        "user.register",
+        "session.create",
+        "user.register",
+        "session.create",
+    ]
+    own = await served.admin.ListAuditEvents(
+        admin.ListAuditEventsRequest(filter='action = "tenant.create" AND resource = "tenants/new"'),
+        metadata=served.ann.metadata,
+    )
+    assert [one.actor for one in own.audit_events] == [f"users/{served.ann.who.user_id}"]
+
+
+async def test_the_first_administrator_has_a_key_at_once(served: Served) -> None:
+    made = await served.admin.CreateTenant(
+        admin.CreateTenantRequest(tenant_id="new", administrator_name="Ada"), metadata=served.ann.metadata
+    )
+    metadata = (("authorization", f"Bearer {made.api_key_secret}"),)
+    me = await served.auth.GetMe(auth.GetMeRequest(), metadata=metadata)
+    assert (me.name, me.role, me.tenant) == (
+        made.administrator.name,
+        user_pb2.USER_ROLE_ADMIN,
+        "tenants/new",
+    )
+    error = await failed(
+        served.admin.GetTenant(admin.GetTenantRequest(name="tenants/new"), metadata=metadata)
+    )
+    assert error.reason == "ROLE_REQUIRED"
+
+
+async def test_a_suspended_tenants_calls_and_streams_end_on_every_server(
+    pair: tuple[Served, Served], database: Database
+) -> None:
+    first, second = pair
+    streams = [aiter(one.chat.Ask(chat.AskRequest(text="wait"), metadata=first.eve.metadata)) for one in pair]
+    staying = first.chat.Ask(chat.AskRequest(text="wait"), metadata=first.bob.metadata)
+    for stream in (*streams, aiter(staying)):
+        await anext(stream)
+    suspended = await suspend(first)
+    assert suspended.state == tenant_pb2.TENANT_STATE_SUSPENDED
+    begun = time.monotonic()
+    me = auth.GetMeRequest()
+    error = await failed(first.auth.GetMe(me, metadata=first.eve.metadata))
+    assert (error.code, error.reason, error.metadata) == (
+        grpc.StatusCode.PERMISSION_DENIED,
+        "TENANT_SUSPENDED",
+        {"tenant": "tenants/rival"},
+    )
+    for stream in streams:
+        assert (await failed(stream)).reason == "TENANT_SUSPENDED"
+    assert time.monotonic() - begun < 1.2
+    assert not staying.done()
+    staying.cancel()
+    # No turn runs on for the tenant, on any server.
+    for one in pair:
+        await keeper_of(one, database).look()
+    for one in pair:
+        await one.agent.ended.wait()
+    await resume(first)
+    await first.auth.GetMe(me, metadata=first.eve.metadata)
+    async with asyncio.timeout(2):
+        while True:
+            try:
+                await second.auth.GetMe(me, metadata=first.eve.metadata)
+                break
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(0.02)
+    turns = await first.chat.ListTurns(chat.ListTurnsRequest(), metadata=first.eve.metadata)
+    assert [one.state for one in turns.turns] == [turn_pb2.TURN_STATE_CANCELLED] * 2
+
+
+async def test_nobody_signs_in_to_a_suspended_tenant_and_sessions_survive(served: Served) -> None:
+    user = await served.identity.create_user("rival", "Zoe", "zoe@example.org", Role.USER)
+    code, _ = await served.accounts.create_reset_code(served.eve.who, user.id)
+    await served.accounts.reset_password(code, GOOD)
+    signed, _ = await served.accounts.login("rival", "zoe@example.org", GOOD, Origin())
+    invited, _ = await served.accounts.create_invitation(served.eve.who, Role.USER, "", 60)
+    again, _ = await served.accounts.create_reset_code(served.eve.who, user.id)
+    await suspend(served)
+    login = auth.LoginRequest(tenant="tenants/rival", email="zoe@example.org", password=GOOD)
+    nowhere = auth.LoginRequest(tenant="tenants/nowhere", email="zoe@example.org", password=GOOD)
+    error, unknown = await failed(served.auth.Login(login)), await failed(served.auth.Login(nowhere))
+    assert (error.reason, error.message, error.metadata) == (
+        "SIGN_IN_FAILED",
+        unknown.message,
+        unknown.metadata,
+    )
+    refreshing = auth.RefreshTokenRequest(refresh_token=signed.refresh_token)
+    assert (await failed(served.auth.RefreshToken(refreshing))).reason == "TOKEN_INVALID"
+    registering = auth.RegisterRequest(invitation=invited, email="x@example.org", password=GOOD)
+    assert (await failed(served.auth.Register(registering))).reason == "CODE_INVALID"
+    resetting = auth.ResetPasswordRequest(code=again, new_password=f"{GOOD} again")
+    assert (await failed(served.auth.ResetPassword(resetting))).reason == "CODE_INVALID"
+    metadata = (("authorization", f"Bearer {signed.access_token}"),)
+    assert (
+        await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=metadata))
+    ).reason == "TENANT_SUSPENDED"
+    await resume(served)
+    # The refused calls used nothing up.
+    await served.auth.RefreshToken(refreshing)
+    await served.auth.Register(registering)
+    await served.auth.ResetPassword(resetting)
+
+
+async def test_a_suspended_tenants_jobs_stop_wait_and_go_on(served: Served, house: House) -> None:
+    gate = Gate()
+    ingest = house.ingest(parser=GatedParser(house.parser, gate.pass_through))
+    async with house.working(ingest):
+        running = await house.upload(served.eve.who, "# Rivers\n\nThe Nile is long.")
+        await gate.reached.wait()
+        await suspend(served)
+        waiting = await house.upload(served.eve.who, "# Lakes\n\nThe lake is deep.", "lakes.md")
+        gate.reached.clear()
+
+        def states() -> list[str]:
+            asked = "SELECT status::text FROM procrastinate_jobs WHERE args ->> 'tenant_id' = 'rival'"
+            return [state for (state,) in house.ask(asked)]
+
+        # The running job returns to the queue, and no worker takes either job.
+        await house.until(lambda: states() == ["todo", "todo"])
+        gate.opened.set()
+        other = await house.upload(served.bob.who, "# Hills\n\nThe hill is high.", "hills.md")
+        assert (await house.ended(served.bob.who, other)).error is None
+        assert states() == ["todo", "todo"]
+        await resume(served)
+        for one in (running, waiting):
+            ended = await house.ended(served.eve.who, one)
+            assert ended.done
+            assert ended.error is None
+
+
+async def test_what_was_really_stored_is_erased_while_the_tenant_works(
+    served: Served, house: House, database: Database
+) -> None:
+    async with house.working():
+        for number in range(3):
+            done = await house.upload(
+                served.eve.who, f"# Rivers {number}\n\nThe Nile is long.", f"{number}.md"
+            )
+            await house.ended(served.eve.who, done)
+        kept = await house.upload(served.bob.who, "# Rivers\n\nThe Nile is long.")
+        await house.ended(served.bob.who, kept)
+        for _ in range(2):
+            await served.chat.Answer(chat.AnswerRequest(text="How long is it?"), metadata=served.eve.metadata)
+        stream = aiter(served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.eve.metadata))
+        await anext(stream)
+        await house.upload(served.eve.who, "# Late\n\nThis one is still in the queue.", "late.md")
+        erasing = admin.EraseTenantRequest(name="tenants/rival", confirm_tenant_id="rival")
+        begun = await served.admin.EraseTenant(erasing, metadata=served.ann.metadata)
+        assert begun.state == tenant_pb2.TENANT_STATE_ERASING
+        assert (await failed(stream)).reason == "TENANT_SUSPENDED"
+        keeper = keeper_of(served, database)
+        naming = admin.GetTenantRequest(name="tenants/rival")
+        async with asyncio.timeout(30):
+            while True:
+                await keeper.look()
+                found = await served.admin.GetTenant(naming, metadata=served.ann.metadata)
+                if found.state == tenant_pb2.TENANT_STATE_ERASED:
+                    break
+                await asyncio.sleep(0.1)
+    counts = dict(found.erased_counts)
+    assert (counts["document"], counts["turn"], counts["conversation"], counts["message"]) == (4, 3, 3, 4)
+    assert (counts["app_user"], counts["api_key"], counts["collection"]) == (1, 1, 1)
+    assert counts["turn_event"] >= 3
+    assert counts["passage"] >= 3
+    assert counts["citation"] == 2
+    error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=served.eve.metadata))
+    assert error.reason == "CREDENTIAL_UNKNOWN"
+    # Nothing of the other tenant is gone.
+    (parent,) = (
+        await served.knowledge.ListCollections(
+            knowledge.ListCollectionsRequest(), metadata=served.bob.metadata
+        )
+    ).collections
+    listed = await served.knowledge.ListDocuments(
+        knowledge.ListDocumentsRequest(parent=parent.name), metadata=served.bob.metadata
+    )
+    assert len(listed.documents) == 1
+    events = await served.admin.ListAuditEvents(
+        admin.ListAuditEventsRequest(filter='resource = "tenants/rival"'), metadata=served.ann.metadata
+    )
+    assert [one.action for one in events.audit_events] == ["tenant.erase"]
+    left = house.ask("SELECT DISTINCT address FROM responsa.audit_event WHERE tenant_id = 'rival'")
+    assert left == [("",)]
+
+
+async def test_the_tenant_is_in_every_line_of_a_call(served: Served) -> None:
+    for who in (served.ann, served.eve):
+        await served.auth.GetMe(auth.GetMeRequest(), metadata=who.metadata)
+    await caller(served.identity, served.channel, "rival", Role.USER)
+    await failed(served.admin.ListUsers(admin.ListUsersRequest(), metadata=served.bob.metadata))
+    lines = served.lines.of("call")
+    assert [one["tenant"] for one in lines if one["method"].endswith(("/GetMe", "/ListUsers"))] == [
+        "acme",
+        "rival",
+        "acme",
+    ]
