@@ -306,7 +306,7 @@ class App {
 interface Outside {
   /** The label of a button that tries again, in place of the form; "" for the form. */
   readonly again?: string;
-  /** Whether the visitor has just opened the page, so that the reason is no news. */
+  /** Whether the visitor has just opened the page, so that the reason does not need the focus. */
   readonly visit?: boolean;
   /** A code from the address. */
   readonly secret?: Secret;

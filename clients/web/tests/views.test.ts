@@ -15,7 +15,7 @@ describe("places of views", () => {
     expect(viewFragment({ area: "administration", tab: "users", query: { search: "", role: "" } })).toBe("#/administration/users");
   });
 
-  it("are no other fragments", () => {
+  it("are not read from other fragments", () => {
     for (const fragment of ["", "#/", "#/profiles", "#/profile/../x", "#/administration/Users", "#/documents", "#/profile/keys/1"]) expect(viewAt(fragment)).toBeUndefined();
   });
 });
