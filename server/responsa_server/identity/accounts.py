@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -64,6 +66,9 @@ _UNKNOWN: Final = Origin()
 # This process looks for the account of a refused sign-in at most once in this time.
 _NOTE_SECONDS: Final = 60.0
 _MOST_NOTED: Final = 8192
+_NOTE_DELAY_SECONDS: Final = 1.0
+# The maximum number of refusals that a process writes in one delay.
+_MOST_WAITING: Final = 64
 _CLOSE_SECONDS: Final = 1.0
 
 
@@ -112,6 +117,8 @@ class Accounts:
         self._options = options
         self._background = Background()
         self._refused: dict[bytes, float] = {}
+        self._notes: list[tuple[str, str, Origin, Reason]] = []
+        self._closing = asyncio.Event()
 
     def sign_in_methods(self, tenant_id: str) -> tuple[str, Sequence[SignInProvider], Registration]:
         """Return the id of a tenant ("": of the default tenant), its OpenID Connect providers, by their ids, and the registration in effect. The tenant need not exist."""
@@ -193,7 +200,8 @@ class Accounts:
             self._forget([] if ended is None else [ended])
 
     async def close(self) -> None:
-        """Wait until refused sign-ins are in the audit log."""
+        """Write refused sign-ins to the audit log at once, and wait a moment for this."""
+        self._closing.set()
         await self._background.drain(_CLOSE_SECONDS)
 
     async def public_keys(self) -> Sequence[tuple[str, str]]:
@@ -363,7 +371,7 @@ class Accounts:
 
     @asynccontextmanager
     async def _noted(self, tenant_id: str, email: str, origin: Origin) -> AsyncGenerator[None]:
-        """Write a sign-in that the block refuses to the audit log, after the reply, so that the reply takes the same time for all accounts."""
+        """Note a sign-in that the block refuses for the audit log. It is written later, so that times do not tell accounts apart."""
         try:
             yield
         except (Unauthenticated, Exhausted) as error:
@@ -375,8 +383,19 @@ class Accounts:
                     if len(self._refused) >= _MOST_NOTED:
                         self._refused.clear()
                     self._refused[attempt] = now
-                    self._background.start(self._note(tenant_id, email, origin, error.reason))
+                    if not self._notes:
+                        self._background.start(self._write_notes())
+                    if len(self._notes) < _MOST_WAITING:
+                        self._notes.append((tenant_id, email, origin, error.reason))
             raise
+
+    async def _write_notes(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_NOTE_DELAY_SECONDS):
+                await self._closing.wait()
+        notes, self._notes = self._notes, []
+        for one in notes:
+            await self._note(*one)
 
     async def _note(self, tenant_id: str, email: str, origin: Origin, reason: Reason) -> None:
         """Write a refusal. In each window, an existing account gets one event for each reason, and so do all other addresses of the tenant together; therefore
