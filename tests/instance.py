@@ -29,6 +29,7 @@ from pydantic import BaseModel
 from responsa_server.embedded import Layout, purge
 from responsa_server.identity.settings import LimitSettings
 from tests.tied import tied
+from tests.wire.smtp import MailServer, serving
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 90.0
@@ -252,7 +253,14 @@ def instance_in(folder: Path, port: int | None = None, **settings: str) -> Gener
 
 
 @pytest.fixture(scope="session")
-def instance() -> Iterator[Instance]:
+def mail_server() -> Iterator[MailServer]:
+    """The mail server of the run's shared instance."""
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def instance(mail_server: MailServer) -> Iterator[Instance]:
     """The instance that all tests of a run share, with scripted models and without documents."""
     # The home is not in pytest's folder, because the paths of sockets must stay short, even on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))
@@ -263,6 +271,10 @@ def instance() -> Iterator[Instance]:
             RESPONSA_DOCS="none",
             RESPONSA_MODELS__SCRIPTED="true",
             RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",
+            RESPONSA_MAIL__HOST="127.0.0.1",
+            RESPONSA_MAIL__PORT=str(mail_server.port),
+            RESPONSA_MAIL__TLS="none",
+            RESPONSA_MAIL__SENDER="responsa@example.org",
         ) as one:
             yield one
     finally:

@@ -15,6 +15,7 @@ from responsa_server.identity.passwords import Passwords
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import (
     AccountSettings,
+    MailSettings,
     PasswordSettings,
     Registration,
     SessionSettings,
@@ -24,6 +25,8 @@ from responsa_server.identity.tokens import Secret, Tokens
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.mail import Outbox
 
 SECRET: Final = b"a secret of this installation, 32 bytes"
 CHEAP: Final = PasswordSettings(memory_kib=8192, iterations=1)
@@ -52,10 +55,13 @@ def people_of(
     cache: CredentialCache | None = None,
     clock: Callable[[], float] = time,
     secret: bytes = SECRET,
+    mail: MailSettings | None = None,
+    queue: JobQueue | None = None,
 ) -> People:
-    """The parts of a process with these settings. Several of them on one database behave like several servers."""
+    """The parts of a process with these settings. mail, queue: both for a process that sends mails. Several of them on one database behave like several servers."""
     settings, sessions = tokens or TokenSettings(), SessionSettings()
-    store, known = PostgresAccountStore(database), cache or CredentialCache()
+    outbox = None if queue is None else Outbox(queue, uuid7)
+    store, known = PostgresAccountStore(database, outbox), cache or CredentialCache()
     signing = Tokens(store, Secret(secret), settings, clock)
     identity = Identity(
         PostgresIdentityStore(database),
@@ -65,6 +71,8 @@ def people_of(
         cache=known,
         tokens=signing,
     )
-    options = AccountOptions(AccountSettings(), passwords, settings, registration, sessions.session_seconds)
+    options = AccountOptions(
+        AccountSettings(), passwords, settings, mail or MailSettings(), registration, sessions.session_seconds
+    )
     pool = Passwords(passwords)
     return People(identity, Accounts(store, identity, pool, signing, options), signing, store, pool, known)

@@ -17,7 +17,7 @@ from bench.peers.lag import lagging
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
-from responsa_server.app.accounts import AccountParts, registration_of
+from responsa_server.app.accounts import AccountParts
 from responsa_server.app.process import MemoryCounters, freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.calls.contract import SERVICES, Services, calls_of
@@ -114,7 +114,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             teachers=PostgresTeachers(database, new_id),
             users=UserAdministration(PostgresUsers(database), new_id, cache),
             tenants=TenantAdministration(
-                PostgresTenants(database), new_id, cache, registration_of(parts.settings)
+                PostgresTenants(database), new_id, cache, parts.settings.accounts.registration
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), new_id),

@@ -42,11 +42,15 @@ class Strict(BaseModel):
 
 
 class Step(Strict):
-    """An action before the call, with exactly one of `call` and `hold`. A `call` is made over gRPC and must succeed."""
+    """An action before the call, with exactly one of `call`, `hold` and `mail`. A `call` is made over gRPC and must succeed."""
 
     call: str = Field(default="", description="Service/Method")
     hold: str = Field(
         default="", description="A table of the database that nobody can read or write until the case ends."
+    )
+    mail: str = Field(
+        default="",
+        description="An address. The case waits for a mail to it, and stores the code of the newest one under the name `code`.",
     )
     who: Credential = Field(default=Credential.USER, alias="as")
     request: dict[str, Any] = Field(
@@ -68,7 +72,8 @@ class Step(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        assert bool(self.call) != bool(self.hold), "a step has one of `call` and `hold`"
+        given = [self.call, self.hold, self.mail]
+        assert sum(map(bool, given)) == 1, "a step has one of `call`, `hold` and `mail`"
         return self
 
 

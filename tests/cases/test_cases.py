@@ -26,6 +26,7 @@ from tests.transports import Call, Json, Outcome, Way, Ways, events_of, merged, 
 from tests.transports_sse import METHODS as EVENT_STREAMS
 from tests.transports_sse import Sse
 from tests.transports_ws import Ws, frames_of, steadily
+from tests.wire.smtp import MailServer
 
 CASES = read_all()
 GOLDEN = FOLDER / "golden"
@@ -75,12 +76,17 @@ def spooled(instance: Instance) -> list[str]:
     )
 
 
-def prepare(steps: Sequence[Step], tenant: Tenant, ways: Ways, holding: ExitStack) -> dict[str, str]:
+def prepare(
+    steps: Sequence[Step], tenant: Tenant, ways: Ways, mails: MailServer, holding: ExitStack
+) -> dict[str, str]:
     """Run the steps, and return the values that they stored."""
     kept = {"none": "01900000-0000-7000-8000-000000000000", "fresh": f"{tenant.name}-fresh"}
     for step in steps:
         if step.hold:
             holding.enter_context(tenant.registry.holding(step.hold))
+            continue
+        if step.mail:
+            kept["code"] = mails.to(fill(step.mail, kept))[-1].code
             continue
         method = method_of(step.call)
         requests = [request_of(method, fill(one, kept)) for one in step.requests or [step.request]]
@@ -182,7 +188,9 @@ def ways_of(case: Case) -> Sequence[Way]:
     return [*case.ways, *([Way.SSE] if events else [])]
 
 
-def scenes(case: Case, method: MethodDescriptor, registry: Registry, ways: Ways) -> Generator[Scene]:
+def scenes(
+    case: Case, method: MethodDescriptor, registry: Registry, ways: Ways, mails: MailServer
+) -> Generator[Scene]:
     """What was prepared for the call over each transport. A call that fails, only reads, or asks in a new conversation leaves all as it was for the
     next call, so the same scene serves every transport.
     """
@@ -194,17 +202,19 @@ def scenes(case: Case, method: MethodDescriptor, registry: Registry, ways: Ways)
             if scene is None or not stays:
                 holding.close()
                 tenant = registry.new_tenant()
-                scene = Scene(way, tenant, prepare(case.setup, tenant, ways, holding))
+                scene = Scene(way, tenant, prepare(case.setup, tenant, ways, mails, holding))
             yield replace(scene, way=way)
 
 
 @pytest.mark.parametrize("key", CASES)
-def test_case(key: str, instance: Instance, registry: Registry, ways: Ways) -> None:
+def test_case(key: str, instance: Instance, registry: Registry, ways: Ways, mail_server: MailServer) -> None:
     case = CASES[key]
     service = key.split("/")[0]
     results: dict[Way, Any] = {}
     # A lock that a scene holds ends with the test, even if the test fails.
-    with closing(scenes(case, method_of(f"{service}/{case.method}"), registry, ways)) as prepared:
+    with closing(
+        scenes(case, method_of(f"{service}/{case.method}"), registry, ways, mail_server)
+    ) as prepared:
         for scene in prepared:
             way, tenant = scene.way, scene.tenant
             call = call_of(case, service, scene.kept, tenant, way)

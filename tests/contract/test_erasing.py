@@ -37,7 +37,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.knowledge import JobKind, Operation
-from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.people import AuditEvent, Origin, Principal, Role
 from responsa_server.domain.turns import (
     Append,
     Claim,
@@ -53,13 +53,14 @@ from responsa_server.domain.turns import (
 )
 from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.service import Credential
+from responsa_server.identity.settings import MailSettings, Registration
 from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.erasing import ERASED, NOTICE, PostgresErasing
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.library_house import House
-from tests.people import People, people_of
+from tests.people import GOOD, People, people_of
 
 CODEC = AskFrames()
 SECRET = "The grey heron of Zanzibar weighs forty-two stone."
@@ -214,6 +215,17 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
     await people.identity.create_session_code(bob)
     await people.accounts.create_reset_code(ann, bob.user_id)
     await people.accounts.create_invitation(bob, Role.USER, "friend.of.bob@example.org", 3600)
+    mails = people_of(
+        database,
+        mail=MailSettings(host="192.0.2.1", sender="x@example.org"),
+        queue=house.queue,
+        registration=Registration.OPEN,
+    )
+    for work in (
+        mails.accounts.request_reset("acme", ADDRESS, Origin()),
+        mails.accounts.register("acme", "", ADDRESS, GOOD, "Quillfeather", Origin()),
+    ):
+        await work
     own = await begin(turns, bob, "What does Quillfeather ask?")
     await answer(turns, bob, own, citation_of(herons))
     quoting = await begin(turns, ann)
@@ -237,7 +249,7 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         ErasedKind.WITHDRAWN: 1,
         ErasedKind.API_KEYS: 1,
         ErasedKind.SESSIONS: 1,
-        ErasedKind.CODES: 2,
+        ErasedKind.CODES: 3,
         ErasedKind.INVITATIONS: 1,
         ErasedKind.OPERATIONS: 1,
     }

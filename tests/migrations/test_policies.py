@@ -107,12 +107,16 @@ TENANT_TABLES: Mapping[str, Table] = {
     "document": Table(app=ALL),
     "document_version": Table(app=ALL),
     "embedding_cache": Table(app=ALL),
+    "email_confirmation": Table(
+        app="SELECT INSERT DELETE", search="SELECT(code_sha256,tenant_id)", policies=(READS,)
+    ),
     "erased_document": Table(app="SELECT INSERT DELETE"),
     "erasure": Table(app="SELECT INSERT UPDATE(end_time,receipt,sweep_time)"),
     "generation_vector": Table(app=ALL, search="SELECT", policies=(READS,)),
     "invitation": Table(
         app="SELECT INSERT DELETE", search="SELECT(code_sha256,tenant_id)", policies=(READS,)
     ),
+    "mail": Table(app="SELECT INSERT DELETE"),
     "message": Table(app="SELECT INSERT UPDATE(content,refusal)"),
     "message_count": Table(app="SELECT INSERT DELETE"),
     "oidc_state": Table(app="SELECT INSERT DELETE"),

@@ -184,3 +184,48 @@ def test_agents_and_sockets_have_their_settings(tmp_path: Path) -> None:
     (tmp_path / "responsa.toml").write_text('[agents]\ndefault = "Own Agent"\n')
     with pytest.raises(SettingsError, match=r"agents\.default"):
         load()
+
+
+OPEN = {"RESPONSA_ACCOUNTS__REGISTRATION": "open"}
+MAILS = {"RESPONSA_MAIL__HOST": "smtp.example.org", "RESPONSA_MAIL__SENDER": "responsa@example.org"}
+PAGE = {"RESPONSA_MAIL__PAGE_URL": "https://responsa.example.org/"}
+
+
+@pytest.mark.parametrize(
+    ("listen", "given", "told"),
+    [
+        ("127.0.0.1", OPEN, ""),
+        ("::1", OPEN, ""),
+        ("0.0.0.0", {}, ""),
+        ("0.0.0.0", OPEN, "RESPONSA_MAIL__HOST"),
+        ("0.0.0.0", MAILS, "RESPONSA_MAIL__PAGE_URL"),
+        ("0.0.0.0", OPEN | MAILS | PAGE, ""),
+    ],
+)
+def test_open_registration_on_a_network_needs_mails(
+    listen: str, given: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RESPONSA_LISTEN": listen, **given}.items():
+        monkeypatch.setenv(name, value)
+    if told:
+        with pytest.raises(SettingsError, match=told):
+            load()
+    else:
+        load()
+
+
+def test_the_password_of_the_mail_server_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        MAILS | {"RESPONSA_MAIL__PASSWORD": "hidden-one", "RESPONSA_MAIL__TLS": "none"}
+    ).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert "unencrypted" in str(caught.value)
+    assert "hidden-one" not in str(caught.value)
+    monkeypatch.setenv("RESPONSA_MAIL__TLS", "tls")
+    settings = load()
+    assert "hidden-one" not in repr(settings)
+    assert settings.page_url == "http://localhost:8080"
+    monkeypatch.setenv("RESPONSA_MAIL__PAGE_URL", PAGE["RESPONSA_MAIL__PAGE_URL"])
+    assert load().page_url == "https://responsa.example.org"

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from responsa_server.app.resources import identity_on, secret_text
+from responsa_server.app.resources import identity_on, new_id, secret_text
 from responsa_server.app.settings import Settings
 from responsa_server.domain.accounts import SignInProvider
-from responsa_server.domain.addresses import LOOPBACK_HOSTS
-from responsa_server.embedded import Layout
+from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.identity.accounts import AccountOptions, Accounts
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.mailing import Mailing
 from responsa_server.identity.openid import OpenId, OpenIdOptions
 from responsa_server.identity.passwords import Passwords
 from responsa_server.identity.service import Identity
-from responsa_server.identity.settings import Registration
 from responsa_server.identity.tokens import Secret, Tokens
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.mail import Outbox, PostgresMailStore
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.users import PostgresUsers
 
@@ -31,10 +32,12 @@ class AccountParts:
         settings: Settings,
         layout: Layout,
         database: Database,
+        queue: JobQueue,
         cache: CredentialCache | None = None,
     ) -> None:
-        """cache: the cache of credentials; a new one by default. Raises EmbeddedError if the secret file cannot be read."""
-        store = PostgresAccountStore(database)
+        """queue: for the mails to send. cache: the cache of credentials; a new one by default. Raises EmbeddedError if the secret file cannot be read."""
+        outbox = Outbox(queue, new_id) if settings.mail.configured else None
+        store = PostgresAccountStore(database, outbox)
         self.tokens = tokens_on(settings, layout, database)
         self._passwords = Passwords(settings.passwords)
         known = cache or CredentialCache()
@@ -43,7 +46,8 @@ class AccountParts:
             settings.accounts,
             settings.passwords,
             settings.tokens,
-            registration_of(settings),
+            settings.mail,
+            settings.accounts.registration,
             settings.sessions.session_seconds,
             providers_of(settings),
         )
@@ -85,8 +89,24 @@ def providers_of(settings: Settings) -> Sequence[SignInProvider]:
     ]
 
 
-def registration_of(settings: Settings) -> Registration:
-    """Return the registration in effect: open registration is limited to loopback, because no mail proves an address."""
-    chosen = settings.accounts.registration
-    listens = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
-    return Registration.INVITED if chosen is Registration.OPEN and listens not in LOOPBACK_HOSTS else chosen
+def mailing_on(settings: Settings, layout: Layout, database: Database) -> Mailing:
+    """Return the work of jobs that send mails. Raises EmbeddedError if the secret file or the file with certificates cannot be read."""
+    mailer = None
+    if settings.mail.configured:
+        # Imported late, because most installations send no mails.
+        from responsa_server.identity.smtp import SmtpMailer
+
+        try:
+            mailer = SmtpMailer(settings.mail)
+        except OSError as error:  # ssl.SSLError is one
+            raise EmbeddedError(
+                f"The file {settings.mail.ca_file} cannot be read as certificates ({error.strerror or type(error).__name__})",
+                "correct mail.ca_file (RESPONSA_MAIL__CA_FILE)",
+            ) from error
+    return Mailing(
+        PostgresMailStore(database),
+        mailer,
+        Secret(secret_text(settings, layout)),
+        page_url=settings.page_url,
+        reset_seconds=settings.passwords.reset_code_seconds,
+    )

@@ -8,7 +8,7 @@ import structlog
 
 from responsa_server import __version__
 from responsa_server.agents.engine.config import EXTRACTIVE
-from responsa_server.app.accounts import AccountParts, registration_of
+from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.app.listening import AddressTaken
@@ -60,7 +60,7 @@ class Callers:
         self._serving = False
         self._grpc = listens.grpc
         cache = CredentialCache()
-        self._people = AccountParts(settings, layout, database, cache)
+        self._people = AccountParts(settings, layout, database, knowledge.queue, cache)
         identity = self._people.identity
         parts: Sequence[Part] = [
             PostgresPart(database),
@@ -83,7 +83,7 @@ class Callers:
                 teachers=agents.teachers,
                 users=UserAdministration(PostgresUsers(database), new_id, cache),
                 tenants=TenantAdministration(
-                    PostgresTenants(database), new_id, cache, registration_of(settings)
+                    PostgresTenants(database), new_id, cache, settings.accounts.registration
                 ),
                 grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
                 quotas=QuotaAdministration(PostgresQuotas(database, settings.quotas.rules), new_id),

@@ -63,6 +63,7 @@ async def running(
                 stack.enter_context(_claimed_or_error(address))
         # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other
         # commands and a refused start do not need.
+        from responsa_server.app.accounts import mailing_on
         from responsa_server.app.assemble import (
             build_erasing,
             build_knowledge,
@@ -102,7 +103,11 @@ async def running(
         await turns.start()
         stack.push_async_callback(turns.close)
         if knowledge.jobs is not None:
-            await knowledge.jobs.start({JobKind.ERASE: build_erasing(database, knowledge, turns).work})
+            erasing, mailing = (
+                build_erasing(database, knowledge, turns),
+                mailing_on(settings, layout, database),
+            )
+            await knowledge.jobs.start({JobKind.ERASE: erasing.work, JobKind.MAIL: mailing.work})
             stack.push_async_callback(knowledge.jobs.close)
             tenants = keeper(database, turns, knowledge, cache)
             await tenants.start()

@@ -33,13 +33,16 @@ from pydantic_settings import (
 )
 
 from responsa_server.agents.config.settings import AgentSettings
+from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.identity.settings import (
     AccountSettings,
     AuditSettings,
     LimitSettings,
+    MailSettings,
     OidcSettings,
     PasswordSettings,
     QuotaSettings,
+    Registration,
     SessionSettings,
     TokenSettings,
 )
@@ -249,6 +252,7 @@ class Settings(BaseSettings):
     sessions: SessionSettings = SessionSettings()
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()
+    mail: MailSettings = MailSettings()
     passwords: PasswordSettings = PasswordSettings()
     tokens: TokenSettings = TokenSettings()
     quotas: QuotaSettings = QuotaSettings()
@@ -295,6 +299,31 @@ class Settings(BaseSettings):
         if self.models.scripted and self.environment is Environment.PRODUCTION:
             raise ValueError("models.scripted is not for production")
         return self
+
+    @model_validator(mode="after")
+    def _addresses_are_proved(self) -> Self:
+        if self.local:
+            return self
+        if self.accounts.registration is Registration.OPEN and not self.mail.configured:
+            raise ValueError(
+                "accounts.registration is open and listen is not a loopback address, but no mails are sent, so nothing would prove an e-mail address: "
+                "set mail.host and mail.sender (RESPONSA_MAIL__HOST, RESPONSA_MAIL__SENDER), or set accounts.registration to invited"
+            )
+        if self.mail.configured and not self.mail.page_url:
+            raise ValueError(
+                "mail.page_url (RESPONSA_MAIL__PAGE_URL) must be the address of the page, for the links in mails, because listen is not a loopback address"
+            )
+        return self
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return (f"[{self.listen}]" if ":" in self.listen else self.listen) in LOOPBACK_HOSTS
+
+    @property
+    def page_url(self) -> str:
+        """The page's address in mails, without a slash at the end."""
+        return (self.mail.page_url or f"http://localhost:{self.port}").rstrip("/")
 
     @property
     def language_models(self) -> ModelSettings:
@@ -343,11 +372,10 @@ def load(**overrides: object) -> Settings:
 def _got(place: Sequence[int | str], value: object) -> str:
     """Return the value of a wrong setting for the message, unless the value could contain a password or a key.
 
-    Therefore, the message omits long texts, URLs, keys, all values in `models` and `oidc`, and the values of whole groups.
+    Therefore, the message omits long texts, URLs, keys, passwords, all values in `models` and `oidc`, and the values of whole groups.
     """
-    holds = (
-        "url" in str(place).lower() or "key" in str(place).lower() or place[:1] in (("models",), ("oidc",))
-    )
+    secret = any(word in str(place).lower() for word in ("url", "key", "password"))
+    holds = secret or place[:1] in (("models",), ("oidc",))
     shown = isinstance(value, str | int | float) and len(str(value)) <= _MOST_SHOWN
     return f" (got {value!r})" if shown and not holds else ""
 

@@ -80,6 +80,8 @@ RULES: Mapping[str, Rule] = {
     _AUTH + "Logout": Rule.PUBLIC,
     _AUTH + "GetJwks": Rule.PUBLIC,
     _AUTH + "Register": Rule.PUBLIC,
+    _AUTH + "ConfirmEmail": Rule.PUBLIC,
+    _AUTH + "RequestReset": Rule.PUBLIC,
     _AUTH + "ResetPassword": Rule.PUBLIC,
     _AUTH + "GetMe": Rule.MEMBER,
     _AUTH + "UpdateMe": Rule.OWN,

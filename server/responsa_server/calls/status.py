@@ -133,6 +133,7 @@ TABLE: Mapping[Reason, Code] = {
     Reason.OIDC_IDENTITY_TAKEN: Code.ALREADY_EXISTS,
     Reason.RATE_LIMIT: Code.RESOURCE_EXHAUSTED,
     Reason.LIMIT_REACHED: Code.RESOURCE_EXHAUSTED,
+    Reason.MAIL_NOT_CONFIGURED: Code.FAILED_PRECONDITION,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

@@ -1,14 +1,23 @@
-"""The command `responsa delete-account`."""
+"""The commands `responsa register`, `confirm`, `password`, `reset-password` and `delete-account`."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import Annotated
 
 import typer
 
 from responsa.auth.v1 import deletion_receipt_pb2
-from responsa_server.cli.output import print_json, print_text, reporting, valid_text
+from responsa_server.cli.login import asked, asked_secret, public_client
+from responsa_server.cli.output import (
+    EXIT_USAGE,
+    CommandFailed,
+    print_json,
+    print_text,
+    reporting,
+    valid_text,
+)
 from responsa_server.cli.session import client_settings, open_client
 from responsa_server.cli.signed_in import SessionFile
 
@@ -40,7 +49,105 @@ _COUNTED = (
 
 def register(app: typer.Typer, name: str) -> None:
     """Add one of the commands."""
-    app.command(name)({"delete-account": delete_account}[name])
+    commands = {
+        "register": register_account,
+        "confirm": confirm,
+        "password": change_password,
+        "reset-password": reset_password,
+        "delete-account": delete_account,
+    }
+    app.command(name)(commands[name])
+
+
+def register_account(
+    email: Annotated[
+        str,
+        typer.Option(
+            help="The e-mail address. Default: the command asks for it; empty if the invitation names it."
+        ),
+    ] = "",
+    name: Annotated[str, typer.Option(help="The name to show to people.")] = "",
+    tenant: Annotated[
+        str, typer.Option(help="The tenant. Default: that of the invitation, or the server's default tenant.")
+    ] = "",
+    invited: Annotated[bool, typer.Option("--invited", help="Ask for the code of an invitation.")] = False,
+) -> None:
+    """Create an account. The command asks for the code of the invitation (with --invited) and for the password, without showing them. Without a terminal, it reads them from
+    the lines of standard input, in this order.
+    """
+    with reporting():
+        address = email or (
+            ""
+            if invited
+            else asked("E-mail address: ", "There is no e-mail address.", "Give it with --email.")
+        )
+        code = asked_secret("Code of the invitation", "code") if invited else ""
+        password = _new_password()
+        with public_client(client_settings().server_url) as client:
+            client.register(
+                valid_text(address, "The e-mail address"),
+                password,
+                valid_text(name, "The name"),
+                invitation=valid_text(code, "The code").strip(),
+                tenant=tenant,
+            )
+        print_text(
+            "Registered. If the server sends mails, look for one with a code, and run `responsa confirm`. Then sign in with `responsa login`."
+        )
+
+
+def confirm() -> None:
+    """Confirm an e-mail address with the code of a mail. The command asks for the code; without a terminal, it reads the first line of standard input."""
+    with reporting():
+        code = asked_secret("Code", "code")
+        with public_client(client_settings().server_url) as client:
+            client.confirm_email(valid_text(code, "The code").strip())
+        print_text("Confirmed.")
+
+
+def change_password() -> None:
+    """Change your password, and end your other sessions. The command asks for the present password (leave it empty if none is set) and for the new one; without a terminal,
+    it reads them from the first two lines of standard input.
+    """
+    with reporting(), open_client() as client:
+        current = (
+            asked_secret("Present password", "present password")
+            if sys.stdin.isatty()
+            else sys.stdin.readline().removesuffix("\n")
+        )
+        client.change_password(valid_text(current, "The password"), _new_password())
+        print_text("The password was changed.")
+
+
+def reset_password(
+    email: Annotated[
+        str,
+        typer.Option(
+            help="The e-mail address of your account: the server mails a code to it. Default: you have a code."
+        ),
+    ] = "",
+    tenant: Annotated[str, typer.Option(help="The tenant. Default: the server's default tenant.")] = "",
+) -> None:
+    """Set a new password with a code. With --email, ask for a mail with the code; without it, the command asks for the code and the new password. Without a terminal, it
+    reads them from the first two lines of standard input.
+    """
+    with reporting(), public_client(client_settings().server_url) as client:
+        if email:
+            client.request_reset(valid_text(email, "The e-mail address"), tenant)
+            print_text(
+                "If an account has this address, a mail with a code is on its way. Then run `responsa reset-password`."
+            )
+        else:
+            code = asked_secret("Code", "code")
+            client.reset_password(valid_text(code, "The code").strip(), _new_password())
+            print_text("The password was changed. Sign in with `responsa login`.")
+
+
+def _new_password() -> str:
+    password = valid_text(asked_secret("New password", "new password"), "The password")
+    if sys.stdin.isatty() and asked_secret("New password, again", "new password") != password:
+        raise CommandFailed("The two passwords differ.", "Type the same password twice.", EXIT_USAGE)
+    return password
 
 
 def delete_account(hand_over_to: HandOver = "", yes: Yes = False, json: Receipt = False) -> None:

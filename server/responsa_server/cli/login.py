@@ -40,10 +40,12 @@ def login(
     """
     with reporting(json=json):
         url = client_settings().server_url
-        address = email or _asked("E-mail address: ")
-        with _client(url) as client:
+        address = email or asked("E-mail address: ", "There is no e-mail address.", "Give it with --email.")
+        with public_client(url) as client:
             reply = client.login(
-                valid_text(address, "The e-mail address"), valid_text(_password(), "The password"), tenant
+                valid_text(address, "The e-mail address"),
+                valid_text(asked_secret("Password", "password"), "The password"),
+                tenant,
             )
             try:
                 earlier = SessionFile(url).put(reply.tokens)
@@ -74,7 +76,7 @@ def logout(
         except OSError as error:
             raise CommandFailed(f"The session cannot be removed ({error.strerror}).") from None
         if token:
-            with _client(url) as client:
+            with public_client(url) as client:
                 client.logout(token)
         if json:
             print_json({"signedOut": bool(token)})
@@ -97,27 +99,28 @@ def whoami(
             print_text(f"{user.name}, {user.tenant}, {str(role).removeprefix('USER_ROLE_').lower()}")
 
 
-def _client(url: str) -> Responsa:
+def public_client(url: str) -> Responsa:
+    """A client without a credential, for public calls."""
     try:
         return Responsa(url, None)
     except ValueError as error:
         raise CommandFailed(f"{error}".rstrip(".") + ".", "Correct RESPONSA_URL.", EXIT_USAGE) from None
 
 
-def _asked(prompt: str) -> str:
+def asked(prompt: str, missing: str, remedy: str) -> str:
+    """Ask for a text, or fail without a terminal: `missing`, with its remedy."""
     if not sys.stdin.isatty():
-        raise CommandFailed("There is no e-mail address.", "Give it with --email.", EXIT_USAGE)
+        raise CommandFailed(missing, remedy, EXIT_USAGE)
     sys.stderr.write(prompt)
     sys.stderr.flush()
     return sys.stdin.readline().strip()
 
 
-def _password() -> str:
+def asked_secret(prompt: str, what: str) -> str:
+    """Ask for a secret without showing it. Without a terminal, read the next line of standard input. what: for messages, e.g. "password"."""
     if sys.stdin.isatty():
-        return getpass.getpass("Password: ", sys.stderr)
-    password = sys.stdin.readline().removesuffix("\n")
-    if not password:
-        raise CommandFailed(
-            "There is no password.", "Write it into the first line of standard input.", EXIT_USAGE
-        )
-    return password
+        return getpass.getpass(f"{prompt}: ", sys.stderr)
+    secret = sys.stdin.readline().removesuffix("\n")
+    if not secret:
+        raise CommandFailed(f"There is no {what}.", f"Write the {what} into standard input.", EXIT_USAGE)
+    return secret

@@ -65,6 +65,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("logout", "responsa_server.cli.login", "End the session of `login`."),
     Command("whoami", "responsa_server.cli.login", "Print the user whose credential commands use."),
     Command("usage", "responsa_server.cli.usage", "Show what your questions have used of your quota."),
+    Command("register", "responsa_server.cli.accounts", "Create an account."),
+    Command("confirm", "responsa_server.cli.accounts", "Confirm an e-mail address with the code of a mail."),
+    Command("password", "responsa_server.cli.accounts", "Change your password."),
+    Command("reset-password", "responsa_server.cli.accounts", "Set a new password with a code."),
     Command(
         "delete-account",
         "responsa_server.cli.accounts",

@@ -11,6 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.mail import Mail
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User
 
 
@@ -103,6 +104,24 @@ class SignInProvider:
     id: str
     tenant_id: str
     display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An account that is made once its address is confirmed. hash: of the password. invitation: the digest of the invitation's code, or None."""
+
+    user: User
+    hash: str
+    invitation: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """An address that was confirmed. changes: whether it is the new address of a user who existed before."""
+
+    tenant_id: str
+    user_id: UUID
+    changes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +262,28 @@ class AccountStore(Protocol):
         """Store a user with a password, and use up the invitation.
 
         Change nothing if the e-mail address is taken or the tenant does not exist. Return False, and change nothing, if the invitation is not good.
+        """
+        ...
+
+    async def await_registration(self, mail: Mail, code: bytes, pending: Pending, seconds: float) -> None:
+        """Store an account that is made with this code, and the mail that carries the code. Does the same work whether or not the address is taken. Does nothing if
+        the tenant does not exist.
+        """
+        ...
+
+    async def await_email(
+        self, who: Principal, mail: Mail, code: bytes, seconds: float, audit: AuditEvent
+    ) -> None:
+        """Store a new address of the user, in place of an earlier one that was not confirmed, and the mail that carries the code."""
+        ...
+
+    async def put_mail(self, mail: Mail, seconds: float) -> None:
+        """Store a mail to send, within this time. Does nothing if the tenant does not exist."""
+        ...
+
+    async def confirm(self, code: bytes, audit: Callable[[Confirmed], AuditEvent]) -> Confirmed | None:
+        """Use up the code of an address: make the account, or change the user's address. Return None, and change nothing, if the code is not good, or the address has
+        been taken in the meantime.
         """
         ...
 

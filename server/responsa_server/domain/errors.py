@@ -113,6 +113,7 @@ class Reason(StrEnum):
     OIDC_IDENTITY_TAKEN = "OIDC_IDENTITY_TAKEN"
     RATE_LIMIT = "RATE_LIMIT"
     LIMIT_REACHED = "LIMIT_REACHED"
+    MAIL_NOT_CONFIGURED = "MAIL_NOT_CONFIGURED"
 
 
 @dataclass(frozen=True, slots=True)

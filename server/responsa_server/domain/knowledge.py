@@ -693,6 +693,8 @@ class JobKind(StrEnum):
     """Build a generation of a collection, or complete and activate it. The other id is the operation's id."""
     DISCARD = "responsa.discard"
     """Delete the vectors of a generation that is no longer kept. The other id is that under which its vectors are stored; the id 0 stands for the first table."""
+    MAIL = "responsa.mail"
+    """Send a mail. The other id is the mail's id."""
     ERASE = "responsa.erase"
     """Erase a user with all that belongs to the user. The other id is the user's id."""
 

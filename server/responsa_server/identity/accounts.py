@@ -17,9 +17,11 @@ from responsa_server.domain import names
 from responsa_server.domain.accounts import (
     AccountStore,
     Claims,
+    Confirmed,
     Ended,
     Invitation,
     NewSession,
+    Pending,
     Refused,
     Session,
     SignInProvider,
@@ -35,6 +37,7 @@ from responsa_server.domain.errors import (
     Unauthenticated,
 )
 from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.mail import Mail, MailKind
 from responsa_server.domain.people import (
     ANONYMOUS,
     AuditEvent,
@@ -52,9 +55,16 @@ from responsa_server.identity.credentials import (
     token_invalid,
     well_formed,
 )
+from responsa_server.identity.mailing import code_of
 from responsa_server.identity.passwords import Passwords
 from responsa_server.identity.service import Identity, checked_display_name, fold_email, new_user
-from responsa_server.identity.settings import AccountSettings, PasswordSettings, Registration, TokenSettings
+from responsa_server.identity.settings import (
+    AccountSettings,
+    MailSettings,
+    PasswordSettings,
+    Registration,
+    TokenSettings,
+)
 from responsa_server.identity.tokens import Tokens
 
 REPEAT_SECONDS: Final = 60.0
@@ -62,6 +72,7 @@ REPEAT_SECONDS: Final = 60.0
 RECENT_SECONDS: Final = 600.0
 """The age up to which a sign-in counts as recent."""
 INVITATION_SECONDS: Final = 604_800
+CONFIRMATION_SECONDS: Final = 86_400.0
 _UNKNOWN: Final = Origin()
 # This process looks for the account of a refused sign-in at most once in this time.
 _NOTE_SECONDS: Final = 60.0
@@ -87,13 +98,14 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class AccountOptions:
-    """The settings that accounts read. registration: the one in effect. session_seconds: how long a browser's session is valid. providers: all OpenID Connect
+    """The settings that accounts read. registration: who may register. session_seconds: how long a browser's session is valid. providers: all OpenID Connect
     providers, of whatever tenant.
     """
 
     accounts: AccountSettings
     passwords: PasswordSettings
     tokens: TokenSettings
+    mail: MailSettings
     registration: Registration
     session_seconds: float
     providers: Sequence[SignInProvider] = ()
@@ -290,13 +302,15 @@ class Accounts:
         name: str,
         origin: Origin = _UNKNOWN,
     ) -> None:
-        """Create an account. A taken address changes nothing and raises no error. code: that of an invitation, or "".
+        """Create an account, or, if mails are sent, ask for the confirmation of its address. A taken address changes nothing and raises no error.
+
+        code: that of an invitation, or "". An invitation that names the address is the administrator's word for it, so no mail is sent.
 
         Raises:
             InvalidRequest: a field is wrong, or the password is weak (INVALID_FIELD).
             NotPermitted: the settings do not allow it (REGISTRATION_CLOSED).
             Unauthenticated: the invitation is not good (CODE_INVALID).
-            Exhausted: OVERLOADED.
+            Exhausted: OVERLOADED; TOO_MANY_ATTEMPTS if too many mails to the address were asked for.
         """
         invitation = await self._invitation(tenant_id, code)
         folded = fold_email(email) or invitation.email
@@ -311,9 +325,76 @@ class Accounts:
         user = new_user(self._identity.new_id(), invitation.tenant_id, given, folded, invitation.role)
         # The hash is made for a taken address as well, so that the reply takes as long.
         hash_text = await self._passwords.hash(password)
+        if self._options.mail.configured and not invitation.email:
+            await self._count_mail(user.tenant_id, folded, origin)
+            mail, digest_of_code = self._new_mail(user.tenant_id, MailKind.REGISTER, folded)
+            pending = Pending(user, hash_text, digest(code) if code else None)
+            await self._store.await_registration(mail, digest_of_code, pending, CONFIRMATION_SECONDS)
+            return
         audit = self._audit(user.tenant_id, user.id, "user.register", names.user(user.id), origin)
         if not await self._store.register(user, hash_text, digest(code) if code else None, audit):
             raise _code_invalid()
+
+    async def confirm_email(self, code: str, origin: Origin = _UNKNOWN) -> None:
+        """Confirm an address with the code of a mail: make the account, or change the user's address. Raises Unauthenticated (CODE_INVALID)."""
+
+        def audit(done: Confirmed) -> AuditEvent:
+            action = "user.change_email" if done.changes else "user.register"
+            return self._audit(done.tenant_id, done.user_id, action, names.user(done.user_id), origin)
+
+        good = well_formed(SecretKind.CONFIRMATION, code)
+        if not good or await self._store.confirm(digest(code), audit) is None:
+            raise _code_invalid()
+
+    async def request_reset(self, tenant_id: str, email: str, origin: Origin) -> None:
+        """Ask for a mail with a reset code. The same work and the same result whether or not the account exists.
+
+        Raises InvalidRequest, Precondition (MAIL_NOT_CONFIGURED), Exhausted (TOO_MANY_ATTEMPTS).
+        """
+        self._require_mail("Ask an administrator for a reset code.")
+        tenant, folded = self._tenant(tenant_id), _address(email, "email")
+        await self._count_mail(tenant, folded, origin)
+        mail, _ = self._new_mail(tenant, MailKind.RESET, folded)
+        await self._store.put_mail(mail, self._options.passwords.reset_code_seconds)
+
+    async def change_email(self, who: Principal, email: str, origin: Origin) -> None:
+        """Ask for the confirmation of the caller's new address. The address changes when it is confirmed, and only if no other user has it then.
+
+        Raises InvalidRequest, Precondition (MAIL_NOT_CONFIGURED), NotPermitted (SIGN_IN_REQUIRED), Exhausted (TOO_MANY_ATTEMPTS).
+        """
+        folded = _address(email, "user.email")
+        self._require_mail("Ask an administrator to change the address.")
+        await self.require_recent_sign_in(who)
+        await self._count_mail(who.tenant_id, folded, origin)
+        mail, code = self._new_mail(who.tenant_id, MailKind.CHANGE_EMAIL, folded)
+        audit = self._own_audit(who, "user.request_email", names.user(who.user_id))
+        await self._store.await_email(who, mail, code, CONFIRMATION_SECONDS, audit)
+
+    def _require_mail(self, remedy: str) -> None:
+        if not self._options.mail.configured:
+            raise Precondition(
+                Reason.MAIL_NOT_CONFIGURED, f"The settings of this server name no mail server. {remedy}"
+            )
+
+    def _new_mail(self, tenant_id: str, kind: MailKind, email: str) -> tuple[Mail, bytes]:
+        """Build a mail. Returns it and the digest of its code."""
+        mail = Mail(self._identity.new_id(), tenant_id, kind, email)
+        return mail, digest(code_of(self._tokens.secret, kind, mail.id))
+
+    async def _count_mail(self, tenant_id: str, email: str, origin: Origin) -> None:
+        """Count a mail that somebody asks for. Raises Exhausted, whether or not the account exists."""
+        secret = self._tokens.secret
+        limits = [(secret.name("mail", tenant_id, email), self._options.mail.per_account)]
+        if origin.address:
+            address = secret.name("mail address", origin.address)
+            limits.append((address, self._options.passwords.attempts_per_address))
+        wait = await self._store.count_attempt(limits, self._options.passwords.attempts_window_seconds)
+        if wait is not None:
+            raise Exhausted(
+                Reason.TOO_MANY_ATTEMPTS,
+                "Too many mails to this address were asked for; look for the earlier ones, or try again later.",
+                retry_after=max(1.0, wait),
+            )
 
     async def create_reset_code(self, who: Principal, user_id: UUID) -> tuple[str, datetime]:
         """Create a code with which a user of the caller's tenant sets a new password. Returns the code and the time when it expires.
@@ -515,6 +596,15 @@ def _failed() -> Unauthenticated:
         Reason.SIGN_IN_FAILED,
         "The e-mail address or the password is wrong. Check both, or ask an administrator for a reset code.",
     )
+
+
+def _address(email: str, field: str) -> str:
+    folded = fold_email(email, field)
+    if not folded:
+        raise InvalidRequest.of_field(
+            field, "email.required", "must be an e-mail address such as ada@example.org"
+        )
+    return folded
 
 
 def _code_invalid() -> Unauthenticated:

@@ -32,6 +32,7 @@ class SecretKind(StrEnum):
     REFRESH_TOKEN = "rst_"  # noqa: S105  a prefix, not a secret
     INVITATION = "rsi_"
     RESET_CODE = "rsx_"
+    CONFIRMATION = "rse_"
 
 
 def new_secret(kind: SecretKind) -> str:

@@ -1,4 +1,4 @@
-"""The settings of browser sessions (`sessions`), the audit log (`audit`), passwords (`passwords`), tokens (`tokens`), accounts (`accounts`), limits (`limits`), quotas (`quotas`) and OpenID Connect (`oidc`)."""
+"""The settings of browser sessions (`sessions`), the audit log (`audit`), passwords (`passwords`), tokens (`tokens`), accounts (`accounts`), mails (`mail`), limits (`limits`), quotas (`quotas`) and OpenID Connect (`oidc`)."""
 
 from __future__ import annotations
 
@@ -136,6 +136,76 @@ class TokenSettings(BaseModel, extra="forbid"):
     )
 
 
+class MailTls(StrEnum):
+    """How the connection to the mail server is encrypted. STARTTLS: after its beginning. TLS: from the beginning. NONE: not at all."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+class MailSettings(BaseModel, extra="forbid"):
+    """The server that sends mails."""
+
+    host: str = Field(
+        default="",
+        max_length=253,
+        description="The name or the address of the mail server (SMTP). Empty: no mails are sent.",
+    )
+    port: int = Field(default=587, ge=1, le=65_535, description="The port of the mail server.")
+    tls: MailTls = Field(
+        default=MailTls.STARTTLS,
+        description="How the connection is encrypted: `starttls`, `tls` (from the beginning, usually on port 465) or `none`. A server that does not offer it gets no mail.",
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="A file with the certificates of the authorities that may vouch for the mail server. Default: those of the system.",
+    )
+    user: str = Field(
+        default="", max_length=254, description="The user at the mail server. Empty: without a sign-in."
+    )
+    password: SecretStr = Field(
+        default=SecretStr(""), description="The password of this user. Not allowed with `tls` = `none`."
+    )
+    sender: str = Field(
+        default="",
+        max_length=254,
+        description="The address that mails come from, e.g. `responsa@example.org`. Needed with `host`.",
+    )
+    page_url: str = Field(
+        default="",
+        max_length=500,
+        pattern=r"^(https?://[^\s/#?]+(/[^\s#?]*)?)?$",
+        description="The address of the page, for the links in mails, e.g. `https://responsa.example.org`. Needed if mails are sent and `listen` is not a loopback address; default there: `http://localhost` with `port`.",
+    )
+    timeout_seconds: float = Field(
+        default=30.0, ge=1, le=300, description="How long one step of sending a mail may take."
+    )
+    per_account: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="How many mails with codes may be asked for per tenant and e-mail address in one window (`passwords.attempts_window_seconds`). For each network address, the limit is `passwords.attempts_per_address`.",
+    )
+
+    @property
+    def configured(self) -> bool:
+        """Whether mails are sent."""
+        return bool(self.host)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.host and "@" not in self.sender:
+            raise ValueError(
+                "mail.sender must be the address that mails come from, such as responsa@example.org"
+            )
+        if self.password.get_secret_value() and self.tls is MailTls.NONE:
+            raise ValueError(
+                "mail.password would cross the network unencrypted; set mail.tls to starttls or tls"
+            )
+        return self
+
+
 class Registration(StrEnum):
     """Who may register. CLOSED: nobody. INVITED: whoever has the code of an invitation. OPEN: anyone."""
 
@@ -154,7 +224,7 @@ class AccountSettings(BaseModel, extra="forbid"):
     )
     registration: Registration = Field(
         default=Registration.INVITED,
-        description="Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; `open`, anyone. Nothing proves that an e-mail address belongs to the person, so `open` is in effect only while `listen` is a loopback address; on any other address it means `invited`.",
+        description="Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; `open`, anyone. With `mail.host`, an account is made when the person has confirmed the e-mail address, unless the invitation names the address. Without it, nothing proves that an address belongs to the person, so the server does not start with `open` unless `listen` is a loopback address.",
     )
 
 

@@ -61,6 +61,7 @@ class Secret:
         self._refresh = _derived(text, b"responsa refresh tokens")
         self._names = _derived(text, b"responsa attempts")
         self._flows = AESGCM(_derived(text, b"responsa oidc flows"))
+        self._mails = _derived(text, b"responsa mail codes")
 
     def seal(self, kid: str, key: bytes) -> bytes:
         """Encrypt a private key. The id of the key is authenticated with it."""
@@ -88,6 +89,10 @@ class Secret:
         """Return the body of the refresh token that follows `token`: 43 characters of URL-safe Base64, the same for the same values."""
         text = f"{token}|{'' if request_id is None else request_id}".encode()
         return _base64(hmac.digest(self._refresh, text, "sha256"))
+
+    def mail_code(self, mail_id: UUID) -> str:
+        """Return the body of the code that a mail carries: 43 characters of URL-safe Base64, the same for the same mail."""
+        return _base64(hmac.digest(self._mails, mail_id.bytes, "sha256"))
 
     def name(self, kind: str, *parts: str) -> bytes:
         """Return a digest that stands for an account or an address in the count of attempts, 32 bytes."""

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.errors import Conflict, InvalidRequest
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal, Role, User, UserChange, Users
 from responsa_server.identity.credentials import CredentialCache
@@ -57,11 +57,7 @@ class UserAdministration:
 
     async def update(self, who: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
         """Change a user; a new role takes effect at the next call. Raises InvalidRequest and the errors of `Users.update`."""
-        checked = UserChange(
-            None if change.display_name is None else checked_display_name(change.display_name, _NAME),
-            None if change.email is None else fold_email(change.email, _EMAIL),
-            change.role,
-        )
+        checked = _checked(change)
         event = self._event(who, "user.update", user_id)
         try:
             return await self._store.update(who.tenant_id, user_id, checked, etag, event, by_owner=who.owner)
@@ -76,6 +72,12 @@ class UserAdministration:
             return await self._store.update(who.tenant_id, user_id, change, "", event, by_owner=who.owner)
         finally:
             self._cache.forget_user(user_id)
+
+    def checked(self, user: User, change: UserChange, etag: str) -> UserChange:
+        """Check a change that is made later. Raises InvalidRequest, Conflict (ETAG_MISMATCH)."""
+        if etag and etag != user.etag:
+            raise Conflict.of_etag(names.user(user.id))
+        return _checked(change)
 
     async def disable(self, who: Principal, user_id: UUID, etag: str) -> User:
         """Disable a user. This process refuses the user's calls at once, and others within a second. Raises the errors of `Users.disable`."""
@@ -92,3 +94,11 @@ class UserAdministration:
 
     def _event(self, who: Principal, action: str, user_id: UUID) -> AuditEvent:
         return AuditEvent.of(who, action, names.user(user_id), identity=self._new_id())
+
+
+def _checked(change: UserChange) -> UserChange:
+    return UserChange(
+        None if change.display_name is None else checked_display_name(change.display_name, _NAME),
+        None if change.email is None else fold_email(change.email, _EMAIL),
+        change.role,
+    )

@@ -33,7 +33,7 @@ def test_every_method_that_is_served_has_a_rule_and_no_other() -> None:
 def test_only_sign_in_health_and_reflection_are_public() -> None:
     public = {method for method, rule in RULES.items() if rule is Rule.PUBLIC}
     assert {method.rpartition("/")[2] for method in public if not method.startswith("/grpc.")} == {
-        "ListSignInMethods", "Login", "RefreshToken", "Logout", "GetJwks", "Register", "ResetPassword"
+        "ListSignInMethods", "Login", "RefreshToken", "Logout", "GetJwks", "Register", "ConfirmEmail", "RequestReset", "ResetPassword"
     }  # fmt: skip
 
 

@@ -113,9 +113,18 @@ class AuthService:
         return people.user_usage(await self._quotas.mine(caller()))
 
     async def UpdateMe(self, request: pb.UpdateMeRequest) -> user_pb2.User:
-        """Change the caller's name."""
-        updated(request.update_mask, ("display_name",))
-        who, change = caller(), UserChange(display_name=request.user.display_name)
+        """Change the caller's name, and ask for the confirmation of a new address."""
+        wanted = updated(request.update_mask, ("display_name", "email"))
+        who = caller()
+        name = request.user.display_name if "display_name" in wanted else None
+        if "email" not in wanted:
+            change = UserChange(display_name=name)
+            return people.user(await self._users.update(who, who.user_id, change, request.user.etag))
+        # A name that is not valid, and an etag that has changed, are refused before a mail is stored.
+        change = self._users.checked(
+            await self._identity.me(who), UserChange(display_name=name), request.user.etag
+        )
+        await self._accounts.change_email(who, request.user.email, current().origin)
         return people.user(await self._users.update(who, who.user_id, change, request.user.etag))
 
     async def DeleteMe(self, request: pb.DeleteMeRequest) -> deletion_receipt_pb2.DeletionReceipt:
@@ -144,6 +153,16 @@ class AuthService:
         )
         return Empty()
 
+    async def ConfirmEmail(self, request: pb.ConfirmEmailRequest) -> Empty:
+        """Confirm an e-mail address."""
+        await self._accounts.confirm_email(request.code, current().origin)
+        return Empty()
+
+    async def RequestReset(self, request: pb.RequestResetRequest) -> Empty:
+        """Ask for a mail with a reset code."""
+        await self._accounts.request_reset(request.tenant, request.email, current().origin)
+        return Empty()
+
     async def CreateResetCode(self, request: pb.CreateResetCodeRequest) -> pb.CreateResetCodeResponse:
         """Create a code that resets a user's password."""
         user_id = named_uuid("user", "users", request.user)
@@ -166,6 +185,9 @@ class AuthService:
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest) -> pb.CreateApiKeyResponse:
         """Create a key for the caller. The secret is returned only once, so a repeated request gets no secret."""
+        # A caller with an API key is bound by that key instead: the new key never outlives it, and is revoked with it.
+        if caller().session_id is not None:
+            await self._accounts.require_recent_sign_in(caller())
         wanted = request.api_key
         expire_time = (
             to_datetime("api_key.expire_time", wanted.expire_time) if wanted.HasField("expire_time") else None

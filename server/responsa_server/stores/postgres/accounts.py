@@ -7,12 +7,16 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from psycopg import errors
+
 from responsa_server.domain.accounts import (
     Account,
     Begun,
+    Confirmed,
     Ended,
     Invitation,
     NewSession,
+    Pending,
     Refreshed,
     Refused,
     SealedKey,
@@ -20,6 +24,7 @@ from responsa_server.domain.accounts import (
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import SESSIONS
+from responsa_server.domain.mail import Mail, MailKind
 from responsa_server.domain.people import AuditEvent, Principal, Role, User
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
@@ -31,6 +36,7 @@ from responsa_server.stores.postgres.database import (
     uuid_array,
 )
 from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.users import user_of
 
 _SESSIONS: Final[SqlList[Session]] = SqlList(SESSIONS, {"create_time": "s.create_time"}, identity="s.id")
@@ -53,7 +59,10 @@ class _Refused(Exception):
 class PostgresAccountStore:
     """Implements `AccountStore` and `KeyStore`. A method that has begun runs to its end even if the caller is cancelled."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: Outbox | None = None) -> None:
+        """outbox: None if no mails are sent."""
+        self._outbox = outbox
+        self._mails = Queries("mail.sql")
         self._database = database
         self._queries = Queries("accounts.sql")
         self._shared = Queries("identity.sql")
@@ -339,6 +348,104 @@ class PostgresAccountStore:
         return True
 
     @shielded
+    async def await_registration(self, mail: Mail, code: bytes, pending: Pending, seconds: float) -> None:
+        """See `AccountStore.await_registration`."""
+        values = {
+            "id": mail.id,
+            "tenant_id": mail.tenant_id,
+            "code": code,
+            "email": mail.email,
+            "new_user": pending.user.id,
+            "display_name": pending.user.display_name,
+            "role": pending.user.role.value,
+            "hash": pending.hash,
+            "invitation": pending.invitation,
+            "seconds": seconds,
+        }
+        async with self._database.tenant(mail.tenant_id) as connection:
+            await connection.execute(self._mails["drop_expired_confirmations"], values)
+            await connection.execute(self._mails["add_registration"], values)
+            await self._sending.put(connection, mail, seconds)
+
+    @shielded
+    async def await_email(
+        self, who: Principal, mail: Mail, code: bytes, seconds: float, audit: AuditEvent
+    ) -> None:
+        """See `AccountStore.await_email`."""
+        values = {
+            "id": mail.id,
+            "tenant_id": who.tenant_id,
+            "user_id": who.user_id,
+            "code": code,
+            "email": mail.email,
+            "seconds": seconds,
+        }
+        async with self._database.tenant(who.tenant_id) as connection:
+            await connection.execute(self._mails["drop_expired_confirmations"], values)
+            await connection.execute(self._mails["replace_change"], values)
+            await self._sending.put(connection, mail, seconds, who.user_id)
+            await self._audit.write(connection, audit)
+
+    @shielded
+    async def put_mail(self, mail: Mail, seconds: float) -> None:
+        """See `AccountStore.put_mail`."""
+        async with self._database.tenant(mail.tenant_id) as connection:
+            await self._sending.put(connection, mail, seconds)
+
+    @shielded
+    async def confirm(self, code: bytes, audit: Callable[[Confirmed], AuditEvent]) -> Confirmed | None:
+        """See `AccountStore.confirm`."""
+        try:
+            async with self._database.no_tenant() as connection:
+                tenant_id = await self._within_tenant_of(connection, code)
+                if tenant_id is None:
+                    return None
+                values = {"tenant_id": tenant_id, "code": code}
+                row = await one_row(connection, self._mails["use_confirmation"], values)
+                if row is None:
+                    return None
+                changes = row["user_id"] is not None
+                done = Confirmed(tenant_id, row["user_id"] if changes else row["new_user_id"], changes)
+                await (self._move if changes else self._make)(connection, done, row)
+                await self._audit.write(connection, audit(done))
+        except (_CodeNotGood, errors.UniqueViolation):  # the transaction was rolled back
+            return None
+        return done
+
+    async def _move(self, connection: Connection, done: Confirmed, row: Mapping[str, Any]) -> None:
+        values = {"tenant_id": done.tenant_id, "user_id": done.user_id, "email": row["email"]}
+        before = await one_row(connection, self._mails["change_email"], values)
+        if before is None:
+            raise _CodeNotGood
+        # They were sent to the earlier address.
+        await connection.execute(self._queries["drop_reset_codes"], values)
+        if self._outbox is not None:
+            await self._outbox.notice(
+                connection, done.tenant_id, done.user_id, MailKind.EMAIL_CHANGED, str(before["email"])
+            )
+
+    async def _make(self, connection: Connection, done: Confirmed, row: Mapping[str, Any]) -> None:
+        values = {
+            **row,
+            "id": done.user_id,
+            "tenant_id": done.tenant_id,
+            "user_id": done.user_id,
+            "hash": row["password_hash"],
+            "code": row["invitation_sha256"],
+        }
+        if values["code"] is not None and await self._one(connection, "use_invitation", values) is None:
+            raise _CodeNotGood
+        added = await connection.execute(self._shared["add_user"], values)
+        if await added.fetchone() is None:
+            raise _CodeNotGood
+        await connection.execute(self._queries["put_password"], values)
+
+    @property
+    def _sending(self) -> Outbox:
+        assert self._outbox is not None, "only a service whose settings name a mail server asks for mails"
+        return self._outbox
+
+    @shielded
     async def add_reset_code(
         self, who: Principal, user_id: UUID, code: bytes, seconds: float, audit: AuditEvent
     ) -> datetime | None:
@@ -405,6 +512,8 @@ class PostgresAccountStore:
         values = {"tenant_id": audit.tenant_id, "user_id": user_id, "hash": new}
         await connection.execute(self._queries["put_password"], values)
         await connection.execute(self._queries["drop_reset_codes"], values)
+        if self._outbox is not None:
+            await self._outbox.notice(connection, audit.tenant_id, user_id, MailKind.PASSWORD_CHANGED)
         ended = await self._end_sessions(connection, audit.tenant_id, user_id, None, kept)
         await self._audit.write(connection, audit)
         return ended

@@ -36,9 +36,11 @@ ERASED: Final[Mapping[str, str]] = {
     "creation_request": "deleted",
     "document": "deleted, or handed over with the collection",
     "document_version": "deleted with the document",
+    "email_confirmation": "deleted, with those of others for the same address",
     "erased_document": "deleted when no answer quotes the document any more",
     "generation_vector": "deleted with the passage",
     "invitation": "those that the user made are deleted",
+    "mail": "deleted",
     "message": "deleted with the conversation; the text of withdrawn answers is replaced",
     "operation": "deleted; a running one on a document of somebody else goes on, in the name of that user",
     "passage": "deleted with the document",
@@ -115,6 +117,7 @@ class PostgresErasing:
                     "must be another user of the tenant who is neither disabled nor a service; leave it empty to erase the collections",
                 )
             if await self._row(connection, "begin", values) is not None:
+                await self._count(connection, values, await self._row(connection, "delete_mails", values))
                 await connection.execute(self._queries["withdraw_name"], values)
                 await connection.execute(self._queries["revoke_keys"], values)
                 await self._count(

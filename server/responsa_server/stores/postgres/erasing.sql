@@ -23,6 +23,20 @@ SELECT id FROM responsa.app_user
 WHERE tenant_id = %(tenant)s AND id = %(heir)s AND id <> %(user)s AND disable_time IS NULL AND role <> 'service'
 FOR KEY SHARE;
 
+-- name: delete_mails
+-- Before the address is gone: also what others asked for with this address.
+WITH person AS (
+    SELECT id, email FROM responsa.app_user WHERE tenant_id = %(tenant)s AND id = %(user)s
+), mails AS (
+    DELETE FROM responsa.mail AS m USING person AS p
+    WHERE m.tenant_id = %(tenant)s AND (m.user_id = p.id OR (m.email = p.email AND p.email <> ''))
+), confirmations AS (
+    DELETE FROM responsa.email_confirmation AS c USING person AS p
+    WHERE c.tenant_id = %(tenant)s AND (c.user_id = p.id OR (c.email = p.email AND p.email <> ''))
+    RETURNING 1
+)
+SELECT count(*) AS codes FROM confirmations;
+
 -- name: withdraw_name
 UPDATE responsa.app_user SET display_name = '', email = '', disable_time = coalesce(disable_time, clock_timestamp()),
     revision = revision + 1, update_time = clock_timestamp()

@@ -34,13 +34,15 @@ _QUEUE: Final = "knowledge"
 _REINDEX_QUEUE: Final = "reindex"
 _DISCARD_QUEUE: Final = "discard"
 _ERASE_QUEUE: Final = "erase"
-_QUEUES: Final = (_QUEUE, _REINDEX_QUEUE, _DISCARD_QUEUE, _ERASE_QUEUE)
+_MAIL_QUEUE: Final = "mail"
+_QUEUES: Final = (_QUEUE, _REINDEX_QUEUE, _DISCARD_QUEUE, _ERASE_QUEUE, _MAIL_QUEUE)
 _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.INGEST: _QUEUE,
     JobKind.PRUNE: _QUEUE,
     JobKind.REINDEX: _REINDEX_QUEUE,
     JobKind.DISCARD: _DISCARD_QUEUE,
     JobKind.ERASE: _ERASE_QUEUE,
+    JobKind.MAIL: _MAIL_QUEUE,
 }
 _OF_GENERATIONS: Final = (JobKind.REINDEX, JobKind.DISCARD)
 PRESENCE: Final = 0x7265_7372

@@ -1,0 +1,74 @@
+"""Mails to people, and their store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+
+class MailKind(StrEnum):
+    """The purpose of a mail. REGISTER and CHANGE_EMAIL ask for the confirmation of an address; RESET carries a reset code; the others are notices."""
+
+    REGISTER = "register"
+    RESET = "reset"
+    CHANGE_EMAIL = "change_email"
+    EMAIL_CHANGED = "email_changed"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  a name, not a password
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail that waits to be sent. email: the folded address. The code in its text is derived from the id."""
+
+    id: UUID
+    tenant_id: str
+    kind: MailKind
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The subject and the text of a mail."""
+
+    subject: str
+    body: str
+
+
+class MailRefused(Exception):
+    """The mail server, or the form of the address, makes it useless to try again."""
+
+
+class MailFailed(Exception):
+    """The mail could not be sent now; it may be sent later."""
+
+
+class Mailer(Protocol):
+    """Sends mails."""
+
+    async def send(self, identity: UUID, email: str, text: Text) -> None:
+        """Send a mail. identity: of the mail; a repetition carries the same Message-ID. Raises MailRefused, MailFailed."""
+        ...
+
+
+class MailStore(Protocol):
+    """The store of mails. All methods raise Unavailable if the store cannot be reached."""
+
+    async def find(self, tenant_id: str, mail_id: UUID) -> Mail | None:
+        """Find a mail that is still useful; one that is not is deleted."""
+        ...
+
+    async def taken(self, tenant_id: str, email: str) -> bool:
+        """Whether a user of the tenant has this folded address."""
+        ...
+
+    async def add_reset_code(self, tenant_id: str, email: str, code: bytes, seconds: float) -> bool:
+        """Store the digest of a reset code for the account with this address, unless it is stored already. Return False if there is no such account: no user, a
+        disabled one, or a service.
+        """
+        ...
+
+    async def drop(self, tenant_id: str, mail_id: UUID) -> None:
+        """Delete a mail that was sent, or that is not going to be sent."""
+        ...

@@ -1,0 +1,119 @@
+"""The mails about accounts: their texts, and the job that sends them.
+
+The call that asks for a mail does the same work whether or not the account exists: it stores the mail. What the mail says, and whether it is sent at all, is decided
+here, when nobody waits for the reply.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.knowledge import pause_after
+from responsa_server.domain.mail import Mail, Mailer, MailFailed, MailKind, MailRefused, MailStore, Text
+from responsa_server.identity.credentials import SecretKind, digest
+from responsa_server.identity.tokens import Secret
+
+# How often a worker without a mail server looks at a mail again: another worker may have one.
+_NO_MAILER_SECONDS: Final = 60.0
+_IGNORE: Final = "If this was not you, ignore this mail: without the code, nothing happens."
+
+
+def code_of(secret: Secret, mail: MailKind, mail_id: UUID) -> str:
+    """Return the code that a mail carries. Only its digest is stored, so that whoever reads the database knows no code."""
+    kind = SecretKind.RESET_CODE if mail is MailKind.RESET else SecretKind.CONFIRMATION
+    return kind.value + secret.mail_code(mail_id)
+
+
+class Mailing:
+    """Sends the mails about accounts."""
+
+    def __init__(
+        self, store: MailStore, mailer: Mailer | None, secret: Secret, *, page_url: str, reset_seconds: int
+    ) -> None:
+        """mailer: None for a worker whose settings name no mail server. page_url: the page's address, without a slash at the end. reset_seconds: how long a reset code
+        is valid.
+        """
+        self._store = store
+        self._mailer = mailer
+        self._secret = secret
+        self._page = page_url
+        self._reset_seconds = reset_seconds
+        self._log: FilteringBoundLogger = structlog.get_logger("mail")
+
+    async def work(self, tenant_id: str, mail_id: UUID, attempts: int) -> float | None:
+        """Make one attempt at sending a mail, as a job. Returns None if it was sent or is not going to be sent, else the seconds to wait before the next attempt."""
+        try:
+            mail = await self._store.find(tenant_id, mail_id)
+            if mail is None:
+                return None
+            if self._mailer is None:
+                self._log.warning("mail_server_missing", mail=str(mail_id))
+                return _NO_MAILER_SECONDS
+            text = await self._text(mail)
+            if text is not None:
+                await self._mailer.send(mail.id, mail.email, text)
+                self._log.info("mail_sent", mail=str(mail_id), kind=mail.kind.value)
+            await self._store.drop(tenant_id, mail_id)
+        except Unavailable:
+            return pause_after(attempts)
+        except MailFailed as error:
+            self._log.warning("mail_failed", mail=str(mail_id), attempt=attempts + 1, cause=str(error))
+            return pause_after(attempts)
+        except MailRefused as error:
+            self._log.warning("mail_refused", mail=str(mail_id), cause=str(error))
+            await self._store.drop(tenant_id, mail_id)
+        return None
+
+    async def _text(self, mail: Mail) -> Text | None:
+        code = code_of(self._secret, mail.kind, mail.id)
+        match mail.kind:
+            case MailKind.REGISTER | MailKind.CHANGE_EMAIL:
+                if await self._store.taken(mail.tenant_id, mail.email):
+                    return self._already()
+                return self._confirm(code, new=mail.kind is MailKind.REGISTER)
+            case MailKind.RESET:
+                known = await self._store.add_reset_code(
+                    mail.tenant_id, mail.email, digest(code), self._reset_seconds
+                )
+                return self._reset(code) if known else None
+            case MailKind.EMAIL_CHANGED:
+                return Text(
+                    "Your e-mail address was changed",
+                    "Your account now has another e-mail address, and this one no longer signs in.\n\n"
+                    "If this was not you, ask an administrator at once to disable the account.\n",
+                )
+            case MailKind.PASSWORD_CHANGED:
+                return Text(
+                    "Your password was changed",
+                    "The password of your account was changed, and other sessions were ended.\n\n"
+                    f"If this was not you, ask for a new password at once, at {self._page} or with `responsa reset-password`.\n",
+                )
+
+    def _confirm(self, code: str, *, new: bool) -> Text:
+        what = "Somebody registered" if new else "Somebody asked to use this address for an account"
+        return Text(
+            "Confirm your e-mail address",
+            f"{what} at {self._page} with this e-mail address. To confirm it within 24 hours, open\n\n"
+            f"{self._page}/#/confirm={code}\n\n"
+            f"or run `responsa confirm` and give it this code:\n\n{code}\n\n{_IGNORE}\n",
+        )
+
+    def _reset(self, code: str) -> Text:
+        return Text(
+            "Set a new password",
+            f"Somebody asked for a new password of your account at {self._page}. To set one within {self._reset_seconds // 60} minutes, open\n\n"
+            f"{self._page}/#/reset={code}\n\n"
+            f"or run `responsa reset-password` and give it this code:\n\n{code}\n\n{_IGNORE}\n",
+        )
+
+    def _already(self) -> Text:
+        return Text(
+            "You already have an account",
+            f"Somebody tried to use this e-mail address for another account at {self._page}. It belongs to your account already, so nothing was changed.\n\n"
+            f"If this was you, sign in at {self._page}. If you have forgotten the password, ask for a new one there, or run `responsa reset-password`.\n",
+        )

@@ -1,0 +1,423 @@
+"""Mails about accounts: registration, confirmation, reset and a new address, with a real mail server and the real queue."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+from pydantic import ValidationError
+
+from responsa_server.domain.errors import Exhausted, Reason
+from responsa_server.domain.knowledge import JobKind
+from responsa_server.domain.mail import MailFailed, MailRefused, Text
+from responsa_server.domain.people import Origin, Principal, Role
+from responsa_server.identity.credentials import digest
+from responsa_server.identity.mailing import Mailing
+from responsa_server.identity.service import Credential
+from responsa_server.identity.settings import MailSettings, Registration
+from responsa_server.identity.smtp import SmtpMailer
+from responsa_server.identity.tokens import Secret
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
+from responsa_server.stores.postgres.mail import PostgresMailStore
+from tests.conftest import DatabaseUrls
+from tests.contract.test_accounts import principal, user_of
+from tests.contract.test_identity import refusal
+from tests.people import GOOD, SECRET, People, people_of
+from tests.wire.smtp import PASSWORD, USER, MailServer, certificate_in, serving
+
+HERE = Origin("192.0.2.7", "test/1.0")
+OTHER = "seven purple walruses hum"
+PACE = QueuePace(poll=0.05, heartbeat=0.2, stalled=5.0, restart=0.1)
+PAGE = "https://responsa.example.org"
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    with serving() as found:
+        yield found
+
+
+def settings_for(server: MailServer, **more: object) -> MailSettings:
+    given = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "tls": "none",
+        "sender": "responsa@example.org",
+        **more,
+    }
+    return MailSettings.model_validate(given)
+
+
+@dataclass(frozen=True)
+class Post:
+    """A process that registers people, and the work of its jobs."""
+
+    database: Database
+    people: People
+    mailing: Mailing
+    queue: JobQueue
+    server: MailServer
+
+    @asynccontextmanager
+    async def working(self) -> AsyncGenerator[None]:
+        task = asyncio.create_task(self.queue.run({JobKind.MAIL: self.mailing.work}))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def codes(self, address: str, count: int = 1) -> list[str]:
+        """Run jobs until this many mails to an address have arrived, and return their codes."""
+        async with self.working():
+            mails = await asyncio.to_thread(self.server.to, address, count)
+        return [one.code for one in mails]
+
+
+@pytest.fixture
+def post(database: Database, database_urls: DatabaseUrls, server: MailServer) -> Post:
+    return post_of(database, database_urls, server)
+
+
+def post_of(database: Database, urls: DatabaseUrls, server: MailServer, **more: object) -> Post:
+    settings = settings_for(server, **more)
+    queue = JobQueue(urls.log, concurrency=1, pace=PACE)
+    people = people_of(database, registration=Registration.OPEN, mail=settings, queue=queue)
+    mailing = Mailing(
+        PostgresMailStore(database), SmtpMailer(settings), Secret(SECRET), page_url=PAGE, reset_seconds=1800
+    )
+    return Post(database, people, mailing, queue, server)
+
+
+async def no_jobs(urls: DatabaseUrls) -> None:
+    """Wait until no job is left."""
+
+    def left() -> int:
+        with psycopg.connect(urls.superuser) as connection:
+            row = connection.execute("SELECT count(*) FROM procrastinate.procrastinate_jobs").fetchone()
+            return 0 if row is None else row[0]
+
+    async with asyncio.timeout(60):
+        while await asyncio.to_thread(left):  # noqa: ASYNC110 - other sessions send no signal
+            await asyncio.sleep(0.02)
+
+
+def everything(urls: DatabaseUrls) -> str:
+    """The whole database as text."""
+    with psycopg.connect(urls.superuser) as connection:
+        tables = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('responsa', 'procrastinate')"
+        ).fetchall()
+        return "".join(
+            str(connection.execute(f"SELECT t::text FROM {schema}.{table} AS t").fetchall())  # type: ignore[arg-type]
+            for schema, table in tables
+        )
+
+
+async def test_an_account_is_good_after_the_confirmation_of_its_address(
+    post: Post, database_urls: DatabaseUrls
+) -> None:
+    people = post.people
+    await people.identity.create_tenant("acme", "Acme")
+    await people.accounts.register("acme", "", " Ann@Example.org", GOOD, "Ann", HERE)
+    assert (
+        await refusal(people.accounts.login("acme", "ann@example.org", GOOD, HERE))
+    ).reason is Reason.SIGN_IN_FAILED
+    (code,) = await post.codes("ann@example.org")
+    (mail,) = post.server.mails
+    assert (mail.sender, list(mail.recipients)) == ("responsa@example.org", ["ann@example.org"])
+    assert mail.message["Auto-Submitted"] == "auto-generated"
+    assert mail.message.get_content_type() == "text/plain"
+    # The code is in the fragment, which browsers do not send to servers.
+    assert f"{PAGE}/#/confirm={code}\n" in mail.text
+    assert "Ann" not in mail.text.replace("ann@example.org", "")
+    stored = everything(database_urls)
+    assert code not in stored
+    assert digest(code).hex() in stored
+    await people.accounts.confirm_email(code, HERE)
+    _, user = await people.accounts.login("acme", "ann@example.org", GOOD, HERE)
+    assert (user.display_name, user.role) == ("Ann", Role.USER)
+    again = await refusal(people.accounts.confirm_email(code))
+    assert again.reason is Reason.CODE_INVALID
+    assert everything(database_urls).count("ann@example.org") == 1
+
+
+async def test_a_taken_address_gets_a_mail_that_says_so_and_the_reply_is_the_same(post: Post) -> None:
+    people = post.people
+    user = await user_of(people)
+    await people.accounts.register("acme", "", user.email, OTHER, "Mallory", HERE)
+    async with post.working():
+        mails = await asyncio.to_thread(post.server.to, user.email, 2)
+    assert sorted(one.message["Subject"] for one in mails) == [
+        "You already have an account",
+        "Your password was changed",
+    ]
+    assert not any("rse_" in one.text for one in mails)
+    await people.accounts.login("acme", user.email, GOOD, HERE)
+
+
+async def test_an_address_that_is_taken_before_the_confirmation_belongs_to_the_first(post: Post) -> None:
+    people = post.people
+    await people.identity.create_tenant("acme", "Acme")
+    for password in (GOOD, OTHER):
+        await people.accounts.register("acme", "", "ann@example.org", password, "", HERE)
+    first, second = await post.codes("ann@example.org", 2)
+    results = await asyncio.gather(
+        *(people.accounts.confirm_email(code) for code in (first, second, first, second)),
+        return_exceptions=True,
+    )
+    assert [type(one) for one in results].count(type(None)) == 1
+
+
+async def test_a_code_of_a_confirmation_works_once_in_races(post: Post) -> None:
+    people = post.people
+    await people.identity.create_tenant("acme", "Acme")
+    for number in range(5):
+        await people.accounts.register(
+            "acme", "", f"ann{number}@example.org", GOOD, "", Origin(f"192.0.2.{number}")
+        )
+    for number in range(5):
+        (code,) = await post.codes(f"ann{number}@example.org")
+        results = await asyncio.gather(
+            *(people.accounts.confirm_email(code) for _ in range(10)), return_exceptions=True
+        )
+        assert [type(one) for one in results].count(type(None)) == 1
+
+
+async def test_an_invitation_stays_good_until_the_address_is_confirmed_and_gives_the_role(post: Post) -> None:
+    people = post.people
+    admin = principal(await user_of(people, "boss@example.org", Role.ADMIN))
+    invitation, _ = await people.accounts.create_invitation(admin, Role.ADMIN, "", 3600)
+    for email in ("ann@example.org", "bob@example.org"):
+        await people.accounts.register("acme", invitation, email, GOOD, "", HERE)
+    (ann,) = await post.codes("ann@example.org")
+    (bob,) = await post.codes("bob@example.org")
+    await people.accounts.confirm_email(ann)
+    _, user = await people.accounts.login("acme", "ann@example.org", GOOD, HERE)
+    assert user.role is Role.ADMIN
+    assert (await refusal(people.accounts.confirm_email(bob))).reason is Reason.CODE_INVALID
+    named, _ = await people.accounts.create_invitation(admin, Role.USER, "cleo@example.org", 3600)
+    await people.accounts.register("acme", named, "", GOOD, "", HERE)
+    await people.accounts.login("acme", "cleo@example.org", GOOD, HERE)
+
+
+async def test_a_reset_by_mail_works_once_and_ends_all_sessions(
+    post: Post, database_urls: DatabaseUrls
+) -> None:
+    people = post.people
+    user = await user_of(people)
+    signed, _ = await people.accounts.login("acme", user.email, GOOD, HERE)
+    await people.accounts.request_reset("acme", "ANN@example.org", HERE)
+    async with post.working():
+        mails = await asyncio.to_thread(post.server.to, user.email, 2)
+        await no_jobs(database_urls)
+    (mail,) = [one for one in mails if "rsx_" in one.text]
+    assert f"{PAGE}/#/reset={mail.code}\n" in mail.text
+    assert "30 minutes" in mail.text
+    assert mail.code not in everything(database_urls)
+    await people.accounts.reset_password(mail.code, OTHER, HERE)
+    assert (await refusal(people.accounts.refresh(signed.refresh_token, None))).reason is Reason.TOKEN_INVALID
+    await people.accounts.login("acme", user.email, OTHER, HERE)
+    assert (await refusal(people.accounts.reset_password(mail.code, GOOD))).reason is Reason.CODE_INVALID
+
+
+@pytest.mark.parametrize("email", ["nobody@example.org", "robot@example.org", "gone@example.org"])
+async def test_a_reset_for_nobody_gets_the_same_reply_and_sends_nothing(
+    post: Post, database_urls: DatabaseUrls, email: str
+) -> None:
+    people = post.people
+    await people.identity.create_tenant("acme", "Acme")
+    await people.identity.create_user("acme", "Robot", "robot@example.org", Role.SERVICE)
+    gone = await people.identity.create_user("acme", "Gone", "gone@example.org", Role.USER)
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("UPDATE responsa.app_user SET disable_time = now() WHERE id = %s", (gone.id,))
+    await people.accounts.request_reset("acme", email, HERE)
+    await people.accounts.request_reset("nowhere", email, HERE)
+    async with post.working():
+        await no_jobs(database_urls)
+    assert post.server.mails == []
+    stored = everything(database_urls)
+    assert "nobody@example.org" not in stored
+
+
+async def test_mails_to_an_address_are_limited_whether_or_not_it_has_an_account(
+    database: Database, database_urls: DatabaseUrls, server: MailServer
+) -> None:
+    post = post_of(database, database_urls, server, per_account=3)
+    people = post.people
+    await user_of(people)
+    for email in ("ann@example.org", "nobody@example.org"):
+        for _ in range(3):
+            await people.accounts.request_reset("acme", email, Origin())
+        error = await refusal(people.accounts.request_reset("acme", email, Origin()))
+        assert isinstance(error, Exhausted)
+        assert (error.reason, error.retry_after is not None) == (Reason.TOO_MANY_ATTEMPTS, True)
+        assert (
+            await refusal(people.accounts.register("acme", "", email, GOOD, "", Origin()))
+        ).reason is error.reason
+    # Signing in is counted apart.
+    await people.accounts.login("acme", "ann@example.org", GOOD, HERE)
+
+
+async def test_a_new_address_is_confirmed_there_and_the_earlier_one_gets_a_notice(
+    post: Post, database_urls: DatabaseUrls
+) -> None:
+    people = post.people
+    user = await user_of(people)
+    signed, _ = await people.accounts.login("acme", user.email, GOOD, HERE)
+    who = await people.identity.authenticate(credential_of(signed.access_token))
+    await people.accounts.change_email(who, "Ann.Two@example.org", HERE)
+    (code,) = await post.codes("ann.two@example.org")
+    assert (await people.identity.me(who)).email == user.email
+    await people.accounts.confirm_email(code)
+    assert (await people.identity.me(who)).email == "ann.two@example.org"
+    async with post.working():
+        mails = await asyncio.to_thread(post.server.to, user.email, 2)
+    assert mails[-1].message["Subject"] == "Your e-mail address was changed"
+    await people.accounts.login("acme", "ann.two@example.org", GOOD, HERE)
+
+    await people.identity.create_user("acme", "Bob", "bob@example.org", Role.USER)
+    await people.accounts.change_email(who, "bob@example.org", HERE)
+    async with post.working():
+        (mail,) = await asyncio.to_thread(post.server.to, "bob@example.org")
+    assert mail.message["Subject"] == "You already have an account"
+    assert (await people.identity.me(who)).email == "ann.two@example.org"
+
+
+def credential_of(token: str) -> Credential:
+    return Credential("token", token)
+
+
+async def test_what_needs_a_recent_sign_in_and_a_mail_server(
+    post: Post, database: Database, database_urls: DatabaseUrls
+) -> None:
+    people = post.people
+    user = await user_of(people)
+    by_key = Principal("acme", user.id, Role.USER, "api_key")
+    signed, _ = await people.accounts.login("acme", user.email, GOOD, HERE)
+    by_session = await people.identity.authenticate(credential_of(signed.access_token))
+    await people.accounts.require_recent_sign_in(by_session)
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '601 s'")
+    for who in (by_key, by_session):
+        assert (await refusal(people.accounts.require_recent_sign_in(who))).reason is Reason.SIGN_IN_REQUIRED
+        error = await refusal(people.accounts.change_email(who, "new@example.org", HERE))
+        assert error.reason is Reason.SIGN_IN_REQUIRED
+    without = people_of(database)
+    for work in (
+        without.accounts.request_reset("acme", user.email, HERE),
+        without.accounts.change_email(by_session, "new@example.org", HERE),
+    ):
+        error = await refusal(work)
+        assert error.reason is Reason.MAIL_NOT_CONFIGURED
+        assert "administrator" in error.message
+
+
+async def test_a_mail_is_tried_again_with_the_same_code_and_given_up_when_refused(
+    post: Post, database_urls: DatabaseUrls
+) -> None:
+    people, server = post.people, post.server
+    await people.identity.create_tenant("acme", "Acme")
+    await people.accounts.register("acme", "", "ann@example.org", GOOD, "", HERE)
+    server.refuses = ["451 try again later"]
+    (mail_id,) = mails_in(database_urls)
+    assert await post.mailing.work("acme", mail_id, 0) is not None
+    assert mails_in(database_urls) == [mail_id]
+    assert await post.mailing.work("acme", mail_id, 1) is None
+    assert mails_in(database_urls) == []
+    assert await post.mailing.work("acme", mail_id, 2) is None
+    await people.accounts.confirm_email(server.mails[0].code)
+    await people.accounts.register("acme", "", "bob@example.org", GOOD, "", HERE)
+    server.refuses = ["550 no such user"]
+    (mail_id,) = mails_in(database_urls)
+    assert await post.mailing.work("acme", mail_id, 0) is None
+    assert (mails_in(database_urls), len(server.mails)) == ([], 1)
+    # A worker without a mail server leaves the mail to others; once it is of no use, it is forgotten.
+    await people.accounts.register("acme", "", "cleo@example.org", GOOD, "", HERE)
+    (mail_id,) = mails_in(database_urls)
+    lame = Mailing(PostgresMailStore(post.database), None, Secret(SECRET), page_url=PAGE, reset_seconds=1800)
+    assert await lame.work("acme", mail_id, 0) is not None
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("UPDATE responsa.mail SET expire_time = now()")
+    assert await lame.work("acme", mail_id, 1) is None
+
+
+def mails_in(urls: DatabaseUrls) -> list[UUID]:
+    with psycopg.connect(urls.superuser) as connection:
+        return [one for (one,) in connection.execute("SELECT id FROM responsa.mail").fetchall()]
+
+
+@pytest.mark.parametrize("tls", ["starttls", "tls"])
+async def test_mails_cross_the_network_encrypted_after_a_sign_in(tmp_path: Path, tls: str) -> None:
+    certificate = certificate_in(tmp_path)
+    with serving(certificate, tls=tls == "tls") as server:
+        good = settings_for(server, tls=tls, ca_file=certificate, user=USER, password=PASSWORD)
+        await SmtpMailer(good).send(UUID(int=1), "ann@example.org", Text("Hello", "A mail.\n"))
+        (mail,) = server.mails
+        assert (mail.encrypted, mail.user, mail.text) == (True, USER, "A mail.\n")
+        wrong = settings_for(server, tls=tls, ca_file=certificate, user=USER, password="wrong")
+        unknown = settings_for(server, tls=tls, user=USER, password=PASSWORD)
+        for settings in (wrong, unknown):
+            with pytest.raises(MailFailed) as caught:
+                await SmtpMailer(settings).send(UUID(int=2), "ann@example.org", Text("Hello", "A mail.\n"))
+            assert PASSWORD not in str(caught.value)
+        assert len(server.mails) == 1
+
+
+async def test_a_server_without_encryption_gets_no_mail(server: MailServer) -> None:
+    with pytest.raises(MailFailed):
+        await SmtpMailer(settings_for(server, tls="starttls")).send(
+            UUID(int=1), "ann@example.org", Text("a", "b")
+        )
+    assert server.mails == []
+
+
+@pytest.mark.parametrize(
+    "address", ["a,b@example.org", "<x>@example.org", "ann@ex(ample).org", "änn@example.org"]
+)
+async def test_an_address_that_is_not_one_person_is_refused(server: MailServer, address: str) -> None:
+    with pytest.raises(MailRefused):
+        await SmtpMailer(settings_for(server)).send(UUID(int=1), address, Text("a", "b"))
+    assert server.mails == []
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"host": "mail.example.org"}, "mail.sender"),
+        ({"host": "mail.example.org", "sender": "a@b", "tls": "none", "password": "x"}, "unencrypted"),
+        ({"page_url": "ftp://example.org"}, "page_url"),
+    ],
+)
+def test_settings_that_are_wrong(given: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        MailSettings.model_validate(given)
+
+
+async def test_the_time_of_a_reset_does_not_tell_whether_the_account_exists(
+    database: Database, database_urls: DatabaseUrls, server: MailServer
+) -> None:
+    post = post_of(database, database_urls, server, per_account=1000)
+    people = post.people
+    await user_of(people)
+    times: dict[str, list[float]] = {"ann@example.org": [], "nobody@example.org": []}
+    for _ in range(60):
+        for email, found in times.items():
+            begun = time.perf_counter()
+            await people.accounts.request_reset("acme", email, Origin())
+            found.append(time.perf_counter() - begun)
+    known, unknown = times.values()
+    # The chance that a random time of a known address is longer than one of an unknown address.
+    area = statistics.fmean(
+        1.0 if one > other else 0.5 if one == other else 0.0 for one in known for other in unknown
+    )
+    assert 0.35 < area < 0.65
