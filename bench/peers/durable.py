@@ -102,7 +102,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         spool_dir=parts.layout.data,
     )
     cache = CredentialCache()
-    people = AccountParts(parts.settings, parts.layout, database, cache)
+    people = AccountParts(parts.settings, parts.layout, database, queue, cache)
     calls = calls_of(
         Services(
             identity=people.identity,

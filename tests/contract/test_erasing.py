@@ -37,7 +37,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.knowledge import JobKind, Operation
-from responsa_server.domain.people import AuditEvent, Origin, Principal, Role
+from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, Server
 from responsa_server.domain.turns import (
     Append,
     Claim,
@@ -281,7 +281,7 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
     assert (await turns.get(ann, quoting.id)).state is TurnState.ANSWERED
     assert {
         one.owner_id
-        for one in (await house.documents.find("acme", [herons.document_id, rivers.document_id])).values()
+        for one in (await house.documents.find(Server("acme"), [herons.document_id, rivers.document_id])).values()
     } == {ann.user_id}
 
     carol = await person(stage.people, "Carol", "carol@example.org")
