@@ -84,7 +84,7 @@ def served(server: Scripted) -> None:
 
     async def user(_: Any, __: Context) -> user_pb2.User:
         return user_pb2.User(
-            name=f"users/{ADA}", display_name="Ada", role=user_pb2.USER_ROLE_ADMIN, owner=True
+            name=f"users/{ADA}", display_name="Ada", role=user_pb2.USER_ROLE_ADMIN, owns_installation=True
         )
 
     for method, script in {

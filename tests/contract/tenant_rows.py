@@ -48,7 +48,7 @@ class Rows:
     made: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
 
     def fill(self, connection: psycopg.Connection[Any]) -> None:
-        """Insert a row into each table that has none, with the rows that it refers to."""
+        """Insert a row into each empty table, with the rows that it refers to."""
         tables: dict[str, int] = {row["name"]: row["oid"] for row in _ask(connection, TABLES)}
         self.made.setdefault("tenant", {"id": self.tenant})
         for name in tables:

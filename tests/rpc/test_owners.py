@@ -27,7 +27,7 @@ async def colleague(served: Served, role: Role = Role.ADMIN) -> Caller:
 
 
 async def owns(served: Served, who: Caller) -> bool:
-    return (await served.auth.GetMe(auth.GetMeRequest(), metadata=who.metadata)).owner
+    return (await served.auth.GetMe(auth.GetMeRequest(), metadata=who.metadata)).owns_installation
 
 
 async def test_the_first_administrator_of_the_first_tenant_is_the_owner(served: Served) -> None:
@@ -68,13 +68,13 @@ async def test_ownership_is_given_on_and_ends(served: Served) -> None:
     granting = admin.GrantOwnershipRequest(name=name(second))
     for _ in range(2):
         made = await served.admin.GrantOwnership(granting, metadata=served.ann.metadata)
-        assert made.owner
+        assert made.owns_installation
     await served.admin.ReloadAgents(admin.ReloadAgentsRequest(), metadata=second.metadata)
     for _ in range(2):
         ended = await served.admin.RevokeOwnership(
             admin.RevokeOwnershipRequest(name=name(served.ann)), metadata=second.metadata
         )
-        assert (ended.owner, ended.role) == (False, user_pb2.USER_ROLE_ADMIN)
+        assert (ended.owns_installation, ended.role) == (False, user_pb2.USER_ROLE_ADMIN)
     error = await failed(served.admin.ReloadAgents(admin.ReloadAgentsRequest(), metadata=served.ann.metadata))
     assert error.reason == "ROLE_REQUIRED"
     error = await failed(
@@ -167,7 +167,7 @@ async def test_an_owner_who_is_demoted_owns_nothing_when_promoted_again(served: 
         ),
         metadata=served.ann.metadata,
     )
-    assert (promoted.role, promoted.owner) == (user_pb2.USER_ROLE_ADMIN, False)
+    assert (promoted.role, promoted.owns_installation) == (user_pb2.USER_ROLE_ADMIN, False)
 
 
 def demotion(who: Caller) -> admin.UpdateUserRequest:

@@ -71,7 +71,7 @@ async def test_the_first_administrator_registers_with_the_code(served: Served) -
     ):
         await served.auth.Register(auth.RegisterRequest(invitation=code, email=email, password=GOOD))
         signed = await served.auth.Login(auth.LoginRequest(tenant="tenants/new", email=email, password=GOOD))
-        assert (signed.user.role, signed.user.tenant, signed.user.owner) == (
+        assert (signed.user.role, signed.user.tenant, signed.user.owns_installation) == (
             user_pb2.USER_ROLE_ADMIN,
             "tenants/new",
             False,

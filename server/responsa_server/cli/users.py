@@ -199,7 +199,7 @@ def _line(user: user_pb2.User) -> str:
     parts = [user.name.removeprefix("users/"), f"{role:7}", one_line(user.display_name, 60)]
     if user.email:
         parts.append(f"<{one_line(user.email, 254)}>")
-    if user.owner:
+    if user.owns_installation:
         parts.append("owner")
     if user.HasField("disable_time"):
         parts.append(f"disabled since {as_json(user)['disableTime']}")

@@ -39,7 +39,7 @@ class Tenant:
 
     @property
     def name(self) -> str:
-        """The id, by which a list can be ordered."""
+        """The id. A list can be ordered by it."""
         return self.id
 
     @property

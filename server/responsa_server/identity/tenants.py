@@ -130,7 +130,7 @@ class TenantAdministration:
             raise InvalidRequest.of_field(
                 "confirm_tenant_id",
                 "tenant.confirmation",
-                f"must be the id of the tenant, {tenant_id}, to confirm that all its data is to be erased",
+                f"must be the id of the tenant, {tenant_id}, to confirm that all its data will be erased",
             )
         try:
             return await self._store.begin_erasure(tenant_id, self._events(who, "tenant.erase", tenant_id))
@@ -234,7 +234,7 @@ class TenantKeeper:
             await asyncio.wait({task})
 
     async def look(self) -> None:
-        """Stop the work of all suspended tenants, and erase those that are to be erased. Raises Unavailable."""
+        """Stop the work of all suspended tenants, and erase those that an owner marked. Raises Unavailable."""
         for tenant in await self._store.suspended():
             await self._stop(tenant.id)
             settled = tenant.erase_time is not None and datetime.now(UTC) - tenant.erase_time >= self._settle

@@ -41,7 +41,7 @@ def user(value: User) -> user_pb2.User:
         update_time=timestamp(value.update_time),
         disable_time=None if value.disable_time is None else timestamp(value.disable_time),
         etag=value.etag,
-        owner=value.owner,
+        owns_installation=value.owner,
     )
 
 

@@ -277,7 +277,7 @@ class JobQueue:
         app.task(name=kind.value, queue=_QUEUE_OF[kind], retry=_Retry(), pass_context=True)(job)
 
     async def _worked(self, tenant_id: str, work: Awaitable[float | None]) -> float | None:
-        """Wait for the work of a job. If `_hold` stops it, the job is to be tried again at once; it is not taken while its tenant is suspended."""
+        """Wait for the work of a job. If `_hold` stops it, the job returns to the queue at once, and no worker takes it while its tenant is suspended."""
         running = asyncio.ensure_future(work)
         self._running[running] = tenant_id
         try:

@@ -54,7 +54,7 @@ Global___TenantState: _TypeAlias = TenantState  # noqa: Y015
 
 @_typing.final
 class Tenant(_message.Message):
-    """Tenant is a group of users whose data is separate from that of all other tenants. Its resource name is `tenants/{id}` (the resource definition is with User)."""
+    """Tenant is a group of users whose data is separate from that of all other tenants."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

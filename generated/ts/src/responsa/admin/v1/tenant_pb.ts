@@ -5,6 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,10 +14,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/admin/v1/tenant.proto.
  */
 export const file_responsa_admin_v1_tenant: GenFile = /*@__PURE__*/
-  fileDesc("Ch5yZXNwb25zYS9hZG1pbi92MS90ZW5hbnQucHJvdG8SEXJlc3BvbnNhLmFkbWluLnYxIt8DCgZUZW5hbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBIaCgxkaXNwbGF5X25hbWUYAiABKAlCBOJBAQESNQoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjMKBXN0YXRlGAQgASgOMh4ucmVzcG9uc2EuYWRtaW4udjEuVGVuYW50U3RhdGVCBOJBAQMSEgoEaG9tZRgFIAEoCEIE4kEBAxI2CgxzdXNwZW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjQKCmVyYXNlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjgKDmVyYXNlX2VuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxJICg1lcmFzZWRfY291bnRzGAkgAygLMisucmVzcG9uc2EuYWRtaW4udjEuVGVuYW50LkVyYXNlZENvdW50c0VudHJ5QgTiQQEDGjMKEUVyYXNlZENvdW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEqkwEKC1RlbmFudFN0YXRlEhwKGFRFTkFOVF9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1RFTkFOVF9TVEFURV9BQ1RJVkUQARIaChZURU5BTlRfU1RBVEVfU1VTUEVOREVEEAISGAoUVEVOQU5UX1NUQVRFX0VSQVNJTkcQAxIXChNURU5BTlRfU1RBVEVfRVJBU0VEEARiBnByb3RvMw", [file_google_api_field_behavior, file_google_protobuf_timestamp]);
+  fileDesc("Ch5yZXNwb25zYS9hZG1pbi92MS90ZW5hbnQucHJvdG8SEXJlc3BvbnNhLmFkbWluLnYxIpgECgZUZW5hbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBIaCgxkaXNwbGF5X25hbWUYAiABKAlCBOJBAQESNQoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjMKBXN0YXRlGAQgASgOMh4ucmVzcG9uc2EuYWRtaW4udjEuVGVuYW50U3RhdGVCBOJBAQMSEgoEaG9tZRgFIAEoCEIE4kEBAxI2CgxzdXNwZW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjQKCmVyYXNlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjgKDmVyYXNlX2VuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxJICg1lcmFzZWRfY291bnRzGAkgAygLMisucmVzcG9uc2EuYWRtaW4udjEuVGVuYW50LkVyYXNlZENvdW50c0VudHJ5QgTiQQEDGjMKEUVyYXNlZENvdW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAE6N+pBNAoPcmVzcG9uc2EvVGVuYW50EhB0ZW5hbnRzL3t0ZW5hbnR9Kgd0ZW5hbnRzMgZ0ZW5hbnQqkwEKC1RlbmFudFN0YXRlEhwKGFRFTkFOVF9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1RFTkFOVF9TVEFURV9BQ1RJVkUQARIaChZURU5BTlRfU1RBVEVfU1VTUEVOREVEEAISGAoUVEVOQU5UX1NUQVRFX0VSQVNJTkcQAxIXChNURU5BTlRfU1RBVEVfRVJBU0VEEARiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * Tenant is a group of users whose data is separate from that of all other tenants. Its resource name is `tenants/{id}` (the resource definition is with User).
+ * Tenant is a group of users whose data is separate from that of all other tenants.
  *
  * @generated from message responsa.admin.v1.Tenant
  */

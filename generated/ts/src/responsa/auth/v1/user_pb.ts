@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/user.proto.
  */
 export const file_responsa_auth_v1_user: GenFile = /*@__PURE__*/
-  fileDesc("ChtyZXNwb25zYS9hdXRoL3YxL3VzZXIucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEiowMKBFVzZXISEgoEbmFtZRgBIAEoCUIE4kEBCBIoCgZ0ZW5hbnQYAiABKAlCGOJBAQP6QREKD3Jlc3BvbnNhL1RlbmFudBIaCgxkaXNwbGF5X25hbWUYAyABKAlCBOJBAQESEwoFZW1haWwYBCABKAlCBOJBAQESLgoEcm9sZRgFIAEoDjIaLnJlc3BvbnNhLmF1dGgudjEuVXNlclJvbGVCBOJBAQESNQoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CgxkaXNhYmxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhIKBGV0YWcYDCABKAlCBOJBAQESEwoFb3duZXIYFCABKAhCBOJBAQM6LepBKgoNcmVzcG9uc2EvVXNlchIMdXNlcnMve3VzZXJ9KgV1c2VyczIEdXNlciplCghVc2VyUm9sZRIZChVVU0VSX1JPTEVfVU5TUEVDSUZJRUQQABISCg5VU0VSX1JPTEVfVVNFUhABEhMKD1VTRVJfUk9MRV9BRE1JThACEhUKEVVTRVJfUk9MRV9TRVJWSUNFEANCJupBIwoPcmVzcG9uc2EvVGVuYW50EhB0ZW5hbnRzL3t0ZW5hbnR9YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("ChtyZXNwb25zYS9hdXRoL3YxL3VzZXIucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEirwMKBFVzZXISEgoEbmFtZRgBIAEoCUIE4kEBCBIoCgZ0ZW5hbnQYAiABKAlCGOJBAQP6QREKD3Jlc3BvbnNhL1RlbmFudBIaCgxkaXNwbGF5X25hbWUYAyABKAlCBOJBAQESEwoFZW1haWwYBCABKAlCBOJBAQESLgoEcm9sZRgFIAEoDjIaLnJlc3BvbnNhLmF1dGgudjEuVXNlclJvbGVCBOJBAQESNQoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CgxkaXNhYmxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhIKBGV0YWcYDCABKAlCBOJBAQESHwoRb3duc19pbnN0YWxsYXRpb24YFCABKAhCBOJBAQM6LepBKgoNcmVzcG9uc2EvVXNlchIMdXNlcnMve3VzZXJ9KgV1c2VyczIEdXNlciplCghVc2VyUm9sZRIZChVVU0VSX1JPTEVfVU5TUEVDSUZJRUQQABISCg5VU0VSX1JPTEVfVVNFUhABEhMKD1VTRVJfUk9MRV9BRE1JThACEhUKEVVTRVJfUk9MRV9TRVJWSUNFEANiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * User is a person or a program of a tenant.
@@ -88,9 +88,9 @@ export type User = Message<"responsa.auth.v1.User"> & {
   /**
    * Whether the user is an owner of the installation: an administrator of its first tenant who also administers the tenants.
    *
-   * @generated from field: bool owner = 20;
+   * @generated from field: bool owns_installation = 20;
    */
-  owner: boolean;
+  ownsInstallation: boolean;
 };
 
 /**
