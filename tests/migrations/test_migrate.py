@@ -232,6 +232,32 @@ async def test_collections_of_an_older_version_get_their_kinds(older: Older) -> 
     assert dict(kinds) == {"chat": "sample", "handbook": "own", "responsa-docs": "docs", "tutor": "sample"}
 
 
+_PEOPLE = """
+    INSERT INTO responsa.tenant (id, display_name, create_time) VALUES ('default', 'x', now() + interval '1 s');
+    INSERT INTO responsa.app_user (id, tenant_id, display_name, role, create_time, disable_time)
+    SELECT uuidv7(), tenant, name, role, now() + number * interval '1 s', CASE WHEN disabled THEN now() END FROM (VALUES
+        ('acme', 'elder', 'admin', 0, false), ('default', 'reader', 'user', 1, false), ('default', 'gone', 'admin', 2, true),
+        ('default', 'first', 'admin', 3, false), ('default', 'second', 'admin', 4, false)
+    ) AS people (tenant, name, role, number, disabled);
+"""
+
+
+@pytest.mark.parametrize("older", [21], indirect=True)
+@pytest.mark.parametrize("with_default", [True, False])
+async def test_an_installation_that_stands_gets_its_owner(older: Older, with_default: bool) -> None:
+    with psycopg.connect(older.urls.superuser) as connection:
+        connection.execute(_PEOPLE.encode())
+        if not with_default:
+            connection.execute("DELETE FROM responsa.app_user WHERE tenant_id = 'default'")
+            connection.execute("DELETE FROM responsa.tenant WHERE id = 'default'")
+    await migrate(older.urls.owner)
+    with psycopg.connect(older.urls.superuser) as connection:
+        homes = connection.execute("SELECT id FROM responsa.tenant WHERE home").fetchall()
+        owners = connection.execute("SELECT display_name FROM responsa.app_user WHERE owner").fetchall()
+    assert homes == [("default" if with_default else "acme",)]
+    assert owners == [("first" if with_default else "elder",)]
+
+
 @pytest.mark.parametrize("older", [6], indirect=True)
 async def test_a_migration_does_not_hold_all_up_behind_one_that_has_a_table(older: Older) -> None:
     seventh = next(one for one in load() if one.number == 7)
