@@ -4,6 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -13,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/user_usage.proto.
  */
 export const file_responsa_auth_v1_user_usage: GenFile = /*@__PURE__*/
-  fileDesc("CiFyZXNwb25zYS9hdXRoL3YxL3VzZXJfdXNhZ2UucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEihwEKCVVzZXJVc2FnZRIgCgR1c2VyGAEgASgJQhL6QQ8KDXJlc3BvbnNhL1VzZXISKgoDZGF5GAIgASgLMh0ucmVzcG9uc2EuYXV0aC52MS5QZXJpb2RVc2FnZRIsCgVtb250aBgDIAEoCzIdLnJlc3BvbnNhLmF1dGgudjEuUGVyaW9kVXNhZ2Ui6QEKC1BlcmlvZFVzYWdlEi4KCnN0YXJ0X3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJlc2V0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDW1lc3NhZ2VfY291bnQYAyABKAMSLAoGdG9rZW5zGAQgASgLMhwucmVzcG9uc2EuYXV0aC52MS5RdW90YVVzYWdlEjUKD2Nvc3RfdXNkX21pY3JvcxgFIAEoCzIcLnJlc3BvbnNhLmF1dGgudjEuUXVvdGFVc2FnZSJKCgpRdW90YVVzYWdlEgwKBHVzZWQYASABKAMSEAoIcmVzZXJ2ZWQYAiABKAMSEgoFbGltaXQYAyABKANIAIgBAUIICgZfbGltaXRiBnByb3RvMw", [file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("CiFyZXNwb25zYS9hdXRoL3YxL3VzZXJfdXNhZ2UucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEilwEKCVVzZXJVc2FnZRIkCgR1c2VyGAEgASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEjAKA2RheRgCIAEoCzIdLnJlc3BvbnNhLmF1dGgudjEuUGVyaW9kVXNhZ2VCBOJBAQMSMgoFbW9udGgYAyABKAsyHS5yZXNwb25zYS5hdXRoLnYxLlBlcmlvZFVzYWdlQgTiQQEDIocCCgtQZXJpb2RVc2FnZRI0CgpzdGFydF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI0CgpyZXNldF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIbCg1tZXNzYWdlX2NvdW50GAMgASgDQgTiQQEDEjIKBnRva2VucxgEIAEoCzIcLnJlc3BvbnNhLmF1dGgudjEuUXVvdGFVc2FnZUIE4kEBAxI7Cg9jb3N0X3VzZF9taWNyb3MYBSABKAsyHC5yZXNwb25zYS5hdXRoLnYxLlF1b3RhVXNhZ2VCBOJBAQMiXAoKUXVvdGFVc2FnZRISCgR1c2VkGAEgASgDQgTiQQEDEhYKCHJlc2VydmVkGAIgASgDQgTiQQEDEhgKBWxpbWl0GAMgASgDQgTiQQEDSACIAQFCCAoGX2xpbWl0YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * UserUsage is what the questions of one user have used and reserved, with the limits of the user's quota. All API keys and sessions of a user share one quota.
