@@ -38,11 +38,17 @@ NOUNS = {
     "ApiKey": "apiKeys",
     "TenantApiKey": "apiKeys",
     "User": "users",
+    "UserQuota": "users",
     "Citations": "turns",
     "Agent": "agents",
     "Teacher": "teachers",
 }
-ENDS = {"Generation": "/generations/1", "DocumentVersion": "/versions/1", "DocumentVersions": "/versions/1"}
+ENDS = {
+    "Generation": "/generations/1",
+    "DocumentVersion": "/versions/1",
+    "DocumentVersions": "/versions/1",
+    "UserQuota": "/quota",
+}
 """The rest of the names that have more than two parts."""
 REST: dict[str, dict[str, int]] = {"GetDocumentPage": {"page": 1}}
 """The other fields that a request must have."""
