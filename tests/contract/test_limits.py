@@ -381,7 +381,7 @@ async def test_exceptions_of_a_user_replace_the_defaults_and_are_audited(
         found = await gate.book.change(admin, people.ann.user_id, {"messages_per_minute": 3})
         assert found.exceptions == {"messages_per_minute": 3}
         assert (found.limits.messages_per_minute, found.limits.streams) == (3, 3)
-        # A change to the present values is no event.
+        # A change to the present values makes no event.
         await gate.book.change(admin, people.ann.user_id, {"messages_per_minute": 3})
         assert await admitted((gate,), people.ann, 9) == 3
         assert await admitted((gate,), people.bob, 9) == 1

@@ -173,7 +173,7 @@ class Holds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An accepted question in the last minute. identity: its request_id, or the turn's id if it has none. age_seconds: the time since it was accepted."""
+    """An accepted question in the last minute. identity: its request_id, or the turn's id if the question has no request_id. age_seconds: the time since it was accepted."""
 
     identity: UUID
     age_seconds: float

@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/admin/v1/user_limits.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xa8\x04\n\x06Limits\x12\x30\n\x13messages_per_minute\x18\x01 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x00\x88\x01\x01\x12-\n\x10\x63\x61lls_per_minute\x18\x02 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x01\x88\x01\x01\x12$\n\x07streams\x18\x03 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x02\x88\x01\x01\x12$\n\x07sockets\x18\x04 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x03\x88\x01\x01\x12*\n\rpending_turns\x18\x05 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x04\x88\x01\x01\x12$\n\x07uploads\x18\x06 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x05\x88\x01\x01\x12\x31\n\x14upload_bytes_per_day\x18\x07 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x06\x88\x01\x01\x12*\n\rstorage_bytes\x18\x08 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x07\x88\x01\x01\x12%\n\x08\x61pi_keys\x18\t \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x08\x88\x01\x01\x42\x16\n\x14_messages_per_minuteB\x13\n\x11_calls_per_minuteB\n\n\x08_streamsB\n\n\x08_socketsB\x10\n\x0e_pending_turnsB\n\n\x08_uploadsB\x17\n\x15_upload_bytes_per_dayB\x10\n\x0e_storage_bytesB\x0b\n\t_api_keys\"\xd0\x01\n\nUserLimits\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x32\n\teffective\x18\x02 \x01(\x0b\x32\x19.responsa.admin.v1.LimitsB\x04\xe2\x41\x01\x03\x12\x33\n\nexceptions\x18\x03 \x01(\x0b\x32\x19.responsa.admin.v1.LimitsB\x04\xe2\x41\x01\x01:E\xea\x41\x42\n\x13responsa/UserLimits\x12\x13users/{user}/limits*\nuserLimits2\nuserLimitsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/admin/v1/user_limits.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xcc\x04\n\x06Limits\x12\x34\n\x13messages_per_minute\x18\x01 \x01(\x03\x42\x12\xe2\x41\x01\x01\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x00\x88\x01\x01\x12\x31\n\x10\x63\x61lls_per_minute\x18\x02 \x01(\x03\x42\x12\xe2\x41\x01\x01\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x01\x88\x01\x01\x12(\n\x07streams\x18\x03 \x01(\x03\x42\x12\xe2\x41\x01\x01\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x02\x88\x01\x01\x12(\n\x07sockets\x18\x04 \x01(\x03\x42\x12\xe2\x41\x01\x01\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x03\x88\x01\x01\x12.\n\rpending_turns\x18\x05 \x01(\x03\x42\x12\xe2\x41\x01\x01\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x04\x88\x01\x01\x12(\n\x07uploads\x18\x06 \x01(\x03\x42\x12\xe2\x41\x01\x01\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x05\x88\x01\x01\x12\x35\n\x14upload_bytes_per_day\x18\x07 \x01(\x03\x42\x12\xe2\x41\x01\x01\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x06\x88\x01\x01\x12.\n\rstorage_bytes\x18\x08 \x01(\x03\x42\x12\xe2\x41\x01\x01\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x07\x88\x01\x01\x12)\n\x08\x61pi_keys\x18\t \x01(\x03\x42\x12\xe2\x41\x01\x01\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x08\x88\x01\x01\x42\x16\n\x14_messages_per_minuteB\x13\n\x11_calls_per_minuteB\n\n\x08_streamsB\n\n\x08_socketsB\x10\n\x0e_pending_turnsB\n\n\x08_uploadsB\x17\n\x15_upload_bytes_per_dayB\x10\n\x0e_storage_bytesB\x0b\n\t_api_keys\"\xd0\x01\n\nUserLimits\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x32\n\teffective\x18\x02 \x01(\x0b\x32\x19.responsa.admin.v1.LimitsB\x04\xe2\x41\x01\x03\x12\x33\n\nexceptions\x18\x03 \x01(\x0b\x32\x19.responsa.admin.v1.LimitsB\x04\xe2\x41\x01\x01:E\xea\x41\x42\n\x13responsa/UserLimits\x12\x13users/{user}/limits*\nuserLimits2\nuserLimitsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,23 +35,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.admin.v1.user_limi
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LIMITS'].fields_by_name['messages_per_minute']._loaded_options = None
-  _globals['_LIMITS'].fields_by_name['messages_per_minute']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
+  _globals['_LIMITS'].fields_by_name['messages_per_minute']._serialized_options = b'\342A\001\001\272H\013\"\t\030\200\240\224\245\215\035(\000'
   _globals['_LIMITS'].fields_by_name['calls_per_minute']._loaded_options = None
-  _globals['_LIMITS'].fields_by_name['calls_per_minute']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
+  _globals['_LIMITS'].fields_by_name['calls_per_minute']._serialized_options = b'\342A\001\001\272H\013\"\t\030\200\240\224\245\215\035(\000'
   _globals['_LIMITS'].fields_by_name['streams']._loaded_options = None
-  _globals['_LIMITS'].fields_by_name['streams']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
+  _globals['_LIMITS'].fields_by_name['streams']._serialized_options = b'\342A\001\001\272H\013\"\t\030\200\240\224\245\215\035(\000'
   _globals['_LIMITS'].fields_by_name['sockets']._loaded_options = None
-  _globals['_LIMITS'].fields_by_name['sockets']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
+  _globals['_LIMITS'].fields_by_name['sockets']._serialized_options = b'\342A\001\001\272H\013\"\t\030\200\240\224\245\215\035(\000'
   _globals['_LIMITS'].fields_by_name['pending_turns']._loaded_options = None
-  _globals['_LIMITS'].fields_by_name['pending_turns']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
+  _globals['_LIMITS'].fields_by_name['pending_turns']._serialized_options = b'\342A\001\001\272H\013\"\t\030\200\240\224\245\215\035(\000'
   _globals['_LIMITS'].fields_by_name['uploads']._loaded_options = None
-  _globals['_LIMITS'].fields_by_name['uploads']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
+  _globals['_LIMITS'].fields_by_name['uploads']._serialized_options = b'\342A\001\001\272H\013\"\t\030\200\240\224\245\215\035(\000'
   _globals['_LIMITS'].fields_by_name['upload_bytes_per_day']._loaded_options = None
-  _globals['_LIMITS'].fields_by_name['upload_bytes_per_day']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
+  _globals['_LIMITS'].fields_by_name['upload_bytes_per_day']._serialized_options = b'\342A\001\001\272H\013\"\t\030\200\240\224\245\215\035(\000'
   _globals['_LIMITS'].fields_by_name['storage_bytes']._loaded_options = None
-  _globals['_LIMITS'].fields_by_name['storage_bytes']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
+  _globals['_LIMITS'].fields_by_name['storage_bytes']._serialized_options = b'\342A\001\001\272H\013\"\t\030\200\240\224\245\215\035(\000'
   _globals['_LIMITS'].fields_by_name['api_keys']._loaded_options = None
-  _globals['_LIMITS'].fields_by_name['api_keys']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
+  _globals['_LIMITS'].fields_by_name['api_keys']._serialized_options = b'\342A\001\001\272H\013\"\t\030\200\240\224\245\215\035(\000'
   _globals['_USERLIMITS'].fields_by_name['name']._loaded_options = None
   _globals['_USERLIMITS'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_USERLIMITS'].fields_by_name['effective']._loaded_options = None
@@ -61,7 +61,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERLIMITS']._loaded_options = None
   _globals['_USERLIMITS']._serialized_options = b'\352AB\n\023responsa/UserLimits\022\023users/{user}/limits*\nuserLimits2\nuserLimits'
   _globals['_LIMITS']._serialized_start=148
-  _globals['_LIMITS']._serialized_end=700
-  _globals['_USERLIMITS']._serialized_start=703
-  _globals['_USERLIMITS']._serialized_end=911
+  _globals['_LIMITS']._serialized_end=736
+  _globals['_USERLIMITS']._serialized_start=739
+  _globals['_USERLIMITS']._serialized_end=947
 # @@protoc_insertion_point(module_scope)
