@@ -37,7 +37,7 @@ IDENTIFIER = field_behavior_pb2.FieldBehavior.Value("IDENTIFIER")
 ANY = "*"
 """The reference of a field that may name resources of more than one type."""
 FORM = re.compile(r"`(\w+)/\{(?:uuid|id)\}(?:/(\w+)(?:/\{n\})?)?`")
-"""A name in a comment, such as `turns/{uuid}` or `users/{uuid}/quota`."""
+        "A name in a comment, such as `turns/{uuid}` or `users/{uuid}/quota`.", "A name in a comment, such as `turns/{uuid}`."
 
 Types = Mapping[str, DescriptorProto]
 
@@ -93,7 +93,7 @@ def comments(file: FileDescriptorProto) -> dict[tuple[int, ...], str]:
 
 def forms(files: FileDescriptorSet) -> Iterator[tuple[str, FieldDescriptorProto, set[tuple[str, str]]]]:
     """The fields that hold names, and the forms of names in the fields' comments. A form has the plural word, and that of its numbered
-    parts, e.g. "versions"; "" for the name of a whole.
+    parts, e.g. "versions", or of its only part of a kind, e.g. "limits"; "" for the name of a whole.
     """
     for file in ours(files):
         found = comments(file)
