@@ -459,6 +459,9 @@ async def test_the_bytes_of_a_day_are_counted_over_all_processes(
         error = await refused(other.uploaded(people.ann, 4_001))
         assert error.reason is Reason.RATE_LIMIT
         assert error.metadata == {"limit": "upload_bytes_per_day", "scope": "user", "value": "10000"}
+        # The window has just begun: all of it counts for a day, and then fades in the next one.
+        assert error.retry_after is not None
+        assert 86_000 < error.retry_after <= 2 * 86_400
         await other.uploaded(people.ann, 4_000)
         await refused(one.uploaded(people.ann, 1))
 
@@ -477,3 +480,23 @@ async def test_stored_originals_are_limited(
         await refused(gate.store(people.ann, 11))
         await gate.store(people.ann, 10)
         await gate.store(people.bob, len(text))
+
+
+@pytest.mark.parametrize("local", [True, False])
+async def test_the_wait_of_a_refusal_is_long_enough_and_not_much_longer(
+    redis: EmbeddedRedis, local: bool
+) -> None:
+    shared = RedisRates(redis.url)
+    rates = LocalRates() if local else shared
+    room = Room("bytes:user:x", "upload_bytes_per_day", Scope.USER, 100)
+    try:
+        assert await rates.take(room, 2, 100) == 0.0
+        wait = await rates.take(room, 2, 40)
+        # All events count until their window ends (in memory, windows begin at fixed times), and fade in the two seconds after that: 40 have faded after 0.8 seconds.
+        assert (0.8 if local else 2.0) < wait <= 2.85
+        await asyncio.sleep(wait + 0.1)
+        assert await rates.take(room, 2, 40) == 0.0
+        assert await rates.take(room, 2, 40) > 0.0
+        assert await rates.take(room, 2, 101) == 2
+    finally:
+        await shared.close()

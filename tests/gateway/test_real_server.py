@@ -39,6 +39,7 @@ from tests.conftest import urls_of
 from tests.gateway.conftest import DESCRIPTOR, ROOT, endpoints, free_port, start_envoy
 from tests.gateway.sockets import LIBRARIES, Client, reason_of
 from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
+from tests.instance import LIFTED
 from tests.tied import tied
 
 ME = "/responsa.auth.v1.AuthService/GetMe"
@@ -117,7 +118,7 @@ def server(
     process = subprocess.Popen(
         tied(sys.executable, "-m", "responsa_server", "serve"),
         cwd=ROOT,
-        env={**os.environ, **values},
+        env={**os.environ, **LIFTED, **values},
         stdout=log,
         stderr=log,
     )

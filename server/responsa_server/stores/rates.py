@@ -68,18 +68,18 @@ class RedisRates:
 
     def __init__(self, url: str) -> None:
         self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
-        storage = RedisStorage(
+        self._storage = RedisStorage(
             "async+redis://localhost:6379",  # not used: the connections are those of the client
             implementation="redispy",
             connection_pool=self._client.connection_pool,  # pyright: ignore[reportArgumentType]  # the library passes it on to redis, but its types do not say so
             key_prefix=_PREFIX.rstrip(":"),
         )
-        self._windows = SlidingWindowCounterRateLimiter(storage)
+        self._windows = SlidingWindowCounterRateLimiter(self._storage)
         self._away = _Away()
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
         """See `Rates.take`."""
-        return await self._away.run(lambda: _hit(self._windows, room, seconds, count))
+        return await self._away.run(lambda: _hit(self._windows, self._storage, room, seconds, count))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -90,19 +90,41 @@ class LocalRates:
     """Implements `Rates` in the memory of one process."""
 
     def __init__(self) -> None:
-        self._windows = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._storage = MemoryStorage()
+        self._windows = SlidingWindowCounterRateLimiter(self._storage)
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
         """See `Rates.take`."""
-        return await _hit(self._windows, room, seconds, count)
+        return await _hit(self._windows, self._storage, room, seconds, count)
 
 
-async def _hit(windows: SlidingWindowCounterRateLimiter, room: Room, seconds: int, count: int) -> float:
+async def _hit(
+    windows: SlidingWindowCounterRateLimiter,
+    storage: RedisStorage | MemoryStorage,
+    room: Room,
+    seconds: int,
+    count: int,
+) -> float:
     item = RateLimitItemPerSecond(room.most, seconds)
     if await windows.hit(item, room.key, cost=count):
         return 0.0
-    stats = await windows.get_window_stats(item, room.key)
-    return max(stats.reset_time - time.time(), 0.05)
+    found = await storage.get_sliding_window(item.key_for(room.key), seconds)
+    return max(_wait(room.most, seconds, count, *found), 0.05)
+
+
+def _wait(
+    most: int, window: float, count: int, earlier: int, earlier_left: float, present: int, present_left: float
+) -> float:
+    """The seconds until `count` events fit into a window. earlier, present: the events of the two windows that count. earlier_left: the seconds for which the earlier
+    window counts; its weight falls evenly. present_left: the same for the present window, whose weight falls after it has become the earlier one.
+    """
+    if count > most:
+        return window
+    excess = earlier * earlier_left / window + present + count - most
+    if earlier and (wait := excess * window / earlier) <= earlier_left:
+        return wait
+    until_next = max(present_left - window, 0.0)
+    return until_next + (window * (1 - (most - count) / present) if present > most - count else 0.0)
 
 
 class Reserved:
