@@ -200,7 +200,7 @@ async def test_a_stranger_does_not_lock_the_owner_out(database: Database) -> Non
     await login(people)
     # A success at one address forgives no failures at the others.
     assert await attack(["192.0.2.66"]) == refused
-    # Guesses from many addresses have a limit of their own kind.
+    # Guesses from many addresses have another limit.
     assert await attack(f"198.51.100.{one}" for one in range(5)) == failed * 3 + refused * 2
 
 

@@ -67,7 +67,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """A request of a stranger. field: the path of the field that names the resource; "" if the request names none. twin: the same request with a name that does not exist; empty without a field."""
+    """A request of a stranger. field: the path of the field that names the resource; "" if the request does not name a resource. twin: the same request with a name that does not exist; empty without a field."""
 
     method: str
     field: str
