@@ -687,6 +687,7 @@ async def test_a_reply_without_the_cookie_of_the_sign_in(site: Site) -> None:
 
 
 async def test_a_repeated_reply_is_refused(site: Site) -> None:
+    site.provider.reuses_codes = True
     uri = await site.begin()
     cookie = site.http.cookies.get("responsa_oidc")
     assert cookie is not None
@@ -702,6 +703,7 @@ async def test_a_repeated_reply_is_refused(site: Site) -> None:
 
 
 async def test_racing_repetitions_make_one_session(site: Site) -> None:
+    site.provider.reuses_codes = True
     uri = await site.begin()
     cookie = {"cookie": f"responsa_oidc={site.http.cookies.get('responsa_oidc')}"}
     site.http.cookies.clear()

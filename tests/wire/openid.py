@@ -58,7 +58,7 @@ class Grant:
 @dataclass
 class Provider:
     """person: the claims of the person who is signed in at the provider. id_claims, id_header: what to change in the next id tokens; None takes a claim away.
-    sign: replaces the signature. replies: replaces the handlers of paths. published: the keys at the provider's address.
+    sign: replaces the signature. replies: replaces the handlers of paths. published: the keys at the provider's address. reuses_codes: whether a code works more than once.
     """
 
     key: Key
@@ -69,6 +69,7 @@ class Provider:
     configuration: dict[str, Any] = field(default_factory=dict[str, Any])
     replies: dict[str, Handler] = field(default_factory=dict[str, Handler])
     published: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    reuses_codes: bool = False
     seen: list[str] = field(default_factory=list[str])
     codes: dict[str, Grant] = field(default_factory=dict[str, Grant])
 
@@ -135,7 +136,7 @@ class Provider:
         if (kind, unquote(name), unquote(secret)) != ("Basic", CLIENT, SECRET):
             await exchange.reply(401, b'{"error": "invalid_client"}')
             return
-        grant = self.codes.pop(body["code"], None)
+        grant = self.codes.get(body["code"]) if self.reuses_codes else self.codes.pop(body["code"], None)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(body["code_verifier"].encode()).digest())
         if (
             grant is None
