@@ -43,7 +43,13 @@ from responsa_server.identity.credentials import (
     new_secret,
     well_formed,
 )
-from responsa_server.identity.openid_provider import OpenIdProvider, Person, ProviderFault, failed
+from responsa_server.identity.openid_provider import (
+    LEEWAY_SECONDS,
+    OpenIdProvider,
+    Person,
+    ProviderFault,
+    failed,
+)
 from responsa_server.identity.service import MAX_DISPLAY_NAME_BYTES, Identity, fold_email, new_user
 from responsa_server.identity.settings import OidcSettings, PasswordSettings, Registration
 from responsa_server.identity.tokens import Secret
@@ -451,7 +457,9 @@ class OpenId:
         content = cast("dict[str, object]", json.loads(data))
         session = cast("dict[str, str] | None", content.pop("session"))
         flow = _Flow(**content, session=None if session is None else _Session(**session))  # pyright: ignore[reportArgumentType]  # only this server can have sealed it
-        return flow if 0 <= self._clock() - flow.begun <= self._options.oidc.flow_seconds else None
+        # Another replica, whose clock is ahead, may have begun it a moment ago.
+        age = self._clock() - flow.begun
+        return flow if -LEEWAY_SECONDS <= age <= self._options.oidc.flow_seconds else None
 
     @contextmanager
     def _place(self) -> Generator[None]:
