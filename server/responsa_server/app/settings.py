@@ -361,12 +361,18 @@ def load(**overrides: object) -> Settings:
         return Settings(**overrides)  # pyright: ignore[reportArgumentType]  # values are checked by the model itself
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}{_got(one['loc'], one['input'])}"
+            f"{_said(one['loc'], one['msg'])}{_got(one['loc'], one['input'])}"
             for one in error.errors(include_url=False)
         ]
         raise SettingsError("settings are wrong: " + "; ".join(lines) + ". See docs/settings.md") from error
     except (OSError, ValueError) as error:
         raise SettingsError(f"the settings file ({settings_file()}) cannot be read: {error}") from error
+
+
+def _said(place: Sequence[int | str], message: str) -> str:
+    """Return the name of a wrong setting and the mistake. A rule about several settings names them itself."""
+    plain = message.removeprefix("Value error, ")
+    return f"{'.'.join(map(str, place))}: {plain[:1].lower()}{plain[1:]}" if place else plain
 
 
 def _got(place: Sequence[int | str], value: object) -> str:

@@ -95,9 +95,10 @@ class AsyncSignInCalls(AsyncPart):
             FailedPrecondition: the server sends no mails, so it cannot confirm an address.
         """
         given = {"display_name": display_name, "email": email}
-        wanted = {field: value for field, value in given.items() if value is not None}
+        paths = [field for field, value in given.items() if value is not None]
         request = auth_service_pb2.UpdateMeRequest(
-            user=user_pb2.User(**wanted), update_mask=field_mask_pb2.FieldMask(paths=list(wanted))
+            user=user_pb2.User(display_name=display_name or "", email=email or ""),
+            update_mask=field_mask_pb2.FieldMask(paths=paths),
         )
         return await self._calls.unary(self._stubs.auth.UpdateMe, request, repeatable=email is None)
 
