@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx2
@@ -12,14 +16,16 @@ import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
-from playwright.async_api import BrowserContext, Page, Route, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
 from responsa_client import Responsa
 from responsa_client.errors import Unauthenticated
 from tests.browser.accounts import OTHER_PASSWORD, account, button, enter, fill
+from tests.browser.conftest import at_browser
 from tests.browser.person import Person, Tab, until
 from tests.browser.texts import BAKERY, RYE_BREAD
 from tests.callers import PASSWORD, Registry
+from tests.instance import Instance, instance_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -152,6 +158,57 @@ async def test_an_invited_person_registers_and_is_signed_in(person: Person) -> N
     await button(again, "Register").click()
     await expect(again.page.locator(".problem", has_text="already used")).to_be_visible()
     await expect(again.page.get_by_label("Code of the invitation")).to_be_focused()
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Instance]:
+    """An instance where anyone may register, with an OpenID Connect provider for the default tenant."""
+    # The home is not in pytest's folder, because the paths of sockets must stay short.
+    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
+    try:
+        with instance_in(
+            folder,
+            RESPONSA_DOCS="none",
+            RESPONSA_ACCOUNTS__REGISTRATION="open",
+            RESPONSA_OIDC__PROVIDERS__WORK__ISSUER="https://login.example.org",
+            RESPONSA_OIDC__PROVIDERS__WORK__CLIENT_ID="responsa",
+            RESPONSA_OIDC__PROVIDERS__WORK__DISPLAY_NAME="Work & <b>Co</b>",
+        ) as one:
+            yield one
+    finally:
+        shutil.rmtree(folder)
+
+
+def _provider(asked: list[str], uri: str) -> Callable[[Route], Awaitable[None]]:
+    """Stands for the server's part of a sign-in with a provider, whose tests are elsewhere. asked: receives the body of each request."""
+
+    async def start(route: Route) -> None:
+        asked.append(route.request.post_data or "")
+        await route.fulfill(json={"authorizationUri": uri})
+
+    return start
+
+
+async def test_where_anyone_may_register_no_code_is_needed(open_to_all: Instance, browser: Browser) -> None:
+    with Responsa(open_to_all.url, api_key=open_to_all.key) as client:
+        async for person in at_browser(open_to_all, browser, client):
+            tab = await person.open(await person.profile(), person.url)
+            page = tab.page
+            await button(tab, "Register").click()
+            await expect(page.get_by_label("Tenant")).to_be_hidden()
+            await page.get_by_label("Name").fill("Dora")
+            await page.get_by_label("E-mail address").fill("dora@example.org")
+            await page.get_by_label("New password", exact=True).fill(PASSWORD)
+            await page.get_by_role("button", name="Register", exact=True).click()
+            await expect(tab.account).to_have_text("Dora")
+            await expect(page.get_by_role("link", name="Administration")).to_have_count(0)
+            await tab.sign_out()
+
+            asked: list[str] = []
+            await page.route("**/v1/oidc/work:start", _provider(asked, f"{person.url}/icon.svg?state=1"))
+            await page.get_by_role("button", name="Sign in with Work & <b>Co</b>").click()
+            await page.wait_for_url("**/icon.svg?state=1")
+            assert asked == ['{"returnTo":"/#/"}']
 
 
 async def test_a_registration_does_not_say_that_an_address_is_taken(person: Person) -> None:

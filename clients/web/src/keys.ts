@@ -87,7 +87,7 @@ export class OwnKeysView implements Part {
     void this.#list.refresh();
     if (made.secret) {
       const text = `The key “${made.name}” is ready. A program sends it as “authorization: Bearer …”. Whoever has it can act in your name.`;
-      await showSecret({ title: "Your new API key", text, label: "Secret", secret: made.secret, say: this.#hooks.say });
+      await showSecret({ title: "Your new API key", text, label: "Secret", secret: made.secret, say: this.#hooks.say, view: this.root });
     } else this.#list.refuse("The key was created, but its secret did not arrive. Revoke the key and create another one.");
     this.#add.focus();
   }

@@ -14,15 +14,18 @@ export interface ShownSecret {
   /** A link to the page that carries the secret in its fragment. */
   readonly link?: string;
   readonly say: (text: string) => void;
+  /** The view that asked for the secret. */
+  readonly view: HTMLElement;
 }
 
-/** Show the secret until the user closes the dialog; then the page forgets it. */
-export function showSecret({ title, text, label, secret, link, say }: ShownSecret): Promise<void> {
+/** Show the secret until the user closes the dialog; then the page forgets it. If the user has left the view or the session meanwhile, nothing is shown. */
+export async function showSecret({ title, text, label, secret, link, say, view }: ShownSecret): Promise<void> {
+  if (!view.isConnected) return;
   const field = line(label, secret, say);
   const rows = [element("p", {}, text), field.root];
   if (link) rows.push(line("Link", link, say).root);
   rows.push(element("p", { class: "note" }, "Copy it now. The server keeps no copy, so nobody can show it again."));
-  return shown(title, "Done", rows, field.copy);
+  await shown(title, "Done", rows, field.copy);
 }
 
 function line(label: string, value: string, say: (text: string) => void) {

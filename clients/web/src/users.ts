@@ -159,14 +159,14 @@ export class UsersView implements Part {
     if (!(await filled({ title: "Invite", action: "Make the invitation", fields: [email.root, role.root, term.root], first: email.control, act, explain }))) return;
     this.#hooks.say("Invitation made.");
     const text = `Hand the link or the code to the person. It works once${made.until}.`;
-    await showSecret({ title: "The invitation", text, label: "Code", secret: made.code, link: await this.#link("invitation", made.code), say: this.#hooks.say });
+    await showSecret({ title: "The invitation", text, label: "Code", secret: made.code, link: await this.#link("invitation", made.code), say: this.#hooks.say, view: this.root });
   }
 
   async #resetCode(user: User, why = "The user sets a new password with this code"): Promise<void> {
     try {
       const { code, expireTime } = await this.#api.auth.createResetCode({ user: user.name });
       const text = `${why}, once${until(expireTime)}. Hand the link or the code to ${callName(user)}. The new password ends all earlier sessions of the user.`;
-      await showSecret({ title: `Reset code for ${callName(user)}`, text, label: "Code", secret: code, link: await this.#link("reset", code), say: this.#hooks.say });
+      await showSecret({ title: `Reset code for ${callName(user)}`, text, label: "Code", secret: code, link: await this.#link("reset", code), say: this.#hooks.say, view: this.root });
     } catch (error) {
       this.#list.refuse(failureOf(error).message);
     }
