@@ -29,6 +29,7 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.generations import MAX_GENERATIONS, Generation, GenerationState
 from responsa_server.domain.knowledge import (
+    EVERYONE,
     Chunking,
     GenerationSwitched,
     Operation,
@@ -456,6 +457,7 @@ async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: Hou
 
 async def test_calls_that_cannot_be_made(filled: House, people: People) -> None:
     library, ann = filled.library, people.ann
+    await library.update_collection(ann, "notes", readers=[EVERYONE])
     for who, error in ((people.bob, NotPermitted), (people.eve, NotFound)):
         with pytest.raises(error):
             await library.reindex_collection(who, "notes")

@@ -143,8 +143,13 @@ async def test_an_attempt_that_did_not_end_can_be_repeated(
 
 
 async def test_collections_and_tenants_are_kept_apart(
-    shelf: Shelf, rival: Shelf, retriever: Retriever
+    shelf: Shelf, rival: Shelf, retriever: Retriever, people: People, database_urls: DatabaseUrls
 ) -> None:
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute(
+            "INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, embedding) VALUES ('acme', 'town', %s, 500, 50, '')",
+            (people.ann.user_id,),
+        )
     await shelf.put(HARBOUR, "port")
     await shelf.put(BAKERY, "town")
     await rival.put(LIBRARY)

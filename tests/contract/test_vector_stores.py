@@ -110,7 +110,9 @@ class Store:
         collections: Sequence[str] | None = None,
     ) -> set[UUID]:
         """The candidates of a search by this vector only. They are the nearest passages that the lexical index confirms."""
-        scope = SearchScope(Server(tenant), collections)
+        server = Server(tenant)
+        meant = None if collections is None else await self.lexical.meant(server, collections)
+        scope = SearchScope(server, meant)
         nearest = await self.index.nearest(scope, self.question(vector), limit)
         found = await self.lexical.candidates(scope, (), nearest)
         return {one.id for one in found}
@@ -244,7 +246,8 @@ async def test_tenants_and_collections_are_kept_apart(store: Store, people: Peop
     assert set(await store.index.nearest(SearchScope(Server("acme")), question, 1, every)) == {*ours, *other}
     assert set(await store.index.pieces(Server("rival"), every, None)) == set(theirs)
     # Whatever the vector index returns, the lexical index confirms only passages that the caller may read.
-    confirmed = await store.lexical.candidates(SearchScope(Server("acme"), ["default"]), (), every)
+    [default] = await store.lexical.meant(people.ann, ["default"])
+    confirmed = await store.lexical.candidates(SearchScope(Server("acme"), [default]), (), every)
     assert {one.id for one in confirmed} == set(ours)
 
 

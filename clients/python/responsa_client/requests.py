@@ -16,7 +16,7 @@ from google.protobuf import field_mask_pb2, json_format, struct_pb2
 from responsa.admin.v1 import admin_service_pb2, teacher_pb2, user_limits_pb2, user_quota_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, conversation_pb2
-from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2, reader_pb2
 from responsa.type.v1 import scope_pb2
 
 CHUNK_BYTES = 256 * 1024
@@ -182,27 +182,36 @@ def update_conversation(
 
 
 def create_collection(
-    collection_id: str, display_name: str, chunking: collection_pb2.Chunking | None, request_id: str
+    collection_id: str,
+    display_name: str,
+    chunking: collection_pb2.Chunking | None,
+    request_id: str,
+    readers: Sequence[reader_pb2.Reader] = (),
 ) -> knowledge_service_pb2.CreateCollectionRequest:
     """The request of CreateCollection. The caller may give a name, `collections/{id}`, as the id."""
     return knowledge_service_pb2.CreateCollectionRequest(
         collection_id=collection_id.removeprefix("collections/"),
-        collection=collection_pb2.Collection(display_name=display_name, chunking=chunking),
+        collection=collection_pb2.Collection(display_name=display_name, chunking=chunking, readers=readers),
         request_id=request_id,
     )
 
 
 def update_collection(
-    collection: str, display_name: str | None, etag: str, synonyms: str | None
+    collection: str,
+    display_name: str | None,
+    etag: str,
+    synonyms: str | None,
+    readers: Sequence[reader_pb2.Reader] | None = None,
 ) -> knowledge_service_pb2.UpdateCollectionRequest:
     """The request of UpdateCollection. Values that are None do not change."""
-    changed = {"display_name": display_name, "synonyms": synonyms}
+    changed = {"display_name": display_name, "synonyms": synonyms, "readers": readers}
     return knowledge_service_pb2.UpdateCollectionRequest(
         collection=collection_pb2.Collection(
             name=collection_name(collection),
             display_name=display_name or "",
             etag=etag,
             synonyms=synonyms or "",
+            readers=readers or (),
         ),
         update_mask=field_mask_pb2.FieldMask(
             paths=[name for name, value in changed.items() if value is not None]

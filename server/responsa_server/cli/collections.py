@@ -1,13 +1,15 @@
-"""The commands `responsa collections list | create | show | rename | delete | generations | reindex | activate | delete-generation`."""
+"""The commands `responsa collections list | create | show | rename | delete | readers | share | unshare | generations | reindex | activate | delete-generation`."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
 from google.longrunning import operations_pb2
 
-from responsa.knowledge.v1 import collection_pb2, generation_pb2
+from responsa.auth.v1 import user_pb2
+from responsa.knowledge.v1 import collection_pb2, generation_pb2, reader_pb2
 from responsa_client import Responsa
 from responsa_client.errors import FailedPrecondition
 from responsa_server.cli import completion
@@ -28,6 +30,15 @@ Number = Annotated[
 AsGeneration = Annotated[bool, typer.Option("--json", help="Print the Generation as proto-JSON.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the Collection as proto-JSON.")]
 
+
+class _Role(StrEnum):
+    """The roles that may read a collection."""
+
+    USER = "user"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+
 _STATES: Final = {
     number: name.removeprefix("GENERATION_STATE_").lower()
     for name, number in generation_pb2.GenerationState.items()
@@ -38,7 +49,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group `collections`."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="List, make, rename and delete collections, and change their embedding models.",
+        help="List, make, rename, share and delete collections, and change their embedding models.",
         rich_markup_mode=None,
     )
     group.command("list")(list_collections)
@@ -46,6 +57,9 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("show")(show)
     group.command("rename")(rename)
     group.command("delete")(delete)
+    group.command("readers")(readers)
+    group.command("share")(share)
+    group.command("unshare")(unshare)
     group.command("generations")(generations)
     group.command("reindex")(reindex)
     group.command("activate")(activate)
@@ -113,6 +127,8 @@ def show(collection: Collection, json: AsJson = False) -> None:
             "name": one_line(found.display_name, 200),
             "documents": str(found.document_count),
             "owner": found.owner,
+            "for others": found.shared_name if found.shared_name != found.name else "",
+            "readers": ", ".join(map(_reader, found.readers)),
             "embedding": found.embedding,
             "passages": f"at most {found.chunking.max_tokens} tokens, {found.chunking.overlap_tokens} shared",
             "synonyms": f"{len(synonyms)} groups" if synonyms else "",
@@ -136,6 +152,91 @@ def rename(
             print_json(changed)
         else:
             print_text(f"{changed.name} is now named {one_line(changed.display_name, 200)}")
+
+
+def readers(
+    collection: Collection,
+    json: Annotated[bool, typer.Option("--json", help="Print one Reader per line, as proto-JSON.")] = False,
+) -> None:
+    """List those with whom a collection is shared. Only its owner and administrators see them."""
+    with reporting(json=json), open_client() as client:
+        for one in client.get_collection(valid_text(collection, "The collection")).readers:
+            if json:
+                print_json(one)
+            else:
+                print_text(_reader(one))
+
+
+User = Annotated[list[str] | None, typer.Option("--user", help="A user, as users/{uuid}; may be repeated.")]
+ForRole = Annotated[
+    list[_Role] | None, typer.Option("--role", help="All users with this role; may be repeated.")
+]
+
+
+def share(
+    collection: Collection,
+    user: User = None,
+    role: ForRole = None,
+    everyone: Annotated[bool, typer.Option("--everyone", help="Everyone in the tenant.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Let others read a collection, in addition to those who read it already. They search and read its documents, but change nothing."""
+    added = _given(user, role, everyone=everyone)
+    with reporting(json=json), open_client() as client:
+        found = client.get_collection(valid_text(collection, "The collection"))
+        kept = [*found.readers, *(one for one in added if one not in found.readers)]
+        _print_shared(client.update_collection(found.name, etag=found.etag, readers=kept), json=json)
+
+
+def unshare(
+    collection: Collection,
+    user: User = None,
+    role: ForRole = None,
+    everyone: Annotated[
+        bool, typer.Option("--everyone", help="The reader “everyone”; other readers stay.")
+    ] = False,
+    nobody: Annotated[
+        bool, typer.Option("--all", help="All readers: the collection is private again.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Take readers from a collection. They cannot read it any more, from their next call on."""
+    removed = [] if nobody else _given(user, role, everyone=everyone)
+    with reporting(json=json), open_client() as client:
+        found = client.get_collection(valid_text(collection, "The collection"))
+        kept = [one for one in found.readers if not nobody and one not in removed]
+        _print_shared(client.update_collection(found.name, etag=found.etag, readers=kept), json=json)
+
+
+def _given(users: list[str] | None, roles: list[_Role] | None, *, everyone: bool) -> list[reader_pb2.Reader]:
+    found = [
+        reader_pb2.Reader(user=f"users/{valid_text(one, 'The user').removeprefix('users/')}")
+        for one in users or ()
+    ]
+    found += [reader_pb2.Reader(role=user_pb2.UserRole.Value(f"USER_ROLE_{one.name}")) for one in roles or ()]
+    found += [reader_pb2.Reader(everyone=True)] if everyone else []
+    if not found:
+        raise typer.BadParameter("name at least one reader: --user, --role or --everyone")
+    return found
+
+
+def _reader(one: reader_pb2.Reader) -> str:
+    match one.WhichOneof("who"):
+        case "user":
+            return one.user
+        case "role":
+            return f"role {user_pb2.UserRole.Name(one.role).removeprefix('USER_ROLE_').lower()}"
+        case _:
+            return "everyone"
+
+
+def _print_shared(changed: collection_pb2.Collection, *, json: bool) -> None:
+    if json:
+        print_json(changed)
+    elif changed.readers:
+        print_text(f"{changed.name} is shared with {', '.join(map(_reader, changed.readers))}")
+    else:
+        print_text(f"{changed.name} is private")
 
 
 def delete(

@@ -15,6 +15,7 @@ from responsa.knowledge.v1 import (
     format_pb2,
     generation_pb2,
     knowledge_service_pb2,
+    reader_pb2,
 )
 from responsa_client import requests
 from responsa_client.blocking.calls import Part
@@ -36,10 +37,12 @@ class KnowledgeCalls(Part):
         display_name: str = "",
         chunking: collection_pb2.Chunking | None = None,
         request_id: str | None = None,
+        *,
+        readers: Sequence[reader_pb2.Reader] = (),
     ) -> collection_pb2.Collection:
-        """Create an empty collection. Raises AlreadyExists."""
+        """Create an empty collection of the caller's. readers: who may read it too; nobody by default. Raises AlreadyExists, InvalidRequest."""
         made = request_id or requests.new_request_id()
-        request = requests.create_collection(collection_id, display_name, chunking, made)
+        request = requests.create_collection(collection_id, display_name, chunking, made, readers)
         return self._calls.unary(self._stubs.knowledge.CreateCollection, request)
 
     def get_collection(self, collection: str) -> collection_pb2.Collection:
@@ -63,14 +66,16 @@ class KnowledgeCalls(Part):
         etag: str = "",
         *,
         synonyms: str | None = None,
+        readers: Sequence[reader_pb2.Reader] | None = None,
     ) -> collection_pb2.Collection:
         """Change a collection. Values that are None stay as they are. Raises NotFound, PermissionDenied; Conflict if the collection has another etag.
 
         Args:
             synonyms: a text with one group of synonyms per line, separated by commas; "" to remove the synonyms. If a line has a mistake,
                 the call raises InvalidRequest with one violation for each such line, and changes nothing.
+            readers: all those with whom the collection is shared from now on; () makes it private.
         """
-        request = requests.update_collection(collection, display_name, etag, synonyms)
+        request = requests.update_collection(collection, display_name, etag, synonyms, readers)
         return self._calls.unary(self._stubs.knowledge.UpdateCollection, request, repeatable=not etag)
 
     def delete_collection(self, collection: str, etag: str = "", *, force: bool = False) -> None:
