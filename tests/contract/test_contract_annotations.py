@@ -37,7 +37,7 @@ IDENTIFIER = field_behavior_pb2.FieldBehavior.Value("IDENTIFIER")
 ANY = "*"
 """The reference of a field that may name resources of more than one type."""
 FORM = re.compile(r"`(\w+)/\{(?:uuid|id)\}(?:/(\w+)(?:/\{n\})?)?`")
-        "A name in a comment, such as `turns/{uuid}` or `users/{uuid}/quota`.", "A name in a comment, such as `turns/{uuid}`."
+"""A name in a comment, such as `turns/{uuid}` or `users/{uuid}/quota`."""
 
 Types = Mapping[str, DescriptorProto]
 

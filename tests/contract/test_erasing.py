@@ -281,7 +281,9 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
     assert (await turns.get(ann, quoting.id)).state is TurnState.ANSWERED
     assert {
         one.owner_id
-        for one in (await house.documents.find(Server("acme"), [herons.document_id, rivers.document_id])).values()
+        for one in (
+            await house.documents.find(Server("acme"), [herons.document_id, rivers.document_id])
+        ).values()
     } == {ann.user_id}
 
     carol = await person(stage.people, "Carol", "carol@example.org")

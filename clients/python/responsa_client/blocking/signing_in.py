@@ -85,13 +85,21 @@ class SignInCalls(Part):
         )
         self._calls.unary(self._stubs.auth.ChangePassword, request, repeatable=False)
 
-    def update_me(self, display_name: str) -> user_pb2.User:
-        """Change the caller's display name, at most 200 bytes."""
+    def update_me(self, display_name: str | None = None, *, email: str | None = None) -> user_pb2.User:
+        """Change the caller's display name, at most 200 bytes, and ask for another e-mail address. The address changes once `confirm_email` has its code.
+
+        Raises:
+            InvalidRequest: a value is wrong.
+            PermissionDenied: for a new address, the caller did not sign in within the last ten minutes.
+            FailedPrecondition: the server sends no mails, so it cannot confirm an address.
+        """
+        given = {"display_name": display_name, "email": email}
+        paths = [field for field, value in given.items() if value is not None]
         request = auth_service_pb2.UpdateMeRequest(
-            user=user_pb2.User(display_name=display_name),
-            update_mask=field_mask_pb2.FieldMask(paths=["display_name"]),
+            user=user_pb2.User(display_name=display_name or "", email=email or ""),
+            update_mask=field_mask_pb2.FieldMask(paths=paths),
         )
-        return self._calls.unary(self._stubs.auth.UpdateMe, request)
+        return self._calls.unary(self._stubs.auth.UpdateMe, request, repeatable=email is None)
 
     def delete_me(self, hand_over_to: str = "") -> deletion_receipt_pb2.DeletionReceipt:
         """Delete the caller with all that belongs to the caller. Afterwards, no credential of the caller is valid.
@@ -113,7 +121,8 @@ class SignInCalls(Part):
     def register(
         self, email: str, password: str, display_name: str = "", *, invitation: str = "", tenant: str = ""
     ) -> None:
-        """Create an account. If the address is taken, nothing changes and no error is raised.
+        """Create an account. If the address is taken, nothing changes and no error is raised. If the server sends mails, the account is good once `confirm_email` has the
+        code that the server mails to the address; an invitation that names the address needs no code.
 
         Raises:
             InvalidRequest: the password is too short or easy to guess, or another field is wrong.
@@ -124,6 +133,21 @@ class SignInCalls(Part):
             tenant=tenant, invitation=invitation, email=email, password=password, display_name=display_name
         )
         self._calls.unary(self._stubs.auth.Register, request, repeatable=False)
+
+    def confirm_email(self, code: str) -> None:
+        """Confirm an e-mail address with the code of a mail. Raises Unauthenticated if the code is not valid, or the address was taken in the meantime."""
+        request = auth_service_pb2.ConfirmEmailRequest(code=code)
+        self._calls.unary(self._stubs.auth.ConfirmEmail, request, repeatable=False)
+
+    def request_reset(self, email: str, tenant: str = "") -> None:
+        """Ask for a mail with a reset code. No error is raised if no account has the address.
+
+        Raises:
+            FailedPrecondition: the server sends no mails.
+            ResourceExhausted: too many mails to the address were asked for.
+        """
+        request = auth_service_pb2.RequestResetRequest(tenant=tenant, email=email)
+        self._calls.unary(self._stubs.auth.RequestReset, request, repeatable=False)
 
     def reset_password(self, code: str, new_password: str) -> None:
         """Set a password with a reset code, and end all sessions of its user. Raises InvalidRequest, Unauthenticated."""

@@ -628,11 +628,11 @@ class UpdateMeRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user(self) -> _user_pb2.User:
-        """The display_name, of at most 200 bytes, and optionally the etag. All other fields are ignored."""
+        """The display_name, of at most 200 bytes, the email, and optionally the etag. All other fields are ignored."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `display_name`."""
+        """The fields to change: one or more of `display_name`, `email`."""
 
     def __init__(
         self,
@@ -769,6 +769,54 @@ class RegisterRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegisterRequest: _TypeAlias = RegisterRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmEmailRequest(_message.Message):
+    """ConfirmEmailRequest holds the code of a mail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """The code."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmEmailRequest: _TypeAlias = ConfirmEmailRequest  # noqa: Y015
+
+@_typing.final
+class RequestResetRequest(_message.Message):
+    """RequestResetRequest names an account that may exist."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation."""
+    email: _builtins.str
+    """The e-mail address of the account."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        email: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestResetRequest: _TypeAlias = RequestResetRequest  # noqa: Y015
 
 @_typing.final
 class CreateResetCodeRequest(_message.Message):

@@ -31,8 +31,8 @@ if _version_not_supported:
 
 
 class AuthServiceStub:
-    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ResetPassword and
-    GetJwks need no credential.
+    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ConfirmEmail,
+    RequestReset, ResetPassword and GetJwks need no credential.
     """
 
     def __init__(self, channel):
@@ -101,6 +101,16 @@ class AuthServiceStub:
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RegisterRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ConfirmEmail = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/ConfirmEmail',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ConfirmEmailRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.RequestReset = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/RequestReset',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RequestResetRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.CreateResetCode = channel.unary_unary(
                 '/responsa.auth.v1.AuthService/CreateResetCode',
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateResetCodeRequest.SerializeToString,
@@ -144,8 +154,8 @@ class AuthServiceStub:
 
 
 class AuthServiceServicer:
-    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ResetPassword and
-    GetJwks need no credential.
+    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ConfirmEmail,
+    RequestReset, ResetPassword and GetJwks need no credential.
     """
 
     def ListSignInMethods(self, request, context):
@@ -215,7 +225,9 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateMe(self, request, context):
-        """UpdateMe changes the fields of the caller that the mask names: display_name. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten minutes, and
+        a mail server: the server mails a code to the new address, and ConfirmEmail changes the address. The reply has the address as it is, and is the same if another
+        user has the new one. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -242,8 +254,25 @@ class AuthServiceServicer:
 
     def Register(self, request, context):
         """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
-        nothing changes, and the invitation stays good. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
-        OVERLOADED.
+        nothing changes, and the invitation stays good. If the server sends mails, it mails a code to the address, and the account is good after ConfirmEmail; an
+        invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
+        OVERLOADED, TOO_MANY_ATTEMPTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmEmail(self, request, context):
+        """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
+        a user. Errors: CODE_INVALID (also if the address was taken in the meantime).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestReset(self, request, context):
+        """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and its time do not depend on whether
+        the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -288,9 +317,9 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """CreateApiKey creates a key for the caller. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
+        """CreateApiKey creates a key for the caller. In a session, the call needs a sign-in of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
         request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
-        outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -374,6 +403,16 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RegisterRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
+            'ConfirmEmail': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmEmail,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ConfirmEmailRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'RequestReset': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestReset,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RequestResetRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'CreateResetCode': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateResetCode,
                     request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateResetCodeRequest.FromString,
@@ -423,8 +462,8 @@ def add_AuthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
-    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ResetPassword and
-    GetJwks need no credential.
+    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ConfirmEmail,
+    RequestReset, ResetPassword and GetJwks need no credential.
     """
 
     @staticmethod
@@ -740,6 +779,60 @@ class AuthService:
             target,
             '/responsa.auth.v1.AuthService/Register',
             responsa_dot_auth_dot_v1_dot_auth__service__pb2.RegisterRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmEmail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/ConfirmEmail',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.ConfirmEmailRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestReset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/RequestReset',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.RequestResetRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,

@@ -18,8 +18,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ResetPassword and
-    GetJwks need no credential.
+    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ConfirmEmail,
+    RequestReset, ResetPassword and GetJwks need no credential.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -56,7 +56,10 @@ class AuthServiceStub:
     PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     UpdateMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateMeRequest, _user_pb2.User]
-    """UpdateMe changes the fields of the caller that the mask names: display_name. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH."""
+    """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten minutes, and
+    a mail server: the server mails a code to the new address, and ConfirmEmail changes the address. The reply has the address as it is, and is the same if another
+    user has the new one. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+    """
     DeleteMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteMeRequest, _deletion_receipt_pb2.DeletionReceipt]
     """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
     invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
@@ -70,8 +73,17 @@ class AuthServiceStub:
     """
     Register: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RegisterRequest, _empty_pb2.Empty]
     """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
-    nothing changes, and the invitation stays good. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
-    OVERLOADED.
+    nothing changes, and the invitation stays good. If the server sends mails, it mails a code to the address, and the account is good after ConfirmEmail; an
+    invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
+    OVERLOADED, TOO_MANY_ATTEMPTS.
+    """
+    ConfirmEmail: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmEmailRequest, _empty_pb2.Empty]
+    """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
+    a user. Errors: CODE_INVALID (also if the address was taken in the meantime).
+    """
+    RequestReset: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RequestResetRequest, _empty_pb2.Empty]
+    """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and its time do not depend on whether
+    the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
     """
     CreateResetCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateResetCodeRequest, _auth_service_pb2.CreateResetCodeResponse]
     """CreateResetCode creates a code with which a user of the caller's tenant sets a new password, once and within 30 minutes. Only administrators may call it;
@@ -90,9 +102,9 @@ class AuthServiceStub:
     call has no request_id: if a code is lost, it expires, and another call creates a new code.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateApiKeyRequest, _auth_service_pb2.CreateApiKeyResponse]
-    """CreateApiKey creates a key for the caller. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
+    """CreateApiKey creates a key for the caller. In a session, the call needs a sign-in of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
     request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
-    outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+    outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListApiKeysRequest, _auth_service_pb2.ListApiKeysResponse]
     """ListApiKeys lists the caller's keys, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
@@ -102,8 +114,8 @@ class AuthServiceStub:
     """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ResetPassword and
-    GetJwks need no credential.
+    """AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ConfirmEmail,
+    RequestReset, ResetPassword and GetJwks need no credential.
     """
 
     @_abc_1.abstractmethod
@@ -192,7 +204,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.UpdateMeRequest,
         context: _aio.ServicerContext[_auth_service_pb2.UpdateMeRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """UpdateMe changes the fields of the caller that the mask names: display_name. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH."""
+        """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten minutes, and
+        a mail server: the server mails a code to the new address, and ConfirmEmail changes the address. The reply has the address as it is, and is the same if another
+        user has the new one. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+        """
 
     @_abc_1.abstractmethod
     def DeleteMe(
@@ -224,8 +239,29 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.RegisterRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
-        nothing changes, and the invitation stays good. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
-        OVERLOADED.
+        nothing changes, and the invitation stays good. If the server sends mails, it mails a code to the address, and the account is good after ConfirmEmail; an
+        invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
+        OVERLOADED, TOO_MANY_ATTEMPTS.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmEmail(
+        self,
+        request: _auth_service_pb2.ConfirmEmailRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ConfirmEmailRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
+        a user. Errors: CODE_INVALID (also if the address was taken in the meantime).
+        """
+
+    @_abc_1.abstractmethod
+    def RequestReset(
+        self,
+        request: _auth_service_pb2.RequestResetRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.RequestResetRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and its time do not depend on whether
+        the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
 
     @_abc_1.abstractmethod
@@ -280,9 +316,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateApiKeyRequest,
         context: _aio.ServicerContext[_auth_service_pb2.CreateApiKeyRequest, _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]:
-        """CreateApiKey creates a key for the caller. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
+        """CreateApiKey creates a key for the caller. In a session, the call needs a sign-in of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
         request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
-        outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
         """
 
     @_abc_1.abstractmethod

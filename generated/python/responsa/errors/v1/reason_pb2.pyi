@@ -186,7 +186,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_SIGN_IN_REQUIRED: _Reason.ValueType  # 68
     """PERMISSION_DENIED. The call needs a sign-in of the last ten minutes. Metadata: none."""
     REASON_CODE_INVALID: _Reason.ValueType  # 69
-    """UNAUTHENTICATED. The code of the invitation or of the reset was used, has expired or is unknown. Metadata: none."""
+    """UNAUTHENTICATED. The code of the invitation, of the reset or of the address was used, has expired or is unknown. Metadata: none."""
     REASON_REGISTRATION_CLOSED: _Reason.ValueType  # 72
     """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
     REASON_PASSWORD_NOT_USABLE: _Reason.ValueType  # 73
@@ -237,6 +237,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. RetryInfo says when to try again
     if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "tenant" or "address"; value, e.g. "64".
     """
+    REASON_MAIL_NOT_CONFIGURED: _Reason.ValueType  # 100
+    """FAILED_PRECONDITION. The call needs a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -407,7 +409,7 @@ REASON_SESSION_ENDED: Reason.ValueType  # 67
 REASON_SIGN_IN_REQUIRED: Reason.ValueType  # 68
 """PERMISSION_DENIED. The call needs a sign-in of the last ten minutes. Metadata: none."""
 REASON_CODE_INVALID: Reason.ValueType  # 69
-"""UNAUTHENTICATED. The code of the invitation or of the reset was used, has expired or is unknown. Metadata: none."""
+"""UNAUTHENTICATED. The code of the invitation, of the reset or of the address was used, has expired or is unknown. Metadata: none."""
 REASON_REGISTRATION_CLOSED: Reason.ValueType  # 72
 """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
 REASON_PASSWORD_NOT_USABLE: Reason.ValueType  # 73
@@ -458,4 +460,6 @@ REASON_LIMIT_REACHED: Reason.ValueType  # 86
 """RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. RetryInfo says when to try again
 if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "tenant" or "address"; value, e.g. "64".
 """
+REASON_MAIL_NOT_CONFIGURED: Reason.ValueType  # 100
+"""FAILED_PRECONDITION. The call needs a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -69,7 +69,7 @@ class KnowledgeServiceStub:
     and curl send the bytes with PUT /v1/uploads.
 
     Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
-    RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
+    RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED, RATE_LIMIT (bytes of uploads in 24 hours), LIMIT_REACHED (uploads at a time, stored bytes).
     """
     CreateDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.CreateDocumentRequest, _operations_pb2.Operation]
     """CreateDocument stores and indexes the request's text, at most 1 MiB. The operation and the errors are the same as for UploadDocument."""
@@ -262,7 +262,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         and curl send the bytes with PUT /v1/uploads.
 
         Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
-        RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
+        RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED, RATE_LIMIT (bytes of uploads in 24 hours), LIMIT_REACHED (uploads at a time, stored bytes).
         """
 
     @_abc_1.abstractmethod

@@ -1482,7 +1482,7 @@ export const AdminService: GenService<{
   /**
    * UpdateUser changes the fields that update_mask names (display_name, email, role): either all of them or, if the call fails, none. A new role takes effect at
    * the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
-   * installation changes the email or the role of an owner; an owner without the role ADMIN is no owner any more. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+   * installation changes the email or the role of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
    * INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUser

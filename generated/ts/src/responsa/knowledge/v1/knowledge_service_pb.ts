@@ -1566,7 +1566,7 @@ export const KnowledgeService: GenService<{
    * and curl send the bytes with PUT /v1/uploads.
    *
    * Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
-   * RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
+   * RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED, RATE_LIMIT (bytes of uploads in 24 hours), LIMIT_REACHED (uploads at a time, stored bytes).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.UploadDocument
    */
