@@ -48,7 +48,6 @@ CREATE INDEX invitation_of_maker ON responsa.invitation (tenant_id, maker_id);
 GRANT DELETE ON responsa.app_user, responsa.api_key, responsa.turn_follower, responsa.citation TO responsa_app;
 GRANT UPDATE (content, refusal) ON responsa.message TO responsa_app;
 CREATE INDEX document_of_owner ON responsa.document (tenant_id, owner_id);
-CREATE INDEX collection_of_owner ON responsa.collection (tenant_id, owner_id);
 
 ALTER TABLE responsa.message
     DROP CONSTRAINT message_refusal_check,
