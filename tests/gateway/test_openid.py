@@ -17,6 +17,8 @@ import httpx2
 import jwt
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
@@ -475,6 +477,35 @@ async def test_good_tokens_of_other_forms(site: Site, other_key: Key) -> None:
     site.provider.published.append(other_key.jwk)
     site.clock.moved = openid_provider.KEPT_SECONDS + 1
     site.provider.id_claims = {"iat": int(site.clock()), "exp": int(site.clock()) + 60}
+    assert reason(await site.sign_in()) == "OIDC_FAILED"
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
+async def test_other_algorithms_if_the_settings_name_them(site_with: SiteOf, algorithm: str) -> None:
+    private = (
+        ec.generate_private_key(ec.SECP256R1()) if algorithm == "ES256" else Ed25519PrivateKey.generate()
+    )
+    named, other = site_with(algorithms=algorithm), site_with()
+    public = json.loads(jwt.get_algorithm_by_name(algorithm).to_jwk(private.public_key()))
+    named.provider.published.append({**public, "kid": "k9"})
+    named.provider.sign = lambda claims, _: jwt.encode(claims, private, algorithm, {"kid": "k9"})
+    assert (await named.sign_in()).status_code == 200
+    assert reason(await other.sign_in()) == "OIDC_FAILED"
+    named.provider.sign = None
+    assert reason(await named.sign_in()) == "OIDC_FAILED"
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("post", {"secret_in_body": True}), ("none", {"client_secret": ""}), ("basic", {})],
+)
+async def test_the_ways_in_which_a_client_proves_itself(
+    site_with: SiteOf, method: str, settings: dict[str, Any]
+) -> None:
+    site = site_with(**settings)
+    site.provider.method = method
+    assert (await site.sign_in()).status_code == 200
+    site.provider.method = "basic" if method != "basic" else "post"
     assert reason(await site.sign_in()) == "OIDC_FAILED"
 
 

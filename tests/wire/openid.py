@@ -59,6 +59,7 @@ class Grant:
 class Provider:
     """person: the claims of the person who is signed in at the provider. id_claims, id_header: what to change in the next id tokens; None takes a claim away.
     sign: replaces the signature. replies: replaces the handlers of paths. published: the keys at the provider's address. reuses_codes: whether a code works more than once.
+    method: how the client proves itself: "basic" (in the header), "post" (in the body) or "none" (a public client).
     """
 
     key: Key
@@ -70,6 +71,7 @@ class Provider:
     replies: dict[str, Handler] = field(default_factory=dict[str, Handler])
     published: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     reuses_codes: bool = False
+    method: str = "basic"
     seen: list[str] = field(default_factory=list[str])
     codes: dict[str, Grant] = field(default_factory=dict[str, Grant])
 
@@ -133,7 +135,18 @@ class Provider:
         body = {name: value for name, (value,) in parse_qs(exchange.request.body.decode()).items()}
         kind, _, pair = exchange.request.headers.get("authorization", "").partition(" ")
         name, _, secret = base64.b64decode(pair).decode().partition(":")
-        if (kind, unquote(name), unquote(secret)) != ("Basic", CLIENT, SECRET):
+        given = {
+            "basic": (kind, unquote(name), unquote(secret), body.get("client_secret")),
+            "post": (kind, body.get("client_id"), body.get("client_secret"), None),
+            "none": (kind, body.get("client_id"), body.get("client_secret", ""), None),
+        }[self.method]
+        expected = (
+            "Basic" if self.method == "basic" else "",
+            CLIENT,
+            "" if self.method == "none" else SECRET,
+            None,
+        )
+        if given != expected:
             await exchange.reply(401, b'{"error": "invalid_client"}')
             return
         grant = self.codes.get(body["code"]) if self.reuses_codes else self.codes.pop(body["code"], None)
