@@ -1,0 +1,135 @@
+"""An account from its registration to its end, on a real instance with a mail server: on the command line, with the Python client, and over REST."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from responsa_client import Responsa
+from responsa_client.errors import NotFound, PermissionDenied, Unauthenticated
+from tests.callers import PASSWORD, Credential, Registry, Tenant
+from tests.instance import Instance
+from tests.wire.smtp import MailServer
+
+OTHER = "seven purple walruses hum"
+
+
+@pytest.fixture
+def tenant(registry: Registry) -> Tenant:
+    return registry.new_tenant()
+
+
+@pytest.fixture
+def responsa(instance: Instance, tmp_path: Path) -> Callable[..., str]:
+    """Runs a command without an API key, with sessions in a folder of this test. Returns its standard output."""
+
+    def run(*arguments: str, stdin: str = "", check: bool = True) -> str:
+        done = instance.run(
+            *arguments,
+            stdin=stdin,
+            check=False,
+            RESPONSA_HOME=str(tmp_path / "nowhere"),
+            XDG_STATE_HOME=str(tmp_path / "state"),
+        )
+        assert (done.returncode == 0) is check, done.stderr
+        return done.stdout if check else done.stderr
+
+    return run
+
+
+def test_an_account_on_the_command_line(
+    instance: Instance, tenant: Tenant, mail_server: MailServer, responsa: Callable[..., str]
+) -> None:
+    email = f"ann@{tenant.name}.example"
+    with Responsa(instance.url, tenant.key(Credential.ADMIN)) as admin:
+        code = admin.create_invitation().code
+        registered = responsa("register", "--invited", "--email", email, stdin=f"{code}\n{PASSWORD}\n")
+        assert "responsa confirm" in registered
+        login = ("login", "--email", email, "--tenant", tenant.name)
+        responsa(*login, stdin=f"{PASSWORD}\n", check=False)
+        responsa("confirm", stdin=f"{mail_server.to(email)[0].code}\n")
+        assert email in responsa(*login, stdin=f"{PASSWORD}\n")
+
+        responsa("password", stdin=f"{PASSWORD}\n{OTHER}\n")
+        asked = responsa("reset-password", "--email", email, "--tenant", tenant.name)
+        assert "on its way" in asked
+        (mail,) = [one for one in mail_server.to(email, 3) if "rsx_" in one.text]
+        assert code not in asked
+        responsa("reset-password", stdin=f"{mail.code}\n{PASSWORD}\n")
+        assert "sign in" in responsa("whoami", check=False).lower()
+        assert email in responsa(*login, stdin=f"{PASSWORD}\n")
+
+        me = admin.lookup_user(email)
+        assert "Continue?" in responsa("delete-account", stdin="n\n", check=False)
+        assert admin.lookup_user(email).etag == me.etag
+        receipt = responsa("delete-account", "--yes")
+        assert receipt.startswith(f"Deleted {me.name}.")
+        assert "sessions" in receipt
+        with pytest.raises(NotFound):
+            admin.user(me.name)
+        again = admin.delete_user(me.name)
+        assert again.user == me.name
+        assert again.HasField("complete_time")
+        acts = [(one.action, one.actor) for one in admin.audit_events(f'resource = "{me.name}"')]
+        assert ("user.delete", me.name) in acts
+        assert ("user.register", me.name) in acts
+
+
+def test_an_administrator_deletes_a_user_on_the_command_line(instance: Instance, tenant: Tenant) -> None:
+    key = tenant.key(Credential.ADMIN)
+    with Responsa(instance.url, key) as admin, Responsa(instance.url, tenant.key()) as user:
+        user.create_collection("birds")
+        me, heir = user.me(), admin.me()
+        arguments = ("admin", "users", "delete", me.email, "--hand-over-to", heir.email)
+        refused = instance.run(*arguments, stdin="", check=False, RESPONSA_API_KEY=key)
+        assert refused.returncode != 0
+        assert admin.user(me.name).email == me.email
+        done = instance.run(*arguments, "--yes", RESPONSA_API_KEY=key)
+        assert "1  collections handed over" in done.stdout
+        assert [one.name for one in admin.collections()] == ["collections/birds"]
+        with pytest.raises(Unauthenticated):
+            user.me()
+
+
+def test_a_key_does_not_delete_its_user_and_an_old_session_makes_no_key(
+    instance: Instance, tenant: Tenant, registry: Registry
+) -> None:
+    with Responsa(instance.url, tenant.key()) as by_key:
+        with pytest.raises(PermissionDenied):
+            by_key.delete_me()
+        assert by_key.create_api_key("a child of this key").secret
+    token = tenant.headers(Credential.TOKEN)["authorization"].removeprefix("Bearer ")
+    with Responsa(instance.url, token) as by_session:
+        assert by_session.create_api_key("fresh").secret
+        with registry.database() as connection:
+            connection.execute(
+                "update responsa.session set sign_in_time = now() - interval '11 minutes' where tenant_id = %s",
+                (tenant.name,),
+            )
+        for call in (lambda: by_session.create_api_key("late"), by_session.delete_me):
+            with pytest.raises(PermissionDenied) as caught:
+                call()
+            assert caught.value.reason == "SIGN_IN_REQUIRED"
+
+
+def test_an_account_over_rest(instance: Instance, tenant: Tenant, mail_server: MailServer) -> None:
+    email = f"bob@{tenant.name}.example"
+    with Responsa(instance.url, tenant.key(Credential.ADMIN)) as admin:
+        code = admin.create_invitation().code
+    with httpx2.Client(base_url=instance.url, timeout=30) as http:
+        body = {"invitation": code, "email": email, "password": PASSWORD, "displayName": "Bob"}
+        assert http.post("/v1/auth:register", json=body).json() == {}
+        (mail,) = mail_server.to(email)
+        assert f"http://localhost:{instance.port}/#/confirm={mail.code}" in mail.text
+        assert http.post("/v1/auth:confirmEmail", json={"code": mail.code}).json() == {}
+        signed = {"tenant": tenant.name, "email": email, "password": PASSWORD}
+        assert http.post("/v1/sessions", json=signed).status_code == 200
+        assert http.post("/v1/conversations", json={}).status_code == 200
+        receipt = http.delete("/v1/users/me").json()
+        assert (receipt["conversations"], receipt["sessions"]) == ("1", "1")
+        assert "completeTime" in receipt
+        assert http.get("/v1/users/me").status_code == 401
+        assert http.post("/v1/auth:login", json=signed).status_code == 401
