@@ -176,7 +176,7 @@ async def test_the_audit_log_is_printed(server: Scripted, responsa: CommandLine)
 
 async def test_the_shell_completes_the_commands(responsa: CommandLine) -> None:
     assert await suggested(responsa, "responsa admin u") == ["users"]
-    assert await suggested(responsa, "responsa admin users d") == ["disable"]
+    assert await suggested(responsa, "responsa admin users d") == ["disable", "delete"]
     assert await suggested(responsa, "responsa admin create-") == [
         "create-tenant",
         "create-user",
