@@ -51,4 +51,4 @@ CREATE INDEX document_of_owner ON responsa.document (tenant_id, owner_id);
 
 ALTER TABLE responsa.message
     DROP CONSTRAINT message_refusal_check,
-    ADD CONSTRAINT message_refusal_check CHECK (refusal IN ('no_support', 'out_of_scope', 'unsafe', 'budget', 'source_erased')) NOT VALID;
+    ADD CONSTRAINT message_refusal_check CHECK (refusal IN ('no_support', 'out_of_scope', 'unsafe', 'budget', 'quota', 'source_erased')) NOT VALID;
