@@ -39,7 +39,7 @@ async def _use_up(url: str, tenant: Tenant) -> None:
             day = (await second.usage()).day
             assert day.cost_usd_micros.reserved == 0
             assert day.cost_usd_micros.used == COST * ends.count("answer") <= LIMIT
-            # A refused question is no message.
+            # The server recorded nothing of a question that it did not accept.
             assert day.message_count == QUESTIONS - ends.count("QUOTA_EXHAUSTED")
         # What the refused questions did not use is still there.
         while (await first.usage()).day.cost_usd_micros.used <= LIMIT - 2 * COST:
