@@ -1,4 +1,4 @@
--- Who may read a collection and a document. Collections belong to their makers and are shared with readers; a document with a subject is read by that subject alone.
+-- Readers of collections and documents. Collections belong to their makers and are shared with readers; a document with a subject is read by that subject alone.
 -- Each transaction of responsa_app names its caller (responsa.user_id, responsa.role) in addition to its tenant. Row-level security and the functions that search use it.
 SET LOCAL lock_timeout = '10s';
 
@@ -105,35 +105,44 @@ CREATE TRIGGER collection_made_for_all AFTER INSERT ON responsa.collection
 
 -- The collections that the transaction's caller may read. It runs as responsa_search, because the policy of collection calls it.
 CREATE FUNCTION responsa.readable_collections() RETURNS text[]
-    LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan -- planned once a session: every statement under the policies below calls it
     AS $$
-        SELECT coalesce(array_agg(found.id), '{}')
-        FROM (
-            SELECT c.id FROM responsa.collection AS c
-            WHERE c.tenant_id = responsa.current_tenant() AND c.owner_id = responsa.acting_user()
+    DECLARE
+        tenant CONSTANT text := responsa.current_tenant();
+        acting CONSTANT uuid := responsa.acting_user();
+        acting_as CONSTANT text := responsa.acting_role();
+    BEGIN
+        RETURN ARRAY(
+            SELECT c.id FROM responsa.collection AS c WHERE c.tenant_id = tenant AND c.owner_id = acting
+            UNION
+            SELECT r.collection_id FROM responsa.collection_reader AS r WHERE r.tenant_id = tenant AND r.user_id = acting
             UNION
             SELECT r.collection_id FROM responsa.collection_reader AS r
-            WHERE r.tenant_id = responsa.current_tenant() AND r.user_id = responsa.acting_user()
-            UNION
-            SELECT r.collection_id FROM responsa.collection_reader AS r
-            WHERE r.tenant_id = responsa.current_tenant() AND r.user_id IS NULL
-                AND (r.role = responsa.acting_role() OR (r.role IS NULL AND responsa.acting_role() <> 'none'))
-        ) AS found (id)
+            WHERE r.tenant_id = tenant AND r.user_id IS NULL AND (r.role = acting_as OR (r.role IS NULL AND acting_as <> 'none')));
+    END
     $$;
 -- The subjects whose documents the caller may read, '' among them; NULL: all.
 CREATE FUNCTION responsa.readable_subjects() RETURNS text[]
-    LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
     AS $$
-        SELECT CASE WHEN responsa.acting_role() NOT IN ('admin', 'service') AND NOT responsa.unrestricted() THEN
-            ARRAY['', 'users/' || responsa.acting_user()] || ARRAY(
-                SELECT u.subject FROM responsa.app_user AS u
-                WHERE u.tenant_id = responsa.current_tenant() AND u.id = responsa.acting_user() AND u.subject <> '')
-        END
+    DECLARE
+        tenant CONSTANT text := responsa.current_tenant();
+        acting CONSTANT uuid := responsa.acting_user();
+    BEGIN
+        IF responsa.acting_role() IN ('admin', 'service', 'system', '') THEN
+            RETURN NULL;
+        END IF;
+        RETURN ARRAY['', 'users/' || acting] || ARRAY(SELECT u.subject FROM responsa.app_user AS u WHERE u.tenant_id = tenant AND u.id = acting AND u.subject <> '');
+    END
     $$;
 
 -- What a collection is called in the names that the caller gets. An owner's collections have their slugs; others have their ids.
 CREATE FUNCTION responsa.collection_name(wanted text) RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
     AS $$
         SELECT CASE
             WHEN c.owner_id = responsa.acting_user() OR responsa.unrestricted() THEN coalesce(c.slug, c.id)
@@ -182,7 +191,7 @@ CREATE FUNCTION responsa.readable_collection(wanted text) RETURNS text
 -- The passages of a collection that the caller may read are few of many if the others have other people's subjects: then the graph passes too few of them, and all vectors of
 -- the readable ones are compared.
 CREATE FUNCTION responsa.few_readable(tenant text, collections text[], subjects text[]) RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
     AS $$
         WITH of_subject AS (
             SELECT coalesce(sum(s.passages) FILTER (WHERE s.subject = ANY (subjects)), 0) AS readable,
@@ -451,11 +460,14 @@ CREATE POLICY access ON responsa.term_stat AS RESTRICTIVE TO responsa_app USING 
 CREATE POLICY access ON responsa.document_version AS RESTRICTIVE TO responsa_app USING (
     (SELECT responsa.unrestricted())
     OR EXISTS (SELECT FROM responsa.document AS d WHERE d.tenant_id = document_version.tenant_id AND d.id = document_version.document_id));
+-- A search reads hundreds of vectors, so their passages are looked up only if the caller may not read all subjects in the collections.
 CREATE POLICY access ON responsa.passage_vector AS RESTRICTIVE TO responsa_app USING (
-    (SELECT responsa.unrestricted()) OR EXISTS (SELECT FROM responsa.passage AS p WHERE p.id = passage_vector.passage_id));
+    (SELECT responsa.unrestricted()) OR (collection_id = ANY ((SELECT responsa.readable_collections())::text[])
+        AND ((SELECT responsa.hides_subjects(responsa.current_tenant(), NULL)) IS NOT TRUE
+            OR EXISTS (SELECT FROM responsa.passage AS p WHERE p.id = passage_vector.passage_id))));
 CREATE POLICY access ON responsa.generation_vector AS RESTRICTIVE TO responsa_app USING (
     (SELECT responsa.unrestricted()) OR EXISTS (SELECT FROM responsa.passage AS p WHERE p.id = generation_vector.passage_id));
--- An operation is its caller's, administrators', and of those who may read its document or collection.
+-- An operation is visible to its caller, to administrators, and to the readers of its document or collection.
 CREATE POLICY access ON responsa.operation AS RESTRICTIVE TO responsa_app USING (
     (SELECT responsa.unrestricted()) OR (SELECT responsa.acting_role()) = 'admin' OR user_id = (SELECT responsa.acting_user())
     OR collection_id = ANY ((SELECT responsa.readable_collections())::text[])

@@ -12,6 +12,7 @@ _TOKENS: Mapping[str, str] = {"<uuid>": UUID, "<time>": TIME, "<any>": r"[\s\S]*
 _FILLED = re.compile(r"\$\{(\w+)(?::(.*?):(\d+))?\}", re.DOTALL)
 _MASKED = {
     "etag": "<etag>",
+    "sharedName": "<shared name>",
     "prefix": "<prefix>",
     "nextPageToken": "<page token>",
     "secret": "<secret>",

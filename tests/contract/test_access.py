@@ -1,4 +1,4 @@
-"""Who may read which collections and documents, in the library and in the database."""
+"""The readers of collections and documents, in the library and in the database."""
 
 from __future__ import annotations
 
@@ -131,13 +131,18 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
             with pytest.raises(NotFound) as caught:
                 await call()
             replies.append(f"{caught.value.message} {sorted(caught.value.metadata)}")
-        sources = await library.documents.sources(people.bob, [SourceRef(of, 1, ByteRange(0, 4))])
         statistics = await ask.statistics(SearchScope(people.bob), ["elb", "long"])
-        return [*replies, str(sources), str(statistics), str(await ask.hides(SearchScope(people.bob)))]
+        return [*replies, str(statistics), str(await ask.hides(SearchScope(people.bob)))]
 
     foreign = await everything(document, "rivers", passage.id, operation.id)
     assert foreign == await everything(uuid7(), "lakes", uuid7(), uuid7())
     assert await library.documents.find(people.bob, [document]) == {}
+    # Bob asks this only about what his own answers cite: an answer from the time when he might read the document.
+    for who, permitted in ((people.ann, True), (people.bob, False)):
+        [source] = await library.documents.sources(who, [SourceRef(document, 1, ByteRange(0, 4))])
+        assert (source.permitted, source.text) == (permitted, ELBE.encode()[:4] if permitted else None)
+    [gone] = await library.documents.sources(people.bob, [SourceRef(uuid7(), 1, ByteRange(0, 4))])
+    assert (gone.permitted, gone.current_version) == (True, None)
     assert await ask.passages(people.bob, [passage.id]) == []
     assert await ask.candidates(SearchScope(people.bob), ["elb"], [passage.id]) == []
 

@@ -39,10 +39,9 @@ ACCESS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("collection_stat", "term_stat"), f"({_SERVER} OR (collection_id = ANY ({_READABLE})))"),
     "document_version": f"({_SERVER} OR (EXISTS ( SELECT FROM responsa.document d WHERE ((d.tenant_id = document_version.tenant_id) AND (d.id = document_version.document_id)))))",
-    **{
-        name: f"({_SERVER} OR (EXISTS ( SELECT FROM responsa.passage p WHERE (p.id = {name}.passage_id))))"
-        for name in ("passage_vector", "generation_vector")
-    },
+    "passage_vector": f"({_SERVER} OR ((collection_id = ANY ({_READABLE})) AND ((( SELECT responsa.hides_subjects(responsa.current_tenant(), NULL) AS hides_subjects) IS NOT TRUE)"
+    " OR (EXISTS ( SELECT FROM responsa.passage p WHERE (p.id = passage_vector.passage_id))))))",
+    "generation_vector": f"({_SERVER} OR (EXISTS ( SELECT FROM responsa.passage p WHERE (p.id = generation_vector.passage_id))))",
     "operation": f"({_SERVER} OR {_ADMIN} OR (user_id = ( SELECT responsa.acting_user() AS acting_user)) OR (collection_id = ANY ({_READABLE}))"
     " OR (EXISTS ( SELECT FROM responsa.document d WHERE ((d.tenant_id = operation.tenant_id) AND (d.id = operation.document_id)))))",
 }

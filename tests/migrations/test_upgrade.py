@@ -239,6 +239,13 @@ def test_documents_are_there_in_both_versions_and_the_queued_one_is_taken_in(upg
     ]
 
 
+def test_a_collection_that_existed_stays_readable_by_the_tenant(upgraded: Upgraded) -> None:
+    stub: Any = KnowledgeServiceStub(upgraded.channel)
+    wanted = knowledge.GetCollectionRequest(name="collections/isles")
+    found = stub.GetCollection(wanted, metadata=upgraded.metadata)
+    assert (found.name, [one.everyone for one in found.readers]) == ("collections/isles", [True])
+
+
 def test_a_session_and_a_key_are_good(upgraded: Upgraded) -> None:
     stub: Any = AuthServiceStub(upgraded.channel)
     me = stub.GetMe(GetMeRequest(), metadata=upgraded.metadata)

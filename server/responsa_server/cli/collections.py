@@ -158,7 +158,7 @@ def readers(
     collection: Collection,
     json: Annotated[bool, typer.Option("--json", help="Print one Reader per line, as proto-JSON.")] = False,
 ) -> None:
-    """List those with whom a collection is shared. Only its owner and administrators see them."""
+    """List the readers of a collection. Only its owner and administrators see them."""
     with reporting(json=json), open_client() as client:
         for one in client.get_collection(valid_text(collection, "The collection")).readers:
             if json:
@@ -180,7 +180,7 @@ def share(
     everyone: Annotated[bool, typer.Option("--everyone", help="Everyone in the tenant.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Let others read a collection, in addition to those who read it already. They search and read its documents, but change nothing."""
+    """Let others read a collection, in addition to its present readers. They search and read its documents, but change nothing."""
     added = _given(user, role, everyone=everyone)
     with reporting(json=json), open_client() as client:
         found = client.get_collection(valid_text(collection, "The collection"))

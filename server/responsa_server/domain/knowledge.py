@@ -61,7 +61,7 @@ class Collection:
     """Documents that are searched together. id: as the reader of this record calls it. shared_id: as every reader of the collection can call it.
 
     embedding: the name of the model that computed the collection's vectors. document_count: the number of documents that the reader may read. synonyms: the file of
-    synonyms; "" if the collection has no synonyms, and in lists. readers: with whom the owner shares it; empty for those who may not change it.
+    synonyms; "" if the collection has no synonyms, and in lists. readers: with whom the owner shares it; empty for a reader that may not change it.
     """
 
     id: str
@@ -344,11 +344,12 @@ class SourceSlice:
     """The state of a citation's source.
 
     current_version: the number of the searchable version, 0 if no version is searchable, or None if the document was
-    deleted. text: the cited bytes, or None if the cited version is no longer stored.
+    deleted. text: the cited bytes, or None if the cited version is no longer stored. permitted: whether the reader may read the document; if not, the others are None.
     """
 
     current_version: int | None
     text: bytes | None
+    permitted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -408,7 +408,7 @@ class Retriever:
                     raise undeclared_embedding(one.shown or name, one.embedding, self._embedders.configured)
                 ranked += await self._rank(scope, place, match, vectors, mode)
                 matches.append(match)
-            # Up to here, collections have the ids of the index; from here on, those by which the reader calls them.
+            # Up to here, collections have the ids of the index; from here on, those of the reader's names.
             shown = {name: of.shown or name for one in matches for name, of in one.statistics.items()}
             kinds = {shown[name]: of.kind for one in matches for name, of in one.statistics.items()}
             tiers: dict[int, list[_Ranked]] = {}

@@ -88,6 +88,8 @@ class Conversations:
 
 
 def _verdict(citation: Citation, found: SourceSlice) -> Verdict:
+    if not found.permitted:
+        return Verdict.NOT_PERMITTED
     if found.current_version is None:
         return Verdict.SOURCE_DELETED
     if found.text is None or hashlib.sha256(found.text).digest() != citation.sha256:

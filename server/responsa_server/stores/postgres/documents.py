@@ -379,7 +379,19 @@ class DocumentStore:
         }
         async with self._database.reading(reader) as connection:
             rows = await (await connection.execute(self._queries["sources"], values)).fetchall()
-        return [SourceSlice(version, None if text is None else bytes(text)) for version, text in rows]
+            unread = [one.document_id for one, row in zip(wanted, rows, strict=True) if row[0] is None]
+            hidden: set[UUID] = set()
+            if unread:
+                # Of these, some were deleted; others exist, but not for the reader.
+                await act_as(connection, Server(reader.tenant_id))
+                present = await connection.execute(
+                    self._queries["present"], {"tenant": reader.tenant_id, "ids": unread}
+                )
+                hidden = {row[0] for row in await present.fetchall()}
+        return [
+            SourceSlice(version, None if text is None else bytes(text), one.document_id not in hidden)
+            for one, (version, text) in zip(wanted, rows, strict=True)
+        ]
 
     @shielded
     async def passage(self, reader: Reader, passage_id: UUID) -> Passage:

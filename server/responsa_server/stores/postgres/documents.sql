@@ -107,6 +107,9 @@ SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM respons
 -- name: find
 SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
 
+-- name: present
+SELECT id FROM responsa.document WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
+
 -- name: list
 SELECT d.*, (SELECT responsa.collection_name(%(key)s)) AS collection FROM responsa.document AS d
 WHERE tenant_id = %(tenant)s AND collection_id = %(key)s AND {where} ORDER BY {order} LIMIT %(limit)s;

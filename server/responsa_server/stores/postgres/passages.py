@@ -298,7 +298,7 @@ class PostgresLexicalIndex:
         }
         for collection, term, passages in counts:
             if collection in found:
-                # Documents of the reader's subjects are counted in rows of their own.
+                # Documents of the reader's subjects are counted separately.
                 of_term = found[collection].frequencies
                 of_term[term] = of_term.get(term, 0) + passages
         return found
