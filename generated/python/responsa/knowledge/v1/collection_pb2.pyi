@@ -41,8 +41,8 @@ class Collection(_message.Message):
     READERS_FIELD_NUMBER: _builtins.int
     SHARED_NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others it is one by which no other collection
-    of the tenant is called, because two owners may choose the same id; it never changes. A request may name a collection of somebody else by the id that its owner
+    """`collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others, it is
+    another one, which is unique in the tenant and never changes, because two owners may choose the same id. A request may name a collection of somebody else by the id that its owner
     chose, too: the caller's own collections come first, then the oldest one that the caller may read.
     """
     display_name: _builtins.str
@@ -66,7 +66,7 @@ class Collection(_message.Message):
     and CreateCollection leave this field empty.
     """
     shared_name: _builtins.str
-    """The name by which every reader can call the collection, `collections/{id}`. Owners give this name to others."""
+    """The collection's name for every reader, `collections/{id}`. Owners give this name to others."""
     @_builtins.property
     def chunking(self) -> Global___Chunking:
         """The way in which documents are cut into passages. It is set when the collection is created and never changes."""

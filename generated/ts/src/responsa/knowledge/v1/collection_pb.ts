@@ -28,8 +28,8 @@ export const file_responsa_knowledge_v1_collection: GenFile = /*@__PURE__*/
  */
 export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   /**
-   * `collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others it is one by which no other collection
-   * of the tenant is called, because two owners may choose the same id; it never changes. A request may name a collection of somebody else by the id that its owner
+   * `collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others, it is
+   * another one, which is unique in the tenant and never changes, because two owners may choose the same id. A request may name a collection of somebody else by the id that its owner
    * chose, too: the caller's own collections come first, then the oldest one that the caller may read.
    *
    * @generated from field: string name = 1;
@@ -120,7 +120,7 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   readers: Reader[];
 
   /**
-   * The name by which every reader can call the collection, `collections/{id}`. Owners give this name to others.
+   * The collection's name for every reader, `collections/{id}`. Owners give this name to others.
    *
    * @generated from field: string shared_name = 13;
    */
