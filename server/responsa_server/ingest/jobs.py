@@ -381,12 +381,16 @@ class KnowledgeJobs:
             self._log.warning(
                 "an operation waits for a part that is unavailable",
                 operation=str(operation_id),
+                tenant=tenant_id,
                 reason=error.reason.value,
             )
             return pause
         except Exception as error:  # whatever the error, the operation must end, now or after more attempts
             self._log.exception(
-                "an attempt at an operation failed", operation=str(operation_id), attempt=attempts + 1
+                "an attempt at an operation failed",
+                operation=str(operation_id),
+                tenant=tenant_id,
+                attempt=attempts + 1,
             )
             if attempts + 1 < self._max_attempts:
                 return pause

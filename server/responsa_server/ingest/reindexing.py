@@ -66,6 +66,7 @@ class Reindex:
             self._log.warning(
                 "a generation waits for a part that is unavailable",
                 operation=str(operation_id),
+                tenant=tenant_id,
                 reason=error.reason.value,
             )
             # A server may ask for a wait of years.
@@ -73,7 +74,9 @@ class Reindex:
         except Precondition as error:
             await self._fail(tenant_id, operation_id, error)
         except Exception:  # whatever the error, the operation must end, now or after more attempts
-            self._log.exception("an attempt to build a generation failed", operation=str(operation_id))
+            self._log.exception(
+                "an attempt to build a generation failed", operation=str(operation_id), tenant=tenant_id
+            )
             self._failures[operation_id] = failures + 1
             if failures + 1 < _MOST_FAILURES:
                 return pause

@@ -168,7 +168,12 @@ class Claiming:
         outcome = Outcome.ABANDONED
         if not task.cancelled():
             if (error := task.exception()) is not None:
-                self._log.error("turn_run_failed", turn=names.turn(turn_id), exc_info=error)
+                self._log.error(
+                    "turn_run_failed",
+                    turn=names.turn(turn_id),
+                    tenant=run.claim.tenant_id,
+                    exc_info=error,
+                )
             else:
                 outcome = task.result()
         if outcome is Outcome.GIVEN_UP:
@@ -236,5 +241,10 @@ class Claiming:
                 self.begin(one)
             except KeyError:
                 # The agent's version was removed here during the claim. Another process may still have it.
-                self._log.warning("turn_given_back", turn=names.turn(turn_id), agent=one.agent_version)
+                self._log.warning(
+                    "turn_given_back",
+                    turn=names.turn(turn_id),
+                    tenant=one.claim.tenant_id,
+                    agent=one.agent_version,
+                )
                 await self._parts.turns.release([one.claim])

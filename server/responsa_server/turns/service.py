@@ -362,7 +362,12 @@ class Turns:
             await self._following.register()
             ended = await repeated(lambda: self.store.cancel_unfollowed(who, turn_id, end), _PATIENCE_SECONDS)
         except Unavailable as error:
-            self._log.warning("turn_left_running", turn=names.turn(turn_id), reason=error.reason.value)
+            self._log.warning(
+                "turn_left_running",
+                turn=names.turn(turn_id),
+                tenant=who.tenant_id,
+                reason=error.reason.value,
+            )
             return
         if ended is not None:
             self._log.info("turn_cancelled_unfollowed", turn=names.turn(turn_id), tenant=who.tenant_id)

@@ -464,7 +464,12 @@ class LogWriter:
             self._refuse(writer, error)
 
     def _refuse(self, writer: TurnWriter, error: Exception) -> None:
-        self._log.error("turn_events_refused", turn=names.turn(writer.claim.turn_id), exc_info=error)
+        self._log.error(
+            "turn_events_refused",
+            turn=names.turn(writer.claim.turn_id),
+            tenant=writer.claim.tenant_id,
+            exc_info=error,
+        )
         writer.fail(error)
 
     def _put_off(self, writer: TurnWriter, error: Unavailable, now: float) -> None:

@@ -142,4 +142,5 @@ def report(logger: Logger, call: Call, error: BaseException, event: str = "unexp
         sqlstate = getattr(one, "sqlstate", None)
         causes.append(f"{kind}{f' ({sqlstate})' if sqlstate else ''} in {places or 'no frame'}")
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-    logger.error(event, method=call.method, call_id=call.id, peer=call.peer, causes=causes)
+    tenant = "" if call.principal is None else call.principal.tenant_id
+    logger.error(event, method=call.method, call_id=call.id, tenant=tenant, peer=call.peer, causes=causes)

@@ -243,7 +243,7 @@ class JobQueue:
                     # retry.
                     with suppress(exceptions.ConnectorException):
                         await JobManager.retry_job(manager, job)
-                        self._log.warning("a job of a lost worker is assigned again", job=job.id)
+                        self._log.warning("a job of a lost worker is assigned again", **_named(job))
             except _LOST as error:
                 self._log.warning("cannot look for stalled jobs at the moment", cause=_cause(error))
             await asyncio.sleep(self._pace.heartbeat)
@@ -390,16 +390,21 @@ class _Jobs(JobManager):
             yield
         except exceptions.ConnectorException as error:
             if isinstance(error.__cause__, psycopg.errors.RaiseException):
-                self._log.warning("a job was assigned to another worker before it ended here", job=job.id)
+                self._log.warning("a job was assigned to another worker before it ended here", **_named(job))
             else:
                 self._failure = error
-                self._log.warning("the end of a job cannot be stored", job=job.id, cause=_cause(error))
+                self._log.warning("the end of a job cannot be stored", **_named(job), cause=_cause(error))
 
     async def _make_room(self) -> None:
         self._ended += 1
         if self._notify is not None:
             # Whatever the notification says, procrastinate looks for jobs.
             await self._notify(channel=_QUEUE, notification={"type": "job_inserted", "job_id": 0})
+
+
+def _named(job: jobs.Job) -> dict[str, object]:
+    """A job and its tenant, for the log."""
+    return {"job": job.id, "tenant": job.task_kwargs.get("tenant_id", "")}
 
 
 def _cause(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from starlette.websockets import WebSocket
 
-from responsa_server.calls.call import CALL_ID
+from responsa_server.calls.call import CALL_ID, ON_BEHALF_OF
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.interceptors.reporting import call_id
 from responsa_server.domain.errors import Reason, Unauthenticated
@@ -45,12 +45,12 @@ def handshake_of(socket: WebSocket) -> Handshake:
     token = next((one for one in others if one), queried)
     found = metadata_of_headers(socket.headers.items())
     credentials = {name: found[name] for name in ("authorization", "cookie") if name in found}
+    own = bearer(token) if token else credentials
+    behalf = {name: found[name] for name in (ON_BEHALF_OF,) if name in found}
     # Browsers abort a handshake when the response contains none of the subprotocols that they offered.
     answered = next((one for one in (PROTOCOL, "bearer") if one in offered), next(iter(offered), None))
     # The call id is the one that Envoy set, as for any other call.
-    return Handshake(
-        answered, bearer(token) if token else credentials or None, call_id(socket.headers.get(CALL_ID, ""))
-    )
+    return Handshake(answered, {**own, **behalf} if own else None, call_id(socket.headers.get(CALL_ID, "")))
 
 
 def bearer(token: str) -> Metadata:

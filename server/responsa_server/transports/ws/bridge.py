@@ -47,6 +47,8 @@ PATH: Final = "/ws/chat"
 _GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
 _CANCEL: Final = "/responsa.chat.v1.ChatService/CancelTurn"
 _POLICY_VIOLATION: Final = 1008
+# The caller's tenant is suspended, or the service has no grant any more.
+_OVER: Final = frozenset({Reason.TENANT_SUSPENDED, Reason.GRANT_REQUIRED})
 _SERVICE_RESTART: Final = 1012
 _TRY_AGAIN_LATER: Final = 1013
 _FIRST_MESSAGE_BYTES: Final = 8_192
@@ -439,8 +441,8 @@ class Session:
         )
 
     def _close_if_over(self, error: ResponsaError) -> None:
-        """Close the socket if the client is no longer signed in, or if the server is stopping."""
-        if status.code(error) == Code.UNAUTHENTICATED:
+        """Close the socket if the client is no longer signed in, may make no calls at all, or if the server is stopping."""
+        if status.code(error) == Code.UNAUTHENTICATED or error.reason in _OVER:
             self._finish(_POLICY_VIOLATION, error.reason.value)
         elif error.reason is Reason.DRAINING:
             self.leave()
