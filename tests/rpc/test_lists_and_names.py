@@ -42,6 +42,14 @@ NOUNS = {
     "Citations": "turns",
     "Agent": "agents",
     "Teacher": "teachers",
+    "GrantOwnership": "users",
+    "Ownership": "users",
+    "ServiceGrant": "serviceGrants",
+    "Tenant": "tenants",
+    "SuspendTenant": "tenants",
+    "ResumeTenant": "tenants",
+    "EraseTenant": "tenants",
+    "InviteTenantAdministrator": "tenants",
 }
 ENDS = {
     "Generation": "/generations/1",
@@ -50,7 +58,10 @@ ENDS = {
     "UserQuota": "/quota",
 }
 """The rest of the names that have more than two parts."""
-REST: dict[str, dict[str, int]] = {"GetDocumentPage": {"page": 1}}
+REST: dict[str, dict[str, object]] = {
+    "GetDocumentPage": {"page": 1},
+    "EraseTenant": {"confirm_tenant_id": "nowhere"},
+}
 """The other fields that a request must have."""
 STREAMS = ("GetDocumentContent", "GetDocumentOriginal", "WatchOperation")
 
@@ -91,9 +102,9 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
             verb,
         )
         noun = NOUNS[kind_of]
-        unknown = f"{noun}/nowhere" if noun in ("collections", "agents") else f"{noun}/{UNKNOWN}"
+        unknown = f"{noun}/nowhere" if noun in ("collections", "agents", "tenants") else f"{noun}/{UNKNOWN}"
         unknown += ENDS.get(kind_of, "")
-        who = served.ann if RULES[method] is Rule.ADMIN else served.bob
+        who = served.ann if RULES[method] in (Rule.ADMIN, Rule.OWNER) else served.bob
 
         async def ask(name: str) -> Failure:
             data = kind(name=name, **REST.get(verb, {})).SerializeToString()  # noqa: B023 - called only in this round
