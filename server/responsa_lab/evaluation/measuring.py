@@ -35,6 +35,7 @@ from responsa_server.cli.sources import Entry
 
 IN_FLIGHT = 8
 DEPTH = 10
+_PATIENCE_SECONDS = 300.0
 _FUSED = 100
 """The number of passages of each list that reciprocal rank fusion reads."""
 _PASSAGES = 50
@@ -281,7 +282,8 @@ def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str], ve
 @contextlib.asynccontextmanager
 async def answering(client: AsyncResponsa, question: str, collection: str) -> AsyncGenerator[turn_pb2.Turn]:
     """Asks a question of one collection, and yields the finished turn. Deletes the conversation at the end."""
-    turn = await client.answer(question, collections=[collection])
+    # A user may ask only some questions a minute, and the client waits for the next ones.
+    turn = await client.answer(question, collections=[collection], timeout=_PATIENCE_SECONDS)
     try:
         yield turn
     finally:
