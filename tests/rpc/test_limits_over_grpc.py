@@ -1,0 +1,121 @@
+"""Limits over gRPC, on two servers with one Redis: addresses, streams, and Redis that is away in the midst."""
+
+# Requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportArgumentType=false
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.embedded import Layout
+from responsa_server.embedded.redis import EmbeddedRedis
+from responsa_server.identity.settings import AddressLimitSettings, LimitSettings
+from responsa_server.stores.postgres.database import Database
+from tests.contract.library_house import House
+from tests.contract.test_limits import limiter, limits
+from tests.rpc.served import Served, failed, serving
+
+ADDRESS = (("x-forwarded-for", "203.0.113.9"),)
+SETTINGS = limits(streams=3, messages_per_minute=10)
+LIMITED = LimitSettings(
+    user=SETTINGS.user,
+    admin=SETTINGS.admin.model_copy(update={"streams": 3}),
+    tenant=SETTINGS.tenant,
+    address=AddressLimitSettings(calls_per_minute=20),
+)
+
+
+@pytest.fixture
+def redis(folder: Path) -> Iterator[EmbeddedRedis]:
+    part = EmbeddedRedis(Layout.of(folder / "home").prepare())
+    part.start()
+    try:
+        yield part
+    finally:
+        part.stop()
+
+
+@pytest.fixture
+async def pair(
+    house: House, database: Database, folder: Path, redis: EmbeddedRedis
+) -> AsyncGenerator[tuple[Served, Served], None]:
+    """Two servers on one database and one Redis."""
+    start = asynccontextmanager(serving)
+    async with (
+        limiter(database, redis.url, LIMITED) as one,
+        limiter(database, redis.url, LIMITED) as other,
+        start(house, database, folder, limiter=one) as first,
+        start(house, database, folder, replica="t", limiter=other) as second,
+    ):
+        yield first, second
+
+
+async def test_an_address_is_limited_whatever_its_credentials(pair: tuple[Served, Served]) -> None:
+    first, second = pair
+    reasons: list[str] = []
+    for place in range(30):
+        server = pair[place % 2]
+        metadata = (("authorization", f"Bearer rsp_{place:043}"), *ADDRESS)
+        reasons.append((await failed(server.auth.GetMe(auth.GetMeRequest(), metadata=metadata))).reason)
+    assert reasons == ["CREDENTIAL_UNKNOWN"] * 20 + ["RATE_LIMIT"] * 10
+    # A good credential does not help, a sign-in neither; other addresses are not concerned.
+    good = (*first.bob.metadata, *ADDRESS)
+    error = await failed(second.auth.GetMe(auth.GetMeRequest(), metadata=good))
+    assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMIT")
+    assert error.metadata["scope"] == "address"
+    login = auth.LoginRequest(tenant="acme", email="a@example.org", password="x" * 12)
+    assert (await failed(first.auth.Login(login, metadata=ADDRESS))).reason == "RATE_LIMIT"
+    await second.auth.GetMe(auth.GetMeRequest(), metadata=first.bob.metadata)
+
+
+async def test_streams_of_all_servers_count_together(pair: tuple[Served, Served]) -> None:
+    first, second = pair
+    streams = [
+        one.chat.Ask(chat.AskRequest(text="wait"), metadata=first.bob.metadata)
+        for one in (first, second, first)
+    ]
+    for stream in streams:
+        await anext(aiter(stream))
+    error = await failed(second.chat.Ask(chat.AskRequest(text="wait"), metadata=first.bob.metadata))
+    assert (error.reason, error.metadata) == (
+        "LIMIT_REACHED",
+        {"limit": "streams", "scope": "user", "value": "3"},
+    )
+    # Calls that do not last go on, and so do other users.
+    await second.auth.GetMe(auth.GetMeRequest(), metadata=first.bob.metadata)
+    other = second.chat.Ask(chat.AskRequest(text="wait"), metadata=first.ann.metadata)
+    await anext(aiter(other))
+    for stream in (*streams, other):
+        stream.cancel()
+
+
+async def test_redis_that_dies_makes_the_limit_stricter_and_never_opens_it(
+    pair: tuple[Served, Served], redis: EmbeddedRedis
+) -> None:
+    first, second = pair
+    reasons: list[str] = []
+
+    async def start(place: int) -> None:
+        request = chat.StartTurnRequest(text=f"question {place}")
+        try:
+            await pair[place % 2].chat.StartTurn(request, metadata=first.bob.metadata)
+            reasons.append("")
+        except grpc.aio.AioRpcError:
+            reasons.append("refused")
+
+    for place in range(3):
+        await start(place)
+    redis.stop()
+    for place in range(3, 20):
+        await start(place)
+    # Without Redis, PostgreSQL allows half of ten, and knows the three of before.
+    assert reasons == [""] * 5 + ["refused"] * 15
+    turns = await second.chat.ListTurns(chat.ListTurnsRequest(page_size=100), metadata=first.bob.metadata)
+    assert len(turns.turns) == 5
