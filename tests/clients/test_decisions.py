@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from responsa_client import Backoff, Responsa, ServerFault, Unavailable
+from responsa_client import Backoff, ResourceExhausted, Responsa, ServerFault, Unavailable
 from responsa_client.address import Address
 from responsa_client.retries import may_pass
 from responsa_client.stubs import channel_options, credentials
@@ -92,3 +92,10 @@ def test_what_may_pass() -> None:
     assert not may_pass(Unavailable(unavailable, "x", reason="WORKER_LOST"))
     assert not may_pass(ServerFault(internal, "x", reason="INTERNAL"))
     assert not may_pass(ServerFault(grpc.StatusCode.UNIMPLEMENTED, "x"))
+    full = grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert may_pass(ResourceExhausted(full, "x", reason="RATE_LIMIT", retry_after=60.0))
+    assert may_pass(ResourceExhausted(full, "x", reason="LIMIT_REACHED", retry_after=1.0))
+    # Nobody waits for hours, or for what only the caller can change.
+    assert not may_pass(ResourceExhausted(full, "x", reason="RATE_LIMIT", retry_after=3600.0))
+    assert not may_pass(ResourceExhausted(full, "x", reason="LIMIT_REACHED"))
+    assert not may_pass(ResourceExhausted(full, "x", reason="TOO_MANY_ATTEMPTS", retry_after=60.0))
