@@ -55,13 +55,10 @@ SET LOCAL ROLE responsa_search;
 CREATE OR REPLACE FUNCTION responsa.tenant_of_secret(wanted_sha256 bytea) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
-        SELECT found.tenant_id FROM (
-            SELECT tenant_id FROM responsa.refresh_token WHERE token_sha256 = wanted_sha256
-            UNION ALL SELECT tenant_id FROM responsa.invitation WHERE code_sha256 = wanted_sha256
-            UNION ALL SELECT tenant_id FROM responsa.reset_code WHERE code_sha256 = wanted_sha256
-            UNION ALL SELECT tenant_id FROM responsa.email_confirmation WHERE code_sha256 = wanted_sha256
-        ) AS found
-        JOIN responsa.tenant AS t ON t.id = found.tenant_id AND t.suspend_time IS NULL
+        SELECT tenant_id FROM responsa.refresh_token WHERE token_sha256 = wanted_sha256
+        UNION ALL SELECT tenant_id FROM responsa.invitation WHERE code_sha256 = wanted_sha256
+        UNION ALL SELECT tenant_id FROM responsa.reset_code WHERE code_sha256 = wanted_sha256
+        UNION ALL SELECT tenant_id FROM responsa.email_confirmation WHERE code_sha256 = wanted_sha256
     $$;
 RESET ROLE;
 REVOKE CREATE ON SCHEMA responsa FROM responsa_search;

@@ -142,6 +142,7 @@ CREATE OR REPLACE FUNCTION responsa.tenant_of_secret(wanted_sha256 bytea) RETURN
             SELECT tenant_id FROM responsa.refresh_token WHERE token_sha256 = wanted_sha256
             UNION ALL SELECT tenant_id FROM responsa.invitation WHERE code_sha256 = wanted_sha256
             UNION ALL SELECT tenant_id FROM responsa.reset_code WHERE code_sha256 = wanted_sha256
+            UNION ALL SELECT tenant_id FROM responsa.email_confirmation WHERE code_sha256 = wanted_sha256
         ) AS found
         JOIN responsa.tenant AS t ON t.id = found.tenant_id AND t.suspend_time IS NULL
     $$;
