@@ -7,7 +7,6 @@ CREATE TABLE responsa.user_identity (
     issuer text NOT NULL,
     sub text NOT NULL,
     user_id uuid NOT NULL,
-    subject text NOT NULL DEFAULT '', -- the name of the person in documents, from a claim that the settings name; '' without one
     create_time timestamptz NOT NULL DEFAULT now(),
     sign_in_time timestamptz, -- the latest; NULL until the first sign-in after the identity was linked
     PRIMARY KEY (tenant_id, issuer, sub),
@@ -35,5 +34,5 @@ BEGIN
     END LOOP;
 END
 $$;
-GRANT SELECT, INSERT, DELETE, UPDATE (subject, sign_in_time) ON responsa.user_identity TO responsa_app;
+GRANT SELECT, INSERT, DELETE, UPDATE (sign_in_time) ON responsa.user_identity TO responsa_app;
 GRANT SELECT, INSERT, DELETE ON responsa.oidc_state TO responsa_app;

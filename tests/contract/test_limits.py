@@ -494,8 +494,11 @@ async def test_the_wait_of_a_refusal_is_long_enough_and_not_much_longer(
         wait = await rates.take(room, 2, 40)
         # All events count until their window ends (in memory, windows begin at fixed times), and fade in the two seconds after that: 40 have faded after 0.8 seconds.
         assert (0.8 if local else 2.0) < wait <= 2.85
-        await asyncio.sleep(wait + 0.1)
-        assert await rates.take(room, 2, 40) == 0.0
+        waits = 0
+        while await rates.take(room, 2, 40) > 0.0:
+            waits += 1
+            await asyncio.sleep(wait + 0.1)
+        assert waits == 1
         assert await rates.take(room, 2, 40) > 0.0
         assert await rates.take(room, 2, 101) == 2
     finally:

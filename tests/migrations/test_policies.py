@@ -167,7 +167,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "turn_spent": Table(
         app="SELECT INSERT DELETE", log="INSERT", policies=(("responsa_log", "INSERT", None, "true"),)
     ),
-    "user_identity": Table(app="SELECT INSERT DELETE UPDATE(sign_in_time,subject)"),
+    "user_identity": Table(app="SELECT INSERT DELETE UPDATE(sign_in_time)"),
     "user_limit": Table(app="SELECT INSERT DELETE UPDATE(value)"),
     "user_password": Table(app=ALL),
     "user_quota": Table(app=ALL),

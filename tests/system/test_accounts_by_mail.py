@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_client.errors import NotFound, PermissionDenied, Unauthenticated
 from tests.callers import PASSWORD, Credential, Registry, Tenant
@@ -81,7 +82,7 @@ def test_an_account_on_the_command_line(
 def test_an_administrator_deletes_a_user_on_the_command_line(instance: Instance, tenant: Tenant) -> None:
     key = tenant.key(Credential.ADMIN)
     with Responsa(instance.url, key) as admin, Responsa(instance.url, tenant.key()) as user:
-        user.create_collection("birds")
+        user.create_collection("birds", readers=[reader_pb2.Reader(everyone=True)])
         me, heir = user.me(), admin.me()
         arguments = ("admin", "users", "delete", me.email, "--hand-over-to", heir.email)
         refused = instance.run(*arguments, stdin="", check=False, RESPONSA_API_KEY=key)

@@ -55,8 +55,8 @@ def fields(reply: httpx2.Response) -> list[str]:
 
 def test_the_journey_of_a_person(instance: Instance, http: httpx2.Client, tenant: Tenant) -> None:
     with Responsa(instance.url, tenant.key(Credential.ADMIN)) as administrator:
-        code = administrator.create_invitation().code
-    email = f"new@{tenant.name}.example"
+        email = f"new@{tenant.name}.example"
+        code = administrator.create_invitation(email=email).code
     reply = http.post(
         "/auth/register", json={"email": email, "password": PASSWORD, "name": "New", "invitation": code}
     )

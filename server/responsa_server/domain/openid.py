@@ -11,12 +11,14 @@ from responsa_server.domain.people import AuditEvent, User
 
 @dataclass(frozen=True, slots=True)
 class ExternalIdentity:
-    """A person at a provider. issuer, sub: the claims that identify the person. subject: the name of the person in documents; "" without one."""
+    """A person at a provider. issuer, sub: the claims that identify the person. subject: the name of the person in documents, "" without one; None if the provider
+    does not decide it.
+    """
 
     tenant_id: str
     issuer: str
     sub: str
-    subject: str = ""
+    subject: str | None = None
 
 
 class OpenIdStore(Protocol):

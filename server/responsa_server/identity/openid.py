@@ -281,10 +281,7 @@ class OpenId:
         self, provider: OpenIdProvider, flow: _Flow, person: Person, origin: Origin
     ) -> Finished:
         settings = provider.settings
-        subjects = person.texts(settings.subject_claim) if settings.subject_claim else ()
-        subject = next(iter(subjects), "")
-        if len(subject.encode(errors="replace")) > MAX_SUBJECT_BYTES or not subject.isprintable():
-            subject = ""  # the beginning of a name could be the name of somebody else
+        subject = _subject(person, settings.subject_claim) if settings.subject_claim else None
         identity = ExternalIdentity(self._tenant(provider), person.issuer, person.sub, subject)
         if flow.link:
             await self._link(provider, flow, identity, origin)
@@ -359,7 +356,7 @@ class OpenId:
         event = self._event(user.tenant_id, actor, "user.update", name, origin)
         try:
             await self._users.update(user.tenant_id, user.id, UserChange(role=role), "", event)
-        except Precondition as error:
+        except (NotPermitted, Precondition) as error:  # owners stay administrators, too
             await self._trail.record(
                 AuditEvent(
                     self._identity.new_id(),
@@ -530,6 +527,13 @@ class OpenId:
 
 def _refused(provider: OpenIdProvider, cause: str) -> None:
     _LOGGER.warning("sign-in with OpenID Connect provider %s refused: %s", provider.name, cause)
+
+
+def _subject(person: Person, claim: str) -> str:
+    """The name of a person in documents; "" without a usable one. A part of a long name could be the name of somebody else, and names of users are given by the server alone."""
+    found = next(iter(person.texts(claim)), "")
+    good = len(found.encode(errors="replace")) <= MAX_SUBJECT_BYTES and found.isprintable()
+    return found if good and not found.startswith("users/") else ""
 
 
 def _not_admitted(why: str = "") -> NotPermitted:

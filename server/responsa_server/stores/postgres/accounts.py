@@ -432,6 +432,7 @@ class PostgresAccountStore:
             "user_id": done.user_id,
             "hash": row["password_hash"],
             "code": row["invitation_sha256"],
+            "first": False,
         }
         if values["code"] is not None and await self._one(connection, "use_invitation", values) is None:
             raise _CodeNotGood

@@ -181,7 +181,7 @@ async def one_row(
 
 
 def acting(reader: Reader) -> dict[str, str]:
-    """The session variables of a transaction for this reader; see the migration 0022."""
+    """The session variables of a transaction for this reader; see the migration 0027."""
     if isinstance(reader, Server):
         return {"tenant": reader.tenant_id, "user": "", "role": "system"}
     return {"tenant": reader.tenant_id, "user": reader.user_id.hex, "role": reader.role.value}

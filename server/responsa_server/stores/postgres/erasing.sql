@@ -112,12 +112,19 @@ SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(colle
 SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(user)s ORDER BY id LIMIT %(most)s;
 
 -- name: shared_collections
--- Those that others can read. At present, everyone in the tenant can read all of them.
-SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(user)s ORDER BY id FOR UPDATE;
+-- Those that others can read.
+SELECT id FROM responsa.collection AS c WHERE tenant_id = %(tenant)s AND owner_id = %(user)s
+    AND EXISTS (SELECT FROM responsa.collection_reader AS r WHERE r.tenant_id = %(tenant)s AND r.collection_id = c.id)
+ORDER BY id FOR UPDATE;
 
 -- name: hand_over
+-- Where the heir has a collection with the same id, the collection is called by its internal id.
 WITH given AS (
-    UPDATE responsa.collection SET owner_id = %(heir)s, revision = revision + 1, update_time = clock_timestamp()
+    UPDATE responsa.collection AS c SET owner_id = %(heir)s, revision = revision + 1, update_time = clock_timestamp(),
+        slug = CASE WHEN EXISTS (
+            SELECT FROM responsa.collection AS h
+            WHERE h.tenant_id = %(tenant)s AND h.owner_id = %(heir)s AND coalesce(h.slug, h.id) = coalesce(c.slug, c.id)
+        ) THEN c.id ELSE c.slug END
     WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND id = ANY (%(collections)s)
     RETURNING id
 ), documents AS (
@@ -154,6 +161,8 @@ WHERE o.tenant_id = %(tenant)s AND o.id = k.id AND k.owner_id <> %(user)s;
 -- name: delete_rest
 WITH requests AS (
     DELETE FROM responsa.creation_request WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+), used AS (
+    DELETE FROM responsa.user_usage WHERE tenant_id = %(tenant)s AND user_id = %(user)s
 ), operations AS (
     DELETE FROM responsa.operation WHERE tenant_id = %(tenant)s AND user_id = %(user)s RETURNING 1
 )

@@ -86,6 +86,7 @@ class PostgresOpenIdStore:
             "display_name": user.display_name,
             "email": user.email,
             "role": user.role.value,
+            "first": False,
             "code": code,
         }
         row = await one_row(connection, self._shared["add_user"], values)
@@ -104,7 +105,11 @@ class PostgresOpenIdStore:
 
     async def _add(self, connection: Connection, user_id: UUID, identity: ExternalIdentity) -> bool:
         values = {**_values(identity), "user_id": user_id}
-        return await one_row(connection, self._queries["add"], values) is not None
+        if await one_row(connection, self._queries["add"], values) is None:
+            return False
+        if identity.subject is not None:
+            await connection.execute(self._queries["set_subject"], values)
+        return True
 
 
 def code_invalid() -> Unauthenticated:

@@ -254,6 +254,8 @@ class PostgresTenants:
         values = {
             "id": first.id,
             "tenant_id": tenant_id,
+            # The owner who makes it is a user of another tenant.
+            "maker": None,
             "code": first.digest,
             "role": first.invitation.role.value,
             "email": first.invitation.email,

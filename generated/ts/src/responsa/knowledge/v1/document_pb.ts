@@ -193,7 +193,7 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   keywords: string[];
 
   /**
-   * Whom the document is about, if it is not for all readers of its collection: a user, `users/{uuid}`, or the subject that an administrator or a sign-in gave to users; at
+   * Whom the document is about, if it is not for all readers of its collection: the name of a user (users/ and the UUID), or the subject that an administrator or a sign-in gave to users; at
    * most 200 bytes. Among the collection's readers, only this user, administrators and SERVICE keys read the document. Administrators and SERVICE keys set it.
    *
    * @generated from field: string subject = 24;
