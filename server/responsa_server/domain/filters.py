@@ -54,7 +54,9 @@ _ALLOWED: Final[Mapping[FieldKind, tuple[Operator, ...]]] = {
     FieldKind.JSON: _EVERY,
     FieldKind.TIME: _ORDERED,
     FieldKind.NUMBER: _ORDERED,
-    **dict.fromkeys((FieldKind.ENUM, FieldKind.NAME, FieldKind.SLUG, FieldKind.LABELS), _EQUALITY),
+    **dict.fromkeys(
+        (FieldKind.ENUM, FieldKind.NAME, FieldKind.SLUG, FieldKind.COLLECTION, FieldKind.LABELS), _EQUALITY
+    ),
 }
 
 Identity = TypeVar("Identity", str, UUID)
@@ -250,10 +252,10 @@ def _value(
             return wildcard or text
         case FieldKind.JSON:
             return wildcard or _literal(written, text)
-        case FieldKind.SLUG if wildcard is not None:
+        case FieldKind.SLUG | FieldKind.COLLECTION if wildcard is not None:
             first, *rest = wildcard.parts
             return Wildcard((first.removeprefix(f"{field.prefix}/"), *rest))
-        case FieldKind.SLUG:
+        case FieldKind.SLUG | FieldKind.COLLECTION:
             return _named(name, text, f"{field.prefix}/{{id}}", lambda: names.parse_slug(field.prefix, text))
         case FieldKind.NAME:
             return _named(

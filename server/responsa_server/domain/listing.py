@@ -37,6 +37,7 @@ class FieldKind(StrEnum):
     NAME: a resource name, `{Field.prefix}/{uuid}`. The operators are `=`, `!=` and `:`.
     SLUG: a resource name, `{Field.prefix}/{id}`, where the id is a name that a caller chose. The operators are `=`, `!=` and `:`; an asterisk
     stands for any characters.
+    COLLECTION: like SLUG, for a collection, whose name depends on who reads it.
     NUMBER: a whole number. All operators except `:` are allowed.
     LABELS: a map from keys to texts; a filter names one text as `labels.KEY`. The operators are `=`, `!=`, `:`
     ("contains") and `:*` ("has the key"). `labels:KEY` means "has the key" too.
@@ -49,6 +50,7 @@ class FieldKind(StrEnum):
     ENUM = "enum"
     NAME = "name"
     SLUG = "slug"
+    COLLECTION = "collection"
     NUMBER = "number"
     LABELS = "labels"
     JSON = "json"

@@ -62,7 +62,7 @@ _OF_DOCUMENTS: Final = (
     Field("language"),
     Field("author"),
     Field("owner", FieldKind.NAME, prefix="users"),
-    Field("collection", FieldKind.SLUG, prefix="collections"),
+    Field("collection", FieldKind.COLLECTION, prefix="collections"),
     Field("labels", FieldKind.LABELS),
     Field("metadata", FieldKind.JSON),
     Field("date", FieldKind.TIME),

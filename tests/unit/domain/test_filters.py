@@ -107,7 +107,7 @@ KINDS = ListRules(
         Field("conversation", FieldKind.NAME, prefix="conversations"),
         Field("create_time", FieldKind.TIME),
         Field("hidden", filterable=False),
-        Field("collection", FieldKind.SLUG, prefix="collections"),
+        Field("collection", FieldKind.COLLECTION, prefix="collections"),
         Field("size_bytes", FieldKind.NUMBER),
         Field("metadata", FieldKind.JSON),
     ),

@@ -47,6 +47,7 @@ TYPES: Final[Mapping[FieldKind, LiteralString]] = {
     FieldKind.ENUM: "text",
     FieldKind.NAME: "uuid",
     FieldKind.SLUG: "text",
+    FieldKind.COLLECTION: "text",
     FieldKind.NUMBER: "bigint",
     FieldKind.LABELS: "text",
     FieldKind.JSON: "jsonb",
@@ -109,10 +110,10 @@ class _Compiler:
                 return self._json(one, column)
             case FieldKind.TIME:
                 return self._time(one, column)
-            case FieldKind.SLUG if isinstance(one.value, Wildcard) or one.value == _ANY:
+            case FieldKind.COLLECTION if isinstance(one.value, Wildcard) or one.value == _ANY:
                 called = sql.SQL("coalesce(responsa.collection_name({}), '')").format(column)
                 return self._plain(one, called, "text")
-            case FieldKind.SLUG:
+            case FieldKind.COLLECTION:
                 # The caller's name of a collection. The subquery is evaluated once a statement.
                 return sql.SQL("{} IS {}DISTINCT FROM (SELECT responsa.named_collection({}::text))").format(
                     column, sql.SQL("" if one.operator is Operator.NE else "NOT "), self._value(one.value)
