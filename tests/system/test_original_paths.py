@@ -114,6 +114,10 @@ def test_an_administrator_sees_and_disables_users(http: httpx2.Client, tenant: T
     assert http.post(f"/users/{user['id']}/enable", headers=admin(tenant)).json() == user
     assert http.get("/users/me", headers=bearer(key)).json() == user
     assert wrong(http.post("/users/me/disable", headers=admin(tenant)))[0] == 400
+    # A key alone does not delete its own user.
+    assert wrong(http.delete("/users/me", headers=bearer(key))) == (403, "SIGN_IN_REQUIRED")
+    assert http.delete(f"/users/{user['id']}", headers=admin(tenant)).status_code == 204
+    assert wrong(http.get(f"/users/{user['id']}", headers=admin(tenant))) == (404, "RESOURCE_NOT_FOUND")
 
 
 def test_the_last_administrator_stays(http: httpx2.Client, tenant: Tenant) -> None:
@@ -220,7 +224,7 @@ def test_paths_that_do_not_exist(http: httpx2.Client, tenant: Tenant) -> None:
     for method, path in (
         ("GET", "/auth"),
         ("GET", "/auth/login"),
-        ("DELETE", "/users/me"),
+        ("PUT", "/users"),
         ("POST", "/users"),
     ):
         assert http.request(method, path, headers=admin(tenant)).status_code == 404

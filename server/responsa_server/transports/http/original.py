@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Route
 
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
-from responsa.auth.v1 import session_pb2, user_pb2
+from responsa.auth.v1 import deletion_receipt_pb2, session_pb2, user_pb2
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, peer_of
 from responsa_server.calls.chain import Calls
@@ -189,6 +189,27 @@ ROWS: Final[Sequence[Row]] = (
         user_pb2.User,
         lambda found, _: _user(found),
         {},
+        renamed=_NAMED,
+    ),
+    Row(
+        ("DELETE",),
+        "/users/me",
+        _AUTH + "DeleteMe",
+        lambda given: auth.DeleteMeRequest(),
+        deletion_receipt_pb2.DeletionReceipt,
+        lambda found, _: None,
+        {},
+        code=204,
+    ),
+    Row(
+        ("DELETE",),
+        "/users/{id}",
+        _ADMIN + "DeleteUser",
+        lambda given: admin.DeleteUserRequest(name=_named(given)),
+        deletion_receipt_pb2.DeletionReceipt,
+        lambda found, _: None,
+        {},
+        code=204,
         renamed=_NAMED,
     ),
     Row(
