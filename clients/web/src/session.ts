@@ -4,24 +4,29 @@ import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "./api.js";
 import { CUT, failureOf, failureOfJson, signedOut, type Failure } from "./errors.js";
 
-/** A secret that links to the page carry in the fragment, which browsers do not send: a sign-in code, the code of an invitation, or a code that resets a password. */
-export type SecretKind = "code" | "invitation" | "reset";
-const SECRETS: readonly SecretKind[] = ["code", "invitation", "reset"];
+/** A secret that links to the page carry in the fragment, which browsers do not send: a sign-in code, the code of an invitation, a code that resets a password, or a code that confirms an e-mail address. */
+export type SecretKind = "code" | "invitation" | "reset" | "confirm";
+const SECRETS: readonly SecretKind[] = ["code", "invitation", "reset", "confirm"];
 
 export interface Secret {
   readonly kind: SecretKind;
   readonly value: string;
 }
 
+/** The fields of a fragment. Links in mails have a slash before the first field: `#/confirm=…`. */
+function fieldsOf(fragment: string): URLSearchParams {
+  return new URLSearchParams(fragment.replace(/^#\/?/, ""));
+}
+
 /** Whether the fragment of an address has a secret. */
 export function hasSecret(fragment: string): boolean {
-  const found = new URLSearchParams(fragment.replace(/^#/, ""));
+  const found = fieldsOf(fragment);
   return SECRETS.some((one) => found.has(one));
 }
 
 /** Take the secret out of the address bar and the history, even if the secret is not valid. */
 export function takeSecret(place: Pick<Location, "hash" | "pathname" | "search">, history: Pick<History, "replaceState">): Secret | undefined {
-  const found = new URLSearchParams(place.hash.replace(/^#/, ""));
+  const found = fieldsOf(place.hash);
   const kind = SECRETS.find((one) => found.has(one));
   if (kind === undefined) return undefined;
   history.replaceState(null, "", place.pathname + place.search);
@@ -117,6 +122,14 @@ export async function me(api: Pick<Api, "auth">): Promise<User | undefined> {
   } catch {
     return undefined;
   }
+}
+
+/** Confirm an e-mail address with the code of a mail. Returns the signed-in user if the user's address has changed; undefined if the address is that of another or a new account. Raises ConnectError. */
+export async function confirmEmail(api: Pick<Api, "auth">, code: string): Promise<User | undefined> {
+  const before = await me(api);
+  await api.auth.confirmEmail({ code });
+  const after = before && (await me(api));
+  return after && after.name === before.name && after.email !== before.email ? after : undefined;
 }
 
 const OWNER = "responsa.user";

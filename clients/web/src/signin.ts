@@ -1,4 +1,4 @@
-/** The view of a visitor who is not signed in: sign in, register, or set a new password with a code. */
+/** The view of a visitor who is not signed in: sign in, register, confirm an e-mail address, or set a new password with a code. */
 
 import { Registration, type OidcProvider } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
 import type { Api } from "./api.js";
@@ -7,9 +7,9 @@ import { button, element, replace } from "./dom.js";
 import { CUT, failureOf, withWait, type Failure } from "./errors.js";
 import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "./fields.js";
 import { callName } from "./people.js";
-import { begin, beginWith, me, ofOther, type Secret } from "./session.js";
+import { begin, beginWith, confirmEmail, me, ofOther, type Secret } from "./session.js";
 
-type Mode = "signIn" | "register" | "reset";
+type Mode = "signIn" | "register" | "confirm" | "reset";
 
 export interface SignInViewHooks {
   /** A session has begun. */
@@ -37,6 +37,7 @@ export class SignInView {
   readonly #name = textEntry("Name", { autocomplete: "name" }, "Other people see this name. You can leave it empty.");
   readonly #invitation = textEntry("Code of the invitation", CODE);
   readonly #code = textEntry("Reset code", CODE, "An administrator hands out reset codes. A code works once, within 30 minutes.");
+  readonly #confirmation = textEntry("Code of the mail", CODE, "A code works once, within 24 hours.");
   #mode: Mode = "signIn";
   #registration = Registration.INVITED;
   readonly #providers = element("div", { class: "providers", hidden: true });
@@ -58,7 +59,8 @@ export class SignInView {
     this.#tenant.control.addEventListener("change", () => void this.#learn());
     if (secret?.kind === "invitation") this.#invitation.control.value = secret.value;
     if (secret?.kind === "reset") this.#code.control.value = secret.value;
-    this.#change(secret?.kind === "invitation" ? "register" : secret?.kind === "reset" ? "reset" : "signIn");
+    if (secret?.kind === "confirm") this.#confirmation.control.value = secret.value;
+    this.#change(secret?.kind === "invitation" ? "register" : secret?.kind === "reset" || secret?.kind === "confirm" ? secret.kind : "signIn");
     void this.#learn();
   }
 
@@ -71,7 +73,7 @@ export class SignInView {
 
   /** Whether the user has not written anything yet. */
   get untouched(): boolean {
-    return [this.#email, this.#password, this.#newPassword, this.#name, this.#invitation, this.#code].every((one) => !one.control.value);
+    return [this.#email, this.#password, this.#newPassword, this.#name, this.#invitation, this.#code, this.#confirmation].every((one) => !one.control.value);
   }
 
   /** The fields of the mode, in their order. */
@@ -81,6 +83,8 @@ export class SignInView {
         return [this.#tenant, this.#email, this.#password];
       case "register":
         return [...(this.#registration === Registration.OPEN ? [this.#tenant] : []), this.#invitation, this.#name, this.#email, this.#newPassword];
+      case "confirm":
+        return [this.#confirmation];
       case "reset":
         return [this.#code, this.#newPassword];
     }
@@ -93,7 +97,7 @@ export class SignInView {
       const { registration, oidcProviders } = await this.#api.auth.listSignInMethods({ tenant });
       if (tenant !== this.#tenant.control.value.trim()) return; // a later call asks for the other tenant
       replace(this.#providers, ...oidcProviders.map((one) => button(`Sign in with ${one.displayName}`, () => void this.#go(one), { class: "quiet" })));
-      this.#providers.hidden = this.#mode === "reset" || oidcProviders.length === 0;
+      this.#providers.hidden = !this.#showsProviders || oidcProviders.length === 0;
       if (registration === this.#registration) return;
       this.#registration = registration;
     } catch {
@@ -112,21 +116,26 @@ export class SignInView {
     else this.#refuse(found, {});
   }
 
+  get #showsProviders(): boolean {
+    return this.#mode === "signIn" || this.#mode === "register";
+  }
+
   #change(mode: Mode): void {
     this.#mode = mode;
-    this.#providers.hidden = mode === "reset" || this.#providers.childElementCount === 0;
+    this.#providers.hidden = !this.#showsProviders || this.#providers.childElementCount === 0;
     for (const one of this.#entries) one.refuse("");
     this.#show();
   }
 
   #show(): void {
-    const titles: Record<Mode, string> = { signIn: "Sign in", register: "Register", reset: "Set a new password" };
+    const titles: Record<Mode, string> = { signIn: "Sign in", register: "Register", confirm: "Confirm your e-mail address", reset: "Set a new password" };
+    const actions: Partial<Record<Mode, string>> = { confirm: "Confirm", reset: "Set the password" };
     const before = document.activeElement;
     replace(
       this.#form,
       element("h2", {}, titles[this.#mode]),
       ...this.#entries.map((one) => one.root),
-      element("div", { class: "row" }, element("button", { type: "submit" }, this.#mode === "reset" ? "Set the password" : titles[this.#mode])),
+      element("div", { class: "row" }, element("button", { type: "submit" }, actions[this.#mode] ?? titles[this.#mode])),
     );
     if (before instanceof HTMLElement && this.#form.contains(before)) before.focus();
     this.#offer();
@@ -142,6 +151,7 @@ export class SignInView {
     };
     if (this.#mode !== "signIn") ways.push(["Sign in with a password", turn("signIn")]);
     if (this.#mode !== "register" && this.#registration !== Registration.CLOSED) ways.push([this.#registration === Registration.OPEN ? "Register" : "Register with an invitation", turn("register")]);
+    if (this.#mode === "register") ways.push(["Confirm with the code of a mail", turn("confirm")]);
     if (this.#mode !== "reset") ways.push(["Forgot your password?", turn("reset")]);
     if (this.#mode === "signIn" && this.#tenant.root.hidden) ways.push(["Another tenant", () => this.#showTenant()]);
     const { back } = this.#hooks;
@@ -164,6 +174,7 @@ export class SignInView {
     try {
       if (this.#mode === "signIn") await this.#signIn(this.#password.control.value);
       else if (this.#mode === "register") await this.#register();
+      else if (this.#mode === "confirm") await this.#confirm();
       else await this.#reset();
     } finally {
       this.#busy = false;
@@ -203,6 +214,31 @@ export class SignInView {
       return this.#refuse(failure, { tenant: this.#tenant, invitation: this.#invitation, display_name: this.#name, email: this.#email, password: this.#newPassword });
     }
     await this.#enter(email, password, "Your registration has arrived. Sign in with your password. If an account with this e-mail address existed before, its password has not changed.");
+  }
+
+  /** The visitor presses the button, because programs that look at the links in mails would use up the code. */
+  async #confirm(): Promise<void> {
+    let changed;
+    try {
+      changed = await confirmEmail(this.#api, this.#confirmation.control.value.trim());
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure.reason !== "CODE_INVALID") return this.#refuse(failure, { code: this.#confirmation });
+      const message = "This code was already used, has expired or is unknown. If you have used it before, sign in with the address. Otherwise, register or change the address again to get another mail.";
+      return this.#refuseAt(this.#confirmation, { ...failure, message });
+    }
+    this.#forget();
+    this.#change("signIn");
+    if (!changed) {
+      this.#alert.textContent = "Your e-mail address is confirmed. Sign in with it.";
+      this.#email.control.focus();
+      return;
+    }
+    // The session goes on, so nothing must be filled in.
+    this.#alert.textContent = `The e-mail address of your account is now ${changed.email}. Sign in with it from now on.`;
+    for (const one of [this.#form, this.#providers]) one.hidden = true;
+    replace(this.#others, button("Go on", this.#hooks.entered));
+    this.#others.querySelector("button")?.focus();
   }
 
   async #reset(): Promise<void> {
@@ -245,7 +281,7 @@ export class SignInView {
 
   /** Forget the secrets. */
   #forget(): void {
-    for (const one of [this.#password, this.#newPassword, this.#invitation, this.#code]) one.control.value = "";
+    for (const one of [this.#password, this.#newPassword, this.#invitation, this.#code, this.#confirmation]) one.control.value = "";
   }
 }
 

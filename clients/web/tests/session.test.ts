@@ -4,8 +4,8 @@ import { AuthService } from "@responsa/contract/responsa/auth/v1/auth_service_pb
 import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
 import { watchingSession } from "../src/api.js";
-import { CUT, withWait } from "../src/errors.js";
-import { begin, beginWith, claim, hasSecret, ofOther, signIn, takeSecret } from "../src/session.js";
+import { CUT, failureOf, withWait } from "../src/errors.js";
+import { begin, beginWith, claim, confirmEmail, hasSecret, ofOther, signIn, takeSecret } from "../src/session.js";
 import { responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";
 
@@ -19,7 +19,7 @@ class Bar {
 
 describe("takeSecret", () => {
   it("takes the secret, and removes the secret from the address", () => {
-    for (const [hash, kind, value] of [["#code=rsc_abc", "code", "rsc_abc"], ["#invitation=rsi_abc", "invitation", "rsi_abc"], ["#reset=rsx_abc", "reset", "rsx_abc"]] as const) {
+    for (const [hash, kind, value] of [["#code=rsc_abc", "code", "rsc_abc"], ["#invitation=rsi_abc", "invitation", "rsi_abc"], ["#reset=rsx_abc", "reset", "rsx_abc"], ["#/reset=rsx_abc", "reset", "rsx_abc"], ["#/confirm=rse_abc", "confirm", "rse_abc"], ["#confirm=rse_abc", "confirm", "rse_abc"]] as const) {
       const bar = new Bar(hash);
       expect(hasSecret(hash)).toBe(true);
       expect(takeSecret(bar, bar)).toEqual({ kind, value });
@@ -165,6 +165,33 @@ describe("beginWith", () => {
     ]);
     for (const body of ['{"authorizationUri": "javascript:alert(1)"}', "{}", "[", '{"authorizationUri": "/here"}']) expect(await beginWith("oidcProviders/work", "/", "", answering([200, body]).ask)).toBe(CUT);
     expect(await beginWith("oidcProviders/work", "/", "", answering([409, OTHER]).ask)).toMatchObject({ reason: "RESOURCE_ALREADY_EXISTS" });
+  });
+});
+
+describe("confirmEmail", () => {
+  const served = (emails: readonly (string | undefined)[], confirmEmail: ServiceImpl<typeof AuthService>["confirmEmail"]) => {
+    let calls = 0;
+    const getMe = () => {
+      const email = emails[Math.min(calls++, emails.length - 1)];
+      return email === undefined ? nobody() : create(UserSchema, { name: "users/a", email });
+    };
+    return { auth: createClient(AuthService, createRouterTransport((router) => router.service(AuthService, { getMe, confirmEmail }))) };
+  };
+
+  it("says whether the address of the signed-in user has changed", async () => {
+    const codes: string[] = [];
+    const good: ServiceImpl<typeof AuthService>["confirmEmail"] = ({ code }) => (codes.push(code), {});
+    expect((await confirmEmail(served(["old@example.org", "new@example.org"], good), "rse_a"))?.email).toBe("new@example.org");
+    expect(await confirmEmail(served(["old@example.org"], good), "rse_b")).toBeUndefined();
+    expect(await confirmEmail(served([undefined], good), "rse_c")).toBeUndefined();
+    expect(codes).toEqual(["rse_a", "rse_b", "rse_c"]);
+  });
+
+  it("raises the server's refusal", async () => {
+    const bad = () => {
+      throw responsaError(Code.Unauthenticated, "CODE_INVALID", "No.");
+    };
+    expect(failureOf(await confirmEmail(served([undefined], bad), "rse_a").catch((error: unknown) => error)).reason).toBe("CODE_INVALID");
   });
 });
 
