@@ -132,6 +132,17 @@ export async function confirmEmail(api: Pick<Api, "auth">, code: string): Promis
   return after && after.name === before.name && after.email !== before.email ? after : undefined;
 }
 
+/** Ask for a mail with a reset code. Returns the text for the visitor, who goes on with the code, or the failure. The text does not depend on whether the account exists. */
+export async function askForReset(api: Pick<Api, "auth">, tenant: string, email: string): Promise<string | Failure> {
+  try {
+    await api.auth.requestReset({ tenant, email });
+  } catch (error) {
+    const failure = failureOf(error);
+    return failure.reason === "MAIL_NOT_CONFIGURED" ? "This server sends no mails. Ask an administrator for a reset code, and enter it here." : failure;
+  }
+  return "If an account has this e-mail address, a mail is on its way. Open the link in the mail, or enter its code here.";
+}
+
 const OWNER = "responsa.user";
 
 /** Make a tab's storage this user's: what another user left in it is deleted. Returns whether the tab was another user's. */

@@ -1,4 +1,4 @@
-/** The view of a visitor who is not signed in: sign in, register, confirm an e-mail address, or set a new password with a code. */
+/** The view of a visitor who is not signed in: sign in, register, confirm an e-mail address, or ask for a reset code and set a new password with it. */
 
 import { Registration, type OidcProvider } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
 import type { Api } from "./api.js";
@@ -7,9 +7,9 @@ import { button, element, replace } from "./dom.js";
 import { CUT, failureOf, withWait, type Failure } from "./errors.js";
 import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "./fields.js";
 import { callName } from "./people.js";
-import { begin, beginWith, confirmEmail, me, ofOther, type Secret } from "./session.js";
+import { askForReset, begin, beginWith, confirmEmail, me, ofOther, type Secret } from "./session.js";
 
-type Mode = "signIn" | "register" | "confirm" | "reset";
+type Mode = "signIn" | "register" | "confirm" | "forgot" | "reset";
 
 export interface SignInViewHooks {
   /** A session has begun. */
@@ -36,7 +36,7 @@ export class SignInView {
   readonly #newPassword = passwordEntry("New password", "new-password", PASSWORD_NOTE);
   readonly #name = textEntry("Name", { autocomplete: "name" }, "Other people see this name. You can leave it empty.");
   readonly #invitation = textEntry("Code of the invitation", CODE);
-  readonly #code = textEntry("Reset code", CODE, "An administrator hands out reset codes. A code works once, within 30 minutes.");
+  readonly #code = textEntry("Reset code", CODE, "A mail or an administrator gives you the code. A code works once, within 30 minutes.");
   readonly #confirmation = textEntry("Code of the mail", CODE, "A code works once, within 24 hours.");
   #mode: Mode = "signIn";
   #registration = Registration.INVITED;
@@ -83,6 +83,8 @@ export class SignInView {
         return [this.#tenant, this.#email, this.#password];
       case "register":
         return [...(this.#registration === Registration.OPEN ? [this.#tenant] : []), this.#invitation, this.#name, this.#email, this.#newPassword];
+      case "forgot":
+        return [this.#tenant, this.#email];
       case "confirm":
         return [this.#confirmation];
       case "reset":
@@ -128,8 +130,8 @@ export class SignInView {
   }
 
   #show(): void {
-    const titles: Record<Mode, string> = { signIn: "Sign in", register: "Register", confirm: "Confirm your e-mail address", reset: "Set a new password" };
-    const actions: Partial<Record<Mode, string>> = { confirm: "Confirm", reset: "Set the password" };
+    const titles: Record<Mode, string> = { signIn: "Sign in", register: "Register", confirm: "Confirm your e-mail address", forgot: "Forgotten password", reset: "Set a new password" };
+    const actions: Partial<Record<Mode, string>> = { confirm: "Confirm", forgot: "Send a mail", reset: "Set the password" };
     const before = document.activeElement;
     replace(
       this.#form,
@@ -152,8 +154,9 @@ export class SignInView {
     if (this.#mode !== "signIn") ways.push(["Sign in with a password", turn("signIn")]);
     if (this.#mode !== "register" && this.#registration !== Registration.CLOSED) ways.push([this.#registration === Registration.OPEN ? "Register" : "Register with an invitation", turn("register")]);
     if (this.#mode === "register") ways.push(["Confirm with the code of a mail", turn("confirm")]);
-    if (this.#mode !== "reset") ways.push(["Forgot your password?", turn("reset")]);
-    if (this.#mode === "signIn" && this.#tenant.root.hidden) ways.push(["Another tenant", () => this.#showTenant()]);
+    if (this.#mode === "forgot") ways.push(["Enter a reset code", turn("reset")]);
+    else ways.push([this.#mode === "reset" ? "Ask for a mail with a code" : "Forgot your password?", turn("forgot")]);
+    if ((this.#mode === "signIn" || this.#mode === "forgot") && this.#tenant.root.hidden) ways.push(["Another tenant", () => this.#showTenant()]);
     const { back } = this.#hooks;
     if (back) ways.push(["Back", back]);
     replace(this.#others, ...ways.map(([label, act]) => button(label, act)));
@@ -175,6 +178,7 @@ export class SignInView {
       if (this.#mode === "signIn") await this.#signIn(this.#password.control.value);
       else if (this.#mode === "register") await this.#register();
       else if (this.#mode === "confirm") await this.#confirm();
+      else if (this.#mode === "forgot") await this.#forgot();
       else await this.#reset();
     } finally {
       this.#busy = false;
@@ -213,7 +217,7 @@ export class SignInView {
       if (failure.reason === "CODE_INVALID") return this.#refuseAt(this.#invitation, failure);
       return this.#refuse(failure, { tenant: this.#tenant, invitation: this.#invitation, display_name: this.#name, email: this.#email, password: this.#newPassword });
     }
-    await this.#enter(email, password, "Your registration has arrived. Sign in with your password. If an account with this e-mail address existed before, its password has not changed.");
+    await this.#enter(email, password, "Your registration has arrived. If this server sends mails, a mail is on its way: open its link first. Then sign in with your password. If an account with this e-mail address existed before, its password has not changed.");
   }
 
   /** The visitor presses the button, because programs that look at the links in mails would use up the code. */
@@ -239,6 +243,14 @@ export class SignInView {
     for (const one of [this.#form, this.#providers]) one.hidden = true;
     replace(this.#others, button("Go on", this.#hooks.entered));
     this.#others.querySelector("button")?.focus();
+  }
+
+  async #forgot(): Promise<void> {
+    const found = await askForReset(this.#api, this.#tenant.control.value.trim(), this.#email.control.value.trim());
+    if (typeof found !== "string") return this.#refuse(found, { tenant: this.#tenant, email: this.#email });
+    this.#change("reset");
+    this.#alert.textContent = found;
+    this.#code.control.focus();
   }
 
   async #reset(): Promise<void> {

@@ -5,7 +5,7 @@ import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
 import { watchingSession } from "../src/api.js";
 import { CUT, failureOf, withWait } from "../src/errors.js";
-import { begin, beginWith, claim, confirmEmail, hasSecret, ofOther, signIn, takeSecret } from "../src/session.js";
+import { askForReset, begin, beginWith, claim, confirmEmail, hasSecret, ofOther, signIn, takeSecret } from "../src/session.js";
 import { responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";
 
@@ -192,6 +192,26 @@ describe("confirmEmail", () => {
       throw responsaError(Code.Unauthenticated, "CODE_INVALID", "No.");
     };
     expect(failureOf(await confirmEmail(served([undefined], bad), "rse_a").catch((error: unknown) => error)).reason).toBe("CODE_INVALID");
+  });
+});
+
+describe("askForReset", () => {
+  const served = (requestReset: ServiceImpl<typeof AuthService>["requestReset"]) => ({ auth: createClient(AuthService, createRouterTransport((router) => router.service(AuthService, { requestReset }))) });
+
+  it("names the tenant and the address, and says the same for every address", async () => {
+    const asked: string[] = [];
+    const api = served(({ tenant, email }) => (asked.push(`${tenant} ${email}`), {}));
+    expect(await askForReset(api, "acme", "ann@example.org")).toMatch(/^If an account has this e-mail address, a mail is on its way\./);
+    expect(await askForReset(api, "acme", "ann@example.org")).toBe(await askForReset(api, "", "nobody@example.org"));
+    expect(asked).toEqual(["acme ann@example.org", "acme ann@example.org", " nobody@example.org"]);
+  });
+
+  it("names the administrator where no mails are sent, and returns other failures", async () => {
+    const refusing = (code: Code, reason: string) => served(() => {
+      throw responsaError(code, reason, "No.");
+    });
+    expect(await askForReset(refusing(Code.FailedPrecondition, "MAIL_NOT_CONFIGURED"), "", "a@example.org")).toMatch(/Ask an administrator for a reset code/);
+    expect(await askForReset(refusing(Code.ResourceExhausted, "TOO_MANY_ATTEMPTS"), "", "a@example.org")).toMatchObject({ reason: "TOO_MANY_ATTEMPTS" });
   });
 });
 
