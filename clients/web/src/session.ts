@@ -61,14 +61,15 @@ export function ofOther({ reason, metadata }: Failure): boolean {
 
 /**
  * Begin a sign-in with an OpenID Connect provider, `oidcProviders/{id}`. Returns the provider's address, to which the browser must go, or the failure. `returnTo`: the
- * path, with its fragment, to which the browser comes back. `invitation`: the code of an invitation, or "".
+ * path, with its fragment, to which the browser comes back. `invitation`: the code of an invitation, or "". `replace`: whether the session of another user may end;
+ * otherwise the sign-in fails at its end, when the server knows who has come.
  */
-export async function beginWith(provider: string, returnTo: string, invitation: string, ask: typeof fetch = fetch): Promise<URL | Failure> {
+export async function beginWith(provider: string, returnTo: string, invitation: string, replace: boolean, ask: typeof fetch = fetch): Promise<URL | Failure> {
   try {
     const response = await ask(`/v1/oidc/${encodeURIComponent(provider.replace(/^oidcProviders\//, ""))}:start`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify(invitation ? { returnTo, invitation } : { returnTo }),
+      body: JSON.stringify({ returnTo, ...(invitation ? { invitation } : {}), ...(replace ? { replace } : {}) }),
     });
     const body = await response.text();
     if (!response.ok) return failureOfJson(body);

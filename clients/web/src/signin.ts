@@ -110,10 +110,12 @@ export class SignInView {
     else this.#offer();
   }
 
-  /** Go to a provider, which sends the browser back after the sign-in. */
+  /** Go to a provider, which sends the browser back after the sign-in. Who has come is known only then, and the page is gone, so it asks now whether the session of a user who is signed in may end. */
   async #go({ name }: OidcProvider): Promise<void> {
     const invitation = this.#mode === "register" ? this.#invitation.control.value.trim() : "";
-    const found = await beginWith(name, `${location.pathname}${location.search}${location.hash}`, invitation);
+    const present = await me(this.#api);
+    if (present && !(await replaces(present))) return this.#leave();
+    const found = await beginWith(name, `${location.pathname}${location.search}${location.hash}`, invitation, present !== undefined);
     if (found instanceof URL) location.assign(found);
     else this.#refuse(found, {});
   }
@@ -203,8 +205,7 @@ export class SignInView {
     let failure = await begin(credentials, false);
     if (failure && ofOther(failure)) failure = (await replaces(await me(this.#api))) ? await begin(credentials, true) : undefined;
     if (failure) return failure;
-    this.#forget();
-    this.#hooks.entered();
+    this.#leave();
     return undefined;
   }
 
@@ -289,6 +290,12 @@ export class SignInView {
   #refuseAt(entry: Entry, failure: Failure): void {
     entry.refuse(withWait(failure));
     entry.control.focus();
+  }
+
+  /** Show the page to the user of the session. */
+  #leave(): void {
+    this.#forget();
+    this.#hooks.entered();
   }
 
   /** Forget the secrets. */
