@@ -20,12 +20,13 @@ from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
 from responsa_client import Responsa
 from responsa_client.errors import Unauthenticated
-from tests.browser.accounts import OTHER_PASSWORD, account, button, enter, fill
+from tests.browser.accounts import OTHER_PASSWORD, Account, account, button, enter, fill
 from tests.browser.conftest import at_browser
 from tests.browser.person import Person, Tab, until
 from tests.browser.texts import BAKERY, RYE_BREAD
 from tests.callers import PASSWORD, Registry
 from tests.instance import Instance, instance_in
+from tests.wire.smtp import MailServer, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -209,6 +210,117 @@ async def test_where_anyone_may_register_no_code_is_needed(open_to_all: Instance
             await page.get_by_role("button", name="Sign in with Work & <b>Co</b>").click()
             await page.wait_for_url("**/icon.svg?state=1")
             assert asked == ['{"returnTo":"/#/"}']
+
+            # With an invitation, the form is open to a user who is signed in; the page asks before that session can end.
+            signed = client.create_user("Emil", "emil@example.org")
+            client.reset_password(client.create_reset_code(signed.name).code, PASSWORD)
+            context = await person.profile()
+            await enter(person, Account(signed), context)
+            second = await person.open(context, f"{person.url}/#invitation=rsi_x")
+            page = second.page
+            await page.route("**/v1/oidc/work:start", _provider(asked, f"{person.url}/icon.svg?state=2"))
+            await page.get_by_role("button", name="Sign in with Work & <b>Co</b>").click()
+            await expect(page.get_by_role("dialog")).to_contain_text("Emil is signed in in this browser")
+            assert len(asked) == 1
+            await page.get_by_role("dialog").get_by_role("button", name="Sign in as another user").click()
+            await page.wait_for_url("**/icon.svg?state=2")
+            assert asked[1:] == ['{"returnTo":"/","invitation":"rsi_x","replace":true}']
+
+
+@pytest.fixture
+def mailing() -> Iterator[tuple[Instance, MailServer]]:
+    """An instance where anyone may register, and the server to which it sends mails."""
+    # The home is not in pytest's folder, because the paths of sockets must stay short.
+    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
+    try:
+        with (
+            serving() as mails,
+            instance_in(
+                folder,
+                RESPONSA_DOCS="none",
+                RESPONSA_ACCOUNTS__REGISTRATION="open",
+                RESPONSA_MAIL__HOST="127.0.0.1",
+                RESPONSA_MAIL__PORT=str(mails.port),
+                RESPONSA_MAIL__TLS="none",
+                RESPONSA_MAIL__SENDER="responsa@example.org",
+            ) as one,
+        ):
+            yield one, mails
+    finally:
+        shutil.rmtree(folder)
+
+
+def _link(mails: MailServer, email: str, kind: str) -> str:
+    """The link of this kind in the mails to an address. Waits for the mail."""
+    for number in range(1, 10):
+        for mail in mails.to(email, number):
+            if (found := re.search(rf"^http\S+#/?{kind}=\S+$", mail.text, re.MULTILINE)) is not None:
+                return found.group()
+    raise AssertionError(f"no mail to {email} has a link to {kind}")
+
+
+async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change_the_address(
+    mailing: tuple[Instance, MailServer], browser: Browser
+) -> None:
+    instance, mails = mailing
+    with Responsa(instance.url, api_key=instance.key) as client:
+        async for person in at_browser(instance, browser, client):
+            tab = await person.open(await person.profile(), person.url)
+            page, alert = tab.page, tab.page.get_by_role("alert").first
+            await button(tab, "Register").click()
+            await page.get_by_label("E-mail address").fill("dora@example.org")
+            await page.get_by_label("New password", exact=True).fill(PASSWORD)
+            await page.get_by_role("button", name="Register", exact=True).click()
+            await expect(alert).to_contain_text("Your registration has arrived.")
+            link = await asyncio.to_thread(_link, mails, "dora@example.org", "confirm")
+            for expected in ("Your e-mail address is confirmed. Sign in with it.", ""):
+                await page.evaluate("(link) => { location.href = link }", link)
+                await expect(page.get_by_label("Code of the mail")).to_have_value(link.partition("=")[2])
+                assert "confirm" not in page.url
+                await button(tab, "Confirm").click()
+                if expected:
+                    await expect(alert).to_have_text(expected)
+                else:
+                    await expect(
+                        page.locator(".problem", has_text="If you have used it before, sign in")
+                    ).to_be_visible()
+
+            await button(tab, "Forgot your password?").click()
+            await page.get_by_label("E-mail address").fill("dora@example.org")
+            await button(tab, "Send a mail").click()
+            await expect(alert).to_contain_text("If an account has this e-mail address")
+            await expect(page.get_by_label("Reset code")).to_be_focused()
+            link = await asyncio.to_thread(_link, mails, "dora@example.org", "reset")
+            await page.evaluate("(link) => { location.href = link }", link)
+            await expect(page.get_by_label("Reset code")).to_have_value(link.partition("=")[2])
+            await page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
+            await button(tab, "Set the password").click()
+            await expect(alert).to_contain_text("Your new password is set")
+            await page.get_by_label("E-mail address").fill("dora@example.org")
+            await page.get_by_label("Password", exact=True).fill(OTHER_PASSWORD)
+            await button(tab, "Sign in").click()
+            await tab.account.click()
+            await page.get_by_role("link", name="Profile").click()
+
+            await page.get_by_label("New e-mail address").fill("dora@example.net")
+            await button(tab, "Change the address").click()
+            await expect(page.get_by_text("A mail to dora@example.net is on its way.")).to_be_visible()
+            link = await asyncio.to_thread(_link, mails, "dora@example.net", "confirm")
+            await page.evaluate("(link) => { location.href = link }", link)
+            await button(tab, "Confirm").click()
+            await expect(alert).to_contain_text("The e-mail address of your account is now dora@example.net.")
+            await button(tab, "Go on").click()
+            await expect(tab.account).to_be_visible()
+            assert client.lookup_user("dora@example.net").email == "dora@example.net"
+
+
+async def test_without_a_mail_server_an_administrator_hands_out_the_code(person: Person) -> None:
+    tab = await person.open(await person.profile(), person.url)
+    await button(tab, "Forgot your password?").click()
+    await tab.page.get_by_label("E-mail address").fill("dora@example.org")
+    await button(tab, "Send a mail").click()
+    await expect(tab.page.get_by_role("alert")).to_contain_text("Ask an administrator for a reset code")
+    await expect(tab.page.get_by_label("Reset code")).to_be_focused()
 
 
 async def test_a_registration_does_not_say_that_an_address_is_taken(person: Person) -> None:

@@ -28,7 +28,7 @@ export interface ProfileHooks {
 /** Each row is a tab. */
 export function profileView(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks): TabbedView {
   return new TabbedView("profile", "Profile", [
-    ["account", "Account", new AccountPart(api, hooks)],
+    ["account", "Account", new AccountPart(api, user, hooks)],
     ["password", "Password", new PasswordPart(api, user, hooks)],
     ["sessions", "Sessions", new SessionsPart(api, hooks)],
     ["keys", "API keys", new OwnKeysView(api, user, hooks)],
@@ -73,27 +73,37 @@ class AccountPart implements Part {
   readonly #api: Pick<Api, "auth">;
   readonly #hooks: ProfileHooks;
   readonly #name = textEntry("Name", { autocomplete: "name", maxlength: "200" }, "Other people see this name.");
+  readonly #email = textEntry("New e-mail address", { inputmode: "email", autocomplete: "email", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" }, "A mail with a link goes to the new address. The address changes when you open the link and confirm it, within 24 hours.");
+  readonly #sent = element("p", { class: "note", role: "status" });
   readonly #facts = element("dl", { class: "facts-list" });
   readonly #form: Form;
+  readonly #move: Form;
+  #user: User;
   #etag = "";
 
-  constructor(api: Pick<Api, "auth">, hooks: ProfileHooks) {
+  constructor(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks) {
     this.#api = api;
+    this.#user = user;
     this.#hooks = hooks;
     this.#form = new Form("Account", "Save", [this.#name], () => this.#save(), (failure) => this.#explain(failure));
-    this.root = element("div", { class: "stack" }, this.#facts, this.#form.root);
+    const wrong = (failure: Failure) => placed({ "user.email": this.#email }, failure);
+    this.#move = new Form("E-mail address", "Change the address", [this.#email], () => this.#changeEmail(), wrong);
+    this.root = element("div", { class: "stack" }, this.#facts, this.#form.root, this.#move.root, this.#sent);
   }
 
   async show(): Promise<void> {
     try {
       this.#adopt(await this.#api.auth.getMe({}));
       this.#form.refuse("");
+      this.#move.refuse("");
+      this.#sent.textContent = "";
     } catch (error) {
       this.#form.refuse(failureOf(error).message);
     }
   }
 
   #adopt(user: User): void {
+    this.#user = user;
     this.#etag = user.etag;
     this.#name.control.value = user.displayName;
     const facts: readonly (readonly [string, string])[] = [
@@ -110,6 +120,14 @@ class AccountPart implements Part {
     this.#adopt(user);
     this.#hooks.changed(user);
     this.#hooks.say("Name saved.");
+  }
+
+  async #changeEmail(): Promise<void> {
+    const email = this.#email.control.value.trim();
+    this.#sent.textContent = "";
+    await recently(this.#user, () => this.#api.auth.updateMe({ user: { email }, updateMask: { paths: ["email"] } }));
+    this.#email.control.value = "";
+    this.#sent.textContent = `A mail to ${email} is on its way. Open its link to change the address.`;
   }
 
   #explain(failure: Failure): string {
