@@ -110,7 +110,7 @@ export class SignInView {
     else this.#offer();
   }
 
-  /** Go to a provider, which sends the browser back after the sign-in. Who has come is known only then, and the page is gone, so it asks now whether the session of a user who is signed in may end. */
+  /** Go to a provider, which sends the browser back after the sign-in. The server learns only then who has come, when the page is gone, so the page asks now whether the session of a user who is signed in may end. */
   async #go({ name }: OidcProvider): Promise<void> {
     const invitation = this.#mode === "register" ? this.#invitation.control.value.trim() : "";
     const present = await me(this.#api);
