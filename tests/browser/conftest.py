@@ -135,6 +135,14 @@ async def colleague(instance: Instance, browser: Browser, registry: Registry) ->
 
 
 @pytest_asyncio.fixture(loop_scope="session")
+async def owner(instance: Instance, browser: Browser) -> AsyncIterator[Person]:
+    """The owner of the installation at a browser."""
+    with Responsa(instance.url, api_key=instance.key) as client:
+        async for one in at_browser(instance, browser, client):
+            yield one
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def asker(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
     """Like `person`, but asks the scripted agent."""
     async for one in at_browser(instance, browser, client):

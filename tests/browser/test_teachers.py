@@ -129,10 +129,8 @@ def write_broken(folder: Path) -> None:
     (folder / "agent.toml").write_text(text, encoding="utf-8")
 
 
-async def test_administrators_see_what_is_wrong_with_the_files_of_agents(
-    person: Person, broken: Path
-) -> None:
-    tab = await open_teachers(person)
+async def test_owners_see_what_is_wrong_with_the_files_of_agents(owner: Person, broken: Path) -> None:
+    tab = await open_teachers(owner)
     part = tab.page.get_by_role("region", name="Agents’ files")
     write_broken(broken)
     await part.get_by_role("button", name="Read the files again").click()

@@ -105,7 +105,18 @@ class Shelf:
         async with self.database.tenant(self.tenant) as connection:
             await self.table.publish(connection, self.tenant, collection, document, version)
 
+    async def open(self, collection: str = "default") -> None:
+        """Make a collection that everyone in the tenant reads, as releases before readers did, unless it is there."""
+        async with self.database.tenant(self.tenant) as connection:
+            await connection.execute(
+                """INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, embedding)
+                SELECT tenant_id, %(id)s, id, 500, 50, %(embedding)s FROM responsa.app_user WHERE tenant_id = %(tenant)s ORDER BY id LIMIT 1
+                ON CONFLICT DO NOTHING""",
+                {"id": collection, "tenant": self.tenant, "embedding": self.embedder.name},
+            )
+
     async def put(self, text: str, collection: str = "default", title: str = "") -> UUID:
+        await self.open(collection)
         document = uuid7()
         await self.write(text, document, 1, collection, title)
         await self.publish(document, 1, collection)

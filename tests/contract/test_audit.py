@@ -148,8 +148,8 @@ async def test_deletions_and_cancellations_of_what_belongs_to_others_are_recorde
     library, admin = house.library, admin_of(people.bob)
     expected: list[tuple[str, str]] = []
     for who in (people.ann, admin):
-        await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
-        await library.create_collection(people.ann, "lakes", "Lakes", Chunking())
+        rivers = await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+        lakes = await library.create_collection(people.ann, "lakes", "Lakes", Chunking())
         mine = who is people.ann
         ended, running = [
             await house.upload(people.ann, TEXT, collection=name) for name in ("rivers", "lakes")
@@ -166,8 +166,8 @@ async def test_deletions_and_cancellations_of_what_belongs_to_others_are_recorde
                 ("operation.cancel", f"operations/{running.id}"),
                 ("operation.delete", f"operations/{ended.id}"),
                 ("document.delete", f"documents/{ended.document_id}"),
-                ("collection.delete", "collections/rivers"),
-                ("collection.delete", "collections/lakes"),
+                ("collection.delete", f"collections/{rivers.shared_id}"),
+                ("collection.delete", f"collections/{lakes.shared_id}"),
             ]
         assert await acts(trail) == expected
 

@@ -324,8 +324,9 @@ async def test_nothing_is_taken_into_a_collection_whose_vectors_are_of_another_m
     ended = await house.take_in(people.ann, LONG.replace("mountains", "hills"), "rivers.md")
     assert ended.error is not None
     assert ended.error.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
+    default = await house.library.collections.get(people.ann, "default")
     assert ended.error.metadata == {
-        "collection": "collections/default",
+        "collection": f"collections/{default.shared_id}",
         "embedding": "another/1",
         "running": house.embedder.name,
     }

@@ -7,7 +7,7 @@ import pytest
 
 from responsa_server.domain.answers import Evidence, SearchOptions
 from responsa_server.domain.events import MAX_QUOTE_BYTES
-from responsa_server.domain.kinds import CollectionKind
+from responsa_server.domain.kinds import CollectionKind, kind_of
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import FLOOR, LibraryEvidence
@@ -98,7 +98,8 @@ async def library(
     """Evidence from these collections. A collection's kind follows from its id."""
     shelf, collections = Shelf(database, embedder), CollectionStore(database)
     for collection, documents in shelves.items():
-        await collections.create(people.ann, collection, "", Chunking(), embedder.name, None)
+        if kind_of(collection) is not CollectionKind.OWN:
+            await collections.create(people.ann, collection, "", Chunking(), embedder.name, None)
         for number, text in enumerate(documents, 1):
             await shelf.put(text, collection, f"{collection} {number}")
     return LibraryEvidence(retriever_of(database, embedder))

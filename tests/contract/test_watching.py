@@ -51,7 +51,7 @@ async def test_watchers_here_and_elsewhere_see_the_states_up_to_the_final_one(
     operation = await house.upload(people.ann, TEXT, "rivers.md")
     other = elsewhere(house)
     watching = [
-        asyncio.create_task(collected(library.watch_operation(people.bob, operation.id)))
+        asyncio.create_task(collected(library.watch_operation(people.ann, operation.id)))
         for library in (house.library, other)
     ]
     async with house.working():

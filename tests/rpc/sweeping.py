@@ -7,6 +7,7 @@ victim, and the same request with a name that does not exist.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,6 @@ VALUES: Final[Mapping[str, object]] = {
     "current_password": GOOD,
     "refresh_token": "rsr_" + "A" * 43,
     "code": "rsp_" + "A" * 43,
-    "collection_id": "swept",
     "source_key": "swept.md",
     "width": 400,
     "page": 1,
@@ -96,6 +96,23 @@ def missing_twin(name: str) -> str:
     return f"{plural}/no-{identity}{slash}{more}"
 
 
+NAMED_PEOPLE: Final = frozenset(
+    {"collection.readers.user", "hand_over_to", "service_grant.service", "service_grant.user"}
+)
+"""Fields in which a user of another tenant is a wrong value (INVALID_FIELD), as one who does not exist is."""
+_GRANTED: Final = "responsa.admin.v1.ServiceGrant.user"
+_NUMBERS: Final = itertools.count()
+NESTED: Mapping[str, tuple[str, str, int]] = {
+    "responsa.admin.v1.UpdateUserLimitsRequest": (
+        "exceptions.messages_per_minute",
+        "user_limits.exceptions.messages_per_minute",
+        5,
+    ),
+    "responsa.admin.v1.UpdateUserQuotaRequest": ("tokens_per_day", "user_quota.tokens_per_day.at_most", 5),
+}
+"""What updates of resources without a text change: the path of the mask, the field of the request, and its value."""
+
+
 def tries(victim: Mapping[str, Sequence[str]]) -> Iterator[Try]:
     """All requests. victim: the names of the victim's resources by type; without a type that some field names, this fails."""
     for path, method in methods():
@@ -119,8 +136,21 @@ def tries(victim: Mapping[str, Sequence[str]]) -> Iterator[Try]:
                 for name in names:
                     missing = missing_twin(name)
                     field = ".".join(place.name for place in places)
+                    if name == {"service_grant.service": names[-1], "service_grant.user": names[0]}.get(
+                        field
+                    ):
+                        continue  # a grant to oneself is refused before anybody is looked up
                     request, twin = (_request(method, victim, places, value) for value in (name, missing))
-                    yield Try(path, field, one, name, missing, request, twin, resource_type != ANY)
+                    yield Try(
+                        path,
+                        field,
+                        one,
+                        name,
+                        missing,
+                        request,
+                        twin,
+                        resource_type != ANY and field not in NAMED_PEOPLE,
+                    )
 
 
 def _references(
@@ -214,11 +244,13 @@ def _value(one: Any, victim: Mapping[str, Sequence[str]]) -> object:
     reference = one.GetOptions().Extensions[REFERENCE]
     named = reference.type or reference.child_type or UNANNOTATED.get(one.full_name, "")
     if named and named != ANY and victim.get(named):
-        return victim[named][0]
+        return victim[named][-1 if one.full_name == _GRANTED else 0]
     if named == ANY:
         return victim["responsa/Document"][0]
     if one.name == "name" and (own := one.containing_type.GetOptions().Extensions[RESOURCE].type) in victim:
         return victim[own][0]
+    if one.name == "collection_id":
+        return f"swept-{next(_NUMBERS)}"  # a second collection with one id is refused
     if one.name in VALUES:
         return VALUES[one.name]
     return FALLBACKS.get(one.cpp_type, 1)
@@ -226,6 +258,14 @@ def _value(one: Any, victim: Mapping[str, Sequence[str]]) -> object:
 
 def _changeable(request: Message) -> str:
     """A field of the request's resource that an update may change. The resource gets a valid value there."""
+    if (known := NESTED.get(request.DESCRIPTOR.full_name)) is not None:
+        path, field, value = known
+        *outer, last = field.split(".")
+        place: Any = request
+        for part in outer:
+            place = getattr(place, part)
+        setattr(place, last, value)
+        return path
     for holder in request.DESCRIPTOR.fields:
         if holder.message_type is None or not holder.message_type.GetOptions().Extensions[RESOURCE].type:
             continue

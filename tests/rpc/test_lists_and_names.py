@@ -38,6 +38,7 @@ NOUNS = {
     "ApiKey": "apiKeys",
     "TenantApiKey": "apiKeys",
     "User": "users",
+    "UserLimits": "users",
     "UserQuota": "users",
     "Citations": "turns",
     "Agent": "agents",
@@ -55,6 +56,7 @@ ENDS = {
     "Generation": "/generations/1",
     "DocumentVersion": "/versions/1",
     "DocumentVersions": "/versions/1",
+    "UserLimits": "/limits",
     "UserQuota": "/quota",
 }
 """The rest of the names that have more than two parts."""

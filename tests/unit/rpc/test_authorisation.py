@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pool
@@ -9,6 +12,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from responsa_server.calls import authorisation
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.contract import SERVICES
 from responsa_server.transports.grpc.health import HEALTH
@@ -28,6 +32,14 @@ def services() -> list[ServiceDescriptor]:
 def test_every_method_that_is_served_has_a_rule_and_no_other() -> None:
     served = {f"/{service.full_name}/{method.name}" for service in services() for method in service.methods}
     assert served == set(RULES)
+
+
+def test_no_method_has_two_rules() -> None:
+    """A key that a dict literal repeats would silently get the last rule."""
+    tree = ast.parse(Path(authorisation.__file__).read_text(encoding="utf-8"))
+    (table,) = (one for one in ast.walk(tree) if isinstance(one, ast.Dict))
+    written = [ast.dump(key) for key in table.keys if key is not None]
+    assert len(written) == len(set(written)) == len(RULES)
 
 
 def test_only_sign_in_health_and_reflection_are_public() -> None:
