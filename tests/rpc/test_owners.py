@@ -155,6 +155,38 @@ async def test_an_administrator_cannot_take_an_owner_over(served: Served) -> Non
         assert (error.reason, error.metadata) == ("ROLE_REQUIRED", {"required_role": "OWNER"})
 
 
+async def test_an_administrator_cannot_shut_an_owner_out(served: Served) -> None:
+    """Nor bring a disabled owner back. Administrators may see an owner's keys and limits."""
+    ann, second = served.ann, await colleague(served)
+    keys = await served.admin.ListTenantApiKeys(
+        admin.ListTenantApiKeysRequest(filter=f'owner = "{name(ann)}"'), metadata=second.metadata
+    )
+    assert len(keys.api_keys) == 1
+    third = await colleague(served)
+    await served.admin.GrantOwnership(admin.GrantOwnershipRequest(name=name(third)), metadata=ann.metadata)
+    await served.admin.DisableUser(admin.DisableUserRequest(name=name(third)), metadata=ann.metadata)
+    limits = admin.UpdateUserLimitsRequest(
+        user_limits={"name": f"{name(ann)}/limits", "exceptions": {"calls_per_minute": 1}},
+        update_mask={"paths": ["exceptions.calls_per_minute"]},
+    )
+    quota = admin.UpdateUserQuotaRequest(
+        user_quota={"name": f"{name(ann)}/quota", "tokens_per_day": {"at_most": 1000}},
+        update_mask={"paths": ["tokens_per_day"]},
+    )
+    calls = (
+        (served.admin.UpdateUserLimits, limits),
+        (served.admin.UpdateUserQuota, quota),
+        (served.admin.EnableUser, admin.EnableUserRequest(name=name(third))),
+        (served.admin.DeleteUser, admin.DeleteUserRequest(name=name(third))),
+        (served.admin.RevokeTenantApiKey, admin.RevokeTenantApiKeyRequest(name=keys.api_keys[0].name)),
+    )
+    for call, request in calls:
+        error = await failed(call(request, metadata=second.metadata))
+        assert (error.reason, error.metadata) == ("ROLE_REQUIRED", {"required_role": "OWNER"})
+    for call, request in (*calls[:3], calls[4]):
+        await call(request, metadata=ann.metadata)
+
+
 async def test_an_owner_who_is_demoted_owns_nothing_when_promoted_again(served: Served) -> None:
     second = await colleague(served)
     await served.admin.GrantOwnership(

@@ -205,9 +205,17 @@ class StoredLimits(Protocol):
         ...
 
     async def change_exceptions(
-        self, tenant_id: str, user_id: UUID, changes: Mapping[str, int | None], audit: AuditEvent
+        self,
+        tenant_id: str,
+        user_id: UUID,
+        changes: Mapping[str, int | None],
+        audit: AuditEvent,
+        *,
+        by_owner: bool = False,
     ) -> Mapping[str, int]:
-        """Set exceptions, or remove those with the value None. Returns all exceptions. A change to the present values audits nothing. Raises NotFound."""
+        """Set exceptions, or remove those with the value None. Returns all exceptions. A change to the present values audits nothing. by_owner: whether an owner of the
+        installation makes the change. Raises NotFound, and NotPermitted (ROLE_REQUIRED) for an owner, whom only owners limit.
+        """
         ...
 
     async def stored_bytes(self, who: Principal) -> tuple[int, int]:

@@ -349,13 +349,19 @@ class IdentityStore(Protocol):
         ...
 
     async def revoke_key(
-        self, tenant_id: str, owner: UUID | None, key_id: UUID, audit: Callable[[UUID], AuditEvent]
+        self,
+        tenant_id: str,
+        owner: UUID | None,
+        key_id: UUID,
+        audit: Callable[[UUID], AuditEvent],
+        *,
+        by_owner: bool = False,
     ) -> Sequence[ApiKey]:
         """Revoke a key and, at any depth, the keys that were created with it. owner: the user to whom the key must belong; None for any user of the tenant.
-        audit: makes the audit event for the id of a revoked key.
+        audit: makes the audit event for the id of a revoked key. by_owner: whether an owner of the installation revokes it.
 
         Return the key, and after it the other keys that this call revoked. Keys that are revoked already are neither changed nor audited. Return nothing if
-        there is no such key.
+        there is no such key. Raises NotPermitted (ROLE_REQUIRED) for any user's key if it is the key of an owner of the installation, and not by_owner.
         """
         ...
 
@@ -440,6 +446,8 @@ class Users(Protocol):
         """
         ...
 
-    async def enable(self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent) -> User:
-        """Enable a disabled user. A second call changes and audits nothing. Raises NotFound, Conflict (ETAG_MISMATCH)."""
+    async def enable(
+        self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
+    ) -> User:
+        """Enable a disabled user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound, Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED)."""
         ...

@@ -296,8 +296,11 @@ class Quotas(Protocol):
         dropped: frozenset[str],
         etag: str,
         audit: AuditEvent,
+        *,
+        by_owner: bool = False,
     ) -> UserUsage:
-        """Change a user's exception in one transaction. change: the new limits, by the field of `Quota`. dropped: the fields in which the role's limit applies
-        again. etag: the expected etag; "" accepts any. A call that changes nothing is not audited. Raises NotFound, Conflict (ETAG_MISMATCH).
+        """Change a user's exception in one transaction. by_owner: whether an owner of the installation makes the change. change: the new limits, by the field of `Quota`. dropped: the fields in which the role's limit applies
+        again. etag: the expected etag; "" accepts any. A call that changes nothing is not audited. Raises NotFound, Conflict (ETAG_MISMATCH), and
+        NotPermitted (ROLE_REQUIRED) for an owner of the installation, whom only owners limit.
         """
         ...

@@ -103,11 +103,13 @@ class LimitBook:
         return UserLimits(user_id, self._roles[user.role].with_exceptions(exceptions), exceptions)
 
     async def change(self, who: Principal, user_id: UUID, changes: Mapping[str, int | None]) -> UserLimits:
-        """Set exceptions of a user, or remove those with the value None. This process applies them at once, others within two seconds. Raises NotFound."""
+        """Set exceptions of a user, or remove those with the value None. This process applies them at once, others within two seconds. Raises the errors of `StoredLimits.change_exceptions`."""
         user = await self._users.get(who.tenant_id, user_id)
         audit = AuditEvent.of(who, "user.update_limits", names.user(user_id), identity=self._new_id())
         try:
-            exceptions = await self._store.change_exceptions(who.tenant_id, user_id, changes, audit)
+            exceptions = await self._store.change_exceptions(
+                who.tenant_id, user_id, changes, audit, by_owner=who.owner
+            )
         finally:
             self._known.pop(user_id, None)
         return UserLimits(user_id, self._roles[user.role].with_exceptions(exceptions), exceptions)

@@ -36,4 +36,6 @@ class QuotaAdministration:
     ) -> UserUsage:
         """Change the limits of a user. Raises the errors of `Quotas.update`."""
         event = AuditEvent.of(who, "user.update_quota", names.quota(user_id), identity=self._new_id())
-        return await self._store.update(who.tenant_id, user_id, change, dropped, etag, event)
+        return await self._store.update(
+            who.tenant_id, user_id, change, dropped, etag, event, by_owner=who.owner
+        )

@@ -273,7 +273,8 @@ class Identity:
         """Revoke one of the caller's keys, and the keys that were created with it. This process refuses the keys at once, and other processes refuse them
         within a second.
 
-        of_any_user: whether the key may belong to any user of the tenant; only administrators may ask for this. Raises NotFound.
+        of_any_user: whether the key may belong to any user of the tenant; only administrators may ask for this. Raises NotFound, and NotPermitted (ROLE_REQUIRED) for the key of
+        an owner of the installation if the caller is not one.
         """
 
         def audit(revoked: UUID) -> AuditEvent:
@@ -281,7 +282,7 @@ class Identity:
             return AuditEvent.of(who, "api_key.revoke", name, identity=self.new_id())
 
         owner = None if of_any_user else who.user_id
-        revoked = await self._store.revoke_key(who.tenant_id, owner, key_id, audit)
+        revoked = await self._store.revoke_key(who.tenant_id, owner, key_id, audit, by_owner=who.owner)
         self._cache.forget_keys({key_id, *(one.id for one in revoked)})
         if not revoked:
             raise NotFound.of("api_key", names.api_key(key_id))

@@ -90,7 +90,7 @@ class UserAdministration:
     async def enable(self, who: Principal, user_id: UUID, etag: str) -> User:
         """Enable a disabled user. Raises the errors of `Users.enable`."""
         event = self._event(who, "user.enable", user_id)
-        return await self._store.enable(who.tenant_id, user_id, etag, event)
+        return await self._store.enable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
 
     def _event(self, who: Principal, action: str, user_id: UUID) -> AuditEvent:
         return AuditEvent.of(who, action, names.user(user_id), identity=self._new_id())

@@ -37,7 +37,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
-from responsa_server.stores.postgres.users import user_of
+from responsa_server.stores.postgres.users import check_ownership, user_of
 
 _KEYS: Final[SqlList[ApiKey]] = SqlList(
     API_KEYS, {"display_name": "k.display_name", "create_time": "k.create_time"}, identity="k.id"
@@ -61,6 +61,7 @@ class PostgresIdentityStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queries = Queries("identity.sql")
+        self._users = Queries("users.sql")
         self._requests = CreationRequests()
         self._audit = AuditLog()
 
@@ -261,15 +262,23 @@ class PostgresIdentityStore:
 
     @shielded
     async def revoke_key(
-        self, tenant_id: str, owner: UUID | None, key_id: UUID, audit: Callable[[UUID], AuditEvent]
+        self,
+        tenant_id: str,
+        owner: UUID | None,
+        key_id: UUID,
+        audit: Callable[[UUID], AuditEvent],
+        *,
+        by_owner: bool = False,
     ) -> Sequence[ApiKey]:
-        """Revoke a key and the keys that were created with it. A second call changes nothing. Returns nothing if there is no such key."""
+        """See `IdentityStore.revoke_key`."""
         values = {"tenant_id": tenant_id, "owner": owner, "id": key_id}
         async with self._database.locking(tenant_id) as connection:
             row = await self._one(connection, "lock_key", values)
             if row is None:
                 return ()
             key = _key(row)
+            if owner is None:
+                await check_ownership(connection, self._users, tenant_id, key.user_id, by_owner=by_owner)
             if key.revoke_time is not None:
                 return (key,)
             row = await self._one(connection, "revoke_key", values)

@@ -14,6 +14,7 @@ from responsa_server.domain.limits import MINUTE, Message
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.users import check_ownership
 
 
 class PostgresLimits:
@@ -22,6 +23,7 @@ class PostgresLimits:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queries = Queries("limits.sql")
+        self._users = Queries("users.sql")
         self._audit = AuditLog()
 
     @shielded
@@ -33,13 +35,20 @@ class PostgresLimits:
 
     @shielded
     async def change_exceptions(
-        self, tenant_id: str, user_id: UUID, changes: Mapping[str, int | None], audit: AuditEvent
+        self,
+        tenant_id: str,
+        user_id: UUID,
+        changes: Mapping[str, int | None],
+        audit: AuditEvent,
+        *,
+        by_owner: bool = False,
     ) -> Mapping[str, int]:
         """See `StoredLimits.change_exceptions`."""
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id}
         async with self._database.locking(tenant_id) as connection:
             if await one_row(connection, self._queries["lock_user"], values) is None:
                 raise NotFound.of("user", names.user(user_id))
+            await check_ownership(connection, self._users, tenant_id, user_id, by_owner=by_owner)
             before = await self._exceptions(connection, values)
             after = {**before, **changes}
             kept = {name: value for name, value in after.items() if value is not None}

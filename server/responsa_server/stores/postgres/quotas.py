@@ -19,6 +19,7 @@ from responsa_server.stores.postgres.database import (
     shielded,
     unavailable,
 )
+from responsa_server.stores.postgres.users import check_ownership
 
 
 class PostgresQuotas:
@@ -28,6 +29,7 @@ class PostgresQuotas:
         self._database = database
         self._rules = rules
         self._queries = Queries("quotas.sql")
+        self._users = Queries("users.sql")
         self._audit = AuditLog()
 
     @shielded
@@ -45,10 +47,13 @@ class PostgresQuotas:
         dropped: frozenset[str],
         etag: str,
         audit: AuditEvent,
+        *,
+        by_owner: bool = False,
     ) -> UserUsage:
         """See `Quotas.update`."""
         async with self._database.locking(tenant_id) as connection:
             found = await self._read(connection, "lock_exception", tenant_id, user_id)
+            await check_ownership(connection, self._users, tenant_id, user_id, by_owner=by_owner)
             if etag and etag != found.etag:
                 raise Conflict.of_etag(names.quota(user_id))
             limits = {

@@ -14,6 +14,7 @@ from responsa_server.domain.errors import (
     AlreadyExists,
     InvalidRequest,
     NotFound,
+    NotPermitted,
     Precondition,
     Reason,
 )
@@ -141,10 +142,13 @@ class PostgresUsers:
             return await self._changed(connection, found, wanted, audit)
 
     @shielded
-    async def enable(self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent) -> User:
+    async def enable(
+        self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
+    ) -> User:
         """See `Users.enable`."""
         async with self._database.locking(tenant_id) as connection:
             found = await self._locked(connection, tenant_id, user_id, etag, leaves=False)
+            check_owner(found, by_owner=by_owner)
             return await self._changed(connection, found, replace(found, disable_time=None), audit)
 
     async def _locked(
@@ -208,7 +212,22 @@ class PostgresUsers:
 def check_owner(found: User, *, by_owner: bool) -> None:
     """Keep administrators who do not own the installation from taking over, or shutting out, one who does. Raises NotPermitted."""
     if found.owner and not by_owner:
-        raise owner_required("This user is an owner of the installation; only owners change owners.")
+        raise _owned()
+
+
+async def check_ownership(
+    connection: Connection, queries: Queries, tenant_id: str, user_id: UUID, *, by_owner: bool
+) -> None:
+    """Like `check_owner`, by the user's id. queries: those of users.sql. Raises NotPermitted."""
+    if by_owner:
+        return
+    row = await one_row(connection, queries["owns"], {"tenant": tenant_id, "id": user_id})
+    if row is not None and row["owner"]:
+        raise _owned()
+
+
+def _owned() -> NotPermitted:
+    return owner_required("This user is an owner of the installation; only owners change owners.")
 
 
 async def lock_user(

@@ -32,6 +32,9 @@ SELECT home FROM responsa.tenant WHERE id = %(tenant)s;
 SELECT id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner FROM responsa.app_user
 WHERE tenant_id = %(tenant)s AND id = %(id)s FOR NO KEY UPDATE;
 
+-- name: owns
+SELECT owner FROM responsa.app_user WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
 -- name: update
 UPDATE responsa.app_user SET display_name = %(display_name)s, email = %(email)s, role = %(role)s, owner = %(owner)s,
     disable_time = CASE WHEN %(disabled)s THEN coalesce(disable_time, clock_timestamp()) END,
