@@ -25,7 +25,14 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from responsa_server.domain.background import Background
-from responsa_server.domain.errors import Conflict, Reason, ResponsaError, TooSlow, Unavailable
+from responsa_server.domain.errors import (
+    Conflict,
+    Reason,
+    ResponsaError,
+    TooSlow,
+    Unauthenticated,
+    Unavailable,
+)
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import VECTORS_PART
 from responsa_server.domain.people import Reader, Server
@@ -109,6 +116,14 @@ def unavailable() -> Unavailable:
     )
 
 
+def account_deleted() -> Unauthenticated:
+    """The error for a caller who was deleted while the call ran, or whose credential this process still remembers."""
+    return Unauthenticated(
+        Reason.CREDENTIAL_UNKNOWN,
+        "The account of this credential was deleted. Sign in with another account.",
+    )
+
+
 def conninfo(url: str, options: str) -> str:
     """The connection parameters of the URL, with the given options added. Time limits for a silent network are added
     unless the URL sets them.
@@ -160,15 +175,27 @@ def shielded(
 
     A cancel in the middle of a query can be lost or leave a connection in an unknown state (psycopg#1345, #1371). The cancelled caller still
     returns at once; the database keeps the task, and `Database.close` awaits it.
+
+    A method that writes something for a user who has been deleted in the meantime raises Unauthenticated (CREDENTIAL_UNKNOWN).
     """
 
     @functools.wraps(method)
     async def run(store: Store, *args: Args.args, **kwargs: Args.kwargs) -> Result:
         # The decorator is part of the stores, so it may use their private attribute.
         database = store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        return await database.background.run(method(store, *args, **kwargs))
+        try:
+            return await database.background.run(method(store, *args, **kwargs))
+        except errors.ForeignKeyViolation as error:
+            if _lacks_its_user(error):
+                raise account_deleted() from error
+            raise
 
     return run
+
+
+def _lacks_its_user(error: errors.ForeignKeyViolation) -> bool:
+    """Whether a row was not written because its user does not exist. If a user is not deleted because of a row, the detail names the table of the row instead."""
+    return "app_user" in (error.diag.message_detail or "")
 
 
 async def one_row(
