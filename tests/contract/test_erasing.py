@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -20,8 +20,15 @@ from responsa.chat.v1 import turn_pb2
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Speaker, Summary
-from responsa_server.domain.erasing import ErasedKind
-from responsa_server.domain.errors import InvalidRequest, NotFound, Precondition, Reason, ResponsaError
+from responsa_server.domain.erasing import HEAD_START_SECONDS, ErasedKind
+from responsa_server.domain.errors import (
+    InvalidRequest,
+    NotFound,
+    Precondition,
+    Reason,
+    ResponsaError,
+    Unauthenticated,
+)
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
@@ -36,8 +43,8 @@ from responsa_server.domain.events import (
     Started,
     Usage,
 )
-from responsa_server.domain.knowledge import EVERYONE, JobKind, Operation
-from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, Server
+from responsa_server.domain.knowledge import EVERYONE, Chunking, JobKind, Operation
+from responsa_server.domain.people import ANONYMOUS, AuditEvent, Origin, Principal, Role, Server
 from responsa_server.domain.turns import (
     Append,
     Claim,
@@ -54,6 +61,7 @@ from responsa_server.domain.turns import (
 from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import MailSettings, Registration
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.erasing import ERASED, NOTICE, PostgresErasing
@@ -91,11 +99,16 @@ def store_of(house: House) -> PostgresErasing:
     return PostgresErasing(house.database, house.queue, CODEC, house.collections, house.documents)
 
 
-def erasing_of(stage_store: PostgresErasing, turns: PostgresTurnStore, people: People) -> Erasing:
+def erasing_of(
+    stage_store: PostgresErasing,
+    turns: PostgresTurnStore,
+    people: People,
+    call_seconds: float = HEAD_START_SECONDS,
+) -> Erasing:
     async def cancel(who: Principal, turn_id: UUID) -> object:
         return await turns.cancel(who, turn_id, True, cancelled)
 
-    return Erasing(stage_store, cancel, uuid7, people.cache)
+    return Erasing(stage_store, cancel, uuid7, people.cache, call_seconds=call_seconds)
 
 
 async def person(people: People, name: str, email: str, role: Role = Role.USER) -> Principal:
@@ -217,6 +230,15 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
     await people.identity.create_session_code(bob)
     await people.accounts.create_reset_code(ann, bob.user_id)
     await people.accounts.create_invitation(bob, Role.USER, "friend.of.bob@example.org", 3600)
+    await people.accounts.create_invitation(ann, Role.USER, ADDRESS, 3600)
+    service, seen = uuid7(), "203.0.113.77"
+    for event in (
+        AuditEvent.of(replace(bob, address=seen), "session.create", "sessions/1"),
+        AuditEvent.of(replace(bob, address=seen, acting=service), "turn.cancel", "turns/1"),
+        AuditEvent(None, "acme", ANONYMOUS, "session.create", names.user(bob.user_id), address=seen),
+        AuditEvent.of(replace(ann, address="203.0.113.5"), "user.update", names.user(bob.user_id)),
+    ):
+        await PostgresAuditTrail(database).record(event)
     mails = people_of(
         database,
         mail=MailSettings(host="192.0.2.1", sender="x@example.org"),
@@ -252,18 +274,72 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         ErasedKind.API_KEYS: 1,
         ErasedKind.SESSIONS: 1,
         ErasedKind.CODES: 3,
-        ErasedKind.INVITATIONS: 1,
+        ErasedKind.INVITATIONS: 2,
         ErasedKind.OPERATIONS: 1,
     }
     found = everywhere(
         database_urls, str(bob.user_id), ADDRESS, "Quillfeather", "heron", "forty-two", str(herons.document_id), "friend.of.bob",
-        str(own.id), str(running.id), str(key.id),
+        str(own.id), str(running.id), str(key.id), seen, "203.0.113.5",
     )  # fmt: skip
+    assert found.pop("203.0.113.5") == {"audit_event"}
     assert found.pop(str(bob.user_id)) == {"audit_event", "erasure", "procrastinate_jobs"}
     assert found.pop(str(key.id)) == {"audit_event"}
     assert {one: tables for one, tables in found.items() if tables} == {}
     with pytest.raises(NotFound):
         await turns.get(bob, own.id)
+    with psycopg.connect(database_urls.app) as connection:
+        connection.execute("SELECT set_config('responsa.tenant_id', 'acme', true)")
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="not being erased"):
+            connection.execute("SELECT responsa.erase_addresses_of_user(%s)", (ann.user_id,))
+
+
+async def test_a_deleted_user_whose_credential_a_server_remembers_gets_a_reason(stage: Stage) -> None:
+    people, house, bob = stage.people, stage.house, stage.bob
+    await stage.erasing.erase(stage.ann, bob.user_id, None, "")
+    conversations = PostgresConversationStore(house.database)
+    for work in (
+        begin(stage.turns, bob),
+        conversations.create(bob, uuid7(), "Herons", {}, None),
+        house.library.create_collection(bob, "herons", "Herons", Chunking()),
+        house.upload(bob, SECRET),
+        people.identity.create_api_key(bob, "key", None),
+        people.identity.create_session_code(bob),
+    ):
+        with pytest.raises(Unauthenticated) as caught:
+            await work
+        assert caught.value.reason is Reason.CREDENTIAL_UNKNOWN
+
+
+async def test_documents_of_others_are_handed_over_and_never_erased(stage: Stage) -> None:
+    ann, bob, house = stage.ann, stage.bob, stage.house
+    shared = await house.library.create_collection(bob, "herons", "Herons", Chunking())
+    await house.library.update_collection(bob, "herons", readers=[EVERYONE])
+    theirs = await house.take_in(ann, "Herons nest in trees.", "nests.md", collection=shared.shared_id)
+    own = await house.take_in(bob, SECRET, "herons.md", collection="herons")
+    await house.library.update_collection(bob, "herons", readers=[])
+    with pytest.raises(Precondition) as refused:
+        await stage.erasing.erase(ann, bob.user_id, None, "")
+    assert (refused.value.reason, refused.value.metadata) == (
+        Reason.COLLECTION_NOT_EMPTY,
+        {"collection": names.collection(shared.shared_id), "documents": "1"},
+    )
+    assert (await stage.people.identity.user_of("acme", bob.user_id)).disable_time is None
+
+    # The collections change hands at once, so that nothing which happens to the heir later erases them.
+    carol = await person(stage.people, "Carol", "carol@example.org")
+    patient = erasing_of(stage.store, stage.turns, stage.people, call_seconds=0.0)
+    receipt = await patient.erase(ann, bob.user_id, carol.user_id, "")
+    assert (receipt.end_time, receipt.counts[ErasedKind.HANDED_OVER]) == (None, 1)
+    changed = await house.library.update_collection(carol, "herons", display_name="Carol's herons")
+    assert changed.shared_id == shared.shared_id
+    # Much was left, so the job goes on with it.
+    assert await stage.erasing.work("acme", bob.user_id, 0) is None
+    ended = await stage.store.find("acme", bob.user_id)
+    assert ended is not None
+    assert ended.end_time is not None
+    assert ErasedKind.DOCUMENTS not in ended.counts
+    found = await house.documents.find(Server("acme"), [theirs.document_id, own.document_id])
+    assert {one.owner_id for one in found.values()} == {ann.user_id, carol.user_id}
 
 
 async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resumable(

@@ -220,6 +220,7 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "suspended_tenants": ("responsa_search", "responsa_log"),
     "erase_tenant_rows": ("responsa_owner", "responsa_app"),
     "erase_audit_addresses": ("responsa_owner", "responsa_app"),
+    "erase_addresses_of_user": ("responsa_owner", "responsa_app"),
 }
 
 _TABLES = """

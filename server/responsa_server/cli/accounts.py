@@ -25,7 +25,7 @@ HandOver = Annotated[
     str,
     typer.Option(
         "--hand-over-to",
-        help="The user, as users/{uuid} or the UUID alone, who receives the collections that others can read. Default: these collections are deleted too, with all their documents.",
+        help="The user, as users/{uuid} or the UUID alone, who receives the collections that others can read or that hold documents of others. Default: all collections are deleted; the server refuses this while they hold documents of others.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
@@ -166,9 +166,9 @@ def ask(what: str, hand_over_to: str, *, yes: bool) -> None:
     """Ask whether to delete a user, unless `yes`. Ends the command if the reply is not yes."""
     if not yes:
         shared = (
-            f"The collections that others can read go to {hand_over_to}."
+            f"The collections that others can read, or that hold documents of others, go to {hand_over_to}."
             if hand_over_to
-            else "Collections that others can read are deleted too, with the documents of others in them."
+            else "Collections that others can read are deleted too."
         )
         typer.echo(
             f"This permanently deletes {what}, with all conversations, documents and keys. {shared}", err=True

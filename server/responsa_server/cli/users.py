@@ -156,7 +156,7 @@ def delete_user(
         str,
         typer.Option(
             "--hand-over-to",
-            help="The user, as users/{uuid}, as the UUID alone, or as the e-mail address, who receives the collections that others can read. Default: these collections are deleted too, with all their documents.",
+            help="The user, as users/{uuid}, as the UUID alone, or as the e-mail address, who receives the collections that others can read or that hold documents of others. Default: all collections are deleted; the server refuses this while they hold documents of others.",
         ),
     ] = "",
     yes: Yes = False,

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.people import AuditEvent, Principal
+
+HEAD_START_SECONDS: Final = 5.0
+"""How long the call works on an erasing itself. Then the job begins, which also continues if the call's process is lost."""
 
 
 class ErasedKind(StrEnum):
@@ -69,7 +72,10 @@ class ErasingStore(Protocol):
         """Begin to erase a user, or return the erasing that has begun. From here on, no credential of the user is good, and the user has neither a name nor an
         address. A job continues if this process is lost. by_owner: whether an owner of the installation asks for it.
 
-        Raises NotFound, NotPermitted (the user is an owner, and the caller is not), Conflict (ETAG_MISMATCH), Precondition (LAST_ADMINISTRATOR, LAST_OWNER), and InvalidRequest (the heir is not another active user of the tenant).
+        The heir owns the collections that others can read, or that hold documents of others, when this returns.
+
+        Raises NotFound, NotPermitted (the user is an owner, and the caller is not), Conflict (ETAG_MISMATCH), Precondition (LAST_ADMINISTRATOR, LAST_OWNER; COLLECTION_NOT_EMPTY without an heir, if
+        a collection holds documents of others), and InvalidRequest (the heir is not another active user of the tenant).
         """
         ...
 
@@ -90,7 +96,7 @@ class ErasingStore(Protocol):
         ...
 
     async def erase_documents(self, tenant_id: str, user_id: UUID) -> None:
-        """Hand the user's shared collections over, or erase them, and erase all other collections and documents of the user."""
+        """Erase the collections and documents that the user still has."""
         ...
 
     async def erase_user(self, tenant_id: str, user_id: UUID) -> bool:

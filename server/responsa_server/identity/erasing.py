@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.erasing import ErasingStore, Erasure
+from responsa_server.domain.erasing import HEAD_START_SECONDS, ErasingStore, Erasure
 from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.knowledge import pause_after
 from responsa_server.domain.people import AuditEvent, Principal
@@ -34,24 +34,30 @@ class Erasing:
         cancel: Cancel,
         new_id: Callable[[], UUID],
         cache: CredentialCache | None = None,
+        *,
+        call_seconds: float = HEAD_START_SECONDS,
     ) -> None:
-        """cancel: cancels a running turn. new_id: returns new UUIDv7 ids. cache: the cache of credentials of this process; None if it takes no calls."""
+        """cancel: cancels a running turn. new_id: returns new UUIDv7 ids. cache: the cache of credentials of this process; None if it takes no calls. call_seconds: how long a
+        call works on an erasing before it leaves the rest to the job.
+        """
         self._store = store
         self._cancel = cancel
         self._new_id = new_id
         self._cache = cache
+        self._call_seconds = call_seconds
 
     async def erase(self, who: Principal, user_id: UUID, heir_id: UUID | None, etag: str) -> Erasure:
-        """Erase a user of the caller's tenant, and return what was erased. A repeated call returns the same erasing.
+        """Erase a user of the caller's tenant, and return what was erased so far. A repeated call returns the same erasing.
 
-        Raises the errors of `ErasingStore.begin`. If anything else fails after the erasing has begun, a job goes on.
+        Raises the errors of `ErasingStore.begin`. If anything else fails after the erasing has begun, or much is left after some seconds, a job goes on.
         """
         event = AuditEvent.of(who, "user.delete", names.user(user_id), identity=self._new_id())
         begun = await self._store.begin(who.tenant_id, user_id, heir_id, etag, event, by_owner=who.owner)
         if self._cache is not None:
             self._cache.forget_user(user_id)
-        with suppress(Unavailable):
-            await self._go_on(who.tenant_id, user_id)
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(self._call_seconds):
+                await self._go_on(who.tenant_id, user_id)
         return await self._store.find(who.tenant_id, user_id) or begun
 
     async def work(self, tenant_id: str, user_id: UUID, attempts: int) -> float | None:

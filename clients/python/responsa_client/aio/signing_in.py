@@ -106,12 +106,12 @@ class AsyncSignInCalls(AsyncPart):
         """Delete the caller with all that belongs to the caller. Afterwards, no credential of the caller is valid.
 
         Args:
-            hand_over_to: the name (`users/{uuid}`) or the UUID of the user who receives the collections that others can read; with "", these collections are
-                deleted too.
+            hand_over_to: the name (`users/{uuid}`) or the UUID of the user who receives the collections that others can read or that hold documents of
+                others; with "", all collections of the caller are deleted.
 
         Raises:
             PermissionDenied: the caller did not sign in within the last ten minutes. An API key is not enough.
-            FailedPrecondition: the caller is the tenant's last administrator.
+            FailedPrecondition: the caller is the tenant's last administrator; or hand_over_to is "", and a collection of the caller holds documents of others.
             InvalidRequest: hand_over_to is not another active user of the tenant.
         """
         request = auth_service_pb2.DeleteMeRequest(

@@ -244,13 +244,14 @@ class AccountCalls(Part):
 
         Args:
             user: the user's name (`users/{uuid}`) or UUID.
-            hand_over_to: the name or the UUID of the user who receives the collections that others can read; with "", these collections are deleted too.
+            hand_over_to: the name or the UUID of the user who receives the collections that others can read or that hold documents of others; with "", all
+                collections of the user are deleted.
             etag: the expected etag; "" for any.
 
         Raises:
             NotFound: the user does not exist.
             Conflict: the user's etag differs from the given etag.
-            FailedPrecondition: the user is the tenant's last administrator.
+            FailedPrecondition: the user is the tenant's last administrator; or hand_over_to is "", and a collection of the user holds documents of others.
             InvalidRequest: hand_over_to is not another active user of the tenant.
         """
         request = admin_service_pb2.DeleteUserRequest(

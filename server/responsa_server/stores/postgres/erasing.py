@@ -10,8 +10,9 @@ from uuid import UUID
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
-from responsa_server.domain.erasing import ErasedKind, Erasure, Stage
-from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain import names
+from responsa_server.domain.erasing import HEAD_START_SECONDS, ErasedKind, Erasure, Stage
+from responsa_server.domain.errors import InvalidRequest, Precondition, Reason
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.turns import FrameCodec, TurnState
@@ -35,12 +36,12 @@ ERASED: Final[Mapping[str, str]] = {
     "conversation": "deleted",
     "conversation_summary": "deleted with the conversation; that of a conversation with a withdrawn answer too",
     "creation_request": "deleted",
-    "document": "deleted, or handed over with the collection",
+    "document": "deleted, or handed over with the collection; those of others whose subject is the user stay, with the uuid",
     "document_version": "deleted with the document",
     "email_confirmation": "deleted, with those of others for the same address",
     "erased_document": "deleted when no answer quotes the document any more",
     "generation_vector": "deleted with the passage",
-    "invitation": "those that the user made are deleted",
+    "invitation": "those that the user made, and those for the user's address, are deleted",
     "mail": "deleted",
     "message_count": "deleted with the user",
     "message": "deleted with the conversation; the text of withdrawn answers is replaced",
@@ -64,7 +65,7 @@ ERASED: Final[Mapping[str, str]] = {
     "user_quota": "deleted with the user",
     "user_usage": "deleted",
     # The names of users alone, as UUIDs.
-    "audit_event": "stays, with the uuid of the user",
+    "audit_event": "stays, with the uuid of the user and without the user's network addresses",
     "erasure": "stays, with the uuid of the user: it is the receipt",
 }
 """For each table that holds ids of users, documents, or of what belongs to them: what becomes of its rows. A test compares this with the catalogue of the database."""
@@ -72,8 +73,6 @@ ERASED: Final[Mapping[str, str]] = {
 # The number of conversations, documents or collections that one look at the database finds, and of turns that one statement reads.
 _BATCH: Final = 100
 _TURNS: Final = 500
-# How long this process may go on alone, before the job continues in case that the process was lost.
-_HEAD_START_SECONDS: Final = 5.0
 # A large document or conversation takes a while.
 _STEP_SECONDS: Final = 30
 
@@ -111,7 +110,7 @@ class PostgresErasing:
     ) -> Erasure:
         """See `ErasingStore.begin`."""
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "heir": heir_id}
-        async with self._database.locking(tenant_id) as connection:
+        async with self._database.locking(tenant_id, _STEP_SECONDS) as connection:
             begun = await self._found(connection, values)
             if begun is not None:
                 return begun
@@ -123,15 +122,19 @@ class PostgresErasing:
                     "user.heir",
                     "must be another user of the tenant who is neither disabled nor a service; leave it empty to erase the collections",
                 )
+            if heir_id is None:
+                await self._check_alone(connection, values)
             if await self._row(connection, "begin", values) is not None:
-                await self._count(connection, values, await self._row(connection, "delete_mails", values))
+                await self._hand_over(connection, values)
+                for query in ("delete_mails", "delete_invitations_to"):
+                    await self._count(connection, values, await self._row(connection, query, values))
                 await connection.execute(self._queries["withdraw_name"], values)
                 await connection.execute(self._queries["revoke_keys"], values)
                 await self._count(
                     connection, values, await self._row(connection, "delete_credentials", values)
                 )
                 await self._queue.defer(
-                    connection, JobKind.ERASE, tenant_id, user_id, after=_HEAD_START_SECONDS
+                    connection, JobKind.ERASE, tenant_id, user_id, after=HEAD_START_SECONDS
                 )
                 await self._audit.write(connection, audit)
             erasure = await self._found(connection, values)
@@ -187,7 +190,6 @@ class PostgresErasing:
     async def erase_documents(self, tenant_id: str, user_id: UUID) -> None:
         """See `ErasingStore.erase_documents`."""
         values = {"tenant": tenant_id, "user": user_id, "most": _BATCH}
-        await self._hand_over(values)
         while found := await self._ids("collections", values):
             for one in found:
                 await self._erase_collection({**values, "collection": one})
@@ -195,19 +197,26 @@ class PostgresErasing:
             for one in found:
                 await self._erase_document({**values, "document": one})
 
-    async def _hand_over(self, values: Mapping[str, object]) -> None:
-        async with self._database.locking(str(values["tenant"]), _STEP_SECONDS) as connection:
-            held = await self._row(connection, "hold", values)
-            if held is None or held["heir_id"] is None:
-                return
-            given = {**values, "heir": held["heir_id"]}
-            # If the heir was disabled or deleted in the meantime, the collections are erased.
-            if await self._row(connection, "lock_heir", given) is None:
-                return
-            cursor = await connection.execute(self._queries["shared_collections"], given)
-            shared = [one for (one,) in await cursor.fetchall()]
-            counts = await self._row(connection, "hand_over", {**given, "collections": shared})
-            await self._count(connection, values, counts)
+    async def _check_alone(self, connection: Connection, values: Mapping[str, object]) -> None:
+        """Refuse to erase documents of other users. Raises Precondition (COLLECTION_NOT_EMPTY)."""
+        row = await self._row(connection, "documents_of_others", values)
+        if row is None:
+            return
+        collection, number = names.collection(row["collection_id"]), int(row["documents"])
+        raise Precondition(
+            Reason.COLLECTION_NOT_EMPTY,
+            f"{collection} holds {number} documents of other users. Name a user who receives the collections in hand_over_to, or delete these documents first.",
+            {"collection": collection, "documents": str(number)},
+        )
+
+    async def _hand_over(self, connection: Connection, values: Mapping[str, object]) -> None:
+        """Give the collections that others can read, or that hold documents of others, to the heir, if there is one."""
+        if values["heir"] is None:
+            return
+        cursor = await connection.execute(self._queries["shared_collections"], values)
+        shared = [one for (one,) in await cursor.fetchall()]
+        counts = await self._row(connection, "hand_over", {**values, "collections": shared})
+        await self._count(connection, values, counts)
 
     async def _erase_collection(self, values: Mapping[str, object]) -> None:
         tenant, collection = str(values["tenant"]), str(values["collection"])
@@ -243,6 +252,7 @@ class PostgresErasing:
                 await connection.execute(self._queries["hand_over_operations"], values)
                 for query in ("delete_credentials", "delete_rest", "delete_keys"):
                     await self._count(connection, values, await self._row(connection, query, values))
+                await connection.execute(self._queries["erase_addresses"], values)
                 await connection.execute(self._queries["delete_user"], values)
                 await connection.execute(self._queries["user_is_gone"], values)
         except errors.ForeignKeyViolation:

@@ -37,6 +37,14 @@ WITH person AS (
 )
 SELECT count(*) AS codes FROM confirmations;
 
+-- name: delete_invitations_to
+WITH invitations AS (
+    DELETE FROM responsa.invitation AS i USING responsa.app_user AS p
+    WHERE p.tenant_id = %(tenant)s AND p.id = %(user)s AND p.email <> '' AND i.tenant_id = %(tenant)s AND i.email = p.email
+    RETURNING 1
+)
+SELECT count(*) AS invitations FROM invitations;
+
 -- name: withdraw_name
 UPDATE responsa.app_user SET display_name = '', email = '', disable_time = coalesce(disable_time, clock_timestamp()),
     revision = revision + 1, update_time = clock_timestamp()
@@ -111,10 +119,19 @@ SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(colle
 -- name: collections
 SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(user)s ORDER BY id LIMIT %(most)s;
 
+-- name: documents_of_others
+-- One of the user's collections that holds documents of other users, and their number.
+SELECT d.collection_id, count(*) AS documents FROM responsa.collection AS c
+JOIN responsa.document AS d ON d.tenant_id = c.tenant_id AND d.collection_id = c.id AND d.owner_id <> c.owner_id
+WHERE c.tenant_id = %(tenant)s AND c.owner_id = %(user)s
+GROUP BY d.collection_id ORDER BY d.collection_id LIMIT 1;
+
 -- name: shared_collections
--- Those that others can read.
-SELECT id FROM responsa.collection AS c WHERE tenant_id = %(tenant)s AND owner_id = %(user)s
-    AND EXISTS (SELECT FROM responsa.collection_reader AS r WHERE r.tenant_id = %(tenant)s AND r.collection_id = c.id)
+-- Those that others can read, or that hold documents of others.
+SELECT id FROM responsa.collection AS c WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND (
+    EXISTS (SELECT FROM responsa.collection_reader AS r WHERE r.tenant_id = %(tenant)s AND r.collection_id = c.id)
+    OR EXISTS (SELECT FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND d.collection_id = c.id AND d.owner_id <> %(user)s)
+)
 ORDER BY id FOR UPDATE;
 
 -- name: hand_over
@@ -173,6 +190,9 @@ WITH gone AS (
     DELETE FROM responsa.api_key WHERE tenant_id = %(tenant)s AND user_id = %(user)s RETURNING 1
 )
 SELECT count(*) AS api_keys FROM gone;
+
+-- name: erase_addresses
+SELECT responsa.erase_addresses_of_user(%(user)s);
 
 -- name: delete_user
 DELETE FROM responsa.app_user WHERE tenant_id = %(tenant)s AND id = %(user)s RETURNING id;

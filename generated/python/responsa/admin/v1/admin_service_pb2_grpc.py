@@ -325,7 +325,7 @@ class AdminServiceServicer:
     def UpdateUserLimits(self, request, context):
         """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
         the user, on this server at once and on the others within two seconds. A change to the present values changes nothing. Errors: RESOURCE_NOT_FOUND,
-        UPDATE_MASK_INVALID, INVALID_FIELD.
+        UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -343,16 +343,17 @@ class AdminServiceServicer:
 
     def EnableUser(self, request, context):
         """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
-        changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUser(self, request, context):
-        """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call. If the call is
-        interrupted, the server continues. The last administrator who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-        LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD (hand_over_to).
+        """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
+        deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
+        deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD
+        (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -469,14 +470,14 @@ class AdminServiceServicer:
     def UpdateUserQuota(self, request, context):
         """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
         unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH.
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTenantApiKeys(self, request, context):
-        """ListTenantApiKeys lists the keys of all users of the tenant, revoked ones included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+        """ListTenantApiKeys lists the keys of all users of the tenant, owners of the installation and revoked keys included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
         ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -485,7 +486,7 @@ class AdminServiceServicer:
 
     def RevokeTenantApiKey(self, request, context):
         """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
-        Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
+        Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (it is a key of an owner of the installation, and the caller is not an owner).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -70,7 +70,7 @@ class AdminServiceStub:
     UpdateUserLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserLimitsRequest, _user_limits_pb2.UserLimits]
     """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
     the user, on this server at once and on the others within two seconds. A change to the present values changes nothing. Errors: RESOURCE_NOT_FOUND,
-    UPDATE_MASK_INVALID, INVALID_FIELD.
+    UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
     """
     DisableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DisableUserRequest, _user_pb2.User]
     """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
@@ -80,12 +80,13 @@ class AdminServiceStub:
     """
     EnableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EnableUserRequest, _user_pb2.User]
     """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
-    changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+    changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
     """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteUserRequest, _deletion_receipt_pb2.DeletionReceipt]
-    """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call. If the call is
-    interrupted, the server continues. The last administrator who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-    LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD (hand_over_to).
+    """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
+    deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
+    deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD
+    (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users).
     """
     GrantOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GrantOwnershipRequest, _user_pb2.User]
     """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation, from the next call on, on other servers within a second.
@@ -143,15 +144,15 @@ class AdminServiceStub:
     UpdateUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserQuotaRequest, _user_quota_pb2.UserQuota]
     """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
     unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
-    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH.
+    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
     """
     ListTenantApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantApiKeysRequest, _admin_service_pb2.ListTenantApiKeysResponse]
-    """ListTenantApiKeys lists the keys of all users of the tenant, revoked ones included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+    """ListTenantApiKeys lists the keys of all users of the tenant, owners of the installation and revoked keys included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
     ORDER_BY_INVALID.
     """
     RevokeTenantApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeTenantApiKeyRequest, _api_key_pb2.ApiKey]
     """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
-    Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
+    Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (it is a key of an owner of the installation, and the caller is not an owner).
     """
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]
     """ListAuditEvents lists the tenant's audit log, newest first by default. The log holds what the calls of this service change, what happens to users and keys, and
@@ -289,7 +290,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_user_limits_pb2.UserLimits]:
         """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
         the user, on this server at once and on the others within two seconds. A change to the present values changes nothing. Errors: RESOURCE_NOT_FOUND,
-        UPDATE_MASK_INVALID, INVALID_FIELD.
+        UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
 
     @_abc_1.abstractmethod
@@ -311,7 +312,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.EnableUserRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
-        changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
 
     @_abc_1.abstractmethod
@@ -320,9 +321,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.DeleteUserRequest,
         context: _aio.ServicerContext[_admin_service_pb2.DeleteUserRequest, _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]],
     ) -> _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]:
-        """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call. If the call is
-        interrupted, the server continues. The last administrator who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-        LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD (hand_over_to).
+        """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
+        deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
+        deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD
+        (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users).
         """
 
     @_abc_1.abstractmethod
@@ -464,7 +466,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_user_quota_pb2.UserQuota]:
         """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
         unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH.
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
 
     @_abc_1.abstractmethod
@@ -473,7 +475,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListTenantApiKeysRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListTenantApiKeysRequest, _abc.Awaitable[_admin_service_pb2.ListTenantApiKeysResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListTenantApiKeysResponse]:
-        """ListTenantApiKeys lists the keys of all users of the tenant, revoked ones included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+        """ListTenantApiKeys lists the keys of all users of the tenant, owners of the installation and revoked keys included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
         ORDER_BY_INVALID.
         """
 
@@ -484,7 +486,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.RevokeTenantApiKeyRequest, _abc.Awaitable[_api_key_pb2.ApiKey]],
     ) -> _abc.Awaitable[_api_key_pb2.ApiKey]:
         """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
-        Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
+        Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (it is a key of an owner of the installation, and the caller is not an owner).
         """
 
     @_abc_1.abstractmethod

@@ -236,9 +236,10 @@ class AuthServiceServicer:
     def DeleteMe(self, request, context):
         """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
         invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
-        with the reason SOURCE_ERASED. The audit log keeps the caller's UUID. The call needs a session that began in the last ten minutes; an API key is not enough.
-        Afterwards, no credential of the caller is good. If the call is interrupted, the server continues. The last administrator who is not disabled cannot be
-        deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, INVALID_FIELD (hand_over_to).
+        with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, without network addresses. The call needs a session that began in the last ten minutes; an API key is not enough.
+        Afterwards, no credential of the caller is good. If the call is interrupted, or there is much to delete, the server continues after the call. The last
+        administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER, INVALID_FIELD (hand_over_to),
+        COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

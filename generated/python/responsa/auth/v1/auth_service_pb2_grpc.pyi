@@ -63,9 +63,10 @@ class AuthServiceStub:
     DeleteMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteMeRequest, _deletion_receipt_pb2.DeletionReceipt]
     """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
     invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
-    with the reason SOURCE_ERASED. The audit log keeps the caller's UUID. The call needs a session that began in the last ten minutes; an API key is not enough.
-    Afterwards, no credential of the caller is good. If the call is interrupted, the server continues. The last administrator who is not disabled cannot be
-    deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, INVALID_FIELD (hand_over_to).
+    with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, without network addresses. The call needs a session that began in the last ten minutes; an API key is not enough.
+    Afterwards, no credential of the caller is good. If the call is interrupted, or there is much to delete, the server continues after the call. The last
+    administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER, INVALID_FIELD (hand_over_to),
+    COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
     """
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateInvitationRequest, _auth_service_pb2.CreateInvitationResponse]
     """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
@@ -217,9 +218,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]:
         """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
         invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
-        with the reason SOURCE_ERASED. The audit log keeps the caller's UUID. The call needs a session that began in the last ten minutes; an API key is not enough.
-        Afterwards, no credential of the caller is good. If the call is interrupted, the server continues. The last administrator who is not disabled cannot be
-        deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, INVALID_FIELD (hand_over_to).
+        with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, without network addresses. The call needs a session that began in the last ten minutes; an API key is not enough.
+        Afterwards, no credential of the caller is good. If the call is interrupted, or there is much to delete, the server continues after the call. The last
+        administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER, INVALID_FIELD (hand_over_to),
+        COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
         """
 
     @_abc_1.abstractmethod

@@ -70,8 +70,8 @@ class DeletionReceipt(_message.Message):
 
     @_builtins.property
     def complete_time(self) -> _timestamp_pb2.Timestamp:
-        """When nothing of the user was left, and no answer quoted the user's documents. Unset while turns of other users run that may quote them: the server looks at
-        these turns again when they end.
+        """When nothing of the user was left, and no answer quoted the user's documents. Unset while the server still deletes, or while turns of other users run that may
+        quote the documents: the server looks at these turns again when they end.
         """
 
     def __init__(

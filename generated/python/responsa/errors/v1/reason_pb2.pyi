@@ -39,7 +39,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_CREDENTIAL_MALFORMED: _Reason.ValueType  # 5
     """UNAUTHENTICATED. The credential does not have the form of an API key or of a session. Metadata: none."""
     REASON_CREDENTIAL_UNKNOWN: _Reason.ValueType  # 6
-    """UNAUTHENTICATED. The credential has the right form, but does not exist. Metadata: none."""
+    """UNAUTHENTICATED. The credential has the right form, but does not exist, or its user was deleted. Metadata: none."""
     REASON_CREDENTIAL_REVOKED: _Reason.ValueType  # 7
     """UNAUTHENTICATED. The API key was revoked. Metadata: api_key, e.g. "apiKeys/0192f3c8-…"."""
     REASON_CREDENTIAL_EXPIRED: _Reason.ValueType  # 8
@@ -113,7 +113,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_OPERATION_CANCELLED: _Reason.ValueType  # 36
     """CANCELLED, in an operation's error. A call cancelled the operation. Metadata: operation."""
     REASON_COLLECTION_NOT_EMPTY: _Reason.ValueType  # 37
-    """FAILED_PRECONDITION. The collection has documents; delete it with `force`. Metadata: collection; documents, e.g. "3"."""
+    """FAILED_PRECONDITION. The collection has documents; delete it with `force`. Or a collection of the user to delete has documents of other users; name a user who
+    receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
+    """
     REASON_OPERATION_RUNNING: _Reason.ValueType  # 38
     """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
     REASON_CANCELLED: _Reason.ValueType  # 39
@@ -262,7 +264,7 @@ REASON_CREDENTIAL_MISSING: Reason.ValueType  # 4
 REASON_CREDENTIAL_MALFORMED: Reason.ValueType  # 5
 """UNAUTHENTICATED. The credential does not have the form of an API key or of a session. Metadata: none."""
 REASON_CREDENTIAL_UNKNOWN: Reason.ValueType  # 6
-"""UNAUTHENTICATED. The credential has the right form, but does not exist. Metadata: none."""
+"""UNAUTHENTICATED. The credential has the right form, but does not exist, or its user was deleted. Metadata: none."""
 REASON_CREDENTIAL_REVOKED: Reason.ValueType  # 7
 """UNAUTHENTICATED. The API key was revoked. Metadata: api_key, e.g. "apiKeys/0192f3c8-…"."""
 REASON_CREDENTIAL_EXPIRED: Reason.ValueType  # 8
@@ -336,7 +338,9 @@ REASON_TURN_TIME_LIMIT: Reason.ValueType  # 35
 REASON_OPERATION_CANCELLED: Reason.ValueType  # 36
 """CANCELLED, in an operation's error. A call cancelled the operation. Metadata: operation."""
 REASON_COLLECTION_NOT_EMPTY: Reason.ValueType  # 37
-"""FAILED_PRECONDITION. The collection has documents; delete it with `force`. Metadata: collection; documents, e.g. "3"."""
+"""FAILED_PRECONDITION. The collection has documents; delete it with `force`. Or a collection of the user to delete has documents of other users; name a user who
+receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
+"""
 REASON_OPERATION_RUNNING: Reason.ValueType  # 38
 """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
 REASON_CANCELLED: Reason.ValueType  # 39

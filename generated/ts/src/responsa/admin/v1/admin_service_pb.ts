@@ -706,8 +706,8 @@ export type DeleteUserRequest = Message<"responsa.admin.v1.DeleteUserRequest"> &
   name: string;
 
   /**
-   * The user who receives the user's collections that others can read, with the user's documents in them, `users/{uuid}`. If empty, these collections are
-   * deleted with all their documents, those of other users included.
+   * The user who receives the user's collections that others can read or that hold documents of others, with the user's documents in them, `users/{uuid}`. If
+   * empty, all collections of the user are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
    *
    * @generated from field: string hand_over_to = 2;
    */
@@ -1505,7 +1505,7 @@ export const AdminService: GenService<{
   /**
    * UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
    * the user, on this server at once and on the others within two seconds. A change to the present values changes nothing. Errors: RESOURCE_NOT_FOUND,
-   * UPDATE_MASK_INVALID, INVALID_FIELD.
+   * UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUserLimits
    */
@@ -1529,7 +1529,7 @@ export const AdminService: GenService<{
   },
   /**
    * EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
-   * changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+   * changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
    *
    * @generated from rpc responsa.admin.v1.AdminService.EnableUser
    */
@@ -1539,9 +1539,10 @@ export const AdminService: GenService<{
     output: typeof UserSchema;
   },
   /**
-   * DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call. If the call is
-   * interrupted, the server continues. The last administrator who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-   * LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD (hand_over_to).
+   * DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
+   * deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
+   * deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD
+   * (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users).
    *
    * @generated from rpc responsa.admin.v1.AdminService.DeleteUser
    */
@@ -1700,7 +1701,7 @@ export const AdminService: GenService<{
   /**
    * UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
    * unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
-   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH.
+   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUserQuota
    */
@@ -1710,7 +1711,7 @@ export const AdminService: GenService<{
     output: typeof UserQuotaSchema;
   },
   /**
-   * ListTenantApiKeys lists the keys of all users of the tenant, revoked ones included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+   * ListTenantApiKeys lists the keys of all users of the tenant, owners of the installation and revoked keys included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
    * ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListTenantApiKeys
@@ -1722,7 +1723,7 @@ export const AdminService: GenService<{
   },
   /**
    * RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
-   * Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
+   * Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (it is a key of an owner of the installation, and the caller is not an owner).
    *
    * @generated from rpc responsa.admin.v1.AdminService.RevokeTenantApiKey
    */

@@ -660,8 +660,8 @@ export const UpdateMeRequestSchema: GenMessage<UpdateMeRequest> = /*@__PURE__*/
  */
 export type DeleteMeRequest = Message<"responsa.auth.v1.DeleteMeRequest"> & {
   /**
-   * The user who receives the caller's collections that others can read, with the caller's documents in them, `users/{uuid}`. If empty, these collections are
-   * deleted with all their documents, those of other users included.
+   * The user who receives the caller's collections that others can read or that hold documents of others, with the caller's documents in them, `users/{uuid}`. If
+   * empty, all collections of the caller are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
    *
    * @generated from field: string hand_over_to = 1;
    */
@@ -1025,9 +1025,10 @@ export const AuthService: GenService<{
   /**
    * DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
    * invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
-   * with the reason SOURCE_ERASED. The audit log keeps the caller's UUID. The call needs a session that began in the last ten minutes; an API key is not enough.
-   * Afterwards, no credential of the caller is good. If the call is interrupted, the server continues. The last administrator who is not disabled cannot be
-   * deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, INVALID_FIELD (hand_over_to).
+   * with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, without network addresses. The call needs a session that began in the last ten minutes; an API key is not enough.
+   * Afterwards, no credential of the caller is good. If the call is interrupted, or there is much to delete, the server continues after the call. The last
+   * administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER, INVALID_FIELD (hand_over_to),
+   * COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
    *
    * @generated from rpc responsa.auth.v1.AuthService.DeleteMe
    */

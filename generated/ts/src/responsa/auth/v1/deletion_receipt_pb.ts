@@ -37,8 +37,8 @@ export type DeletionReceipt = Message<"responsa.auth.v1.DeletionReceipt"> & {
   beginTime?: Timestamp | undefined;
 
   /**
-   * When nothing of the user was left, and no answer quoted the user's documents. Unset while turns of other users run that may quote them: the server looks at
-   * these turns again when they end.
+   * When nothing of the user was left, and no answer quoted the user's documents. Unset while the server still deletes, or while turns of other users run that may
+   * quote the documents: the server looks at these turns again when they end.
    *
    * @generated from field: google.protobuf.Timestamp complete_time = 3;
    */

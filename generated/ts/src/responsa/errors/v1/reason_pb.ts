@@ -63,7 +63,7 @@ export enum Reason {
   CREDENTIAL_MALFORMED = 5,
 
   /**
-   * UNAUTHENTICATED. The credential has the right form, but does not exist. Metadata: none.
+   * UNAUTHENTICATED. The credential has the right form, but does not exist, or its user was deleted. Metadata: none.
    *
    * @generated from enum value: REASON_CREDENTIAL_UNKNOWN = 6;
    */
@@ -286,7 +286,8 @@ export enum Reason {
   OPERATION_CANCELLED = 36,
 
   /**
-   * FAILED_PRECONDITION. The collection has documents; delete it with `force`. Metadata: collection; documents, e.g. "3".
+   * FAILED_PRECONDITION. The collection has documents; delete it with `force`. Or a collection of the user to delete has documents of other users; name a user who
+   * receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
    *
    * @generated from enum value: REASON_COLLECTION_NOT_EMPTY = 37;
    */
