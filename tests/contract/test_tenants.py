@@ -76,7 +76,7 @@ def keeper_of(store: PostgresTenants) -> TenantKeeper:
 
 async def erased(store: PostgresTenants, tenant_id: str) -> dict[str, int]:
     """Erase a tenant; returns its receipt."""
-    await keeper_of(store).look()
+    await keeper_of(store).erase()
     found = await store.get(tenant_id)
     assert found.state is TenantState.ERASED
     assert found.end_time is not None
@@ -209,8 +209,40 @@ async def test_two_processes_erase_a_tenant_together(
     await tenants_of(database).erase(owner, "acme", "acme")
     keepers = [keeper_of(PostgresTenants(database, most_rows=1, most_turns=1)) for _ in range(4)]
     while (await PostgresTenants(database).get("acme")).state is not TenantState.ERASED:
-        await asyncio.gather(*(one.look() for one in keepers))
+        await asyncio.gather(*(one.erase() for one in keepers))
     assert dict((await PostgresTenants(database).get("acme")).erased) == before
+
+
+async def test_a_suspension_does_not_wait_for_the_erasure_of_another_tenant(
+    identity: Identity, database: Database, superuser: psycopg.Connection[Any]
+) -> None:
+    owner = await owner_of(identity)
+    for name in ("acme", "rival"):
+        await identity.create_tenant(name, name)
+    Rows("rival").fill(superuser)
+    superuser.execute("UPDATE responsa.turn SET state = 'queued' WHERE tenant_id = 'rival'")
+    erasing, stopped, gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stop_turn(tenant_id: str, user_id: UUID, turn_id: UUID) -> None:
+        assert tenant_id == "rival"
+        stopped.set()
+
+    async def forget(tenant_id: str) -> int:
+        """The end of an erasure that takes long."""
+        erasing.set()
+        await gate.wait()
+        return 0
+
+    keeper = TenantKeeper(PostgresTenants(database), stop_turn, forget, seconds=0.0, settle_seconds=0.0)
+    await tenants_of(database).erase(owner, "acme", "acme")
+    await keeper.start()
+    try:
+        async with asyncio.timeout(30):
+            await erasing.wait()
+            await tenants_of(database).suspend(owner, "rival")
+            await stopped.wait()
+    finally:
+        await keeper.close()
 
 
 async def test_only_a_tenant_that_is_being_erased_can_lose_rows(
@@ -307,7 +339,7 @@ async def test_a_tenant_settles_before_it_is_erased(identity: Identity, database
     await person(identity, "acme")
     await tenants_of(database).erase(owner, "acme", "acme")
     store = PostgresTenants(database)
-    await TenantKeeper(store, no_turn, nothing, settle_seconds=60.0).look()
+    await TenantKeeper(store, no_turn, nothing, settle_seconds=60.0).erase()
     assert not (await store.get("acme")).erased
     assert await erased(store, "acme")
 

@@ -138,7 +138,7 @@ async def test_a_suspended_tenants_calls_and_streams_end_on_every_server(
     staying.cancel()
     # No turn runs on for the tenant, on any server.
     for one in pair:
-        await keeper_of(one, database).look()
+        await keeper_of(one, database).stop()
     for one in pair:
         await one.agent.ended.wait()
     await resume(first)
@@ -238,7 +238,7 @@ async def test_what_was_really_stored_is_erased_while_the_tenant_works(
         naming = admin.GetTenantRequest(name="tenants/rival")
         async with asyncio.timeout(30):
             while True:
-                await keeper.look()
+                await keeper.erase()
                 found = await served.admin.GetTenant(naming, metadata=served.ann.metadata)
                 if found.state == tenant_pb2.TENANT_STATE_ERASED:
                     break

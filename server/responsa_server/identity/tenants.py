@@ -196,8 +196,8 @@ class Vectors(Protocol):
 
 
 class TenantKeeper:
-    """Stops the turns of suspended tenants, and erases tenants, in a task of each process that runs turns. Everything that it does can be repeated, so a process that
-    is killed leaves nothing behind that another one does not finish.
+    """Stops the turns of suspended tenants, and erases tenants, in two tasks of each process that runs turns: no suspension waits for an erasure, which may take long.
+    Everything that they do can be repeated, so a process that is killed leaves nothing behind that another one does not finish.
     """
 
     def __init__(
@@ -219,32 +219,40 @@ class TenantKeeper:
         self._vectors = vectors
         self._seconds = seconds
         self._settle = timedelta(seconds=settle_seconds)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: Sequence[asyncio.Task[None]] = ()
         self._log: FilteringBoundLogger = structlog.get_logger("tenants")
 
     async def start(self) -> None:
         """Begin. Returns at once."""
-        self._task = asyncio.create_task(self._go_on(), name="suspended tenants")
+        self._tasks = [
+            asyncio.create_task(self._repeat(work), name=name)
+            for work, name in ((self.stop, "suspended tenants"), (self.erase, "erased tenants"))
+        ]
 
     async def close(self) -> None:
         """Stop. What is not finished is left to other processes, or to the next start."""
-        task, self._task = self._task, None
-        if task is not None:
+        tasks, self._tasks = self._tasks, ()
+        for task in tasks:
             task.cancel()
-            await asyncio.wait({task})
+        if tasks:
+            await asyncio.wait(tasks)
 
-    async def look(self) -> None:
-        """Stop the work of all suspended tenants, and erase those that an owner marked. Raises Unavailable."""
+    async def stop(self) -> None:
+        """Stop the turns of all suspended tenants. Raises Unavailable."""
         for tenant in await self._store.suspended():
             await self._stop(tenant.id)
+
+    async def erase(self) -> None:
+        """Erase the tenants that an owner marked. Raises Unavailable."""
+        for tenant in await self._store.suspended():
             settled = tenant.erase_time is not None and datetime.now(UTC) - tenant.erase_time >= self._settle
             if tenant.state is TenantState.ERASING and settled:
                 await self._erase(tenant.id)
 
-    async def _go_on(self) -> None:
+    async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await self.look()
+                await work()
             except Unavailable as error:
                 self._log.warning("tenants_unavailable", reason=error.reason.value)
             except Exception:  # the next round may succeed
