@@ -47,25 +47,26 @@ class Mailing:
 
     async def work(self, tenant_id: str, mail_id: UUID, attempts: int) -> float | None:
         """Make one attempt at sending a mail, as a job. Returns None if it was sent or is not going to be sent, else the seconds to wait before the next attempt."""
+        log = self._log.bind(tenant=tenant_id, mail=str(mail_id))
         try:
             mail = await self._store.find(tenant_id, mail_id)
             if mail is None:
                 return None
             if self._mailer is None:
-                self._log.warning("mail_server_missing", mail=str(mail_id))
+                log.warning("mail_server_missing")
                 return _NO_MAILER_SECONDS
             text = await self._text(mail)
             if text is not None:
                 await self._mailer.send(mail.id, mail.email, text)
-                self._log.info("mail_sent", mail=str(mail_id), kind=mail.kind.value)
+                log.info("mail_sent", kind=mail.kind.value)
             await self._store.drop(tenant_id, mail_id)
         except Unavailable:
             return pause_after(attempts)
         except MailFailed as error:
-            self._log.warning("mail_failed", mail=str(mail_id), attempt=attempts + 1, cause=str(error))
+            log.warning("mail_failed", attempt=attempts + 1, cause=str(error))
             return pause_after(attempts)
         except MailRefused as error:
-            self._log.warning("mail_refused", mail=str(mail_id), cause=str(error))
+            log.warning("mail_refused", cause=str(error))
             await self._store.drop(tenant_id, mail_id)
         return None
 
