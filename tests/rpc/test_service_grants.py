@@ -18,10 +18,9 @@ from uuid_utils.compat import uuid7
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.domain.people import AuditEvent, Role
-from responsa_server.identity.service import Credential
-from responsa_server.stores.postgres.audit import PostgresAuditTrail
+from responsa_server.domain.people import Role
 from responsa_server.stores.postgres.database import Database
 from tests.contract.library_house import House
 from tests.rpc.served import Caller, Served, caller, failed, serving
@@ -86,25 +85,39 @@ async def test_a_call_on_behalf_of_a_user_is_the_users(served: Served) -> None:
     )
 
 
-async def test_both_names_are_in_the_audit_log(served: Served, database: Database) -> None:
+async def test_both_names_are_in_the_audit_log(served: Served) -> None:
+    """What a service changes of a user's resources is audited, as it is when an administrator does it."""
     service = await service_of(served)
     await grant(served, service, served.bob)
-    # The acts of users that are audited are about their accounts, which no service may change; an act of the next release may not be.
-    key = await served.identity.authenticate(Credential("api_key", service.secret))
-    who = await served.identity.act_for(key, service.secret, served.bob.who.user_id)
-    await PostgresAuditTrail(database).record(AuditEvent.of(who, "collection.delete", "collections/anns"))
-    wanted = f'on_behalf_of = "{name(served.bob)}"'
-    (found,) = (
-        await served.admin.ListAuditEvents(
-            admin.ListAuditEventsRequest(filter=wanted), metadata=served.ann.metadata
-        )
-    ).audit_events
-    assert (found.action, found.actor, found.on_behalf_of, found.resource) == (
-        "collection.delete",
-        name(service),
-        name(served.bob),
-        "collections/anns",
+    as_bob = acting(service, name(served.bob))
+    made = await served.chat.CreateConversation(
+        chat.CreateConversationRequest(conversation={"title": "Rivers"}), metadata=as_bob
     )
+    rivers = await served.house.take_in(served.bob.who, "The Nile is long.", "rivers.md")
+    document = f"documents/{rivers.document_id}"
+    turn = await served.chat.StartTurn(chat.StartTurnRequest(text="wait"), metadata=as_bob)
+    await served.knowledge.UpdateDocument(
+        knowledge.UpdateDocumentRequest(
+            document={"name": document, "labels": {"kind": "river"}}, update_mask={"paths": ["labels"]}
+        ),
+        metadata=as_bob,
+    )
+    await served.chat.CancelTurn(chat.CancelTurnRequest(name=turn.name), metadata=as_bob)
+    await served.chat.DeleteConversation(chat.DeleteConversationRequest(name=made.name), metadata=as_bob)
+    await served.knowledge.DeleteDocument(knowledge.DeleteDocumentRequest(name=document), metadata=as_bob)
+    found = await served.admin.ListAuditEvents(
+        admin.ListAuditEventsRequest(filter=f'on_behalf_of = "{name(served.bob)}"', order_by="create_time"),
+        metadata=served.ann.metadata,
+    )
+    assert [(one.action, one.resource) for one in found.audit_events] == [
+        ("document.update", document),
+        ("turn.cancel", turn.name),
+        ("conversation.delete", made.name),
+        ("document.delete", document),
+    ]
+    assert {(one.actor, one.on_behalf_of) for one in found.audit_events} == {
+        (name(service), name(served.bob))
+    }
 
 
 async def test_a_grant_for_all_users_is_for_those_of_the_role_user_alone(served: Served) -> None:

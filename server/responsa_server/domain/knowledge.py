@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
@@ -140,6 +140,22 @@ class Document:
     summary: str = ""
     keywords: Sequence[str] = ()
     subject: str = ""
+
+    def without_content(self, changes: DocumentChanges) -> Document:
+        """The document for somebody who manages it without reading it: nothing that says what is in it, except the changes."""
+        return replace(
+            self,
+            title=changes.title or "",
+            uri="",
+            sha256=b"",
+            labels=changes.labels or {},
+            metadata=changes.metadata or {},
+            language="",
+            author="",
+            date=None,
+            summary="",
+            keywords=(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -545,7 +561,12 @@ class Documents(Sources, Protocol):
         ...
 
     async def update(
-        self, who: Principal, document_id: UUID, changes: DocumentChanges, etag: str
+        self,
+        who: Principal,
+        document_id: UUID,
+        changes: DocumentChanges,
+        etag: str,
+        audit: AuditEvent | None = None,
     ) -> Document:
         """Change a document in one transaction. A new title makes a new version of the same bytes, with the job that indexes it.
 

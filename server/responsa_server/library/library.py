@@ -296,13 +296,19 @@ class Library:
     async def update_document(
         self, who: Principal, document_id: UUID, changes: DocumentChanges, etag: str = ""
     ) -> Document:
-        """Change the values that are not None. Raises NotFound, NotPermitted, Conflict, InvalidRequest (a title that is blank or too long)."""
+        """Change the values that are not None. A caller who may not read the document gets it without its content. Raises NotFound, NotPermitted, Conflict, InvalidRequest (a title that is
+        blank or too long).
+        """
         if changes.title is not None:
             _check_title(changes.title)
         _require_subjects(who, changes.subject)
         document = await self._managed(who, document_id)
         await self._require_over(who, document)
-        return await self.documents.update(who, document_id, changes, etag)
+        audit = _audited(who, "document.update", names.document(document_id), document.owner_id)
+        changed = await self.documents.update(who, document_id, changes, etag, audit)
+        # Administrators change documents that they may not read.
+        readable = who.role is not Role.ADMIN or await self.documents.find(who, [document_id])
+        return changed if readable else changed.without_content(changes)
 
     async def delete_document(self, who: Principal, document_id: UUID, etag: str = "") -> None:
         """Delete a document with all its versions. Raises NotFound, NotPermitted, Conflict."""
@@ -567,8 +573,9 @@ def _check_synonyms(text: str) -> None:
 
 
 def _audited(who: Principal, action: str, name: str, owner_id: UUID) -> AuditEvent | None:
-    """The audit event for an act on what belongs to another user; None if it is the caller's own."""
-    return None if who.user_id == owner_id else AuditEvent.of(who, action, name)
+    """The audit event for an act on what belongs to another user, or of a service on behalf of the user; None if users act on what is their own."""
+    own = who.user_id == owner_id and who.acting is None
+    return None if own else AuditEvent.of(who, action, name)
 
 
 def _require_subjects(who: Principal, subject: str | None) -> None:

@@ -341,7 +341,8 @@ class Turns:
     ) -> CancelledTurn:
         owner_only = cause is CancelCause.OWNER
         end = self._ending(cause)
-        audit = None if owner_only or not audited else AuditEvent.of(who, "turn.cancel", names.turn(turn_id))
+        own = owner_only and who.acting is None
+        audit = None if own or not audited else AuditEvent.of(who, "turn.cancel", names.turn(turn_id))
 
         async def work() -> CancelledTurn:
             await self._runtime.faults.at(Fault.BEFORE_CANCEL, turn_id)

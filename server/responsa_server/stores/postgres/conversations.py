@@ -16,7 +16,8 @@ from responsa_server.domain.errors import Conflict, NotFound, Reason
 from responsa_server.domain.events import ByteRange, Citation, RefusalReason
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -51,6 +52,7 @@ class PostgresConversationStore:
     def __init__(self, database: Database, *, queries: NamedQueries | None = None) -> None:
         self._database = database
         self._queries: NamedQueries = queries or Queries("conversations.sql")
+        self._audit = AuditLog()
 
     @shielded
     async def create(
@@ -148,6 +150,9 @@ class PostgresConversationStore:
                 )
             for query in ("delete_events", "delete_turns", "delete_conversation"):
                 await connection.execute(self._queries[query], parameters)
+            if who.acting is not None:
+                event = AuditEvent.of(who, "conversation.delete", names.conversation(identity))
+                await self._audit.write(connection, event)
 
     @shielded
     async def messages(self, who: Principal, identity: UUID, query: ListQuery) -> Page[Message]:

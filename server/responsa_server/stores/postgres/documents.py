@@ -236,7 +236,12 @@ class DocumentStore:
 
     @shielded
     async def update(
-        self, who: Principal, document_id: UUID, changes: DocumentChanges, etag: str
+        self,
+        who: Principal,
+        document_id: UUID,
+        changes: DocumentChanges,
+        etag: str,
+        audit: AuditEvent | None = None,
     ) -> Document:
         """Change a document; see the port. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         values: dict[str, object] = {
@@ -261,6 +266,7 @@ class DocumentStore:
                 row = await (await connection.execute(self._queries["version_to_retitle"], values)).fetchone()
                 if row is not None and row[1] != changes.title:
                     await self._copy(connection, who, document_id, row[0], row[2], title=changes.title)
+            await self._audit.write(connection, audit)
             updated = await one_row(connection, self._queries["get"], values)
             assert updated is not None, "the row is locked"
             # An administrator may change a document without being able to read it.
