@@ -183,6 +183,11 @@ async def test_an_administrator_cannot_shut_an_owner_out(served: Served) -> None
     for call, request in calls:
         error = await failed(call(request, metadata=second.metadata))
         assert (error.reason, error.metadata) == ("ROLE_REQUIRED", {"required_role": "OWNER"})
+    refused = await served.admin.ListAuditEvents(
+        admin.ListAuditEventsRequest(filter="outcome = ROLE_REQUIRED"), metadata=ann.metadata
+    )
+    assert {one.actor for one in refused.audit_events} == {name(second)}
+    assert len(refused.audit_events) == len(calls)
     for call, request in (*calls[:3], calls[4]):
         await call(request, metadata=ann.metadata)
 

@@ -13,6 +13,7 @@ from responsa_server.domain.errors import (
     AlreadyExists,
     Conflict,
     NotFound,
+    NotPermitted,
     Precondition,
     Unavailable,
 )
@@ -45,7 +46,8 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _AUTH + "CreateResetCode": ("user.create_reset_code", "user"),
 }
 """For each method that changes something as an administrator: the action in the audit log, and the path of the request's field that names the resource."""
-_REFUSALS: Final = (AlreadyExists, Conflict, NotFound, Precondition)
+# NotPermitted: an owner of the installation, whom the caller may not change. A caller without the method's role never gets here.
+_REFUSALS: Final = (AlreadyExists, Conflict, NotFound, NotPermitted, Precondition)
 
 
 class Audited(Interceptor[None]):
