@@ -72,7 +72,7 @@ BREACHES = (
             ("search/retrieve.py", "stores.postgres.passages"),
             ("routing/stored.py", "providers.minilm"),
             ("text/lexical.py", "tools.http"),
-            ("calls/services/admin.py", "stores.postgres.migrate"),
+            ("calls/services/administration/status.py", "stores.postgres.migrate"),
             ("transports/http/sessions.py", "embedded.layout"),
             ("envoy/replicas.py", "embedded.envoy"),
         )

@@ -47,14 +47,15 @@ class Method:
 
 
 def methods_of(
-    service: ServiceDescriptor, handlers: object, *, waiting: Sequence[str] = ()
+    service: ServiceDescriptor, *handlers: object, waiting: Sequence[str] = ()
 ) -> Iterator[Method]:
-    """All methods of a service. handlers: an object with one attribute per method, under the method's name. waiting: the names of the methods that only wait."""
+    """All methods of a service. handlers: for each method, one of these objects has an attribute with the method's name. waiting: the names of the methods that only wait."""
     for one in service.methods:
+        (handler,) = (getattr(part, one.name) for part in handlers if hasattr(part, one.name))
         yield Method(
             f"/{service.full_name}/{one.name}",
             message_factory.GetMessageClass(one.input_type),
-            getattr(handlers, one.name),
+            handler,
             one.client_streaming,
             one.server_streaming,
             one.name in waiting,

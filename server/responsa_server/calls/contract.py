@@ -27,7 +27,14 @@ from responsa_server.calls.interceptors.limits import Admission, Deadline
 from responsa_server.calls.interceptors.rates import AddressLimits, CallerLimits
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
 from responsa_server.calls.interceptors.validation import Validation
-from responsa_server.calls.services.admin import AdminService
+from responsa_server.calls.services.administration.allowances import AllowanceService
+from responsa_server.calls.services.administration.audit import AuditService
+from responsa_server.calls.services.administration.credentials import CredentialService
+from responsa_server.calls.services.administration.grants import GrantService
+from responsa_server.calls.services.administration.status import SystemService
+from responsa_server.calls.services.administration.teachers import TeacherService
+from responsa_server.calls.services.administration.tenants import TenantService
+from responsa_server.calls.services.administration.users import UserService
 from responsa_server.calls.services.auth import AuthService
 from responsa_server.calls.services.chat import ChatService
 from responsa_server.calls.services.knowledge import KnowledgeService
@@ -139,36 +146,39 @@ def health_calls(logger: Logger | None = None) -> Calls:
 
 
 def _methods(services: Services, work: Background) -> Iterator[Method]:
-    handlers: Sequence[object] = (
-        ChatService(services.turns, services.conversations, services.catalogue, work),
-        KnowledgeService(services.library, services.limiter),
-        AuthService(
-            services.identity,
-            services.accounts,
-            services.users,
-            services.quotas,
-            services.erasing,
-            services.limits,
-            work,
-        ),
-        AdminService(
-            services.installation,
-            services.migrations,
-            services.parts,
-            services.counters,
-            services.teachers,
-            services.catalogue,
-            services.users,
-            services.tenants,
-            services.grants,
-            services.quotas,
-            services.erasing,
-            services.identity,
-            services.audit,
-            services.limits,
-            work,
-        ),
-        OperationsService(services.library),
+    handlers: Sequence[Sequence[object]] = (
+        [ChatService(services.turns, services.conversations, services.catalogue, work)],
+        [KnowledgeService(services.library, services.limiter)],
+        [
+            AuthService(
+                services.identity,
+                services.accounts,
+                services.users,
+                services.quotas,
+                services.erasing,
+                services.limits,
+                work,
+            )
+        ],
+        [
+            SystemService(
+                services.installation,
+                services.migrations,
+                services.parts,
+                services.counters,
+                services.catalogue,
+                services.audit,
+                work,
+            ),
+            TeacherService(services.teachers),
+            UserService(services.users, services.erasing, work),
+            AllowanceService(services.limits, services.quotas),
+            GrantService(services.grants),
+            TenantService(services.tenants),
+            CredentialService(services.identity),
+            AuditService(services.audit),
+        ],
+        [OperationsService(services.library)],
     )
-    for descriptor, handler in zip(_DESCRIPTORS.values(), handlers, strict=True):
-        yield from methods_of(descriptor, handler, waiting=_WAITING)
+    for descriptor, of_service in zip(_DESCRIPTORS.values(), handlers, strict=True):
+        yield from methods_of(descriptor, *of_service, waiting=_WAITING)

@@ -1,0 +1,32 @@
+"""The part of AdminService that is about the credentials of all users."""
+
+from __future__ import annotations
+
+from responsa.admin.v1 import admin_service_pb2 as pb
+from responsa.auth.v1 import api_key_pb2
+from responsa_server.calls.call import caller
+from responsa_server.calls.convert import people
+from responsa_server.calls.convert.values import named_uuid
+from responsa_server.calls.listing import Listing
+from responsa_server.domain import lists
+from responsa_server.identity.service import Identity
+
+
+class CredentialService:
+    """The credentials of all users of a tenant."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    async def ListTenantApiKeys(self, request: pb.ListTenantApiKeysRequest) -> pb.ListTenantApiKeysResponse:
+        """List the keys of all users."""
+        asked = Listing(lists.TENANT_API_KEYS, caller(), request)
+        page = await self._identity.list_tenant_api_keys(caller(), asked.query)
+        return pb.ListTenantApiKeysResponse(
+            api_keys=[people.api_key(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def RevokeTenantApiKey(self, request: pb.RevokeTenantApiKeyRequest) -> api_key_pb2.ApiKey:
+        """Revoke a key of any user."""
+        key_id = named_uuid("name", "apiKeys", request.name)
+        return people.api_key(await self._identity.revoke_api_key(caller(), key_id, of_any_user=True))

@@ -1,0 +1,44 @@
+"""The part of AdminService that is about service grants."""
+
+from __future__ import annotations
+
+from google.protobuf.empty_pb2 import Empty
+
+from responsa.admin.v1 import admin_service_pb2 as pb
+from responsa.admin.v1 import service_grant_pb2
+from responsa_server.calls.call import caller
+from responsa_server.calls.convert import tenants
+from responsa_server.calls.convert.values import named_uuid
+from responsa_server.calls.listing import Listing
+from responsa_server.domain import lists
+from responsa_server.identity.tenants import GrantAdministration
+
+
+class GrantService:
+    """Service grants."""
+
+    def __init__(self, grants: GrantAdministration) -> None:
+        self._grants = grants
+
+    async def CreateServiceGrant(
+        self, request: pb.CreateServiceGrantRequest
+    ) -> service_grant_pb2.ServiceGrant:
+        """Let a service act on behalf of users."""
+        given = request.service_grant
+        service_id = named_uuid("service_grant.service", "users", given.service)
+        user_id = None if given.all_users else named_uuid("service_grant.user", "users", given.user)
+        return tenants.service_grant(await self._grants.create(caller(), service_id, user_id))
+
+    async def ListServiceGrants(self, request: pb.ListServiceGrantsRequest) -> pb.ListServiceGrantsResponse:
+        """List the tenant's grants."""
+        asked = Listing(lists.SERVICE_GRANTS, caller(), request)
+        page = await self._grants.list(caller(), asked.query)
+        return pb.ListServiceGrantsResponse(
+            service_grants=[tenants.service_grant(one) for one in page.items],
+            next_page_token=asked.token(page),
+        )
+
+    async def DeleteServiceGrant(self, request: pb.DeleteServiceGrantRequest) -> Empty:
+        """Take a grant back."""
+        await self._grants.delete(caller(), named_uuid("name", "serviceGrants", request.name))
+        return Empty()

@@ -1,0 +1,88 @@
+"""The part of AdminService that is about users and owners."""
+
+from __future__ import annotations
+
+from responsa.admin.v1 import admin_service_pb2 as pb
+from responsa.auth.v1 import deletion_receipt_pb2, user_pb2
+from responsa_server.calls.call import caller
+from responsa_server.calls.convert import people
+from responsa_server.calls.convert.values import named_uuid, request_id, updated
+from responsa_server.calls.listing import Listing
+from responsa_server.calls.services.administration.texts import check_texts
+from responsa_server.domain import lists
+from responsa_server.domain.background import Background
+from responsa_server.domain.people import Role
+from responsa_server.identity.erasing import Erasing
+from responsa_server.identity.users import UserAdministration
+
+
+class UserService:
+    """Users and owners."""
+
+    def __init__(self, users: UserAdministration, erasing: Erasing, work: Background) -> None:
+        self._users = users
+        self._erasing = erasing
+        self._work = work
+
+    async def CreateUser(self, request: pb.CreateUserRequest) -> user_pb2.User:
+        """Create a user."""
+        given = request.user
+        role = people.role(given) or Role.USER
+        made = await self._users.create(
+            caller(), given.display_name, given.email, role, request_id(request.request_id)
+        )
+        return people.user(made)
+
+    async def GetUser(self, request: pb.GetUserRequest) -> user_pb2.User:
+        """Return one user."""
+        return people.user(await self._users.get(caller(), named_uuid("name", "users", request.name)))
+
+    async def LookupUser(self, request: pb.LookupUserRequest) -> user_pb2.User:
+        """Return the user with an e-mail address."""
+        return people.user(await self._users.with_email(caller(), request.email))
+
+    async def ListUsers(self, request: pb.ListUsersRequest) -> pb.ListUsersResponse:
+        """List the tenant's users."""
+        asked = Listing(lists.USERS, caller(), request)
+        page = await self._users.list(caller(), asked.query)
+        return pb.ListUsersResponse(
+            users=[people.user(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def UpdateUser(self, request: pb.UpdateUserRequest) -> user_pb2.User:
+        """Change the fields that the mask names."""
+        given = request.user
+        change = people.user_change(given, updated(request.update_mask, ("display_name", "email", "role")))
+        check_texts("user", display_name=change.display_name)
+        changed = await self._users.update(
+            caller(), named_uuid("user.name", "users", given.name), change, given.etag
+        )
+        return people.user(changed)
+
+    async def DisableUser(self, request: pb.DisableUserRequest) -> user_pb2.User:
+        """Disable a user."""
+        user_id = named_uuid("name", "users", request.name)
+        return people.user(await self._users.disable(caller(), user_id, request.etag))
+
+    async def EnableUser(self, request: pb.EnableUserRequest) -> user_pb2.User:
+        """Enable a disabled user."""
+        user_id = named_uuid("name", "users", request.name)
+        return people.user(await self._users.enable(caller(), user_id, request.etag))
+
+    async def GrantOwnership(self, request: pb.GrantOwnershipRequest) -> user_pb2.User:
+        """Make an administrator an owner."""
+        user_id = named_uuid("name", "users", request.name)
+        return people.user(await self._users.set_owner(caller(), user_id, owner=True))
+
+    async def RevokeOwnership(self, request: pb.RevokeOwnershipRequest) -> user_pb2.User:
+        """End the ownership of a user."""
+        user_id = named_uuid("name", "users", request.name)
+        return people.user(await self._users.set_owner(caller(), user_id, owner=False))
+
+    async def DeleteUser(self, request: pb.DeleteUserRequest) -> deletion_receipt_pb2.DeletionReceipt:
+        """Delete a user."""
+        user_id = named_uuid("name", "users", request.name)
+        heir = named_uuid("hand_over_to", "users", request.hand_over_to) if request.hand_over_to else None
+        return people.deletion_receipt(
+            await self._work.run(self._erasing.erase(caller(), user_id, heir, request.etag))
+        )
