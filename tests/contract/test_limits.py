@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from uuid import UUID
@@ -48,11 +48,12 @@ async def limiter(
     *,
     hold_seconds: int = 60,
     renew_seconds: float = 15.0,
+    kind: type[RedisHolds] = RedisHolds,
 ) -> AsyncGenerator[Limiter]:
     """The limits of one process."""
     store = PostgresLimits(database)
     async with AsyncExitStack() as stack:
-        rates, holds, messages = RedisRates(url), RedisHolds(url, hold_seconds), RedisMessages(url)
+        rates, holds, messages = RedisRates(url), kind(url, hold_seconds), RedisMessages(url)
         for part in (rates, holds, messages):
             stack.push_async_callback(part.close)
         made = Limiter(
@@ -114,10 +115,11 @@ async def flush(redis: EmbeddedRedis) -> None:
         await client.aclose()
 
 
-async def accept(store: PostgresTurnStore, who: Principal, identity: UUID | None = None) -> UUID:
-    turn = new_turn(request_id=identity)
+async def accept(store: PostgresTurnStore, who: Principal, gate: Limiter) -> None:
+    """Ask a question: its message, and its turn."""
+    turn = new_turn(request_id=uuid7())
+    await gate.admit(who, turn.id)
     await store.accept(who, turn, _no_interrupt)
-    return identity or turn.id
 
 
 def _no_interrupt(_: OpenTurn) -> Ending:
@@ -144,16 +146,16 @@ async def test_two_hundred_messages_at_once_never_pass_the_limit(
     assert await admitted(two, people.ann, 200) == 10
 
 
-async def test_a_repetition_counts_once_and_a_refused_question_is_given_back(
+async def test_a_turn_counts_once_and_a_refused_question_is_given_back(
     two: tuple[Limiter, Limiter], people: People
 ) -> None:
-    identity = uuid7()
+    turn_id = uuid7()
     for _ in range(30):
-        await two[0].admit(people.ann, identity)
+        await two[0].admit(people.ann, turn_id)
     for _ in range(9):
         await two[1].admit(people.ann, uuid7())
     await refused(two[0].admit(people.ann, uuid7()))
-    await two[0].give_back(people.ann, identity)
+    await two[0].give_back(people.ann, turn_id)
     await two[1].admit(people.ann, uuid7())
     await refused(two[0].admit(people.ann, uuid7()))
 
@@ -162,8 +164,7 @@ async def test_a_flushed_redis_is_filled_again_from_the_turns(
     two: tuple[Limiter, Limiter], people: People, turn_store: PostgresTurnStore, redis: EmbeddedRedis
 ) -> None:
     for _ in range(7):
-        identity = await accept(turn_store, people.ann, uuid7())
-        await two[0].admit(people.ann, identity)
+        await accept(turn_store, people.ann, two[0])
     await flush(redis)
     # Both processes look into the database at the same time; the messages count once.
     assert await admitted(two, people.ann, 40) == 3
@@ -175,9 +176,7 @@ async def test_without_redis_the_database_counts_half_and_knows_the_accepted_mes
     settings = limits(messages_per_minute=10)
     async with limiter(database, redis.url, settings) as one, limiter(database, redis.url, settings) as other:
         for _ in range(2):
-            identity = uuid7()
-            await one.admit(people.ann, identity)
-            await accept(turn_store, people.ann, identity)
+            await accept(turn_store, people.ann, one)
         redis.stop()
         assert await admitted((one, other), people.ann, 60) == 3
         assert await admitted((one, other), people.bob, 60) == 5
@@ -192,9 +191,7 @@ async def test_when_redis_is_back_the_messages_of_the_meantime_count(
     async with limiter(database, redis.url, limits(messages_per_minute=10)) as one:
         redis.stop()
         for _ in range(5):
-            identity = uuid7()
-            await one.admit(people.ann, identity)
-            await accept(turn_store, people.ann, identity)
+            await accept(turn_store, people.ann, one)
         redis.start()
         async with limiter(database, redis.url, limits(messages_per_minute=10)) as other:
             assert await admitted((other,), people.ann, 30) == 5
@@ -204,10 +201,10 @@ async def test_without_redis_a_message_is_given_back_in_the_database(
     database: Database, people: People
 ) -> None:
     async with limiter(database, NO_REDIS, limits(messages_per_minute=2)) as one:
-        identity = uuid7()
-        await one.admit(people.ann, identity)
+        turn_id = uuid7()
+        await one.admit(people.ann, turn_id)
         await refused(one.admit(people.ann, uuid7()))
-        await one.give_back(people.ann, identity)
+        await one.give_back(people.ann, turn_id)
         await one.admit(people.ann, uuid7())
 
 
@@ -247,6 +244,28 @@ async def test_a_refused_question_costs_no_message(
                 await turns.accept(people.ann, Question("?", uuid7()), None)
         await turns.accept(people.ann, Question("How long is the Nile?"), None)
         await refused(turns.accept(people.ann, Question("How long is the Nile?"), None))
+
+
+async def test_questions_with_one_request_id_at_once_cost_one_message_and_none_of_them_takes_it_back(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    house = House(database)
+    async with (
+        limiter(database, redis.url, limits(messages_per_minute=20)) as gate,
+        house.turns(Script(), gate=gate) as turns,
+    ):
+        asked, missing = Question("How long is the Nile?"), Question("How long is the Nile?", uuid7())
+        for _ in range(10):
+            # The second question is refused, for want of its conversation or because the first has its request_id. Its refusal must not give the first one's message back.
+            request_id = uuid7()
+            found = await asyncio.gather(
+                *(turns.accept(people.ann, one, request_id) for one in (asked, missing, asked)),
+                return_exceptions=True,
+            )
+            assert isinstance(found[1], ResponsaError)
+            assert not any(isinstance(found[place], BaseException) for place in (0, 2))
+        assert await house.value("SELECT count(*) FROM responsa.turn") == 10
+        assert await admitted((gate,), people.ann, 40) == 10
 
 
 async def test_two_hundred_questions_at_once_never_pass_the_limit_of_open_turns(
@@ -332,6 +351,35 @@ async def test_short_streams_one_after_the_other_never_reach_the_limit(
     async with limiter(database, redis.url, limits(streams=2)) as one:
         for place in range(100):
             (await one.stream(people.ann, "", str(place))).release()
+
+
+class LateHolds(RedisHolds):
+    """Holds whose first release arrives only after somebody was refused."""
+
+    begun = asyncio.Event()
+    refused = asyncio.Event()
+
+    async def take(self, rooms: Sequence[Room], member: str) -> Room | None:
+        """See `Holds.take`."""
+        full = await super().take(rooms, member)
+        if full is not None:
+            self.refused.set()
+        return full
+
+    async def release(self, members: Mapping[str, Sequence[str]]) -> None:
+        """See `Holds.release`."""
+        self.begun.set()
+        await self.refused.wait()
+        await super().release(members)
+
+
+async def test_a_stream_that_begins_while_the_end_of_another_is_on_its_way_is_not_refused(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    async with limiter(database, redis.url, limits(streams=1), kind=LateHolds) as one:
+        (await one.stream(people.ann, "", "first")).release()
+        await LateHolds.begun.wait()
+        (await one.stream(people.ann, "", "second")).release()
 
 
 async def test_streams_of_a_killed_process_stop_counting_and_a_flush_is_repaired(

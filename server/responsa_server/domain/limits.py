@@ -173,17 +173,17 @@ class Holds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An accepted question in the last minute. identity: its request_id, or the turn's id if the question has no request_id. age_seconds: the time since it was accepted."""
+    """An accepted question in the last minute. age_seconds: the time since it was accepted."""
 
-    identity: UUID
+    turn_id: UUID
     age_seconds: float
 
 
 class MessageCounts(Protocol):
-    """The messages of each user in the last minute. Counting the same identity twice counts one message."""
+    """The messages of each user in the last minute. Counting the same turn twice counts one message."""
 
     async def count(
-        self, who: Principal, identity: UUID, most: int, known: Sequence[Message] | None
+        self, who: Principal, turn_id: UUID, most: int, known: Sequence[Message] | None
     ) -> float | None:
         """Count a message if there is room.
 
@@ -192,7 +192,7 @@ class MessageCounts(Protocol):
         """
         ...
 
-    async def give_back(self, who: Principal, identity: UUID) -> None:
+    async def give_back(self, who: Principal, turn_id: UUID) -> None:
         """Forget a message that was not accepted. Raises CountsAway."""
         ...
 
@@ -226,11 +226,11 @@ class StoredLimits(Protocol):
         """Return the user's accepted messages of the last minute."""
         ...
 
-    async def count_message(self, who: Principal, identity: UUID, most: int) -> float:
+    async def count_message(self, who: Principal, turn_id: UUID, most: int) -> float:
         """Count a message in the database, as `MessageCounts.count` does. The user's accepted messages of the last minute count, too."""
         ...
 
-    async def give_back_message(self, who: Principal, identity: UUID) -> None:
+    async def give_back_message(self, who: Principal, turn_id: UUID) -> None:
         """Forget a message that was counted in the database and was not accepted."""
         ...
 
@@ -249,10 +249,10 @@ UNLIMITED: Final = PendingLimits()
 class MessageGate(Protocol):
     """Decides whether a user may ask another question now."""
 
-    async def admit(self, who: Principal, identity: UUID) -> PendingLimits:
-        """Count a message. identity: the question's request_id, or the id of its turn. Returns the limits for the statement that accepts the question. Raises Exhausted (RATE_LIMIT), Unavailable."""
+    async def admit(self, who: Principal, turn_id: UUID) -> PendingLimits:
+        """Count a message. turn_id: the id of the turn that the question would begin. No other call has this id, so that a call gives back only its own message. Returns the limits for the statement that accepts the question. Raises Exhausted (RATE_LIMIT), Unavailable."""
         ...
 
-    async def give_back(self, who: Principal, identity: UUID) -> None:
-        """Give a message back, because the question was refused. Raises nothing: at worst, the message counts for a minute."""
+    async def give_back(self, who: Principal, turn_id: UUID) -> None:
+        """Give a message back, because the question was refused or belongs to an earlier turn. Raises nothing: at worst, the message counts for a minute."""
         ...

@@ -145,6 +145,8 @@ class Limiter:
         self._stored: dict[UUID, tuple[float, int, int]] = {}
         self._held: dict[str, set[str]] = {}
         self._released: dict[str, list[str]] = defaultdict(list)
+        self._sent: Mapping[str, list[str]] = {}
+        self._sending = asyncio.Lock()
         self._background = Background()
         self._renewing: asyncio.Task[None] | None = None
         self._releasing: asyncio.Task[None] | None = None
@@ -201,7 +203,7 @@ class Limiter:
                 raise too_many("storage_bytes", scope, limit)
         self._stored[who.user_id] = known[0], *after
 
-    async def admit(self, who: Principal, identity: UUID) -> PendingLimits:
+    async def admit(self, who: Principal, turn_id: UUID) -> PendingLimits:
         """See `MessageGate.admit`."""
         limits = await self.book.of(who)
         pending = PendingLimits(limits.pending_turns, self.book.tenant.pending_turns)
@@ -209,25 +211,25 @@ class Limiter:
         if not most:
             return pending
         try:
-            wait = await self._messages.count(who, identity, most, None)
+            wait = await self._messages.count(who, turn_id, most, None)
             if wait is None:
                 # Redis has lost its data, or this process could not reach Redis in the last minute.
                 known = await self._store.messages(who)
-                wait = await self._messages.count(who, identity, most, known)
+                wait = await self._messages.count(who, turn_id, most, known)
             wait = wait or 0.0
         except CountsAway:
-            wait = await self._store.count_message(who, identity, max(most // 2, 1))
+            wait = await self._store.count_message(who, turn_id, max(most // 2, 1))
         if wait:
             raise too_fast("messages_per_minute", Scope.USER, most, wait)
         return pending
 
-    async def give_back(self, who: Principal, identity: UUID) -> None:
+    async def give_back(self, who: Principal, turn_id: UUID) -> None:
         """See `MessageGate.give_back`."""
         with contextlib.suppress(Unavailable):
             try:
-                await self._messages.give_back(who, identity)
+                await self._messages.give_back(who, turn_id)
             except CountsAway:
-                await self._store.give_back_message(who, identity)
+                await self._store.give_back_message(who, turn_id)
 
     async def close(self) -> None:
         """Stop counting, and release what this process still holds."""
@@ -267,8 +269,10 @@ class Limiter:
         try:
             try:
                 full = await self._holds.take(rooms, member)
-                if full is not None and any(key in self._released for key in hold.keys):
-                    # What has ended here in the last milliseconds may still count.
+                if full is not None and any(
+                    key in self._released or key in self._sent for key in hold.keys
+                ):
+                    # What has ended here in the last milliseconds may still count, also while its release is on the way.
                     await self._release_all()
                     full = await self._holds.take(rooms, member)
             except CountsAway:
@@ -303,11 +307,15 @@ class Limiter:
         await self._release_all()
 
     async def _release_all(self) -> None:
-        released, self._released = self._released, defaultdict(list)
-        if released:
-            # What cannot be released stops counting when it is no longer renewed.
-            with contextlib.suppress(CountsAway):
-                await self._holds.release(released)
+        async with self._sending:
+            self._sent, self._released = self._released, defaultdict(list)
+            try:
+                if self._sent:
+                    # What cannot be released stops counting when it is no longer renewed.
+                    with contextlib.suppress(CountsAway):
+                        await self._holds.release(self._sent)
+            finally:
+                self._sent = {}
 
     async def _renew(self) -> None:
         while True:

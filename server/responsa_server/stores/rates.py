@@ -290,7 +290,7 @@ return {1, 0}
 class RedisMessages:
     """Implements `MessageCounts` with a sorted set for each user: the messages of the last minute by their times, on Redis' clock.
 
-    The members are the identities of messages, which no library's window has. Therefore a repetition counts once, a refused question is taken back, and accepted
+    The members are the ids of turns, which no library's window has. Therefore a refused question or a repetition is taken back, and accepted
     messages can be added after Redis has lost its data, by several processes at once.
     """
 
@@ -300,13 +300,13 @@ class RedisMessages:
         self._away = _Away()
 
     async def count(
-        self, who: Principal, identity: UUID, most: int, known: Sequence[Message] | None
+        self, who: Principal, turn_id: UUID, most: int, known: Sequence[Message] | None
     ) -> float | None:
         """See `MessageCounts.count`. In the minute after a failure of Redis, other processes may have accepted messages without it, so the accepted messages are needed."""
         if known is None and time.monotonic() < self._away.lost + MINUTE:
             return None
-        pairs = [text for one in known or () for text in (one.identity.hex, f"{one.age_seconds:.6f}")]
-        arguments = [MINUTE, _LOG_SECONDS, most, identity.hex, int(known is not None), *pairs]
+        pairs = [text for one in known or () for text in (one.turn_id.hex, f"{one.age_seconds:.6f}")]
+        arguments = [MINUTE, _LOG_SECONDS, most, turn_id.hex, int(known is not None), *pairs]
         outcome, wait = cast(
             "tuple[int, int]", await self._away.run(lambda: self._count(keys=[_log(who)], args=arguments))
         )
@@ -314,9 +314,9 @@ class RedisMessages:
             return None
         return 0.0 if outcome else max(wait, 1) / 1000
 
-    async def give_back(self, who: Principal, identity: UUID) -> None:
+    async def give_back(self, who: Principal, turn_id: UUID) -> None:
         """See `MessageCounts.give_back`."""
-        await self._away.run(lambda: self._client.zrem(_log(who), identity.hex))
+        await self._away.run(lambda: self._client.zrem(_log(who), turn_id.hex))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -206,13 +206,29 @@ class Turns:
     ) -> Accepted:
         if self._draining:
             raise draining()
-        if request_id is not None:
-            # The request_id comes first: attaching to a turn costs no message. And an accepted turn stays valid, even if its agent, or a record that its
-            # parameters name, has since been deleted.
-            repetition = request_id
-            known = await repeated(lambda: self.store.find(who, question, repetition), _PATIENCE_SECONDS)
-            if known is not None:
-                return known
+        try:
+            return await self._accept_new(
+                who, question, request_id, cancel_on_disconnect=cancel_on_disconnect
+            )
+        except AlreadyExists:
+            raise
+        except ResponsaError:
+            # Attaching to a turn costs no message. And an accepted turn stays valid, even if its agent, or a record that its parameters name, has since been
+            # deleted. Repetitions are rare, so only a question that is refused pays for this look.
+            known = None if request_id is None else await self._known(who, question, request_id)
+            if known is None:
+                raise
+            return known
+
+    async def _known(self, who: Principal, question: Question, request_id: UUID) -> Accepted | None:
+        try:
+            return await self.store.find(who, question, request_id)
+        except Unavailable:
+            return None
+
+    async def _accept_new(
+        self, who: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
+    ) -> Accepted:
         agent = self._agents.named(question.agent)
         if question.agent_version is not None:
             asked, number = question.agent, question.agent_version
@@ -238,8 +254,7 @@ class Turns:
         watched: bool,
     ) -> Accepted:
         turn_id = self._runtime.new_id()
-        identity = request_id or turn_id
-        open_limits = UNLIMITED if self._gate is None else await self._gate.admit(who, identity)
+        open_limits = UNLIMITED if self._gate is None else await self._gate.admit(who, turn_id)
         creates = question.conversation_id is None
         conversation_id = question.conversation_id or self._runtime.new_id()
         started = Started(conversation_id, version, created_conversation=creates)
@@ -276,10 +291,12 @@ class Turns:
         try:
             accepted = await repeated(work, _PATIENCE_SECONDS)
         except ResponsaError as error:
-            # A refused question costs no message. If the database cannot be reached, the turn may have been written; if the request_id was reused, another call's turn has been.
-            if self._gate is not None and not isinstance(error, AlreadyExists | Unavailable):
-                await self._gate.give_back(who, identity)
+            # A refused question costs no message. If the database cannot be reached, the turn may have been written.
+            if self._gate is not None and not isinstance(error, Unavailable):
+                await self._gate.give_back(who, turn_id)
             raise
+        if self._gate is not None and accepted.turn_id != turn_id:
+            await self._gate.give_back(who, turn_id)
         for ended in accepted.ended:
             self._ended(ended)
         # An earlier attempt whose response was lost may have ended these turns; the last attempt does not report them.

@@ -74,9 +74,9 @@ class PostgresLimits:
         return [_message(row) for row in rows]
 
     @shielded
-    async def count_message(self, who: Principal, identity: UUID, most: int) -> float:
+    async def count_message(self, who: Principal, turn_id: UUID, most: int) -> float:
         """See `StoredLimits.count_message`."""
-        values = {**_values(who), "message": identity}
+        values = {**_values(who), "message": turn_id}
         async with self._database.locking(who.tenant_id) as connection:
             await connection.execute(self._queries["lock_messages"], values)
             await connection.execute(self._queries["drop_messages"], values)
@@ -85,8 +85,8 @@ class PostgresLimits:
             # A message whose turn was written is in both tables.
             ages: dict[UUID, float] = {}
             for one in map(_message, await cursor.fetchall()):
-                ages[one.identity] = min(one.age_seconds, ages.get(one.identity, one.age_seconds))
-            if identity in ages:
+                ages[one.turn_id] = min(one.age_seconds, ages.get(one.turn_id, one.age_seconds))
+            if turn_id in ages:
                 return 0.0
             if len(ages) >= most:
                 return max(MINUTE - sorted(ages.values())[most - 1], 0.001)
@@ -94,11 +94,11 @@ class PostgresLimits:
         return 0.0
 
     @shielded
-    async def give_back_message(self, who: Principal, identity: UUID) -> None:
+    async def give_back_message(self, who: Principal, turn_id: UUID) -> None:
         """See `StoredLimits.give_back_message`."""
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(
-                self._queries["give_back_message"], {**_values(who), "message": identity}
+                self._queries["give_back_message"], {**_values(who), "message": turn_id}
             )
 
     async def _exceptions(self, connection: Connection, values: Mapping[str, object]) -> dict[str, int]:

@@ -20,7 +20,7 @@ WHERE v.tenant_id = %(tenant)s;
 
 -- name: messages
 -- The accepted messages of the window, and those that were counted without Redis.
-SELECT coalesce(request_id, id) AS message, extract(epoch FROM clock_timestamp() - create_time)::float8 AS age FROM responsa.turn
+SELECT id AS message, extract(epoch FROM clock_timestamp() - create_time)::float8 AS age FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND create_time > clock_timestamp() - %(seconds)s * interval '1 s'
 UNION ALL
 SELECT message_id, extract(epoch FROM clock_timestamp() - create_time)::float8 FROM responsa.message_count
