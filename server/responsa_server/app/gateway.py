@@ -23,6 +23,7 @@ from responsa_server.app.listening import listen
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.addresses import Address, UnixAddress
+from responsa_server.transports.http.entrance import entrance
 from responsa_server.transports.http.guard import Allowed, Guard
 from responsa_server.transports.http.jwks import PATH as JWKS_PATH
 from responsa_server.transports.http.jwks import Jwks
@@ -99,9 +100,9 @@ def build_app(
         )
 
     routes: list[BaseRoute] = [
-        Route("/v1/sessions", browser_sessions.create, methods=["POST"]),
-        Route("/v1/sessions", browser_sessions.end, methods=["DELETE"]),
-        *_openid_routes(openid, browser_sessions, settings),
+        entrance(calls, "POST", "/v1/sessions", browser_sessions.create),
+        entrance(calls, "DELETE", "/v1/sessions", browser_sessions.end),
+        *_openid_routes(calls, openid, browser_sessions, settings),
         Route("/v1/uploads", Uploads(calls).put, methods=["PUT"]),
         *(Route(path, _Served(originals.get), methods=["GET"]) for path in ORIGINAL_PATHS),
         Route(ASK_PATH, _Served(turns.ask), methods=["POST"]),
@@ -120,12 +121,12 @@ def build_app(
 
 
 def _openid_routes(
-    openid: OpenIdGateway | None, sessions: Sessions, settings: GatewaySettings
+    calls: Calls, openid: OpenIdGateway | None, sessions: Sessions, settings: GatewaySettings
 ) -> Iterator[BaseRoute]:
     if openid is not None:
         served = OpenIdSessions(openid, sessions, settings.cookie_name, secure=settings.secure_cookie)
-        yield Route(START_PATH, served.start, methods=["POST"])
-        yield Route(CALLBACK_PATH, served.finish, methods=["GET"])
+        yield entrance(calls, "POST", START_PATH, served.start)
+        yield entrance(calls, "GET", CALLBACK_PATH, served.finish, served.refused)
 
 
 class _Served:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, NoReturn, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from google.protobuf.message import Message
@@ -179,11 +179,13 @@ class Received:
 
 
 class Interceptor(Generic[StartValue]):
-    """Code that runs around a call.
+    """Code that runs around a call. everywhere: whether it also runs around requests that are not methods of the contract (`Calls.around`).
 
     The first interceptor of the chain begins first and ends last. An error that `on_start` raises ends the call; `on_end` then runs for the interceptors
     that have begun.
     """
+
+    everywhere: ClassVar[bool] = False
 
     async def on_start(self, call: Call) -> StartValue:
         """Begin, before the handler runs. The return value is passed to `on_end`."""

@@ -23,6 +23,7 @@ from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason, Res
 
 Response = TypeVar("Response", bound=Message)
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 FAREWELL_SECONDS: Final = 0.5
 """How long the last responses may take to reach their callers when the server drains."""
@@ -162,29 +163,20 @@ class Calls:
         call.lasts = method is not None and (
             method.client_streaming or method.server_streaming or method.waits
         )
-        token = call.enter()
-        begun: list[tuple[Interceptor[Any], Any]] = []
-        error: BaseException | None = None
-        try:
-            try:
-                for interceptor in self._interceptors:
-                    begun.append((interceptor, await interceptor.on_start(call)))
-                # A stream may last for minutes. Release the metadata that the interceptors have read. A short call keeps it, because the service may ask where the call
-                # comes from.
-                if call.lasts:
-                    call.metadata = {}
-                assert method is not None, "an interceptor refuses methods that are not served"
-                await self._run(call, method, read, send)
-            except BaseException as caught:
-                error = caught
-            for interceptor, value in reversed(begun):
-                error = await interceptor.on_end(call, value, error)
-            if isinstance(error, asyncio.CancelledError):
-                call.left()
-            if error is not None:
-                raise error
-        finally:
-            call.leave(token)
+
+        async def work() -> None:
+            # A stream may last for minutes. Release the metadata that the interceptors have read. A short call keeps it, because the service may ask where the call
+            # comes from.
+            if call.lasts:
+                call.metadata = {}
+            assert method is not None, "an interceptor refuses methods that are not served"
+            await self._run(call, method, read, send)
+
+        await _within(self._interceptors, call, work)
+
+    async def around(self, call: Call, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Do the work of a request that is not a method of the contract, such as the sign-in of a browser. Only those interceptors run that need neither a method nor a credential. Raises the same errors as `serve`."""
+        return await _within([one for one in self._interceptors if one.everywhere], call, work)
 
     async def serve_until(self, left: Awaitable[object], call: Call, read: Read, send: Send) -> bool:
         """Serve a call as `serve` does, but cancel it once `left` ends, because the client is gone. Returns whether the call ended by itself. Raises the same errors."""
@@ -290,6 +282,31 @@ class Calls:
     def _unheard(self, call: Call, error: BaseException) -> None:
         if isinstance(error, Exception) and not isinstance(error, ResponsaError):
             report(self._logger, call, error)
+
+
+async def _within(
+    interceptors: Iterable[Interceptor[Any]], call: Call, work: Callable[[], Awaitable[Result]]
+) -> Result:
+    """Do work inside interceptors."""
+    token = call.enter()
+    begun: list[tuple[Interceptor[Any], Any]] = []
+    try:
+        error: BaseException | None = None
+        try:
+            for interceptor in interceptors:
+                begun.append((interceptor, await interceptor.on_start(call)))
+            result = await work()
+        except BaseException as caught:
+            error = caught
+        for interceptor, value in reversed(begun):
+            error = await interceptor.on_end(call, value, error)
+        if isinstance(error, asyncio.CancelledError):
+            call.left()
+        if error is not None:
+            raise error
+        return result  # pyright: ignore[reportPossiblyUnbound]  # without a result there is an error, which no interceptor may drop
+    finally:
+        call.leave(token)
 
 
 async def _only(method: Method, read: Read) -> bytes:

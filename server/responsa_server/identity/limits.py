@@ -269,9 +269,7 @@ class Limiter:
         try:
             try:
                 full = await self._holds.take(rooms, member)
-                if full is not None and any(
-                    key in self._released or key in self._sent for key in hold.keys
-                ):
+                if full is not None and any(key in self._released or key in self._sent for key in hold.keys):
                     # What has ended here in the last milliseconds may still count, also while its release is on the way.
                     await self._release_all()
                     full = await self._holds.take(rooms, member)

@@ -20,7 +20,7 @@ QUIET_SECONDS: Final = 0.2
 MAX_QUIET_SECONDS: Final = 2.0
 """A draining server answers new calls with DRAINING until no call has arrived for `QUIET_SECONDS`, but for at most `MAX_QUIET_SECONDS`."""
 
-_CONTRACT: Final = "/responsa."
+_PLUMBING: Final = "/grpc."
 # The status must be on its way before the caller's own timer fires, or the caller never sees the reason.
 _HEAD_START_SECONDS: Final = 0.05
 _HEAD_START_SHARE: Final = 0.1
@@ -39,6 +39,8 @@ class Place:
 class Admission(Interceptor[Place]):
     """Counts calls. gRPC's own limit is unreliable (grpc#41531), gives no reason and does not cover the other transports."""
 
+    everywhere = True
+
     def __init__(self, most: int) -> None:
         """most: the maximum number of calls with a credential at a time."""
         self._most = most
@@ -56,8 +58,9 @@ class Admission(Interceptor[Place]):
         task = asyncio.current_task()
         assert task is not None, "calls run in tasks"
         place = Place(task)
-        public = RULES.get(call.method) is Rule.PUBLIC
-        signs_in = public and call.method.startswith(_CONTRACT)
+        # Only the sign-ins of browsers arrive here without a rule: the chain has refused all other methods that have none.
+        public = RULES.get(call.method) in (Rule.PUBLIC, None)
+        signs_in = public and not call.method.startswith(_PLUMBING)
         if public and not signs_in:
             # A drain does not refuse health checks, because they report the drain. It does not wait for them either.
             if len(self._public) >= MAX_PUBLIC_CALLS:

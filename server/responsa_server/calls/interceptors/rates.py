@@ -17,6 +17,8 @@ _UNCOUNTED: Final = "/grpc."
 class AddressLimits(Interceptor[None]):
     """Counts each call for its network address, before its credential costs a look into the database. Sign-ins and refused credentials count, too."""
 
+    everywhere = True
+
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
 

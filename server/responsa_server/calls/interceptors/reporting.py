@@ -10,7 +10,6 @@ from typing import Protocol
 from uuid import uuid4
 
 from responsa_server.calls import status
-from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import CALL_ID, Call, Interceptor
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Cancelled, Reason, ResponsaError, Unavailable
@@ -18,6 +17,8 @@ from responsa_server.domain.errors import Cancelled, Reason, ResponsaError, Unav
 # The id is written to the log, so an id that could break the log's format is replaced.
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_FRAMES = 40
+_PLUMBING = "/grpc."
+"""The beginning of the methods of health checks and reflection."""
 
 
 class Logger(Protocol):
@@ -39,6 +40,8 @@ class Logger(Protocol):
 class CallId(Interceptor[None]):
     """Gives each call an id for the caller and the log: the caller's `x-request-id`, or a new one. Transports return it with the response."""
 
+    everywhere = True
+
     async def on_start(self, call: Call) -> None:
         """Choose the id."""
         given = call.metadata.get(CALL_ID, ())
@@ -56,6 +59,8 @@ class Log(Interceptor[float]):
     Health checks and reflection are logged at debug level.
     """
 
+    everywhere = True
+
     def __init__(self, logger: Logger) -> None:
         self._logger = logger
 
@@ -66,7 +71,7 @@ class Log(Interceptor[float]):
 
     async def on_end(self, call: Call, token: float, error: BaseException | None) -> BaseException | None:
         """Write the line."""
-        write = self._logger.debug if RULES.get(call.method) is Rule.PUBLIC else self._logger.info
+        write = self._logger.debug if call.method.startswith(_PLUMBING) else self._logger.info
         who = call.principal
         write(
             "call",
@@ -96,6 +101,8 @@ def _code(error: BaseException | None) -> Code:
 
 class Errors(Interceptor[None]):
     """Turns every exception into a domain error, except the cancellation of the call itself. Logs unforeseen errors with the call id; callers get no details of them."""
+
+    everywhere = True
 
     def __init__(self, logger: Logger) -> None:
         self._logger = logger

@@ -97,9 +97,7 @@ class PostgresLimits:
     async def give_back_message(self, who: Principal, turn_id: UUID) -> None:
         """See `StoredLimits.give_back_message`."""
         async with self._database.tenant(who.tenant_id) as connection:
-            await connection.execute(
-                self._queries["give_back_message"], {**_values(who), "message": turn_id}
-            )
+            await connection.execute(self._queries["give_back_message"], {**_values(who), "message": turn_id})
 
     async def _exceptions(self, connection: Connection, values: Mapping[str, object]) -> dict[str, int]:
         cursor = await connection.execute(self._queries["exceptions"], values)

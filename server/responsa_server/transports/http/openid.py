@@ -18,9 +18,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from responsa_server.calls import status
+from responsa_server.calls.call import current
 from responsa_server.calls.interceptors.access import credential_of, metadata_of_headers
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.domain.errors import (
+    Exhausted,
     InvalidRequest,
     NotPermitted,
     Reason,
@@ -30,8 +32,8 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.identity.openid import MAX_PARAMETER, Begun, Finished
 from responsa_server.identity.service import Credential
-from responsa_server.transports.http.problems import problem
-from responsa_server.transports.http.sessions import Sessions, json_of, origin_of, seconds_until
+from responsa_server.transports.http.entrance import refusal
+from responsa_server.transports.http.sessions import Sessions, json_of, seconds_until
 
 START_PATH: Final = "/v1/oidc/{provider}:start"
 CALLBACK_PATH: Final = "/v1/oidc/{provider}/callback"
@@ -125,24 +127,29 @@ class OpenIdSessions:
         return response
 
     async def finish(self, request: Request) -> Response:
-        """Serve GET: complete the sign-in, set the session's cookie, and go on to the page. If the sign-in fails, browsers get a page that says why.
+        """Serve GET: complete the sign-in, set the session's cookie, and go on to the page.
 
-        Raises NotFound (ROUTE_NOT_FOUND) for a path without a provider's id, and for HEAD.
+        Raises NotFound (ROUTE_NOT_FOUND) for a path without a provider's id, and for HEAD; and the errors of `OpenId.finish`.
         """
-        provider = _provider(request)
-        try:
-            finished = await self._parts.sign_in.finish(
-                provider,
-                request.cookies.get(self._cookie(request), ""),
-                _parameters(request),
-                origin_of(request),
-            )
-            response = _page("Signed in", "You are signed in.", finished.return_to, goes_on=True)
-            if finished.token is not None and finished.expire_time is not None:
-                self._sessions.set_cookie(response, finished.token, seconds_until(finished.expire_time))
-        except ResponsaError as error:
-            response = _refusal(request, error)
+        finished = await self._parts.sign_in.finish(
+            _provider(request),
+            request.cookies.get(self._cookie(request), ""),
+            _parameters(request),
+            current().origin,
+        )
+        response = _page("Signed in", "You are signed in.", finished.return_to, goes_on=True)
+        if finished.token is not None and finished.expire_time is not None:
+            self._sessions.set_cookie(response, finished.token, seconds_until(finished.expire_time))
         self._set_cookie(request, response, "", 0)
+        return response
+
+    def refused(self, request: Request, error: ResponsaError) -> Response:
+        """The response to a GET that failed: for a browser, a page that says why. The cookie stays only if the sign-in can still be completed."""
+        if error.reason is Reason.ROUTE_NOT_FOUND:
+            return refusal(request, error)
+        response = _refusal(request, error)
+        if not isinstance(error, Exhausted):
+            self._set_cookie(request, response, "", 0)
         return response
 
     def _own_address(self, request: Request) -> str:
@@ -214,7 +221,7 @@ def _parameters(request: Request) -> Mapping[str, str]:
 def _refusal(request: Request, error: ResponsaError) -> Response:
     found = status.of(error)
     if "text/html" not in request.headers.get("accept", ""):
-        return problem(found)
+        return refusal(request, error)
     return _page("Not signed in", error.message, "/", goes_on=False, code=status.http_status(found))
 
 

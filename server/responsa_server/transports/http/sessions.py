@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Protocol, cast
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from responsa_server.calls.call import CALL_ID, Call, peer_of
-from responsa_server.calls.interceptors.reporting import call_id
-from responsa_server.domain.errors import InvalidRequest, Reason
+from responsa_server.calls.call import current
+from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
 from responsa_server.domain.people import Origin, Principal
 
 MAX_BODY = 4096
@@ -83,7 +82,7 @@ class Sessions:
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         content = await json_of(request)
-        origin = origin_of(request)
+        origin = current().origin
         before = request.cookies.get(self._cookie_name, "")
         replaces = _flag(content, "replace")
         present = await self._exchange.signed_in(before) if before and not replaces else None
@@ -106,7 +105,7 @@ class Sessions:
         """Serve DELETE. The response is 200 {} and removes the cookie, whether or not the session was still valid."""
         token = request.cookies.get(self._cookie_name)
         if token:
-            await self._exchange.end_session(token, origin_of(request))
+            await self._exchange.end_session(token, current().origin)
         response = JSONResponse({})
         self.set_cookie(response, "", 0)
         return response
@@ -129,24 +128,19 @@ def seconds_until(time: datetime) -> int:
     return max(0, int((time - datetime.now(UTC)).total_seconds()))
 
 
-def origin_of(request: Request) -> Origin:
-    """Where the request comes from, as for a call of the contract."""
-    headers = {name: [value] for name, value in request.headers.items()}
-    call = Call("", headers, f"http {peer_of(request.scope.get('client'))}")
-    call.id = call_id(request.headers.get(CALL_ID, ""))
-    return call.origin
-
-
 async def json_of(request: Request) -> Mapping[str, object]:
-    """The JSON object in a body of at most `MAX_BODY` bytes; an empty one for other JSON. Raises InvalidRequest (MALFORMED_MESSAGE)."""
+    """The JSON object in a body of at most `MAX_BODY` bytes; an empty one for other JSON. Raises InvalidRequest (MALFORMED_MESSAGE), and Cancelled if the client disconnects."""
     # A form on another site can send text, but cannot set the content type application/json.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise _malformed("the content-type must be application/json")
     body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY:
-            raise _malformed(f"the body is larger than {MAX_BODY} bytes")
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_BODY:
+                raise _malformed(f"the body is larger than {MAX_BODY} bytes")
+    except ClientDisconnect as error:
+        raise Cancelled(Reason.CANCELLED, "The caller ended the call.") from error
     try:
         content = cast("object", json.loads(body))
     except (ValueError, RecursionError) as error:
