@@ -14,10 +14,11 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.addresses import network_of
 from responsa_server.domain.errors import AlreadyExists, Exhausted, InvalidRequest, NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Origin, Principal, Role, User
-from responsa_server.identity.accounts import Accounts, SignedIn, network_of
+from responsa_server.identity.accounts import Accounts, SignedIn
 from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import PasswordSettings, Registration

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,12 @@ from responsa_server.embedded import Layout
 from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Hold, LimitBook, Limiter
-from responsa_server.identity.settings import LimitSettings, TenantLimitSettings, UserLimitSettings
+from responsa_server.identity.settings import (
+    LimitSettings,
+    ServiceLimitSettings,
+    TenantLimitSettings,
+    UserLimitSettings,
+)
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -314,6 +320,27 @@ async def test_two_processes_share_the_count_of_calls(
             (Reason.RATE_LIMIT, True)
         }
         await one.calls(people.bob)
+
+
+async def test_a_service_that_acts_for_many_users_keeps_its_own_limit(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    service = LimitSettings(service=ServiceLimitSettings(calls_per_minute=10, streams=1)).service
+    settings = limits(calls_per_minute=8).model_copy(update={"service": service})
+    async with limiter(database, redis.url, settings) as gate:
+        acting = uuid7()
+        for_ann, for_bob = (replace(one, acting=acting) for one in (people.ann, people.bob))
+        for _ in range(5):
+            await gate.calls(for_ann)
+            await gate.calls(for_bob)
+        error = await refused(gate.calls(for_ann))
+        assert error.metadata == {"limit": "calls_per_minute", "scope": "service", "value": "10"}
+        # The calls counted for the users, too, except the refused one.
+        for _ in range(3):
+            await gate.calls(people.ann)
+        assert (await refused(gate.calls(people.ann))).metadata["scope"] == "user"
+        await gate.stream(for_ann, "", "first")
+        assert (await refused(gate.stream(for_bob, "", "second"))).metadata["scope"] == "service"
 
 
 async def test_without_redis_each_process_counts_a_quarter(database: Database, people: People) -> None:

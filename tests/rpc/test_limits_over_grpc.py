@@ -10,19 +10,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
+import httpx2
 import pytest
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.app.gateway import GatewaySettings, build_app
 from responsa_server.embedded import Layout
 from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.identity.settings import AddressLimitSettings, LimitSettings
 from responsa_server.stores.postgres.database import Database
+from responsa_server.transports.http.guard import Allowed
 from tests.contract.library_house import House
 from tests.contract.test_limits import limiter, limits
 from tests.rpc.served import Served, failed, serving
 
-ADDRESS = (("x-forwarded-for", "203.0.113.9"),)
+ADDRESS = (("x-forwarded-for", "2001:db8::9"),)
 SETTINGS = limits(streams=3, messages_per_minute=10)
 LIMITED = LimitSettings(
     user=SETTINGS.user,
@@ -57,12 +60,16 @@ async def pair(
         yield first, second
 
 
-async def test_an_address_is_limited_whatever_its_credentials(pair: tuple[Served, Served]) -> None:
+async def test_an_address_is_limited_whatever_its_credentials(
+    pair: tuple[Served, Served], folder: Path
+) -> None:
     first, second = pair
     reasons: list[str] = []
     for place in range(30):
         server = pair[place % 2]
-        metadata = (("authorization", f"Bearer rsp_{place:043}"), *ADDRESS)
+        # All addresses of a household's network count together.
+        address = ("x-forwarded-for", f"2001:db8::{place + 1:x}")
+        metadata = (("authorization", f"Bearer rsp_{place:043}"), address)
         reasons.append((await failed(server.auth.GetMe(auth.GetMeRequest(), metadata=metadata))).reason)
     assert reasons == ["CREDENTIAL_UNKNOWN"] * 20 + ["RATE_LIMIT"] * 10
     # A good credential does not help, a sign-in neither; other addresses are not concerned.
@@ -73,6 +80,20 @@ async def test_an_address_is_limited_whatever_its_credentials(pair: tuple[Served
     login = auth.LoginRequest(tenant="acme", email="a@example.org", password="x" * 12)
     assert (await failed(first.auth.Login(login, metadata=ADDRESS))).reason == "RATE_LIMIT"
     await second.auth.GetMe(auth.GetMeRequest(), metadata=first.bob.metadata)
+    # The sign-ins of browsers are no methods of the contract, and count all the same.
+    settings = GatewaySettings(folder, Allowed(("localhost",), ()), secure_cookie=False)
+    transport = httpx2.ASGITransport(app=build_app(settings, second.calls, second.identity))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        body = {"code": f"rsc_{'x' * 43}"}
+        refused = await http.post("/v1/sessions", json=body, headers={**dict(ADDRESS), "x-request-id": "one"})
+        unknown = await http.post("/v1/sessions", json=body, headers={"x-request-id": "two"})
+        ended = await http.delete("/v1/sessions", headers=dict(ADDRESS))
+    assert [one.status_code for one in (refused, unknown, ended)] == [429, 401, 429]
+    assert refused.json()["details"][0]["metadata"]["scope"] == "address"
+    assert int(refused.headers["retry-after"]) >= 1
+    lines = {line["call_id"]: line for line in second.lines.of("call")}
+    for identity, reason in (("one", "RATE_LIMIT"), ("two", "SESSION_CODE_INVALID")):
+        assert (lines[identity]["method"], lines[identity]["reason"]) == ("POST /v1/sessions", reason)
 
 
 async def test_streams_of_all_servers_count_together(pair: tuple[Served, Served]) -> None:

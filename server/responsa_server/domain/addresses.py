@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -104,3 +105,17 @@ def origins_of(hosts: Sequence[str], allowed: Sequence[str]) -> Sequence[str]:
 
 def _has_port(host: str) -> bool:
     return re.search(r":[0-9]+$", host) is not None and not host.endswith("]")
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """Return the network that one caller has: an IPv4 address, or the /64 of an IPv6 address, because every household gets at least that many. Another text stays as it is."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.IPv6Network((found, 64), strict=False))
+    return str(found)

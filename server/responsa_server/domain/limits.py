@@ -25,9 +25,10 @@ MOST: Final = 1_000_000_000_000
 
 
 class Scope(StrEnum):
-    """The holder of a count."""
+    """The holder of a count. SERVICE: a user with the role SERVICE that acts on behalf of another user."""
 
     USER = "user"
+    SERVICE = "service"
     TENANT = "tenant"
     ADDRESS = "address"
 
@@ -102,6 +103,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
 }
 _HOLDERS: Final[Mapping[Scope, str]] = {
     Scope.USER: "You have",
+    Scope.SERVICE: "The service that makes this call has",
     Scope.TENANT: "Your tenant has",
     Scope.ADDRESS: "Your network address has",
 }

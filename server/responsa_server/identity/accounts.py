@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +25,7 @@ from responsa_server.domain.accounts import (
     Session,
     SignInProvider,
 )
+from responsa_server.domain.addresses import network_of
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import (
     Exhausted,
@@ -576,19 +576,6 @@ class Accounts:
 
     def _forget(self, ended: Sequence[Ended]) -> None:
         self._identity.forget([one.id for one in ended])
-
-
-def network_of(address: str) -> str:
-    """Return the network that one caller has: an IPv4 address, or the /64 of an IPv6 address, because every household gets at least that many. Another text stays as it is."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.IPv6Network((found, 64), strict=False))
-    return str(found)
 
 
 def _failed() -> Unauthenticated:

@@ -7,10 +7,12 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
+from responsa_server.domain.addresses import network_of
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.limits import (
@@ -152,10 +154,11 @@ class Limiter:
         self._releasing: asyncio.Task[None] | None = None
 
     async def address_calls(self, address: str) -> None:
-        """Count a call from a network address; "" is not limited. Raises Exhausted (RATE_LIMIT)."""
+        """Count a call from a network address; "" is not limited. The addresses of an IPv6 network (/64) count as one. Raises Exhausted (RATE_LIMIT)."""
         most = self._settings.address.calls_per_minute
         if address and most:
-            await self._rate([Room(f"calls:address:{address}", "calls_per_minute", Scope.ADDRESS, most)])
+            key = f"calls:address:{network_of(address)}"
+            await self._rate([Room(key, "calls_per_minute", Scope.ADDRESS, most)])
 
     async def calls(self, who: Principal) -> None:
         """Count a call of a user. Raises Exhausted (RATE_LIMIT)."""
@@ -166,7 +169,7 @@ class Limiter:
         rooms = await self._rooms(who, "streams")
         most = self._settings.address.streams
         if address and most:
-            rooms.append(Room(f"streams:address:{address}", "streams", Scope.ADDRESS, most))
+            rooms.append(Room(f"streams:address:{network_of(address)}", "streams", Scope.ADDRESS, most))
         return await self._hold(rooms, member)
 
     async def socket(self, who: Principal, member: str) -> Hold:
@@ -243,10 +246,15 @@ class Limiter:
         await self._background.cancel()
 
     async def _rooms(self, who: Principal, name: str) -> list[Room]:
-        limits = await self.book.of(who)
         found: list[Room] = []
         kind = name.partition("_per_")[0]
-        if most := int(getattr(limits, name)):
+        if who.acting is not None:
+            # What a service does for its users counts for the service, too, or its limits would grow with the number of users.
+            service = replace(who, user_id=who.acting, role=Role.SERVICE, acting=None)
+            if most := int(getattr(await self.book.of(service), name)):
+                key = f"{kind}:user:{who.tenant_id}/{service.user_id}"
+                found.append(Room(key, name, Scope.SERVICE, most))
+        if most := int(getattr(await self.book.of(who), name)):
             found.append(Room(f"{kind}:user:{who.tenant_id}/{who.user_id}", name, Scope.USER, most))
         if most := int(getattr(self.book.tenant, name)):
             found.append(Room(f"{kind}:tenant:{who.tenant_id}", name, Scope.TENANT, most))

@@ -24,6 +24,7 @@ from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, Call, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.convert import people
 from responsa_server.calls.status import Code
+from responsa_server.domain.addresses import network_of
 from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason, ResponsaError
 from responsa_server.domain.people import Principal
 from responsa_server.transports.ws import frames
@@ -222,7 +223,7 @@ class Session:
     def _begin_to_wait(self) -> bool:
         """Count this socket until its sign-in. Returns whether there is room."""
         forwarded = self._socket.headers.getlist(FORWARDED_FOR)
-        address = Call("", {FORWARDED_FOR: forwarded}).address if forwarded else ""
+        address = network_of(Call("", {FORWARDED_FOR: forwarded}).address) if forwarded else ""
         if not self._bridge.wait(address):
             return False
         self._address = address
