@@ -19,6 +19,8 @@ TODAY = (
 )
 MONTH = "month  20 questions; 9,000 tokens; 1.00 of 2.50 USD; ends 2026-10-27 00:00 UTC"
 
+STORED = "stored 35,111 of 1,000,000 bytes; 1 document; 2 collections"
+
 
 def usage() -> user_usage_pb2.UserUsage:
     day = user_usage_pb2.PeriodUsage(
@@ -33,7 +35,10 @@ def usage() -> user_usage_pb2.UserUsage:
         tokens=user_usage_pb2.QuotaUsage(used=9000),
         cost_usd_micros=user_usage_pb2.QuotaUsage(used=1_000_000, limit=2_500_000),
     )
-    return user_usage_pb2.UserUsage(user=f"users/{ADA}", day=day, month=month)
+    storage = user_usage_pb2.StorageUsage(
+        stored_bytes=35_111, limit_bytes=1_000_000, document_count=1, collection_count=2
+    )
+    return user_usage_pb2.UserUsage(user=f"users/{ADA}", day=day, month=month, storage=storage)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +62,7 @@ def served(server: Scripted) -> None:
 
 async def test_usage_is_shown_with_its_limits_and_reservations(responsa: CommandLine) -> None:
     done = await responsa("usage")
-    assert (done.code, done.out.splitlines(), done.err) == (0, [TODAY, MONTH], "")
+    assert (done.code, done.out.splitlines(), done.err) == (0, [TODAY, MONTH, STORED], "")
     (shown,) = (await responsa("usage", "--json")).lines
     assert shown["day"]["tokens"] == {"used": "1131", "reserved": "500", "limit": "5000"}
 
@@ -65,7 +70,7 @@ async def test_usage_is_shown_with_its_limits_and_reservations(responsa: Command
 async def test_a_quota_is_shown(server: Scripted, responsa: CommandLine) -> None:
     done = await responsa("admin", "quotas", "show", ADA)
     own = "set for this user: tokens a day 5,000, cost a day unlimited"
-    assert (done.code, done.out.splitlines()) == (0, [TODAY, MONTH, own])
+    assert (done.code, done.out.splitlines()) == (0, [TODAY, MONTH, STORED, own])
     assert server.requests[f"{ADMIN}/GetUserQuota"][-1].name == f"users/{ADA}/quota"
 
 

@@ -14,11 +14,13 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.errors import Exhausted, NotFound, Reason, ResponsaError
 from responsa_server.domain.limits import CountsAway, PendingLimits, Room, Scope
 from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.quotas import QuotaRules
 from responsa_server.domain.turns import Ending, OpenTurn, Question, TurnState
 from responsa_server.embedded import Layout
 from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Hold, LimitBook, Limiter
+from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.settings import (
     LimitSettings,
     ServiceLimitSettings,
@@ -27,6 +29,7 @@ from responsa_server.identity.settings import (
 )
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.limits import PostgresLimits
+from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.rates import LocalRates, RedisHolds, RedisMessages, RedisRates, Reserved
@@ -554,6 +557,15 @@ async def test_stored_originals_are_limited(
         await refused(gate.store(people.ann, 11))
         await gate.store(people.ann, 10)
         await gate.store(people.bob, len(text))
+        administration = QuotaAdministration(PostgresQuotas(database, QuotaRules()), gate.book, uuid7)
+        admin = replace(people.bob, role=Role.ADMIN)
+        for found in (
+            await administration.mine(people.ann),
+            await administration.of_user(admin, people.ann.user_id),
+        ):
+            assert (found.stored.size_bytes, found.stored.documents) == (len(text), 1)
+            assert found.most_bytes == len(text) + 10
+        assert (await administration.mine(people.bob)).stored.documents == 0
 
 
 @pytest.mark.parametrize("local", [True, False])

@@ -323,6 +323,11 @@ async def serving(
         gate=limiter,
     )
     cards, counters = Cards(), MemoryCounters()
+    book = (
+        LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), uuid7)
+        if limiter is None
+        else limiter.book
+    )
     lines = Lines()
     part = SwitchedPart("switched")
     # Socket paths must be short, and a test's folder may have a long path.
@@ -341,7 +346,7 @@ async def serving(
                 PostgresTenants(database), uuid7, people.cache, Registration.INVITED
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), uuid7, people.cache),
-            quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), uuid7),
+            quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), book, uuid7),
             erasing=Erasing(
                 PostgresErasing(database, house.queue, codec, house.collections, house.documents),
                 turns.cancel,
@@ -350,9 +355,7 @@ async def serving(
             ),
             audit=PostgresAuditTrail(database),
             counters=counters,
-            limits=LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), uuid7)
-            if limiter is None
-            else limiter.book,
+            limits=book,
             limiter=limiter,
             installation=Installation("0.1.0", "test-embedding", "scripted"),
             migrations=PostgresMigrations(database),

@@ -173,6 +173,7 @@ def test_grpc_knows_each_option_of_the_server() -> None:
 async def test_an_address_that_is_taken_and_reflection_that_is_off(
     served: Served, house: House, database: Database
 ) -> None:
+    book = LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), uuid7)
     services = Services(
         served.identity,
         served.accounts,
@@ -184,10 +185,10 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         UserAdministration(PostgresUsers(database), uuid7, CredentialCache()),
         TenantAdministration(PostgresTenants(database), uuid7, CredentialCache(), Registration.INVITED),
         GrantAdministration(PostgresServiceGrants(database), uuid7, CredentialCache()),
-        QuotaAdministration(PostgresQuotas(database, QuotaRules()), uuid7),
+        QuotaAdministration(PostgresQuotas(database, QuotaRules()), book, uuid7),
         None,
         PostgresAuditTrail(database),
-        LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), uuid7),
+        book,
         served.counters,
         Installation("", "", ""),
         PostgresMigrations(database),

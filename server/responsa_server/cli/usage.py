@@ -21,7 +21,7 @@ def register(app: typer.Typer, name: str) -> None:
 def usage(
     json: Annotated[bool, typer.Option("--json", help="Print the UserUsage, as proto-JSON.")] = False,
 ) -> None:
-    """Show what your questions have used today and this month (UTC), and your quota."""
+    """Show what your questions have used today and this month (UTC), what you have stored, and your limits of both."""
     with reporting(json=json), open_client() as client:
         found = client.usage()
         if json:
@@ -32,13 +32,20 @@ def usage(
 
 
 def usage_lines(usage: user_usage_pb2.UserUsage) -> Iterator[str]:
-    """One line for the day and one for the month."""
+    """One line for the day, one for the month, and one for what is stored."""
     for name, period in (("today", usage.day), ("month", usage.month)):
         reset = period.reset_time.ToDatetime()
-        questions = f"{period.message_count:,} question{'' if period.message_count == 1 else 's'}"
+        questions = _counted(period.message_count, "question")
         tokens = _used(period.tokens, lambda value: f"{value:,}", "tokens")
         money = _used(period.cost_usd_micros, lambda value: dollars(value).removesuffix(" USD"), "USD")
         yield f"{name}  {questions}; {tokens}; {money}; ends {reset:%Y-%m-%d %H:%M} UTC"
+    stored = usage.storage
+    limit = f" of {stored.limit_bytes:,}" if stored.HasField("limit_bytes") else ""
+    yield f"stored {stored.stored_bytes:,}{limit} bytes; {_counted(stored.document_count, 'document')}; {_counted(stored.collection_count, 'collection')}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _used(usage: user_usage_pb2.QuotaUsage, shown: Callable[[int], str], unit: str) -> str:

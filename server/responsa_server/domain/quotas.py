@@ -185,13 +185,24 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """What a user has stored: the bytes of the originals of all versions of the user's documents, these documents, and the user's collections."""
+
+    size_bytes: int = 0
+    documents: int = 0
+    collections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class UserUsage:
-    """A user's usage, quota, and what an administrator has set for the user."""
+    """A user's usage, quota, and what an administrator has set for the user. most_bytes: the limit of the user's stored bytes; 0 for no limit."""
 
     user_id: UUID
     usage: Usage
     quota: Quota
     exception: QuotaException
+    stored: Stored = field(default_factory=Stored)
+    most_bytes: int = 0
 
     @property
     def etag(self) -> str:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.quotas import Quotas, UserUsage
+from responsa_server.identity.limits import LimitBook
 
 
 class QuotaAdministration:
     """The usage and the quotas of the users of the caller's tenant. The authorisation table checks that only administrators see and change those of others."""
 
-    def __init__(self, store: Quotas, new_id: Callable[[], UUID]) -> None:
-        """new_id: returns new UUIDv7 ids."""
+    def __init__(self, store: Quotas, limits: LimitBook, new_id: Callable[[], UUID]) -> None:
+        """limits: has the limits of stored bytes. new_id: returns new UUIDv7 ids."""
         self._store = store
+        self._limits = limits
         self._new_id = new_id
 
     async def mine(self, who: Principal) -> UserUsage:
         """Return the caller's usage. Raises NotFound if the user was deleted."""
-        return await self._store.usage(who.tenant_id, who.user_id)
+        found = await self._store.usage(who.tenant_id, who.user_id)
+        return replace(found, most_bytes=(await self._limits.of(who)).storage_bytes)
 
     async def of_user(self, who: Principal, user_id: UUID) -> UserUsage:
         """Return the usage of a user of the tenant. Raises NotFound."""
-        return await self._store.usage(who.tenant_id, user_id)
+        return await self._limited(who, await self._store.usage(who.tenant_id, user_id))
 
     async def update(
         self,
@@ -36,6 +40,11 @@ class QuotaAdministration:
     ) -> UserUsage:
         """Change the limits of a user. Raises the errors of `Quotas.update`."""
         event = AuditEvent.of(who, "user.update_quota", names.quota(user_id), identity=self._new_id())
-        return await self._store.update(
+        changed = await self._store.update(
             who.tenant_id, user_id, change, dropped, etag, event, by_owner=who.owner
         )
+        return await self._limited(who, changed)
+
+    async def _limited(self, who: Principal, found: UserUsage) -> UserUsage:
+        limits = await self._limits.read(who, found.user_id)
+        return replace(found, most_bytes=limits.limits.storage_bytes)

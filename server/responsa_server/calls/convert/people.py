@@ -125,7 +125,15 @@ def _limit(value: int | None) -> user_quota_pb2.QuotaLimit:
 def user_usage(value: UserUsage) -> user_usage_pb2.UserUsage:
     """Convert the usage of a user, with the limits that apply to the user."""
     return user_usage_pb2.UserUsage(
-        user=names.user(value.user_id), day=_period(value, Period.DAY), month=_period(value, Period.MONTH)
+        user=names.user(value.user_id),
+        day=_period(value, Period.DAY),
+        month=_period(value, Period.MONTH),
+        storage=user_usage_pb2.StorageUsage(
+            stored_bytes=value.stored.size_bytes,
+            limit_bytes=value.most_bytes or None,
+            document_count=value.stored.documents,
+            collection_count=value.stored.collections,
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.errors import Conflict, NotFound
 from responsa_server.domain.people import AuditEvent, Role
-from responsa_server.domain.quotas import LIMITS, QuotaException, QuotaRules, Usage, Used, UserUsage
+from responsa_server.domain.quotas import LIMITS, QuotaException, QuotaRules, Stored, Usage, Used, UserUsage
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -83,8 +83,9 @@ class PostgresQuotas:
         row = await one_row(connection, self._queries["read_usage"], parameters)
         if row is None:  # impossible: the query always has a row
             raise unavailable()
+        stored = await one_row(connection, self._queries["stored_by"], parameters)
         quota = exception.over(self._rules.of(Role(user["role"])))
-        return UserUsage(user_id, usage_row(row), quota, exception)
+        return UserUsage(user_id, usage_row(row), quota, exception, Stored(**stored or {}))
 
 
 def exception_of(row: Mapping[str, Any] | None) -> QuotaException:

@@ -52,7 +52,7 @@ class UserQuota(_message.Message):
 
     @_builtins.property
     def usage(self) -> _user_usage_pb2.UserUsage:
-        """What the user has used, with the limits that apply now."""
+        """What the user has used and stored, with the limits that apply now."""
 
     def __init__(
         self,

@@ -19,13 +19,16 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class UserUsage(_message.Message):
-    """UserUsage is what the questions of one user have used and reserved, with the limits of the user's quota. All API keys and sessions of a user share one quota."""
+    """UserUsage is what the questions of one user have used and reserved, with the limits of the user's quota, and what the user has stored. All API keys and sessions
+    of a user share them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_FIELD_NUMBER: _builtins.int
     DAY_FIELD_NUMBER: _builtins.int
     MONTH_FIELD_NUMBER: _builtins.int
+    STORAGE_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """`users/{uuid}`."""
     @_builtins.property
@@ -36,16 +39,21 @@ class UserUsage(_message.Message):
     def month(self) -> Global___PeriodUsage:
         """The current month, in UTC."""
 
+    @_builtins.property
+    def storage(self) -> Global___StorageUsage:
+        """What the user has stored."""
+
     def __init__(
         self,
         *,
         user: _builtins.str = ...,
         day: Global___PeriodUsage | None = ...,
         month: Global___PeriodUsage | None = ...,
+        storage: Global___StorageUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "month", b"month"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "month", b"month", "storage", b"storage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "month", b"month", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "month", b"month", "storage", b"storage", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -128,3 +136,39 @@ class QuotaUsage(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
 
 Global___QuotaUsage: _TypeAlias = QuotaUsage  # noqa: Y015
+
+@_typing.final
+class StorageUsage(_message.Message):
+    """StorageUsage is what one user has stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORED_BYTES_FIELD_NUMBER: _builtins.int
+    LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    DOCUMENT_COUNT_FIELD_NUMBER: _builtins.int
+    COLLECTION_COUNT_FIELD_NUMBER: _builtins.int
+    stored_bytes: _builtins.int
+    """The size of the originals of all stored versions of the user's documents, in bytes."""
+    limit_bytes: _builtins.int
+    """The limit of `stored_bytes`; unset if there is no limit for this user. The tenant may have a limit, too."""
+    document_count: _builtins.int
+    """The documents that the user has added, in all collections."""
+    collection_count: _builtins.int
+    """The collections that belong to the user."""
+    def __init__(
+        self,
+        *,
+        stored_bytes: _builtins.int = ...,
+        limit_bytes: _builtins.int | None = ...,
+        document_count: _builtins.int = ...,
+        collection_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit_bytes", b"_limit_bytes", "limit_bytes", b"limit_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit_bytes", b"_limit_bytes", "collection_count", b"collection_count", "document_count", b"document_count", "limit_bytes", b"limit_bytes", "stored_bytes", b"stored_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit_bytes: _TypeAlias = _typing.Literal["limit_bytes"]  # noqa: Y015
+    _WhichOneofArgType__limit_bytes: _TypeAlias = _typing.Literal["_limit_bytes", b"_limit_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_bytes) -> _WhichOneofReturnType__limit_bytes | None: ...
+
+Global___StorageUsage: _TypeAlias = StorageUsage  # noqa: Y015

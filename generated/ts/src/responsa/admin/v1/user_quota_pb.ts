@@ -59,7 +59,7 @@ export type UserQuota = Message<"responsa.admin.v1.UserQuota"> & {
   costUsdMicrosPerMonth?: QuotaLimit | undefined;
 
   /**
-   * What the user has used, with the limits that apply now.
+   * What the user has used and stored, with the limits that apply now.
    *
    * @generated from field: responsa.auth.v1.UserUsage usage = 6;
    */

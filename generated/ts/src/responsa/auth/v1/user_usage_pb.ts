@@ -14,10 +14,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/user_usage.proto.
  */
 export const file_responsa_auth_v1_user_usage: GenFile = /*@__PURE__*/
-  fileDesc("CiFyZXNwb25zYS9hdXRoL3YxL3VzZXJfdXNhZ2UucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEilwEKCVVzZXJVc2FnZRIkCgR1c2VyGAEgASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEjAKA2RheRgCIAEoCzIdLnJlc3BvbnNhLmF1dGgudjEuUGVyaW9kVXNhZ2VCBOJBAQMSMgoFbW9udGgYAyABKAsyHS5yZXNwb25zYS5hdXRoLnYxLlBlcmlvZFVzYWdlQgTiQQEDIocCCgtQZXJpb2RVc2FnZRI0CgpzdGFydF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI0CgpyZXNldF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIbCg1tZXNzYWdlX2NvdW50GAMgASgDQgTiQQEDEjIKBnRva2VucxgEIAEoCzIcLnJlc3BvbnNhLmF1dGgudjEuUXVvdGFVc2FnZUIE4kEBAxI7Cg9jb3N0X3VzZF9taWNyb3MYBSABKAsyHC5yZXNwb25zYS5hdXRoLnYxLlF1b3RhVXNhZ2VCBOJBAQMiXAoKUXVvdGFVc2FnZRISCgR1c2VkGAEgASgDQgTiQQEDEhYKCHJlc2VydmVkGAIgASgDQgTiQQEDEhgKBWxpbWl0GAMgASgDQgTiQQEDSACIAQFCCAoGX2xpbWl0YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("CiFyZXNwb25zYS9hdXRoL3YxL3VzZXJfdXNhZ2UucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEizgEKCVVzZXJVc2FnZRIkCgR1c2VyGAEgASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEjAKA2RheRgCIAEoCzIdLnJlc3BvbnNhLmF1dGgudjEuUGVyaW9kVXNhZ2VCBOJBAQMSMgoFbW9udGgYAyABKAsyHS5yZXNwb25zYS5hdXRoLnYxLlBlcmlvZFVzYWdlQgTiQQEDEjUKB3N0b3JhZ2UYBCABKAsyHi5yZXNwb25zYS5hdXRoLnYxLlN0b3JhZ2VVc2FnZUIE4kEBAyKHAgoLUGVyaW9kVXNhZ2USNAoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNAoKcmVzZXRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSGwoNbWVzc2FnZV9jb3VudBgDIAEoA0IE4kEBAxIyCgZ0b2tlbnMYBCABKAsyHC5yZXNwb25zYS5hdXRoLnYxLlF1b3RhVXNhZ2VCBOJBAQMSOwoPY29zdF91c2RfbWljcm9zGAUgASgLMhwucmVzcG9uc2EuYXV0aC52MS5RdW90YVVzYWdlQgTiQQEDIlwKClF1b3RhVXNhZ2USEgoEdXNlZBgBIAEoA0IE4kEBAxIWCghyZXNlcnZlZBgCIAEoA0IE4kEBAxIYCgVsaW1pdBgDIAEoA0IE4kEBA0gAiAEBQggKBl9saW1pdCKYAQoMU3RvcmFnZVVzYWdlEhoKDHN0b3JlZF9ieXRlcxgBIAEoA0IE4kEBAxIeCgtsaW1pdF9ieXRlcxgCIAEoA0IE4kEBA0gAiAEBEhwKDmRvY3VtZW50X2NvdW50GAMgASgDQgTiQQEDEh4KEGNvbGxlY3Rpb25fY291bnQYBCABKANCBOJBAQNCDgoMX2xpbWl0X2J5dGVzYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * UserUsage is what the questions of one user have used and reserved, with the limits of the user's quota. All API keys and sessions of a user share one quota.
+ * UserUsage is what the questions of one user have used and reserved, with the limits of the user's quota, and what the user has stored. All API keys and sessions
+ * of a user share them.
  *
  * @generated from message responsa.auth.v1.UserUsage
  */
@@ -42,6 +43,13 @@ export type UserUsage = Message<"responsa.auth.v1.UserUsage"> & {
    * @generated from field: responsa.auth.v1.PeriodUsage month = 3;
    */
   month?: PeriodUsage | undefined;
+
+  /**
+   * What the user has stored.
+   *
+   * @generated from field: responsa.auth.v1.StorageUsage storage = 4;
+   */
+  storage?: StorageUsage | undefined;
 };
 
 /**
@@ -134,4 +142,46 @@ export type QuotaUsage = Message<"responsa.auth.v1.QuotaUsage"> & {
  */
 export const QuotaUsageSchema: GenMessage<QuotaUsage> = /*@__PURE__*/
   messageDesc(file_responsa_auth_v1_user_usage, 2);
+
+/**
+ * StorageUsage is what one user has stored.
+ *
+ * @generated from message responsa.auth.v1.StorageUsage
+ */
+export type StorageUsage = Message<"responsa.auth.v1.StorageUsage"> & {
+  /**
+   * The size of the originals of all stored versions of the user's documents, in bytes.
+   *
+   * @generated from field: int64 stored_bytes = 1;
+   */
+  storedBytes: bigint;
+
+  /**
+   * The limit of `stored_bytes`; unset if there is no limit for this user. The tenant may have a limit, too.
+   *
+   * @generated from field: optional int64 limit_bytes = 2;
+   */
+  limitBytes?: bigint | undefined;
+
+  /**
+   * The documents that the user has added, in all collections.
+   *
+   * @generated from field: int64 document_count = 3;
+   */
+  documentCount: bigint;
+
+  /**
+   * The collections that belong to the user.
+   *
+   * @generated from field: int64 collection_count = 4;
+   */
+  collectionCount: bigint;
+};
+
+/**
+ * Describes the message responsa.auth.v1.StorageUsage.
+ * Use `create(StorageUsageSchema)` to create a new message.
+ */
+export const StorageUsageSchema: GenMessage<StorageUsage> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_user_usage, 3);
 
