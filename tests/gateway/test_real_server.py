@@ -318,6 +318,15 @@ def test_keys_that_are_none_open_no_socket(server: Server, key: str, reason: str
         assert client.closed() == 1008
 
 
+def test_a_token_in_the_first_message_acts_for_the_user_of_the_handshake(server: Server) -> None:
+    """Otherwise, a service would ask as itself where it meant to ask as a user."""
+    behalf = {"responsa-on-behalf-of": "users/0192aaaa-0000-7000-8000-000000000000"}
+    with Client(server.target, key=None, headers=behalf) as client:
+        frame = client.say(type="auth", token=server.key).hear()
+        assert (frame["code"], reason_of(frame)) == ("PERMISSION_DENIED", "ON_BEHALF_NOT_ALLOWED")
+        assert client.closed() == 1008
+
+
 def test_sockets_have_the_limits_of_the_settings(server: Server) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(server.target, key=server.key)) for _ in range(3)]

@@ -25,11 +25,12 @@ Metadata: TypeAlias = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """The content of a handshake. subprotocol: the subprotocol to answer with; None if the client offers none. metadata: the credential; None if the
-    handshake has no credential. call_id: the id under which the log records all calls of the socket."""
+    """The content of a handshake. subprotocol: the subprotocol to answer with; None if the client offers none. metadata: the credential and `behalf`; None if the
+    handshake has no credential. behalf: the user on whose behalf a service opens the socket; empty without one. call_id: the id under which the log records all calls of the socket."""
 
     subprotocol: str | None
     metadata: Metadata | None = field(repr=False)
+    behalf: Metadata
     call_id: str
 
 
@@ -50,7 +51,9 @@ def handshake_of(socket: WebSocket) -> Handshake:
     # Browsers abort a handshake when the response contains none of the subprotocols that they offered.
     answered = next((one for one in (PROTOCOL, "bearer") if one in offered), next(iter(offered), None))
     # The call id is the one that Envoy set, as for any other call.
-    return Handshake(answered, {**own, **behalf} if own else None, call_id(socket.headers.get(CALL_ID, "")))
+    return Handshake(
+        answered, {**own, **behalf} if own else None, behalf, call_id(socket.headers.get(CALL_ID, ""))
+    )
 
 
 def bearer(token: str) -> Metadata:

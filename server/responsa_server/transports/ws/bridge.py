@@ -295,7 +295,7 @@ class Session:
                         continue
                     match message:
                         case SignIn():
-                            return bearer(message.token)
+                            return {**bearer(message.token), **self._handshake.behalf}
                         case Ping():
                             await self._outbox.control(frames.PONG)
                         case _:
@@ -378,7 +378,7 @@ class Session:
                 "type", "auth.first", "sign in before the first question, or over another socket"
             )
         try:
-            await self._sign_in(bearer(message.token))
+            await self._sign_in({**bearer(message.token), **self._handshake.behalf})
         except ResponsaError as error:
             await self._refuse(error)
 
