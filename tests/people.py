@@ -57,11 +57,12 @@ def people_of(
     secret: bytes = SECRET,
     mail: MailSettings | None = None,
     queue: JobQueue | None = None,
+    store: PostgresAccountStore | None = None,
 ) -> People:
-    """The parts of a process with these settings. mail, queue: both for a process that sends mails. Several of them on one database behave like several servers."""
+    """The parts of a process with these settings. store: in place of the usual one. mail, queue: both for a process that sends mails. Several of them on one database behave like several servers."""
     settings, sessions = tokens or TokenSettings(), SessionSettings()
     outbox = None if queue is None else Outbox(queue, uuid7)
-    store, known = PostgresAccountStore(database, outbox), cache or CredentialCache()
+    store, known = store or PostgresAccountStore(database, outbox), cache or CredentialCache()
     signing = Tokens(store, Secret(secret), settings, clock)
     identity = Identity(
         PostgresIdentityStore(database),

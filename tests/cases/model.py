@@ -42,7 +42,7 @@ class Strict(BaseModel):
 
 
 class Step(Strict):
-    """An action before the call, with exactly one of `call`, `hold` and `mail`. A `call` is made over gRPC and must succeed."""
+    """An action before the call, with exactly one of `call`, `hold`, `mail` and `identity`. A `call` is made over gRPC and must succeed."""
 
     call: str = Field(default="", description="Service/Method")
     hold: str = Field(
@@ -51,6 +51,10 @@ class Step(Strict):
     mail: str = Field(
         default="",
         description="An address. The case waits for a mail to it, and stores the code of the newest one under the name `code`.",
+    )
+    identity: str = Field(
+        default="",
+        description="A user, `users/{uuid}`. The user gets an identity at an OpenID Connect provider, whose name is stored under the name `identity`.",
     )
     who: Credential = Field(default=Credential.USER, alias="as")
     request: dict[str, Any] = Field(
@@ -72,8 +76,8 @@ class Step(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [self.call, self.hold, self.mail]
-        assert sum(map(bool, given)) == 1, "a step has one of `call`, `hold` and `mail`"
+        given = [self.call, self.hold, self.mail, self.identity]
+        assert sum(map(bool, given)) == 1, "a step has one of `call`, `hold`, `mail` and `identity`"
         return self
 
 

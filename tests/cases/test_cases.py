@@ -76,6 +76,17 @@ def spooled(instance: Instance) -> list[str]:
     )
 
 
+def linked(tenant: Tenant, user: str) -> str:
+    """Give a user an identity at a provider, as a sign-in there does. Returns its name."""
+    with tenant.registry.database() as connection:
+        row = connection.execute(
+            "INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES (%s, 'https://login.example.org', %s, %s) RETURNING id",
+            (tenant.name, user, user.removeprefix("users/")),
+        ).fetchone()
+    assert row is not None
+    return f"identities/{row[0]}"
+
+
 def prepare(
     steps: Sequence[Step], tenant: Tenant, ways: Ways, mails: MailServer, holding: ExitStack
 ) -> dict[str, str]:
@@ -87,6 +98,9 @@ def prepare(
             continue
         if step.mail:
             kept["code"] = mails.to(fill(step.mail, kept))[-1].code
+            continue
+        if step.identity:
+            kept["identity"] = linked(tenant, fill(step.identity, kept))
             continue
         method = method_of(step.call)
         requests = [request_of(method, fill(one, kept)) for one in step.requests or [step.request]]

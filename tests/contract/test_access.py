@@ -214,6 +214,23 @@ async def test_readers_must_be_users_of_the_tenant(house: House, people: People)
             await share(house, people.ann, EVERYONE, CollectionReader(unknown))
         assert caught.value.violations[0].field == "collection.readers[1].user"
     assert (await house.library.collections.get(people.ann, "rivers")).readers == ()
+    bob = people.bob.user_id
+    house.ask("UPDATE responsa.app_user SET email = 'bob@example.org' WHERE id = %s RETURNING 1", bob)
+    house.ask(
+        "UPDATE responsa.app_user SET email = 'eve@example.org' WHERE id = %s RETURNING 1", people.eve.user_id
+    )
+    by_address = CollectionReader(email="bob@example.org")
+    await share(house, people.ann, by_address, CollectionReader(bob))
+    shown = await house.library.collections.get(people.ann, "rivers")
+    assert shown.readers == (CollectionReader(bob),)
+    # The address of a user of another tenant is refused as an unknown one is.
+    messages: set[str] = set()
+    for unknown in ("eve@example.org", "nobody@example.org"):
+        with pytest.raises(InvalidRequest) as caught:
+            await share(house, people.ann, by_address, CollectionReader(email=unknown))
+        assert caught.value.violations[0].field == "collection.readers[1].email"
+        messages.add(caught.value.message)
+    assert len(messages) == 1
 
 
 async def test_administrators_manage_what_they_do_not_read(

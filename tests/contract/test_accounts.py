@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -14,15 +14,17 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.accounts import MOST_SESSIONS, Begun, NewSession
 from responsa_server.domain.addresses import network_of
 from responsa_server.domain.errors import AlreadyExists, Exhausted, InvalidRequest, NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.domain.people import Origin, Principal, Role, User
+from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange
 from responsa_server.identity.accounts import Accounts, SignedIn
 from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import PasswordSettings, Registration
 from responsa_server.identity.users import UserAdministration
+from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.users import PostgresUsers
@@ -449,6 +451,135 @@ async def test_sessions_are_revoked_by_name_or_all_others(people: People) -> Non
     await people.identity.authenticate(token(first))
     await people.identity.authenticate(token(theirs))
     assert [one.id for one in (await people.accounts.sessions(who, NEWEST)).items] == [who.session_id]
+
+
+async def test_administrators_end_sessions_of_others(people: People, database_urls: DatabaseUrls) -> None:
+    await people.identity.create_tenant("home", "Home")
+    ann, root = await user_of(people), await user_of(people, "root@example.org", Role.ADMIN)
+    signed, stays, own = await login(people), await login(people), await login(people, "root@example.org")
+    admin = await people.identity.authenticate(token(own))
+    stranger = replace(admin, tenant_id="home")
+    who = await people.identity.authenticate(token(signed))
+    assert who.session_id is not None
+    found = (await people.accounts.tenant_sessions(admin, NEWEST)).items
+    assert [one.user_id for one in found] == [root.id, ann.id, ann.id]
+    assert (await people.accounts.tenant_sessions(stranger, NEWEST)).items == []
+    assert await people.accounts.revoke_tenant_sessions(stranger, [who.session_id], ann.id) == 0
+    assert await people.accounts.revoke_tenant_sessions(admin, [who.session_id, uuid7()], None) == 1
+    assert (await refusal(people.identity.authenticate(token(signed)))).reason is Reason.TOKEN_INVALID
+    await people.identity.authenticate(token(stays))
+    assert await people.accounts.revoke_tenant_sessions(admin, [], ann.id) == 1
+    assert (await refusal(people.identity.authenticate(token(stays)))).reason is Reason.TOKEN_INVALID
+    await people.identity.authenticate(token(own))
+    acts = [one for one in audited(database_urls) if one[1] == "session.revoke"]
+    assert acts[0] == (f"users/{root.id}", "session.revoke", f"sessions/{who.session_id}")
+    assert len(acts) == 2
+
+
+class Overtaken(PostgresAccountStore):
+    """The store of a server on which something else happens between the check of a password and the beginning of the session."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def begin_session(
+        self,
+        user_id: UUID,
+        kind: str,
+        session: NewSession,
+        audit: AuditEvent,
+        password_time: datetime | None = None,
+    ) -> Begun | None:
+        """Let the other thing happen, once, and go on."""
+        act, self.meanwhile = self.meanwhile, None
+        if act is not None:
+            await act()
+        return await super().begin_session(user_id, kind, session, audit, password_time)
+
+
+@pytest.mark.parametrize("what", ["reset", "disabled", "service", "upgraded"])
+async def test_what_overtakes_a_sign_in_counts(
+    database: Database, database_urls: DatabaseUrls, what: str
+) -> None:
+    """A thief with the old password gets no session that survives the new password."""
+    people = people_of(database)
+    user = await user_of(people)
+    store = Overtaken(database)
+    accounts = people_of(database, store=store).accounts
+
+    async def reset() -> None:
+        code, _ = await people.accounts.create_reset_code(principal(user), user.id)
+        await people.accounts.reset_password(code, OTHER)
+
+    async def changed(values: str) -> None:
+        execute(database_urls, f"UPDATE responsa.app_user SET {values}")
+
+    async def upgraded() -> None:
+        """Another sign-in has just replaced the hash of the same password."""
+        account = await store.account_of("acme", user.id)
+        assert account is not None
+        assert account.hash is not None
+        await store.upgrade_hash("acme", user.id, account.hash, account.hash)
+
+    acts: dict[str, Callable[[], Awaitable[object]]] = {
+        "reset": reset,
+        "disabled": lambda: changed("disable_time = now()"),
+        "service": lambda: changed("role = 'service'"),
+        "upgraded": upgraded,
+    }
+    store.meanwhile = acts[what]
+    if what == "upgraded":
+        await accounts.login("acme", user.email, GOOD, HERE)
+        return
+    assert (await refusal(accounts.login("acme", user.email, GOOD, HERE))).reason is Reason.SIGN_IN_FAILED
+    assert (await people.accounts.sessions(principal(user), NEWEST)).items == []
+
+
+async def test_a_user_has_a_limited_number_of_sessions(people: People, database_urls: DatabaseUrls) -> None:
+    user = await user_of(people)
+    execute(
+        database_urls,
+        f"""INSERT INTO responsa.session (token_sha256, tenant_id, user_id, expire_time, last_use_time)
+            SELECT sha256(n::text::bytea), 'acme', '{user.id}', now() + interval '1 hour', now() - make_interval(secs => n)
+            FROM generate_series(1, {MOST_SESSIONS}) AS n""",
+    )
+    await login(people)
+    with psycopg.connect(database_urls.superuser) as connection:
+        (left,) = connection.execute("SELECT count(*) FROM responsa.session").fetchone() or (0,)
+        query = "SELECT 1 FROM responsa.session WHERE token_sha256 = sha256(%s)"
+        unused = connection.execute(query, (str(MOST_SESSIONS).encode(),)).fetchall()
+    assert (left, unused) == (MOST_SESSIONS, [])
+    assert [action for _, action, _ in audited(database_urls)][-2:] == ["session.create", "session.end"]
+
+
+async def test_a_code_of_a_session_is_as_recent_as_its_sign_in_and_ends_with_it(
+    people: People, database_urls: DatabaseUrls
+) -> None:
+    user = await user_of(people)
+    who = await people.identity.authenticate(token(await login(people)))
+    execute(database_urls, "UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    code, _ = await people.identity.create_session_code(who)
+    cookie, _ = await people.identity.exchange_code(code)
+    browser = await people.identity.authenticate(Credential("session", cookie))
+    error = await refusal(people.accounts.require_recent_sign_in(browser))
+    assert error.reason is Reason.SIGN_IN_REQUIRED
+    # A thief who made a code before the reset has nothing of it afterwards.
+    code, _ = await people.identity.create_session_code(browser)
+    reset, _ = await people.accounts.create_reset_code(principal(user), user.id)
+    await people.accounts.reset_password(reset, OTHER)
+    assert (await refusal(people.identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
+    assert (await refusal(people.identity.create_session_code(browser))).reason is Reason.CREDENTIAL_EXPIRED
+
+
+async def test_services_have_no_sessions(people: People, database: Database) -> None:
+    await user_of(people, "root@example.org", Role.ADMIN)
+    robot = await user_of(people, "robot@example.org")
+    signed = await login(people, "robot@example.org")
+    users = UserAdministration(PostgresUsers(database), uuid7, people.cache)
+    admin = replace(principal(robot), role=Role.ADMIN, user_id=uuid7())
+    await users.update(admin, robot.id, UserChange(role=Role.SERVICE), "")
+    assert (await refusal(people.identity.authenticate(token(signed)))).reason is Reason.TOKEN_INVALID
+    code, _ = await people.identity.create_session_code(principal(robot))
+    assert (await refusal(people.identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
 
 
 async def test_a_new_password_needs_the_old_one_and_ends_other_sessions(people: People) -> None:

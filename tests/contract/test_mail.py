@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from pydantic import ValidationError
 
-from responsa_server.domain.errors import Exhausted, Reason
+from responsa_server.domain.errors import Exhausted, Reason, Unauthenticated
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.mail import MailFailed, MailRefused, Text
 from responsa_server.domain.people import Origin, Principal, Role
@@ -93,7 +93,12 @@ def post_of(database: Database, urls: DatabaseUrls, server: MailServer, **more: 
     queue = JobQueue(urls.log, concurrency=1, pace=PACE)
     people = people_of(database, registration=Registration.OPEN, mail=settings, queue=queue)
     mailing = Mailing(
-        PostgresMailStore(database), SmtpMailer(settings), Secret(SECRET), page_url=PAGE, reset_seconds=1800
+        PostgresMailStore(database),
+        SmtpMailer(settings),
+        Secret(SECRET),
+        page_url=PAGE,
+        default_tenant="default",
+        reset_seconds=1800,
     )
     return Post(database, people, mailing, queue, server)
 
@@ -138,7 +143,7 @@ async def test_an_account_is_good_after_the_confirmation_of_its_address(
     assert mail.message["Auto-Submitted"] == "auto-generated"
     assert mail.message.get_content_type() == "text/plain"
     # The code is in the fragment, which browsers do not send to servers.
-    assert f"{PAGE}/#/confirm={code}\n" in mail.text
+    assert f"{PAGE}/?tenant=acme#/confirm={code}\n" in mail.text
     assert "Ann" not in mail.text.replace("ann@example.org", "")
     stored = everything(database_urls)
     assert code not in stored
@@ -221,7 +226,7 @@ async def test_a_reset_by_mail_works_once_and_ends_all_sessions(
         mails = await asyncio.to_thread(post.server.to, user.email, 2)
         await no_jobs(database_urls)
     (mail,) = [one for one in mails if "rsx_" in one.text]
-    assert f"{PAGE}/#/reset={mail.code}\n" in mail.text
+    assert f"{PAGE}/?tenant=acme#/reset={mail.code}\n" in mail.text
     assert "30 minutes" in mail.text
     assert mail.code not in everything(database_urls)
     await people.accounts.reset_password(mail.code, OTHER, HERE)
@@ -292,6 +297,15 @@ async def test_a_new_address_is_confirmed_there_and_the_earlier_one_gets_a_notic
     assert mail.message["Subject"] == "You already have an account"
     assert (await people.identity.me(who)).email == "ann.two@example.org"
 
+    # A new password takes back what somebody with the old one has asked for.
+    await people.accounts.change_email(who, "thief@example.org", HERE)
+    (code,) = await post.codes("thief@example.org")
+    reset, _ = await people.accounts.create_reset_code(who, user.id)
+    await people.accounts.reset_password(reset, "seven purple walruses hum")
+    with pytest.raises(Unauthenticated):
+        await people.accounts.confirm_email(code)
+    assert (await people.identity.me(who)).email == "ann.two@example.org"
+
 
 def credential_of(token: str) -> Credential:
     return Credential("token", token)
@@ -344,7 +358,14 @@ async def test_a_mail_is_tried_again_with_the_same_code_and_given_up_when_refuse
     # A worker without a mail server leaves the mail to others; once it is of no use, it is forgotten.
     await people.accounts.register("acme", "", "cleo@example.org", GOOD, "", HERE)
     (mail_id,) = mails_in(database_urls)
-    lame = Mailing(PostgresMailStore(post.database), None, Secret(SECRET), page_url=PAGE, reset_seconds=1800)
+    lame = Mailing(
+        PostgresMailStore(post.database),
+        None,
+        Secret(SECRET),
+        page_url=PAGE,
+        default_tenant="default",
+        reset_seconds=1800,
+    )
     assert await lame.work("acme", mail_id, 0) is not None
     with psycopg.connect(database_urls.superuser) as connection:
         connection.execute("UPDATE responsa.mail SET expire_time = now()")

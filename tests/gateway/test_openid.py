@@ -8,7 +8,7 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
@@ -24,9 +24,12 @@ from uuid_utils.compat import uuid7
 
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.gateway import GatewaySettings, build_app
+from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, hosts_of, origins_of
-from responsa_server.domain.people import Principal, Role, User, UserChange
+from responsa_server.domain.errors import NotPermitted, Precondition, Reason, ResponsaError
+from responsa_server.domain.people import Origin, Principal, Role, User, UserChange
 from responsa_server.identity import openid_provider
+from responsa_server.identity.linked import LinkedIdentities
 from responsa_server.identity.openid import OpenId, OpenIdOptions
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import (
@@ -920,6 +923,44 @@ async def test_a_signed_in_user_links_an_identity(site: Site) -> None:
     await password_session(site, "bo@example.org")
     reply = await site.sign_in(link=True)
     assert (reply.status_code, reason(reply)) == (409, "OIDC_IDENTITY_TAKEN")
+
+
+async def test_the_last_way_to_sign_in_stays(site: Site, database: Database) -> None:
+    provider = SignInProvider("corp", "acme", "Corp", site.provider.issuer)
+    store = PostgresOpenIdStore(database)
+    linked = LinkedIdentities(store, site.people.accounts, site.people.identity, [provider])
+    await site.sign_in()
+    who = await site.who()
+    ((one, its_provider),) = await linked.list(who)
+    assert (one.sub, its_provider) == ("ann", provider)
+    for identity, expected in ((one.id, Reason.LAST_SIGN_IN), (uuid7(), Reason.RESOURCE_NOT_FOUND)):
+        with pytest.raises(ResponsaError) as caught:
+            await linked.unlink(who, identity)
+        assert caught.value.reason is expected
+    # Nobody can sign in with an identity of a provider that the settings have no longer.
+    site.rows(
+        f"INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES ('acme', 'https://former.example', 'ann', '{who.user_id}') RETURNING 1"
+    )
+    assert [its_provider for _, its_provider in await linked.list(who)] == [provider, None]
+    with pytest.raises(Precondition):
+        await linked.unlink(who, one.id)
+    site.provider.person = {"sub": "ann-at-work"}
+    await site.sign_in(link=True)
+    # Of two calls at once, one must leave a way to sign in.
+    mine = [found.id for found, its_provider in await linked.list(who) if its_provider]
+    results = await asyncio.gather(*(linked.unlink(who, found) for found in mine), return_exceptions=True)
+    assert sum(found is None for found in results) == 1
+    assert site.events()[-1] == (f"users/{who.user_id}", "user.unlink", "OK")
+    # With a password, all may go; but not with a sign-in of long ago, and not those of others.
+    await site.people.accounts.change_password(who, "", GOOD, Origin())
+    ((left, _),) = [found for found in await linked.list(who) if found[1]]
+    other = replace(who, user_id=uuid7())
+    with pytest.raises(NotPermitted):
+        await linked.unlink(other, left.id)
+    await linked.unlink(who, left.id)
+    assert [its_provider for _, its_provider in await linked.list(who)] == [None]
+    site.http.cookies.clear()
+    assert reason(await site.sign_in()) == "OIDC_NOT_ADMITTED"
 
 
 async def test_linking_needs_a_recent_sign_in_of_this_tenant(site: Site) -> None:

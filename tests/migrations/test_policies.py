@@ -201,6 +201,7 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "find_credential_of_key": ("responsa_search", "responsa_app"),
     "find_credential_of_session": ("responsa_search", "responsa_app"),
     "take_session_code": ("responsa_search", "responsa_app"),
+    "take_sign_in_code": ("responsa_search", "responsa_app"),
     "ended_credentials": ("responsa_search", "responsa_app"),
     "readable_collections": ("responsa_search", "responsa_app"),
     "readable_subjects": ("responsa_search", "responsa_app"),

@@ -52,6 +52,7 @@ from responsa_server.domain.turns import Question
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.limits import LimitBook, Limiter
+from responsa_server.identity.linked import LinkedIdentities
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import LimitSettings, Registration
@@ -63,6 +64,7 @@ from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.migrate import PostgresMigrations
+from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.teachers import PostgresTeachers
@@ -336,6 +338,7 @@ async def serving(
         Services(
             identity=identity,
             accounts=accounts,
+            identities=LinkedIdentities(PostgresOpenIdStore(database), accounts, identity),
             turns=turns,
             conversations=Conversations(conversations, house.documents, uuid7),
             library=house.library,

@@ -90,6 +90,7 @@ NAMES: Mapping[str, str] = {
     "responsa/Document": "SELECT 'documents/' || id FROM responsa.document WHERE tenant_id = 'acme'",
     "responsa/DocumentVersion": "SELECT 'documents/' || document_id || '/versions/' || version FROM responsa.document_version WHERE tenant_id = 'acme'",
     "responsa/Generation": "SELECT 'collections/' || unnest(ARRAY[slug, id]) || '/generations/1' FROM responsa.collection WHERE tenant_id = 'acme' AND slug = 'secrets'",
+    "responsa/Identity": "SELECT 'identities/' || id FROM responsa.user_identity WHERE tenant_id = 'acme'",
     "responsa/Message": "SELECT 'messages/' || id FROM responsa.message WHERE tenant_id = 'acme'",
     "responsa/Operation": "SELECT 'operations/' || id FROM responsa.operation WHERE tenant_id = 'acme'",
     "responsa/Passage": "SELECT 'passages/' || id FROM responsa.passage WHERE tenant_id = 'acme'",
@@ -167,6 +168,12 @@ async def victims(served: Served) -> dict[str, list[str]]:
         code, _ = await served.identity.create_session_code(bob.who)
         await served.identity.exchange_code(code)
         await served.identity.create_api_key(bob.who, f"spare {one}", None)
+    for one in range(EACH):
+        served.house.ask(
+            "INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES ('acme', 'https://login.example.org', %s, %s) RETURNING 1",
+            f"{CANARY} {one}",
+            bob.who.user_id,
+        )
     await grant(served, await service_of(served), bob)
     found = {kind: [str(row[0]) for row in served.house.ask(query)] for kind, query in NAMES.items()}
     assert all(found.values()), found
@@ -193,7 +200,7 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
         session = uuid7()
         store = PostgresAccountStore(database)
         new = NewSession(session, uuid7().bytes * 2, Origin(), 3600)
-        await store.begin_session("acme", user, "tokens", new, event())
+        await store.begin_session(user, "tokens", new, event())
         signed, _, _ = await tokens.sign(Claims("acme", user, session), datetime.now(UTC))
         if end:
             sql(end, session)

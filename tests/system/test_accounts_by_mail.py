@@ -124,7 +124,7 @@ def test_an_account_over_rest(instance: Instance, tenant: Tenant, mail_server: M
         body = {"invitation": code, "email": email, "password": PASSWORD, "displayName": "Bob"}
         assert http.post("/v1/auth:register", json=body).json() == {}
         (mail,) = mail_server.to(email)
-        assert f"http://localhost:{instance.port}/#/confirm={mail.code}" in mail.text
+        assert f"http://localhost:{instance.port}/?tenant={tenant.name}#/confirm={mail.code}" in mail.text
         assert http.post("/v1/auth:confirmEmail", json={"code": mail.code}).json() == {}
         signed = {"tenant": tenant.name, "email": email, "password": PASSWORD}
         assert http.post("/v1/sessions", json=signed).status_code == 200

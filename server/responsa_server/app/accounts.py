@@ -10,6 +10,7 @@ from responsa_server.domain.accounts import SignInProvider
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.identity.accounts import AccountOptions, Accounts
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.linked import LinkedIdentities
 from responsa_server.identity.mailing import Mailing
 from responsa_server.identity.openid import OpenId, OpenIdOptions
 from responsa_server.identity.passwords import Passwords
@@ -52,8 +53,10 @@ class AccountParts:
             providers_of(settings),
         )
         self.accounts = Accounts(store, self.identity, self._passwords, self.tokens, options)
+        external = PostgresOpenIdStore(database)
+        self.identities = LinkedIdentities(external, self.accounts, self.identity, options.providers)
         self.openid = OpenId(
-            PostgresOpenIdStore(database),
+            external,
             store,
             PostgresUsers(database),
             PostgresAuditTrail(database),
@@ -84,7 +87,7 @@ def providers_of(settings: Settings) -> Sequence[SignInProvider]:
     """Return the OpenID Connect providers of all tenants."""
     default = settings.accounts.default_tenant
     return [
-        SignInProvider(name, one.tenant or default, one.display_name)
+        SignInProvider(name, one.tenant or default, one.display_name, one.issuer)
         for name, one in settings.oidc.providers.items()
     ]
 
@@ -108,5 +111,6 @@ def mailing_on(settings: Settings, layout: Layout, database: Database) -> Mailin
         mailer,
         Secret(secret_text(settings, layout)),
         page_url=settings.page_url,
+        default_tenant=settings.accounts.default_tenant,
         reset_seconds=settings.passwords.reset_code_seconds,
     )

@@ -76,6 +76,7 @@ class Callers:
             Services(
                 identity=identity,
                 accounts=self._people.accounts,
+                identities=self._people.identities,
                 turns=turns,
                 conversations=Conversations(PostgresConversationStore(database), knowledge.documents, new_id),
                 library=knowledge.library,

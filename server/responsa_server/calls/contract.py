@@ -48,6 +48,7 @@ from responsa_server.domain.teachers import Teachers
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.limits import LimitBook, Limiter
+from responsa_server.identity.linked import LinkedIdentities
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
@@ -78,6 +79,7 @@ class Services:
 
     identity: Identity
     accounts: Accounts
+    identities: LinkedIdentities
     turns: Turns
     conversations: Conversations
     library: Library
@@ -153,6 +155,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             AuthService(
                 services.identity,
                 services.accounts,
+                services.identities,
                 services.users,
                 services.quotas,
                 services.erasing,
@@ -175,7 +178,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             AllowanceService(services.limits, services.quotas),
             GrantService(services.grants),
             TenantService(services.tenants),
-            CredentialService(services.identity),
+            CredentialService(services.identity, services.accounts),
             AuditService(services.audit),
         ],
         [OperationsService(services.library)],

@@ -7,12 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.mail import Mail
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User
+
+MOST_SESSIONS: Final = 100
+"""The maximum number of sessions of a user. A further sign-in ends the session that was unused for longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class Session:
     """A time for which a user is signed in on one device."""
 
     id: UUID
+    user_id: UUID
     create_time: datetime
     last_use_time: datetime
     expire_time: datetime
@@ -38,17 +42,18 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user who can have a password. hash: the password's hash; None if none is set."""
+    """A user who can have a password. hash: the password's hash; password_time: when this password was set; both None without a password."""
 
     user: User
     hash: str | None
+    password_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session to begin. token: the digest of the browser's token or of the first refresh token. seconds: how long the session is valid."""
+    """A session to begin. id: None if the database makes one. token: the digest of the browser's token or of the first refresh token. seconds: how long the session is valid."""
 
-    id: UUID
+    id: UUID | None
     token: bytes
     origin: Origin
     seconds: float
@@ -99,11 +104,12 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class SignInProvider:
-    """An OpenID Connect provider that signs the people of a tenant in. id: e.g. "corp"."""
+    """An OpenID Connect provider that signs the people of a tenant in. id: e.g. "corp". issuer: see OpenID Connect."""
 
     id: str
     tenant_id: str
     display_name: str
+    issuer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +192,19 @@ class AccountStore(Protocol):
         ...
 
     async def begin_session(
-        self, tenant_id: str, user_id: UUID, kind: str, session: NewSession, audit: AuditEvent
-    ) -> Begun:
-        """Begin a session, and delete the tenant's expired ones. kind: "browser" or "tokens"."""
+        self,
+        user_id: UUID,
+        kind: str,
+        session: NewSession,
+        audit: AuditEvent,
+        password_time: datetime | None = None,
+    ) -> Begun | None:
+        """Begin a session in the tenant of the event, and delete the tenant's expired ones. kind: "browser" or "tokens". password_time: when the password that the caller
+        has checked was set; None if the sign-in was not by password.
+
+        A user has at most `MOST_SESSIONS` sessions: those that were unused for longest end. Return None, and change nothing, if the user is disabled, deleted or a service,
+        if the tenant is suspended, or if the password is not the checked one any more.
+        """
         ...
 
     async def refresh(
@@ -217,6 +233,22 @@ class AccountStore(Protocol):
 
     async def sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
         """List the user's sessions that have not expired."""
+        ...
+
+    async def tenant_sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
+        """List the sessions of all users of the caller's tenant that have not expired."""
+        ...
+
+    async def end_tenant_sessions(
+        self,
+        who: Principal,
+        wanted: Sequence[UUID],
+        user_id: UUID | None,
+        audit: Callable[[UUID], AuditEvent],
+    ) -> Sequence[Ended]:
+        """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. audit: makes the event of each session that ended. Raises NotPermitted
+        (OWNER_REQUIRED) if one of the users is an owner and the caller is not; then no session ends.
+        """
         ...
 
     async def end_sessions(

@@ -36,10 +36,13 @@ class Chunking:
 
 @dataclass(frozen=True, slots=True)
 class CollectionReader:
-    """Somebody with whom a collection is shared: a user, all users with a role, or, with neither, everyone in the tenant."""
+    """Somebody with whom a collection is shared: a user, all users with a role, or, with neither, everyone in the tenant. email: the folded address of the user, in changes
+    alone; "" for all others.
+    """
 
     user_id: UUID | None = None
     role: Role | None = None
+    email: str = ""
 
 
 EVERYONE: Final = CollectionReader()

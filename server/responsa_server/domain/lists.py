@@ -130,6 +130,9 @@ TENANTS: Final = ListRules(
     slug_ids=True,
 )
 SESSIONS: Final = ListRules("sessions", (_CREATED,), (_NEWEST, _OLDEST))
+TENANT_SESSIONS: Final = ListRules(
+    "tenant_sessions", (Field("user", FieldKind.NAME, prefix="users"), _CREATED), (_NEWEST, _OLDEST)
+)
 AGENTS: Final = ListRules(
     "agents",
     (Field("name", filterable=False), Field("display_name")),

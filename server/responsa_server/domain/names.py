@@ -38,6 +38,11 @@ def quota(user_id: UUID) -> str:
     return f"users/{user_id}/quota"
 
 
+def external_identity(identity: UUID) -> str:
+    """`identities/{uuid}`"""
+    return f"identities/{identity}"
+
+
 def oidc_provider(identity: str) -> str:
     """`oidcProviders/{id}`"""
     return f"oidcProviders/{identity}"

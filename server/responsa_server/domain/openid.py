@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from responsa_server.domain.people import AuditEvent, User
+from responsa_server.domain.people import AuditEvent, Principal, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,17 @@ class ExternalIdentity:
     issuer: str
     sub: str
     subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedIdentity:
+    """An identity with which a user signs in. sign_in_time: the latest sign-in; None before the first one after the identity was linked."""
+
+    id: UUID
+    issuer: str
+    sub: str
+    create_time: datetime
+    sign_in_time: datetime | None
 
 
 class OpenIdStore(Protocol):
@@ -50,4 +63,17 @@ class OpenIdStore(Protocol):
 
     async def link(self, user_id: UUID, identity: ExternalIdentity, audit: AuditEvent) -> None:
         """Give an identity to a user. A repetition changes and audits nothing. Raises AlreadyExists (OIDC_IDENTITY_TAKEN) if another user has the identity."""
+        ...
+
+    async def identities(self, who: Principal) -> Sequence[LinkedIdentity]:
+        """Return the user's identities, oldest first."""
+        ...
+
+    async def unlink(
+        self, who: Principal, identity_id: UUID, issuers: Sequence[str], audit: AuditEvent
+    ) -> bool:
+        """Take an identity from the user. issuers: those whose identities can sign in. Return False if the user has no such identity.
+
+        Raises Precondition (LAST_SIGN_IN) if the user has neither a password nor another identity of these issuers.
+        """
         ...

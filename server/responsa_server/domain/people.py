@@ -80,7 +80,8 @@ class Origin:
 @dataclass(frozen=True, slots=True)
 class User:
     """A person or a program of a tenant. disable_time: since when the user may make no calls, or None. revision: a number that starts at 1 and increases
-    with every change. owner: whether the user owns the installation, as long as the user is an administrator of the home tenant.
+    with every change. owner: whether the user owns the installation, as long as the user is an administrator of the home tenant. subject: the name of the person in
+    documents, "" without one.
     """
 
     id: UUID
@@ -93,6 +94,7 @@ class User:
     disable_time: datetime | None = None
     revision: int = 1
     owner: bool = False
+    subject: str = ""
 
     @property
     def etag(self) -> str:
@@ -102,12 +104,13 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class UserChange:
-    """An update of a user; None leaves a field unchanged. email: folded, or "" to remove the address."""
+    """An update of a user; None leaves a field unchanged. email: folded, or "" to remove the address. subject: "" to remove it."""
 
     display_name: str | None = None
     email: str | None = None
     role: Role | None = None
     owner: bool | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,9 +306,10 @@ class IdentityStore(Protocol):
         ...
 
     async def add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
-        """Store a session code that is valid for `seconds`, and return the time when the code expires.
+        """Store a session code that is valid for `seconds`, and return the time when the code expires. A code that is made in a session ends with this session, and is
+        as recent as its sign-in.
 
-        The call also deletes the tenant's expired codes and sessions.
+        The call also deletes the tenant's expired codes and sessions. Raises Unauthenticated (CREDENTIAL_EXPIRED) if the caller's session has just ended.
         """
         ...
 
@@ -315,13 +319,13 @@ class IdentityStore(Protocol):
         """Use up a code and create a session, in one transaction.
 
         code, token: the digests of the code and of the new session's token. present: the caller whose session the new one may not replace, unless both are the
-        same user. Return the time when the session expires. If the code is unknown, used or expired, create no session and return None. Raises AlreadyExists
+        same user. Return the time when the session expires. If the code is unknown, used or expired, was made in a session that has ended, or the user may not sign in, create no session and return None. Raises AlreadyExists
         for a code of another user than `present`; the code stays good.
         """
         ...
 
-    async def end_session(self, digest: bytes, origin: Origin) -> None:
-        """End a session, if it exists."""
+    async def end_session(self, digest: bytes, origin: Origin) -> UUID | None:
+        """End a session, if it exists. Return its id, or None."""
         ...
 
     async def add_key(

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.accounts import (
+    Account,
     AccountStore,
     Claims,
     Confirmed,
@@ -57,7 +58,13 @@ from responsa_server.identity.credentials import (
 )
 from responsa_server.identity.mailing import code_of
 from responsa_server.identity.passwords import Passwords
-from responsa_server.identity.service import Identity, checked_display_name, fold_email, new_user
+from responsa_server.identity.service import (
+    Identity,
+    checked_display_name,
+    fold_email,
+    new_user,
+    required_email,
+)
 from responsa_server.identity.settings import (
     AccountSettings,
     MailSettings,
@@ -145,15 +152,20 @@ class Accounts:
             Unauthenticated: the address or the password is wrong (SIGN_IN_FAILED).
             Exhausted: too many attempts have failed (TOO_MANY_ATTEMPTS), or too many passwords are being checked (OVERLOADED).
         """
-        user = await self._signed_in(tenant_id, email, password, origin)
-        refresh = new_secret(SecretKind.REFRESH_TOKEN)
+        account = await self._signed_in(tenant_id, email, password, origin)
+        user, refresh, session_id = (
+            account.user,
+            new_secret(SecretKind.REFRESH_TOKEN),
+            self._identity.new_id(),
+        )
         settings = self._options.tokens
         seconds = min(settings.refresh_seconds, settings.session_seconds)
-        session = NewSession(self._identity.new_id(), digest(refresh), origin, seconds)
-        begun = await self._store.begin_session(
-            user.tenant_id, user.id, "tokens", session, self._begun(user, session)
-        )
-        claims = Claims(user.tenant_id, user.id, session.id)
+        session = NewSession(session_id, digest(refresh), origin, seconds)
+        event = self._audit(user.tenant_id, user.id, "session.create", names.session(session_id), origin)
+        begun = await self._store.begin_session(user.id, "tokens", session, event, account.password_time)
+        if begun is None:
+            raise _failed()
+        claims = Claims(user.tenant_id, user.id, session_id)
         access, _, end = await self._tokens.sign(claims, begun.begin_time)
         return SignedIn(access, datetime.fromtimestamp(end, UTC), refresh, begun.expire_time), user
 
@@ -163,15 +175,20 @@ class Accounts:
         """Begin a browser's session. present: the caller whose session the new one may not replace, unless both are the same user. Returns the secret of its
         cookie, and the time when it expires. Raises the errors of `login`, and AlreadyExists for another user than `present`.
         """
-        user = await self._signed_in(tenant_id, email, password, origin)
-        if present is not None and user.id != present.user_id:
+        account = await self._signed_in(tenant_id, email, password, origin)
+        if present is not None and account.user.id != present.user_id:
             raise other_user(present)
-        token = new_secret(SecretKind.SESSION)
-        session = NewSession(self._identity.new_id(), digest(token), origin, self._options.session_seconds)
-        begun = await self._store.begin_session(
-            user.tenant_id, user.id, "browser", session, self._begun(user, session)
+        begun = await begin_browser_session(
+            self._store,
+            account.user,
+            self._identity.new_id(),
+            origin,
+            self._options.session_seconds,
+            account.password_time,
         )
-        return token, begun.expire_time
+        if begun is None:
+            raise _failed()
+        return begun
 
     async def refresh(self, token: str, request_id: UUID | None, origin: Origin = _UNKNOWN) -> SignedIn:
         """Exchange a refresh token for the next tokens, or repeat an exchange whose reply was lost. Raises Unauthenticated (TOKEN_INVALID)."""
@@ -232,6 +249,22 @@ class Accounts:
             None if all_others else wanted,
             None if kept in wanted else kept,
             lambda ended: self._own_audit(who, "session.revoke", names.session(ended)),
+        )
+        self._forget(ended)
+        return len(ended)
+
+    async def tenant_sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
+        """List the sessions of all users of the caller's tenant that have not ended. Only administrators may ask for this."""
+        return await self._store.tenant_sessions(who, query)
+
+    async def revoke_tenant_sessions(
+        self, who: Principal, wanted: Sequence[UUID], user_id: UUID | None
+    ) -> int:
+        """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. Only administrators may ask for this. Returns the number of sessions that
+        ended. Raises NotPermitted (OWNER_REQUIRED) if one of the users is an owner and the caller is not.
+        """
+        ended = await self._store.end_tenant_sessions(
+            who, wanted, user_id, lambda one: self._own_audit(who, "session.revoke", names.session(one))
         )
         self._forget(ended)
         return len(ended)
@@ -352,7 +385,7 @@ class Accounts:
         Raises InvalidRequest, Precondition (MAIL_NOT_CONFIGURED), Exhausted (TOO_MANY_ATTEMPTS).
         """
         self._require_mail("Ask an administrator for a reset code.")
-        tenant, folded = self._tenant(tenant_id), _address(email, "email")
+        tenant, folded = self._tenant(tenant_id), required_email(email, "email")
         await self._count_mail(tenant, folded, origin)
         mail, _ = self._new_mail(tenant, MailKind.RESET, folded)
         await self._store.put_mail(mail, self._options.passwords.reset_code_seconds)
@@ -362,7 +395,7 @@ class Accounts:
 
         Raises InvalidRequest, Precondition (MAIL_NOT_CONFIGURED), NotPermitted (SIGN_IN_REQUIRED), Exhausted (TOO_MANY_ATTEMPTS).
         """
-        folded = _address(email, "user.email")
+        folded = required_email(email, "user.email")
         self._require_mail("Ask an administrator to change the address.")
         await self.require_recent_sign_in(who)
         await self._count_mail(who.tenant_id, folded, origin)
@@ -437,7 +470,8 @@ class Accounts:
             raise _code_invalid()
         self._forget(ended)
 
-    async def _signed_in(self, tenant_id: str, email: str, password: str, origin: Origin) -> User:
+    async def _signed_in(self, tenant_id: str, email: str, password: str, origin: Origin) -> Account:
+        """Check a password. Returns the account as it was then; the password may have changed since."""
         tenant = self._tenant(tenant_id)
         folded = fold_email(email)
         async with self._noted(tenant, folded, origin), self._counted(tenant, folded, origin):
@@ -448,7 +482,7 @@ class Accounts:
                 raise _failed()
         if verified.upgraded is not None:
             await self._store.upgrade_hash(tenant, account.user.id, stored, verified.upgraded)
-        return account.user
+        return account
 
     @asynccontextmanager
     async def _noted(self, tenant_id: str, email: str, origin: Origin) -> AsyncGenerator[None]:
@@ -555,10 +589,6 @@ class Accounts:
             {"registration": registration},
         )
 
-    def _begun(self, user: User, session: NewSession) -> AuditEvent:
-        name = names.session(session.id)
-        return self._audit(user.tenant_id, user.id, "session.create", name, session.origin)
-
     def _audit(self, tenant_id: str, user_id: UUID, action: str, resource: str, origin: Origin) -> AuditEvent:
         """Build the event for an act without a credential."""
         return AuditEvent(
@@ -578,20 +608,37 @@ class Accounts:
         self._identity.forget([one.id for one in ended])
 
 
+async def begin_browser_session(
+    store: AccountStore,
+    user: User,
+    session_id: UUID,
+    origin: Origin,
+    seconds: float,
+    password_time: datetime | None = None,
+) -> tuple[str, datetime] | None:
+    """Begin a browser's session. password_time: see `AccountStore.begin_session`. Returns the secret of its cookie, and the time when it expires; None if the user may not
+    sign in.
+    """
+    token, actor = new_secret(SecretKind.SESSION), names.user(user.id)
+    event = AuditEvent(
+        None,
+        user.tenant_id,
+        actor,
+        "session.create",
+        names.session(session_id),
+        address=origin.address,
+        call_id=origin.call_id,
+    )
+    session = NewSession(session_id, digest(token), origin, seconds)
+    begun = await store.begin_session(user.id, "browser", session, event, password_time)
+    return None if begun is None else (token, begun.expire_time)
+
+
 def _failed() -> Unauthenticated:
     return Unauthenticated(
         Reason.SIGN_IN_FAILED,
         "The e-mail address or the password is wrong. Check both, or ask an administrator for a reset code.",
     )
-
-
-def _address(email: str, field: str) -> str:
-    folded = fold_email(email, field)
-    if not folded:
-        raise InvalidRequest.of_field(
-            field, "email.required", "must be an e-mail address such as ada@example.org"
-        )
-    return folded
 
 
 def _code_invalid() -> Unauthenticated:

@@ -33,15 +33,24 @@ class Mailing:
     """Sends the mails about accounts."""
 
     def __init__(
-        self, store: MailStore, mailer: Mailer | None, secret: Secret, *, page_url: str, reset_seconds: int
+        self,
+        store: MailStore,
+        mailer: Mailer | None,
+        secret: Secret,
+        *,
+        page_url: str,
+        default_tenant: str,
+        reset_seconds: int,
     ) -> None:
-        """mailer: None for a worker whose settings name no mail server. page_url: the page's address, without a slash at the end. reset_seconds: how long a reset code
+        """mailer: None for a worker whose settings name no mail server. page_url: the page's address, without a slash at the end. default_tenant: the tenant that the page's
+        address need not name. reset_seconds: how long a reset code
         is valid.
         """
         self._store = store
         self._mailer = mailer
         self._secret = secret
-        self._page = page_url
+        self._url = page_url
+        self._default_tenant = default_tenant
         self._reset_seconds = reset_seconds
         self._log: FilteringBoundLogger = structlog.get_logger("mail")
 
@@ -70,18 +79,24 @@ class Mailing:
             await self._store.drop(tenant_id, mail_id)
         return None
 
+    def _page(self, mail: Mail) -> str:
+        """The page's address for people of the mail's tenant: there, they sign in."""
+        query = "" if mail.tenant_id == self._default_tenant else f"/?tenant={mail.tenant_id}"
+        return f"{self._url}{query}"
+
     async def _text(self, mail: Mail) -> Text | None:
+        page = self._page(mail)
         code = code_of(self._secret, mail.kind, mail.id)
         match mail.kind:
             case MailKind.REGISTER | MailKind.CHANGE_EMAIL:
                 if await self._store.taken(mail.tenant_id, mail.email):
-                    return self._already()
-                return self._confirm(code, new=mail.kind is MailKind.REGISTER)
+                    return self._already(page)
+                return self._confirm(page, code, new=mail.kind is MailKind.REGISTER)
             case MailKind.RESET:
                 known = await self._store.add_reset_code(
                     mail.tenant_id, mail.email, digest(code), self._reset_seconds
                 )
-                return self._reset(code) if known else None
+                return self._reset(page, code) if known else None
             case MailKind.EMAIL_CHANGED:
                 return Text(
                     "Your e-mail address was changed",
@@ -92,29 +107,34 @@ class Mailing:
                 return Text(
                     "Your password was changed",
                     "The password of your account was changed, and other sessions were ended.\n\n"
-                    f"If this was not you, ask for a new password at once, at {self._page} or with `responsa reset-password`.\n",
+                    f"If this was not you, ask for a new password at once, at {page} or with `responsa reset-password`.\n",
                 )
 
-    def _confirm(self, code: str, *, new: bool) -> Text:
+    def _confirm(self, page: str, code: str, *, new: bool) -> Text:
         what = "Somebody registered" if new else "Somebody asked to use this address for an account"
         return Text(
             "Confirm your e-mail address",
-            f"{what} at {self._page} with this e-mail address. To confirm it within 24 hours, open\n\n"
-            f"{self._page}/#/confirm={code}\n\n"
+            f"{what} at {page} with this e-mail address. To confirm it within 24 hours, open\n\n"
+            f"{_link(page)}#/confirm={code}\n\n"
             f"or run `responsa confirm` and give it this code:\n\n{code}\n\n{_IGNORE}\n",
         )
 
-    def _reset(self, code: str) -> Text:
+    def _reset(self, page: str, code: str) -> Text:
         return Text(
             "Set a new password",
-            f"Somebody asked for a new password of your account at {self._page}. To set one within {self._reset_seconds // 60} minutes, open\n\n"
-            f"{self._page}/#/reset={code}\n\n"
+            f"Somebody asked for a new password of your account at {page}. To set one within {self._reset_seconds // 60} minutes, open\n\n"
+            f"{_link(page)}#/reset={code}\n\n"
             f"or run `responsa reset-password` and give it this code:\n\n{code}\n\n{_IGNORE}\n",
         )
 
-    def _already(self) -> Text:
+    def _already(self, page: str) -> Text:
         return Text(
             "You already have an account",
-            f"Somebody tried to use this e-mail address for another account at {self._page}. It belongs to your account already, so nothing was changed.\n\n"
-            f"If this was you, sign in at {self._page}. If you have forgotten the password, ask for a new one there, or run `responsa reset-password`.\n",
+            f"Somebody tried to use this e-mail address for another account at {page}. It belongs to your account already, so nothing was changed.\n\n"
+            f"If this was you, sign in at {page}. If you have forgotten the password, ask for a new one there, or run `responsa reset-password`.\n",
         )
+
+
+def _link(page: str) -> str:
+    """The page's address, to which a fragment is appended."""
+    return page if "?" in page else f"{page}/"

@@ -20,7 +20,7 @@ from typing import Final, cast
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.accounts import AccountStore, Invitation, NewSession
+from responsa_server.domain.accounts import AccountStore, Invitation
 from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -36,13 +36,8 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.openid import ExternalIdentity, OpenIdStore
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange, Users
-from responsa_server.identity.credentials import (
-    CredentialCache,
-    SecretKind,
-    digest,
-    new_secret,
-    well_formed,
-)
+from responsa_server.identity.accounts import RECENT_SECONDS, begin_browser_session
+from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, well_formed
 from responsa_server.identity.openid_provider import (
     LEEWAY_SECONDS,
     OpenIdProvider,
@@ -50,17 +45,21 @@ from responsa_server.identity.openid_provider import (
     ProviderFault,
     failed,
 )
-from responsa_server.identity.service import MAX_DISPLAY_NAME_BYTES, Identity, fold_email, new_user
+from responsa_server.identity.service import (
+    MAX_DISPLAY_NAME_BYTES,
+    MAX_SUBJECT_BYTES,
+    Identity,
+    fold_email,
+    new_user,
+)
 from responsa_server.identity.settings import OidcSettings, PasswordSettings, Registration
 from responsa_server.identity.tokens import Secret
 
 MOST_AT_ONCE: Final = 64
 """How many sign-ins may wait for a provider at a time in one process."""
-RECENT_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 2.0
 MAX_COOKIE: Final = 4096
 MAX_PARAMETER: Final = 4096
-MAX_SUBJECT_BYTES: Final = 200
 _TEXT: Final = r"[A-Za-z0-9/_.~:?=&%-]{0,300}"
 _RETURN: Final = re.compile(rf"/(\?{_TEXT})?(#{_TEXT})?")
 _LOGGER: Final = logging.getLogger(__name__)
@@ -295,14 +294,13 @@ class OpenId:
         await self._keep(flow, user)
         if role is not None and user.role is not role:
             await self._change_role(provider, user, role, origin)
-        token = new_secret(SecretKind.SESSION)
-        session = NewSession(self._identity.new_id(), digest(token), origin, self._options.session_seconds)
-        event = self._event(
-            user.tenant_id, names.user(user.id), "session.create", names.session(session.id), origin
+        begun = await begin_browser_session(
+            self._accounts, user, self._identity.new_id(), origin, self._options.session_seconds
         )
-        begun = await self._accounts.begin_session(user.tenant_id, user.id, "browser", session, event)
+        if begun is None:
+            raise _not_admitted()
         await self._end(flow, origin)
-        return Finished(flow.return_to, token, begun.expire_time)
+        return Finished(flow.return_to, *begun)
 
     async def _register(
         self,

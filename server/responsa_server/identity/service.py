@@ -52,6 +52,7 @@ from responsa_server.identity.credentials import (
 LOCAL = "local"
 MAX_DISPLAY_NAME_BYTES = 200
 MAX_EMAIL_BYTES = 254
+MAX_SUBJECT_BYTES = 200
 
 _TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # The creation time of what is not stored yet: the placeholder for the time that the database sets when it stores the row.
@@ -236,11 +237,9 @@ class Identity:
     async def end_session(self, token: str, origin: Origin | None = None) -> None:
         """End a session. Does nothing if the session does not exist."""
         if well_formed(SecretKind.SESSION, token):
-            key = digest(token)
-            found = await self._store.find_session(key)
-            await self._store.end_session(key, origin or Origin())
-            if found is not None:
-                self._cache.forget(found.principal.session_id)
+            ended = await self._store.end_session(digest(token), origin or Origin())
+            if ended is not None:
+                self._cache.forget(ended)
 
     async def create_api_key(
         self,
@@ -499,5 +498,15 @@ def fold_email(address: str, field: str = "email") -> str:
             field,
             "email",
             f"must be an e-mail address such as ada@example.org, at most {MAX_EMAIL_BYTES} bytes; or leave it empty",
+        )
+    return folded
+
+
+def required_email(address: str, field: str = "email") -> str:
+    """As `fold_email`. Raises InvalidRequest also for a text without an address."""
+    folded = fold_email(address, field)
+    if not folded:
+        raise InvalidRequest.of_field(
+            field, "email.required", "must be an e-mail address such as ada@example.org"
         )
     return folded

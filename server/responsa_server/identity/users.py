@@ -11,7 +11,13 @@ from responsa_server.domain.errors import Conflict, InvalidRequest
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal, Role, User, UserChange, Users
 from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.service import checked_display_name, fold_email, new_user
+from responsa_server.identity.service import (
+    MAX_SUBJECT_BYTES,
+    checked_display_name,
+    fold_email,
+    new_user,
+    required_email,
+)
 
 # The paths of the fields in the requests.
 _NAME: Final = "user.display_name"
@@ -44,12 +50,7 @@ class UserAdministration:
 
     async def with_email(self, who: Principal, email: str) -> User:
         """Return the user with this e-mail address. Raises InvalidRequest, NotFound."""
-        folded = fold_email(email)
-        if not folded:
-            raise InvalidRequest.of_field(
-                "email", "email", "must be an e-mail address such as ada@example.org"
-            )
-        return await self._store.with_email(who.tenant_id, folded)
+        return await self._store.with_email(who.tenant_id, required_email(email))
 
     async def list(self, who: Principal, query: ListQuery) -> Page[User]:
         """Return a page of users."""
@@ -101,4 +102,20 @@ def _checked(change: UserChange) -> UserChange:
         None if change.display_name is None else checked_display_name(change.display_name, _NAME),
         None if change.email is None else fold_email(change.email, _EMAIL),
         change.role,
+        subject=None if change.subject is None else checked_subject(change.subject),
     )
+
+
+def checked_subject(text: str) -> str:
+    """Check the name of a person in documents. The names of users are given by the server alone. Raises InvalidRequest."""
+    if (
+        len(text.encode(errors="replace")) > MAX_SUBJECT_BYTES
+        or not text.isprintable()
+        or text.startswith("users/")
+    ):
+        raise InvalidRequest.of_field(
+            "user.subject",
+            "user.subject",
+            f"must be at most {MAX_SUBJECT_BYTES} bytes of printable text, and must not begin with users/; leave it empty for a user without one",
+        )
+    return text

@@ -44,6 +44,7 @@ from responsa_server.domain.knowledge import (
     SearchQuery,
 )
 from responsa_server.domain.passages import Passage
+from responsa_server.identity.service import required_email
 from responsa_server.ingest.formats.table import Format
 from responsa_server.library.library import ComparedVersions
 from responsa_server.text.compare import HunkKind
@@ -119,6 +120,8 @@ def readers(field: str, given: Sequence[reader_pb2.Reader]) -> tuple[CollectionR
         match one.WhichOneof("who"):
             case "user":
                 reader = CollectionReader(named_uuid(f"{field}[{place}].user", "users", one.user))
+            case "email":
+                reader = CollectionReader(email=required_email(one.email, f"{field}[{place}].email"))
             case "role":
                 reader = CollectionReader(role=values.ROLE.value(one.role))
             case _:

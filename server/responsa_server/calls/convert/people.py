@@ -23,6 +23,7 @@ from responsa_server.domain.audit import AuditRecord
 from responsa_server.domain.counters import Count
 from responsa_server.domain.erasing import Erasure
 from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.openid import LinkedIdentity
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
 from responsa_server.domain.people import ApiKey, Principal, Role, User, UserChange
 from responsa_server.domain.quotas import LIMITS, Metric, Period, UserUsage, contract_name
@@ -42,6 +43,7 @@ def user(value: User) -> user_pb2.User:
         disable_time=None if value.disable_time is None else timestamp(value.disable_time),
         etag=value.etag,
         owns_installation=value.owner,
+        subject=value.subject,
     )
 
 
@@ -72,6 +74,7 @@ def user_change(given: user_pb2.User, wanted: frozenset[str]) -> UserChange:
         display_name=given.display_name if "display_name" in wanted else None,
         email=given.email if "email" in wanted else None,
         role=found,
+        subject=given.subject if "subject" in wanted else None,
     )
 
 
@@ -205,6 +208,7 @@ def session(value: Session, current: UUID | None) -> session_pb2.Session:
         address=value.address,
         user_agent=value.user_agent,
         current=value.id == current,
+        user=names.user(value.user_id),
     )
 
 
@@ -212,6 +216,18 @@ def oidc_provider(value: SignInProvider) -> sign_in_pb2.OidcProvider:
     """Convert an OpenID Connect provider."""
     return sign_in_pb2.OidcProvider(
         name=names.oidc_provider(value.id), display_name=value.display_name or value.id
+    )
+
+
+def identity(value: LinkedIdentity, provider: SignInProvider | None) -> sign_in_pb2.Identity:
+    """Convert an identity of the caller."""
+    return sign_in_pb2.Identity(
+        name=names.external_identity(value.id),
+        provider="" if provider is None else names.oidc_provider(provider.id),
+        issuer=value.issuer,
+        sub=value.sub,
+        create_time=timestamp(value.create_time),
+        sign_in_time=None if value.sign_in_time is None else timestamp(value.sign_in_time),
     )
 
 

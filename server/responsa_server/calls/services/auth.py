@@ -24,6 +24,7 @@ from responsa_server.domain.people import Role, UserChange
 from responsa_server.identity.accounts import INVITATION_SECONDS, Accounts
 from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.limits import LimitBook
+from responsa_server.identity.linked import LinkedIdentities
 from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.users import UserAdministration
@@ -36,6 +37,7 @@ class AuthService:
         self,
         identity: Identity,
         accounts: Accounts,
+        identities: LinkedIdentities,
         users: UserAdministration,
         quotas: QuotaAdministration,
         erasing: Erasing,
@@ -50,6 +52,7 @@ class AuthService:
         self._identity = identity
         self._users = users
         self._accounts = accounts
+        self._identities = identities
 
     async def ListSignInMethods(self, request: pb.ListSignInMethodsRequest) -> pb.ListSignInMethodsResponse:
         """List the ways to sign in to a tenant."""
@@ -133,6 +136,16 @@ class AuthService:
         await self._accounts.require_recent_sign_in(who)
         heir = named_uuid("hand_over_to", "users", request.hand_over_to) if request.hand_over_to else None
         return people.deletion_receipt(await self._work.run(self._erasing.erase(who, who.user_id, heir, "")))
+
+    async def ListIdentities(self, request: pb.ListIdentitiesRequest) -> pb.ListIdentitiesResponse:
+        """List the caller's identities."""
+        found = await self._identities.list(caller())
+        return pb.ListIdentitiesResponse(identities=[people.identity(*one) for one in found])
+
+    async def UnlinkIdentity(self, request: pb.UnlinkIdentityRequest) -> Empty:
+        """Take an identity from the caller."""
+        await self._identities.unlink(caller(), named_uuid("name", "identities", request.name))
+        return Empty()
 
     async def CreateInvitation(self, request: pb.CreateInvitationRequest) -> pb.CreateInvitationResponse:
         """Create the code of an invitation."""

@@ -23,7 +23,7 @@ from responsa_server.domain.accounts import (
     Session,
 )
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.lists import SESSIONS
+from responsa_server.domain.lists import SESSIONS, TENANT_SESSIONS
 from responsa_server.domain.mail import Mail, MailKind
 from responsa_server.domain.people import AuditEvent, Principal, Role, User
 from responsa_server.stores.postgres.audit import AuditLog
@@ -37,9 +37,13 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.mail import Outbox
-from responsa_server.stores.postgres.users import user_of
+from responsa_server.stores.postgres.sessions import begin_session
+from responsa_server.stores.postgres.users import check_ownership, user_of
 
 _SESSIONS: Final[SqlList[Session]] = SqlList(SESSIONS, {"create_time": "s.create_time"}, identity="s.id")
+_TENANT_SESSIONS: Final[SqlList[Session]] = SqlList(
+    TENANT_SESSIONS, {"user": "s.user_id", "create_time": "s.create_time"}, identity="s.id"
+)
 
 Row = tuple[Any, ...]
 
@@ -65,6 +69,7 @@ class PostgresAccountStore:
         self._mails = Queries("mail.sql")
         self._database = database
         self._queries = Queries("accounts.sql")
+        self._users = Queries("users.sql")
         self._shared = Queries("identity.sql")
         self._audit = AuditLog()
 
@@ -133,28 +138,22 @@ class PostgresAccountStore:
 
     @shielded
     async def begin_session(
-        self, tenant_id: str, user_id: UUID, kind: str, session: NewSession, audit: AuditEvent
-    ) -> Begun:
-        """Begin a session. Deletes the tenant's expired sessions."""
-        values = {
-            "id": session.id,
-            "kind": kind,
-            "token": session.token,
-            "tenant_id": tenant_id,
-            "user_id": user_id,
-            "session_id": session.id,
-            "address": session.origin.address,
-            "user_agent": session.origin.user_agent,
-            "seconds": session.seconds,
-        }
-        async with self._database.tenant(tenant_id) as connection:
-            await connection.execute(self._queries["drop_ended_sessions"], values)
-            row = await self._one(connection, "begin_session", values)
-            if kind == "tokens":
+        self,
+        user_id: UUID,
+        kind: str,
+        session: NewSession,
+        audit: AuditEvent,
+        password_time: datetime | None = None,
+    ) -> Begun | None:
+        """Begin a session. See `AccountStore.begin_session`."""
+        values = {"token": session.token, "tenant_id": audit.tenant_id, "session_id": session.id}
+        async with self._database.tenant(audit.tenant_id) as connection:
+            begun = await begin_session(
+                connection, user_id, kind, session, audit, password_time=password_time
+            )
+            if begun is not None and kind == "tokens":
                 await connection.execute(self._queries["add_refresh_token"], values)
-            await self._audit.write(connection, audit)
-        assert row is not None
-        return Begun(row[0], row[1])
+        return begun
 
     @shielded
     async def refresh(
@@ -236,6 +235,35 @@ class PostgresAccountStore:
         async with self._database.tenant(who.tenant_id) as connection:
             rows = await _SESSIONS.rows(connection, self._queries["list_sessions"], query, values)
         return _SESSIONS.page([Session(*row.values()) for row in rows], query)
+
+    @shielded
+    async def tenant_sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
+        """List the sessions of all users of the tenant."""
+        values = {"tenant_id": who.tenant_id}
+        async with self._database.tenant(who.tenant_id) as connection:
+            rows = await _TENANT_SESSIONS.rows(
+                connection, self._queries["list_tenant_sessions"], query, values
+            )
+        return _TENANT_SESSIONS.page([Session(*row.values()) for row in rows], query)
+
+    @shielded
+    async def end_tenant_sessions(
+        self,
+        who: Principal,
+        wanted: Sequence[UUID],
+        user_id: UUID | None,
+        audit: Callable[[UUID], AuditEvent],
+    ) -> Sequence[Ended]:
+        """End sessions of users of the tenant."""
+        values = {"tenant_id": who.tenant_id, "wanted": uuid_array(wanted), "user_id": user_id}
+        async with self._database.tenant(who.tenant_id) as connection:
+            rows = await (await connection.execute(self._queries["end_tenant_sessions"], values)).fetchall()
+            for owner in {owner for _, owner in rows}:
+                await check_ownership(connection, self._users, who.tenant_id, owner, by_owner=who.owner)
+            ended = [Ended(session_id) for session_id, _ in rows]
+            for one in ended:
+                await self._audit.write(connection, audit(one.id))
+        return ended
 
     @shielded
     async def end_sessions(
@@ -513,6 +541,8 @@ class PostgresAccountStore:
         values = {"tenant_id": audit.tenant_id, "user_id": user_id, "hash": new}
         await connection.execute(self._queries["put_password"], values)
         await connection.execute(self._queries["drop_reset_codes"], values)
+        # Whoever asked for another address may have had the old password.
+        await connection.execute(self._mails["drop_changes"], values)
         if self._outbox is not None:
             await self._outbox.notice(connection, audit.tenant_id, user_id, MailKind.PASSWORD_CHANGED)
         ended = await self._end_sessions(connection, audit.tenant_id, user_id, None, kept)
@@ -549,4 +579,4 @@ class PostgresAccountStore:
 
 
 def _account(row: Mapping[str, Any] | None) -> Account | None:
-    return None if row is None else Account(user_of(row), row["hash"])
+    return None if row is None else Account(user_of(row), row["hash"], row["password_time"])

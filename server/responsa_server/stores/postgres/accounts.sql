@@ -21,26 +21,18 @@ DELETE FROM responsa.sign_in_attempt WHERE subject = %(subject)s
 UPDATE responsa.sign_in_attempt SET failures = greatest(failures - 1, 0) WHERE subject = %(subject)s
 
 -- name: find_account
-SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, p.hash
+SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, p.hash, p.update_time AS password_time
 FROM responsa.app_user AS u LEFT JOIN responsa.user_password AS p ON p.tenant_id = u.tenant_id AND p.user_id = u.id
 WHERE u.tenant_id = %(tenant_id)s AND u.email = %(email)s AND u.email <> '' AND u.role <> 'service' AND u.disable_time IS NULL
     AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = u.tenant_id AND t.suspend_time IS NULL)
 
 -- name: find_account_of
-SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, p.hash
+SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, p.hash, p.update_time AS password_time
 FROM responsa.app_user AS u LEFT JOIN responsa.user_password AS p ON p.tenant_id = u.tenant_id AND p.user_id = u.id
 WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND u.role <> 'service'
 
 -- name: upgrade_hash
 UPDATE responsa.user_password SET hash = %(new)s WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND hash = %(old)s
-
--- name: drop_ended_sessions
-DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
-
--- name: begin_session
-INSERT INTO responsa.session (id, kind, token_sha256, tenant_id, user_id, address, user_agent, expire_time)
-VALUES (%(id)s, %(kind)s, %(token)s, %(tenant_id)s, %(user_id)s, %(address)s, %(user_agent)s, now() + make_interval(secs => %(seconds)s))
-RETURNING create_time, expire_time
 
 -- name: add_refresh_token
 INSERT INTO responsa.refresh_token (token_sha256, tenant_id, session_id) VALUES (%(token)s, %(tenant_id)s, %(session_id)s)
@@ -84,11 +76,23 @@ SELECT expire_time FROM responsa.session WHERE tenant_id = %(tenant_id)s AND id 
 DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND id = %(session_id)s
 
 -- name: list_sessions
-SELECT s.id, s.create_time, s.last_use_time, s.expire_time, s.address, s.user_agent
+SELECT s.id, s.user_id, s.create_time, s.last_use_time, s.expire_time, s.address, s.user_agent
 FROM responsa.session AS s
 WHERE s.tenant_id = %(tenant_id)s AND s.user_id = %(user_id)s AND s.expire_time > now() AND {where}
 ORDER BY {order}
 LIMIT %(limit)s
+
+-- name: list_tenant_sessions
+SELECT s.id, s.user_id, s.create_time, s.last_use_time, s.expire_time, s.address, s.user_agent
+FROM responsa.session AS s
+WHERE s.tenant_id = %(tenant_id)s AND s.expire_time > now() AND {where}
+ORDER BY {order}
+LIMIT %(limit)s
+
+-- name: end_tenant_sessions
+DELETE FROM responsa.session
+WHERE tenant_id = %(tenant_id)s AND (id = ANY (%(wanted)s::uuid[]) OR user_id = %(user_id)s::uuid)
+RETURNING id, user_id
 
 -- name: end_sessions
 DELETE FROM responsa.session
@@ -133,7 +137,7 @@ VALUES (%(code)s, %(tenant_id)s, %(user_id)s, now() + make_interval(secs => %(se
 RETURNING expire_time
 
 -- name: find_reset_account
-SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, p.hash
+SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, p.hash, p.update_time AS password_time
 FROM responsa.reset_code AS c
 JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.user_id
 LEFT JOIN responsa.user_password AS p ON p.tenant_id = u.tenant_id AND p.user_id = u.id

@@ -130,6 +130,7 @@ class CollectionStore:
         self, connection: Connection, values: Mapping[str, object], readers: Sequence[CollectionReader]
     ) -> None:
         """Replace the readers of a collection. values: with the tenant and the id. Raises InvalidRequest."""
+        readers = await self._with_names(connection, values, readers)
         parameters = {
             **values,
             "users": [one.user_id for one in readers],
@@ -143,6 +144,24 @@ class CollectionStore:
             raise InvalidRequest.of_field(f"collection.readers[{row[0]}].user", "readers.user", remedy)
         for name in ("drop_readers", "add_readers"):
             await connection.execute(self._queries[name], parameters)
+
+    async def _with_names(
+        self, connection: Connection, values: Mapping[str, object], readers: Sequence[CollectionReader]
+    ) -> Sequence[CollectionReader]:
+        """The readers, with the users' ids in place of their addresses. Raises InvalidRequest."""
+        addresses = [one.email for one in readers if one.email]
+        if not addresses:
+            return readers
+        parameters = {**values, "addresses": addresses}
+        rows = await (await connection.execute(self._queries["with_addresses"], parameters)).fetchall()
+        known: dict[str, UUID] = dict(rows)
+        found: dict[CollectionReader, None] = {}
+        for place, one in enumerate(readers):
+            if one.email and one.email not in known:
+                remedy = "is not the e-mail address of a user of this tenant; send the address of one"
+                raise InvalidRequest.of_field(f"collection.readers[{place}].email", "readers.user", remedy)
+            found[CollectionReader(known[one.email]) if one.email else one] = None
+        return tuple(found)
 
     @shielded
     async def get(self, reader: Reader, collection_id: str) -> Collection:
@@ -275,6 +294,8 @@ def new_key(slug: str) -> str:
 
 
 def _written(reader: CollectionReader) -> str:
+    if reader.email:
+        return reader.email
     return names.user(reader.user_id) if reader.user_id else reader.role.value if reader.role else "*"
 
 

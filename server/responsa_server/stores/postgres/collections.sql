@@ -16,6 +16,9 @@ SELECT r.place - 1, r.user_id FROM unnest(%(users)s::uuid[]) WITH ORDINALITY AS 
 WHERE r.user_id IS NOT NULL AND NOT EXISTS (SELECT FROM responsa.app_user AS u WHERE u.tenant_id = %(tenant)s AND u.id = r.user_id)
 ORDER BY r.place LIMIT 1;
 
+-- name: with_addresses
+SELECT u.email, u.id FROM responsa.app_user AS u WHERE u.tenant_id = %(tenant)s AND u.email = ANY (%(addresses)s::text[]);
+
 -- name: drop_readers
 DELETE FROM responsa.collection_reader AS r
 WHERE r.tenant_id = %(tenant)s AND r.collection_id = %(id)s AND NOT EXISTS (

@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from responsa_server.domain import names
+from responsa_server.domain.accounts import NewSession
 from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.limits import NO_LIMIT, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
@@ -37,6 +38,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
+from responsa_server.stores.postgres.sessions import begin_session
 from responsa_server.stores.postgres.users import check_ownership, user_of
 
 _KEYS: Final[SqlList[ApiKey]] = SqlList(
@@ -137,6 +139,7 @@ class PostgresIdentityStore:
             "tenant_id": who.tenant_id,
             "user_id": who.user_id,
             "key_id": who.key_id,
+            "session_id": who.session_id,
             "digest": digest,
             "seconds": seconds,
         }
@@ -144,7 +147,8 @@ class PostgresIdentityStore:
             await connection.execute(self._queries["drop_expired_codes"], values)
             await connection.execute(self._queries["drop_expired_sessions"], values)
             row = await self._one(connection, "add_code", values)
-        assert row is not None
+        if row is None:
+            raise expired_credential(who.credential)
         return row[0]
 
     @shielded
@@ -161,38 +165,34 @@ class PostgresIdentityStore:
                 return None
             if present is not None and row[1] != present.user_id:
                 raise other_user(present)  # the transaction is rolled back, so the code stays good
-            values = {
-                "tenant_id": row[0],
-                "user_id": row[1],
-                "key_id": row[2],
-                "digest": token,
-                "seconds": seconds,
-                "address": origin.address,
-                "user_agent": origin.user_agent,
-            }
             # The code has identified the tenant. From here on, the transaction sees only that tenant's rows.
-            await connection.execute("SELECT set_config('responsa.tenant_id', %(tenant_id)s, true)", values)
-            begun = await self._one(connection, "add_session", values)
-            assert begun is not None
-            await self._audit.write(
-                connection, _of_session(row[0], row[1], "session.create", begun[1], origin)
+            await connection.execute("SELECT set_config('responsa.tenant_id', %s, true)", (row[0],))
+            event = _of_session(row[0], row[1], "session.create", "", origin)
+            begun = await begin_session(
+                connection,
+                row[1],
+                "browser",
+                NewSession(None, token, origin, seconds),
+                event,
+                key_id=row[2],
+                sign_in_time=row[4],
             )
-        return begun[0]
+        return None if begun is None else begun.expire_time
 
     @shielded
-    async def end_session(self, digest: bytes, origin: Origin) -> None:
-        """Delete a session, if it exists."""
+    async def end_session(self, digest: bytes, origin: Origin) -> UUID | None:
+        """Delete a session, if it exists. Returns its id."""
         found = await self.find_session(digest)
         if found is None:
-            return
+            return None
         tenant_id = found.principal.tenant_id
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant_id": tenant_id, "digest": digest}
             row = await self._one(connection, "end_session", values)
             if row is not None:
-                await self._audit.write(
-                    connection, _of_session(tenant_id, row[1], "session.end", row[0], origin)
-                )
+                event = _of_session(tenant_id, row[1], "session.end", names.session(row[0]), origin)
+                await self._audit.write(connection, event)
+        return found.principal.session_id
 
     @shielded
     async def add_key(
@@ -360,14 +360,14 @@ class PostgresIdentityStore:
         return await (await connection.execute(self._queries[query], values)).fetchone()
 
 
-def _of_session(tenant_id: str, user_id: UUID, action: str, session_id: UUID, origin: Origin) -> AuditEvent:
+def _of_session(tenant_id: str, user_id: UUID, action: str, resource: str, origin: Origin) -> AuditEvent:
     """The event of a browser's session that began or ended. The call had no credential but the code or the session itself."""
     return AuditEvent(
         None,
         tenant_id,
         names.user(user_id),
         action,
-        names.session(session_id),
+        resource,
         address=origin.address,
         call_id=origin.call_id,
     )

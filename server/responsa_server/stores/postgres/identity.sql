@@ -20,10 +20,10 @@ SELECT s.user_id, false, false, true FROM responsa.standing(%(users)s::uuid[]) A
 SELECT service_id, user_id FROM responsa.granted(%(services)s::uuid[], %(users)s::uuid[])
 
 -- name: use_code
-SELECT tenant_id, user_id, api_key_id, expired FROM responsa.take_session_code(%(digest)s)
+SELECT tenant_id, user_id, api_key_id, expired, sign_in_time FROM responsa.take_sign_in_code(%(digest)s)
 
 -- name: find_user
-SELECT id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
+SELECT id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
 
 -- name: drop_expired_codes
 DELETE FROM responsa.session_code WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
@@ -32,15 +32,10 @@ DELETE FROM responsa.session_code WHERE tenant_id = %(tenant_id)s AND expire_tim
 DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
 
 -- name: add_code
-INSERT INTO responsa.session_code (code_sha256, tenant_id, user_id, api_key_id, expire_time)
-VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, now() + make_interval(secs => %(seconds)s))
+INSERT INTO responsa.session_code (code_sha256, tenant_id, user_id, api_key_id, session_id, expire_time)
+SELECT %(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, %(session_id)s, now() + make_interval(secs => %(seconds)s)
+WHERE %(session_id)s::uuid IS NULL OR EXISTS (SELECT FROM responsa.session WHERE tenant_id = %(tenant_id)s AND id = %(session_id)s::uuid FOR KEY SHARE)
 RETURNING expire_time
-
--- name: add_session
-INSERT INTO responsa.session (token_sha256, tenant_id, user_id, api_key_id, address, user_agent, expire_time)
-VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, %(address)s, %(user_agent)s, least(now() + make_interval(secs => %(seconds)s),
-    (SELECT k.expire_time FROM responsa.api_key AS k WHERE k.tenant_id = %(tenant_id)s AND k.id = %(key_id)s)))
-RETURNING expire_time, id
 
 -- name: end_session
 DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND token_sha256 = %(digest)s RETURNING id, user_id
@@ -123,10 +118,10 @@ VALUES (%(id)s, %(tenant_id)s, %(display_name)s, %(email)s, %(role)s, %(first)s 
     AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s AND t.home)
     AND NOT EXISTS (SELECT FROM responsa.app_user AS o WHERE o.tenant_id = %(tenant_id)s AND o.owner))
 ON CONFLICT (tenant_id, email) WHERE email <> '' DO NOTHING
-RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner
+RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject
 
 -- name: give_ownership
 UPDATE responsa.app_user AS u SET owner = true, revision = revision + 1, update_time = clock_timestamp()
 WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND u.role = 'admin' AND u.disable_time IS NULL AND NOT u.owner
     AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s AND t.home)
-RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner
+RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from responsa_server.domain.errors import AlreadyExists, Reason, Unauthenticated
-from responsa_server.domain.openid import ExternalIdentity
-from responsa_server.domain.people import AuditEvent, User
+from responsa_server.domain import names
+from responsa_server.domain.errors import AlreadyExists, Precondition, Reason, Unauthenticated
+from responsa_server.domain.openid import ExternalIdentity, LinkedIdentity
+from responsa_server.domain.people import AuditEvent, Principal, User
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.users import user_of
@@ -66,6 +68,39 @@ class PostgresOpenIdStore:
                 Reason.OIDC_IDENTITY_TAKEN,
                 "Another account already uses this sign-in of the provider. Sign in to the provider as another person, or ask an administrator.",
             )
+
+    @shielded
+    async def identities(self, who: Principal) -> Sequence[LinkedIdentity]:
+        """See `OpenIdStore.identities`."""
+        values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
+        async with self._database.tenant(who.tenant_id) as connection:
+            found = await connection.execute(self._queries["identities"], values)
+            return [LinkedIdentity(*row) for row in await found.fetchall()]
+
+    @shielded
+    async def unlink(
+        self, who: Principal, identity_id: UUID, issuers: Sequence[str], audit: AuditEvent
+    ) -> bool:
+        """See `OpenIdStore.unlink`."""
+        values = {
+            "tenant_id": who.tenant_id,
+            "user_id": who.user_id,
+            "id": identity_id,
+            "issuers": list(issuers),
+        }
+        async with self._database.tenant(who.tenant_id) as connection:
+            # The lock orders two calls that unlink different identities.
+            await connection.execute(self._accounts["lock_user"], values)
+            if await one_row(connection, self._queries["unlink"], values) is None:
+                return False
+            if await one_row(connection, self._queries["can_sign_in"], values) is None:
+                raise Precondition(  # the transaction is rolled back
+                    Reason.LAST_SIGN_IN,
+                    "Without this identity, you could not sign in any more. Set a password, or connect another provider, first.",
+                    {"user": names.user(who.user_id)},
+                )
+            await self._audit.write(connection, audit)
+        return True
 
     async def _sign_in(self, identity: ExternalIdentity) -> User | None:
         async with self._database.tenant(identity.tenant_id) as connection:

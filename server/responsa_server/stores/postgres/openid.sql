@@ -17,7 +17,7 @@ WITH seen AS (
 )
 UPDATE responsa.app_user AS u SET subject = coalesce(%(subject)s::text, u.subject)
 FROM seen WHERE u.tenant_id = %(tenant_id)s AND u.id = seen.user_id
-RETURNING u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner
+RETURNING u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject
 
 -- name: owner
 SELECT user_id FROM responsa.user_identity WHERE tenant_id = %(tenant_id)s AND issuer = %(issuer)s AND sub = %(sub)s
@@ -30,3 +30,15 @@ RETURNING 1
 
 -- name: set_subject
 UPDATE responsa.app_user SET subject = %(subject)s WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
+
+-- name: identities
+SELECT id, issuer, sub, create_time, sign_in_time FROM responsa.user_identity
+WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s ORDER BY create_time, id
+
+-- name: unlink
+DELETE FROM responsa.user_identity WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(id)s RETURNING id
+
+-- name: can_sign_in
+SELECT 1 FROM responsa.app_user AS u WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND (
+    u.email <> '' AND EXISTS (SELECT FROM responsa.user_password AS p WHERE p.tenant_id = u.tenant_id AND p.user_id = u.id)
+    OR EXISTS (SELECT FROM responsa.user_identity AS i WHERE i.tenant_id = u.tenant_id AND i.user_id = u.id AND i.issuer = ANY (%(issuers)s::text[])))

@@ -51,6 +51,7 @@ class PostgresUsers:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queries = Queries("users.sql")
+        self._accounts = Queries("accounts.sql")
         self._requests = CreationRequests()
         self._audit = AuditLog()
 
@@ -114,7 +115,7 @@ class PostgresUsers:
                 leaves=change.role not in (None, Role.ADMIN) or change.owner is False,
                 stays_administrator=change.role is None and change.owner is False,
             )
-            if change.email is not None or change.role is not None or change.owner is not None:
+            if any(one is not None for one in (change.email, change.role, change.owner, change.subject)):
                 check_owner(found, by_owner=by_owner)
             role = change.role or found.role
             owner = (found.owner if change.owner is None else change.owner) and role is Role.ADMIN
@@ -126,6 +127,7 @@ class PostgresUsers:
                 email=found.email if change.email is None else change.email,
                 role=role,
                 owner=owner,
+                subject=found.subject if change.subject is None else change.subject,
             )
             return await self._changed(connection, found, wanted, audit)
 
@@ -181,6 +183,7 @@ class PostgresUsers:
             "email": wanted.email,
             "role": wanted.role.value,
             "owner": wanted.owner,
+            "subject": wanted.subject,
             "disabled": wanted.disable_time is not None,
         }
         try:
@@ -189,6 +192,13 @@ class PostgresUsers:
             raise email_taken(wanted.email) from error
         if row is None:  # impossible: the row is locked, so it cannot be deleted
             raise unavailable()
+        values = {"tenant_id": found.tenant_id, "user_id": found.id, "wanted": None, "kept": None}
+        if wanted.role is Role.SERVICE is not found.role:
+            # A service has no sign-in.
+            await connection.execute(self._accounts["end_sessions"], values)
+        if wanted.email != found.email:
+            # They were sent to the earlier address, or its owner asked for them.
+            await connection.execute(self._accounts["drop_reset_codes"], values)
         await self._audit.write(connection, audit)
         return user_of(row)
 
@@ -292,4 +302,5 @@ def user_of(row: Mapping[str, Any]) -> User:
         disable_time=row["disable_time"],
         revision=row["revision"],
         owner=row["owner"],
+        subject=row["subject"],
     )

@@ -30,6 +30,7 @@ class Session(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     USER_AGENT_FIELD_NUMBER: _builtins.int
     CURRENT_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sessions/{uuid}`."""
     address: _builtins.str
@@ -38,6 +39,8 @@ class Session(_message.Message):
     """The first 200 bytes of the user agent that began the session; may be empty."""
     current: _builtins.bool
     """Whether this session makes the call."""
+    user: _builtins.str
+    """The user who is signed in, `users/{uuid}`."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the session began."""
@@ -60,10 +63,11 @@ class Session(_message.Message):
         address: _builtins.str = ...,
         user_agent: _builtins.str = ...,
         current: _builtins.bool = ...,
+        user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "current", b"current", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "name", b"name", "user_agent", b"user_agent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "current", b"current", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "name", b"name", "user", b"user", "user_agent", b"user_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -70,3 +71,49 @@ class OidcProvider(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OidcProvider: _TypeAlias = OidcProvider  # noqa: Y015
+
+@_typing.final
+class Identity(_message.Message):
+    """Identity is a person at an OpenID Connect provider who signs in as a user."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    SUB_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    SIGN_IN_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`identities/{uuid}`."""
+    provider: _builtins.str
+    """The provider, `oidcProviders/{id}`; empty if the settings have it no longer, so that nobody can sign in with it."""
+    issuer: _builtins.str
+    """The provider's issuer, such as `https://login.example.org/realms/acme`."""
+    sub: _builtins.str
+    """The person's identifier at the provider: the claim `sub`."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the identity was connected with the user."""
+
+    @_builtins.property
+    def sign_in_time(self) -> _timestamp_pb2.Timestamp:
+        """The latest sign-in; unset before the first one after the identity was connected."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        sub: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        sign_in_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "sign_in_time", b"sign_in_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "issuer", b"issuer", "name", b"name", "provider", b"provider", "sign_in_time", b"sign_in_time", "sub", b"sub"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Identity: _TypeAlias = Identity  # noqa: Y015

@@ -61,6 +61,7 @@ class User(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     DISABLE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     OWNS_INSTALLATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`users/{uuid}`."""
@@ -74,6 +75,10 @@ class User(_message.Message):
     """The role."""
     etag: _builtins.str
     """A value that changes with every change of the user. The server refuses a change with an old etag: ETAG_MISMATCH."""
+    subject: _builtins.str
+    """The name of the person in documents (Document.subject), which administrators set, or a claim of an OpenID Connect provider; may be empty. At most 200 bytes; it does
+    not begin with `users/`.
+    """
     owns_installation: _builtins.bool
     """Whether the user is an owner of the installation: an administrator of its first tenant who also administers the tenants."""
     @_builtins.property
@@ -100,11 +105,12 @@ class User(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         disable_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        subject: _builtins.str = ...,
         owns_installation: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disable_time", b"disable_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disable_time", b"disable_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "name", b"name", "owns_installation", b"owns_installation", "role", b"role", "tenant", b"tenant", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disable_time", b"disable_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "name", b"name", "owns_installation", b"owns_installation", "role", b"role", "subject", b"subject", "tenant", b"tenant", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

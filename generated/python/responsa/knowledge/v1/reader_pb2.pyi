@@ -24,10 +24,15 @@ class Reader(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     EVERYONE_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """One user, `users/{uuid}`, of the collection's tenant."""
+    email: _builtins.str
+    """One user of the collection's tenant by the e-mail address, in requests alone: replies have the name of the user. An address without a user is refused as an unknown
+    name is.
+    """
     role: _user_pb2.UserRole.ValueType
     """All users with this role, now and later."""
     everyone: _builtins.bool
@@ -36,14 +41,15 @@ class Reader(_message.Message):
         self,
         *,
         user: _builtins.str = ...,
+        email: _builtins.str = ...,
         role: _user_pb2.UserRole.ValueType = ...,
         everyone: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["everyone", b"everyone", "role", b"role", "user", b"user", "who", b"who"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "everyone", b"everyone", "role", b"role", "user", b"user", "who", b"who"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["everyone", b"everyone", "role", b"role", "user", b"user", "who", b"who"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "everyone", b"everyone", "role", b"role", "user", b"user", "who", b"who"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_who: _TypeAlias = _typing.Literal["user", "role", "everyone"]  # noqa: Y015
+    _WhichOneofReturnType_who: _TypeAlias = _typing.Literal["user", "email", "role", "everyone"]  # noqa: Y015
     _WhichOneofArgType_who: _TypeAlias = _typing.Literal["who", b"who"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_who) -> _WhichOneofReturnType_who | None: ...
 

@@ -9,14 +9,16 @@ from responsa_server.calls.convert import people
 from responsa_server.calls.convert.values import named_uuid
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
+from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.service import Identity
 
 
 class CredentialService:
     """The credentials of all users of a tenant."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, accounts: Accounts) -> None:
         self._identity = identity
+        self._accounts = accounts
 
     async def ListTenantApiKeys(self, request: pb.ListTenantApiKeysRequest) -> pb.ListTenantApiKeysResponse:
         """List the keys of all users."""
@@ -30,3 +32,23 @@ class CredentialService:
         """Revoke a key of any user."""
         key_id = named_uuid("name", "apiKeys", request.name)
         return people.api_key(await self._identity.revoke_api_key(caller(), key_id, of_any_user=True))
+
+    async def ListTenantSessions(
+        self, request: pb.ListTenantSessionsRequest
+    ) -> pb.ListTenantSessionsResponse:
+        """List the sessions of all users."""
+        asked = Listing(lists.TENANT_SESSIONS, caller(), request)
+        page = await self._accounts.tenant_sessions(caller(), asked.query)
+        return pb.ListTenantSessionsResponse(
+            sessions=[people.session(one, caller().session_id) for one in page.items],
+            next_page_token=asked.token(page),
+        )
+
+    async def RevokeTenantSessions(
+        self, request: pb.RevokeTenantSessionsRequest
+    ) -> pb.RevokeTenantSessionsResponse:
+        """End sessions of users."""
+        wanted = [named_uuid(f"names[{place}]", "sessions", one) for place, one in enumerate(request.names)]
+        user_id = named_uuid("user", "users", request.user) if request.user else None
+        count = await self._accounts.revoke_tenant_sessions(caller(), wanted, user_id)
+        return pb.RevokeTenantSessionsResponse(revoked_count=count)

@@ -52,7 +52,9 @@ class UserService:
     async def UpdateUser(self, request: pb.UpdateUserRequest) -> user_pb2.User:
         """Change the fields that the mask names."""
         given = request.user
-        change = people.user_change(given, updated(request.update_mask, ("display_name", "email", "role")))
+        change = people.user_change(
+            given, updated(request.update_mask, ("display_name", "email", "role", "subject"))
+        )
         check_texts("user", display_name=change.display_name)
         changed = await self._users.update(
             caller(), named_uuid("user.name", "users", given.name), change, given.etag

@@ -6,13 +6,15 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/auth/v1/sign_in.proto.
  */
 export const file_responsa_auth_v1_sign_in: GenFile = /*@__PURE__*/
-  fileDesc("Ch5yZXNwb25zYS9hdXRoL3YxL3NpZ25faW4ucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEilgEKDE9pZGNQcm92aWRlchISCgRuYW1lGAEgASgJQgTiQQEIEhoKDGRpc3BsYXlfbmFtZRgCIAEoCUIE4kEBAzpW6kFTChVyZXNwb25zYS9PaWRjUHJvdmlkZXISHW9pZGNQcm92aWRlcnMve29pZGNfcHJvdmlkZXJ9Kg1vaWRjUHJvdmlkZXJzMgxvaWRjUHJvdmlkZXIqdgoMUmVnaXN0cmF0aW9uEhwKGFJFR0lTVFJBVElPTl9VTlNQRUNJRklFRBAAEhcKE1JFR0lTVFJBVElPTl9DTE9TRUQQARIYChRSRUdJU1RSQVRJT05fSU5WSVRFRBACEhUKEVJFR0lTVFJBVElPTl9PUEVOEANiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource]);
+  fileDesc("Ch5yZXNwb25zYS9hdXRoL3YxL3NpZ25faW4ucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEilgEKDE9pZGNQcm92aWRlchISCgRuYW1lGAEgASgJQgTiQQEIEhoKDGRpc3BsYXlfbmFtZRgCIAEoCUIE4kEBAzpW6kFTChVyZXNwb25zYS9PaWRjUHJvdmlkZXISHW9pZGNQcm92aWRlcnMve29pZGNfcHJvdmlkZXJ9Kg1vaWRjUHJvdmlkZXJzMgxvaWRjUHJvdmlkZXIirQIKCElkZW50aXR5EhIKBG5hbWUYASABKAlCBOJBAQgSMAoIcHJvdmlkZXIYAiABKAlCHuJBAQP6QRcKFXJlc3BvbnNhL09pZGNQcm92aWRlchIUCgZpc3N1ZXIYAyABKAlCBOJBAQMSEQoDc3ViGAQgASgJQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CgxzaWduX2luX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDOkPqQUAKEXJlc3BvbnNhL0lkZW50aXR5EhVpZGVudGl0aWVzL3tpZGVudGl0eX0qCmlkZW50aXRpZXMyCGlkZW50aXR5KnYKDFJlZ2lzdHJhdGlvbhIcChhSRUdJU1RSQVRJT05fVU5TUEVDSUZJRUQQABIXChNSRUdJU1RSQVRJT05fQ0xPU0VEEAESGAoUUkVHSVNUUkFUSU9OX0lOVklURUQQAhIVChFSRUdJU1RSQVRJT05fT1BFThADYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * OidcProvider is a server outside that signs people in (OpenID Connect). The installation's settings declare it for one tenant.
@@ -41,6 +43,62 @@ export type OidcProvider = Message<"responsa.auth.v1.OidcProvider"> & {
  */
 export const OidcProviderSchema: GenMessage<OidcProvider> = /*@__PURE__*/
   messageDesc(file_responsa_auth_v1_sign_in, 0);
+
+/**
+ * Identity is a person at an OpenID Connect provider who signs in as a user.
+ *
+ * @generated from message responsa.auth.v1.Identity
+ */
+export type Identity = Message<"responsa.auth.v1.Identity"> & {
+  /**
+   * `identities/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The provider, `oidcProviders/{id}`; empty if the settings have it no longer, so that nobody can sign in with it.
+   *
+   * @generated from field: string provider = 2;
+   */
+  provider: string;
+
+  /**
+   * The provider's issuer, such as `https://login.example.org/realms/acme`.
+   *
+   * @generated from field: string issuer = 3;
+   */
+  issuer: string;
+
+  /**
+   * The person's identifier at the provider: the claim `sub`.
+   *
+   * @generated from field: string sub = 4;
+   */
+  sub: string;
+
+  /**
+   * When the identity was connected with the user.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 5;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * The latest sign-in; unset before the first one after the identity was connected.
+   *
+   * @generated from field: google.protobuf.Timestamp sign_in_time = 6;
+   */
+  signInTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message responsa.auth.v1.Identity.
+ * Use `create(IdentitySchema)` to create a new message.
+ */
+export const IdentitySchema: GenMessage<Identity> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_sign_in, 1);
 
 /**
  * Registration says who may create an account.

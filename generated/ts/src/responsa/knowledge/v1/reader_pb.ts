@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/knowledge/v1/reader.proto.
  */
 export const file_responsa_knowledge_v1_reader: GenFile = /*@__PURE__*/
-  fileDesc("CiJyZXNwb25zYS9rbm93bGVkZ2UvdjEvcmVhZGVyLnByb3RvEhVyZXNwb25zYS5rbm93bGVkZ2UudjEi2gEKBlJlYWRlchJtCgR1c2VyGAEgASgJQl36QQ8KDXJlc3BvbnNhL1VzZXK6SEhyRjJEXnVzZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSRIABI2CgRyb2xlGAIgASgOMhoucmVzcG9uc2EuYXV0aC52MS5Vc2VyUm9sZUIKukgHggEEEAEgAEgAEhsKCGV2ZXJ5b25lGAMgASgIQge6SARqAggBSABCDAoDd2hvEgW6SAIIAWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_resource, file_responsa_auth_v1_user]);
+  fileDesc("CiJyZXNwb25zYS9rbm93bGVkZ2UvdjEvcmVhZGVyLnByb3RvEhVyZXNwb25zYS5rbm93bGVkZ2UudjEi9wEKBlJlYWRlchJtCgR1c2VyGAEgASgJQl36QQ8KDXJlc3BvbnNhL1VzZXK6SEhyRjJEXnVzZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSRIABIbCgVlbWFpbBgEIAEoCUIKukgHcgUgASj+AUgAEjYKBHJvbGUYAiABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQgq6SAeCAQQQASAASAASGwoIZXZlcnlvbmUYAyABKAhCB7pIBGoCCAFIAEIMCgN3aG8SBbpIAggBYgZwcm90bzM", [file_buf_validate_validate, file_google_api_resource, file_responsa_auth_v1_user]);
 
 /**
  * Reader is somebody with whom a collection is shared. Its owner always reads it.
@@ -35,6 +35,15 @@ export type Reader = Message<"responsa.knowledge.v1.Reader"> & {
      */
     value: string;
     case: "user";
+  } | {
+    /**
+     * One user of the collection's tenant by the e-mail address, in requests alone: replies have the name of the user. An address without a user is refused as an unknown
+     * name is.
+     *
+     * @generated from field: string email = 4;
+     */
+    value: string;
+    case: "email";
   } | {
     /**
      * All users with this role, now and later.
