@@ -1,4 +1,4 @@
-"""`responsa admin users`, `keys` and `audit`: requests, output and exit codes."""
+"""`responsa admin users`, `keys`, `sessions` and `audit`: requests, output and exit codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import audit_event_pb2
-from responsa.auth.v1 import api_key_pb2, user_pb2
+from responsa.auth.v1 import api_key_pb2, session_pb2, user_pb2
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import ADMIN, Context, Scripted, abort, status
 from tests.clients.test_cli_completion import suggested
@@ -57,6 +57,15 @@ def served(server: Scripted) -> None:
         revoked.revoke_time.CopyFrom(TIME)
         return revoked
 
+    async def sessions(_: Any, __: Context) -> pb.ListTenantSessionsResponse:
+        one = session_pb2.Session(
+            name=f"sessions/{KEY}", user=f"users/{ADA}", last_use_time=TIME, address="192.0.2.7"
+        )
+        return pb.ListTenantSessionsResponse(sessions=[one])
+
+    async def end(_: Any, __: Context) -> pb.RevokeTenantSessionsResponse:
+        return pb.RevokeTenantSessionsResponse(revoked_count=2)
+
     async def events(_: Any, __: Context) -> pb.ListAuditEventsResponse:
         event = audit_event_pb2.AuditEvent(
             name=f"auditEvents/{KEY}",
@@ -82,6 +91,8 @@ def served(server: Scripted) -> None:
         "DisableUser": disable,
         "ListTenantApiKeys": keys,
         "RevokeTenantApiKey": revoke,
+        "ListTenantSessions": sessions,
+        "RevokeTenantSessions": end,
         "ListAuditEvents": events,
     }.items():
         server.on(f"{ADMIN}/{method}", script)
@@ -131,6 +142,9 @@ async def test_a_user_is_created_and_changed(server: Scripted, responsa: Command
         "e",
     )
     assert list(change.update_mask.paths) == ["email", "role"]
+    await responsa("admin", "users", "update", ADA, "--subject", "E-7")
+    change = sent(server, "UpdateUser")
+    assert (change.user.subject, list(change.update_mask.paths)) == ("E-7", ["subject"])
     for wrong in ((), ("--email", "x@example.org", "--no-email")):
         assert (await responsa("admin", "users", "update", ADA, *wrong)).code == 2
     assert (await responsa("admin", "users", "create", "Ada", "--role", "owner")).code == 2
@@ -156,6 +170,17 @@ async def test_keys_are_listed_and_revoked(server: Scripted, responsa: CommandLi
     done = await responsa("admin", "keys", "revoke", KEY, f"apiKeys/{KEY}")
     assert done.out.splitlines() == [f"{KEY}  rsp_ab12…  users/{ADA}  laptop  revoked {SHOWN}"] * 2
     assert sent(server, "RevokeTenantApiKey").name == f"apiKeys/{KEY}"
+
+
+async def test_sessions_are_listed_and_revoked(server: Scripted, responsa: CommandLine) -> None:
+    done = await responsa("admin", "sessions", "list", "--user", "ada@example.org")
+    assert done.out == f"{KEY}  users/{ADA}  used {SHOWN}  192.0.2.7\n"
+    assert sent(server, "ListTenantSessions").filter == f'user = "users/{ADA}"'
+    done = await responsa("admin", "sessions", "revoke", KEY, f"sessions/{KEY}", "--user", ADA)
+    assert done.out == "2 sessions ended\n"
+    request = sent(server, "RevokeTenantSessions")
+    assert (list(request.names), request.user) == ([f"sessions/{KEY}"] * 2, f"users/{ADA}")
+    assert (await responsa("admin", "sessions", "revoke")).code == 2
 
 
 async def test_the_audit_log_is_printed(server: Scripted, responsa: CommandLine) -> None:

@@ -286,16 +286,18 @@ def update_user(
     display_name: str | None,
     email: str | None,
     role: user_pb2.UserRole.ValueType | None,
+    subject: str | None,
     etag: str,
 ) -> admin_service_pb2.UpdateUserRequest:
     """The request of UpdateUser; None leaves a field as it is."""
-    given = {"display_name": display_name, "email": email, "role": role}
+    given = {"display_name": display_name, "email": email, "role": role, "subject": subject}
     return admin_service_pb2.UpdateUserRequest(
         user=user_pb2.User(
             name=user_name(user),
             display_name=display_name or "",
             email=email or "",
             role=role or user_pb2.USER_ROLE_UNSPECIFIED,
+            subject=subject or "",
             etag=etag,
         ),
         update_mask=field_mask_pb2.FieldMask(

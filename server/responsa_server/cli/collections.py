@@ -167,7 +167,10 @@ def readers(
                 print_text(_reader(one))
 
 
-User = Annotated[list[str] | None, typer.Option("--user", help="A user, as users/{uuid}; may be repeated.")]
+User = Annotated[
+    list[str] | None,
+    typer.Option("--user", help="A user, as users/{uuid} or as the e-mail address; may be repeated."),
+]
 ForRole = Annotated[
     list[_Role] | None, typer.Option("--role", help="All users with this role; may be repeated.")
 ]
@@ -201,6 +204,8 @@ def unshare(
     json: AsJson = False,
 ) -> None:
     """Take readers from a collection. They cannot read it any more, from their next call on."""
+    if any("@" in one for one in user or ()):
+        raise typer.BadParameter("name users as users/{uuid}; `responsa collections readers` lists them")
     removed = [] if nobody else _given(user, role, everyone=everyone)
     with reporting(json=json), open_client() as client:
         found = client.get_collection(valid_text(collection, "The collection"))
@@ -210,8 +215,10 @@ def unshare(
 
 def _given(users: list[str] | None, roles: list[_Role] | None, *, everyone: bool) -> list[reader_pb2.Reader]:
     found = [
-        reader_pb2.Reader(user=f"users/{valid_text(one, 'The user').removeprefix('users/')}")
-        for one in users or ()
+        reader_pb2.Reader(email=text)
+        if "@" in text
+        else reader_pb2.Reader(user=f"users/{text.removeprefix('users/')}")
+        for text in (valid_text(one, "The user") for one in users or ())
     ]
     found += [reader_pb2.Reader(role=user_pb2.UserRole.Value(f"USER_ROLE_{one.name}")) for one in roles or ()]
     found += [reader_pb2.Reader(everyone=True)] if everyone else []

@@ -70,6 +70,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("password", "responsa_server.cli.accounts", "Change your password."),
     Command("reset-password", "responsa_server.cli.accounts", "Set a new password with a code."),
     Command(
+        "identities",
+        "responsa_server.cli.identities",
+        "Show and unlink the identities at providers with which you sign in.",
+    ),
+    Command(
         "delete-account",
         "responsa_server.cli.accounts",
         "Delete your account with all that belongs to it.",
@@ -90,7 +95,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "admin",
         "responsa_server.cli.admin",
-        "Administer users, quotas, keys and tenants, and read the audit log.",
+        "Administer users, quotas, keys, sessions and tenants, and read the audit log.",
     ),
     Command("doctor", "responsa_server.cli.local.instance", "Check this machine and its instance."),
     Command("purge", "responsa_server.cli.local.instance", "Remove an instance with all its data."),

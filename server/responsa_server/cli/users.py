@@ -101,6 +101,9 @@ def update_user(
     email: Annotated[str | None, typer.Option(help="The new e-mail address.")] = None,
     no_email: Annotated[bool, typer.Option("--no-email", help="Remove the e-mail address.")] = False,
     role: Annotated[Role | None, typer.Option(help="The new role.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="The name of the person in documents; an empty text removes it.")
+    ] = None,
     etag: Etag = "",
     json: AsJson = False,
 ) -> None:
@@ -110,9 +113,11 @@ def update_user(
             raise CommandFailed(
                 "The address is given and removed.", "Give --email or --no-email.", EXIT_USAGE
             )
-        if name is None and email is None and role is None and not no_email:
+        if name is None and email is None and role is None and subject is None and not no_email:
             raise CommandFailed(
-                "There is nothing to change.", "Give --name, --email, --no-email or --role.", EXIT_USAGE
+                "There is nothing to change.",
+                "Give --name, --email, --no-email, --role or --subject.",
+                EXIT_USAGE,
             )
         address = "" if no_email else email
         with open_client() as client:
@@ -121,6 +126,7 @@ def update_user(
                 display_name=None if name is None else valid_text(name, "The name"),
                 email=None if address is None else valid_text(address, "The address"),
                 role=None if role is None else _role(role),
+                subject=None if subject is None else valid_text(subject, "The subject"),
                 etag=etag,
             )
             _print(changed, json=json)
@@ -199,6 +205,8 @@ def _line(user: user_pb2.User) -> str:
     parts = [user.name.removeprefix("users/"), f"{role:7}", one_line(user.display_name, 60)]
     if user.email:
         parts.append(f"<{one_line(user.email, 254)}>")
+    if user.subject:
+        parts.append(f"subject {one_line(user.subject, 200)}")
     if user.owns_installation:
         parts.append("owner")
     if user.HasField("disable_time"):

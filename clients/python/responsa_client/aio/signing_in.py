@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from google.protobuf import field_mask_pb2
 
-from responsa.auth.v1 import auth_service_pb2, deletion_receipt_pb2, session_pb2, user_pb2
+from responsa.auth.v1 import auth_service_pb2, deletion_receipt_pb2, session_pb2, sign_in_pb2, user_pb2
 from responsa_client import requests
 from responsa_client.aio.calls import AsyncPart
 
@@ -118,6 +118,22 @@ class AsyncSignInCalls(AsyncPart):
             hand_over_to=requests.user_name(hand_over_to) if hand_over_to else ""
         )
         return await self._calls.unary(self._stubs.auth.DeleteMe, request, repeatable=False)
+
+    async def identities(self) -> list[sign_in_pb2.Identity]:
+        """The persons at OpenID Connect providers who sign in as the caller, oldest first."""
+        request = auth_service_pb2.ListIdentitiesRequest()
+        return list((await self._calls.unary(self._stubs.auth.ListIdentities, request)).identities)
+
+    async def unlink_identity(self, name: str) -> None:
+        """Take an identity (`identities/{uuid}`) from the caller: it no longer signs in.
+
+        Raises:
+            NotFound: the caller has no such identity.
+            PermissionDenied: the caller did not sign in within the last ten minutes. An API key is not enough.
+            FailedPrecondition: the caller could not sign in any more without it.
+        """
+        request = auth_service_pb2.UnlinkIdentityRequest(name=name)
+        await self._calls.unary(self._stubs.auth.UnlinkIdentity, request, repeatable=False)
 
     async def register(
         self, email: str, password: str, display_name: str = "", *, invitation: str = "", tenant: str = ""
