@@ -1,6 +1,6 @@
-"""The time of a failed sign-in does not tell whether the account exists, and sign-ins do not delay the event loop.
+"""The times of a failed sign-in, a registration and a request for a reset do not tell whether the account exists, and sign-ins do not delay the event loop.
 
-`make soak CAMPAIGN=sign_in_times` makes 1,000 failed sign-ins of each kind, with the limits of attempts lifted.
+`make soak CAMPAIGN=sign_in_times` makes 1,000 calls of each kind, with the limits of attempts lifted.
 """
 
 from __future__ import annotations
@@ -8,21 +8,25 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+import psycopg
 import pytest
 
 from responsa_server.domain.errors import Reason, Unauthenticated
 from responsa_server.domain.people import Origin, Principal, Role
-from responsa_server.identity.settings import PasswordSettings
+from responsa_server.identity.settings import MailSettings, PasswordSettings, Registration
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.jobs import JobQueue
+from tests.conftest import DatabaseUrls
 from tests.faults.forms import Form, Report, forms
 from tests.people import GOOD, People, people_of
 
 MOST_AUC: Final = 0.55
 """An attacker who looks at times alone is right in at most this share of cases; .5 is a coin."""
 MOST_DELAY_SECONDS: Final = 0.05
+MAIL: Final = MailSettings(host="127.0.0.1", sender="responsa@example.org", per_account=1000)
 LIFTED: Final = PasswordSettings(attempts_per_account=10_000, attempts_per_address=1_000_000, queue=1000)
 
 
@@ -35,8 +39,15 @@ def auc(some: Sequence[float], others: Sequence[float]) -> float:
     return max(above, 1 - above)
 
 
-async def house(database: Database) -> People:
-    people = people_of(database, passwords=LIFTED)
+async def house(database: Database, queue: JobQueue | None = None) -> People:
+    """A process with one account. queue: for a process that sends mails, with open registration."""
+    people = people_of(
+        database,
+        passwords=LIFTED,
+        mail=None if queue is None else MAIL,
+        queue=queue,
+        registration=Registration.INVITED if queue is None else Registration.OPEN,
+    )
     await people.identity.create_tenant("acme", "Acme")
     user = await people.identity.create_user("acme", "Ann", "ann@example.org", Role.USER)
     code, _ = await people.accounts.create_reset_code(
@@ -73,6 +84,37 @@ async def test_times_do_not_tell_accounts_apart(
     found = {kind: auc(report.samples["known"], report.samples[kind]) for kind in ("unknown", "no tenant")}
     for kind, value in found.items():
         report.count(f"AUC of {kind} in thousandths", round(1000 * value))
+    people.passwords.close()
+    report.tell(request)
+    if form.limits:
+        assert max(found.values()) <= MOST_AUC, found
+
+
+@forms(long=1000, short=5)
+async def test_times_of_calls_that_send_mails_do_not_tell_accounts_apart(
+    form: Form, database: Database, database_urls: DatabaseUrls, request: pytest.FixtureRequest
+) -> None:
+    people, dice = await house(database, JobQueue(database_urls.log, concurrency=1)), form.dice()
+    report = Report("mail_times", form)
+    accounts, origin = people.accounts, Origin("192.0.2.1")
+    calls: dict[str, Callable[[str], Awaitable[None]]] = {
+        "reset": lambda email: accounts.request_reset("acme", email, origin),
+        "registration": lambda email: accounts.register("acme", "", email, GOOD, "Ann", origin),
+    }
+    found: dict[str, float] = {}
+    for what, call in calls.items():
+        for _ in range(form.count):
+            for who in dice.sample(("known", "unknown"), 2):
+                email = "ann@example.org" if who == "known" else "bob@example.org"
+                begin = time.perf_counter()
+                await call(email)
+                report.measured(f"{what} {who}", time.perf_counter() - begin)
+                report.count("calls")
+            # Both addresses keep below the limit of mails.
+            with psycopg.connect(database_urls.superuser) as connection:
+                connection.execute("DELETE FROM responsa.sign_in_attempt")
+        found[what] = auc(report.samples[f"{what} known"], report.samples[f"{what} unknown"])
+        report.count(f"AUC of {what} in thousandths", round(1000 * found[what]))
     people.passwords.close()
     report.tell(request)
     if form.limits:
