@@ -15,6 +15,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import (
     EVERYONE,
     Chunking,
+    CollectionChanges,
     CollectionReader,
     DocumentChanges,
     DocumentMetadata,
@@ -167,6 +168,17 @@ async def test_two_owners_may_call_their_collections_the_same(house: House, peop
     await library.delete_collection(people.bob, "rivers", force=True)
     assert await found(house, people.bob, "rivers") == {elbe}
     assert (await library.collections.get(people.bob, "rivers")).id == other
+    # A call that had found Bob's own collection under this name, just before its deletion, changes nothing of Ann's.
+    acts: list[Callable[[], Awaitable[object]]] = [
+        lambda: library.collections.update(people.bob, "rivers", CollectionChanges("Mine"), etag=""),
+        lambda: library.collections.delete(people.bob, "rivers", "", force=True),
+        lambda: library.generations.build(people.bob, "rivers", "m", 384, activate=True, request_id=None),
+        lambda: library.generations.activate(people.bob, "rivers", 1, request_id=None),
+        lambda: library.generations.delete(people.bob, "rivers", 1),
+    ]
+    for act in acts:
+        with pytest.raises(NotPermitted):
+            await act()
 
 
 async def test_readers_read_at_once_and_change_nothing(

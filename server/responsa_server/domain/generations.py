@@ -94,7 +94,9 @@ class GenerationTask:
 
 
 class Generations(Protocol):
-    """Generations of a tenant's collections. Methods raise NotFound for an unknown collection or generation."""
+    """Generations of a tenant's collections. Methods raise NotFound for an unknown collection or generation. Those that change something raise NotPermitted unless `who` is the
+    collection's owner or an administrator.
+    """
 
     async def list(self, reader: Reader, collection_id: str) -> Sequence[Generation]:
         """Return all generations of a collection, newest first. There is always exactly one that is ACTIVE."""

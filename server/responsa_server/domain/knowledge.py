@@ -489,7 +489,7 @@ class Collections(Protocol):
         etag: str,
         audit: AuditEvent | None = None,
     ) -> Collection:
-        """Update a collection, and write the audit event, in one transaction. The caller of this method has checked the right to do so. Raises Conflict ETAG_MISMATCH
+        """Update a collection, and write the audit event, in one transaction. Raises NotPermitted unless `who` is its owner or an administrator, Conflict ETAG_MISMATCH
         if the given etag is not "" and differs from the collection's etag, and InvalidRequest (a reader that is not a user of the tenant).
         """
         ...
@@ -499,7 +499,7 @@ class Collections(Protocol):
     ) -> Sequence[UUID]:
         """Delete a collection with its documents in one transaction, which also writes the audit event. Return the operations that the deletion ended.
 
-        Raises Conflict ETAG_MISMATCH, and Precondition COLLECTION_NOT_EMPTY if the collection holds documents and force
+        Raises NotPermitted unless `who` is its owner or an administrator, Conflict ETAG_MISMATCH, and Precondition COLLECTION_NOT_EMPTY if the collection holds documents and force
         is False.
         """
         ...

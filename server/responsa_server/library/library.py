@@ -178,8 +178,7 @@ class Library:
         """
         if synonyms is not None:
             _check_synonyms(synonyms)
-        collection = await self.collections.get(who, collection_id)
-        _require(who, collection.owner_id)
+        collection = await self._require_over_collection(who, collection_id)
         name = names.collection(collection.shared_id)
         audit = _audited(who, "collection.update", name, collection.owner_id)
         if readers is not None:
@@ -195,8 +194,7 @@ class Library:
         force: bool = False,
     ) -> None:
         """Delete a collection; with force, its content too. Raises NotFound, NotPermitted, Conflict, Precondition."""
-        collection = await self.collections.get(who, collection_id)
-        _require(who, collection.owner_id)
+        collection = await self._require_over_collection(who, collection_id)
         name = names.collection(collection.shared_id)
         audit = _audited(who, "collection.delete", name, collection.owner_id)
         ended = await self.collections.delete(who, collection_id, etag, force=force, audit=audit)
@@ -241,16 +239,16 @@ class Library:
 
     async def delete_generation(self, who: Principal, collection_id: str, number: int) -> None:
         """Delete a generation that is neither active nor being built. Raises NotFound, NotPermitted, Precondition (GENERATION_STATE)."""
-        owner_id = await self._require_over_collection(who, collection_id)
-        name = names.generation(collection_id, number)
-        audit = _audited(who, "generation.delete", name, owner_id)
+        collection = await self._require_over_collection(who, collection_id)
+        name = names.generation(collection.shared_id, number)
+        audit = _audited(who, "generation.delete", name, collection.owner_id)
         await self.generations.delete(who, collection_id, number, audit)
 
-    async def _require_over_collection(self, who: Principal, collection_id: str) -> UUID:
-        """Raise NotPermitted unless the caller owns the collection or is an administrator. Returns the owner. Raises NotFound."""
-        owner_id = (await self.collections.get(who, collection_id)).owner_id
-        _require(who, owner_id)
-        return owner_id
+    async def _require_over_collection(self, who: Principal, collection_id: str) -> Collection:
+        """Raise NotPermitted unless the caller owns the collection or is an administrator. Raises NotFound."""
+        collection = await self.collections.get(who, collection_id)
+        _require(who, collection.owner_id)
+        return collection
 
     async def upload(
         self,

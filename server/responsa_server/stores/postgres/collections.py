@@ -22,14 +22,19 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import COLLECTIONS
-from responsa_server.domain.people import AuditEvent, Principal, Reader, Role, Server
+from responsa_server.domain.people import AuditEvent, Principal, Reader, Role
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.generation_table import first_generation
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
-from responsa_server.stores.postgres.readers import NamedCollection, act_as, visible_collection
+from responsa_server.stores.postgres.readers import (
+    NamedCollection,
+    act_as,
+    managed_collection,
+    visible_collection,
+)
 from responsa_server.stores.postgres.requests import CreationRequests, already_exists, check_etag
 
 _LIST: Final[SqlList[Collection]] = SqlList(
@@ -197,11 +202,10 @@ class CollectionStore:
         etag: str,
         audit: AuditEvent | None = None,
     ) -> Collection:
-        """Change the fields that are not None; see the port. Raises NotFound, Conflict (ETAG_MISMATCH), InvalidRequest."""
+        """Change the fields that are not None; see the port. Raises NotFound, NotPermitted, Conflict (ETAG_MISMATCH), InvalidRequest."""
         synonyms = changes.synonyms
         async with self._database.reading(who) as connection:
-            named = await visible_collection(connection, collection_id)
-            await act_as(connection, Server(who.tenant_id))
+            named = await managed_collection(connection, who, collection_id)
             await self._lock(connection, who.tenant_id, named, etag)
             if changes != CollectionChanges():
                 digest = hashlib.sha256(synonyms.encode()).digest() if synonyms else b""
@@ -225,12 +229,11 @@ class CollectionStore:
     ) -> Sequence[UUID]:
         """Delete a collection with its content, and return the operations that the deletion ended.
 
-        Raises NotFound, Conflict (ETAG_MISMATCH, RESOURCE_LOCKED), Precondition (COLLECTION_NOT_EMPTY).
+        Raises NotFound, NotPermitted, Conflict (ETAG_MISMATCH, RESOURCE_LOCKED), Precondition (COLLECTION_NOT_EMPTY).
         """
         tenant_id = who.tenant_id
         async with self._database.deleting(who, names.collection(collection_id)) as connection:
-            named = await visible_collection(connection, collection_id)
-            await act_as(connection, Server(tenant_id))
+            named = await managed_collection(connection, who, collection_id)
             values: dict[str, object] = {"tenant": tenant_id, "id": named.key}
             # Take locks in the order that every writer uses: collection, document, operations, statistics.
             await self._lock(connection, tenant_id, named, etag)

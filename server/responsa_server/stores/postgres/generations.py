@@ -41,7 +41,12 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.generation_table import FIRST_TABLE, GenerationTable, values_of
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.passages import PassageTable
-from responsa_server.stores.postgres.readers import NamedCollection, act_as, visible_collection
+from responsa_server.stores.postgres.readers import (
+    NamedCollection,
+    act_as,
+    managed_collection,
+    visible_collection,
+)
 from responsa_server.stores.postgres.requests import CreationRequests
 
 _MOST_DISCARDED: Final = 10_000
@@ -102,7 +107,7 @@ class GenerationStore:
             earlier = await self._requests.claim(connection, who, request_id, "generation", body)
             if earlier is not None:
                 return await operations.named(self._operations, connection, who.tenant_id, earlier)
-            named = await self._named(connection, who, collection_id)
+            named = await managed_collection(connection, who, collection_id)
             values: dict[str, object] = {"tenant": who.tenant_id, "collection": named.key}
             await self._lock(connection, values, named)
             for name in ("keep_active", "forget_failed"):
@@ -130,7 +135,7 @@ class GenerationStore:
             earlier = await self._requests.claim(connection, who, request_id, "activation", body)
             if earlier is not None:
                 return await operations.named(self._operations, connection, who.tenant_id, earlier)
-            named = await self._named(connection, who, collection_id)
+            named = await managed_collection(connection, who, collection_id)
             values: dict[str, object] = {
                 "tenant": who.tenant_id,
                 "collection": named.key,
@@ -155,7 +160,7 @@ class GenerationStore:
         """Delete a generation; see the port."""
         tenant_id = who.tenant_id
         async with self._database.deleting(who, names.generation(collection_id, number)) as connection:
-            named = await self._named(connection, who, collection_id)
+            named = await managed_collection(connection, who, collection_id)
             values: dict[str, object] = {"tenant": tenant_id, "collection": named.key, "number": number}
             await connection.execute(self._queries["lock_collection"], values)
             [found] = await self._found(connection, tenant_id, named, number)

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import NotFound
-from responsa_server.domain.people import Reader
+from responsa_server.domain.errors import NotFound, NotPermitted
+from responsa_server.domain.people import Reader, Role, Server
 from responsa_server.stores.postgres.database import Connection, acting
 
 _ACT: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
@@ -39,6 +39,18 @@ async def visible_collection(connection: Connection, collection_id: str) -> Name
     if row is None:
         raise NotFound.of("collection", names.collection(collection_id))
     return NamedCollection(*row)
+
+
+async def managed_collection(connection: Connection, reader: Reader, collection_id: str) -> NamedCollection:
+    """The collection that the transaction's reader means and may change. From here on, the transaction sees all of the tenant. Raises NotFound, NotPermitted.
+
+    A caller that has checked the owner before must not rely on it: by now, the name may mean another collection.
+    """
+    found = await visible_collection(connection, collection_id)
+    if not isinstance(reader, Server) and reader.role is not Role.ADMIN and reader.user_id != found.owner_id:
+        raise NotPermitted.owner_only()
+    await act_as(connection, Server(reader.tenant_id))
+    return found
 
 
 async def readable_collection(connection: Connection, collection_id: str) -> str:
