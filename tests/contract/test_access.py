@@ -331,7 +331,13 @@ async def test_without_any_where_clause_a_user_reads_its_own_rows_alone(
                     "SELECT set_config('responsa.tenant_id', 'acme', true), set_config('responsa.user_id', %s, true), set_config('responsa.role', 'user', true)",
                     (str(who.user_id),),
                 )
-                assert (app.execute(f"SELECT FROM responsa.{table}".encode()).rowcount > 0) is reads, table
+                query = f"SELECT FROM responsa.{table}".encode()
+                assert (app.execute(query).rowcount > 0) is reads, table
+                # What was computed for a search is good for its reader alone.
+                app.execute("SELECT responsa.know_reader()")
+                assert (app.execute(query).rowcount > 0) is reads, table
+                app.execute("SELECT set_config('responsa.user_id', %s, true)", (str(uuid7()),))
+                assert app.execute(query).rowcount == 0, table
                 app.rollback()
 
 

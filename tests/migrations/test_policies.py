@@ -17,32 +17,32 @@ from responsa_server.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.migrate import migrate
 from tests.conftest import DatabaseUrls, urls_of
 
-# Conditions of restrictive policies, which the caller's transaction must meet in addition to `tenant_isolation`; see 0022.
+# Conditions of restrictive policies, which the caller's transaction must meet in addition to `tenant_isolation`; see 0027 and 0032.
 _SERVER = "( SELECT responsa.unrestricted() AS unrestricted)"
 _ADMIN = "(( SELECT responsa.acting_role() AS acting_role) = 'admin'::text)"
-_READABLE = "( SELECT responsa.readable_collections() AS readable_collections)"
+_READABLE = "( SELECT unnest(responsa.readable_collections()) AS unnest)"
 _SUBJECTS = "( SELECT responsa.readable_subjects() AS readable_subjects)"
 _ALL_SUBJECTS = "( SELECT (responsa.readable_subjects() IS NULL))"
 ACCESS: Mapping[str, str] = {
-    "collection": f"({_SERVER} OR {_ADMIN} OR (id = ANY ({_READABLE})))",
+    "collection": f"({_SERVER} OR {_ADMIN} OR (id IN {_READABLE}))",
     **dict.fromkeys(
         ("collection_reader", "collection_generation"),
-        f"({_SERVER} OR {_ADMIN} OR (collection_id = ANY ({_READABLE})))",
+        f"({_SERVER} OR {_ADMIN} OR (collection_id IN {_READABLE}))",
     ),
     **dict.fromkeys(
         ("document", "passage"),
-        f"({_SERVER} OR ((collection_id = ANY ({_READABLE})) AND ((subject = ''::text) OR (subject = ANY ({_SUBJECTS})) OR {_ALL_SUBJECTS})))",
+        f"({_SERVER} OR ((collection_id IN {_READABLE}) AND ((subject = ''::text) OR (subject = ANY ({_SUBJECTS})) OR {_ALL_SUBJECTS})))",
     ),
     **dict.fromkeys(
         ("subject_stat", "subject_term_stat"),
-        f"({_SERVER} OR ((collection_id = ANY ({_READABLE})) AND ((subject = ANY ({_SUBJECTS})) OR {_ALL_SUBJECTS})))",
+        f"({_SERVER} OR ((collection_id IN {_READABLE}) AND ((subject = ANY ({_SUBJECTS})) OR {_ALL_SUBJECTS})))",
     ),
-    **dict.fromkeys(("collection_stat", "term_stat"), f"({_SERVER} OR (collection_id = ANY ({_READABLE})))"),
+    **dict.fromkeys(("collection_stat", "term_stat"), f"({_SERVER} OR (collection_id IN {_READABLE}))"),
     "document_version": f"({_SERVER} OR (EXISTS ( SELECT FROM responsa.document d WHERE ((d.tenant_id = document_version.tenant_id) AND (d.id = document_version.document_id)))))",
-    "passage_vector": f"({_SERVER} OR ((collection_id = ANY ({_READABLE})) AND ((( SELECT responsa.hides_subjects(responsa.current_tenant(), NULL) AS hides_subjects) IS NOT TRUE)"
+    "passage_vector": f"({_SERVER} OR ((collection_id IN {_READABLE}) AND ((( SELECT responsa.hides_subjects(responsa.current_tenant(), NULL) AS hides_subjects) IS NOT TRUE)"
     " OR (EXISTS ( SELECT FROM responsa.passage p WHERE (p.id = passage_vector.passage_id))))))",
     "generation_vector": f"({_SERVER} OR (EXISTS ( SELECT FROM responsa.passage p WHERE (p.id = generation_vector.passage_id))))",
-    "operation": f"({_SERVER} OR {_ADMIN} OR (user_id = ( SELECT responsa.acting_user() AS acting_user)) OR (collection_id = ANY ({_READABLE}))"
+    "operation": f"({_SERVER} OR {_ADMIN} OR (user_id = ( SELECT responsa.acting_user() AS acting_user)) OR (collection_id IN {_READABLE})"
     " OR (EXISTS ( SELECT FROM responsa.document d WHERE ((d.tenant_id = operation.tenant_id) AND (d.id = operation.document_id)))))",
 }
 OWN = "(tenant_id = responsa.current_tenant())"
@@ -478,6 +478,10 @@ def test_without_any_where_clause_a_tenant_reads_and_changes_its_own_rows_alone(
             key = sql.Identifier("id" if table == "tenant" else "tenant_id")
             for tenant in ("acme", "rival"):
                 app.execute("SELECT set_config('responsa.tenant_id', %s, true)", (tenant,))
+                if table in ACCESS:
+                    # A transaction that names no caller reads nothing.
+                    assert app.execute(sql.SQL("SELECT FROM {}").format(name)).rowcount == 0, table
+                app.execute("SELECT set_config('responsa.role', 'system', true)")
                 assert app.execute(sql.SQL("SELECT {} FROM {}").format(key, name)).fetchall() == [
                     (tenant,)
                 ], table
@@ -518,7 +522,9 @@ def test_a_tenant_cannot_write_rows_of_another(
                 if table == "tenant"
                 else columns[0].replace("tenant_id", "'rival'")
             )
-            app.execute("SELECT set_config('responsa.tenant_id', 'acme', true)")
+            app.execute(
+                "SELECT set_config('responsa.tenant_id', 'acme', true), set_config('responsa.role', 'system', true)"
+            )
             statement = sql.SQL("INSERT INTO {table} ({listed}) SELECT {taken} FROM {table}").format(
                 table=sql.Identifier("responsa", table), listed=listed, taken=taken
             )

@@ -40,12 +40,12 @@ from responsa_server.stores.postgres.requests import CreationRequests, already_e
 _LIST: Final[SqlList[Collection]] = SqlList(
     COLLECTIONS,
     {
-        "name": "responsa.collection_name(c.id)",
+        "name": "n.name",
         "display_name": "c.display_name",
         "create_time": "c.create_time",
         "update_time": "c.update_time",
     },
-    identity="responsa.collection_name(c.id)",
+    identity="n.name",
     position=lambda one, field: (one.create_time if field == "create_time" else one.id, one.id),
 )
 

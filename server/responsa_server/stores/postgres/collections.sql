@@ -50,14 +50,14 @@ ORDER BY w.place LIMIT 1;
 SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
 -- name: list
-SELECT responsa.collection_name(c.id) AS id, CASE coalesce(slug, id) WHEN id THEN responsa.other_name(tenant_id, id) ELSE id END AS shared_id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, kind,
+SELECT n.name AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, c.tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, kind,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     CASE WHEN c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() THEN ARRAY(
         SELECT coalesce('users/' || r.user_id, r.role, '') FROM responsa.collection_reader AS r
         WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
         ORDER BY r.create_time, r.user_id, r.role) END AS readers
-FROM responsa.collection AS c
-WHERE tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+FROM responsa.collection AS c JOIN responsa.collection_names() AS n ON n.id = c.id
+WHERE c.tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: update
 UPDATE responsa.collection SET display_name = coalesce(%(display_name)s::text, display_name), synonyms = coalesce(%(synonyms)s::text, synonyms),

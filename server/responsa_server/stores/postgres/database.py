@@ -101,6 +101,8 @@ _BEGIN_AS: Final = sql.SQL(
 )
 _AS_READER_WITHIN: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
     set_config('responsa.role', %(role)s, true), set_config('statement_timeout', %(bound)s, true)"""
+# A search asks in each of its statements what its reader may read; this is computed once (migration 0032).
+_KNOW_READER: Final = "SELECT responsa.know_reader()"
 _SET_TOGETHER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
     set_config('responsa.role', %(role)s, true), set_config('plan_cache_mode', 'force_generic_plan', true),
     set_config('enable_seqscan', 'off', true), set_config('transaction_timeout', '5s', true)"""
@@ -308,16 +310,16 @@ class Database:
         index, TooSlow if the search takes too long, and Unavailable with the part "postgresql" if the database cannot be reached. An error of the
         request itself is raised unchanged.
         """
-        as_reader: Statement = (
-            _AS_READER_WITHIN,
-            {**acting(reader), "bound": f"{_milliseconds(seconds)}ms"},
+        as_reader: Sequence[Statement] = (
+            (_AS_READER_WITHIN, {**acting(reader), "bound": f"{_milliseconds(seconds)}ms"}),
+            *(() if isinstance(reader, Server) else ((_KNOW_READER, {}),)),
         )
         session = _SESSION.get()
         if session is None or session.of != (self._app, reader):
             async with self._checked_out(self._app) as connection, _search_errors(connection, part):
-                return await _rows(connection, [as_reader], statements, cursor)
+                return await _rows(connection, as_reader, statements, cursor)
         async with session.connection() as connection, _search_errors(connection, part):
-            first: Sequence[Statement] = () if session.begun else (("BEGIN", {}), as_reader)
+            first: Sequence[Statement] = () if session.begun else (("BEGIN", {}), *as_reader)
             rows = await _rows(connection, first, statements, cursor)
             session.begun = True
             return rows

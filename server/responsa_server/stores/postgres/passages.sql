@@ -156,7 +156,7 @@ DELETE FROM responsa.term_stat WHERE tenant_id = %(tenant)s AND collection_id = 
 -- name: collection_statistics
 -- Of passages that the caller may read: row-level security leaves out those of other subjects.
 SELECT s.collection_id, sum(s.passages)::bigint, sum(s.terms)::bigint, coalesce(c.synonyms_sha256, ''), coalesce(c.kind, 'own'), coalesce(c.embedding, ''),
-    c.generation_id, coalesce(responsa.collection_name(s.collection_id), s.collection_id)
+    c.generation_id, coalesce(n.name, s.collection_id)
 FROM (
     SELECT collection_id, passages, terms FROM responsa.collection_stat
     WHERE tenant_id = %(tenant)s AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s))
@@ -165,8 +165,9 @@ FROM (
     WHERE tenant_id = %(tenant)s AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s))
 ) AS s
 LEFT JOIN responsa.collection AS c ON c.tenant_id = %(tenant)s AND c.id = s.collection_id
+LEFT JOIN responsa.collection_names() AS n ON n.id = s.collection_id
 WHERE s.passages > 0
-GROUP BY s.collection_id, c.synonyms_sha256, c.kind, c.embedding, c.generation_id;
+GROUP BY s.collection_id, c.synonyms_sha256, c.kind, c.embedding, c.generation_id, n.name;
 
 -- name: meant
 -- The ids of the collections that the caller means and may read.
