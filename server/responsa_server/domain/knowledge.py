@@ -555,6 +555,10 @@ class Documents(Sources, Protocol):
         """Return one document."""
         ...
 
+    async def managed(self, who: Principal, document_id: UUID) -> Document:
+        """Return a document that the caller may change: the uploader, the owner of its collection or an administrator, who need not be able to read it. Raises NotPermitted."""
+        ...
+
     async def find(self, reader: Reader, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
         """Return the existing documents with these ids, by id."""
         ...

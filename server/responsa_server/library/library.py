@@ -46,7 +46,7 @@ from responsa_server.domain.knowledge import (
     SearchQuery,
 )
 from responsa_server.domain.listing import Page, Position
-from responsa_server.domain.people import AuditEvent, Principal, Role, Server
+from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES
@@ -300,8 +300,7 @@ class Library:
         if changes.title is not None:
             _check_title(changes.title)
         _require_subjects(who, changes.subject)
-        document = await self._managed(who, document_id)
-        await self._require_over(who, document)
+        document = await self.documents.managed(who, document_id)
         audit = _audited(who, "document.update", names.document(document_id), document.owner_id)
         changed = await self.documents.update(who, document_id, changes, etag, audit)
         # Administrators change documents that they may not read.
@@ -310,8 +309,7 @@ class Library:
 
     async def delete_document(self, who: Principal, document_id: UUID, etag: str = "") -> None:
         """Delete a document with all its versions. Raises NotFound, NotPermitted, Conflict."""
-        document = await self._managed(who, document_id)
-        await self._require_over(who, document)
+        document = await self.documents.managed(who, document_id)
         audit = _audited(who, "document.delete", names.document(document_id), document.owner_id)
         self._watching.ended(await self.documents.delete(who.tenant_id, document_id, etag, audit))
 
@@ -390,14 +388,14 @@ class Library:
         request_id: UUID | None = None,
     ) -> Operation:
         """Make a new version from an earlier version's bytes. Raises NotFound, NotPermitted, Conflict, AlreadyExists (REQUEST_ID_REUSED)."""
-        await self._require_over(who, await self._managed(who, document_id))
+        await self.documents.managed(who, document_id)
         return await self.documents.restore(who, document_id, version, etag, request_id)
 
     async def reindex(
         self, who: Principal, document_id: UUID, etag: str = "", request_id: UUID | None = None
     ) -> Operation:
         """Read the searchable version's bytes again. Raises NotFound, NotPermitted, Conflict, Precondition, AlreadyExists (REQUEST_ID_REUSED)."""
-        await self._require_over(who, await self._managed(who, document_id))
+        await self.documents.managed(who, document_id)
         return await self.documents.reread(who, document_id, etag, request_id)
 
     async def search(self, who: Principal, query: SearchQuery) -> Sequence[Hit]:
@@ -493,24 +491,11 @@ class Library:
         if operation.kind is OperationKind.REINDEX:
             await self._require_over_collection(who, operation.collection_id)
             return
-        # If the document was deleted or may not be read any more, its owner and its collection are not known.
-        found = await self.documents.find(who, [operation.document_id])
-        document = found.get(operation.document_id)
-        if document is None:
+        try:
+            await self.documents.managed(who, operation.document_id)
+        except NotFound:
+            # The document was deleted or may not be read any more.
             _require(who, operation.user_id)
-        else:
-            await self._require_over(who, document)
-
-    async def _managed(self, who: Principal, document_id: UUID) -> Document:
-        """The document that the caller wants to change. Administrators may change documents that they may not read. Raises NotFound."""
-        return await self.documents.get(Server(who.tenant_id) if who.role is Role.ADMIN else who, document_id)
-
-    async def _require_over(self, who: Principal, document: Document) -> None:
-        """Raise NotPermitted unless the caller uploaded the document, owns its collection or is an administrator."""
-        if who.user_id == document.owner_id or who.role is Role.ADMIN:
-            return
-        collection = await self.collections.get(who, document.collection_id)
-        _require(who, collection.owner_id)
 
 
 def _check_title(title: str) -> None:

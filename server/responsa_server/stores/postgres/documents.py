@@ -216,6 +216,21 @@ class DocumentStore:
         return _document(row)
 
     @shielded
+    async def managed(self, who: Principal, document_id: UUID) -> Document:
+        """Read a document that the caller may change. Raises NotFound, NotPermitted."""
+        admin = who.role is Role.ADMIN
+        async with self._database.reading(Server(who.tenant_id) if admin else who) as connection:
+            # The collection's owner is looked up by the collection's key: in another transaction, its name could mean another collection.
+            row = await one_row(
+                connection, self._queries["managed"], {"tenant": who.tenant_id, "id": document_id}
+            )
+        if row is None:
+            raise NotFound.of("document", names.document(document_id))
+        if not admin and who.user_id not in (row["owner_id"], row["collection_owner"]):
+            raise NotPermitted.owner_only()
+        return _document(row)
+
+    @shielded
     async def find(self, reader: Reader, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
         """Read the given documents. Documents that do not exist are left out."""
         async with self._database.reading(reader) as connection:

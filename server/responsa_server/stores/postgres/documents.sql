@@ -104,6 +104,11 @@ UPDATE responsa.document SET subject = %(subject)s WHERE tenant_id = %(tenant)s 
 -- name: get
 SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
+-- name: managed
+SELECT d.*, responsa.collection_name(d.collection_id) AS collection,
+    (SELECT c.owner_id FROM responsa.collection AS c WHERE c.tenant_id = d.tenant_id AND c.id = d.collection_id) AS collection_owner
+FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
 -- name: find
 SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
 
