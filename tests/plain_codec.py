@@ -24,7 +24,7 @@ from responsa_server.domain.events import (
     ToolCalled,
     ToolReturned,
 )
-from responsa_server.domain.turns import LogRow, OnBusy, Question, WithoutDocuments
+from responsa_server.domain.turns import WITHHELD, LogRow, OnBusy, Question, WithoutDocuments
 
 
 class PlainCodec:
@@ -73,6 +73,15 @@ class PlainCodec:
             return WithoutDocuments(terminal, withdrawn=False)
         refused = {**event, "kind": "refused", "reason": "source_erased", "message": notice}
         return WithoutDocuments(json.dumps(refused).encode(), withdrawn=True)
+
+    def withheld(self, terminal: bytes) -> bytes:
+        """See `FrameCodec.withheld`."""
+        event = json.loads(terminal)
+        if event["kind"] not in ("answered", "refused"):
+            return terminal
+        refused = {"kind": "refused", "reason": "not_permitted", "message": WITHHELD}
+        kept = {key: event[key] for key in ("seq", "attempt", "timed") if key in event}
+        return json.dumps({**kept, **refused}).encode()
 
 
 def _plain(event: NumberedEvent) -> dict[str, Any]:

@@ -103,7 +103,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "conversation": Table(app="SELECT INSERT DELETE UPDATE(labels,revision,title,titled,update_time)"),
     "conversation_summary": Table(app=ALL),
     "creation_request": Table(app=ALL),
-    "document": Table(app=ALL),
+    "document": Table(app=ALL, search="SELECT(collection_id,id,subject,tenant_id)", policies=(READS,)),
     "document_version": Table(app=ALL),
     "embedding_cache": Table(app=ALL),
     "email_confirmation": Table(
@@ -153,8 +153,8 @@ TENANT_TABLES: Mapping[str, Table] = {
     ),
     "term_stat": Table(app=ALL),
     "turn": Table(
-        app="SELECT INSERT DELETE UPDATE(cost_micros,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,reserved_micros,reserved_tokens,short_of_micros,short_of_tokens,state,terminal,unpriced_tokens)",
-        log="SELECT UPDATE(attempt,begin_time,epoch,last_seq,lease_until,losses,owner,state)",
+        app="SELECT INSERT DELETE UPDATE(cost_micros,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,read_documents,read_versions,reserved_micros,reserved_tokens,short_of_micros,short_of_tokens,state,terminal,unpriced_tokens)",
+        log="SELECT UPDATE(attempt,begin_time,epoch,last_seq,lease_until,losses,owner,read_documents,read_versions,state)",
         policies=(LOG, OPEN),
     ),
     "turn_checkpoint": Table(
@@ -192,6 +192,7 @@ OTHER_TABLES: Mapping[str, Table] = {
 }
 # The SECURITY DEFINER functions, each with its owner and the roles that may call it.
 FUNCTIONS: Mapping[str, tuple[str, str]] = {
+    "unreadable_documents": ("responsa_search", "responsa_app,responsa_log"),
     "find_api_key": ("responsa_search", "responsa_app"),
     "find_session": ("responsa_search", "responsa_app"),
     "find_signed_in": ("responsa_search", "responsa_app"),

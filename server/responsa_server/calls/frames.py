@@ -17,6 +17,7 @@ from responsa_server.calls.convert.chat import event as convert_event
 from responsa_server.domain import names
 from responsa_server.domain.events import Delta, NumberedEvent
 from responsa_server.domain.turns import (
+    WITHHELD,
     Followed,
     Heartbeat,
     LogRow,
@@ -116,6 +117,26 @@ class AskFrames:
         else:
             return WithoutDocuments(terminal, withdrawn=False)
         return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=False)
+
+    def withheld(self, terminal: bytes) -> bytes:
+        """See `FrameCodec.withheld`."""
+        event = turn_pb2.TurnEvent.FromString(terminal)
+        match event.WhichOneof("event"):
+            case "answer":
+                ended = event.answer
+            case "refused":
+                ended = event.refused
+            case _:
+                return terminal
+        refused = turn_pb2.TurnRefused(
+            reason=turn_pb2.REFUSAL_REASON_NOT_PERMITTED,
+            message=WITHHELD,
+            usage=ended.usage,
+            intent=ended.intent,
+            fallbacks=ended.fallbacks,
+        )
+        event.refused.CopyFrom(refused)
+        return event.SerializeToString(deterministic=True)
 
 
 def _is_of(document_version: str, documents: Collection[UUID]) -> bool:

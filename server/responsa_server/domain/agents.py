@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.conversations import Message
-from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Terminal, Usage
+from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Terminal, Usage, VersionRead
 from responsa_server.domain.people import Principal
 from responsa_server.domain.quotas import Demand, Grant
 from responsa_server.domain.turns import Question, ToolRecord
@@ -213,7 +213,14 @@ class Barrier:
     passed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-AgentEvent = Event | Milestone | Barrier
+@dataclass(frozen=True, slots=True)
+class DocumentsRead:
+    """What reaches a model or the answer from here on. It is recorded with the turn, together with the events that follow, and is no event of the log."""
+
+    versions: Sequence[VersionRead]
+
+
+AgentEvent = Event | Milestone | Barrier | DocumentsRead
 """What a running agent emits."""
 
 Emit = Callable[[AgentEvent], None]

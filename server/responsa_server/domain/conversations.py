@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.events import Citation, RefusalReason
+from responsa_server.domain.events import Citation, RefusalReason, VersionRead
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
 
@@ -44,7 +44,7 @@ class Speaker(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One entry of a conversation."""
+    """One entry of a conversation. read: what the message's turn has read; `history` alone sets it."""
 
     id: UUID
     conversation_id: UUID
@@ -54,11 +54,15 @@ class Message:
     citations: Sequence[Citation]
     refusal: RefusalReason | None
     create_time: datetime
+    read: Sequence[VersionRead] = ()
 
 
 class ConversationStore(Protocol):
     """Conversations and messages. All methods raise Unavailable if the store cannot be reached or the outcome is
     unknown.
+
+    Where the reader may no longer read a document that a turn has read, the turn's answer is a refusal (NOT_PERMITTED) in every message that these methods return. The
+    stored message stays as it is.
     """
 
     async def create(
@@ -107,6 +111,12 @@ class ConversationStore(Protocol):
         """
         ...
 
+    async def citations(
+        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+    ) -> Sequence[Citation]:
+        """Return the recorded citations of a turn's answer or of a message, whether the caller may still read their documents or not. Raises NotFound."""
+        ...
+
     async def history(self, who: Principal, identity: UUID, most: int) -> Sequence[Message]:
         """Return at most `most` of the last messages of a conversation, oldest first. An unknown conversation has no
         messages.
@@ -120,11 +130,12 @@ MAX_SUMMARY_BYTES: Final = 4096
 @dataclass(frozen=True, slots=True)
 class Summary:
     """A summary of a conversation. text: at most MAX_SUMMARY_BYTES of UTF-8. through: the last message that the text
-    covers.
+    covers. read: what the turns of these messages have read.
     """
 
     text: str
     through: UUID
+    read: Sequence[VersionRead] = ()
 
 
 class Summaries(Protocol):
@@ -133,7 +144,7 @@ class Summaries(Protocol):
     """
 
     async def find(self, who: Principal, conversation_id: UUID) -> Summary | None:
-        """Return the stored summary, or None. Raises Unavailable."""
+        """Return the stored summary; None if there is no summary, or if the user may no longer read all that it was drawn from. Raises Unavailable."""
         ...
 
     async def keep(self, who: Principal, conversation_id: UUID, summary: Summary) -> None:

@@ -42,6 +42,7 @@ class RefusalReason(StrEnum):
     BUDGET = "budget"
     QUOTA = "quota"
     SOURCE_ERASED = "source_erased"
+    NOT_PERMITTED = "not_permitted"
 
 
 class FallbackKind(StrEnum):
@@ -88,6 +89,14 @@ class ByteRange:
 
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRead:
+    """A version of a document from which a turn has read a text that reached a model or the answer."""
+
+    document_id: UUID
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +362,19 @@ class Cancelled:
 
 
 Terminal = Answered | Refused | Failed | Cancelled
+
+
+def versions_read(event: Event) -> Sequence[VersionRead]:
+    """The versions of documents that an event quotes or names."""
+    match event:
+        case Cited(citation=one):
+            return (VersionRead(one.document_id, one.version),)
+        case Answered(citations=citations, also_found=also_found):
+            return [VersionRead(one.document_id, one.version) for one in (*citations, *also_found)]
+        case Refused(suggestions=suggestions):
+            return [VersionRead(one.document_id, one.version) for one in suggestions]
+        case _:
+            return ()
 
 
 Event = (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from responsa_server.domain.conversations import Speaker
@@ -24,13 +24,16 @@ from responsa_server.domain.events import (
     ToolOutcome,
     ToolReturned,
     Usage,
+    VersionRead,
 )
 from responsa_server.domain.limits import UNLIMITED, PendingLimits
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.quotas import Demand, Grant
 
 MAX_QUESTION_BYTES = 16 * 1024
+WITHHELD: Final = "You are no longer allowed to read what this answer was drawn from."
+"""The message of a refusal with the reason NOT_PERMITTED."""
 
 
 class TurnState(StrEnum):
@@ -200,6 +203,12 @@ class FrameCodec(Protocol):
         """
         ...
 
+    def withheld(self, terminal: bytes) -> bytes:
+        """A stored terminal event as a caller gets it who may no longer read what the turn has read: an answer or a refusal becomes a refusal (NOT_PERMITTED) with the
+        message WITHHELD. It keeps its seq, its time and its usage. A failure or a cancellation stays as it is.
+        """
+        ...
+
 
 class TurnLost(Exception):
     """The turn has ended or has a newer epoch. Its worker must stop and write nothing."""
@@ -315,13 +324,14 @@ class Append:
 
     rows: the rows directly after the last committed row; if empty, only the checkpoint is written. checkpoint: the
     graph's checkpoint. tools: the events of these rows that the ledger records; a ToolCalled event records the intent,
-    and a ToolReturned event records the outcome.
+    and a ToolReturned event records the outcome. read: what the turn has read in addition to what is recorded.
     """
 
     claim: Claim
     rows: Sequence[LogRow]
     checkpoint: Checkpoint | None = None
     tools: Sequence[ToolCalled | ToolReturned] = ()
+    read: Sequence[VersionRead] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,13 +349,14 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """The result of a turn. title: the title for a conversation that has no title; "" sets no title."""
+    """The result of a turn. title: the title for a conversation that has no title; "" sets no title. read: see `Append`."""
 
     state: TurnState
     terminal: bytes
     usage: Usage
     messages: Sequence[NewMessage] = ()
     title: str = ""
+    read: Sequence[VersionRead] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +404,8 @@ class Backlog:
     last_seq: the seq of the last committed event. end_seq: the seq of the terminal event, or None until the turn has
     ended. queue_place: the number of turns before this turn in its conversation, or 0 if it is not queued. terminal:
     the terminal event's bytes, or None until the turn has ended. If end_seq is set and there are no rows, the log was
-    pruned. watched: whether the turn must be cancelled when its last follower has left.
+    pruned. watched: whether the turn must be cancelled when its last follower has left. withheld: whether the caller may no longer read what the turn has
+    read. Then there are no rows, and an answer in `terminal` is a refusal (NOT_PERMITTED).
     """
 
     rows: Sequence[LogRow]
@@ -402,6 +414,7 @@ class Backlog:
     queue_place: int
     terminal: bytes | None
     watched: bool
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +435,13 @@ class News:
     queue_place: int
 
 
+class TurnReader(NamedTuple):
+    """A turn's user, in a role in which the turn runs or is followed."""
+
+    turn_id: UUID
+    role: Role
+
+
 @dataclass(frozen=True, slots=True)
 class CancelledTurn:
     """A turn after a call of `cancel`. ended: the end that this call caused, or None if the turn had already ended."""
@@ -432,6 +452,9 @@ class CancelledTurn:
 
 class TurnStore(Protocol):
     """Turns and their logs. All methods raise Unavailable if the store cannot be reached or the outcome is unknown.
+
+    Where the caller may no longer read a document that a turn has read, the caller gets a refusal (NOT_PERMITTED) in place of the turn's answer, and no rows of its log. The log
+    stays as it is: when the caller may read the document again, the answer is there again.
 
     Every method that ends a turn also promotes the oldest queued turn of its conversation to pending, in the same transaction, and replaces what the turn has reserved
     of its user's quota with what it has used.
@@ -530,6 +553,10 @@ class TurnStore(Protocol):
 
         The caller has already authorised the turns' followers. Deleted turns are left out.
         """
+        ...
+
+    async def withheld(self, readers: Collection[TurnReader]) -> Collection[TurnReader]:
+        """Return the readers who may no longer read what their turns have read, in one query across all tenants."""
         ...
 
     async def get(self, who: Principal, turn_id: UUID) -> Turn:

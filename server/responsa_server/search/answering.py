@@ -23,6 +23,7 @@ from responsa_server.domain.events import (
     MAX_SUGGESTIONS,
     AlsoFound,
     ByteRange,
+    VersionRead,
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.people import Principal
@@ -115,7 +116,11 @@ class LibraryEvidence:
         """See `EvidenceSource.passages`."""
         retrieval = self._plain.validate_python(evidence.content)
         return [
-            ShownPassage(one.found.passage.title, one.text)
+            ShownPassage(
+                one.found.passage.title,
+                one.text,
+                VersionRead(one.found.passage.document_id, one.found.passage.version),
+            )
             for one in excerpts(retrieval.passages, most_bytes)
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from responsa_server.domain.agents import Agents
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.relay import Relay, Taken, Work
-from responsa_server.domain.turns import ClaimedTurn, LogRow
+from responsa_server.domain.turns import ClaimedTurn, LogRow, TurnReader
 from responsa_server.turns.runtime import repeated
 from responsa_server.turns.worker import Outcome, Run, WorkerParts
 
@@ -104,6 +104,17 @@ class Claiming:
         """Announce that a turn now has this epoch. A worker that still runs the turn under an older epoch then stops, in this process and in others."""
         self.taken(turn_id, epoch)
         self._relay.tell_all(Taken(turn_id, epoch))
+
+    def readers(self) -> Collection[TurnReader]:
+        """The turns that run here, each with the role in which it runs."""
+        return [run.reader for run, _ in self._running.values()]
+
+    def withhold(self, readers: Collection[TurnReader]) -> None:
+        """Stop those of these turns that run here. They end with a refusal (NOT_PERMITTED)."""
+        for reader in readers:
+            running = self._running.get(reader.turn_id)
+            if running is not None and running[0].reader == reader:
+                running[0].withhold()
 
     def promoted(self) -> None:
         """Announce that a turn may now be claimed, here or elsewhere."""

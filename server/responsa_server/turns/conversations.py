@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.conversations import Conversation, ConversationStore, Message
-from responsa_server.domain.events import Citation
+from responsa_server.domain.conversations import Conversation, ConversationStore
+from responsa_server.domain.events import ByteRange, Citation
 from responsa_server.domain.knowledge import SourceRef, Sources, SourceSlice
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import NewId, Verdict
@@ -54,18 +54,19 @@ class Conversations:
     async def verify(
         self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Sequence[tuple[Citation, Verdict]]:
-        """Check each citation of a turn's answer, or of a message, against the current documents. The results have the order of the citations.
+        """Check each citation of a turn's answer, or of a message, against the current documents. The results have the order of the citations. Where the caller may
+        not read the document, the citation is without the quote and without what describes its source.
 
         The result is empty for a refusal, a failure or a turn that has not ended. Raises NotFound.
         """
-        message: Message | None = None
-        if message_id is not None:
-            message = await self.store.message(who, message_id)
-        elif turn_id is not None:
-            message = await self.store.answer_of(who, turn_id)
-        if message is None or not message.citations:
+        citations = await self.store.citations(who, turn_id=turn_id, message_id=message_id)
+        if not citations:
             return []
-        return list(zip(message.citations, await self._verdicts(who, message.citations), strict=True))
+        verdicts = await self._verdicts(who, citations)
+        return [
+            (_blank(one) if verdict is Verdict.NOT_PERMITTED else one, verdict)
+            for one, verdict in zip(citations, verdicts, strict=True)
+        ]
 
     async def _verdicts(self, who: Principal, citations: Sequence[Citation]) -> Sequence[Verdict]:
         cited = [SourceRef(one.document_id, one.version, one.source) for one in citations]
@@ -85,6 +86,22 @@ class Conversations:
             )
             for one, found in zip(citations, slices, strict=True)
         ]
+
+
+def _blank(citation: Citation) -> Citation:
+    """A citation without anything of its document but the name."""
+    return Citation(
+        passage_id=citation.passage_id,
+        document_id=citation.document_id,
+        version=citation.version,
+        title="",
+        uri="",
+        source=ByteRange(0, 0),
+        quote="",
+        sha256=b"",
+        answer=citation.answer,
+        score=0.0,
+    )
 
 
 def _verdict(citation: Citation, found: SourceSlice) -> Verdict:

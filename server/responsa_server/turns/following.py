@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason, Unavailable
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import Followed, Heartbeat, Reconnect, Snapshot, Turn, TurnStore
+from responsa_server.domain.turns import (
+    Followed,
+    Heartbeat,
+    Reconnect,
+    Snapshot,
+    Turn,
+    TurnReader,
+    TurnStore,
+)
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
 
@@ -25,6 +33,8 @@ _SHORTEST_POLL_SECONDS: Final = 0.01
 _AGAIN_SECONDS: Final = 0.25
 _PATIENCE_SECONDS: Final = 5.0
 _BEATS_A_HEARTBEAT: Final = 15
+# A stream ends within a second after its reader has lost access: this pause, the end of the turn's run, and its commit.
+_ACCESS_SECONDS: Final = 0.3
 _FOLLOWS_SECONDS: Final = 5.0
 FOLLOWED_FOR_SECONDS: Final = 10.0
 # The return of disconnected followers is spread over one second per thousand followers, so that they do not all
@@ -36,7 +46,17 @@ _LONGEST_RECONNECT_SECONDS: Final = 2.0
 class Following:
     """All followers of this process. Call `start` before use, and `drain` and `close` at the end."""
 
-    def __init__(self, store: TurnStore, hub: Hub, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        store: TurnStore,
+        hub: Hub,
+        runtime: Runtime,
+        running: Callable[[], Collection[TurnReader]],
+        withhold: Callable[[Collection[TurnReader]], None],
+    ) -> None:
+        """running: returns the turns that run here. withhold: ends those of them whose users may no longer read what the turns have read."""
+        self._running = running
+        self._withhold = withhold
         self._store = store
         self._hub = hub
         self._options = runtime.options
@@ -48,7 +68,12 @@ class Following:
 
     def start(self) -> None:
         """Begin to check followers."""
-        loops = {"turns-poll": self._poll, "turns-heartbeats": self._beat, "turns-followers": self._register}
+        loops = {
+            "turns-poll": self._poll,
+            "turns-access": self._check_access,
+            "turns-heartbeats": self._beat,
+            "turns-followers": self._register,
+        }
         pause = min(self._options.poll_seconds / 2, _AGAIN_SECONDS)
         self._tasks = [
             asyncio.create_task(keep_going(work, pause, self._log, "turns_following"), name=name)
@@ -67,10 +92,12 @@ class Following:
         count = self._hub.drain()
         self._spread = min(count * _RECONNECT_SECONDS_A_FOLLOWER, _LONGEST_RECONNECT_SECONDS)
 
-    async def follow(self, who: Principal, turn_id: UUID, after_seq: int) -> AsyncGenerator[Followed, None]:
-        """See `Turns.follow`."""
+    async def follow(
+        self, who: Principal, turn_id: UUID, after_seq: int, *, fresh: bool = False
+    ) -> AsyncGenerator[Followed, None]:
+        """See `Turns.follow`. fresh: see `Hub.subscribe`."""
         cursor = after_seq
-        with self._hub.subscribe(turn_id, who, after_seq) as mine:
+        with self._hub.subscribe(turn_id, who, after_seq, fresh=fresh) as mine:
             while True:
                 if mine.leaving and mine.behind:
                     yield self._reconnect()
@@ -78,7 +105,7 @@ class Following:
                 if mine.behind:
                     # From here on, new rows are delivered again, so that this follower misses no row that is
                     # committed while it reads the log.
-                    mine.behind = False
+                    mine.behind = mine.withheld = False
                     backlog = await repeated(
                         lambda: self._store.backlog(who, turn_id, cursor, _BACKLOG_ROWS),  # noqa: B023 - awaited in this round
                         _PATIENCE_SECONDS,
@@ -89,12 +116,23 @@ class Following:
                         self._hub.watch(mine)
                     rows = backlog.rows
                     more = len(rows) == _BACKLOG_ROWS
-                    lags = self._hub.read(turn_id, rows[-1].last_seq if rows else cursor, backlog.queue_place)
+                    if backlog.withheld:
+                        # The rows until the end are passed over, so that the other readers here need not wait for this one.
+                        mine.withheld = True
+                        self._hub.read(turn_id, backlog.last_seq, backlog.queue_place)
+                        lags = False
+                    else:
+                        through = rows[-1].last_seq if rows else cursor
+                        lags = self._hub.read(turn_id, through, backlog.queue_place)
                     for row in rows:
+                        if mine.withheld:
+                            break
                         yield row
                         cursor = row.last_seq
                         mine.news_at = loop_time()
-                    if more:
+                    if mine.withheld and not backlog.withheld:
+                        mine.behind = True  # the access was lost just now: the log says how the turn ends for this reader
+                    elif more:
                         mine.behind = True
                     elif backlog.end_seq is not None:
                         if cursor < backlog.end_seq and backlog.terminal is not None:
@@ -107,6 +145,8 @@ class Following:
                     continue
                 ended = mine.ended
                 for row in mine.take():
+                    if mine.withheld:
+                        break
                     if row.last_seq <= cursor:
                         continue
                     if row.first_seq > cursor + 1:
@@ -116,7 +156,8 @@ class Following:
                     cursor = row.last_seq
                     mine.news_at = loop_time()
                 row = None
-                if mine.behind:
+                if mine.behind or (mine.withheld and ended):
+                    mine.behind = True
                     continue
                 if ended:
                     return
@@ -131,7 +172,8 @@ class Following:
 
     async def wait(self, who: Principal, turn_id: UUID) -> Turn:
         """See `Turns.wait`."""
-        with self._hub.subscribe(turn_id, who, 0) as mine:
+        # The caller gets no rows here; reading the turn at the end shows whether the caller may read its answer.
+        with self._hub.subscribe(turn_id, who, 0, fresh=True) as mine:
             while True:
                 if mine.behind or mine.ended:
                     mine.behind = mine.ended = False
@@ -193,6 +235,16 @@ class Following:
                 raise
             if not regular:
                 await asyncio.sleep(_SHORTEST_POLL_SECONDS)
+
+    async def _check_access(self) -> None:
+        """End what readers may no longer read: their streams, and the turns that run here for them."""
+        while True:
+            await asyncio.sleep(_ACCESS_SECONDS)
+            readers = [*self._hub.readers().union(self._running())]
+            for first in range(0, len(readers), _POLL_TURNS):
+                withheld = await self._store.withheld(readers[first : first + _POLL_TURNS])
+                self._hub.withhold(withheld)
+                self._withhold(withheld)
 
     async def _beat(self) -> None:
         while True:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from responsa_server.domain.people import Principal
 from responsa_server.domain.relay import Committed, Interest, Relay
-from responsa_server.domain.turns import Cursor, LogRow, News
+from responsa_server.domain.turns import Cursor, LogRow, News, TurnReader
 
 # The limits for the rows that wait for one reader. A reader that exceeds them must read the log. The readers of one
 # turn share the turn's rows in memory, but in the worst case every turn has a slow reader.
@@ -67,20 +67,23 @@ class Subscription:
         "leaving",
         "news_at",
         "place",
+        "reader",
         "turn_id",
         "watched",
+        "withheld",
     )
 
     def __init__(
         self,
         leave: Callable[[Subscription], None],
-        turn_id: UUID,
+        reader: TurnReader,
         rows: Iterable[LogRow],
         *,
         behind: bool,
         now: float,
     ) -> None:
-        self.turn_id = turn_id
+        self.turn_id = reader.turn_id
+        self.reader = reader
         self.behind = behind
         """Whether the follower must read the log, because it may have missed rows."""
         self.ended = False
@@ -90,6 +93,8 @@ class Subscription:
         self.beat = False
         """Whether a heartbeat is due."""
         self.place = 0
+        self.withheld = False
+        """Whether the follower may no longer read what the turn has read. Then it gets no rows, and reads the log for the turn's end."""
         self.watched = False
         self.news_at = now
         """When the follower last received an item, by the loop's clock."""
@@ -121,6 +126,11 @@ class Subscription:
         """Mark that the log may contain more rows than were delivered."""
         self.behind = True
         self.wake()
+
+    def withhold(self) -> None:
+        """Mark that the follower may no longer read what the turn has read. The log shows whether that is still so, and whether the turn has ended."""
+        self.withheld = True
+        self.recheck()
 
     def wake(self) -> None:
         """Wake the follower, so that it looks for changes."""
@@ -271,20 +281,26 @@ class Hub:
 
     # Followers.
 
-    def subscribe(self, turn_id: UUID, who: Principal, after_seq: int) -> Subscription:
-        """Begin to follow. If the turn belongs to the caller and runs here, its committed rows are available at once; otherwise the log must be read first.
+    def subscribe(
+        self, turn_id: UUID, who: Principal, after_seq: int, *, fresh: bool = False
+    ) -> Subscription:
+        """Begin to follow. fresh: whether the caller has asked the question just now. If so, and the turn runs here, its committed rows are available at once;
+        otherwise the log must be read first, which also shows whether the caller may read what the turn has read.
 
         A follower subscribes before it reads the log, so that it misses no row between these steps.
         """
         live = self._live.get(turn_id)
         known = (
-            live is not None
+            fresh
+            and live is not None
             and live.watched is not None
             and (live.tenant_id, live.user_id) == (who.tenant_id, who.user_id)
             and live.begin_seq <= after_seq <= live.last_seq
         )
         rows = [row for row in live.rows if row.last_seq > after_seq] if live is not None and known else ()
-        subscription = Subscription(self.leave, turn_id, rows, behind=not known, now=self._now())
+        subscription = Subscription(
+            self.leave, TurnReader(turn_id, who.role), rows, behind=not known, now=self._now()
+        )
         subscription.leaving = self.draining
         self._followers.setdefault(turn_id, set()).add(subscription)
         if live is None and turn_id not in self._remote:
@@ -308,6 +324,17 @@ class Hub:
             if not followers:
                 del self._followers[subscription.turn_id]
                 self._remote.pop(subscription.turn_id, None)
+
+    def readers(self) -> set[TurnReader]:
+        """The followers here."""
+        return {one.reader for followers in self._followers.values() for one in followers}
+
+    def withhold(self, readers: Iterable[TurnReader]) -> None:
+        """Note that these readers may no longer read what their turns have read."""
+        for reader in readers:
+            for follower in self._followers.get(reader.turn_id, ()):
+                if follower.reader == reader:
+                    follower.withhold()
 
     def followed(self, turn_id: UUID) -> bool:
         """Whether the turn has a follower here."""

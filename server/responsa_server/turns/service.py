@@ -87,7 +87,9 @@ class Turns:
         self._claiming = Claiming(
             WorkerParts(store, conversations, self._hub, self._writer, runtime), agents, relay
         )
-        self._following = Following(store, self._hub, runtime)
+        self._following = Following(
+            store, self._hub, runtime, self._claiming.readers, self._claiming.withhold
+        )
         self._draining = False
         # Tasks that accept or cancel a turn. They continue when their caller disconnects.
         self._background = Background()
@@ -140,15 +142,21 @@ class Turns:
             self._accept(who, question, request_id, cancel_on_disconnect=cancel_on_disconnect)
         )
 
-    def follow(self, who: Principal, turn_id: UUID, after_seq: int = 0) -> AsyncGenerator[Followed, None]:
+    def follow(
+        self, who: Principal, turn_id: UUID, after_seq: int = 0, *, fresh: bool = False
+    ) -> AsyncGenerator[Followed, None]:
         """The rows of a turn's log that end after after_seq, as they are committed. Each row comes once and in order; the first row may begin before after_seq.
 
         Heartbeats come between the rows. The stream ends after the row with the terminal event, after a
         `Snapshot` if the log was pruned, or after a `Reconnect` when this process shuts down. A follower
-        that resumes after the last_seq of its last row misses nothing. Raises NotFound, InvalidRequest
-        (AFTER_SEQ_BEYOND_END), Unavailable.
+        that resumes after the last_seq of its last row misses nothing.
+
+        If the caller may not, or may no longer, read a document that the turn has read, there are no rows: once the turn has ended, the stream ends with a `Snapshot` whose
+        terminal event is a refusal (NOT_PERMITTED). A turn that still runs then ends with this refusal. fresh: whether the caller has asked the turn's question just now.
+
+        Raises NotFound, InvalidRequest (AFTER_SEQ_BEYOND_END), Unavailable.
         """
-        return self._following.follow(who, turn_id, after_seq)
+        return self._following.follow(who, turn_id, after_seq, fresh=fresh)
 
     def left(self, who: Principal, turn_id: UUID) -> None:
         """Note that a client left its stream of a turn. If a watched turn has no follower some seconds later, the turn is cancelled."""

@@ -21,6 +21,7 @@ from responsa_server.domain.events import (
     Cancelled,
     Failed,
     ModelUsed,
+    RefusalReason,
     Refused,
     Terminal,
     ToolCalled,
@@ -30,6 +31,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.turns import (
+    WITHHELD,
     Claim,
     ClaimedTurn,
     Conclusion,
@@ -38,6 +40,7 @@ from responsa_server.domain.turns import (
     NewMessage,
     Question,
     TurnLost,
+    TurnReader,
     TurnState,
     TurnStore,
 )
@@ -71,6 +74,10 @@ class Outcome(Enum):
 
 class _GivenUp(Exception):
     """The turn must go to another worker."""
+
+
+class _Withheld(Exception):
+    """The turn's user may no longer read what the turn has read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,15 @@ class Run:
     def lose(self) -> None:
         """Stop at once, because another worker has the turn or the turn was ended."""
         self.fail(TurnLost(names.turn(self.claim.turn_id)))
+
+    @property
+    def reader(self) -> TurnReader:
+        """The turn's user, in the role in which the turn runs."""
+        return TurnReader(self.claim.turn_id, self._claimed.who.role)
+
+    def withhold(self) -> None:
+        """Stop, and end the turn with a refusal (NOT_PERMITTED), because the user may no longer read what the turn has read."""
+        self.fail(_Withheld())
 
     def give_up(self) -> None:
         """Stop the run. The caller must then release the turn."""
@@ -231,6 +247,10 @@ class Run:
             )
         if claimed.losses > self._parts.runtime.options.max_losses:
             return worker_lost(turn_id, claimed.losses)
+        if claimed.attempt > 1 and await repeated(
+            lambda: self._parts.turns.withheld([self.reader]), _HISTORY_PATIENCE_SECONDS
+        ):
+            return self._refused_access()  # the attempts before have read it, and a checkpoint may contain it
         limit = self._agent.time_limit_seconds
         left = limit - claimed.age_seconds
         if left <= 0:
@@ -242,7 +262,7 @@ class Run:
                 timeout=left,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if not (self._stop.done() and isinstance(self._stop.result(), TurnLost)):
+            if not (self._stop.done() and isinstance(self._stop.result(), (TurnLost, _Withheld))):
                 if self._refused.done():
                     raise self._refused.result()
                 if agent.done():
@@ -267,7 +287,14 @@ class Run:
     def _stopped(self, reason: Exception) -> Terminal:
         if isinstance(reason, TurnLost):
             self._parts.hub.close(self._live)  # its followers need not wait until the agent has stopped
+        if isinstance(reason, _Withheld):
+            return self._refused_access()
         raise reason
+
+    def _refused_access(self) -> Refused:
+        return Refused(
+            RefusalReason.NOT_PERMITTED, WITHHELD, self._meter.usage, fallbacks=self._meter.fallbacks
+        )
 
     async def _end_agent(self, agent: asyncio.Task[Terminal]) -> None:
         if agent.done():

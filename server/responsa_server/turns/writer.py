@@ -7,14 +7,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.agents import AgentEvent, Barrier, Milestone
+from responsa_server.domain.agents import AgentEvent, Barrier, DocumentsRead, Milestone
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.events import Delta, NumberedEvent, Terminal, ToolCalled, ToolReturned, Usage
+from responsa_server.domain.events import (
+    Delta,
+    NumberedEvent,
+    Terminal,
+    ToolCalled,
+    ToolReturned,
+    Usage,
+    VersionRead,
+    versions_read,
+)
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.turns import (
     Append,
@@ -104,6 +113,8 @@ class TurnWriter:
         "_owner",
         "_pending",
         "_process_writer",
+        "_read",
+        "_recorded",
         "_runtime",
         "_sealed",
         "_start",
@@ -145,6 +156,9 @@ class TurnWriter:
         self._pending: list[Happened] = []
         self._tools: list[ToolCalled | ToolReturned] = []
         self._checkpoint: Checkpoint | None = None
+        # What the turn has read: what the next append records, and what was handed over before.
+        self._read: dict[VersionRead, None] = {}
+        self._recorded: set[VersionRead] = set()
         self._text_bytes = start.text_bytes
         self._sealed = False
         self._waiting_barriers: list[Barrier] = []
@@ -157,7 +171,7 @@ class TurnWriter:
     # The methods that the agent's side calls.
 
     def put(self, event: AgentEvent) -> None:
-        """Take an event, milestone or barrier, and write it after all earlier ones.
+        """Take an event, milestone or barrier, and write it after all earlier ones. What the turn has read is written with the next event, before anybody sees that event.
 
         Raises the error that ended writing. If the event cannot be taken, raises EventTooLarge or the codec's error about the arguments of
         a call.
@@ -194,7 +208,11 @@ class TurnWriter:
             else:
                 event.passed.set()
             return
+        elif isinstance(event, DocumentsRead):
+            self._note_read(event.versions)  # recorded with the next events, and before anybody sees them
+            return
         else:
+            self._note_read(versions_read(event))
             if isinstance(event, (ToolCalled, ToolReturned)):
                 self._check_size(event)
                 self._tools.append(event)
@@ -229,7 +247,10 @@ class TurnWriter:
         self._pending = []
         events = number(self.last_seq + 1, self._start.attempt, happened)
         rows = pack(self._runtime.codec, self.claim.turn_id, events)
-        conclusion = conclude(self._runtime.codec.encode_terminal(events[-1]))
+        self._note_read(versions_read(terminal))
+        conclusion = replace(
+            conclude(self._runtime.codec.encode_terminal(events[-1])), read=tuple(self._read)
+        )
         promoted = await repeated(lambda: write(self.claim, rows, conclusion), _PATIENCE_SECONDS)
         self._process_writer.leave(self)
         self.last_seq = rows[-1].last_seq
@@ -259,7 +280,9 @@ class TurnWriter:
         if self._in_flight is None and (self._pending or self._checkpoint is not None):
             events = number(self.last_seq + 1, self._start.attempt, self._pending)
             rows = pack(self._runtime.codec, self.claim.turn_id, events)
-            self._in_flight = Append(self.claim, rows, self._checkpoint, self._tools)
+            self._in_flight = Append(self.claim, rows, self._checkpoint, self._tools, tuple(self._read))
+            self._recorded.update(self._read)
+            self._read.clear()
             self._pending, self._tools, self._checkpoint = [], [], None
             self._barriers.extend(self._waiting_barriers)
             self._waiting_barriers = []
@@ -293,6 +316,9 @@ class TurnWriter:
         self._pending = []
         self._wake()
         self._owner.fail(error)
+
+    def _note_read(self, versions: Sequence[VersionRead]) -> None:
+        self._read.update((one, None) for one in versions if one not in self._recorded)
 
     def _check_size(self, event: ToolCalled | ToolReturned) -> None:
         """Check the size of an event with data from outside. Its size on the wire counts, because an argument may take many times more bytes there than in JSON."""

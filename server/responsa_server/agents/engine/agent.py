@@ -108,6 +108,7 @@ class PlannedAgent:
         verify(plan)
         self.plan = plan
         self._keys = plan.keys
+        self._asks_models = any(node.calls_model for node in plan.nodes.values())
         self._options = options
         self.version = options.version
         self.time_limit_seconds = options.time_limit_seconds
@@ -130,7 +131,7 @@ class PlannedAgent:
 
     def demand(self, question: Question) -> Demand | None:
         """See `Agent.demand`. The text of the question is the least that a model reads, and no token is shorter than a byte."""
-        if not any(node.calls_model for node in self.plan.nodes.values()):
+        if not self._asks_models:
             return None
         limits = self._options.limits.lowered(question.max_cost_micros)
         price = self._price()
@@ -159,6 +160,7 @@ class PlannedAgent:
         state["history"] = [said(message) for message in history]
         if older:
             state["older"] = [said(message) for message in older]
+        read_before = tuple(dict.fromkeys(version for message in task.history for version in message.read))
         context = Run(
             task.who,
             emit,
@@ -173,7 +175,10 @@ class PlannedAgent:
             nonce=nonce(options.version, task.turn_id),
             noted=task.meter.fell_back,
             until=asyncio.get_running_loop().time() + options.time_limit_seconds - task.age_seconds,
+            earlier=read_before,
         )
+        if self._asks_models:
+            context.read(read_before)  # a model reads the history
         try:
             end = ending(await self.compile().run(state, context), task.meter.usage)
         except OverBudget as over:

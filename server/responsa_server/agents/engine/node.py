@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from responsa_server.domain.agents import Barrier, Milestone
+from responsa_server.domain.agents import Barrier, DocumentsRead, Milestone
 from responsa_server.domain.events import (
     Cited,
     Delta,
@@ -26,6 +26,7 @@ from responsa_server.domain.events import (
     ToolCalled,
     ToolReturned,
     Usage,
+    VersionRead,
 )
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.people import Principal
@@ -163,7 +164,16 @@ Plain = Mapping[str, object]
 """State in LangGraph: texts, numbers, booleans, None, and lists and mappings of these."""
 
 Progress = (
-    Status | Delta | Cited | ToolCalled | ToolReturned | ProviderSwitched | ModelUsed | Barrier | Milestone
+    Status
+    | Delta
+    | Cited
+    | ToolCalled
+    | ToolReturned
+    | ProviderSwitched
+    | ModelUsed
+    | Barrier
+    | Milestone
+    | DocumentsRead
 )
 """The events of a running graph. Only the engine emits milestones. The turn's terminal event is made from the last state."""
 
@@ -200,7 +210,7 @@ class Run:
     at the first node. tools: the tool calls of earlier attempts, by call_id. limits, spent: the turn's budget, and how much
     of the budget was spent. fallen: the current node's fallbacks; the engine moves them into the state. noted: called for
     each fallback. nonce: the number in the marks around untrusted text, the same in every attempt. until: the end of the
-    turn's time limit, by the event loop's clock.
+    turn's time limit, by the event loop's clock. earlier: what the turns of the history have read.
     """
 
     who: Principal
@@ -217,6 +227,12 @@ class Run:
     nonce: str = ""
     noted: Callable[[Fallback], None] | None = None
     until: float = inf
+    earlier: Sequence[VersionRead] = ()
+
+    def read(self, versions: Iterable[VersionRead | None]) -> None:
+        """Record what a model is about to read, or what the answer is drawn from. None stands for a text that comes from no document."""
+        if found := tuple(dict.fromkeys(one for one in versions if one is not None)):
+            self.emit(DocumentsRead(found))
 
     def fell_back(self, fallback: Fallback) -> None:
         """Report that a node took a fallback."""

@@ -193,7 +193,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """Stream the model's text as deltas. Raises OverBudget, Declined, and Unavailable (MODEL_UNAVAILABLE), which may
         follow some deltas.
         """
-        passages = self._passages(given)
+        passages = self._passages(given, run)
         try:
             prompt = self._made(given, passages, run)
         except OverBudget as over:
@@ -282,10 +282,11 @@ class Prompt(Node[PromptInput, PromptOutput]):
         if self._options.stream:
             emit_text(text.text, run)
 
-    def _passages(self, given: PromptInput) -> Sequence[str]:
+    def _passages(self, given: PromptInput, run: Run) -> Sequence[str]:
         if given.evidence is None or self._parts.source is None or self._asker is None:
             return ()
         shown = self._parts.source.passages(given.evidence, self._parts.traits.retrieval.context_bytes)
+        run.read(one.version for one in shown)
         return [f"{one.title}\n\n{one.text}" if one.title else one.text for one in shown]
 
     def _made(self, given: PromptInput, passages: Sequence[str], run: Run) -> ModelPrompt:

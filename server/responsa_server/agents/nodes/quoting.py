@@ -105,6 +105,7 @@ class Grade(Node[GradeInput, GradeOutput]):
             extraction = replace(extraction, supported=supported)
         if self._asker is not None and self._source is not None and extraction.quotes:
             shown = self._source.passages(given.evidence, self._table.context_bytes)
+            run.read(one.version for one in shown)
             untrusted = Untrusted(question, passages=[f"{one.title}\n{one.text}" for one in shown])
             try:
                 verdict = await ask_typed(self._asker, run, self._prompt, self._shape, {}, untrusted)

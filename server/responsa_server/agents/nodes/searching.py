@@ -80,7 +80,10 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
                 return RewriteOutput(standalone_question=await self._asked(self._asker, given, run))
             except FAILURES as error:
                 run.fell_back(Fallback(FallbackKind.RULE, self.name, "rule", cause(error)))
-        return RewriteOutput(standalone_question=standalone(given.question, given.history) or "")
+        rewritten = standalone(given.question, given.history) or ""
+        if rewritten:
+            run.read(run.earlier)  # the question names what the last answer was about
+        return RewriteOutput(standalone_question=rewritten)
 
     async def _asked(self, asker: Asker, given: RewriteInput, run: Run) -> str:
         untrusted = Untrusted(given.question, given.history, others={"summary": given.summary})

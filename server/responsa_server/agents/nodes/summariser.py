@@ -15,7 +15,7 @@ from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import MAX_SUMMARY_BYTES, Summaries, Summary
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.events import Fallback, FallbackKind
+from responsa_server.domain.events import Fallback, FallbackKind, VersionRead
 
 OFFERED: Final = offered(untrusted=("history", "summary"))
 NEWS: Final = 10
@@ -81,6 +81,8 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
         if self._asker is None:
             return SummaryOutput(summary=first_sentences(given.older))
         kept = await self._kept(run)
+        if kept is not None:
+            run.read(kept.read)
         uncovered = given.older[_covered(kept, given.older) :]
         if kept is not None and len(uncovered) < NEWS:
             return SummaryOutput(summary="\n".join(filter(None, [kept.text, first_sentences(uncovered)])))
@@ -96,7 +98,8 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             run.fell_back(lost)
             return SummaryOutput(summary=before)
         text = _cut(text, MAX_SUMMARY_BYTES)
-        await self._keep(run, text, given.older[-1])
+        drawn_from = dict.fromkeys((*(kept.read if kept is not None else ()), *run.earlier))
+        await self._keep(run, text, given.older[-1], tuple(drawn_from))
         return SummaryOutput(summary=text)
 
     async def _kept(self, run: Run) -> Summary | None:
@@ -107,11 +110,11 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
         except Unavailable:  # then the summary is created again
             return None
 
-    async def _keep(self, run: Run, text: str, last: Said) -> None:
+    async def _keep(self, run: Run, text: str, last: Said, read: Sequence[VersionRead]) -> None:
         if self._summaries is None or run.conversation_id is None or not last.id:
             return
         try:
-            await self._summaries.keep(run.who, run.conversation_id, Summary(text, UUID(last.id)))
+            await self._summaries.keep(run.who, run.conversation_id, Summary(text, UUID(last.id), read))
         except Unavailable:  # then the next turn creates the summary again
             return
 

@@ -33,6 +33,7 @@ from responsa_server.domain.events import (
     Fallback,
     FallbackKind,
     Step,
+    VersionRead,
 )
 
 WITHOUT_MODEL: Final = "without_model"
@@ -101,6 +102,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
         quotes = given.extraction.quotes[:MAX_CITATIONS] if given.extraction is not None else ()
         if not self._has_model and WITHOUT_MODEL in self._prompts.front(self._template).variables:
             run.fell_back(Fallback(FallbackKind.TEMPLATE, "model", self.name, "no_model"))
+        run.read(VersionRead(one.passage.document_id, one.passage.version) for one in quotes)
         whole = self._prompts.text(self._template, self._values(given, quotes)).replace("\x00", "\ufffd")
         text = whole.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
         citations = found_in(text, quotes)

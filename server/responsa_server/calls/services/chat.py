@@ -68,9 +68,10 @@ class ChatService:
         else:
             accepted = await accepting
             call.when_left(partial(self._turns.left, who, accepted.turn_id))
+        fresh = not accepted.attached
         # A stream may last for minutes, and a question has up to 16 KiB. Release both.
         del request, accepting
-        async with aclosing(self._turns.follow(who, accepted.turn_id)) as rows:
+        async with aclosing(self._turns.follow(who, accepted.turn_id, fresh=fresh)) as rows:
             async for frame in frames.stream(accepted.turn_id, rows, include_deltas=include_deltas):
                 yield frame
 

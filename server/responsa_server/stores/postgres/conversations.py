@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,10 +14,11 @@ from psycopg.types.json import Jsonb
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Message, Speaker, Summary
 from responsa_server.domain.errors import Conflict, NotFound, Reason
-from responsa_server.domain.events import ByteRange, Citation, RefusalReason
+from responsa_server.domain.events import ByteRange, Citation, RefusalReason, VersionRead
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES
 from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.turns import WITHHELD
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -28,7 +30,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import check_etag, request_id_reused
-from responsa_server.stores.postgres.turn_log import NamedQueries
+from responsa_server.stores.postgres.turn_log import NamedQueries, withheld_turns
 
 _CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(
     CONVERSATIONS,
@@ -157,54 +159,95 @@ class PostgresConversationStore:
     @shielded
     async def messages(self, who: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
         """See `ConversationStore.messages`."""
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.reading(who) as connection:
             await self._get(connection, who, identity)
             values = {**_caller(who), "conversation": identity}
             rows = await _MESSAGES.rows(connection, self._queries["list_messages"], query, values)
-            found = await self._with_citations(connection, who, rows)
+            found = await self._messages(connection, who, rows)
         return _MESSAGES.page(found, query)
 
     @shielded
     async def message(self, who: Principal, identity: UUID) -> Message:
         """See `ConversationStore.message`."""
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.reading(who) as connection:
             row = await self._row(connection, "get_message", {**_caller(who), "message": identity})
             if row is None:
                 raise NotFound.of("message", names.message(identity))
-            return (await self._with_citations(connection, who, [row]))[0]
+            return (await self._messages(connection, who, [row]))[0]
 
     @shielded
     async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:
         """See `ConversationStore.answer_of`."""
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.reading(who) as connection:
             row = await self._row(connection, "answer_of_turn", {**_caller(who), "turn": turn_id})
             if row is None:
                 raise NotFound.of("turn", names.turn(turn_id))
             if row["id"] is None:
                 return None
-            return (await self._with_citations(connection, who, [row]))[0]
+            return (await self._messages(connection, who, [row]))[0]
+
+    @shielded
+    async def citations(
+        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+    ) -> Sequence[Citation]:
+        """See `ConversationStore.citations`."""
+        async with self._database.reading(who) as connection:
+            if turn_id is not None:
+                row = await self._row(connection, "answer_of_turn", {**_caller(who), "turn": turn_id})
+            else:
+                row = await self._row(connection, "get_message", {**_caller(who), "message": message_id})
+            if row is None and turn_id is not None:
+                raise NotFound.of("turn", names.turn(turn_id))
+            if row is None and message_id is not None:
+                raise NotFound.of("message", names.message(message_id))
+            if row is None or row["id"] is None:
+                return ()
+            return (await self._cited(connection, who, [row["id"]])).get(row["id"], ())
 
     @shielded
     async def history(self, who: Principal, identity: UUID, most: int) -> Sequence[Message]:
         """See `ConversationStore.history`."""
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.reading(who) as connection:
             cursor = connection.cursor(row_factory=dict_row)
             parameters = {**_caller(who), "conversation": identity, "most": most}
             await cursor.execute(self._queries["last_messages"], parameters)
-            rows = await cursor.fetchall()
-            return await self._with_citations(connection, who, rows[::-1])
+            rows = (await cursor.fetchall())[::-1]
+            turns = {row["turn_id"] for row in rows}
+            await cursor.execute(
+                self._queries["read_by_turns"], {"tenant": who.tenant_id, "turns": list(turns)}
+            )
+            read = {row["id"]: versions_of(row) for row in await cursor.fetchall()}
+            messages = await self._messages(connection, who, rows)
+        return [
+            replace(one, read=read.get(one.turn_id, ()))
+            if one.speaker is Speaker.ASSISTANT and one.refusal is not RefusalReason.NOT_PERMITTED
+            else one
+            for one in messages
+        ]
 
-    async def _with_citations(
+    async def _messages(
         self, connection: Connection, who: Principal, rows: Sequence[Mapping[str, Any]]
     ) -> Sequence[Message]:
+        """The messages in rows, as the transaction's reader sees them."""
         answers = [row["id"] for row in rows if row["speaker"] == Speaker.ASSISTANT.value]
+        cited = await self._cited(connection, who, answers)
+        withheld = await withheld_turns(
+            connection, self._queries["withheld"], {row["turn_id"] for row in rows}
+        )
+        found = [_message(row, cited.get(row["id"], ())) for row in rows]
+        return [_withheld(one) if one.turn_id in withheld else one for one in found]
+
+    async def _cited(
+        self, connection: Connection, who: Principal, messages: Sequence[UUID]
+    ) -> Mapping[UUID, Sequence[Citation]]:
+        """The citations of messages."""
         cited: defaultdict[UUID, list[Citation]] = defaultdict(list)
-        if answers:
+        if messages:
             cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(self._queries["citations"], {"tenant": who.tenant_id, "messages": answers})
+            await cursor.execute(self._queries["citations"], {"tenant": who.tenant_id, "messages": messages})
             for row in await cursor.fetchall():
                 cited[row["message_id"]].append(_citation(row))
-        return [_message(row, cited.get(row["id"], ())) for row in rows]
+        return cited
 
     async def _row(
         self, connection: Connection, query: str, parameters: Mapping[str, object]
@@ -223,9 +266,9 @@ class PostgresSummaries:
     async def find(self, who: Principal, conversation_id: UUID) -> Summary | None:
         """See `Summaries.find`."""
         parameters = {**_caller(who), "conversation": conversation_id}
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.reading(who) as connection:
             row = await one_row(connection, self._queries["find_summary"], parameters)
-        return None if row is None else Summary(row["summary"], row["through_message"])
+        return None if row is None else Summary(row["summary"], row["through_message"], versions_of(row))
 
     @shielded
     async def keep(self, who: Principal, conversation_id: UUID, summary: Summary) -> None:
@@ -235,6 +278,8 @@ class PostgresSummaries:
             "conversation": conversation_id,
             "through": summary.through,
             "summary": summary.text,
+            "read_documents": [one.document_id for one in summary.read],
+            "read_versions": [one.version for one in summary.read],
         }
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(self._queries["keep_summary"], parameters)
@@ -284,6 +329,20 @@ def _message(row: Mapping[str, Any], citations: Sequence[Citation]) -> Message:
         refusal=RefusalReason(row["refusal"]) if row["refusal"] else None,
         create_time=row["create_time"],
     )
+
+
+def _withheld(message: Message) -> Message:
+    """The message as a reader gets it who may no longer read what its turn has read."""
+    if message.speaker is Speaker.USER:
+        return message
+    return replace(message, text=WITHHELD, citations=(), refusal=RefusalReason.NOT_PERMITTED)
+
+
+def versions_of(row: Mapping[str, Any]) -> Sequence[VersionRead]:
+    """The versions of documents in the columns of a row. A version may be unknown (0) if a server of an earlier release has written the row."""
+    documents: Sequence[UUID] = row["read_documents"] or ()
+    versions: Sequence[int] = row["read_versions"] or [0] * len(documents)
+    return tuple(VersionRead(*one) for one in zip(documents, versions, strict=True))
 
 
 def _citation(row: Mapping[str, Any]) -> Citation:

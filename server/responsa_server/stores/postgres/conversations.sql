@@ -85,6 +85,14 @@ FROM responsa.message AS m JOIN responsa.conversation AS c ON c.id = m.conversat
 WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.conversation_id = %(conversation)s
 ORDER BY m.create_time DESC, m.id DESC LIMIT %(most)s;
 
+-- name: read_by_turns
+SELECT id, responsa.documents_read(read_documents, terminal) AS read_documents, read_versions FROM responsa.turn
+WHERE tenant_id = %(tenant)s AND id = ANY (%(turns)s);
+
+-- name: withheld
+-- See turns.sql.
+SELECT id FROM responsa.withheld_turns(%(turns)s::uuid[]) AS w (id);
+
 -- name: citations
 SELECT message_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page, box, path
 FROM responsa.citation
@@ -92,14 +100,20 @@ WHERE tenant_id = %(tenant)s AND message_id = ANY (%(messages)s)
 ORDER BY message_id, place;
 
 -- name: find_summary
-SELECT s.summary, s.through_message FROM responsa.conversation_summary AS s JOIN responsa.conversation AS c ON c.id = s.conversation_id
-WHERE s.tenant_id = %(tenant)s AND c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND s.conversation_id = %(conversation)s;
+-- Only if the transaction's user may read all that the summary was drawn from. Servers of the release before have not recorded that: then all turns count.
+SELECT s.summary, s.through_message, s.read_documents, s.read_versions
+FROM responsa.conversation_summary AS s JOIN responsa.conversation AS c ON c.id = s.conversation_id
+WHERE s.tenant_id = %(tenant)s AND c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND s.conversation_id = %(conversation)s
+    AND cardinality(responsa.unreadable_documents(s.read_documents)) = 0
+    AND (s.read_documents IS NOT NULL OR NOT EXISTS (
+        SELECT FROM responsa.withheld_turns(ARRAY(SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s))));
 
 -- name: keep_summary
 -- Locks the conversation, so that a deletion either comes first or also deletes this summary.
-INSERT INTO responsa.conversation_summary (conversation_id, tenant_id, through_message, summary)
-SELECT id, tenant_id, %(through)s, %(summary)s FROM responsa.conversation
+INSERT INTO responsa.conversation_summary (conversation_id, tenant_id, through_message, summary, read_documents, read_versions)
+SELECT id, tenant_id, %(through)s, %(summary)s, %(read_documents)s::uuid[], %(read_versions)s::int[] FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s
 FOR KEY SHARE
 ON CONFLICT (conversation_id) DO UPDATE
-    SET through_message = excluded.through_message, summary = excluded.summary, update_time = excluded.update_time;
+    SET through_message = excluded.through_message, summary = excluded.summary, update_time = excluded.update_time,
+        read_documents = excluded.read_documents, read_versions = excluded.read_versions;

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import accumulate
@@ -49,6 +49,7 @@ from responsa_server.stores.postgres.database import (
     one_row,
     shielded,
     unavailable,
+    uuid_array,
 )
 
 USAGE: Final = ("embedding_tokens", "input_tokens", "output_tokens", "cost_micros", "unpriced_tokens")
@@ -300,7 +301,7 @@ class TurnLog:
     ) -> CancelledTurn:
         """See `TurnStore.cancel`."""
         parameters = {**caller(who), "turn": turn_id, "owner_only": owner_only}
-        async with self._database.locking(who.tenant_id) as connection:
+        async with self._database.locking(who) as connection:
             if await self._row(connection, "find_cancelled", parameters) is None:
                 raise NotFound.of("turn", names.turn(turn_id))
             await self._row(connection, "hold_conversation", parameters)
@@ -312,9 +313,10 @@ class TurnLog:
                 await self._settle(connection, who.tenant_id, [ended])
                 await self._audit.write(connection, audit)
             row = await self._row(connection, "get_turn", parameters)
+            withheld = await withheld_turns(connection, self._queries["withheld"], [turn_id])
         if row is None:  # the turn was deleted in the meantime
             raise NotFound.of("turn", names.turn(turn_id))
-        return CancelledTurn(turn_of(row, self._codec), ended)
+        return CancelledTurn(turn_of(row, self._codec, withheld), ended)
 
     @shielded
     async def cancel_unfollowed(self, who: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
@@ -370,6 +372,15 @@ class TurnLog:
         return await one_row(connection, self._queries[query], parameters)
 
 
+async def withheld_turns(
+    connection: Connection, query: LiteralString, turns: Collection[UUID]
+) -> Collection[UUID]:
+    """Those of the turns that have read what the transaction's reader may no longer read."""
+    if not turns:
+        return ()
+    return {row[0] for row in await (await connection.execute(query, {"turns": list(turns)})).fetchall()}
+
+
 def caller(who: Principal) -> dict[str, object]:
     """Parameters that restrict a query to its caller."""
     return {"tenant": who.tenant_id, "user": who.user_id}
@@ -414,8 +425,12 @@ def usage_lists(usages: Sequence[Usage]) -> dict[str, object]:
     return {name: [getattr(one, name) for one in usages] for name in USAGE}
 
 
-def turn_of(row: Mapping[str, Any], codec: FrameCodec) -> Turn:
-    """The turn in a row. The row must hold the turn's total usage."""
+def turn_of(row: Mapping[str, Any], codec: FrameCodec, withheld: Collection[UUID]) -> Turn:
+    """The turn in a row, as its reader sees it. The row must hold the turn's total usage. withheld: the turns that have read what the reader may no longer read."""
+    state, terminal = TurnState(row["state"]), row["terminal"]
+    if row["id"] in withheld and terminal is not None:
+        terminal = codec.withheld(terminal)
+        state = TurnState.REFUSED if state is TurnState.ANSWERED else state
     return Turn(
         id=row["id"],
         tenant_id=row["tenant_id"],
@@ -424,10 +439,10 @@ def turn_of(row: Mapping[str, Any], codec: FrameCodec) -> Turn:
         request_id=row["request_id"],
         question=codec.decode_question(row["request"]),
         agent_version=row["agent_version"],
-        state=TurnState(row["state"]),
+        state=state,
         epoch=row["epoch"],
         last_seq=row["last_seq"],
-        terminal=row["terminal"],
+        terminal=terminal,
         usage=usage_of(row),
         create_time=row["create_time"],
         end_time=row["end_time"],
@@ -477,7 +492,16 @@ def _fence(batch: Sequence[Append]) -> dict[str, object]:
         "froms": [end - len(one.rows) + 1 for one, end in zip(batch, ends, strict=True)],
         "tos": ends,
         "saves": [place if one.checkpoint else 0 for one, place in zip(batch, saves, strict=True)],
+        "read_documents": [
+            uuid_array(read.document_id for read in one.read) if one.read else "" for one in batch
+        ],
+        "read_versions": [_numbers(read.version for read in one.read) if one.read else "" for one in batch],
     }
+
+
+def _numbers(values: Iterable[int]) -> str:
+    """Numbers as the text of a PostgreSQL array."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _checkpoints(batch: Sequence[Append]) -> dict[str, object]:
@@ -534,6 +558,8 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
         **usage_lists([one.usage for one in conclusions]),
         "titles": [one.title for one in conclusions],
         "speaks": [bool(one.messages) for one in conclusions],
+        "read_documents": [uuid_array(read.document_id for read in one.read) for one in conclusions],
+        "read_versions": [_numbers(read.version for read in one.read) for one in conclusions],
         "messages": Jsonb(
             [_message(place, said) for place, one in enumerate(conclusions, 1) for said in one.messages]
         ),

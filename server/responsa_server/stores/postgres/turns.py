@@ -5,7 +5,7 @@ logs. turn_log.py has the methods for workers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Final
@@ -19,7 +19,7 @@ from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason
 from responsa_server.domain.limits import PendingLimits, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TURNS
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.quotas import Grant, Metric, QuotaRules, granted
 from responsa_server.domain.turns import (
     Accepted,
@@ -34,6 +34,7 @@ from responsa_server.domain.turns import (
     OnBusy,
     Question,
     Turn,
+    TurnReader,
     TurnState,
 )
 from responsa_server.stores.postgres.database import (
@@ -47,7 +48,14 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.quotas import exception_of, usage_row
 from responsa_server.stores.postgres.requests import request_id_reused
-from responsa_server.stores.postgres.turn_log import NamedQueries, TurnLog, caller, grant_of, turn_of
+from responsa_server.stores.postgres.turn_log import (
+    NamedQueries,
+    TurnLog,
+    caller,
+    grant_of,
+    turn_of,
+    withheld_turns,
+)
 
 # The maximum number of attempts at an accept. An accept is tried again if the row that conflicts with it is gone before
 # the accept can read that row.
@@ -271,18 +279,25 @@ class PostgresTurnStore(TurnLog):
     async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
         """See `TurnStore.backlog`."""
         parameters = {**caller(who), "turn": turn_id, "after": after_seq, "most": most}
-        [found] = await self._database.together(who.tenant_id, [(self._queries["backlog"], parameters)])
+        found, withheld = await self._database.together(
+            who, [(self._queries["backlog"], parameters), (self._queries["withheld"], {"turns": [turn_id]})]
+        )
         if not found:
             raise NotFound.of("turn", names.turn(turn_id))
         first = found[0]
         rows = [_log_row(row) for row in found if row["seq"] is not None]
+        terminal = first["terminal"]
+        if withheld:
+            rows = []
+            terminal = None if terminal is None else self._codec.withheld(terminal)
         return Backlog(
             rows,
             first["position"],
             first["end_seq"],
             first["queue_place"],
-            first["terminal"],
+            terminal,
             first["watched"],
+            bool(withheld),
         )
 
     @shielded
@@ -312,17 +327,34 @@ class PostgresTurnStore(TurnLog):
     async def get(self, who: Principal, turn_id: UUID) -> Turn:
         """See `TurnStore.get`."""
         parameters = {**caller(who), "turn": turn_id, "owner_only": True}
-        [found] = await self._database.together(who.tenant_id, [(self._queries["get_turn"], parameters)])
+        found, withheld = await self._database.together(
+            who, [(self._queries["get_turn"], parameters), (self._queries["withheld"], {"turns": [turn_id]})]
+        )
         if not found:
             raise NotFound.of("turn", names.turn(turn_id))
-        return turn_of(found[0], self._codec)
+        return turn_of(found[0], self._codec, [row["id"] for row in withheld])
+
+    @shielded
+    async def withheld(self, readers: Collection[TurnReader]) -> Collection[TurnReader]:
+        """See `TurnStore.withheld`."""
+        parameters = {
+            "turns": [one.turn_id for one in readers],
+            "roles": [one.role.value for one in readers],
+        }
+        async with self._database.log_statements() as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(self._queries["withheld_from_users"], parameters)
+            return {TurnReader(turn_id, Role(role)) for turn_id, role in await cursor.fetchall()}
 
     @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:
         """See `TurnStore.list`."""
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.reading(who) as connection:
             rows = await _LIST.rows(connection, self._queries["list_turns"], query, caller(who))
-        return _LIST.page([turn_of(row, self._codec) for row in rows], query)
+            withheld = await withheld_turns(
+                connection, self._queries["withheld"], [row["id"] for row in rows]
+            )
+        return _LIST.page([turn_of(row, self._codec, withheld) for row in rows], query)
 
     @shielded
     async def make_partitions(self, days_ahead: int) -> int:

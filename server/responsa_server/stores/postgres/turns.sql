@@ -95,6 +95,13 @@ LEFT JOIN LATERAL (
 WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s) IS TRUE AND t.id = %(turn)s
 ORDER BY e.seq;
 
+-- name: withheld
+-- Those of the turns that have read what the transaction's caller may no longer read. It runs after the turns were read, so that an access that ends in between is noticed.
+SELECT id FROM responsa.withheld_turns(%(turns)b::uuid[]) AS w (id);
+
+-- name: withheld_from_users (log)
+SELECT turn_id, role FROM responsa.withheld_from_users(%(turns)b::uuid[], %(roles)b::text[]);
+
 -- name: get_turn
 -- The turn's usage includes the usage of workers that lost the turn.
 SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch, t.last_seq, t.terminal, t.create_time,

@@ -791,7 +791,7 @@ class CitationCheck(_message.Message):
     """The verdict."""
     @_builtins.property
     def citation(self) -> _citation_pb2.Citation:
-        """The citation, as in the answer."""
+        """The citation, as in the answer. With the verdict NOT_PERMITTED, it has only `passage`, `document_version` and `answer_range`."""
 
     def __init__(
         self,

@@ -136,6 +136,11 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """The answer would take more tokens or money than the user's quota has left."""
     REFUSAL_REASON_SOURCE_ERASED: _RefusalReason.ValueType  # 10
     """The answer quoted a document that was erased together with the user to whom it belonged. The answer was withdrawn; ask again."""
+    REFUSAL_REASON_NOT_PERMITTED: _RefusalReason.ValueType  # 11
+    """The caller may no longer read a document that the turn has read: the document was shared with the caller, and no longer is, or it now has another subject. It
+    is enough that a passage of the document reached a language model or is named in the answer. The stored answer stays as it is: when the caller may read
+    the document again, the answer is there again. A document that was deleted or has a newer version does not count.
+    """
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """RefusalReason is the reason why a turn has no answer. A refusal is a result, not an error."""
@@ -154,6 +159,11 @@ REFUSAL_REASON_QUOTA: RefusalReason.ValueType  # 6
 """The answer would take more tokens or money than the user's quota has left."""
 REFUSAL_REASON_SOURCE_ERASED: RefusalReason.ValueType  # 10
 """The answer quoted a document that was erased together with the user to whom it belonged. The answer was withdrawn; ask again."""
+REFUSAL_REASON_NOT_PERMITTED: RefusalReason.ValueType  # 11
+"""The caller may no longer read a document that the turn has read: the document was shared with the caller, and no longer is, or it now has another subject. It
+is enough that a passage of the document reached a language model or is named in the answer. The stored answer stays as it is: when the caller may read
+the document again, the answer is there again. A document that was deleted or has a newer version does not count.
+"""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
 class _FallbackKind:
@@ -525,7 +535,7 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def snapshot(self) -> Global___TurnSnapshot:
-        """Not in the log: sent only if the log was pruned. It contains the turn's terminal event."""
+        """Not in the log: sent only if the log was pruned, or if the caller may no longer read what the turn has read. It contains the turn's terminal event."""
 
     @_builtins.property
     def reconnect(self) -> Global___TurnReconnect:
@@ -1014,7 +1024,7 @@ Global___TurnCancelled: _TypeAlias = TurnCancelled  # noqa: Y015
 
 @_typing.final
 class TurnSnapshot(_message.Message):
-    """TurnSnapshot replaces the events of a log that was pruned."""
+    """TurnSnapshot replaces the events of a log that was pruned, or that the caller may no longer read. It replaces all that the stream has sent before."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1024,7 +1034,9 @@ class TurnSnapshot(_message.Message):
     """The seq of the terminal event."""
     @_builtins.property
     def terminal_event(self) -> Global___TurnEvent:
-        """The terminal event, with the same bytes as in the log."""
+        """The terminal event, with the same bytes as in the log. If the caller may no longer read what the turn has read, an answer or a refusal is replaced with
+        `refused` with the reason NOT_PERMITTED and the same seq and time.
+        """
 
     def __init__(
         self,

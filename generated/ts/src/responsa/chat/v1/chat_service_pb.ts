@@ -806,7 +806,7 @@ export const VerifyCitationsResponseSchema: GenMessage<VerifyCitationsResponse> 
  */
 export type CitationCheck = Message<"responsa.chat.v1.CitationCheck"> & {
   /**
-   * The citation, as in the answer.
+   * The citation, as in the answer. With the verdict NOT_PERMITTED, it has only `passage`, `document_version` and `answer_range`.
    *
    * @generated from field: responsa.chat.v1.Citation citation = 1;
    */
@@ -1015,8 +1015,10 @@ export const ChatService: GenService<{
   /**
    * ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
    * the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
-   * ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in
-   * the same ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+   * ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may no
+   * longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
+   * `refused` with the reason NOT_PERMITTED. A caller who loses the access during a stream, of Ask or of ResumeTurn, gets this frame within a second; a turn
+   * that still runs then ends with this refusal. The stream ends in the same ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ResumeTurn
    */
@@ -1038,7 +1040,8 @@ export const ChatService: GenService<{
     output: typeof TurnSchema;
   },
   /**
-   * GetTurn returns one turn. Errors: RESOURCE_NOT_FOUND.
+   * GetTurn returns one turn. If the caller may no longer read a document that the turn has read, its answer is replaced with a refusal (NOT_PERMITTED); so it is
+   * wherever the service returns turns or messages. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.chat.v1.ChatService.GetTurn
    */
