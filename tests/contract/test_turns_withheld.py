@@ -1,0 +1,323 @@
+"""Turns whose user may no longer read what the turn has read: an answer is withheld, not changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.agents import DocumentsRead
+from responsa_server.domain.conversations import Speaker, Summary
+from responsa_server.domain.events import Delta, RefusalReason, VersionRead
+from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges
+from responsa_server.domain.listing import ListQuery
+from responsa_server.domain.lists import MESSAGES, TURNS
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.turns import (
+    WITHHELD,
+    Followed,
+    Heartbeat,
+    LogRow,
+    Question,
+    Snapshot,
+    TurnState,
+    Verdict,
+)
+from responsa_server.stores.postgres.conversations import PostgresSummaries
+from responsa_server.stores.postgres.database import Database
+from responsa_server.turns.conversations import Conversations
+from responsa_server.turns.service import Turns
+from tests.conftest import DatabaseUrls
+from tests.contract import turn_house
+from tests.contract.conftest import People
+from tests.contract.library_house import House
+from tests.contract.test_access import ELBE, RHINE, admin_of, put, share
+from tests.contract.turn_house import NO_REDIS, QUICK, Line, Script, answer, citation, told
+from tests.plain_codec import events_of
+
+RIVER = Question("How long is the Elbe?")
+SECRET = "The Elbe is 1094 kilometres long."
+OPEN = QUICK
+
+
+async def shared(house: House, people: People, *, subject: str = "") -> VersionRead:
+    """A document of Ann's that Bob may read."""
+    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    document = await put(house, people.ann, ELBE, subject=subject)
+    await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+    return VersionRead(document, 1)
+
+
+def quoting(read: VersionRead) -> list[Line]:
+    cited = replace(citation(SECRET), document_id=read.document_id, version=read.version)
+    return [Delta(SECRET, 0), replace(answer(SECRET), citations=(cited,))]
+
+
+async def asked(turns: Turns, who: Principal, question: Question = RIVER) -> tuple[UUID, UUID]:
+    accepted = await turns.accept(who, question, None)
+    await turns.wait(who, accepted.turn_id)
+    return accepted.turn_id, accepted.conversation_id
+
+
+def kinds(rows: Sequence[Followed]) -> list[str]:
+    found: list[str] = []
+    for one in rows:
+        if isinstance(one, LogRow):
+            found += [event["kind"] for event in events_of([one])]
+        elif isinstance(one, Snapshot):
+            found.append("snapshot of " + str(terminal_of(one)["reason"]))
+    return found
+
+
+def terminal_of(snapshot: Snapshot) -> dict[str, Any]:
+    return cast("dict[str, Any]", json.loads(snapshot.terminal))
+
+
+@pytest.mark.parametrize("how", ["cited", "read by a model"])
+async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
+    house: House, database: Database, people: People, how: str
+) -> None:
+    read = await shared(house, people)
+    lines = quoting(read)
+    if how != "cited":
+        lines = [DocumentsRead((read,)), Delta(SECRET, 0), answer(SECRET)]
+    services = turn_house.House(database)
+    talks = services.conversations
+    async with services.turns(Script(lines), OPEN) as turns:
+        turn, talk = await asked(turns, people.bob)
+        follow_up = replace(RIVER, conversation_id=talk)
+        query = ListQuery(10, MESSAGES.orders[0])
+        verify = Conversations(talks, house.library.documents, uuid7).verify
+
+        async def views() -> list[object]:
+            """Everything that shows the answer."""
+            said = list((await talks.messages(people.bob, talk, query)).items)
+            listed = (await turns.store.list(people.bob, ListQuery(10, TURNS.orders[0]))).items
+            return [
+                await turns.store.get(people.bob, turn),
+                [one for one in listed if one.id == turn],
+                said,
+                [await talks.message(people.bob, one.id) for one in said],
+                await talks.answer_of(people.bob, turn),
+                await talks.history(people.bob, talk, 10),
+                await told(turns, people.bob, turn),
+                await told(turns, people.bob, turn, 1),
+                await turns.cancel(people.bob, turn),
+                await verify(people.bob, turn_id=turn),
+            ]
+
+        open_to_bob = await views()
+        end = (await turns.store.get(people.bob, turn)).last_seq
+        await share(house, people.ann)
+        closed = await views()
+        for one in closed:
+            assert SECRET not in str(one)
+            assert SECRET.encode() not in str(one).encode()
+        assert WITHHELD in str(closed[0])
+        assert "1094" not in str(closed)
+        found = await turns.store.get(people.bob, turn)
+        assert (found.state, found.last_seq) == (TurnState.REFUSED, end)
+        reply = await talks.answer_of(people.bob, turn)
+        assert reply is not None
+        assert reply.refusal is RefusalReason.NOT_PERMITTED
+        assert not reply.citations
+        for after in (0, 1, end - 1):
+            (snapshot,) = await told(turns, people.bob, turn, after)
+            assert isinstance(snapshot, Snapshot)
+            assert snapshot.through_seq == end
+            assert terminal_of(snapshot)["seq"] == end
+            assert terminal_of(snapshot)["reason"] == "not_permitted"
+        assert await told(turns, people.bob, turn, end) == []
+        checks = await verify(people.bob, turn_id=turn)
+        assert [verdict for _, verdict in checks] == ([Verdict.NOT_PERMITTED] if how == "cited" else [])
+        # A model of a later turn gets the refusal, and its turn has read nothing of the document.
+        later = await asked(turns, people.bob, follow_up)
+        assert later
+        await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+        assert (await views())[4] == open_to_bob[4]
+        assert kinds(await told(turns, people.bob, turn)) == ["started", "delta", *(["answered"])]
+
+
+async def test_deleted_and_newer_documents_do_not_count_and_subjects_do(
+    house: House, database: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    read = await shared(house, people)
+    services = turn_house.House(database)
+    async with services.turns(Script(quoting(read)), OPEN) as turns:
+        turn, _ = await asked(turns, people.bob)
+
+        async def state() -> TurnState:
+            return (await turns.store.get(people.bob, turn)).state
+
+        assert await put(house, people.ann, RHINE) == read.document_id
+        assert await state() is TurnState.ANSWERED
+        admin = admin_of(people, database_urls)
+        await share(
+            house, people.ann, CollectionReader(user_id=people.bob.user_id), CollectionReader(role=Role.ADMIN)
+        )
+        await house.library.update_document(admin, read.document_id, DocumentChanges(subject="patient-7"))
+        assert await state() is TurnState.REFUSED
+        # An administrator who cancels the ended turn of somebody else reads no more than elsewhere.
+        await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+        assert (await turns.cancel(admin, turn)).state is TurnState.REFUSED
+        await house.library.delete_document(admin, read.document_id)
+        assert await state() is TurnState.ANSWERED
+
+
+async def test_a_turn_of_the_release_before_has_read_what_its_terminal_event_names(
+    house: House, database: Database, people: People
+) -> None:
+    read = await shared(house, people)
+    services = turn_house.House(database)
+    async with services.turns(Script(quoting(read)), OPEN) as turns:
+        turn, _ = await asked(turns, people.bob)
+        async with database.log() as connection:
+            await connection.execute(
+                "UPDATE responsa.turn SET read_documents = NULL, read_versions = NULL WHERE id = %s", (turn,)
+            )
+        await share(house, people.ann)
+        # The codec of these tests names no documents in terminal events, so that the turn is as one that has read nothing.
+        assert (await turns.store.get(people.bob, turn)).state is TurnState.ANSWERED
+    name = f"documents/{read.document_id}/versions/1".encode()
+    found = await services.value(
+        "SELECT responsa.documents_read(NULL, %s)", b"\x00\xff\\" + name + b"\x08" + name
+    )
+    assert found == [read.document_id]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_who_loses_access_in_the_midst_of_a_stream_gets_the_refusal_once(
+    house: House, database: Database, people: People, redis_url: str, elsewhere: bool
+) -> None:
+    read = await shared(house, people)
+    gate = asyncio.Event()
+    script = Script([DocumentsRead((read,)), Delta(SECRET, 0), gate, answer(SECRET + SECRET)])
+    services = turn_house.House(database, redis_url if elsewhere else NO_REDIS)
+    async with services.turns(script, OPEN) as one, services.turns(script, replace(OPEN, works=False)) as two:
+        accepted = await one.accept(people.bob, RIVER, None)
+        turns = two if elsewhere else one
+        async with aclosing(turns.follow(people.bob, accepted.turn_id)) as stream:
+            seen = await until_text(stream)
+            await share(house, people.ann)
+            rest = [item async for item in stream if not isinstance(item, Heartbeat)]
+        # The refusal is the log's event, if the reader is told of the turn's end first, or else a snapshot of it.
+        (end,) = rest
+        assert kinds(rest) in (["refused"], ["snapshot of not_permitted"])
+        turn = await turns.store.get(people.bob, accepted.turn_id)
+        assert turn.state is TurnState.REFUSED
+        assert turn.last_seq == through(end) > seen
+        await script.closed.wait()
+        (snapshot,) = await told(turns, people.bob, turn.id, seen)
+        assert isinstance(snapshot, Snapshot)
+        assert snapshot.through_seq == turn.last_seq
+        # The turn has ended so: when access comes back, its log shows what was sent, and the refusal.
+        await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+        assert kinds(await told(turns, people.bob, turn.id)) == ["started", "delta", "refused"]
+        history = await services.conversations.history(people.bob, turn.conversation_id, 10)
+        assert [one.refusal for one in history if one.speaker is Speaker.ASSISTANT] == [
+            RefusalReason.NOT_PERMITTED
+        ]
+
+
+def through(item: Followed) -> int:
+    """The last seq that an item covers."""
+    assert isinstance(item, (LogRow, Snapshot))
+    return item.last_seq if isinstance(item, LogRow) else item.through_seq
+
+
+async def until_text(stream: AsyncGenerator[Followed, None]) -> int:
+    """Read a stream until the first delta has arrived, and return the last seq."""
+    async for item in stream:
+        if isinstance(item, LogRow) and item.deltas:
+            return item.last_seq
+    raise AssertionError("the stream has ended without text")
+
+
+async def test_models_read_no_history_and_no_summary_of_what_their_user_may_not_read(
+    house: House, database: Database, people: People
+) -> None:
+    read = await shared(house, people)
+    services = turn_house.House(database)
+    summaries = PostgresSummaries(database)
+    script = Script(quoting(read))
+    async with services.turns(script, OPEN) as turns:
+        _, talk = await asked(turns, people.bob)
+        follow_up = replace(RIVER, conversation_id=talk)
+        await asked(turns, people.bob, follow_up)
+        question, reply = script.tasks[-1].history
+        assert (question.read, reply.text, reply.read) == ((), SECRET, (read,))
+        kept = Summary("They spoke of the Elbe.", reply.id, reply.read)
+        await summaries.keep(people.bob, talk, kept)
+        assert await summaries.find(people.bob, talk) == kept
+        await share(house, people.ann)
+        await asked(turns, people.bob, follow_up)
+        assert SECRET not in str(script.tasks[-1].history)
+        assert [one.text for one in script.tasks[-1].history][1::2] == [WITHHELD, WITHHELD]
+        assert all(one.read == () for one in script.tasks[-1].history)
+        assert await summaries.find(people.bob, talk) is None
+        await summaries.keep(people.bob, talk, Summary("Nothing.", reply.id))
+        assert await summaries.find(people.bob, talk) is not None
+
+
+async def test_another_attempt_does_not_begin_with_what_the_first_has_read(
+    house: House, database: Database, people: People
+) -> None:
+    read = await shared(house, people)
+    services = turn_house.House(database)
+    first = Script([DocumentsRead((read,)), Delta(SECRET, 0), asyncio.Event()])
+    second = Script([answer("It is.")])
+    async with services.turns(first, OPEN) as one:
+        accepted = await one.accept(people.bob, RIVER, None)
+        async with aclosing(one.follow(people.bob, accepted.turn_id)) as stream:
+            await until_text(stream)
+        await one.drain(0.0)
+        await share(house, people.ann)
+        async with services.turns(second, OPEN) as two:
+            turn = await two.wait(people.bob, accepted.turn_id)
+            assert (turn.state, second.tasks) == (TurnState.REFUSED, [])
+
+
+@pytest.mark.parametrize("rounds", [30, pytest.param(1000, marks=pytest.mark.soak)])
+async def test_sharing_and_unsharing_while_asking(
+    house: House, database: Database, people: People, rounds: int
+) -> None:
+    """Whatever the order, no call that begins after the end of an access shows the text, and every stream ends once."""
+    read = await shared(house, people)
+    services = turn_house.House(database)
+    script = Script([DocumentsRead((read,)), Delta(SECRET, 0), *quoting(read)[1:]])
+    generator = random.Random(7)
+    async with services.turns(script, OPEN) as turns:
+        known: list[UUID] = []
+        for _ in range(rounds):
+            streams = [
+                asyncio.create_task(_stream(turns, people.bob, generator.random() * 0.02)) for _ in range(3)
+            ]
+            await asyncio.sleep(0)
+            await share(house, people.ann)
+            late = [await told(turns, people.bob, turn) for turn in known[-5:]]
+            assert all(len(one) == 1 and isinstance(one[0], Snapshot) for one in late)
+            assert SECRET.encode() not in b"".join(cast("Snapshot", one[0]).terminal for one in late)
+            for turn, items in await asyncio.gather(*streams):
+                known.append(turn)
+                ends = [kind for kind in kinds(items) if kind not in ("started", "delta")]
+                assert ends in (["answered"], ["refused"], ["snapshot of not_permitted"])
+                assert (await turns.store.get(people.bob, turn)).state is TurnState.REFUSED
+            await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+
+
+async def _stream(turns: Turns, who: Principal, pause: float) -> tuple[UUID, list[Followed]]:
+    await asyncio.sleep(pause)
+    accepted = await turns.accept(who, RIVER, None)
+    async with aclosing(turns.follow(who, accepted.turn_id, fresh=True)) as stream:
+        items = [one async for one in stream if not isinstance(one, Heartbeat)]
+    seqs = [through(one) for one in items]
+    assert seqs == sorted(set(seqs))
+    return accepted.turn_id, items
