@@ -23,6 +23,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_bad_input.py",
         "tests/system/test_commands.py",
         "tests/system/test_journey.py",
+        "tests/system/test_journey_of_people.py",
         "tests/system/test_limits.py",
         "tests/system/test_mixed_folder.py",
         "tests/system/test_original_paths.py",
