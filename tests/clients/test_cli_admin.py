@@ -7,12 +7,13 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import audit_event_pb2
-from responsa.auth.v1 import api_key_pb2, session_pb2, user_pb2
+from responsa.auth.v1 import api_key_pb2, auth_service_pb2, session_pb2, user_pb2
 from tests.clients.command_line import CommandLine
-from tests.clients.scripted import ADMIN, Context, Scripted, abort, status
+from tests.clients.scripted import ADMIN, AUTH, Context, Scripted, abort, status
 from tests.clients.test_cli_completion import suggested
 
 ADA, BO, KEY = (f"0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a1{number}" for number in range(3))
@@ -156,6 +157,52 @@ async def test_a_user_is_enabled_and_a_refusal_is_shown(server: Scripted, respon
     done = await responsa("admin", "users", "disable", ADA)
     assert (done.code, done.out) == (1, "")
     assert "Ada is the only administrator." in done.err
+
+
+async def test_codes_let_a_new_user_in_and_a_known_user_in_again(
+    server: Scripted, responsa: CommandLine
+) -> None:
+    async def invite(_: Any, __: Context) -> auth_service_pb2.CreateInvitationResponse:
+        return auth_service_pb2.CreateInvitationResponse(code="rsi_code", expire_time=TIME)
+
+    async def reset(_: Any, __: Context) -> auth_service_pb2.CreateResetCodeResponse:
+        return auth_service_pb2.CreateResetCodeResponse(code="rsx_code", expire_time=TIME)
+
+    server.on(f"{AUTH}/CreateInvitation", invite)
+    server.on(f"{AUTH}/CreateResetCode", reset)
+    given = ("--email", "bo@example.org", "--role", "admin", "--days", "2")
+    assert (await responsa("admin", "users", "invite", *given)).out == "rsi_code\n"
+    request = server.requests[f"{AUTH}/CreateInvitation"][-1]
+    assert (request.email, request.role, request.valid_seconds) == ("bo@example.org", 2, 2 * 86_400)
+    assert (await responsa("admin", "users", "invite", "--role", "service")).code == 2
+    for user in (ADA, "ada@example.org"):
+        assert (await responsa("admin", "users", "reset-code", user)).out == "rsx_code\n"
+        assert server.requests[f"{AUTH}/CreateResetCode"][-1].user == f"users/{ADA}"
+    done = await responsa("admin", "users", "reset-code", ADA, "--json")
+    assert done.lines == [{"code": "rsx_code", "expireTime": SHOWN}]
+
+
+async def test_a_cut_description_is_not_said_twice(server: Scripted, responsa: CommandLine) -> None:
+    async def refuse(_: Any, context: Context) -> user_pb2.User:
+        described = "must be one of " + ", ".join(f"value_{number}" for number in range(40))
+        refusal = status(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", f"name: {described}.")
+        violations = error_details_pb2.BadRequest()
+        violations.field_violations.add(field="name", description=described[:100] + "…")
+        refusal.details.add().Pack(violations)
+        await abort(context, refusal)
+        return ada()
+
+    server.on(f"{ADMIN}/GetUser", refuse)
+    done = await responsa("admin", "users", "show", ADA)
+    assert done.code == 2
+    assert done.err.count("must be one of") == 1
+
+
+async def test_limits_are_known_by_name(server: Scripted, responsa: CommandLine) -> None:
+    done = await responsa("admin", "limits", "set", ADA, "mesages_per_minute=3")
+    assert done.code == 2
+    assert "“mesages_per_minute” is not a limit. Known: messages_per_minute, " in done.err
+    assert f"{ADMIN}/UpdateUserLimits" not in server.requests
 
 
 async def test_keys_are_listed_and_revoked(server: Scripted, responsa: CommandLine) -> None:

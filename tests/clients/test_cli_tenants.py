@@ -132,6 +132,7 @@ async def test_a_new_tenant_prints_what_lets_its_administrator_in(
     done = await responsa("admin", "tenants", "create", "acme", "--administrator", "Ada")
     assert done.out.splitlines()[1] == "rsp_secret"
     assert (await responsa("admin", "tenants", "invite", "acme")).out == "rsi_code\n"
+    assert (await responsa("admin", "tenants", "invite", "acme", "--json")).lines[0]["invitationCode"]
     assert sent(server, "InviteTenantAdministrator").name == "tenants/acme"
 
 
@@ -147,7 +148,7 @@ async def test_an_erasure_is_confirmed_waited_for_and_prints_the_receipt(
     assert (await responsa("admin", "tenants", "erase", "acme", "--confirm", "acne")).code != 0
     done = await responsa("admin", "tenants", "erase", "acme", "--confirm", "acme")
     assert done.out.splitlines() == [
-        f"acme  erased     erased since {SHOWN}",
+        f"acme  erased     erased at {SHOWN}",
         "         12  document",
         "          3  turn",
     ]
@@ -172,7 +173,10 @@ async def test_grants_are_made_listed_and_taken_back(server: Scripted, responsa:
     assert done.lines[0]["user"] == f"users/{ADA}"
     for wrong in ((), ("--user", ADA, "--all-users")):
         assert (await responsa("admin", "grants", "create", BOT, *wrong)).code == 2
-    assert (await responsa("admin", "grants", "delete", GRANT, f"serviceGrants/{GRANT}")).code == 0
+    done = await responsa("admin", "grants", "delete", GRANT, f"serviceGrants/{GRANT}")
+    assert done.out == f"deleted serviceGrants/{GRANT}\n" * 2
+    done = await responsa("admin", "grants", "delete", GRANT, "--json")
+    assert done.lines == [{"deleted": f"serviceGrants/{GRANT}"}]
     assert sent(server, "DeleteServiceGrant").name == f"serviceGrants/{GRANT}"
 
 

@@ -341,9 +341,12 @@ def limits_name(user: str) -> str:
 def update_user_limits(
     user: str, changes: Mapping[str, int | None]
 ) -> admin_service_pb2.UpdateUserLimitsRequest:
-    """The request of UpdateUserLimits; None removes an exception. The server refuses names of limits that it does not know."""
+    """The request of UpdateUserLimits; None removes an exception. Raises ValueError for a limit that does not exist."""
     known = user_limits_pb2.Limits.DESCRIPTOR.fields_by_name
-    given = {name: value for name, value in changes.items() if value is not None and name in known}
+    for name in changes:
+        if name not in known:
+            raise ValueError(f"there is no limit {name!r}")
+    given = {name: value for name, value in changes.items() if value is not None}
     return admin_service_pb2.UpdateUserLimitsRequest(
         user_limits=user_limits_pb2.UserLimits(
             name=limits_name(user), exceptions=user_limits_pb2.Limits(**given)

@@ -13,7 +13,15 @@ from responsa.knowledge.v1 import collection_pb2, generation_pb2, reader_pb2
 from responsa_client import Responsa
 from responsa_client.errors import FailedPrecondition
 from responsa_server.cli import completion
-from responsa_server.cli.output import one_line, print_json, print_text, reporting, valid_text
+from responsa_server.cli.output import (
+    EXIT_USAGE,
+    CommandFailed,
+    one_line,
+    print_json,
+    print_text,
+    reporting,
+    valid_text,
+)
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_client
 
@@ -169,7 +177,10 @@ def readers(
 
 User = Annotated[
     list[str] | None,
-    typer.Option("--user", help="A user, as users/{uuid} or as the e-mail address; may be repeated."),
+    typer.Option(
+        "--user",
+        help="A user, as users/{uuid}, as the UUID alone, which `responsa whoami` prints, or as the e-mail address; may be repeated.",
+    ),
 ]
 ForRole = Annotated[
     list[_Role] | None, typer.Option("--role", help="All users with this role; may be repeated.")
@@ -184,11 +195,12 @@ def share(
     json: AsJson = False,
 ) -> None:
     """Let others read a collection, in addition to its present readers. They search and read its documents, but change nothing."""
-    added = _given(user, role, everyone=everyone)
-    with reporting(json=json), open_client() as client:
-        found = client.get_collection(valid_text(collection, "The collection"))
-        kept = [*found.readers, *(one for one in added if one not in found.readers)]
-        _print_shared(client.update_collection(found.name, etag=found.etag, readers=kept), json=json)
+    with reporting(json=json):
+        added = _given(user, role, everyone=everyone, options="--user, --role or --everyone")
+        with open_client() as client:
+            found = client.get_collection(valid_text(collection, "The collection"))
+            kept = [*found.readers, *(one for one in added if one not in found.readers)]
+            _print_shared(client.update_collection(found.name, etag=found.etag, readers=kept), json=json)
 
 
 def unshare(
@@ -206,14 +218,18 @@ def unshare(
     """Take readers from a collection. They cannot read it any more, from their next call on."""
     if any("@" in one for one in user or ()):
         raise typer.BadParameter("name users as users/{uuid}; `responsa collections readers` lists them")
-    removed = [] if nobody else _given(user, role, everyone=everyone)
-    with reporting(json=json), open_client() as client:
-        found = client.get_collection(valid_text(collection, "The collection"))
-        kept = [one for one in found.readers if not nobody and one not in removed]
-        _print_shared(client.update_collection(found.name, etag=found.etag, readers=kept), json=json)
+    with reporting(json=json):
+        options = "--user, --role, --everyone or --all"
+        removed = [] if nobody else _given(user, role, everyone=everyone, options=options)
+        with open_client() as client:
+            found = client.get_collection(valid_text(collection, "The collection"))
+            kept = [one for one in found.readers if not nobody and one not in removed]
+            _print_shared(client.update_collection(found.name, etag=found.etag, readers=kept), json=json)
 
 
-def _given(users: list[str] | None, roles: list[_Role] | None, *, everyone: bool) -> list[reader_pb2.Reader]:
+def _given(
+    users: list[str] | None, roles: list[_Role] | None, *, everyone: bool, options: str
+) -> list[reader_pb2.Reader]:
     found = [
         reader_pb2.Reader(email=text)
         if "@" in text
@@ -223,7 +239,7 @@ def _given(users: list[str] | None, roles: list[_Role] | None, *, everyone: bool
     found += [reader_pb2.Reader(role=user_pb2.UserRole.Value(f"USER_ROLE_{one.name}")) for one in roles or ()]
     found += [reader_pb2.Reader(everyone=True)] if everyone else []
     if not found:
-        raise typer.BadParameter("name at least one reader: --user, --role or --everyone")
+        raise CommandFailed("No reader is named.", f"Give {options}.", EXIT_USAGE)
     return found
 
 

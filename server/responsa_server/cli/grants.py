@@ -35,7 +35,10 @@ def register(app: typer.Typer, name: str) -> None:
 
 def list_grants(
     service: Annotated[
-        str | None, typer.Option(help="List only the grants of this service: users/{uuid} or the UUID.")
+        str | None,
+        typer.Option(
+            help="List only the grants of this service: users/{uuid}, the UUID or the e-mail address."
+        ),
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one ServiceGrant per line, as proto-JSON.")
@@ -52,7 +55,10 @@ def list_grants(
 
 def create_grant(
     service: Annotated[
-        str, typer.Argument(help="The service, a user with the role service: users/{uuid} or the UUID.")
+        str,
+        typer.Argument(
+            help="The service, a user with the role service: users/{uuid}, the UUID or the e-mail address."
+        ),
     ],
     user: Annotated[
         str | None,
@@ -78,11 +84,19 @@ def delete_grants(
     grants: Annotated[
         list[str], typer.Argument(help="The grants, each as serviceGrants/{uuid} or as the UUID alone.")
     ],
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with the deleted name per line.")
+    ] = False,
 ) -> None:
     """Take grants back. The services' next calls on behalf of the users are refused."""
-    with reporting(), open_client() as client:
+    with reporting(json=json), open_client() as client:
         for grant in dict.fromkeys(valid_text(one, "The grant") for one in grants):
             client.delete_service_grant(grant)
+            name = f"serviceGrants/{grant.removeprefix('serviceGrants/')}"
+            if json:
+                print_json({"deleted": name})
+            else:
+                print_text(f"deleted {name}")
 
 
 def _print(grant: service_grant_pb2.ServiceGrant, *, json: bool) -> None:

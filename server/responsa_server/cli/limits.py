@@ -20,6 +20,7 @@ from responsa_server.cli.session import open_client
 from responsa_server.cli.users import User, found_name
 
 _DEFAULT = "default"
+_KNOWN = tuple(user_limits_pb2.Limits.DESCRIPTOR.fields_by_name)
 AsJson = Annotated[bool, typer.Option("--json", help="Print the UserLimits, as proto-JSON.")]
 
 
@@ -27,7 +28,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show and change the limits of single users of your tenant. The limits of all others are settings (`limits.user`, `limits.admin`, `limits.service`).",
+        help="Show and change the limits of single users of your tenant. These commands need the role ADMIN. The limits of all others are settings (`limits.user`, `limits.admin`, `limits.service`).",
         rich_markup_mode=None,
     )
     group.command("show")(show_limits)
@@ -68,6 +69,8 @@ def _changes(texts: Sequence[str]) -> Mapping[str, int | None]:
                 "Give NAME=VALUE, e.g. messages_per_minute=60, streams=0 or streams=default.",
                 EXIT_USAGE,
             )
+        if name not in _KNOWN:
+            raise CommandFailed(f"“{name}” is not a limit.", f"Known: {', '.join(_KNOWN)}.", EXIT_USAGE)
         if name in found:
             raise CommandFailed(f"The limit {name} is given twice.", "Give it once.", EXIT_USAGE)
         found[name] = None if value == _DEFAULT else int(value)

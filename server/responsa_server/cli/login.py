@@ -15,6 +15,7 @@ from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
     as_json,
+    print_error,
     print_json,
     print_text,
     reporting,
@@ -63,6 +64,8 @@ def login(
             print_json(as_json(reply.user))
         else:
             print_text(f"Signed in as {reply.user.email} ({reply.user.name}, {reply.user.tenant}).")
+        if name := client_settings().key_variable:
+            print_error(f"Other commands do not use this session while {name} is set. Unset {name}.")
 
 
 def logout(

@@ -145,7 +145,8 @@ def sentence_of(error: ResponsaError) -> str:
     parts += [
         f"{violation.field}: {violation.description.rstrip('.')}."
         for violation in error.violations
-        if violation.description not in message
+        # The server cuts long descriptions, and ends them with "…".
+        if violation.description.removesuffix("…") not in message
     ]
     known = error.metadata.get("known", "")
     if known and known not in message:

@@ -99,7 +99,7 @@ def _whole(text: str, unit: int) -> int:
     what = (
         "an amount of money in US dollars, such as 0.50" if unit > 1 else "a number of tokens, such as 100000"
     )
-    raise CommandFailed(f"{text!r} is not a limit.", f"Give {what}, or {_UNLIMITED}, or {_ROLE}.", EXIT_USAGE)
+    raise CommandFailed(f"“{text}” is not a limit.", f"Give {what}, or {_UNLIMITED}, or {_ROLE}.", EXIT_USAGE)
 
 
 def _print(quota: user_quota_pb2.UserQuota, *, json: bool) -> None:

@@ -49,6 +49,13 @@ class ClientSettings(BaseSettings):
         """The server's URL."""
         return self.url or f"http://127.0.0.1:{self.port}"
 
+    @property
+    def key_variable(self) -> str:
+        """The variable that gives an API key and so takes precedence over a session; "" without one."""
+        if self.api_key is not None:
+            return "RESPONSA_API_KEY"
+        return "" if self.api_key_file is None else "RESPONSA_API_KEY_FILE"
+
     def credential(self) -> str | Callable[[], str]:
         """Return the API key that the environment gives; else a function that returns the access token of `responsa login`; else the API key of the local
         instance.
@@ -56,7 +63,7 @@ class ClientSettings(BaseSettings):
         Raises:
             CommandFailed: there is no credential, or its file cannot be read.
         """
-        if self.api_key is None and self.api_key_file is None:
+        if not self.key_variable:
             # A user without a home folder has no session.
             with contextlib.suppress(OSError):
                 session = SessionFile(self.server_url)

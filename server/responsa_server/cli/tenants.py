@@ -86,13 +86,22 @@ def create_tenant(
             print_text(made.invitation_code or made.api_key_secret)
 
 
-def invite_administrator(tenant: Tenant, email: Email = "") -> None:
-    """Print the code with which an administrator of a tenant registers."""
-    with reporting(), open_client() as client:
+def invite_administrator(
+    tenant: Tenant,
+    email: Email = "",
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the InviteTenantAdministratorResponse, as proto-JSON.")
+    ] = False,
+) -> None:
+    """Print, only this once, the code with which an administrator of a tenant registers."""
+    with reporting(json=json), open_client() as client:
         invited = client.invite_tenant_administrator(
             valid_text(tenant, "The tenant"), valid_text(email, "The address")
         )
-        print_text(invited.invitation_code)
+        if json:
+            print_json(invited)
+        else:
+            print_text(invited.invitation_code)
 
 
 def suspend_tenant(tenant: Tenant, json: AsJson = False) -> None:
@@ -154,8 +163,8 @@ def _line(tenant: tenant_pb2.Tenant) -> str:
     times = as_json(tenant)
     if tenant.home:
         parts.append("the installation's own")
-    for field, word in (("eraseEndTime", "erased"), ("suspendTime", "suspended")):
+    for field, word in (("eraseEndTime", "erased at"), ("suspendTime", "suspended since")):
         if field in times:
-            parts.append(f"{word} since {times[field]}")
+            parts.append(f"{word} {times[field]}")
             break
     return "  ".join(one for one in parts if one)

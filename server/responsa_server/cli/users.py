@@ -1,13 +1,14 @@
-"""The commands `responsa admin users list | show | create | update | disable | enable | delete | grant-ownership | revoke-ownership`."""
+"""The commands `responsa admin users list | show | create | invite | update | reset-code | disable | enable | delete | grant-ownership | revoke-ownership`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Final
 
 import typer
 
 from responsa.auth.v1 import user_pb2
-from responsa_client import Responsa
+from responsa_client import Responsa, requests
 from responsa_server.cli.accounts import Receipt, Yes, ask, print_receipt
 from responsa_server.cli.output import (
     EXIT_USAGE,
@@ -31,6 +32,16 @@ Etag = Annotated[
         help="The etag from `show --json`. If the user has changed since then, the command changes nothing."
     ),
 ]
+_DAY_SECONDS: Final = 24 * 60 * 60
+
+
+class _Invited(StrEnum):
+    """The roles of users who register."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the User, as proto-JSON.")]
 
 
@@ -38,13 +49,15 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show, create, change, disable, enable and delete users of your tenant. These commands need the role ADMIN.",
+        help="Show, create, invite, change, disable, enable and delete users of your tenant. These commands need the role ADMIN.",
         rich_markup_mode=None,
     )
     group.command("list")(list_users)
     group.command("show")(show_user)
     group.command("create")(create_user)
+    group.command("invite")(invite_user)
     group.command("update")(update_user)
+    group.command("reset-code")(reset_code)
     group.command("disable")(disable_user)
     group.command("enable")(enable_user)
     group.command("grant-ownership")(grant_ownership)
@@ -95,6 +108,29 @@ def create_user(
         _print(made, json=json)
 
 
+def invite_user(
+    email: Annotated[
+        str, typer.Option(help="The only e-mail address that may register with the code. Default: any.")
+    ] = "",
+    role: Annotated[_Invited, typer.Option(help="The role of the new user.")] = _Invited.USER,
+    days: Annotated[int, typer.Option(min=1, max=30, help="The days for which the code is valid.")] = 7,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the CreateInvitationResponse, as proto-JSON.")
+    ] = False,
+) -> None:
+    """Print, only this once, a code with which one person registers (`responsa register --invited`)."""
+    with reporting(json=json), open_client() as client:
+        made = client.create_invitation(
+            valid_text(email, "The e-mail address"),
+            admin=role is _Invited.ADMIN,
+            valid_seconds=days * _DAY_SECONDS,
+        )
+        if json:
+            print_json(made)
+        else:
+            print_text(made.code)
+
+
 def update_user(
     user: User,
     name: Annotated[str | None, typer.Option(help="The new name.")] = None,
@@ -130,6 +166,21 @@ def update_user(
                 etag=etag,
             )
             _print(changed, json=json)
+
+
+def reset_code(
+    user: User,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the CreateResetCodeResponse, as proto-JSON.")
+    ] = False,
+) -> None:
+    """Print, only this once, a code with which a user sets a new password (`responsa reset-password`). It works once, within 30 minutes."""
+    with reporting(json=json), open_client() as client:
+        made = client.create_reset_code(requests.user_name(found_name(client, user)))
+        if json:
+            print_json(made)
+        else:
+            print_text(made.code)
 
 
 def disable_user(user: User, etag: Etag = "", json: AsJson = False) -> None:

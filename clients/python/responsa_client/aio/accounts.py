@@ -236,7 +236,8 @@ class AsyncAccountCalls(AsyncPart):
 
         Raises:
             NotFound: the user does not exist.
-            InvalidArgument: there is no such limit, or the value is not valid.
+            InvalidRequest: the value is not valid.
+            ValueError: there is no limit with such a name.
         """
         request = requests.update_user_limits(user, changes)
         return await self._calls.unary(self._stubs.admin.UpdateUserLimits, request)
