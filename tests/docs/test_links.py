@@ -1,4 +1,4 @@
-"""Links in Markdown files lead somewhere: to a file of the checkout, and to a heading in it."""
+"""Links in Markdown files lead somewhere: to a file of the checkout, and to a heading in it. Merges left no paragraph twice."""
 
 from __future__ import annotations
 
@@ -54,6 +54,21 @@ def dead(page: Path) -> Iterator[str]:
             yield f"{page.relative_to(ROOT)}: {link}"
         elif anchor and target.suffix == ".md" and anchor not in anchors(target):
             yield f"{page.relative_to(ROOT)}: {link}: no such heading"
+
+
+def repeated(page: Path) -> Iterator[str]:
+    """The lines, except those of tables, that begin like an earlier line of the page."""
+    seen: set[str] = set()
+    for line in _CODE.sub("", page.read_text(encoding="utf-8")).splitlines():
+        begin = line[:60]
+        if len(begin) == 60 and begin in seen and not line.startswith("|"):
+            yield f"{page.relative_to(ROOT)}: {begin}"
+        seen.add(begin)
+
+
+def test_no_line_of_prose_is_there_twice() -> None:
+    """Merges of two versions of a page leave such lines."""
+    assert [one for page in pages() for one in repeated(page)] == []
 
 
 def test_no_link_is_dead() -> None:

@@ -138,9 +138,8 @@ def test_administrators_change_limits_and_others_cannot(
     assert found.exceptions.messages_per_minute == 3
     assert found.exceptions.HasField("streams")
     assert not found.exceptions.HasField("uploads")
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(ValueError, match="dreams"):
         admin.update_user_limits(user, {"dreams": 1})
-    assert caught.value.reason == "UPDATE_MASK_INVALID"
     with (
         Responsa(instance.url, tenant.other.key(Credential.ADMIN)) as stranger,
         pytest.raises(NotFound),

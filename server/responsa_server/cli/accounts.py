@@ -92,7 +92,7 @@ def register_account(
                 tenant=tenant,
             )
         print_text(
-            "Registered. If the server sends mails, look for one with a code, and run `responsa confirm`. Then sign in with `responsa login`."
+            "Registered. If you get a mail with a code, run `responsa confirm`. Then sign in with `responsa login`."
         )
 
 
