@@ -1,8 +1,11 @@
-/** Shows collections: makes, renames and deletes them, and takes files and folders for them. */
+/** Shows collections: makes, shares, renames and deletes them, and takes files and folders for them. */
 
+import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { accessText, manages, sharingMark } from "./access.js";
 import type { Api } from "./api.js";
 import { SUFFIXES as ARCHIVES } from "./archives.js";
 import { uuid } from "./bytes.js";
+import type { Contacts } from "./contacts.js";
 import { confirmed, prompted } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { DocumentsView } from "./documents.js";
@@ -16,6 +19,7 @@ import { count } from "./outcome.js";
 import { PATIENCE } from "./patience.js";
 import { documentOf } from "./place.js";
 import { MOST_BYTES } from "./send.js";
+import { shareCollection } from "./share.js";
 import { UploadsView, type UploadHooks } from "./uploads.js";
 
 /** Milliseconds between two refreshes while files arrive. */
@@ -26,6 +30,8 @@ export interface CollectionsHooks extends Omit<UploadHooks, "taken"> {
   readonly changed: () => void;
   /** The user wants to ask this collection. */
   readonly ask: (collection: Named) => void;
+  readonly me: User;
+  readonly contacts: Contacts;
 }
 
 export class CollectionsView {
@@ -35,6 +41,7 @@ export class CollectionsView {
   readonly #heading = element("h2", { id: "collections-title", tabindex: "-1" }, "Documents");
   readonly #picker = element("select", { id: "collection", change: () => this.#choose() });
   readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #share = button("Share", () => void this.#shareCollection(), { class: "quiet", "aria-describedby": "access" });
   readonly #rename = button("Rename collection", () => void this.#renameCollection(), { class: "quiet" });
   readonly #remove = button("Delete collection", () => void this.#deleteCollection(), { class: "plain danger" });
   readonly #uploads: UploadsView;
@@ -43,6 +50,8 @@ export class CollectionsView {
   readonly #files = element("input", { type: "file", id: "files", multiple: true, change: () => this.#picked(this.#files) });
   readonly #folder = element("input", { type: "file", id: "folder", multiple: true, webkitdirectory: true, change: () => this.#picked(this.#folder) });
   readonly #accepted = element("p", { class: "note" });
+  readonly #access = element("p", { id: "access", class: "access" });
+  readonly #zone: HTMLElement;
   #suffixes: readonly string[] = [];
   #collections: readonly Listed[] = [DEFAULT];
   #wanted = DEFAULT.name;
@@ -62,6 +71,7 @@ export class CollectionsView {
     });
     this.#documents = new DocumentsView(api, panel, {
       say: hooks.say,
+      me: hooks.me,
       deleted: async () => {
         this.#hooks.changed();
         await this.refresh();
@@ -69,6 +79,7 @@ export class CollectionsView {
       },
     });
     this.#generations = new GenerationsView(api, hooks.say);
+    this.#zone = this.#dropZone();
     this.root.append(
       this.#heading,
       element(
@@ -78,10 +89,12 @@ export class CollectionsView {
         this.#picker,
         button("New collection", () => void this.#create(), { class: "quiet" }),
         button("Ask this collection", () => this.#hooks.ask(this.#chosen), { class: "quiet" }),
+        this.#share,
         this.#rename,
         this.#remove,
       ),
-      this.#dropZone(),
+      this.#access,
+      this.#zone,
       this.#uploads.root,
       this.#problem,
       this.#documents.root,
@@ -114,9 +127,10 @@ export class CollectionsView {
   /** Offer the collections. Options that stay are not replaced, because the list may be open. */
   #offer(): void {
     const before = new Map([...this.#picker.options].map((one) => [one.value, one]));
-    const options = this.#collections.map(({ name, label, documents }) => {
-      const option = before.get(name) ?? element("option", { value: name });
-      const text = `${label} (${documents})`;
+    const options = this.#collections.map((one) => {
+      const option = before.get(one.name) ?? element("option", { value: one.name });
+      const mark = sharingMark(this.#hooks.me, one);
+      const text = `${one.label} (${one.documents})${mark && ` · ${mark}`}`;
       if (option.textContent !== text) option.textContent = text;
       return option;
     });
@@ -165,10 +179,21 @@ export class CollectionsView {
 
   async #show(): Promise<void> {
     const chosen = this.#chosen;
-    this.#remove.hidden = chosen.name === DEFAULT.name;
-    this.#rename.hidden = this.#generations.root.hidden = chosen === DEFAULT; // it does not exist yet
+    const managed = manages(this.#hooks.me, chosen);
+    this.#remove.hidden = chosen.name === DEFAULT.name || !managed;
+    // The collection `default` may not exist yet.
+    for (const one of [this.#share, this.#rename, this.#generations.root]) one.hidden = chosen === DEFAULT || !managed;
+    this.#zone.hidden = !managed;
     this.#generations.show(chosen);
-    await this.#documents.show(chosen);
+    await Promise.all([this.#showAccess(chosen), this.#documents.show(chosen, managed)]);
+  }
+
+  /** Say who reads the collection. */
+  async #showAccess(chosen: Listed): Promise<void> {
+    const { me, contacts } = this.#hooks;
+    const users = chosen.readers.flatMap(({ who }) => (who.case === "user" ? [who.value] : []));
+    const labels = await contacts.labels([chosen.owner, ...users]);
+    if (chosen.name === this.#chosen.name) this.#access.textContent = accessText(me, chosen, labels);
   }
 
   #dropZone(): HTMLElement {
@@ -223,6 +248,18 @@ export class CollectionsView {
     this.#hooks.say("Collection created.");
     this.#hooks.changed();
     await this.refresh(made);
+  }
+
+  async #shareCollection(): Promise<void> {
+    try {
+      const { me, contacts } = this.#hooks;
+      if (!(await shareCollection(this.#api, me, contacts, this.#chosen))) return;
+    } catch (error) {
+      this.#problem.textContent = failureOf(error).message;
+      return;
+    }
+    this.#hooks.changed();
+    await this.refresh();
   }
 
   async #renameCollection(): Promise<void> {

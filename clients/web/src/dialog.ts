@@ -78,6 +78,8 @@ export function prompted({ title, label, value, maxLength, action, note, act }: 
 export interface Sheet {
   readonly title: string;
   readonly action: string;
+  /** Whether the action cannot be undone. */
+  readonly danger?: boolean;
   /** The controls, with their labels. */
   readonly fields: readonly HTMLElement[];
   /** The control that gets the focus first. */
@@ -88,10 +90,10 @@ export interface Sheet {
 }
 
 /** Show a form of several fields, which the browser checks before `act`. Resolves to true after the action, and to false if the user cancelled. */
-export function filled({ title, action, fields, first, act, explain }: Sheet): Promise<boolean> {
+export function filled({ title, action, danger = false, fields, first, act, explain }: Sheet): Promise<boolean> {
   return new Promise((resolve) => {
     const problem = element("p", { class: "problem", role: "alert" });
-    const yes = element("button", { type: "submit" }, action);
+    const yes = element("button", { type: "submit", class: danger && "danger filled" }, action);
     const form = element("form", { class: "sheet" }, ...fields, problem);
     const { dialog, close } = open<boolean>(title, false, resolve, [form], yes);
     form.append(dialog.lastElementChild!); // the last element contains the buttons

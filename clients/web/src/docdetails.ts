@@ -31,6 +31,9 @@ interface Draft {
   readonly metadata: string;
 }
 
+/** The reason why a document's tabs offer no changes. */
+export const READ_ONLY = "Only the document’s owner, the owner of its collection and administrators change it.";
+
 const PARTS: readonly (keyof Draft)[] = ["title", "labels", "metadata"];
 
 export interface DetailsHooks {
@@ -54,7 +57,8 @@ export class DetailsView {
     this.#hooks = hooks;
   }
 
-  async show(one: Document, signal: AbortSignal): Promise<void> {
+  /** `mayChange`: whether to offer changes. */
+  async show(one: Document, mayChange: boolean, signal: AbortSignal): Promise<void> {
     if (one.name !== this.#name) replace(this.root); // nobody may edit another document than the shown one
     this.#name = one.name;
     const version = await this.#searchable(one, signal);
@@ -88,8 +92,8 @@ export class DetailsView {
     ];
     const rows = facts.filter(([, value]) => value !== "").map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", WRITTEN, value)));
     const held = this.root.contains(document.activeElement);
-    replace(this.root, element("div", { class: "row wrap" }, edit, copy, download), element("dl", { class: "facts-list" }, ...rows));
-    if (held) edit.focus();
+    replace(this.root, element("div", { class: "row wrap" }, ...(mayChange ? [edit] : []), copy, download), ...(mayChange ? [] : [element("p", { class: "note" }, READ_ONLY)]), element("dl", { class: "facts-list" }, ...rows));
+    if (held) (mayChange ? edit : copy).focus();
   }
 
   /** The version that searches use; undefined if it cannot be read. */

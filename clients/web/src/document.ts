@@ -1,7 +1,9 @@
 /** The panel that shows a document: its text or its pages with the cited passage marked, its passages, versions and details. */
 
+import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { CitationVerdict, type Citation, type PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { DocumentState, type Document, type Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import { manages, type Me } from "./access.js";
 import type { Api } from "./api.js";
 import { DetailsView } from "./docdetails.js";
 import { PagesView } from "./docpages.js";
@@ -47,8 +49,7 @@ export interface PanelHooks {
   readonly changed: () => void;
   /** The panel shows this place of a document; undefined after it was closed. */
   readonly moved: (place: DocumentPlace | undefined) => void;
-  /** The signed-in user, `users/{uuid}`. */
-  readonly user: string;
+  readonly me: Me;
 }
 
 /** What the panel shows. */
@@ -109,7 +110,7 @@ export class DocumentPanel {
     };
     this.#versions = new VersionsView(api, { say: hooks.say, changed, show: ({ name, title }) => void this.#go({ name, title, ...NOTHING }) });
     const address = () => `${location.origin}/${fragmentOf({ name: this.#shown.name, tab: undefined, page: 0 })}`;
-    this.#details = new DetailsView(api, { say: hooks.say, changed: () => void changed(), address, user: hooks.user });
+    this.#details = new DetailsView(api, { say: hooks.say, changed: () => void changed(), address, user: hooks.me.name });
     this.#tabs = new TabList(
       "document",
       "Parts of the document",
@@ -318,8 +319,19 @@ export class DocumentPanel {
     if (open === "pages") return this.#pages.open(name, title, page, box, signal);
     if (!document) return;
     if (open === "passages") this.#passages.open(document, signal);
-    else if (open === "versions") await this.#versions.open(document, signal);
-    else await this.#details.show(document, signal);
+    else {
+      const mayChange = await this.#mayChange(document, signal);
+      if (signal.aborted) return;
+      if (open === "versions") await this.#versions.open(document, mayChange, signal);
+      else await this.#details.show(document, mayChange, signal);
+    }
+  }
+
+  /** Whether the user may change the document: its owner, the owner of its collection and administrators may. If this cannot be found out, the server decides. */
+  async #mayChange({ owner, collection }: Document, signal: AbortSignal): Promise<boolean> {
+    const { me } = this.#hooks;
+    if (owner === me.name || me.role === UserRole.ADMIN) return true;
+    return this.#api.knowledge.getCollection({ name: collection }, { signal }).then((found) => manages(me, found), () => true);
   }
 
   async #fillText(signal: AbortSignal): Promise<void> {

@@ -3,6 +3,7 @@
 import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
+import type { Me } from "./access.js";
 import type { Api } from "./api.js";
 import { confirmed } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
@@ -42,6 +43,7 @@ const STATES: readonly (readonly [state: string, label: string])[] = [
 
 export interface DocumentsHooks {
   readonly say: (text: string) => void;
+  readonly me: Me;
   /** Documents were deleted. */
   readonly deleted: () => Promise<void>;
 }
@@ -82,6 +84,8 @@ export class DocumentsView {
   readonly #place = element("span", { class: "note" });
   readonly #pages = element("nav", { class: "row", "aria-label": "Pages of the list", hidden: true }, this.#back, this.#place, this.#next);
   #collection = "";
+  /** Whether the user may delete all documents; otherwise, only their own. */
+  #managed = true;
   /** Whether the collection has no documents, so that the server may not know it yet. */
   #isEmpty = true;
   /** The tokens of the pages up to the shown one; the first page has the token "". */
@@ -110,9 +114,10 @@ export class DocumentsView {
     replace(this.#type, ...[["", "Any"] as const, ...types].map(([value, label]) => element("option", { value, selected: value === chosen }, label)));
   }
 
-  /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. */
-  async show({ name, documents }: Listed): Promise<void> {
+  /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. `managed`: whether the user may delete all documents. */
+  async show({ name, documents }: Listed, managed: boolean): Promise<void> {
     this.#isEmpty = documents === 0n;
+    this.#managed = managed;
     if (name !== this.#collection) {
       this.#collection = name;
       this.#tokens = [""];
@@ -216,9 +221,10 @@ export class DocumentsView {
   }
 
   #paintSelection(): void {
-    this.#bulk.hidden = this.#shown.length < 2 && this.#selected.size === 0;
-    this.#all.checked = this.#shown.length > 0 && this.#shown.every((one) => this.#selected.has(one.name));
-    this.#all.indeterminate = !this.#all.checked && this.#shown.some((one) => this.#selected.has(one.name));
+    const own = this.#shown.filter((one) => this.#mayDelete(one));
+    this.#bulk.hidden = own.length < 2 && this.#selected.size === 0;
+    this.#all.checked = own.length > 0 && own.every((one) => this.#selected.has(one.name));
+    this.#all.indeterminate = !this.#all.checked && own.some((one) => this.#selected.has(one.name));
     this.#selection.textContent = this.#selected.size > 0 ? `${count(this.#selected.size, "document")} selected` : "";
     if (this.#selected.size === 0 && focused() === this.#remove) this.#all.focus();
     this.#remove.hidden = this.#selected.size === 0;
@@ -226,8 +232,12 @@ export class DocumentsView {
   }
 
   #selectAll(chosen: boolean): void {
-    for (const one of this.#shown) this.#select(one, chosen);
+    for (const one of this.#shown) if (this.#mayDelete(one)) this.#select(one, chosen);
     this.#paintSelection();
+  }
+
+  #mayDelete({ owner }: Document): boolean {
+    return this.#managed || owner === this.#hooks.me.name;
   }
 
   #select(one: Document, chosen: boolean): void {
@@ -248,6 +258,7 @@ export class DocumentsView {
     if (one.state === DocumentState.INDEXING) about.append(element("span", { class: "note" }, "being read…"));
     if (one.state === DocumentState.FAILED) about.append(element("span", { class: "problem" }, `Failed: ${one.error?.message ?? "unknown error"}`));
     const facts = element("span", { class: "note facts" }, [sizeOf(one.sizeBytes), one.createTime ? dateOf(timestampDate(one.createTime)) : ""].filter(Boolean).join(" · "));
+    if (!this.#mayDelete(one)) return element("li", { "data-etag": stamp(one) }, about, facts);
     const remove = button("Delete", () => void this.#delete([[one.name, title]]), { class: "plain danger", "aria-label": `Delete ${title}` });
     return element("li", { "data-etag": stamp(one) }, box, about, facts, remove);
   }

@@ -10,6 +10,7 @@ import { byteLength, uuid } from "./bytes.js";
 import { clean } from "./clean.js";
 import { confirmed } from "./dialog.js";
 import { button, element, focused, replace } from "./dom.js";
+import { READ_ONLY } from "./docdetails.js";
 import { failureOf, failureOfStatus } from "./errors.js";
 import { momentOf, originalOf, sizeOf } from "./facts.js";
 import { unrendered } from "./markdown.js";
@@ -39,6 +40,7 @@ export class VersionsView {
   readonly #more = button("Show older versions", () => void this.#further(), { hidden: true });
   readonly #comparison = element("section", { class: "comparison", "aria-labelledby": "comparison-title", hidden: true });
   #document: Document | undefined;
+  #mayChange = true;
   #versions: readonly DocumentVersion[] = [];
   #next = "";
   #signal = AbortSignal.abort();
@@ -49,13 +51,15 @@ export class VersionsView {
     this.root = element("div", { class: "scrolling" }, element("div", { class: "row wrap" }, this.#reread), this.#state, this.#problem, this.#comparison, this.#list, this.#more);
   }
 
-  /** Show the versions of a document. The signal aborts when the panel shows something else. */
-  async open(document: Document, signal: AbortSignal): Promise<void> {
+  /** Show the versions of a document. `mayChange`: whether to offer changes. The signal aborts when the panel shows something else. */
+  async open(document: Document, mayChange: boolean, signal: AbortSignal): Promise<void> {
     this.#document = document;
+    this.#mayChange = mayChange;
     this.#signal = signal;
     this.#comparison.hidden = this.#more.hidden = true;
-    this.#problem.textContent = this.#state.textContent = "";
-    this.#reread.hidden = document.version === 0;
+    this.#problem.textContent = "";
+    this.#state.textContent = mayChange ? "" : READ_ONLY;
+    this.#reread.hidden = document.version === 0 || !mayChange;
     replace(this.#list);
     this.#versions = [];
     this.#next = "";
@@ -88,7 +92,8 @@ export class VersionsView {
     const facts = [one.createTime ? momentOf(timestampDate(one.createTime)) : "", sizeOf(one.sizeBytes), ready ? count(one.passageCount, "passage") : "", one.parser && `parser ${one.parser}`];
     const actions = ready ? [button("Show", () => this.#hooks.show(one), labelled("Show"))] : [];
     if (ready && !one.searchable) {
-      actions.push(compare, button("Restore", () => void this.#restore(one), labelled("Restore")));
+      actions.push(compare);
+      if (this.#mayChange) actions.push(button("Restore", () => void this.#restore(one), labelled("Restore")));
     }
     const download = element("a", { href: originalOf(one.name), download: true, ...labelled("Download") }, "Download");
     const state = one.searchable ? "searches use this version" : ready ? "" : "being read…";

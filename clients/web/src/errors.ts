@@ -4,6 +4,7 @@ import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
 import type { Status } from "@responsa/contract/google/rpc/status_pb.js";
+import { momentOf } from "./facts.js";
 
 export interface Violation {
   /** The path of the request's field, e.g. `options.parameters.level`. */
@@ -30,13 +31,13 @@ export function failureOf(error: unknown): Failure {
   const info = connect.findDetails(ErrorInfoSchema).find((one) => one.domain === "responsa");
   if (!info) return CUT;
   const retry = connect.findDetails(RetryInfoSchema)[0]?.retryDelay;
-  return {
+  return plain({
     reason: info.reason,
     message: connect.rawMessage,
     metadata: info.metadata,
     retryAfter: retry ? Number(retry.seconds) * 1000 + retry.nanos / 1e6 : undefined,
     violations: connect.findDetails(BadRequestSchema).flatMap((one) => one.fieldViolations.map(({ field, description }) => ({ field, description }))),
-  };
+  });
 }
 
 /** Reads an error from a JSON body: `{code, message, details: [{"@type": …ErrorInfo, …}]}`. */
@@ -54,14 +55,25 @@ export function failureOfJson(text: string): Failure {
   const metadata = isRecord(info["metadata"]) ? info["metadata"] : {};
   const fields = details.filter(isRecord).flatMap((one) => (Array.isArray(one["fieldViolations"]) ? (one["fieldViolations"] as unknown[]) : []));
   const seconds = details.filter(isRecord).map((one) => /^(\d+(?:\.\d+)?)s$/.exec(String(one["retryDelay"]))?.[1]).find((one) => one !== undefined);
-  return {
+  return plain({
     reason: info["reason"],
     message: body["message"],
     metadata: Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, String(value)])),
     retryAfter: seconds === undefined ? undefined : Number(seconds) * 1000,
     violations: fields.filter(isRecord).map(({ field, description }) => ({ field: String(field ?? ""), description: String(description ?? "") })),
-  };
+  });
 }
+
+/** Says the time at which a quota resets as the user's clock shows it; the server can only say it in UTC. */
+function plain(failure: Failure): Failure {
+  const { reason, message, metadata } = failure;
+  const reset = new Date(metadata["reset_time"] ?? "");
+  if (reason !== "QUOTA_EXHAUSTED" || Number.isNaN(reset.getTime())) return failure;
+  return { ...failure, message: message.replace(/\d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC/, momentOf(reset)) };
+}
+
+/** The reasons whose messages name the time after which to try again. */
+const TIMED = new Set(["RATE_LIMIT", "QUOTA_EXHAUSTED"]);
 
 /** Reads the error of an operation or a document. */
 export function failureOfStatus({ message, details }: Status): Failure {
@@ -75,10 +87,15 @@ export function signedOut({ reason }: Failure): boolean {
 }
 
 /** A failure's message, with the time after which another try can succeed if that is longer than a moment. */
-export function withWait({ message, retryAfter = 0 }: Failure): string {
-  if (retryAfter < 5_000) return message;
-  const seconds = Math.ceil(retryAfter / 1000);
-  return `${message} Try again in ${seconds < 90 ? `${seconds} seconds` : `${Math.ceil(seconds / 60)} minutes`}.`;
+export function withWait({ reason, message, retryAfter = 0 }: Failure): string {
+  if (retryAfter < 5_000 || TIMED.has(reason)) return message;
+  return `${message} Try again in ${spoken(Math.ceil(retryAfter / 1000))}.`;
+}
+
+function spoken(seconds: number): string {
+  if (seconds < 90) return `${seconds} seconds`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 120 ? `${minutes} minutes` : `${Math.ceil(minutes / 60)} hours`;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -78,7 +78,7 @@ export class OwnKeysView implements Part {
         expires = days > 0 ? new Date(Date.now() + days * DAY) : undefined;
       }
       const apiKey = { displayName, ...(expires && { expireTime: timestampFromDate(expires) }) };
-      const found = await recently(this.#user, () => this.#api.auth.createApiKey({ apiKey, requestId: tried.requestId }));
+      const found = await recently(this.#api, this.#user, () => this.#api.auth.createApiKey({ apiKey, requestId: tried.requestId }));
       made = { secret: found.secret, name: displayName };
     };
     const explain = (failure: Failure) => Promise.resolve(placed({ "api_key.display_name": name, "api_key.expire_time": term }, failure));

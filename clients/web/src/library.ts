@@ -1,6 +1,7 @@
 /** Lists collections and formats, and makes ids for collections. */
 
 import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
+import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 import type { Api } from "./api.js";
 
 export interface Named {
@@ -11,10 +12,14 @@ export interface Named {
 
 export interface Listed extends Named {
   readonly documents: bigint;
+  /** The user who made the collection, `users/{uuid}`; "" if the collection does not exist yet, so that it will be the user's. */
+  readonly owner: string;
+  /** With whom the owner shares the collection; empty if the user may not see it. */
+  readonly readers: readonly Reader[];
 }
 
 /** The collection for documents that are uploaded without the name of a collection. The server creates this collection when it stores the first document there. */
-export const DEFAULT: Listed = { name: "collections/default", label: "default", documents: 0n };
+export const DEFAULT: Listed = { name: "collections/default", label: "default", documents: 0n, owner: "", readers: [] };
 
 /** All collections that the user may read, in the server's order. Raises ConnectError. */
 export async function allCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
@@ -22,8 +27,8 @@ export async function allCollections(api: Pick<Api, "knowledge">): Promise<Liste
   let pageToken = "";
   do {
     const page = await api.knowledge.listCollections({ pageSize: 200, pageToken });
-    for (const { name, displayName, documentCount } of page.collections) {
-      found.push({ name, label: displayName || collectionId(name), documents: documentCount });
+    for (const { name, displayName, documentCount, owner, readers } of page.collections) {
+      found.push({ name, label: displayName || collectionId(name), documents: documentCount, owner, readers });
     }
     pageToken = page.nextPageToken;
   } while (pageToken);

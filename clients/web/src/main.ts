@@ -1,5 +1,6 @@
 /** The page: conversations on the left, messages in the middle, the source on the right. */
 
+import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { AccountMenu } from "./account.js";
 import { administrationView } from "./administration.js";
@@ -7,10 +8,12 @@ import { AgentChoice, named } from "./agents.js";
 import { connect, NO_LIMIT, watchingSession } from "./api.js";
 import { ChatView } from "./chat.js";
 import { CollectionsView } from "./collections.js";
+import { Contacts } from "./contacts.js";
 import { ConversationsView } from "./conversations.js";
 import { DocumentPanel } from "./document.js";
 import { button, element, replace } from "./dom.js";
 import { failureOf, signedOut } from "./errors.js";
+import { farewell } from "./leaving.js";
 import { Live } from "./live.js";
 import { PendingQuestions } from "./pending.js";
 import { fragmentOf, placeAt } from "./place.js";
@@ -108,6 +111,7 @@ class App {
       new BroadcastChannel(`responsa.turns ${user.name}`),
       (navigator as { readonly locks?: LockManager }).locks,
     );
+    const contacts = new Contacts(api, user);
     // The address can name an agent: `/?agent=…`.
     const choice = new AgentChoice(sessionStorage, named(location.search));
     const panel: DocumentPanel = new DocumentPanel(api, {
@@ -119,7 +123,7 @@ class App {
       },
       // Reloading the page then shows the same place. While the page goes to another address, that address stays.
       moved: (place) => onDocuments() && !routing && history.replaceState(null, "", place ? fragmentOf(place) : DOCUMENTS),
-      user: user.name,
+      me: user,
     });
     const parts = { api, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
     const chat: ChatView = new ChatView(parts, {
@@ -153,12 +157,14 @@ class App {
         chat.scope.choose([collection]);
         location.hash = "#/";
       },
+      me: user,
+      contacts,
     });
     const list = new ConversationsView(api);
     const administers = user.role === UserRole.ADMIN;
     const teachers = administers ? new TeachersView(api, live) : undefined;
     const changed = (now: User) => (now.role === user.role ? menu.name(now) : void this.start());
-    const profile = profileView(api, user, { say: live.say, changed });
+    const profile = profileView(api, user, { say: live.say, changed, contacts, deleted: (receipt) => void this.#farewell(receipt) });
     const administration = administers ? administrationView(api, { say: live.say, me: user, changed }) : undefined;
     const tabbed = () => {
       const area = viewAt(location.hash)?.area;
@@ -277,6 +283,19 @@ class App {
     };
     window.addEventListener("hashchange", () => void route(false), { signal });
     await Promise.all([route(true), list.refresh()]);
+  }
+
+  /** Show what was deleted with the user's account. The calls that run meanwhile may have noticed the end of the session already. */
+  async #farewell(receipt: DeletionReceipt): Promise<void> {
+    this.#outside("");
+    sessionStorage.clear(); // this also deletes the draft that `outside` has stored
+    history.replaceState(null, "", `${location.pathname}${location.search}#/`);
+    this.#tabs.tell({ kind: "signedOut" });
+    this.#heard = () => undefined;
+    const page = farewell(receipt, () => void this.start());
+    replace(this.#root, page);
+    page.querySelector("h1")?.focus();
+    await signOut().catch(() => undefined); // only the browser's cookie is left of the session
   }
 
   /** Show the page for a visitor who is not signed in, or who has opened a link for another account. */

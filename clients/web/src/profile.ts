@@ -10,28 +10,32 @@ import { failureOf, type Failure } from "./errors.js";
 import { momentOf } from "./facts.js";
 import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "./fields.js";
 import { OwnKeysView } from "./keys.js";
+import { leaving, type LeavingHooks } from "./leaving.js";
+import { LinkingPart } from "./linking.js";
 import { Listing } from "./listing.js";
 import { count } from "./outcome.js";
 import { roleLabel } from "./people.js";
 import { recently } from "./recent.js";
 import { TabbedView, type Part } from "./tabbed.js";
+import { UsagePart } from "./usage.js";
 import { deviceOf } from "./useragent.js";
 
 const PAGE = 50;
 
-export interface ProfileHooks {
+export interface ProfileHooks extends LeavingHooks {
   readonly say: (text: string) => void;
   /** The user's record changed. */
   readonly changed: (user: User) => void;
 }
 
 /** Each row is a tab. */
-export function profileView(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks): TabbedView {
+export function profileView(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: ProfileHooks): TabbedView {
   return new TabbedView("profile", "Profile", [
     ["account", "Account", new AccountPart(api, user, hooks)],
     ["password", "Password", new PasswordPart(api, user, hooks)],
     ["sessions", "Sessions", new SessionsPart(api, hooks)],
     ["keys", "API keys", new OwnKeysView(api, user, hooks)],
+    ["usage", "Usage", new UsagePart(api)],
   ]);
 }
 
@@ -81,14 +85,14 @@ class AccountPart implements Part {
   #user: User;
   #etag = "";
 
-  constructor(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks) {
+  constructor(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: ProfileHooks) {
     this.#api = api;
     this.#user = user;
     this.#hooks = hooks;
     this.#form = new Form("Account", "Save", [this.#name], () => this.#save(), (failure) => this.#explain(failure));
     const wrong = (failure: Failure) => placed({ "user.email": this.#email }, failure);
     this.#move = new Form("E-mail address", "Change the address", [this.#email], () => this.#changeEmail(), wrong);
-    this.root = element("div", { class: "stack" }, this.#facts, this.#form.root, this.#move.root, this.#sent);
+    this.root = element("div", { class: "stack" }, this.#facts, this.#form.root, this.#move.root, this.#sent, leaving(api, user, hooks));
   }
 
   async show(): Promise<void> {
@@ -125,7 +129,7 @@ class AccountPart implements Part {
   async #changeEmail(): Promise<void> {
     const email = this.#email.control.value.trim();
     this.#sent.textContent = "";
-    await recently(this.#user, () => this.#api.auth.updateMe({ user: { email }, updateMask: { paths: ["email"] } }));
+    await recently(this.#api, this.#user, () => this.#api.auth.updateMe({ user: { email }, updateMask: { paths: ["email"] } }));
     this.#email.control.value = "";
     this.#sent.textContent = `A mail to ${email} is on its way. Open its link to change the address.`;
   }
@@ -143,6 +147,7 @@ class PasswordPart implements Part {
   readonly #user: User;
   readonly #hooks: ProfileHooks;
   readonly #current = passwordEntry("Current password", "current-password", "Leave it empty if you have never set a password.");
+  readonly #linking: LinkingPart;
   readonly #fresh = passwordEntry("New password", "new-password", PASSWORD_NOTE);
 
   constructor(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks) {
@@ -155,23 +160,28 @@ class PasswordPart implements Part {
     const name = element("input", { type: "email", autocomplete: "username", readonly: true, hidden: true, "aria-hidden": "true", tabindex: "-1" });
     name.value = user.email;
     form.root.prepend(name);
-    this.root = element("div", { class: "stack" }, element("p", { class: "note" }, "A new password ends all your other sessions."), form.root);
+    this.#linking = new LinkingPart(api, user);
+    this.root = element("div", { class: "stack" }, element("p", { class: "note" }, "A new password ends all your other sessions."), form.root, this.#linking.root);
   }
 
-  show(): Promise<void> {
+  async show(query: Readonly<Record<string, string>>): Promise<void> {
+    this.#empty();
+    await this.#linking.show(query);
+  }
+
+  #empty(): void {
     for (const one of [this.#current, this.#fresh]) {
       one.control.value = "";
       one.refuse("");
     }
-    return Promise.resolve();
   }
 
   async #save(): Promise<void> {
     const change = { currentPassword: this.#current.control.value, newPassword: this.#fresh.control.value };
     const act = () => this.#api.auth.changePassword(change);
-    // Without a current password, there is none to sign in with again; the server's error names another way.
-    await (change.currentPassword ? recently(this.#user, act) : act());
-    await this.show();
+    // Signing in again needs a password. For a user who has never set one, the server's error names another way.
+    await (change.currentPassword ? recently(this.#api, this.#user, act) : act());
+    this.#empty();
     this.#hooks.say("Password changed. Your other sessions have ended.");
     this.root.querySelector(".done")?.remove();
     this.root.prepend(element("p", { class: "done good", role: "status" }, "Your password is changed, and your other sessions have ended."));

@@ -1,19 +1,19 @@
-/** Acts that need a recent sign-in: asks for the password, signs in again, and repeats the act. */
+/** Acts that need a recent sign-in: lets the user sign in again, and repeats the act. */
 
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import type { Api } from "./api.js";
 import { filled } from "./dialog.js";
-import { element } from "./dom.js";
+import { button, element, replace, WRITTEN } from "./dom.js";
 import { CUT, failureOf, withWait, type Failure } from "./errors.js";
 import { passwordEntry, placed } from "./fields.js";
-import { begin } from "./session.js";
+import { begin, beginWith } from "./session.js";
 
-/** Perform an act. If the server asks for a recent sign-in, ask for the user's password first, and perform the act again. Raises the act's error if the user cancels. */
-export async function recently<T>(user: User, act: () => Promise<T>): Promise<T> {
+/** Perform an act. If the server asks for a recent sign-in, the user signs in again first, and the act is performed again. Raises the act's error if the user cancels. */
+export async function recently<T>(api: Pick<Api, "auth">, user: User, act: () => Promise<T>): Promise<T> {
   try {
     return await act();
   } catch (error) {
-    // A user without an address has no password; the server's message names the other ways.
-    if (failureOf(error).reason !== "SIGN_IN_REQUIRED" || !user.email || !(await signedInAgain(user))) throw error;
+    if (failureOf(error).reason !== "SIGN_IN_REQUIRED" || !(await signedInAgain(api, user))) throw error;
     return act();
   }
 }
@@ -24,9 +24,26 @@ class NotSignedIn extends Error {
   }
 }
 
-/** Ask for the password, and begin a new session of the same user in place of the present one. Resolves to whether this was done. */
-function signedInAgain({ tenant, email }: User): Promise<boolean> {
+/**
+ * Ask for the password, and begin a new session of the same user in place of the present one. Resolves to whether this was done. The dialog also offers the tenant's
+ * OpenID Connect providers; after a sign-in with one of them the browser comes back to the same view, and the user begins the act again.
+ */
+export async function signedInAgain(api: Pick<Api, "auth">, { tenant, email }: User): Promise<boolean> {
+  if (!email) return false; // a user without an address has no password; the server's message names the other ways
   const password = passwordEntry("Password", "current-password");
+  const others = element("div", { class: "row wrap", hidden: true });
+  const problem = element("p", { class: "problem", role: "alert" });
+  const go = async (provider: string) => {
+    const found = await beginWith(provider, `${location.pathname}${location.search}${location.hash}`, {});
+    if (found instanceof URL) location.assign(found);
+    else problem.textContent = withWait(found);
+  };
+  const offer = async () => {
+    const { oidcProviders } = await api.auth.listSignInMethods({ tenant });
+    replace(others, ...oidcProviders.map((one) => button(`Sign in with ${one.displayName}`, () => void go(one.name), { class: "quiet", ...WRITTEN })));
+    others.hidden = oidcProviders.length === 0;
+  };
+  void offer().catch(() => undefined); // the password is enough
   let failure: Failure = CUT;
   const act = async () => {
     const found = await begin({ tenant, email, password: password.control.value }, false);
@@ -41,5 +58,5 @@ function signedInAgain({ tenant, email }: User): Promise<boolean> {
     return Promise.resolve(text);
   };
   const about = element("p", {}, "This change needs a sign-in of the last ten minutes. Enter your password to go on.");
-  return filled({ title: "Sign in again", action: "Sign in", fields: [about, password.root], first: password.control, act, explain });
+  return filled({ title: "Sign in again", action: "Sign in", fields: [about, password.root, others, problem], first: password.control, act, explain });
 }

@@ -59,17 +59,26 @@ export function ofOther({ reason, metadata }: Failure): boolean {
   return reason === "RESOURCE_ALREADY_EXISTS" && metadata["resource_type"] === "session";
 }
 
+/** What a sign-in with a provider is for. */
+export interface Purpose {
+  /** The code of an invitation. */
+  readonly invitation?: string;
+  /** Whether the session of another user may end. Otherwise, the sign-in fails at its end, when the server knows who has come. */
+  readonly replace?: boolean;
+  /** Whether to link the person at the provider to the user who is signed in, whose session goes on. */
+  readonly link?: boolean;
+}
+
 /**
  * Begin a sign-in with an OpenID Connect provider, `oidcProviders/{id}`. Returns the provider's address, to which the browser must go, or the failure. `returnTo`: the
- * path, with its fragment, to which the browser comes back. `invitation`: the code of an invitation, or "". `replace`: whether the session of another user may end;
- * otherwise the sign-in fails at its end, when the server knows who has come.
+ * path, with its fragment, to which the browser comes back.
  */
-export async function beginWith(provider: string, returnTo: string, invitation: string, replace: boolean, ask: typeof fetch = fetch): Promise<URL | Failure> {
+export async function beginWith(provider: string, returnTo: string, { invitation = "", replace = false, link = false }: Purpose, ask: typeof fetch = fetch): Promise<URL | Failure> {
   try {
     const response = await ask(`/v1/oidc/${encodeURIComponent(provider.replace(/^oidcProviders\//, ""))}:start`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ returnTo, ...(invitation ? { invitation } : {}), ...(replace ? { replace } : {}) }),
+      body: JSON.stringify({ returnTo, ...(invitation ? { invitation } : {}), ...(replace ? { replace } : {}), ...(link ? { link } : {}) }),
     });
     const body = await response.text();
     if (!response.ok) return failureOfJson(body);

@@ -115,7 +115,7 @@ export class SignInView {
     const invitation = this.#mode === "register" ? this.#invitation.control.value.trim() : "";
     const present = await me(this.#api);
     if (present && !(await replaces(present))) return this.#leave();
-    const found = await beginWith(name, `${location.pathname}${location.search}${location.hash}`, invitation, present !== undefined);
+    const found = await beginWith(name, `${location.pathname}${location.search}${location.hash}`, { invitation, replace: present !== undefined });
     if (found instanceof URL) location.assign(found);
     else this.#refuse(found, {});
   }

@@ -157,16 +157,16 @@ describe("begin", () => {
 describe("beginWith", () => {
   it("returns the provider's address, and never one that runs a script", async () => {
     const { asked, ask } = answering([200, '{"authorizationUri": "https://login.example/a?state=1"}']);
-    expect(await beginWith("oidcProviders/work", "/?tenant=acme#/", "", false, ask)).toEqual(new URL("https://login.example/a?state=1"));
-    await beginWith("oidcProviders/work", "/", "rsi_x", false, ask);
-    await beginWith("oidcProviders/work", "/", "", true, ask);
+    expect(await beginWith("oidcProviders/work", "/?tenant=acme#/", {}, ask)).toEqual(new URL("https://login.example/a?state=1"));
+    await beginWith("oidcProviders/work", "/", { invitation: "rsi_x" }, ask);
+    await beginWith("oidcProviders/work", "/", { replace: true }, ask);
     expect(asked).toEqual([
       { url: "/v1/oidc/work:start", body: '{"returnTo":"/?tenant=acme#/"}' },
       { url: "/v1/oidc/work:start", body: '{"returnTo":"/","invitation":"rsi_x"}' },
       { url: "/v1/oidc/work:start", body: '{"returnTo":"/","replace":true}' },
     ]);
-    for (const body of ['{"authorizationUri": "javascript:alert(1)"}', "{}", "[", '{"authorizationUri": "/here"}']) expect(await beginWith("oidcProviders/work", "/", "", false, answering([200, body]).ask)).toBe(CUT);
-    expect(await beginWith("oidcProviders/work", "/", "", false, answering([409, OTHER]).ask)).toMatchObject({ reason: "RESOURCE_ALREADY_EXISTS" });
+    for (const body of ['{"authorizationUri": "javascript:alert(1)"}', "{}", "[", '{"authorizationUri": "/here"}']) expect(await beginWith("oidcProviders/work", "/", {}, answering([200, body]).ask)).toBe(CUT);
+    expect(await beginWith("oidcProviders/work", "/", {}, answering([409, OTHER]).ask)).toMatchObject({ reason: "RESOURCE_ALREADY_EXISTS" });
   });
 });
 

@@ -1,0 +1,73 @@
+/** Who reads a collection and who may change it, in words. Nothing here touches the page. */
+
+import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
+
+/** The signed-in user. */
+export type Me = Pick<User, "name" | "role">;
+
+export interface Access {
+  /** The owner, `users/{uuid}`; "" if the collection does not exist yet. */
+  readonly owner: string;
+  /** With whom the owner shares the collection; empty if the user may not see it. */
+  readonly readers: readonly Reader[];
+}
+
+/** The roles with which a collection can be shared, with their texts in a sentence. */
+export const SHARED_ROLES: readonly (readonly [role: UserRole, text: string])[] = [
+  [UserRole.USER, "all users"],
+  [UserRole.ADMIN, "all administrators"],
+  [UserRole.SERVICE, "all programs"],
+];
+
+/** The number of people that a sentence names; of more, it gives the number. */
+const NAMED = 3;
+
+export function isOwner(me: Me, { owner }: Access): boolean {
+  return owner === "" || owner === me.name;
+}
+
+/** Whether the user uploads, changes, shares and deletes: the owner and administrators do. */
+export function manages(me: Me, access: Access): boolean {
+  return isOwner(me, access) || me.role === UserRole.ADMIN;
+}
+
+/** Whether the user reads the documents. Administrators see collections that they do not read. */
+export function reads(me: Me, access: Access): boolean {
+  if (isOwner(me, access) || me.role !== UserRole.ADMIN) return true;
+  return access.readers.some(({ who }) => who.case === "everyone" || (who.case === "role" ? who.value === me.role : who.value === me.name));
+}
+
+/** The readers in words, without the owner, such as "all administrators and Bob"; "" for a private collection. `labels` maps `users/{uuid}` to the texts for people. */
+export function readersText(readers: readonly Reader[], labels: ReadonlyMap<string, string>): string {
+  if (readers.some(({ who }) => who.case === "everyone")) return "everyone in your organisation";
+  const roles = SHARED_ROLES.filter(([role]) => readers.some(({ who }) => who.case === "role" && who.value === role)).map(([, text]) => text);
+  const users = readers.flatMap(({ who }) => (who.case === "user" ? [who.value] : []));
+  const known = users.flatMap((one) => labels.get(one) ?? []);
+  const people = users.length > NAMED || known.length < users.length ? [users.length === 1 ? "one other person" : `${users.length} other people`] : known;
+  return new Intl.ListFormat("en-GB").format([...roles, ...people]);
+}
+
+/** A sentence about the people who read a collection. `labels` also has the owner's text, if it is known. */
+export function accessText(me: Me, access: Access, labels: ReadonlyMap<string, string>): string {
+  const owner = labels.get(access.owner) ?? "another person";
+  if (!manages(me, access)) return `Shared with you by ${owner}. You can search and read it; only its owner and administrators add, change and delete documents.`;
+  const text = readersText(access.readers, labels);
+  if (isOwner(me, access)) {
+    if (!text) return "Only you can read these documents.";
+    return text.startsWith("everyone") ? "Everyone in your organisation can read these documents." : `You and ${text} can read these documents.`;
+  }
+  const whose = `This collection belongs to ${owner}.`;
+  if (!reads(me, access)) return `${whose} ${text ? `${sentenceCase(text)} can read it` : "Only its owner can read it"}; you manage it as an administrator. To read it, add yourself to its readers; the audit log records that.`;
+  return `${whose} ${sentenceCase(text)} can read these documents.`;
+}
+
+/** A word about sharing for a list of collections: "shared with you", "shared" or "". */
+export function sharingMark(me: Me, access: Access): string {
+  if (!isOwner(me, access)) return manages(me, access) && !reads(me, access) ? "another person’s" : "shared with you";
+  return access.readers.length > 0 ? "shared" : "";
+}
+
+function sentenceCase(text: string): string {
+  return text.charAt(0).toLocaleUpperCase("en") + text.slice(1);
+}

@@ -1,0 +1,67 @@
+/** What the user's questions have used today and this month, and the limits of the user's quota. */
+
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { PeriodUsage, QuotaUsage } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
+import type { Api } from "./api.js";
+import { element, replace } from "./dom.js";
+import { failureOf } from "./errors.js";
+import { momentOf } from "./facts.js";
+import { money } from "./outcome.js";
+import type { Part } from "./tabbed.js";
+
+export interface UsageRow {
+  readonly label: string;
+  readonly text: string;
+  /** The share of the limit that is used or reserved, from 0 to 1; undefined without a limit. */
+  readonly share: number | undefined;
+}
+
+/** The rows for a day or a month. */
+export function usageRows({ messageCount, tokens, costUsdMicros }: PeriodUsage): readonly UsageRow[] {
+  return [
+    { label: "Questions", text: messageCount.toLocaleString("en"), share: undefined },
+    row("Tokens", tokens, (value) => value.toLocaleString("en")),
+    row("Cost", costUsdMicros, money),
+  ];
+}
+
+function row(label: string, usage: QuotaUsage | undefined, write: (value: bigint) => string): UsageRow {
+  const { used = 0n, reserved = 0n, limit } = usage ?? {};
+  const open = reserved > 0n ? `, and ${write(reserved)} reserved by open questions` : "";
+  if (limit === undefined) return { label, text: `${write(used)}${open}; no limit`, share: undefined };
+  const left = limit > used + reserved ? limit - used - reserved : 0n;
+  const share = limit > 0n ? Math.min(1, Number(used + reserved) / Number(limit)) : 1;
+  return { label, text: `${write(used)} of ${write(limit)} used${open}; ${write(left)} left`, share };
+}
+
+export class UsagePart implements Part {
+  readonly root = element("div", { class: "stack" });
+  readonly #api: Pick<Api, "auth">;
+  readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #periods = element("div", { class: "stack" });
+
+  constructor(api: Pick<Api, "auth">) {
+    this.#api = api;
+    const about = "What your questions have used. All your devices and API keys share one quota; an administrator can change it. Language models count tokens, which are parts of words, and cost money. Agents without a model use neither.";
+    this.root.append(element("p", { class: "note" }, about), this.#problem, this.#periods);
+  }
+
+  async show(): Promise<void> {
+    try {
+      const { day, month } = await this.#api.auth.getMyUsage({});
+      this.#problem.textContent = "";
+      replace(this.#periods, ...[day && period("Today", "usage-day", day), month && period("This month", "usage-month", month)].filter((one) => one !== undefined));
+    } catch (error) {
+      this.#problem.textContent = failureOf(error).message;
+    }
+  }
+}
+
+function period(title: string, id: string, usage: PeriodUsage): HTMLElement {
+  const rows = usageRows(usage).map(({ label, text, share }) => {
+    const bar = share === undefined ? [] : [element("meter", { min: "0", max: "1", value: String(share), "aria-label": `${label}: share of the limit` })];
+    return element("div", {}, element("dt", {}, label), element("dd", {}, text, ...bar));
+  });
+  const reset = usage.resetTime ? [element("p", { class: "note" }, `Begins again at 0 on ${momentOf(timestampDate(usage.resetTime))}.`)] : [];
+  return element("section", { class: "usage", "aria-labelledby": id }, element("h3", { id }, title), element("dl", { class: "facts-list" }, ...rows), ...reset);
+}
