@@ -117,7 +117,6 @@ export class ChatView {
       if (this.#question.value.trim()) form.requestSubmit(); // the browser checks the parameters first
     });
     const hint = element("span", { class: "note hint" }, "Enter sends the question, Shift+Enter starts a new line");
-    void this.picker.load();
     this.root.append(this.#head.root, this.#talk.root, this.#problem, form, element("div", { class: "row under" }, this.scope.root, hint));
   }
 

@@ -41,6 +41,7 @@ export class CollectionsView {
   readonly #heading = element("h2", { id: "collections-title", tabindex: "-1" }, "Documents");
   readonly #picker = element("select", { id: "collection", change: () => this.#choose() });
   readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #ask = button("Ask this collection", () => this.#hooks.ask(this.#chosen), { class: "quiet" });
   readonly #share = button("Share", () => void this.#shareCollection(), { class: "quiet", "aria-describedby": "access" });
   readonly #rename = button("Rename collection", () => void this.#renameCollection(), { class: "quiet" });
   readonly #remove = button("Delete collection", () => void this.#deleteCollection(), { class: "plain danger" });
@@ -88,7 +89,7 @@ export class CollectionsView {
         element("label", { for: "collection" }, "Collection"),
         this.#picker,
         button("New collection", () => void this.#create(), { class: "quiet" }),
-        button("Ask this collection", () => this.#hooks.ask(this.#chosen), { class: "quiet" }),
+        this.#ask,
         this.#share,
         this.#rename,
         this.#remove,
@@ -182,6 +183,7 @@ export class CollectionsView {
     const managed = manages(this.#hooks.me, chosen);
     this.#remove.hidden = chosen.name === DEFAULT.name || !managed;
     // The collection `default` may not exist yet.
+    this.#ask.hidden = chosen === DEFAULT;
     for (const one of [this.#share, this.#rename, this.#generations.root]) one.hidden = chosen === DEFAULT || !managed;
     this.#zone.hidden = !managed;
     this.#generations.show(chosen);

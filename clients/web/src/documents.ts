@@ -115,8 +115,9 @@ export class DocumentsView {
   }
 
   /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. `managed`: whether the user may delete all documents. */
-  async show({ name, documents }: Listed, managed: boolean): Promise<void> {
+  async show({ name, documents, owner }: Listed, managed: boolean): Promise<void> {
     this.#isEmpty = documents === 0n;
+    if (managed !== this.#managed) replace(this.#list); // its rows offer other acts
     this.#managed = managed;
     if (name !== this.#collection) {
       this.#collection = name;
@@ -125,7 +126,11 @@ export class DocumentsView {
       this.#results.hidden = true;
       this.#text.value = this.#state.value = this.#type.value = this.#expression.value = "";
     }
-    await this.#read();
+    // The name of a collection that does not exist yet may mean a shared one of another owner.
+    if (owner) return this.#read();
+    this.#reading.abort();
+    this.#problem.textContent = this.#following = "";
+    this.#paint([], false);
   }
 
   get #wanted(): Wanted {

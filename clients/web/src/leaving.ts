@@ -10,7 +10,7 @@ import type { Failure } from "./errors.js";
 import { lacking, placed } from "./fields.js";
 import { allCollections, type Listed } from "./library.js";
 import { count } from "./outcome.js";
-import { PersonField } from "./person.js";
+import { PersonField, PERSON_NOTE } from "./person.js";
 import { recently } from "./recent.js";
 
 /** The server may need this time, in milliseconds, to erase a large account. */
@@ -65,7 +65,7 @@ async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contact
       "Answers of other people that quote your documents: they are withdrawn, and the people see why.",
     ].map((one) => element("li", {}, one)),
   );
-  const stays = element("p", { class: "note" }, "The audit log keeps your user’s id, without your name and address. It cannot be undone.");
+  const stays = element("p", { class: "note" }, "The audit log keeps your user’s id, without your name and address. The deletion cannot be undone.");
   const confirm = element("label", { class: "row", for: "leaving-sure" }, sure, "I want to delete all of this for good");
   await filled({ title: "Delete your account?", action: "Delete the account", danger: true, fields: [element("p", {}, "This goes for good:"), goes, stays, loading, heirs.root, confirm], first: sure, act, explain });
 }
@@ -82,7 +82,7 @@ class Heirs {
   #asked = true;
 
   constructor(contacts: Contacts) {
-    this.person = new PersonField(contacts, "The new owner", "An e-mail address, or the user’s name in Responsa, such as users/0192….");
+    this.person = new PersonField(contacts, "The new owner", PERSON_NOTE);
     for (const one of [this.#hand, this.#erase]) {
       one.required = true;
       one.addEventListener("change", () => {
@@ -133,13 +133,13 @@ export function receiptRows(receipt: DeletionReceipt): readonly string[] {
     [receipt.documents, "document"],
     [receipt.collections, "collection"],
     [receipt.apiKeys, "API key"],
-    [receipt.sessions, "session"],
     [receipt.invitations, "open invitation"],
   ];
   const deleted = rows.filter(([number]) => number > 0n).map(([number, noun]) => `${count(number, noun)} deleted`);
+  const ended = receipt.sessions > 0n ? [`${count(receipt.sessions, "session")} ended`] : [];
   const handed = receipt.handedOverCollections > 0n ? [`${count(receipt.handedOverCollections, "collection")} handed over`] : [];
   const withdrawn = receipt.withdrawnAnswers > 0n ? [`${count(receipt.withdrawnAnswers, "answer")} of other people withdrawn, because they quoted your documents`] : [];
-  return [...deleted, ...handed, ...withdrawn];
+  return [...deleted, ...ended, ...handed, ...withdrawn];
 }
 
 /** The page after the deletion. */

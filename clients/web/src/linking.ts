@@ -24,7 +24,7 @@ export class LinkingPart implements Part {
     this.#api = api;
     this.#user = user;
     const about = element("p", { class: "note" }, "If you link your account to a provider, you can sign in with the provider as well as with your password.");
-    this.root.append(element("h3", { id: "linking-title" }, "Sign in with another provider"), about, this.#done, this.#problem, this.#buttons);
+    this.root.append(element("h3", { id: "linking-title" }, "Other ways to sign in"), about, this.#done, this.#problem, this.#buttons);
   }
 
   async show(query: Readonly<Record<string, string>>): Promise<void> {

@@ -275,7 +275,7 @@ class App {
       if (!conversation && location.hash !== "#/") history.replaceState(null, "", "#/");
       if (!main.contains(chat.root)) {
         replace(main, chat.root);
-        void chat.picker.load(); // teachers may have changed meanwhile
+        void chat.picker.load(); // agents and teachers may have changed since the last visit
       }
       // On a touch screen, the focus would open a keyboard that hides half the page.
       if (!first || window.matchMedia("(pointer: fine)").matches) chat.focus();

@@ -7,6 +7,9 @@ import { PATIENCE } from "./patience.js";
 
 const TYPING = 200; // milliseconds without a key before people are looked up
 
+/** The note below the field. */
+export const PERSON_NOTE = "An e-mail address, or a user id, which people find in their profile.";
+
 let numbers = 0;
 
 export class PersonField {

@@ -114,6 +114,7 @@ class AccountPart implements Part {
       ["E-mail", user.email || "No address. An administrator can add one."],
       ["Role", roleLabel(user.role)],
       ["Tenant", user.tenant.replace(/^tenants\//, "")],
+      ["User id", user.name],
       ["Since", user.createTime ? momentOf(timestampDate(user.createTime)) : ""],
     ];
     this.#facts.replaceChildren(...facts.filter(([, value]) => value).map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", WRITTEN, value))));

@@ -11,7 +11,7 @@ import { button, element, replace, WRITTEN } from "./dom.js";
 import { failureOf, withWait, type Failure } from "./errors.js";
 import { sentence } from "./fields.js";
 import { collectionId, type Named } from "./library.js";
-import { PersonField } from "./person.js";
+import { PersonField, PERSON_NOTE } from "./person.js";
 
 type Wish = MessageInitShape<typeof ReaderSchema>;
 const EVERYONE: Wish = { who: { case: "everyone", value: true } };
@@ -48,9 +48,9 @@ class Sharing {
     this.#me = me;
     this.#contacts = contacts;
     this.#collection = collection;
-    this.#person = new PersonField(contacts, "Add a person", "An e-mail address, or the user’s name in Responsa, such as users/0192….");
+    this.#person = new PersonField(contacts, "Add a person", PERSON_NOTE);
     const add = element("button", { type: "submit" }, "Add");
-    const form = element("form", { class: "adding", novalidate: true, "aria-label": "Add a person" }, this.#person.entry.root, add);
+    const form = element("form", { class: "adding", novalidate: true }, this.#person.entry.root, add);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#add();
@@ -81,7 +81,7 @@ class Sharing {
   async #add(): Promise<void> {
     const { entry, text } = this.#person;
     if (!text) {
-      entry.refuse("Enter an e-mail address, or the name of a user.");
+      entry.refuse("Enter an e-mail address or a user id.");
       return entry.control.focus();
     }
     const before = new Set(this.#users);

@@ -1,7 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
 import { describe, expect, it } from "vitest";
-import { CUT, failureOf, failureOfJson, signedOut } from "../src/errors.js";
+import { CUT, failureOf, failureOfJson, signedOut, withWait } from "../src/errors.js";
+import { momentOf } from "../src/facts.js";
 import { refusedFields, responsaError } from "./failures.js";
 
 describe("failureOf", () => {
@@ -16,6 +17,16 @@ describe("failureOf", () => {
       { field: "options.parameters.level", description: "Choose one of these." },
       { field: "text", description: "Too long." },
     ]);
+  });
+
+  it("says when a quota resets by the user's clock, and the time to wait only once", () => {
+    const text = "Your quota of 10 tokens a day is used up: you have used 10 tokens. Ask again from 2026-11-23 00:00 UTC on, or ask an administrator for a larger quota.";
+    const failure = failureOf(responsaError(Code.ResourceExhausted, "QUOTA_EXHAUSTED", text, 14_400_000, { reset_time: "2026-11-23T00:00:00Z" }));
+    expect(failure.message).toBe(text.replace("2026-11-23 00:00 UTC", momentOf(new Date("2026-11-23T00:00:00Z"))));
+    expect(withWait(failure)).toBe(failure.message);
+    const fast = "You have used up the limit of 10 messages a minute; try again in 42 seconds.";
+    expect(withWait(failureOf(responsaError(Code.ResourceExhausted, "RATE_LIMIT", fast, 42_000)))).toBe(fast);
+    expect(withWait({ ...CUT, message: "Busy.", retryAfter: 7_200_000 })).toBe("Busy. Try again in 2 hours.");
   });
 
   it("shows no text of an error that does not come from Responsa", () => {

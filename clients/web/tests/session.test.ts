@@ -160,10 +160,12 @@ describe("beginWith", () => {
     expect(await beginWith("oidcProviders/work", "/?tenant=acme#/", {}, ask)).toEqual(new URL("https://login.example/a?state=1"));
     await beginWith("oidcProviders/work", "/", { invitation: "rsi_x" }, ask);
     await beginWith("oidcProviders/work", "/", { replace: true }, ask);
+    await beginWith("oidcProviders/work", "/", { link: true }, ask);
     expect(asked).toEqual([
       { url: "/v1/oidc/work:start", body: '{"returnTo":"/?tenant=acme#/"}' },
       { url: "/v1/oidc/work:start", body: '{"returnTo":"/","invitation":"rsi_x"}' },
       { url: "/v1/oidc/work:start", body: '{"returnTo":"/","replace":true}' },
+      { url: "/v1/oidc/work:start", body: '{"returnTo":"/","link":true}' },
     ]);
     for (const body of ['{"authorizationUri": "javascript:alert(1)"}', "{}", "[", '{"authorizationUri": "/here"}']) expect(await beginWith("oidcProviders/work", "/", {}, answering([200, body]).ask)).toBe(CUT);
     expect(await beginWith("oidcProviders/work", "/", {}, answering([409, OTHER]).ask)).toMatchObject({ reason: "RESOURCE_ALREADY_EXISTS" });

@@ -1,0 +1,44 @@
+import { create } from "@bufbuild/protobuf";
+import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { ReaderSchema, type Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
+import { describe, expect, it } from "vitest";
+import { accessText, manages, reads, readersText, sharingMark, type Access, type Me } from "../src/access.js";
+
+const ADA: Me = { name: "users/ada", role: UserRole.USER };
+const BOB: Me = { name: "users/bob", role: UserRole.USER };
+const ROOT: Me = { name: "users/root", role: UserRole.ADMIN };
+const LABELS = new Map([["users/ada", "Ada"], ["users/bob", "Bob"]]);
+
+const person = (value: string) => create(ReaderSchema, { who: { case: "user", value } });
+const role = (value: UserRole) => create(ReaderSchema, { who: { case: "role", value } });
+const everyone = create(ReaderSchema, { who: { case: "everyone", value: true } });
+const of = (...readers: Reader[]): Access => ({ owner: "users/ada", readers });
+
+describe("the people who read a collection", () => {
+  it("are named as far as the page knows them", () => {
+    expect(readersText([], LABELS)).toBe("");
+    expect(readersText([person("users/bob"), role(UserRole.ADMIN)], LABELS)).toBe("all administrators and Bob");
+    expect(readersText([person("users/bob"), person("users/x")], LABELS)).toBe("2 other people");
+    expect(readersText([person("users/x")], LABELS)).toBe("one other person");
+    expect(readersText([person("users/bob"), everyone], LABELS)).toBe("everyone in your organisation");
+  });
+
+  it("are said to the owner, to readers, and to administrators who manage without reading", () => {
+    expect(accessText(ADA, of(), LABELS)).toBe("Only you can read these documents.");
+    expect(accessText(ADA, { owner: "", readers: [] }, LABELS)).toBe("Only you can read these documents.");
+    expect(accessText(ADA, of(person("users/bob")), LABELS)).toBe("You and Bob can read these documents.");
+    expect(accessText(ADA, of(everyone), LABELS)).toBe("Everyone in your organisation can read these documents.");
+    expect(accessText(BOB, of(), LABELS)).toBe("Shared with you by Ada. You can search and read it; only its owner and administrators add, change and delete documents.");
+    expect(accessText(BOB, of(), new Map())).toContain("Shared with you by another person.");
+    expect(accessText(ROOT, of(), LABELS)).toContain("This collection belongs to Ada. Only its owner can read it; you manage it as an administrator.");
+    expect(accessText(ROOT, of(role(UserRole.ADMIN)), LABELS)).toBe("This collection belongs to Ada. All administrators can read these documents.");
+  });
+
+  it("may change it only as its owner or as administrators", () => {
+    expect([ADA, BOB, ROOT].map((me) => manages(me, of()))).toEqual([true, false, true]);
+    expect([ADA, BOB, ROOT].map((me) => reads(me, of(person("users/bob"))))).toEqual([true, true, false]);
+    expect([of(everyone), of(role(UserRole.ADMIN)), of(person("users/root")), of(role(UserRole.USER))].map((one) => reads(ROOT, one))).toEqual([true, true, true, false]);
+    expect([ADA, BOB, ROOT].map((me) => sharingMark(me, of(person("users/bob"))))).toEqual(["shared", "shared with you", "another person’s"]);
+    expect(sharingMark(ADA, of())).toBe("");
+  });
+});

@@ -1,0 +1,35 @@
+import { create } from "@bufbuild/protobuf";
+import { DeletionReceiptSchema } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
+import { PeriodUsageSchema } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
+import { describe, expect, it } from "vitest";
+import { receiptRows } from "../src/leaving.js";
+import { usageRows } from "../src/usage.js";
+
+describe("usageRows", () => {
+  it("says what is used, reserved and left", () => {
+    const tokens = { used: 40_000n, reserved: 10_000n, limit: 100_000n };
+    expect(usageRows(create(PeriodUsageSchema, { messageCount: 12n, tokens, costUsdMicros: { used: 2_100n } }))).toEqual([
+      { label: "Questions", text: "12", share: undefined },
+      { label: "Tokens", text: "40,000 of 100,000 used, and 10,000 reserved by open questions; 50,000 left", share: 0.5 },
+      { label: "Cost", text: "0.0021 USD; no limit", share: undefined },
+    ]);
+  });
+
+  it("never shows less than nothing", () => {
+    const [, tokens] = usageRows(create(PeriodUsageSchema, { tokens: { used: 12n, limit: 10n } }));
+    expect(tokens).toEqual({ label: "Tokens", text: "12 of 10 used; 0 left", share: 1 });
+    expect(usageRows(create(PeriodUsageSchema, { tokens: { limit: 0n } }))[1]).toMatchObject({ text: "0 of 0 used; 0 left", share: 1 });
+  });
+});
+
+describe("receiptRows", () => {
+  it("leaves out what was not there", () => {
+    expect(receiptRows(create(DeletionReceiptSchema, { user: "users/1" }))).toEqual([]);
+    expect(receiptRows(create(DeletionReceiptSchema, { conversations: 1n, sessions: 2n, handedOverCollections: 1n, withdrawnAnswers: 3n }))).toEqual([
+      "1 conversation deleted",
+      "2 sessions ended",
+      "1 collection handed over",
+      "3 answers of other people withdrawn, because they quoted your documents",
+    ]);
+  });
+});
