@@ -18,11 +18,13 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
+from responsa.knowledge.v1.reader_pb2 import Reader
 from responsa_client import Responsa
 from responsa_client.errors import Unauthenticated
 from tests.browser.accounts import OTHER_PASSWORD, Account, account, button, enter, fill
 from tests.browser.conftest import at_browser
 from tests.browser.person import Person, Tab, until
+from tests.browser.rules import flaws
 from tests.browser.texts import BAKERY, RYE_BREAD
 from tests.callers import PASSWORD, Registry
 from tests.instance import Instance, instance_in
@@ -637,6 +639,56 @@ async def test_an_act_that_needs_a_recent_sign_in_asks_for_the_password_and_goes
             (ada.user.name.removeprefix("users/"),),
         ).fetchone()
     assert row == (1,)
+
+
+async def test_an_account_is_deleted_with_its_shared_collections_handed_over(person: Person) -> None:
+    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
+    token = person.client.login(ada.user.email, PASSWORD, ada.tenant).tokens.access_token
+    with Responsa(person.url, api_key=token) as own:
+        own.create_collection("papers", "Ada’s papers", readers=[Reader(user=bob.user.name)])
+    context = await person.profile()
+    tab = await enter(person, ada, context, place="#/profile")
+    page, dialog = tab.page, tab.page.get_by_role("dialog", name="Delete your account?")
+    await page.route("**/DeleteMe", _once_sign_in_required())
+    await button(tab, "Delete the account").click()
+    await expect(dialog).to_contain_text("Collections that you share: “Ada’s papers”")
+    assert await flaws(page) == []
+    await dialog.get_by_label("I want to delete all of this for good").check()
+    act = dialog.get_by_role("button", name="Delete the account")
+    await act.click()  # nothing happens before the choice is made
+    await dialog.get_by_label("Hand them over").check()
+    await dialog.get_by_label("The new owner").fill("nobody")
+    await act.click()
+    again = page.get_by_role("dialog", name="Sign in again")
+    await again.get_by_label("Password", exact=True).fill(PASSWORD)
+    await again.get_by_role("button", name="Sign in").click()
+    await expect(dialog.locator(".problem:not(:empty)")).to_contain_text("The new owner must be")
+    await dialog.get_by_label("The new owner").fill(bob.user.name)
+    await act.click()
+    await expect(page.get_by_role("heading", name="Your account is deleted")).to_be_focused()
+    await expect(page.get_by_role("list", name="What was deleted")).to_contain_text(
+        "1 collection handed over"
+    )
+    assert await flaws(page) == []
+    with pytest.raises(Unauthenticated):
+        person.client.login(ada.user.email, PASSWORD, ada.tenant)
+    assert [one.owner for one in person.client.collections() if one.display_name == "Ada’s papers"] == [
+        bob.user.name
+    ]
+    await button(tab, "Go to the sign-in page").click()
+    await expect(page.get_by_label("E-mail address")).to_be_visible()
+    assert await context.cookies() == []
+
+
+async def test_the_profile_shows_what_was_used_and_when_the_quota_resets(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    person.client.update_user_quota(ada.user.name, {"tokens_per_day": 1000})
+    tab = await enter(person, ada, place="#/profile/usage")
+    today = tab.page.get_by_role("region", name="Today")
+    await expect(today).to_contain_text("0 of 1,000 used; 1,000 left")
+    await expect(today).to_contain_text(re.compile(r"Begins again at 0 on \d+ \w+ \d{4}, \d\d:\d\d"))
+    await expect(tab.page.get_by_role("region", name="This month")).to_contain_text("no limit")
+    assert await flaws(tab.page) == []
 
 
 async def test_the_menu_is_closed_by_escape_and_by_leaving_it(person: Person) -> None:

@@ -17,6 +17,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, Request, expect
 
 from responsa_client import Responsa
+from tests.browser.accounts import account, fill
+from tests.browser.person import Tab
 from tests.instance import Instance, instance_in
 from tests.wire.openid import CLIENT, SECRET, Key, Provider
 
@@ -125,6 +127,22 @@ async def test_a_second_person_at_the_browser_replaces_the_first_session(site: S
     with Responsa(site.instance.url, site.instance.key) as admin:
         acts = [one.action for one in admin.audit_events(filter_by='action = "session.*"')]
     assert acts[:2].count("session.end") == 1
+
+
+async def test_a_user_links_a_provider_in_the_profile_and_signs_in_with_it(site: Site, page: Page) -> None:
+    site.provider.person = {"sub": "fay"}  # neither an invitation nor an address admits this person
+    with Responsa(site.instance.url, site.instance.key) as admin:
+        one = account(admin, "Fay")
+    await page.goto(f"{site.url}/#/profile/password")
+    await fill(Tab(page), one)
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await page.get_by_role("button", name="Link to Acme's login").click()
+    await expect(page.get_by_text("Your account is linked to Acme's login.")).to_be_visible()
+    assert (await me(page))["name"] == one.user.name
+    await Tab(page).sign_out()
+    await page.get_by_role("button", name="Sign in with Acme's login").click()
+    await page.get_by_label("Your question").wait_for()
+    assert (await me(page))["name"] == one.user.name
 
 
 async def test_a_refused_person_reads_why(site: Site, page: Page) -> None:
