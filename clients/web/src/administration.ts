@@ -1,18 +1,19 @@
 /** The administration of the tenant, for its administrators. */
 
 import type { Api } from "./api.js";
-import { AuditView } from "./audit.js";
 import { TenantKeysView } from "./keys.js";
 import { People } from "./people.js";
-import { TabbedView } from "./tabbed.js";
-import { UsersView, type UsersHooks } from "./users.js";
+import { lazily, TabbedView, type PartRow } from "./tabbed.js";
+import type { UsersHooks } from "./useracts.js";
 
-/** Each row is a tab. */
+/** Each row is a tab. The browser loads the code of a tab when the tab is first shown. Owners of the installation alone see the tenants. */
 export function administrationView(api: Pick<Api, "admin" | "auth">, hooks: UsersHooks): TabbedView {
   const people = new People(api);
+  const tenants: PartRow = ["tenants", "Tenants", lazily(async () => new (await import("./tenants.js")).TenantsView(api, hooks.say))];
   return new TabbedView("administration", "Administration", [
-    ["users", "Users", new UsersView(api, people, hooks)],
+    ["users", "Users", lazily(async () => new (await import("./users.js")).UsersView(api, people, hooks))],
     ["keys", "API keys", new TenantKeysView(api, people, hooks)],
-    ["audit", "Audit log", new AuditView(api, people)],
+    ["audit", "Audit log", lazily(async () => new (await import("./audit.js")).AuditView(api, people))],
+    ...(hooks.me.ownsInstallation ? [tenants] : []),
   ]);
 }

@@ -8,7 +8,7 @@ import { momentOf } from "./facts.js";
 import { choiceEntry, Entry, textEntry } from "./fields.js";
 import { Listing } from "./listing.js";
 import type { People } from "./people.js";
-import { ACTIONS, eventsFilter, sentenceOf } from "./sentences.js";
+import { ACTIONS, eventsFilter, sentenceOf, subjectOf } from "./sentences.js";
 import { noted, type Part } from "./tabbed.js";
 
 const PAGE = 50;
@@ -88,7 +88,7 @@ export class AuditView implements Part {
     if (actors?.length === 0) return { items: [], next: "" };
     const filter = eventsFilter({ actors, action: this.#action.control.value, from: this.#from.control.value, to: this.#to.control.value, refused: this.#outcome.control.value === "refused" });
     const { auditEvents, nextPageToken } = await this.#api.admin.listAuditEvents({ pageSize: PAGE, pageToken, filter });
-    const found = await this.#people.labels(auditEvents.flatMap(({ actor, resource }) => [actor, resource]));
+    const found = await this.#people.labels(auditEvents.flatMap(({ actor, resource, onBehalfOf }) => [actor, subjectOf(resource), onBehalfOf]));
     this.#names = new Map([...this.#names, ...found]);
     return { items: auditEvents, next: nextPageToken };
   }
@@ -99,11 +99,12 @@ function day(label: string): Entry<HTMLInputElement> {
 }
 
 function eventRow(event: AuditEvent, names: ReadonlyMap<string, string>): HTMLElement {
-  const { name, createTime, actor, action, resource, outcome, address, callId } = event;
+  const { name, createTime, actor, action, resource, outcome, address, callId, onBehalfOf } = event;
   const time = createTime ? timestampDate(createTime) : undefined;
   const raw: readonly (readonly [string, string])[] = [
     ["Action", action],
     ["Actor", actor],
+    ["For", onBehalfOf],
     ["Resource", resource],
     ["Outcome", outcome],
     ["Address", address],

@@ -84,8 +84,8 @@ export interface Sheet {
   readonly fields: readonly HTMLElement[];
   /** The control that gets the focus first. */
   readonly first: HTMLElement;
-  /** Performs the action. If the action raises an error, the dialog stays open. It shows the text that `explain` returns, or the error's own message if `explain` returns undefined. With "", `explain` has shown the error itself, for example at a field. */
-  readonly act: () => Promise<void>;
+  /** Performs the action. If the action raises an error, the dialog stays open. It shows the text that `explain` returns, or the error's own message if `explain` returns undefined. With "", `explain` has shown the error itself, for example at a field. `act` returns false if it has done nothing, because a field shows a problem. */
+  readonly act: () => Promise<void | false>;
   readonly explain?: (failure: Failure) => Promise<string | undefined>;
 }
 
@@ -107,8 +107,7 @@ export function filled({ title, action, danger = false, fields, first, act, expl
       saving = true; // a disabled button would lose the focus
       problem.textContent = "";
       try {
-        await act();
-        close(true);
+        if ((await act()) !== false) close(true);
       } catch (error) {
         const failure = failureOf(error);
         problem.textContent = (await explain?.(failure)) ?? failure.message;

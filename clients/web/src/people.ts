@@ -2,6 +2,7 @@
 
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "./api.js";
+import { failureOf } from "./errors.js";
 import { quoted } from "./filters.js";
 
 /** The roles that the page offers, with their labels. */
@@ -38,20 +39,25 @@ export function peopleFilter(text: string): string {
 /** The maximum number of users in a filter; more would make the filter too long. */
 const MOST = 15;
 
+/** The number of unknown names from which on one list of users costs less than a call for each name. */
+const MANY = 4;
+
 /** Finds users by text, and the texts of users by name. It asks for each name once. */
 export class People {
   readonly #api: Pick<Api, "admin">;
   readonly #names = new Map<string, Promise<string>>();
+  #listed = false;
 
   constructor(api: Pick<Api, "admin">) {
     this.#api = api;
   }
 
-  /** The text for `users/{uuid}`. A user who cannot be found keeps the name. */
+  /** The text for `users/{uuid}`. A user who does not exist any more is “a deleted user”; if the server cannot be reached, the name stands for the user. */
   label(name: string): Promise<string> {
     const known = this.#names.get(name);
     if (known) return known;
-    const found = this.#api.admin.getUser({ name }).then(callName, () => {
+    const found = this.#api.admin.getUser({ name }).then(callName, (error: unknown) => {
+      if (failureOf(error).reason === "RESOURCE_NOT_FOUND") return `a deleted user (${name.slice("users/".length, "users/".length + 8)})`;
       this.#names.delete(name); // a later try may succeed
       return name;
     });
@@ -62,6 +68,11 @@ export class People {
   /** The texts of these names. Names of other resources are left out. */
   async labels(names: Iterable<string>): Promise<ReadonlyMap<string, string>> {
     const wanted = [...new Set(names)].filter((one) => one.startsWith("users/"));
+    if (!this.#listed && wanted.filter((one) => !this.#names.has(one)).length >= MANY) {
+      this.#listed = true;
+      const { users } = await this.#api.admin.listUsers({ pageSize: 200 }).catch(() => ({ users: [] })); // `label` asks for the users that are not in the list
+      users.forEach((one) => this.learn(one));
+    }
     return new Map(await Promise.all(wanted.map(async (one) => [one, await this.label(one)] as const)));
   }
 

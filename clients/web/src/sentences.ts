@@ -20,6 +20,14 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "user.update": { label: "Changed a user", did: "changed {}", tried: "change {}" },
   "user.disable": { label: "Disabled a user", did: "disabled {}", tried: "disable {}" },
   "user.enable": { label: "Enabled a user", did: "enabled {}", tried: "enable {}" },
+  "user.delete": { label: "Deleted a user", did: "deleted {}", tried: "delete {}" },
+  "user.update_quota": { label: "Changed a quota", did: "changed the quota of {}", tried: "change the quota of {}" },
+  "user.update_limits": { label: "Changed limits", did: "changed the limits of {}", tried: "change the limits of {}" },
+  "user.grant_ownership": { label: "Made an owner", did: "made {} an owner of the installation", tried: "make {} an owner of the installation" },
+  "user.revoke_ownership": { label: "Ended an ownership", did: "ended the ownership of {}", tried: "end the ownership of {}" },
+  "user.request_email": { label: "Asked for another address", did: "asked to change their e-mail address", tried: "change their e-mail address" },
+  "user.change_email": { label: "Changed the address", did: "confirmed another e-mail address", tried: "confirm another e-mail address" },
+  "user.link": { label: "Linked a provider", did: "linked an account of a sign-in provider", tried: "link an account of a sign-in provider" },
   "user.change_password": { label: "Changed a password", did: "changed the password", tried: "change the password" },
   "user.create_reset_code": { label: "Made a reset code", did: "made a reset code for {}", tried: "make a reset code for {}" },
   "user.reset_password": { label: "Reset a password", did: "set a new password with a reset code", tried: "set a new password with a reset code" },
@@ -30,12 +38,18 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "teacher.update": { label: "Changed a teacher", did: "changed a teacher", tried: "change a teacher" },
   "teacher.delete": { label: "Deleted a teacher", did: "deleted a teacher", tried: "delete a teacher" },
   "agents.reload": { label: "Read the agents again", did: "read the files of the agents again", tried: "read the files of the agents again" },
+  "service_grant.create": { label: "Let a service act", did: "let a service act for users", tried: "let a service act for users" },
+  "service_grant.delete": { label: "Took a grant back", did: "took a service’s grant back", tried: "take a service’s grant back" },
+  "collection.share": { label: "Shared a collection", did: "changed the readers of {}", tried: "change the readers of {}" },
   "collection.delete": { label: "Deleted another user’s collection", did: "deleted {}, which belonged to another user", tried: "delete {}, which belongs to another user" },
   "document.delete": { label: "Deleted another user’s document", did: "deleted another user’s document", tried: "delete another user’s document" },
   "operation.cancel": { label: "Cancelled another user’s operation", did: "cancelled another user’s operation", tried: "cancel another user’s operation" },
   "operation.delete": { label: "Deleted another user’s operation", did: "deleted another user’s operation", tried: "delete another user’s operation" },
   "turn.cancel": { label: "Cancelled another user’s turn", did: "cancelled another user’s turn", tried: "cancel another user’s turn" },
-  "tenant.create": { label: "Made the tenant", did: "made the tenant", tried: "make the tenant" },
+  "tenant.create": { label: "Made a tenant", did: "made {}", tried: "make a tenant" },
+  "tenant.suspend": { label: "Suspended a tenant", did: "suspended {}", tried: "suspend {}" },
+  "tenant.resume": { label: "Resumed a tenant", did: "resumed {}", tried: "resume {}" },
+  "tenant.erase": { label: "Erased a tenant", did: "began to erase {}", tried: "erase {}" },
 };
 
 /** The acts to filter by, with their labels, in the order of the labels. */
@@ -43,13 +57,22 @@ export const ACTIONS: readonly (readonly [action: string, label: string])[] = Ob
   .map(([action, { label }]) => [action, label] as const)
   .sort(([, one], [, other]) => one.localeCompare(other, "en"));
 
-export type Outlook = Pick<AuditEvent, "actor" | "action" | "resource" | "outcome">;
+export type Outlook = Pick<AuditEvent, "actor" | "action" | "resource" | "outcome" | "onBehalfOf">;
+
+/** Actors who are not users. */
+const OTHERS: Readonly<Record<string, string>> = { local: "Somebody at the server’s command line", anonymous: "Somebody who was not signed in" };
+
+/** The user whom a resource belongs to: `users/{uuid}` for `users/{uuid}/quota`. Other resources stay as they are. */
+export function subjectOf(resource: string): string {
+  return resource.replace(/^(users\/[^/]+)\/.*$/, "$1");
+}
 
 /** A sentence about an event. `names` maps `users/{uuid}` to the texts that stand for users. */
-export function sentenceOf({ actor, action, resource, outcome }: Outlook, names: ReadonlyMap<string, string>): string {
-  const who = actor === "local" ? "Somebody at the server’s command line" : (names.get(actor) ?? actor);
-  const self = resource === actor;
-  const object = self ? "their own account" : (names.get(resource) ?? resource) || "something";
+export function sentenceOf({ actor, action, resource, outcome, onBehalfOf }: Outlook, names: ReadonlyMap<string, string>): string {
+  const subject = subjectOf(resource);
+  const called = (name: string) => OTHERS[name] ?? names.get(name) ?? name.replace(/^oidcProviders\//, "The sign-in provider ").replace(/^tenants\//, "the tenant ");
+  const who = called(actor) + (onBehalfOf && `, for ${called(onBehalfOf)},`);
+  const object = subject === actor ? "their own account" : called(subject) || "something";
   const verbs = ACTS[action];
   const fill = (text: string) => text.replace("{}", () => object); // a function, because a name may contain “$&”
   if (outcome === "OK") return verbs ? `${who} ${fill(verbs.did)}.` : `${who} did “${action}”${resource && ` on ${object}`}.`;

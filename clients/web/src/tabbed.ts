@@ -11,6 +11,29 @@ export interface Part {
   readonly show: (query: Readonly<Record<string, string>>) => Promise<void>;
 }
 
+/** A part whose code the browser loads when the part is first shown. */
+export function lazily(load: () => Promise<Part>): Part {
+  const root = element("div", {});
+  let part: Promise<Part> | undefined;
+  const loaded = async () => {
+    const found = await load();
+    root.replaceChildren(found.root);
+    return found;
+  };
+  const show = async (query: Readonly<Record<string, string>>) => {
+    let found: Part;
+    try {
+      found = await (part ??= loaded());
+    } catch {
+      part = undefined; // a later try may succeed
+      root.replaceChildren(element("p", { class: "problem", role: "alert" }, "This part of the page could not be loaded. Check the connection, then reload the page."));
+      return;
+    }
+    await found.show(query);
+  };
+  return { root, show };
+}
+
 /** A tab: its name in the address, its label and its content. */
 export type PartRow = readonly [id: string, label: string, part: Part];
 

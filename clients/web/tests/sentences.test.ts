@@ -5,7 +5,7 @@ const NAMES = new Map([
   ["users/a", "Ada"],
   ["users/b", "Bob $& <b>"],
 ]);
-const event = (action: string, resource: string, outcome = "OK", actor = "users/a") => ({ actor, action, resource, outcome });
+const event = (action: string, resource: string, outcome = "OK", actor = "users/a", onBehalfOf = "") => ({ actor, action, resource, outcome, onBehalfOf });
 
 describe("sentenceOf", () => {
   it("writes acts as sentences", () => {
@@ -13,6 +13,16 @@ describe("sentenceOf", () => {
     expect(sentenceOf(event("user.update", "users/a"), NAMES)).toBe("Ada changed their own account.");
     expect(sentenceOf(event("session.create", "sessions/x"), NAMES)).toBe("Ada signed in.");
     expect(sentenceOf(event("user.create", "users/c", "OK", "local"), NAMES)).toBe("Somebody at the server’s command line made the user users/c.");
+  });
+
+  it("names both the service and the user for whom it acted", () => {
+    expect(sentenceOf(event("document.delete", "documents/x", "OK", "users/a", "users/b"), NAMES)).toBe("Ada, for Bob $& <b>, deleted another user’s document.");
+  });
+
+  it("names users, tenants and other actors in words", () => {
+    expect(sentenceOf(event("user.update_quota", "users/b/quota"), NAMES)).toBe("Ada changed the quota of Bob $& <b>.");
+    expect(sentenceOf(event("tenant.suspend", "tenants/acme"), NAMES)).toBe("Ada suspended the tenant acme.");
+    expect(sentenceOf(event("session.create", "", "SIGN_IN_FAILED", "anonymous"), NAMES)).toBe("Somebody who was not signed in tried to sign in, but the server refused.");
   });
 
   it("says that the server refused", () => {
