@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
 from playwright.async_api import Locator, expect
 
+from responsa.admin.v1 import tenant_pb2
 from responsa.auth.v1 import user_pb2
+from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_client.errors import Unauthenticated
 from tests.browser.accounts import OTHER_PASSWORD, account, button, enter, fill
@@ -175,7 +178,177 @@ async def test_many_users_are_shown_page_by_page(person: Person) -> None:
     await button(tab, "Show more").click()
     await expect(rows(tab, "Users")).to_have_count(61)
     await expect(button(tab, "Show more")).to_be_hidden()
-    await expect(tab.page.get_by_role("button", name="Edit User 50")).to_be_focused()
+    await expect(tab.page.get_by_role("link", name="User 50", exact=True)).to_be_focused()
+
+
+async def test_quotas_and_limits_of_a_user_are_set_and_cleared(person: Person) -> None:
+    ada = account(person.client, "Ada").user
+    tab = await administer(person)
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    await page.get_by_role("link", name="Ada", exact=True).click()
+    quota = page.get_by_role("row", name=re.compile("Tokens a day"))
+    await expect(quota).to_contain_text("no limit")
+    await button(tab, "Change the quota").click()
+    await dialog.get_by_label("Tokens a day", exact=True).fill("a few")
+    await dialog.get_by_label("US dollars a month", exact=True).fill("2.50")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.locator(".problem", has_text="for example 1,000")).to_be_visible()
+    await dialog.get_by_label("Tokens a day", exact=True).fill("1,000")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(quota).to_contain_text("1,000 exception")
+    await expect(button(tab, "Change the quota")).to_be_focused()
+    set_to = person.client.user_quota(ada.name)
+    assert (set_to.tokens_per_day.at_most, set_to.cost_usd_micros_per_month.at_most) == (1_000, 2_500_000)
+    assert not set_to.HasField("tokens_per_month")
+
+    await button(tab, "Change the quota").click()
+    await dialog.get_by_label("Tokens a day: which limit").select_option(label="As for the role")
+    person.client.update_user_quota(ada.name, {"tokens_per_month": 7})
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("Somebody else changed this quota")
+    await dialog.get_by_role("button", name="Cancel").click()
+    await expect(page.get_by_role("row", name=re.compile("Tokens a month"))).to_contain_text("7 exception")
+    await button(tab, "Change the quota").click()
+    await dialog.get_by_label("Tokens a day: which limit").select_option(label="As for the role")
+    await dialog.get_by_label("Tokens a month: which limit").select_option(label="No limit")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(quota).not_to_contain_text("exception")
+    set_to = person.client.user_quota(ada.name)
+    assert set_to.tokens_per_month.unlimited and not set_to.HasField("tokens_per_day")
+
+    await button(tab, "Change the limits").click()
+    await dialog.get_by_label("Questions a minute", exact=True).fill("0")
+    await dialog.get_by_label("Stored documents", exact=True).fill("500 MiB")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.locator(".problem", has_text="Enter an amount")).to_be_visible()
+    await dialog.get_by_label("Questions a minute", exact=True).fill("3")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("row", name=re.compile("Stored documents"))).to_contain_text("500 MiB exception")
+    exceptions = person.client.user_limits(ada.name).exceptions
+    assert (exceptions.messages_per_minute, exceptions.storage_bytes) == (3, 500 * 2**20)
+
+
+async def test_a_user_is_deleted_and_the_collections_are_handed_over(person: Person) -> None:
+    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
+    account(person.client, "Bobby")
+    with Responsa(person.url) as nobody:
+        token = nobody.login(ada.user.email, PASSWORD, ada.tenant).tokens.access_token
+    with Responsa(person.url, api_key=token) as theirs:
+        shared = theirs.create_collection("recipes", readers=[reader_pb2.Reader(everyone=True)])
+    tab = await administer(person, f"users?user={ada.user.name}")
+    dialog = tab.page.get_by_role("dialog")
+    await tab.page.get_by_role("button", name="Delete Ada").click()
+    await dialog.get_by_label("New owner").fill("Bo")
+    await dialog.get_by_role("button", name="Delete for good").click()
+    await expect(dialog.locator(".problem", has_text="Several users match")).to_be_visible()
+    await dialog.get_by_label("New owner").fill("Bob")
+    await dialog.get_by_label("to confirm").fill("ada")
+    await dialog.get_by_role("button", name="Delete for good").click()
+    await expect(dialog.locator(".problem", has_text="Type the name exactly")).to_be_visible()
+    await dialog.get_by_label("to confirm").fill("Ada")
+    await dialog.get_by_role("button", name="Delete for good").click()
+    await expect(dialog.get_by_role("heading", name="Ada is deleted")).to_be_visible()
+    await expect(dialog).to_contain_text("1 collection")
+    await dialog.get_by_role("button", name="Done").click()
+    await expect(rows(tab, "Users")).to_have_count(3)
+    assert person.client.get_collection(shared.name).owner == bob.user.name
+    await tab.page.get_by_role("tab", name="Audit log").click()
+    await expect(rows(tab, "Audit log").first).to_contain_text("admin deleted Ada.")
+    await tab.page.reload()
+    await expect(rows(tab, "Audit log").first).to_contain_text(
+        re.compile(r"admin deleted user [0-9a-f]{8} \(deleted\)\.")
+    )
+
+
+async def test_a_service_acts_for_the_users_whom_an_administrator_names(person: Person) -> None:
+    account(person.client, "Ada")
+    account(person.client, "Grace", admin=True)
+    service = person.client.create_user("Portal", "", user_pb2.USER_ROLE_SERVICE)
+    tab = await administer(person, f"users?user={service.name}")
+    dialog, grants = tab.page.get_by_role("dialog"), rows(tab, "May act for")
+    await expect(grants).to_have_text([re.compile("for itself alone")])
+    await button(tab, "Let it act for users").click()
+    await dialog.get_by_label("User", exact=True).fill("Grace")
+    await dialog.get_by_role("button", name="Grant").click()
+    await expect(dialog.locator(".problem", has_text="No such user can be chosen")).to_be_visible()
+    await dialog.get_by_label("User", exact=True).fill("Ada")
+    await dialog.get_by_role("button", name="Grant").click()
+    await expect(grants).to_have_text([re.compile("^Ada")])
+    await button(tab, "Let it act for users").click()
+    await dialog.get_by_label("For whom").select_option("all")
+    await dialog.get_by_role("button", name="Grant").click()
+    await expect(grants).to_have_count(2)
+    await tab.page.get_by_role("button", name="Take back the grant for Ada").click()
+    await dialog.get_by_role("button", name="Take back").click()
+    await expect(grants).to_have_text([re.compile("^All users")])
+    assert [one.all_users for one in person.client.service_grants()] == [True]
+
+
+async def test_an_owner_administers_the_tenants(owner: Person) -> None:
+    tenant = f"acme-{uuid4().hex[:8]}"
+    tab = await administer(owner, "tenants", color_scheme="dark", viewport={"width": 360, "height": 700})
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    await button(tab, "New tenant").click()
+    await dialog.get_by_label("Id").fill("Acme!")
+    await dialog.get_by_role("button", name="Create").click()
+    await expect(dialog.get_by_label("Id")).to_be_focused()
+    await dialog.get_by_label("Id").fill(tenant)
+    await dialog.get_by_label("Name", exact=True).fill(f"Acme {tenant}")
+    await dialog.get_by_role("button", name="Create").click()
+    link = await dialog.get_by_label("Link", exact=True).input_value()
+    assert await flaws(page) == []
+    await dialog.get_by_role("button", name="Done").click()
+    guest = await owner.open(await owner.profile(), link)
+    await guest.page.get_by_label("E-mail address").fill("carla@example.org")
+    await guest.page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
+    await button(guest, "Register").click()
+    await guest.account.wait_for()
+    await guest.page.goto(f"{owner.url}/?tenant={tenant}#/administration/tenants")
+    await expect(guest.page.get_by_role("tab", name="Users")).to_have_attribute("aria-selected", "true")
+    await expect(guest.page.get_by_role("tab", name="Tenants")).to_have_count(0)
+
+    await page.get_by_label("Name or id").fill(tenant)
+    await page.keyboard.press("Enter")
+    await expect(rows(tab, "Tenants")).to_have_count(1)
+    await page.get_by_role("button", name=f"Suspend Acme {tenant}").click()
+    await dialog.get_by_role("button", name="Suspend").click()
+    await expect(page.get_by_role("button", name=f"Resume Acme {tenant}")).to_be_focused()
+    assert owner.client.tenant(tenant).state == tenant_pb2.TENANT_STATE_SUSPENDED
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name=f"Suspend Acme {tenant}")).to_be_focused()
+    assert owner.client.tenant(tenant).state == tenant_pb2.TENANT_STATE_ACTIVE
+    await page.get_by_role("button", name=f"Erase Acme {tenant}").click()
+    await dialog.get_by_label("to confirm").fill("acme")
+    await dialog.get_by_role("button", name="Erase for good").click()
+    await expect(dialog.get_by_label("to confirm")).to_be_focused()
+    await expect(dialog.locator(".problem:visible")).not_to_have_count(0)
+    assert await flaws(page) == []
+    await dialog.get_by_label("to confirm").fill(tenant)
+    await dialog.get_by_role("button", name="Erase for good").click()
+    await expect(rows(tab, "Tenants")).to_contain_text("erased")
+    assert await flaws(page) == []
+    # The installation's own tenant can be neither suspended nor erased, so the page does not offer it.
+    await page.goto(f"{owner.url}/#/administration/tenants")
+    await expect(page.get_by_text("this installation’s own")).to_be_visible()
+    own = rows(tab, "Tenants").filter(has_text="this installation’s own")
+    await expect(own.get_by_role("button")).to_have_text(["Invite administrator"])
+
+
+async def test_an_owner_makes_another_owner_and_the_last_one_stays(owner: Person) -> None:
+    grace = account(owner.client, "Grace", admin=True).user
+    tab = await administer(owner, f"users?user={grace.name}")
+    dialog = tab.page.get_by_role("dialog")
+    await tab.page.get_by_role("button", name="Make owner: Grace").click()
+    await dialog.get_by_role("button", name="Make owner").click()
+    await tab.page.get_by_role("button", name="End ownership of Grace").click()
+    await dialog.get_by_role("button", name="End ownership").click()
+    await expect(tab.page.get_by_role("button", name="Make owner: Grace")).to_be_focused()
+    me = owner.client.me()
+    await tab.page.goto(f"{owner.url}/#/administration/users?user={me.name}")
+    await tab.page.get_by_role("button", name=f"End ownership of {me.display_name}").click()
+    await dialog.get_by_role("button", name="End ownership").click()
+    await expect(tab.alert).to_contain_text("Make another administrator an owner first.")
+    assert not owner.client.user(grace.name).owns_installation
 
 
 async def test_the_link_of_an_invitation_lets_one_person_register(person: Person) -> None:
@@ -416,6 +589,15 @@ async def test_every_view_of_accounts_keeps_the_accessibility_rules(
     await button(tab, "Invite").click()
     await look("invite")
     await closed("Cancel")
+    await page.get_by_role("link", name="Bob", exact=True).click()
+    await expect(page.get_by_role("heading", name="Quota")).to_be_visible()
+    await look("user")
+    await button(tab, "Change the quota").click()
+    await look("quota")
+    await closed("Cancel")
+    await page.get_by_role("button", name="Delete Bob").click()
+    await look("delete")
+    await closed("Cancel")
     await part("API keys")
     await part("Audit log")
     await rows(tab, "Audit log").first.get_by_text("Details").click()
@@ -432,6 +614,7 @@ async def test_the_administration_by_keyboard_alone(person: Person) -> None:
     await expect(page.get_by_role("tab", name="API keys")).to_be_focused()
     await keyboard.press("End")
     await expect(page.get_by_role("tab", name="Audit log")).to_be_focused()
+    await expect(page.get_by_label("Who")).to_be_visible()
     await keyboard.press("Tab")
     await expect(page.get_by_label("Who")).to_be_focused()
     await keyboard.type("ada")

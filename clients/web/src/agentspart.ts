@@ -19,10 +19,11 @@ export class AgentsPart {
   #asked = 0;
   #reading = false;
 
-  constructor(api: Pick<Api, "admin">, say: (text: string) => void) {
+  /** `reloads`: whether the user may reload the files. */
+  constructor(api: Pick<Api, "admin">, say: (text: string) => void, reloads: boolean) {
     this.#api = api;
     this.#say = say;
-    this.root.append(element("h3", { id: "agents-title" }, "Agents’ files"), this.#state, this.#read);
+    this.root.append(element("h3", { id: "agents-title" }, "Agents’ files"), this.#state, reloads ? this.#read : element("p", { class: "note" }, "Owners of the installation read the files again after a change."));
   }
 
   async refresh(): Promise<void> {

@@ -29,9 +29,12 @@ export class AmountEntry extends Entry<HTMLInputElement> {
     kind.value = before.kind;
     control.value = before.kind === "most" ? unit.text(before.amount) : "";
     control.placeholder = before.kind !== "role" ? "" : now === undefined ? "no limit" : unit.text(now);
-    control.addEventListener("input", () => this.#check());
+    control.addEventListener("input", () => {
+      this.choice.value = "most";
+      this.#check();
+    });
     control.addEventListener("invalid", () => this.refuse(control.validationMessage));
-    this.#show();
+    this.#check();
   }
 
   /** The limit that the fields show. The form checks the amount before it calls its act. */
@@ -45,19 +48,20 @@ export class AmountEntry extends Entry<HTMLInputElement> {
   }
 
   #chosen(): void {
-    this.#show();
-    if (!this.control.disabled) this.control.focus();
-  }
-
-  #show(): void {
-    this.control.disabled = this.choice.value !== "most";
+    if (this.#limits) this.control.focus();
+    else this.control.value = "";
     this.refuse("");
     this.#check();
   }
 
+  /** Whether the amount is the limit. */
+  get #limits(): boolean {
+    return this.choice.value === "most";
+  }
+
   #check(): void {
     const amount = this.#unit.parse(this.control.value);
-    const wrong = !this.control.disabled && (amount === undefined || amount < this.#least);
+    const wrong = this.#limits && (amount === undefined || amount < this.#least);
     this.control.setCustomValidity(wrong ? `Enter an amount, for example ${this.#unit.example}.` : "");
   }
 }

@@ -11,12 +11,15 @@ import { count } from "./outcome.js";
 import { callName } from "./people.js";
 import { PersonEntry } from "./personentry.js";
 
+/** The server may need this time, in milliseconds, to delete a user who has much. */
+const LONGEST = 600_000;
+
 /** Ask how to delete a user, delete the user, and show the receipt. Resolves to whether the user is deleted. `lasting`: the reason why administrators or owners must stay. */
 export async function deleteUser(api: Pick<Api, "admin">, user: User, lasting: (failure: Failure) => string | undefined): Promise<boolean> {
   const label = callName(user);
   const shared = choiceEntry("Collections that others can read", [
     ["hand", "Hand them over to another user"],
-    ["delete", "Delete them, with the documents of all users in them"],
+    ["delete", "Delete them, with the documents in them"],
   ]);
   const heir = new PersonEntry("New owner", api, `state = ACTIVE AND role != SERVICE`);
   const typed = textEntry(`Type “${label}” to confirm`, { maxlength: "254", spellcheck: "false", autocapitalize: "none" });
@@ -31,21 +34,27 @@ export async function deleteUser(api: Pick<Api, "admin">, user: User, lasting: (
       typed.control.focus();
       return false;
     }
-    receipt = await api.admin.deleteUser({ name: user.name, handOverTo: other?.name ?? "", etag: user.etag });
+    receipt = await api.admin.deleteUser({ name: user.name, handOverTo: other?.name ?? "", etag: user.etag }, { timeoutMs: LONGEST });
     return undefined;
   };
   const explain = (failure: Failure) =>
     Promise.resolve(
       failure.reason === "ETAG_MISMATCH"
         ? "Somebody else changed this user meanwhile, so nothing is deleted. Cancel to see their change, then try again."
-        : (lasting(failure) ?? placed({ hand_over_to: heir.root.hidden ? shared : heir }, failure)),
+        : (refusedShared(failure) ?? lasting(failure) ?? placed({ hand_over_to: heir.root.hidden ? shared : heir }, failure)),
     );
+  const refusedShared = (failure: Failure) => {
+    if (failure.reason !== "COLLECTION_NOT_EMPTY") return undefined;
+    shared.refuse("A collection of the user holds documents of other users. Hand the collections over to another user.");
+    shared.control.focus();
+    return "";
+  };
   const about = element("p", {}, "Conversations, questions, answers, the user’s own documents, API keys and sessions are deleted for good. Other users’ answers that quote these documents are withdrawn. The audit log keeps what the user did, without the name. You cannot undo this.");
   const done = await filled({ title: `Delete ${label}?`, action: "Delete for good", fields: [about, shared.root, heir.root, typed.root], first: shared.control, act, explain, danger: true });
   if (!done || !receipt) return done;
   const facts = receiptFacts(receipt);
   const list = element("dl", { class: "facts-list", tabindex: "-1" }, ...facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
-  const rest = receipt.completeTime ? [] : [element("p", { class: "note" }, "Other users’ questions that began before the deletion are still being answered. The server looks at these answers again when they end.")];
+  const rest = receipt.completeTime ? [] : [element("p", { class: "note" }, "The server still deletes the rest, or waits for other users’ questions that may quote the user’s documents.")];
   await shown(`${label} is deleted`, "Done", [list, ...rest], list);
   return true;
 }

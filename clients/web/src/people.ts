@@ -52,12 +52,12 @@ export class People {
     this.#api = api;
   }
 
-  /** The text for `users/{uuid}`. A user who does not exist any more is “a deleted user”; if the server cannot be reached, the name stands for the user. */
+  /** The text for `users/{uuid}`. The text for a deleted user says so; if the server cannot be reached, the name stands for the user. */
   label(name: string): Promise<string> {
     const known = this.#names.get(name);
     if (known) return known;
     const found = this.#api.admin.getUser({ name }).then(callName, (error: unknown) => {
-      if (failureOf(error).reason === "RESOURCE_NOT_FOUND") return `a deleted user (${name.slice("users/".length, "users/".length + 8)})`;
+      if (failureOf(error).reason === "RESOURCE_NOT_FOUND") return `user ${name.slice("users/".length, "users/".length + 8)} (deleted)`;
       this.#names.delete(name); // a later try may succeed
       return name;
     });

@@ -15,6 +15,8 @@ const GLANCE = 160; // the maximum number of a persona's characters that the lis
 
 export interface TeachersHooks {
   readonly say: (text: string) => void;
+  /** Whether the user may reload the agents' files. */
+  readonly reloads: boolean;
 }
 
 export class TeachersView {
@@ -32,7 +34,7 @@ export class TeachersView {
   constructor(api: Pick<Api, "admin">, hooks: TeachersHooks) {
     this.#api = api;
     this.#hooks = hooks;
-    this.#agents = new AgentsPart(api, hooks.say);
+    this.#agents = new AgentsPart(api, hooks.say, hooks.reloads);
     this.root.append(
       this.#heading,
       element(

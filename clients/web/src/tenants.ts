@@ -82,7 +82,7 @@ export class TenantsView implements Part {
     ];
     const erased = erasedText(one.erasedCounts);
     const acts = [
-      ...(state === TenantState.ACTIVE ? [button("Invite administrator", () => void this.#invite(one), { "aria-label": `Invite an administrator of ${label}` })] : []),
+      ...(state === TenantState.ACTIVE ? [button("Invite administrator", () => void this.#invite(one), { "aria-label": `Invite administrator of ${label}` })] : []),
       ...(state === TenantState.ACTIVE && !home ? [button("Suspend", () => void this.#suspend(one), { class: "plain danger", "aria-label": `Suspend ${label}` })] : []),
       ...(state === TenantState.SUSPENDED ? [button("Resume", () => void this.#resume(one), { "aria-label": `Resume ${label}` })] : []),
       ...((state === TenantState.ACTIVE || state === TenantState.SUSPENDED) && !home ? [button("Erase", () => void this.#erase(one), { class: "plain danger", "aria-label": `Erase ${label}` })] : []),
@@ -138,7 +138,7 @@ export class TenantsView implements Part {
       this.#say("Invitation made.");
       await this.#showCode("The invitation", made);
     }
-    this.#focus(`Invite an administrator of ${labelOf(one)}`);
+    this.#focus(`Invite administrator of ${labelOf(one)}`);
   }
 
   async #showCode(title: string, made: { readonly code: string; readonly until: string; readonly tenant: string }): Promise<void> {

@@ -56,20 +56,22 @@ export class UserActs {
     ];
   }
 
-  /** The buttons that the caller may use for this user. Only owners disable an owner, or set an owner's password. */
+  /** The buttons that the caller may use for this user. */
   usual(one: User): HTMLElement[] {
     const label = callName(one);
     const activity = viewFragment({ area: "administration", tab: "audit", query: { who: one.name } });
-    const canReset = one.role !== UserRole.SERVICE && one.email !== "" && this.#mayChange(one);
+    const canReset = one.role !== UserRole.SERVICE && one.email !== "" && this.mayChange(one);
     return [
       button("Edit", () => void this.#edit(one), { "aria-label": `Edit ${label}` }),
       element("a", { href: activity, "aria-label": `Activity of ${label}` }, "Activity"),
       ...(canReset ? [button("Reset code", () => void this.resetCode(one), { "aria-label": `Reset code for ${label}` })] : []),
-      ...(one.disableTime
-        ? [button("Enable", () => void this.#enable(one), { "aria-label": `Enable ${label}` })]
-        : this.#mayChange(one)
-          ? [button("Disable", () => void this.#disable(one), { class: "plain danger", "aria-label": `Disable ${label}` })]
-          : []),
+      ...(this.mayChange(one)
+        ? [
+            one.disableTime
+              ? button("Enable", () => void this.#enable(one), { "aria-label": `Enable ${label}` })
+              : button("Disable", () => void this.#disable(one), { class: "plain danger", "aria-label": `Disable ${label}` }),
+          ]
+        : []),
     ];
   }
 
@@ -79,13 +81,14 @@ export class UserActs {
     const { me } = this.#hooks;
     const couldOwn = one.role === UserRole.ADMIN && !one.disableTime && !one.ownsInstallation;
     return [
-      ...(me.ownsInstallation && couldOwn ? [button("Make owner", () => void this.#own(one), { "aria-label": `Make ${label} an owner` })] : []),
+      ...(me.ownsInstallation && couldOwn ? [button("Make owner", () => void this.#own(one), { "aria-label": `Make owner: ${label}` })] : []),
       ...(me.ownsInstallation && one.ownsInstallation ? [button("End ownership", () => void this.#disown(one), { class: "plain danger", "aria-label": `End ownership of ${label}` })] : []),
-      ...(one.name !== me.name && this.#mayChange(one) ? [button("Delete", remove, { class: "plain danger", "aria-label": `Delete ${label}` })] : []),
+      ...(one.name !== me.name && this.mayChange(one) ? [button("Delete", remove, { class: "plain danger", "aria-label": `Delete ${label}` })] : []),
     ];
   }
 
-  #mayChange(one: User): boolean {
+  /** Whether the caller may change what lets the user in, or the user's limits: only owners of the installation do this to an owner. */
+  mayChange(one: User): boolean {
     return !one.ownsInstallation || this.#hooks.me.ownsInstallation;
   }
 
@@ -101,7 +104,7 @@ export class UserActs {
   }
 
   async #edit(one: User): Promise<void> {
-    const fields = new UserFields(one, !this.#mayChange(one));
+    const fields = new UserFields(one, !this.mayChange(one));
     let saved: User | undefined;
     const act = async () => {
       const paths = fields.changed;
@@ -153,7 +156,7 @@ export class UserActs {
     const self = one.name === this.#hooks.me.name ? "This is your own account. " : "";
     const text = `${self}${label} stays an administrator, but can no longer administer tenants or read the agents’ files again.`;
     if (!(await confirmed({ title: `End the ownership of ${label}?`, text, action: "End ownership" }))) return;
-    const now = await this.#act(one, `Make ${label} an owner`, `${label} is no longer an owner of the installation.`, () => this.#api.admin.revokeOwnership({ name: one.name }));
+    const now = await this.#act(one, `Make owner: ${label}`, `${label} is no longer an owner of the installation.`, () => this.#api.admin.revokeOwnership({ name: one.name }));
     if (now?.name === this.#hooks.me.name) this.#hooks.changed(now);
   }
 

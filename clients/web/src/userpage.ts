@@ -24,6 +24,7 @@ export class UserPage {
   readonly #back = element("a", {}, "← All users");
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #heading = element("h3", { tabindex: "-1", ...WRITTEN });
+  readonly #badges = element("span", { class: "row wrap" });
   readonly #about = element("div", { class: "stack" });
   readonly #parts = element("div", { class: "stack" });
   #shown = "";
@@ -34,11 +35,11 @@ export class UserPage {
     this.#people = people;
     this.#hooks = hooks;
     this.#list = list;
-    this.root = element("section", { class: "stack user-page", hidden: true }, element("p", {}, this.#back), this.#heading, this.#problem, this.#about, this.#parts);
+    this.root = element("section", { class: "stack user-page", hidden: true }, element("p", {}, this.#back), element("div", { class: "row wrap about" }, this.#heading, this.#badges), this.#problem, this.#about, this.#parts);
     this.#acts = new UserActs(api, people, hooks, {
       root: this.root,
       refuse: (why) => (this.#problem.textContent = why),
-      again: (user) => this.show(user.name),
+      again: (user) => this.#again(user.name),
       otherwise: this.#heading,
     });
   }
@@ -48,9 +49,7 @@ export class UserPage {
     this.#back.href = this.#list();
     this.#problem.textContent = "";
     if (this.#shown !== name) {
-      this.#heading.textContent = "Loading…";
-      replace(this.#about);
-      replace(this.#parts);
+      this.#empty("Loading…");
     }
     this.#shown = name;
     try {
@@ -63,23 +62,28 @@ export class UserPage {
       this.#people.learn(user);
       const label = callName(user);
       this.#heading.textContent = label;
+      replace(this.#badges, ...this.#acts.badges(user));
       replace(this.#about, ...this.#facts(user));
+      const may = this.#acts.mayChange(user);
       const grants = user.role === UserRole.SERVICE ? new GrantsPart(this.#api, this.#people, user, this.#hooks.say) : undefined;
       replace(
         this.#parts,
         ...(grants ? [grants.root] : []),
-        part("Quota", usageTable(quota), button("Change the quota", () => void this.#edited(editQuota(this.#api, quota, label), "Change the quota", "Quota saved."), { class: "quiet" })),
-        part("Limits", [limitsTable(limits)], button("Change the limits", () => void this.#edited(editLimits(this.#api, limits, label), "Change the limits", "Limits saved."), { class: "quiet" })),
+        part("Quota", usageTable(quota), may && button("Change the quota", () => void this.#edited(editQuota(this.#api, quota, label), "Change the quota", "Quota saved."), { class: "quiet" })),
+        part("Limits", [limitsTable(limits)], may && button("Change the limits", () => void this.#edited(editLimits(this.#api, limits, label), "Change the limits", "Limits saved."), { class: "quiet" })),
       );
       await grants?.show();
     } catch (error) {
       if (this.#shown !== name) return;
       const failure = failureOf(error);
-      this.#heading.textContent = "User";
-      replace(this.#about);
-      replace(this.#parts);
+      this.#empty("User");
       this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" || failure.reason === "INVALID_FIELD" ? "This user does not exist, or does not exist any more." : failure.message;
     }
+  }
+
+  #empty(heading: string): void {
+    this.#heading.textContent = heading;
+    for (const one of [this.#badges, this.#about, this.#parts]) replace(one);
   }
 
   #facts(user: User): HTMLElement[] {
@@ -93,13 +97,12 @@ export class UserPage {
     ];
     const keys = viewFragment({ area: "administration", tab: "keys", query: { owner: user.email || user.name } });
     return [
-      element("p", { class: "row wrap" }, ...this.#acts.badges(user)),
       element("dl", { class: "facts-list" }, ...rows.filter(([, value]) => value).map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", WRITTEN, value)))),
       element(
         "div",
         { class: "row wrap acts" },
-        ...this.#acts.usual(user),
         element("a", { href: keys, "aria-label": `API keys of ${callName(user)}` }, "API keys"),
+        ...this.#acts.usual(user),
         ...this.#acts.rare(user, () => void this.#delete(user)),
       ),
     ];
@@ -109,7 +112,7 @@ export class UserPage {
     const saved = await edit;
     if (saved) this.#hooks.say(said);
     await this.show(this.#shown);
-    [...this.#parts.querySelectorAll("button")].find((one) => one.textContent === label)?.focus();
+    this.#focus(label);
   }
 
   async #delete(user: User): Promise<void> {
@@ -118,11 +121,23 @@ export class UserPage {
       location.hash = this.#list();
       return;
     }
-    await this.show(user.name);
-    this.#heading.focus();
+    await this.#again(user.name);
+    this.#focus(`Delete ${callName(user)}`);
+  }
+
+  /** Read the user again, unless the page shows another user by now. */
+  async #again(name: string): Promise<void> {
+    if (this.#shown === name) await this.show(name);
+  }
+
+  /** Focus the button with that name, or the heading. */
+  #focus(label: string): void {
+    const found = [...this.root.querySelectorAll<HTMLElement>("button")].find((one) => (one.getAttribute("aria-label") ?? one.textContent) === label);
+    (found ?? this.#heading).focus();
   }
 }
 
-function part(title: string, body: readonly HTMLElement[], act: HTMLElement): HTMLElement {
-  return element("section", { class: "stack", "aria-label": title }, element("h4", {}, title), ...body, element("div", { class: "row" }, act));
+/** `act`: the button that changes what the part shows; false if the caller may not change it. */
+function part(title: string, body: readonly HTMLElement[], act: HTMLElement | false): HTMLElement {
+  return element("section", { class: "stack", "aria-label": title }, element("h4", {}, title), ...body, ...(act ? [element("div", { class: "row" }, act)] : []));
 }

@@ -45,13 +45,12 @@ export function usageTable(quota: UserQuota): HTMLElement[] {
   });
   const { day, month } = quota.usage ?? {};
   const asked = (period: PeriodUsage | undefined, name: string) => (period ? `${period.messageCount.toLocaleString("en")} ${name}` : "");
-  const again = (period: PeriodUsage | undefined, name: string) => (period?.resetTime ? `${name} ${momentOf(timestampDate(period.resetTime))}` : "");
+  const again = (period: PeriodUsage | undefined) => (period?.resetTime ? momentOf(timestampDate(period.resetTime)) : "—");
   const questions = [asked(day, "today"), asked(month, "this month")].filter(Boolean).join(", ");
-  const resets = [again(day, "the day"), again(month, "the month")].filter(Boolean).join(", ");
   const head = element("tr", {}, ...["Quota", "Used", "Limit"].map((name) => element("th", { scope: "col" }, name)));
   return [
     element("table", { class: "amounts", "aria-label": "Use of the quota" }, element("thead", {}, head), element("tbody", {}, ...rows)),
-    element("p", { class: "note" }, `Questions: ${questions}. The counts begin again at the end of the day and of the month in UTC: ${resets}.`),
+    element("p", { class: "note" }, `Questions: ${questions}. The next day begins at ${again(day)}, the next month at ${again(month)}.`),
   ];
 }
 
