@@ -19,6 +19,7 @@ from responsa.auth.v1 import (
     api_key_pb2,
     auth_service_pb2,
     deletion_receipt_pb2,
+    session_pb2,
     user_pb2,
     user_usage_pb2,
 )
@@ -204,9 +205,11 @@ class AccountCalls(Part):
         display_name: str | None = None,
         email: str | None = None,
         role: user_pb2.UserRole.ValueType | None = None,
+        subject: str | None = None,
         etag: str = "",
     ) -> user_pb2.User:
-        """Change the given fields, all of them or none. With "" as `email`, the user has no address any more.
+        """Change the given fields, all of them or none. With "" as `email`, the user has no address any more. subject: the name of the person in documents (at most 200
+        bytes); "" removes it.
 
         Raises:
             NotFound: the user does not exist.
@@ -214,7 +217,7 @@ class AccountCalls(Part):
             AlreadyExists: another user of the tenant has the e-mail address.
             FailedPrecondition: the tenant would have no administrator.
         """
-        request = requests.update_user(user, display_name, email, role, etag)
+        request = requests.update_user(user, display_name, email, role, subject, etag)
         return self._calls.unary(self._stubs.admin.UpdateUser, request, repeatable=not etag)
 
     def user_limits(self, user: str) -> user_limits_pb2.UserLimits:
@@ -232,7 +235,8 @@ class AccountCalls(Part):
 
         Raises:
             NotFound: the user does not exist.
-            InvalidArgument: there is no such limit, or the value is not valid.
+            InvalidRequest: the value is not valid.
+            ValueError: there is no limit with such a name.
         """
         request = requests.update_user_limits(user, changes)
         return self._calls.unary(self._stubs.admin.UpdateUserLimits, request)
@@ -313,6 +317,20 @@ class AccountCalls(Part):
         """Revoke an API key of any user of the tenant, and the keys that were created with it. A second call has no effect. Raises NotFound."""
         request = admin_service_pb2.RevokeTenantApiKeyRequest(name=name)
         return self._calls.unary(self._stubs.admin.RevokeTenantApiKey, request)
+
+    def tenant_sessions(self, filter_by: str = "", order_by: str = "") -> Iterator[session_pb2.Session]:
+        """The sessions of all users of the tenant that have not ended, by default newest first."""
+        request = admin_service_pb2.ListTenantSessionsRequest(
+            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.admin.ListTenantSessions, request, lambda page: page.sessions)
+
+    def revoke_tenant_sessions(self, *names: str, user: str = "") -> int:
+        """End sessions of users of the tenant: those with these names, and all of one user (the name `users/{uuid}` or the UUID). Returns their number."""
+        request = admin_service_pb2.RevokeTenantSessionsRequest(
+            names=names, user=requests.user_name(user) if user else ""
+        )
+        return (self._calls.unary(self._stubs.admin.RevokeTenantSessions, request)).revoked_count
 
     def audit_events(self, filter_by: str = "", order_by: str = "") -> Iterator[audit_event_pb2.AuditEvent]:
         """The tenant's audit log, by default newest first."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from google.protobuf import field_mask_pb2
 
-from responsa.auth.v1 import auth_service_pb2, deletion_receipt_pb2, session_pb2, user_pb2
+from responsa.auth.v1 import auth_service_pb2, deletion_receipt_pb2, session_pb2, sign_in_pb2, user_pb2
 from responsa_client import requests
 from responsa_client.blocking.calls import Part
 
@@ -117,6 +117,22 @@ class SignInCalls(Part):
             hand_over_to=requests.user_name(hand_over_to) if hand_over_to else ""
         )
         return self._calls.unary(self._stubs.auth.DeleteMe, request, repeatable=False)
+
+    def identities(self) -> list[sign_in_pb2.Identity]:
+        """The persons at OpenID Connect providers who sign in as the caller, oldest first."""
+        request = auth_service_pb2.ListIdentitiesRequest()
+        return list((self._calls.unary(self._stubs.auth.ListIdentities, request)).identities)
+
+    def unlink_identity(self, name: str) -> None:
+        """Take an identity (`identities/{uuid}`) from the caller: it no longer signs in.
+
+        Raises:
+            NotFound: the caller has no such identity.
+            PermissionDenied: the caller did not sign in within the last ten minutes. An API key is not enough.
+            FailedPrecondition: the caller could not sign in any more without it.
+        """
+        request = auth_service_pb2.UnlinkIdentityRequest(name=name)
+        self._calls.unary(self._stubs.auth.UnlinkIdentity, request, repeatable=False)
 
     def register(
         self, email: str, password: str, display_name: str = "", *, invitation: str = "", tenant: str = ""

@@ -16,6 +16,7 @@ from responsa.admin.v1 import tenant_pb2 as _tenant_pb2
 from responsa.admin.v1 import user_limits_pb2 as _user_limits_pb2
 from responsa.admin.v1 import user_quota_pb2 as _user_quota_pb2
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
+from responsa.auth.v1 import session_pb2 as _session_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
 import builtins as _builtins
 import sys
@@ -498,7 +499,7 @@ class UpdateUserRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: one or more of `display_name`, `email`, `role`."""
+        """The fields to change: one or more of `display_name`, `email`, `role`, `subject`."""
 
     def __init__(
         self,
@@ -1241,6 +1242,122 @@ class RevokeTenantApiKeyRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevokeTenantApiKeyRequest: _TypeAlias = RevokeTenantApiKeyRequest  # noqa: Y015
+
+@_typing.final
+class ListTenantSessionsRequest(_message.Message):
+    """ListTenantSessionsRequest asks for one page of the tenant's keys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
+    filter: _builtins.str
+    """A filter (AIP-160, see Scope.filter) on these fields: user, create_time. The call refuses any other filter with FILTER_INVALID."""
+    order_by: _builtins.str
+    """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___ListTenantSessionsRequest: _TypeAlias = ListTenantSessionsRequest  # noqa: Y015
+
+@_typing.final
+class ListTenantSessionsResponse(_message.Message):
+    """ListTenantSessionsResponse is one page of sessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last page."""
+    @_builtins.property
+    def sessions(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.Session]:
+        """The sessions."""
+
+    def __init__(
+        self,
+        *,
+        sessions: _abc.Iterable[_session_pb2.Session] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "sessions", b"sessions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTenantSessionsResponse: _TypeAlias = ListTenantSessionsResponse  # noqa: Y015
+
+@_typing.final
+class RevokeTenantSessionsRequest(_message.Message):
+    """RevokeTenantSessionsRequest names sessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """The user all of whose sessions end, `users/{uuid}`; empty to end only the sessions in `names`."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The sessions, each `sessions/{uuid}`; at most 100."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        user: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeTenantSessionsRequest: _TypeAlias = RevokeTenantSessionsRequest  # noqa: Y015
+
+@_typing.final
+class RevokeTenantSessionsResponse(_message.Message):
+    """RevokeTenantSessionsResponse says how many sessions ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVOKED_COUNT_FIELD_NUMBER: _builtins.int
+    revoked_count: _builtins.int
+    """The number of sessions that this call ended."""
+    def __init__(
+        self,
+        *,
+        revoked_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revoked_count", b"revoked_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeTenantSessionsResponse: _TypeAlias = RevokeTenantSessionsResponse  # noqa: Y015
 
 @_typing.final
 class ListAuditEventsRequest(_message.Message):

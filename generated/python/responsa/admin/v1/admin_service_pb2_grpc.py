@@ -211,6 +211,16 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantApiKeyRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_api__key__pb2.ApiKey.FromString,
                 _registered_method=True)
+        self.ListTenantSessions = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListTenantSessions',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantSessionsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantSessionsResponse.FromString,
+                _registered_method=True)
+        self.RevokeTenantSessions = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/RevokeTenantSessions',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantSessionsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantSessionsResponse.FromString,
+                _registered_method=True)
         self.ListAuditEvents = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ListAuditEvents',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsRequest.SerializeToString,
@@ -306,9 +316,9 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUser(self, request, context):
-        """UpdateUser changes the fields that update_mask names (display_name, email, role): either all of them or, if the call fails, none. A new role takes effect at
+        """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes effect at
         the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
-        installation changes the email or the role of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+        installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
         INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -461,7 +471,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetUserQuota(self, request, context):
-        """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used. Errors: RESOURCE_NOT_FOUND.
+        """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used and stored. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -487,6 +497,22 @@ class AdminServiceServicer:
     def RevokeTenantApiKey(self, request, context):
         """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
         Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (it is a key of an owner of the installation, and the caller is not an owner).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTenantSessions(self, request, context):
+        """ListTenantSessions lists the sessions of all users of the tenant that have not ended, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+        ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeTenantSessions(self, request, context):
+        """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are ignored. The
+        users can sign in again; DisableUser keeps a user out. Errors: INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -668,6 +694,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RevokeTenantApiKey,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantApiKeyRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_api__key__pb2.ApiKey.SerializeToString,
+            ),
+            'ListTenantSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTenantSessions,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantSessionsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantSessionsResponse.SerializeToString,
+            ),
+            'RevokeTenantSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeTenantSessions,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantSessionsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantSessionsResponse.SerializeToString,
             ),
             'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEvents,
@@ -1568,6 +1604,60 @@ class AdminService:
             '/responsa.admin.v1.AdminService/RevokeTenantApiKey',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantApiKeyRequest.SerializeToString,
             responsa_dot_auth_dot_v1_dot_api__key__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTenantSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListTenantSessions',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantSessionsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeTenantSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/RevokeTenantSessions',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantSessionsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,9 +60,9 @@ class AdminServiceStub:
     ListUsers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListUsersRequest, _admin_service_pb2.ListUsersResponse]
     """ListUsers lists the tenant's users, disabled ones included, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserRequest, _user_pb2.User]
-    """UpdateUser changes the fields that update_mask names (display_name, email, role): either all of them or, if the call fails, none. A new role takes effect at
+    """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes effect at
     the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
-    installation changes the email or the role of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+    installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
     INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
     """
     GetUserLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserLimitsRequest, _user_limits_pb2.UserLimits]
@@ -140,7 +140,7 @@ class AdminServiceStub:
     TENANT_STATE (the installation's own tenant).
     """
     GetUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserQuotaRequest, _user_quota_pb2.UserQuota]
-    """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used. Errors: RESOURCE_NOT_FOUND."""
+    """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used and stored. Errors: RESOURCE_NOT_FOUND."""
     UpdateUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserQuotaRequest, _user_quota_pb2.UserQuota]
     """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
     unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
@@ -153,6 +153,14 @@ class AdminServiceStub:
     RevokeTenantApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeTenantApiKeyRequest, _api_key_pb2.ApiKey]
     """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
     Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (it is a key of an owner of the installation, and the caller is not an owner).
+    """
+    ListTenantSessions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantSessionsRequest, _admin_service_pb2.ListTenantSessionsResponse]
+    """ListTenantSessions lists the sessions of all users of the tenant that have not ended, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+    ORDER_BY_INVALID.
+    """
+    RevokeTenantSessions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeTenantSessionsRequest, _admin_service_pb2.RevokeTenantSessionsResponse]
+    """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are ignored. The
+    users can sign in again; DisableUser keeps a user out. Errors: INVALID_FIELD.
     """
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]
     """ListAuditEvents lists the tenant's audit log, newest first by default. The log holds what the calls of this service change, what happens to users and keys, and
@@ -268,9 +276,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateUserRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateUserRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """UpdateUser changes the fields that update_mask names (display_name, email, role): either all of them or, if the call fails, none. A new role takes effect at
+        """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes effect at
         the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
-        installation changes the email or the role of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+        installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
         INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
         """
 
@@ -456,7 +464,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GetUserQuotaRequest,
         context: _aio.ServicerContext[_admin_service_pb2.GetUserQuotaRequest, _abc.Awaitable[_user_quota_pb2.UserQuota]],
     ) -> _abc.Awaitable[_user_quota_pb2.UserQuota]:
-        """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used. Errors: RESOURCE_NOT_FOUND."""
+        """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used and stored. Errors: RESOURCE_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def UpdateUserQuota(
@@ -487,6 +495,26 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_api_key_pb2.ApiKey]:
         """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
         Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (it is a key of an owner of the installation, and the caller is not an owner).
+        """
+
+    @_abc_1.abstractmethod
+    def ListTenantSessions(
+        self,
+        request: _admin_service_pb2.ListTenantSessionsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListTenantSessionsRequest, _abc.Awaitable[_admin_service_pb2.ListTenantSessionsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListTenantSessionsResponse]:
+        """ListTenantSessions lists the sessions of all users of the tenant that have not ended, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+        ORDER_BY_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeTenantSessions(
+        self,
+        request: _admin_service_pb2.RevokeTenantSessionsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.RevokeTenantSessionsRequest, _abc.Awaitable[_admin_service_pb2.RevokeTenantSessionsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.RevokeTenantSessionsResponse]:
+        """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are ignored. The
+        users can sign in again; DisableUser keeps a user out. Errors: INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod

@@ -91,6 +91,16 @@ class AuthServiceStub:
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.DeleteMeRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2.DeletionReceipt.FromString,
                 _registered_method=True)
+        self.ListIdentities = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/ListIdentities',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListIdentitiesRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListIdentitiesResponse.FromString,
+                _registered_method=True)
+        self.UnlinkIdentity = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/UnlinkIdentity',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.UnlinkIdentityRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.CreateInvitation = channel.unary_unary(
                 '/responsa.auth.v1.AuthService/CreateInvitation',
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationRequest.SerializeToString,
@@ -245,6 +255,23 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListIdentities(self, request, context):
+        """ListIdentities lists the persons at OpenID Connect providers who sign in as the caller, on one page, oldest first. A browser connects a further one with
+        POST /v1/oidc/{id}:start and `"link": true`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnlinkIdentity(self, request, context):
+        """UnlinkIdentity takes an identity from the caller: it no longer signs in. Sessions go on. The call needs a session that began in the last ten minutes. The last way to
+        sign in stays: without a password, the caller must have another identity, of a provider that the settings still have. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
+        LAST_SIGN_IN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateInvitation(self, request, context):
         """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
         code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
@@ -303,14 +330,15 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMyUsage(self, request, context):
-        """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and the limits of the caller's quota.
+        """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, what the caller has stored, and the limits of both.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateSessionCode(self, request, context):
-        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. The
+        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
+        made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. Services get no code that works. The
         call has no request_id: if a code is lost, it expires, and another call creates a new code.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -393,6 +421,16 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.DeleteMe,
                     request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.DeleteMeRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2.DeletionReceipt.SerializeToString,
+            ),
+            'ListIdentities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIdentities,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListIdentitiesRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListIdentitiesResponse.SerializeToString,
+            ),
+            'UnlinkIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnlinkIdentity,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.UnlinkIdentityRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'CreateInvitation': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateInvitation,
@@ -727,6 +765,60 @@ class AuthService:
             '/responsa.auth.v1.AuthService/DeleteMe',
             responsa_dot_auth_dot_v1_dot_auth__service__pb2.DeleteMeRequest.SerializeToString,
             responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2.DeletionReceipt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIdentities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/ListIdentities',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListIdentitiesRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListIdentitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnlinkIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/UnlinkIdentity',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.UnlinkIdentityRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

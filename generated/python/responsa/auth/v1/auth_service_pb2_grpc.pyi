@@ -68,6 +68,15 @@ class AuthServiceStub:
     administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER, INVALID_FIELD (hand_over_to),
     COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
     """
+    ListIdentities: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListIdentitiesRequest, _auth_service_pb2.ListIdentitiesResponse]
+    """ListIdentities lists the persons at OpenID Connect providers who sign in as the caller, on one page, oldest first. A browser connects a further one with
+    POST /v1/oidc/{id}:start and `"link": true`.
+    """
+    UnlinkIdentity: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UnlinkIdentityRequest, _empty_pb2.Empty]
+    """UnlinkIdentity takes an identity from the caller: it no longer signs in. Sessions go on. The call needs a session that began in the last ten minutes. The last way to
+    sign in stays: without a password, the caller must have another identity, of a provider that the settings still have. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
+    LAST_SIGN_IN.
+    """
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateInvitationRequest, _auth_service_pb2.CreateInvitationResponse]
     """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
     code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
@@ -97,9 +106,10 @@ class AuthServiceStub:
     GetMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetMeRequest, _user_pb2.User]
     """GetMe returns the caller."""
     GetMyUsage: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetMyUsageRequest, _user_usage_pb2.UserUsage]
-    """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and the limits of the caller's quota."""
+    """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, what the caller has stored, and the limits of both."""
     CreateSessionCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateSessionCodeRequest, _auth_service_pb2.CreateSessionCodeResponse]
-    """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. The
+    """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
+    made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. Services get no code that works. The
     call has no request_id: if a code is lost, it expires, and another call creates a new code.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateApiKeyRequest, _auth_service_pb2.CreateApiKeyResponse]
@@ -225,6 +235,27 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ListIdentities(
+        self,
+        request: _auth_service_pb2.ListIdentitiesRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ListIdentitiesRequest, _abc.Awaitable[_auth_service_pb2.ListIdentitiesResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.ListIdentitiesResponse]:
+        """ListIdentities lists the persons at OpenID Connect providers who sign in as the caller, on one page, oldest first. A browser connects a further one with
+        POST /v1/oidc/{id}:start and `"link": true`.
+        """
+
+    @_abc_1.abstractmethod
+    def UnlinkIdentity(
+        self,
+        request: _auth_service_pb2.UnlinkIdentityRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.UnlinkIdentityRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """UnlinkIdentity takes an identity from the caller: it no longer signs in. Sessions go on. The call needs a session that began in the last ten minutes. The last way to
+        sign in stays: without a password, the caller must have another identity, of a provider that the settings still have. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
+        LAST_SIGN_IN.
+        """
+
+    @_abc_1.abstractmethod
     def CreateInvitation(
         self,
         request: _auth_service_pb2.CreateInvitationRequest,
@@ -300,7 +331,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.GetMyUsageRequest,
         context: _aio.ServicerContext[_auth_service_pb2.GetMyUsageRequest, _abc.Awaitable[_user_usage_pb2.UserUsage]],
     ) -> _abc.Awaitable[_user_usage_pb2.UserUsage]:
-        """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and the limits of the caller's quota."""
+        """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, what the caller has stored, and the limits of both."""
 
     @_abc_1.abstractmethod
     def CreateSessionCode(
@@ -308,7 +339,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateSessionCodeRequest,
         context: _aio.ServicerContext[_auth_service_pb2.CreateSessionCodeRequest, _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]:
-        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. The
+        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
+        made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. Services get no code that works. The
         call has no request_id: if a code is lost, it expires, and another call creates a new code.
         """
 

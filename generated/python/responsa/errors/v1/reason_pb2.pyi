@@ -231,13 +231,17 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """ALREADY_EXISTS. A first sign-in with OpenID Connect, but a user of the tenant has the same e-mail address. Metadata: none."""
     REASON_OIDC_IDENTITY_TAKEN: _Reason.ValueType  # 108
     """ALREADY_EXISTS. The identity at the provider belongs to another user of the tenant. Metadata: none."""
+    REASON_LAST_SIGN_IN: _Reason.ValueType  # 109
+    """FAILED_PRECONDITION. The user could not sign in any more without this identity; set a password, or connect another provider, first. Metadata: user, e.g.
+    "users/0192f3c8-…".
+    """
     REASON_RATE_LIMIT: _Reason.ValueType  # 85
     """RESOURCE_EXHAUSTED. The caller has used up a limit per time, and nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
-    "messages_per_minute"; scope: "user", "tenant" or "address"; value, e.g. "10".
+    "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
     """
     REASON_LIMIT_REACHED: _Reason.ValueType  # 86
     """RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. RetryInfo says when to try again
-    if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "tenant" or "address"; value, e.g. "64".
+    if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
     """
     REASON_MAIL_NOT_CONFIGURED: _Reason.ValueType  # 100
     """FAILED_PRECONDITION. The call needs a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
@@ -456,13 +460,17 @@ REASON_OIDC_ADDRESS_TAKEN: Reason.ValueType  # 107
 """ALREADY_EXISTS. A first sign-in with OpenID Connect, but a user of the tenant has the same e-mail address. Metadata: none."""
 REASON_OIDC_IDENTITY_TAKEN: Reason.ValueType  # 108
 """ALREADY_EXISTS. The identity at the provider belongs to another user of the tenant. Metadata: none."""
+REASON_LAST_SIGN_IN: Reason.ValueType  # 109
+"""FAILED_PRECONDITION. The user could not sign in any more without this identity; set a password, or connect another provider, first. Metadata: user, e.g.
+"users/0192f3c8-…".
+"""
 REASON_RATE_LIMIT: Reason.ValueType  # 85
 """RESOURCE_EXHAUSTED. The caller has used up a limit per time, and nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
-"messages_per_minute"; scope: "user", "tenant" or "address"; value, e.g. "10".
+"messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
 """
 REASON_LIMIT_REACHED: Reason.ValueType  # 86
 """RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. RetryInfo says when to try again
-if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "tenant" or "address"; value, e.g. "64".
+if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
 """
 REASON_MAIL_NOT_CONFIGURED: Reason.ValueType  # 100
 """FAILED_PRECONDITION. The call needs a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""

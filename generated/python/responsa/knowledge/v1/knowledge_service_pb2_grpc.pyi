@@ -83,7 +83,7 @@ class KnowledgeServiceStub:
     """UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title makes a new version
     of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
     READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
-    administrators may call this method. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
+    administrators may call this method; an administrator who may not read the document gets it without the fields that say what is in it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
     """
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.DeleteDocumentRequest, _empty_pb2.Empty]
     """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
@@ -300,7 +300,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         """UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title makes a new version
         of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
         READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
-        administrators may call this method. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
+        administrators may call this method; an administrator who may not read the document gets it without the fields that say what is in it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod

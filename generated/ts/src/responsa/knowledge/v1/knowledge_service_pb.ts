@@ -1610,7 +1610,7 @@ export const KnowledgeService: GenService<{
    * UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title makes a new version
    * of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
    * READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
-   * administrators may call this method. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
+   * administrators may call this method; an administrator who may not read the document gets it without the fields that say what is in it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.UpdateDocument
    */
