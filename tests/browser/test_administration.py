@@ -214,7 +214,8 @@ async def test_quotas_and_limits_of_a_user_are_set_and_cleared(person: Person) -
     await dialog.get_by_role("button", name="Save").click()
     await expect(quota).not_to_contain_text("exception")
     set_to = person.client.user_quota(ada.name)
-    assert set_to.tokens_per_month.unlimited and not set_to.HasField("tokens_per_day")
+    assert set_to.tokens_per_month.unlimited
+    assert not set_to.HasField("tokens_per_day")
 
     await button(tab, "Change the limits").click()
     await dialog.get_by_label("Questions a minute", exact=True).fill("0")
@@ -223,7 +224,9 @@ async def test_quotas_and_limits_of_a_user_are_set_and_cleared(person: Person) -
     await expect(dialog.locator(".problem", has_text="Enter an amount")).to_be_visible()
     await dialog.get_by_label("Questions a minute", exact=True).fill("3")
     await dialog.get_by_role("button", name="Save").click()
-    await expect(page.get_by_role("row", name=re.compile("Stored documents"))).to_contain_text("500 MiB exception")
+    await expect(page.get_by_role("row", name=re.compile("Stored documents"))).to_contain_text(
+        "500 MiB exception"
+    )
     exceptions = person.client.user_limits(ada.name).exceptions
     assert (exceptions.messages_per_minute, exceptions.storage_bytes) == (3, 500 * 2**20)
 

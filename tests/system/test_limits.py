@@ -10,7 +10,7 @@ import pytest
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, ResumeTurnRequest
 from responsa_client import Responsa
-from responsa_client.errors import InvalidRequest, NotFound, ResourceExhausted
+from responsa_client.errors import NotFound, ResourceExhausted
 from tests.callers import Credential, Tenant
 from tests.instance import Instance
 from tests.transports import Call, Outcome, Way, Ways, method_of
