@@ -41,17 +41,13 @@ EACH = 3
 CANARY = "quillfeather"
 SHARED_CANARY = "thornwing"
 """Words in the victim's conversations and documents."""
-SHARED = frozenset(
-    {
-        "responsa/Teacher",
-        "responsa/Tenant",
-        "responsa/User",
-    }
-)
-"""The types of resources that all users of a tenant may know of. Methods of administrators are closed to them by their role."""
+SHARED = frozenset({"responsa/User"})
+"""The types of resources that all users of a tenant may name: they share collections with each other. Methods of administrators are closed to them by their role."""
 ADMINISTERED = SHARED | {
     "responsa/ApiKey",
     "responsa/ServiceGrant",
+    "responsa/Teacher",
+    "responsa/Tenant",
     "responsa/UserLimits",
     "responsa/UserQuota",
 }
@@ -308,8 +304,10 @@ async def test_strangers_learn_nothing_and_change_nothing(served: Served, databa
     before = rows(served)
     made: Counter[str] = Counter()
     leaks: list[str] = []
-    private = [one for kind, ids in victim.items() if kind not in SHARED | PUBLIC_TYPES for one in ids]
-    everything = [*private, *(one for kind in SHARED for one in victim[kind] if kind != "responsa/Tenant")]
+    # The tenant's id stands in many replies, and is too short to look for.
+    known = SHARED | PUBLIC_TYPES | {"responsa/Tenant"}
+    private = [one for kind, ids in victim.items() if kind not in known for one in ids]
+    everything = [*private, *(one for kind in SHARED for one in victim[kind])]
     marks = {
         hidden: [*(mark.partition("/")[2].encode() for mark in ids), *(word.encode() for word in words)]
         for hidden, ids, words in (
@@ -369,19 +367,3 @@ async def test_strangers_learn_nothing_and_change_nothing(served: Served, databa
     for one in changes:
         found = await reply(served, everybody[-1], one.method, one.request, one.name)
         assert (found.reason, SHARED_CANARY.encode() in found.data) == ("", False)
-
-
-async def test_what_colleagues_share_is_what_the_sweep_takes_for_shared(served: Served) -> None:
-    """If a type becomes private, it belongs out of SHARED, so that the sweep covers it."""
-    victim = await victims(served)
-    key = (await caller(served.identity, served.channel, "acme", Role.USER)).secret
-    colleague = Stranger("colleague", {"authorization": [f"Bearer {key}"]})
-    readable: set[str] = set()
-    for one in tries(victim):
-        if (
-            "/Get" in one.method
-            and one.field
-            and not (await reply(served, colleague, one.method, one.request, one.name)).reason
-        ):
-            readable.add(one.resource_type)
-    assert readable == SHARED - {"responsa/Tenant", "responsa/Teacher", "responsa/User"}
