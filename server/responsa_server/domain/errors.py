@@ -9,8 +9,7 @@
     ├── AlreadyExists         the name or the request_id is taken
     ├── Conflict              the resource's state or version forbids the call now
     ├── Precondition          the resource must be changed first
-    ├── Exhausted             the server, or the caller's quota, allows no more work at the moment
-    ├── Exhausted             the server cannot take more work at the moment, or the caller has reached a limit
+    ├── Exhausted             the server cannot take more work at the moment, or the caller has used up a quota or reached a limit
     ├── Unavailable           a part cannot be reached, or the server is shutting down
     │   └── TooSlow           a part reached its time limit
     ├── DeadlinePassed        the deadline has passed
@@ -240,9 +239,7 @@ class Precondition(ResponsaError):
 
 
 class Exhausted(ResponsaError):
-    """The server cannot take more work at the moment, or the caller has used up a quota."""
-
-    """The server cannot take more work at the moment, or the caller has reached a limit."""
+    """The server cannot take more work at the moment, or the caller has used up a quota or reached a limit."""
 
 
 class Unavailable(ResponsaError):
