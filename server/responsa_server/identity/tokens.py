@@ -13,6 +13,7 @@ import hmac
 import logging
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +29,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from responsa_server.domain.accounts import Claims, KeyStore, SealedKey
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.identity.credentials import token_invalid
+from responsa_server.identity.credentials import digest, token_invalid
 from responsa_server.identity.settings import MIN_SECRET_BYTES, TokenSettings
 
 ALGORITHM: Final = "EdDSA"
@@ -47,6 +48,7 @@ _OVERLAP_SECONDS: Final = 120.0
 # A token with an unknown key may have been signed by a key that another replica has just made. Anyone can send such tokens, so they cause at most one
 # query in this time.
 _UNKNOWN_SECONDS: Final = 1.0
+_MOST_VERIFIED: Final = 4096
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -109,6 +111,15 @@ class _Key:
     """When tokens of this key are no longer accepted, in seconds since 1970; infinite for the newest key."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """The content of a token whose signature is good. expires: in seconds since 1970."""
+
+    claims: Claims
+    kid: str
+    expires: float
+
+
 class Tokens:
     """Signs and verifies access tokens."""
 
@@ -128,6 +139,8 @@ class Tokens:
         self._by_kid: Mapping[str, _Key] = {}
         self._loaded = float("-inf")
         self._loading = asyncio.Lock()
+        # The good tokens by their digests, so that the signature of a token is checked once and not every second. Strangers cannot fill it.
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
 
     async def sign(self, claims: Claims, now: datetime, kid: str = "") -> tuple[str, str, float]:
         """Sign a token that begins at `now`. kid: the key to sign with; "" or an unknown key for the newest.
@@ -154,6 +167,13 @@ class Tokens:
         try:
             if len(token) > MAX_BYTES:
                 raise token_invalid()
+            name = digest(token)
+            if (
+                known := self._verified.get(name)
+            ) is not None and known.expires > time.time() - LEEWAY_SECONDS:
+                # Whether a key has signed these bytes never changes; whether the key still counts does.
+                await self._key(known.kid)
+                return known.claims
             header: Mapping[str, Any] = jwt.get_unverified_header(token)
             # Only these three are ever sent. Embedded keys, addresses of keys and lists of critical extensions are thus refused unread.
             if header.keys() != _HEADER or header["alg"] != ALGORITHM or header["typ"] != TYPE:
@@ -168,7 +188,11 @@ class Tokens:
                 leeway=LEEWAY_SECONDS,
                 options={"require": _REQUIRED, "strict_aud": True},
             )
-            return Claims(str(content["tenant"]), UUID(content["sub"]), UUID(content["sid"]))
+            claims = Claims(str(content["tenant"]), UUID(content["sub"]), UUID(content["sid"]))
+            while len(self._verified) >= _MOST_VERIFIED:
+                self._verified.popitem(last=False)
+            self._verified[name] = _Verified(claims, key.kid, float(content["exp"]))
+            return claims
         except (jwt.PyJWTError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise token_invalid() from error
 
