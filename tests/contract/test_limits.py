@@ -541,6 +541,10 @@ async def test_the_bytes_of_a_day_are_counted_over_all_processes(
         assert 86_000 < error.retry_after <= 2 * 86_400
         await other.uploaded(people.ann, 4_000)
         await refused(one.uploaded(people.ann, 1))
+        # A file that can never fit has no time after which to try again.
+        error = await refused(one.uploaded(people.bob, 10_001))
+        assert (error.reason, error.retry_after) == (Reason.LIMIT_REACHED, None)
+        await one.uploaded(people.bob, 10_000)
 
 
 async def test_stored_originals_are_limited(

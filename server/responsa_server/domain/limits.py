@@ -98,6 +98,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "sockets": "Close one",
     "pending_turns": "Wait for an answer",
     "uploads": "Wait until one has ended",
+    "upload_bytes_per_day": "Send a smaller file",
     "storage_bytes": "Delete documents",
     "api_keys": "Revoke one",
 }

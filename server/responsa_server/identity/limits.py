@@ -181,7 +181,7 @@ class Limiter:
         return await self._hold(await self._rooms(who, "uploads"), member)
 
     async def uploaded(self, who: Principal, size: int) -> None:
-        """Count the bytes of an upload, before they are stored. Raises Exhausted (RATE_LIMIT)."""
+        """Count the bytes of an upload, before they are stored. Raises Exhausted: RATE_LIMIT; LIMIT_REACHED if the upload alone has more bytes than the limit."""
         if size:
             await self._rate(await self._rooms(who, "upload_bytes_per_day"), DAY, size)
 
@@ -262,6 +262,9 @@ class Limiter:
 
     async def _rate(self, rooms: Sequence[Room], seconds: int = MINUTE, count: int = 1) -> None:
         for room in rooms:
+            if count > room.most:
+                # No wait makes room for it.
+                raise too_many(room.name, room.scope, room.most)
             try:
                 wait = await self._rates.take(room, seconds, count)
             except CountsAway:
