@@ -63,6 +63,14 @@ async def ended(store: PostgresTurnStore, new: NewTurn, conclusion: Conclusion, 
     await store.finish(claim, [row(2)], conclusion)
 
 
+async def test_an_agent_that_may_use_more_than_64_bits_gets_what_the_quota_has(
+    database: Database, people: People
+) -> None:
+    store, huge = store_with(database, DAILY), replace(DEMAND, tokens=2**64)
+    accepted = await store.accept(people.ann, asks(huge), cancelled)
+    assert accepted.grant == Grant(2500, None, frozenset({Metric.TOKENS}))
+
+
 async def test_accept_reserves_and_finish_settles(database: Database, people: People) -> None:
     store, new = store_with(database, DAILY), asks()
     accepted = await store.accept(people.ann, new, cancelled)

@@ -80,7 +80,7 @@ async def test_an_address_is_limited_whatever_its_credentials(
     login = auth.LoginRequest(tenant="acme", email="a@example.org", password="x" * 12)
     assert (await failed(first.auth.Login(login, metadata=ADDRESS))).reason == "RATE_LIMIT"
     await second.auth.GetMe(auth.GetMeRequest(), metadata=first.bob.metadata)
-    # The sign-ins of browsers are no methods of the contract, and count all the same.
+    # The sign-ins of browsers are not methods of the contract, but they count, too.
     settings = GatewaySettings(folder, Allowed(("localhost",), ()), secure_cookie=False)
     transport = httpx2.ASGITransport(app=build_app(settings, second.calls, second.identity))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:

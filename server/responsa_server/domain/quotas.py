@@ -22,6 +22,8 @@ from responsa_server.domain.people import AuditEvent, Role
 
 TURN_TOKENS: Final = 100_000
 """The most tokens of one turn if neither the agent nor the settings limit them. It applies only to users who have a quota."""
+MOST: Final = 10**15
+"""The most that one turn reserves, and the largest quota of a role, so that sums fit into 64 bits."""
 _BUSY_SECONDS: Final = 5.0
 
 
@@ -127,10 +129,10 @@ class Demand:
 
     def most(self, metric: Metric, turn_tokens: int) -> int:
         """The most that the turn can use; 0 if it uses nothing that counts. turn_tokens: see `QuotaRules`."""
-        tokens = self.tokens or turn_tokens
+        tokens = min(self.tokens or turn_tokens, MOST)
         if metric is Metric.TOKENS:
             return tokens
-        cost = math.ceil(tokens * self.price)
+        cost = min(math.ceil(tokens * self.price), MOST)
         return min(self.cost_micros, cost) if self.cost_micros else cost
 
     def least(self, metric: Metric, turn_tokens: int) -> int:

@@ -14,6 +14,7 @@ from pydantic_settings import NoDecode
 
 from responsa_server.domain.limits import MOST
 from responsa_server.domain.people import Role
+from responsa_server.domain.quotas import MOST as MOST_QUOTA
 from responsa_server.domain.quotas import TURN_TOKENS, Quota, QuotaRules
 
 MIN_SECRET_BYTES: Final = 32
@@ -234,18 +235,20 @@ class RoleQuotaSettings(BaseModel, extra="forbid"):
     tokens_per_day: int | None = Field(
         default=None,
         ge=0,
+        le=MOST_QUOTA,
         description="The most tokens that language models may read and write for the questions of one user in a day (UTC). Empty: no limit.",
     )
     tokens_per_month: int | None = Field(
-        default=None, ge=0, description="The same for a month (UTC). Empty: no limit."
+        default=None, ge=0, le=MOST_QUOTA, description="The same for a month (UTC). Empty: no limit."
     )
     cost_micros_per_day: int | None = Field(
         default=None,
         ge=0,
+        le=MOST_QUOTA,
         description="The most money that the questions of one user may cost in a day (UTC), in millionths of a US dollar. Models without a known price do not count. Empty: no limit.",
     )
     cost_micros_per_month: int | None = Field(
-        default=None, ge=0, description="The same for a month (UTC). Empty: no limit."
+        default=None, ge=0, le=MOST_QUOTA, description="The same for a month (UTC). Empty: no limit."
     )
 
     @property

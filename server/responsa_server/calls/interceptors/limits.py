@@ -58,7 +58,7 @@ class Admission(Interceptor[Place]):
         task = asyncio.current_task()
         assert task is not None, "calls run in tasks"
         place = Place(task)
-        # Only the sign-ins of browsers arrive here without a rule: the chain has refused all other methods that have none.
+        # Only the sign-ins of browsers arrive here without a rule: the chain has refused all other methods without a rule.
         public = RULES.get(call.method) in (Rule.PUBLIC, None)
         signs_in = public and not call.method.startswith(_PLUMBING)
         if public and not signs_in:
