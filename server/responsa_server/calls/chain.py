@@ -290,12 +290,13 @@ async def _within(
     """Do work inside interceptors."""
     token = call.enter()
     begun: list[tuple[Interceptor[Any], Any]] = []
+    found: list[Result] = []
     try:
         error: BaseException | None = None
         try:
             for interceptor in interceptors:
                 begun.append((interceptor, await interceptor.on_start(call)))
-            result = await work()
+            found.append(await work())
         except BaseException as caught:
             error = caught
         for interceptor, value in reversed(begun):
@@ -304,7 +305,8 @@ async def _within(
             call.left()
         if error is not None:
             raise error
-        return result  # pyright: ignore[reportPossiblyUnbound]  # without a result there is an error, which no interceptor may drop
+        # Without a result there is an error, which no interceptor may drop.
+        return found[0]
     finally:
         call.leave(token)
 
