@@ -31,10 +31,9 @@ from responsa_server.domain.people import Origin, Principal, Role, User, UserCha
 from responsa_server.identity import openid_provider
 from responsa_server.identity.linked import LinkedIdentities
 from responsa_server.identity.openid import OpenId, OpenIdOptions
+from responsa_server.identity.openid_settings import OidcProviderSettings, OidcSettings
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import (
-    OidcProviderSettings,
-    OidcSettings,
     PasswordSettings,
     Registration,
 )

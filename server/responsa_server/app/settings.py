@@ -34,12 +34,12 @@ from pydantic_settings import (
 
 from responsa_server.agents.config.settings import AgentSettings
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
+from responsa_server.identity.openid_settings import OidcSettings
 from responsa_server.identity.settings import (
     AccountSettings,
     AuditSettings,
     LimitSettings,
     MailSettings,
-    OidcSettings,
     PasswordSettings,
     QuotaSettings,
     Registration,

@@ -45,6 +45,7 @@ from responsa_server.identity.openid_provider import (
     ProviderFault,
     failed,
 )
+from responsa_server.identity.openid_settings import OidcSettings
 from responsa_server.identity.service import (
     MAX_DISPLAY_NAME_BYTES,
     MAX_SUBJECT_BYTES,
@@ -52,7 +53,7 @@ from responsa_server.identity.service import (
     fold_email,
     new_user,
 )
-from responsa_server.identity.settings import OidcSettings, PasswordSettings, Registration
+from responsa_server.identity.settings import PasswordSettings, Registration
 from responsa_server.identity.tokens import Secret
 
 MOST_AT_ONCE: Final = 64

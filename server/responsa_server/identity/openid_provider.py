@@ -22,7 +22,7 @@ import httpx2
 import jwt
 
 from responsa_server.domain.errors import Reason, Unauthenticated, Unavailable
-from responsa_server.identity.settings import OidcProviderSettings, OidcSettings, is_loopback
+from responsa_server.identity.openid_settings import OidcProviderSettings, OidcSettings, is_loopback
 
 CONFIGURATION_BYTES: Final = 65_536
 KEYS_BYTES: Final = 262_144

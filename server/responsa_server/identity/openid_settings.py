@@ -1,0 +1,152 @@
+"""The settings of OpenID Connect (`oidc`)."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_address
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import NoDecode
+
+TENANT_ID: Final = "^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host of a URL is this machine. Names other than `localhost` are not looked up."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _secure(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+        raise ValueError("must be an https address; http is allowed only for this machine (127.0.0.1)")
+    if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must have a host, and no user, password, query or fragment")
+    return url
+
+
+def _origin(url: str) -> str:
+    if url and urlsplit(_secure(url)).path not in ("", "/"):
+        raise ValueError("must be the address without a path, such as https://chat.example.org")
+    return url.rstrip("/")
+
+
+def _words(value: object) -> object:
+    """Reads a list from an environment variable: a JSON array, or texts separated by spaces or commas."""
+    if isinstance(value, str):
+        return json.loads(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
+    return value
+
+
+def _domain(name: str) -> str:
+    if not name.isascii() or "@" in name or "." not in name.strip("."):
+        raise ValueError("must be the part of an e-mail address after @, such as example.org")
+    return name.lower()
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+ProviderId = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+
+
+class OidcProviderSettings(BaseModel, extra="forbid"):
+    """An OpenID Connect provider, which signs the people of one tenant in."""
+
+    issuer: Annotated[str, AfterValidator(_secure)] = Field(
+        description="The provider's issuer, such as `https://login.example.org/realms/acme`, exactly as the provider writes it. The server reads the provider's configuration from `ISSUER/.well-known/openid-configuration`."
+    )
+    client_id: str = Field(
+        min_length=1, max_length=256, description="The client id that the provider gave to this installation."
+    )
+    client_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="The client secret, from the environment or a secret file. Empty for a public client.",
+    )
+    secret_in_body: bool = Field(
+        default=False,
+        description="Whether the client secret is sent in the body of the token request (`client_secret_post`) instead of the header (`client_secret_basic`).",
+    )
+    tenant: Annotated[str, Field(pattern=f"{TENANT_ID}|^$")] = Field(
+        default="",
+        description="The id of the tenant whose people the provider signs in. Empty: `accounts.default_tenant`.",
+    )
+    display_name: str = Field(
+        default="",
+        max_length=100,
+        description="The name on the button that begins the sign-in. Empty: the provider's NAME.",
+    )
+    scopes: Words = Field(
+        default=("openid", "email", "profile"),
+        description="The scopes to request, separated by spaces. `openid` must be one of them.",
+    )
+    algorithms: Annotated[
+        tuple[
+            Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"],
+            ...,
+        ],
+        NoDecode,
+        BeforeValidator(_words),
+    ] = Field(
+        default=("RS256",),
+        min_length=1,
+        description="The signature algorithms of id tokens that the server accepts. A token with any other algorithm is refused.",
+    )
+    allowed_domains: Annotated[
+        tuple[Annotated[str, AfterValidator(_domain)], ...], NoDecode, BeforeValidator(_words)
+    ] = Field(
+        default=(),
+        description="Domains of e-mail addresses, separated by spaces. A person whose address the provider has verified (`email_verified`) and who has such an address needs no invitation for the first sign-in.",
+    )
+    role_claim: str = Field(
+        default="",
+        max_length=200,
+        description="The claim of the id token that decides the role, such as `groups`; a text or a list of texts. Points lead into objects: `realm_access.roles`. Empty: the provider does not decide roles.",
+    )
+    roles: dict[str, Literal["user", "admin"]] = Field(
+        default={},
+        description='The roles that values of `role_claim` stand for, such as `{responsa-admins = "admin"}`; of several, `admin` counts. A person without such a value has the role `user`.',
+    )
+    role_required: bool = Field(
+        default=False,
+        description="Whether people without a value of `roles` may not sign in.",
+    )
+    subject_claim: str = Field(
+        default="",
+        max_length=200,
+        description="The claim that names the person in documents (their subject), such as `employee_number`. Empty: the provider names no subject.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if "openid" not in self.scopes:
+            raise ValueError("scopes must contain openid")
+        if bool(self.roles) != bool(self.role_claim):
+            raise ValueError("role_claim and roles are only of use together")
+        if self.role_required and not self.role_claim:
+            raise ValueError("role_required needs role_claim and roles")
+        return self
+
+
+class OidcSettings(BaseModel, extra="forbid"):
+    """Sign-in with OpenID Connect."""
+
+    public_url: Annotated[str, AfterValidator(_origin)] = Field(
+        default="",
+        description="The address under which browsers reach this server, such as `https://chat.example.org`. Providers send browsers back to `PUBLIC_URL/v1/oidc/NAME/callback`. Empty: the address in the browser's own request, with http for loopback names and https for all others.",
+    )
+    flow_seconds: int = Field(
+        default=600, ge=60, le=3600, description="How long a sign-in may take at the provider."
+    )
+    connect_seconds: float = Field(
+        default=5.0, ge=0.1, le=60, description="The maximum time for opening a connection to a provider."
+    )
+    answer_seconds: float = Field(
+        default=10.0, ge=0.1, le=60, description="The maximum time of one request to a provider in all."
+    )
+    providers: dict[ProviderId, OidcProviderSettings] = {}
