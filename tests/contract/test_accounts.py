@@ -22,7 +22,7 @@ from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, U
 from responsa_server.identity.accounts import Accounts, SignedIn
 from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache
 from responsa_server.identity.service import Credential
-from responsa_server.identity.settings import PasswordSettings, Registration
+from responsa_server.identity.settings import PasswordSettings, Registration, TokenSettings
 from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
@@ -408,6 +408,15 @@ async def test_refresh_tokens_that_never_were(people: People, given: str) -> Non
 async def test_a_session_expires_unless_it_is_refreshed(people: People, database_urls: DatabaseUrls) -> None:
     await user_of(people)
     signed = await login(people)
+    # However often it is refreshed, it ends in the end: here, a day from now.
+    begun = f"now() - make_interval(secs => {TokenSettings().session_seconds} - 86400)"
+    execute(
+        database_urls,
+        f"UPDATE responsa.session SET create_time = {begun}, expire_time = now() + interval '1 min'",
+    )
+    signed = await people.accounts.refresh(signed.refresh_token, uuid7())
+    left = signed.refresh_expire_time - datetime.now(UTC)
+    assert timedelta(hours=23) < left <= timedelta(days=1, seconds=2)
     execute(database_urls, "UPDATE responsa.session SET expire_time = now()")
     assert (
         await refusal(people.accounts.refresh(signed.refresh_token, uuid7()))
@@ -578,8 +587,11 @@ async def test_services_have_no_sessions(people: People, database: Database) -> 
     admin = replace(principal(robot), role=Role.ADMIN, user_id=uuid7())
     await users.update(admin, robot.id, UserChange(role=Role.SERVICE), "")
     assert (await refusal(people.identity.authenticate(token(signed)))).reason is Reason.TOKEN_INVALID
+    # The role may have changed while the code was on its way.
     code, _ = await people.identity.create_session_code(principal(robot))
     assert (await refusal(people.identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
+    service = replace(principal(robot), role=Role.SERVICE)
+    assert (await refusal(people.identity.create_session_code(service))).reason is Reason.ROLE_REQUIRED
 
 
 async def test_a_new_password_needs_the_old_one_and_ends_other_sessions(people: People) -> None:

@@ -201,8 +201,14 @@ class Identity:
 
     async def create_session_code(self, who: Principal) -> tuple[str, datetime]:
         """Create a single-use code that `exchange_code` turns into a session of the caller. Returns the code and its
-        expiry time.
+        expiry time. Raises NotPermitted (ROLE_REQUIRED) for a service.
         """
+        if who.role is Role.SERVICE:
+            raise NotPermitted(
+                Reason.ROLE_REQUIRED,
+                "A service has no page and no sessions; use its API key.",
+                {"required_role": Role.USER.name},
+            )
         code = new_secret(SecretKind.SESSION_CODE)
         return code, await self._store.add_code(who, digest(code), self._code_seconds)
 
