@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -56,6 +58,7 @@ def site() -> Iterator[Site]:
         f"{corp}CLIENT_ID": CLIENT,
         f"{corp}DISPLAY_NAME": "Acme's login",
         f"{corp}ALLOWED_DOMAINS": "example.org",
+        f"{corp}COMMAND_LINE": "true",
         "RESPONSA_SECRETS_DIR": str(secrets),
         "RESPONSA_DOCS": "none",
         "RESPONSA_MODELS__SCRIPTED": "true",
@@ -195,3 +198,30 @@ async def test_neither_codes_nor_secrets_are_in_the_logs(site: Site, page: Page)
         text = site.instance.log(name)
         assert code not in text
         assert SECRET not in text
+
+
+async def test_a_command_signs_in_with_the_provider(site: Site, tmp_path: Path) -> None:
+    site.provider.person = person("cleo")
+    passed = {name: value for name, value in os.environ.items() if not name.startswith("RESPONSA_")}
+    environment = {
+        **passed,
+        "RESPONSA_HOME": str(tmp_path),
+        "RESPONSA_PORT": str(site.instance.port),
+        "XDG_STATE_HOME": str(tmp_path),
+    }
+    responsa = (sys.executable, "-m", "responsa_server")
+    process = await asyncio.create_subprocess_exec(
+        *responsa, "login", "--provider", "corp", env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    address = (await process.stdout.readline()).decode().strip()
+    async with httpx2.AsyncClient(follow_redirects=True) as http:
+        assert "Go back to the terminal" in (await http.get(address)).text
+    out, _ = await process.communicate()
+    assert (process.returncode, b"Signed in as cleo@example.org" in out) == (0, True)
+    known = await asyncio.create_subprocess_exec(
+        *responsa, "whoami", env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await known.communicate()
+    assert b"cleo@example.org" in out

@@ -160,6 +160,7 @@ def site_of(
         people.identity,
         people.cache,
         people.tokens.secret,
+        people.accounts.begin_tokens,
         options,
         clock,
     )
@@ -922,6 +923,29 @@ async def test_a_signed_in_user_links_an_identity(site: Site) -> None:
     await password_session(site, "bo@example.org")
     reply = await site.sign_in(link=True)
     assert (reply.status_code, reason(reply)) == (409, "OIDC_IDENTITY_TAKEN")
+
+
+async def test_a_command_line_gets_tokens(site_with: SiteOf) -> None:
+    site = site_with(command_line=True)
+    reply = await site.start(port=50_007)
+    assert query_of(reply)["redirect_uri"] == "http://127.0.0.1:50007/callback"
+    back = urlsplit(site.provider.consent(reply.json()["authorizationUri"]))
+    assert back.netloc == "127.0.0.1:50007"
+    cookies = dict(site.http.cookies)
+    path = f"/v1/oidc/corp/callback?{back.query}"
+    # Without the cookie, which only the command line has, the reply is worth nothing.
+    site.http.cookies.clear()
+    assert reason(await site.http.get(path)) == "OIDC_FAILED"
+    cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    found = await site.http.get(path, headers={"cookie": cookie})
+    assert (found.status_code, "set-cookie" in found.headers) == (200, False)
+    tokens = found.json()["tokens"]
+    who = await site.people.identity.authenticate(Credential("token", tokens["accessToken"]))
+    assert found.json()["user"]["name"] == f"users/{who.user_id}"
+    await site.people.accounts.refresh(tokens["refreshToken"], None)
+    for body in ({"port": 80}, {"port": True}, {"port": "50007"}, {"port": 50_007, "link": True}):
+        assert reason(await site.start(**body)) == "INVALID_FIELD"
+    assert reason(await site_with().start(port=50_007)) == "INVALID_FIELD"
 
 
 async def test_the_last_way_to_sign_in_stays(site: Site, database: Database) -> None:

@@ -63,6 +63,7 @@ class AccountParts:
             self.identity,
             known,
             self.tokens.secret,
+            self.accounts.begin_tokens,
             OpenIdOptions(
                 settings.oidc,
                 settings.passwords,

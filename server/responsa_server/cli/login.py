@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from responsa.auth.v1 import auth_service_pb2
 from responsa_client import Responsa
 from responsa_client.errors import ResponsaError
 from responsa_server.cli.output import (
@@ -33,21 +34,29 @@ def register(app: typer.Typer, name: str) -> None:
 def login(
     email: Annotated[str, typer.Option(help="The e-mail address. Default: the command asks for it.")] = "",
     tenant: Annotated[str, typer.Option(help="The tenant. Default: the server's default tenant.")] = "",
+    provider: Annotated[
+        str,
+        typer.Option(
+            help="Sign in with this OpenID Connect provider, in a browser of this machine, instead of a password."
+        ),
+    ] = "",
+    browser: Annotated[
+        bool, typer.Option("--browser", help="With --provider, also open the address in a browser.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the user as one JSON object.")] = False,
 ) -> None:
-    """Sign in with an e-mail address and a password. Later commands use this session, and refresh it, until `responsa logout`.
+    """Sign in with an e-mail address and a password, or with an OpenID Connect provider. Later commands use this session, and refresh it, until `responsa logout`.
 
-    The command asks for the password without showing it. Without a terminal, it reads the password from the first line of standard input.
+    The command asks for the password without showing it. Without a terminal, it reads the password from the first line of standard input. With --provider, it prints an
+    address to open in a browser.
     """
     with reporting(json=json):
         url = client_settings().server_url
-        address = email or asked("E-mail address: ", "There is no e-mail address.", "Give it with --email.")
         with public_client(url) as client:
-            reply = client.login(
-                valid_text(address, "The e-mail address"),
-                valid_text(asked_secret("Password", "password"), "The password"),
-                tenant,
-            )
+            if provider:
+                reply = _by_provider(url, provider, email or tenant, browser=browser)
+            else:
+                reply = _by_password(client, email, tenant)
             try:
                 earlier = SessionFile(url).put(reply.tokens)
             except OSError as error:
@@ -66,6 +75,29 @@ def login(
             print_text(f"Signed in as {reply.user.email} ({reply.user.name}, {reply.user.tenant}).")
         if name := client_settings().key_variable:
             print_error(f"Other commands do not use this session while {name} is set. Unset {name}.")
+
+
+def _by_password(client: Responsa, email: str, tenant: str) -> auth_service_pb2.LoginResponse:
+    address = email or asked("E-mail address: ", "There is no e-mail address.", "Give it with --email.")
+    return client.login(
+        valid_text(address, "The e-mail address"),
+        valid_text(asked_secret("Password", "password"), "The password"),
+        tenant,
+    )
+
+
+def _by_provider(url: str, provider: str, surplus: str, *, browser: bool) -> auth_service_pb2.LoginResponse:
+    """Sign in with a provider. surplus: an option that only a sign-in with a password has, or ""."""
+    # Imported late, because it loads a client of HTTP.
+    from responsa_server.cli.provider_login import sign_in
+
+    if surplus:
+        raise CommandFailed(
+            "A provider knows who you are and where you belong.",
+            "Leave --email and --tenant out.",
+            EXIT_USAGE,
+        )
+    return sign_in(url, valid_text(provider, "The provider"), browser=browser)
 
 
 def logout(

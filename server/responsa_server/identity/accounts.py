@@ -153,21 +153,26 @@ class Accounts:
             Exhausted: too many attempts have failed (TOO_MANY_ATTEMPTS), or too many passwords are being checked (OVERLOADED).
         """
         account = await self._signed_in(tenant_id, email, password, origin)
-        user, refresh, session_id = (
-            account.user,
-            new_secret(SecretKind.REFRESH_TOKEN),
-            self._identity.new_id(),
-        )
+        signed = await self.begin_tokens(account.user, origin, account.password_time)
+        if signed is None:
+            raise _failed()
+        return signed, account.user
+
+    async def begin_tokens(
+        self, user: User, origin: Origin, password_time: datetime | None = None
+    ) -> SignedIn | None:
+        """Begin a session with tokens of a user who has signed in. password_time: see `AccountStore.begin_session`. Returns None if the user may not sign in."""
+        refresh, session_id = new_secret(SecretKind.REFRESH_TOKEN), self._identity.new_id()
         settings = self._options.tokens
         seconds = min(settings.refresh_seconds, settings.session_seconds)
         session = NewSession(session_id, digest(refresh), origin, seconds)
         event = self._audit(user.tenant_id, user.id, "session.create", names.session(session_id), origin)
-        begun = await self._store.begin_session(user.id, "tokens", session, event, account.password_time)
+        begun = await self._store.begin_session(user.id, "tokens", session, event, password_time)
         if begun is None:
-            raise _failed()
+            return None
         claims = Claims(user.tenant_id, user.id, session_id)
         access, _, end = await self._tokens.sign(claims, begun.begin_time)
-        return SignedIn(access, datetime.fromtimestamp(end, UTC), refresh, begun.expire_time), user
+        return SignedIn(access, datetime.fromtimestamp(end, UTC), refresh, begun.expire_time)
 
     async def login_browser(
         self, tenant_id: str, email: str, password: str, origin: Origin, present: Principal | None = None

@@ -12,7 +12,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -36,7 +36,7 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.openid import ExternalIdentity, OpenIdStore
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange, Users
-from responsa_server.identity.accounts import RECENT_SECONDS, begin_browser_session
+from responsa_server.identity.accounts import RECENT_SECONDS, SignedIn, begin_browser_session
 from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, well_formed
 from responsa_server.identity.openid_provider import (
     LEEWAY_SECONDS,
@@ -60,6 +60,8 @@ MOST_AT_ONCE: Final = 64
 """How many sign-ins may wait for a provider at a time in one process."""
 RETRY_SECONDS: Final = 2.0
 MAX_COOKIE: Final = 4096
+LEAST_PORT: Final = 1024
+MOST_PORT: Final = 65_535
 MAX_PARAMETER: Final = 4096
 _TEXT: Final = r"[A-Za-z0-9/_.~:?=&%-]{0,300}"
 _RETURN: Final = re.compile(rf"/(\?{_TEXT})?(#{_TEXT})?")
@@ -80,11 +82,14 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A sign-in that is complete. token, expire_time: of the new session; None if an identity was linked and the browser's session goes on."""
+    """A sign-in that is complete. token, expire_time: of the new session; None if an identity was linked and the browser's session goes on. signed_in: the tokens of the
+    new session and its user, for a command line.
+    """
 
     return_to: str
     token: str | None = None
     expire_time: datetime | None = None
+    signed_in: tuple[SignedIn, User] | None = None
 
     def __repr__(self) -> str:
         return "Finished(…)"
@@ -113,7 +118,7 @@ class _Session:
 @dataclass(frozen=True, slots=True)
 class _Flow:
     """A sign-in that has begun. begun: in seconds since 1970. invitation: a code, or "". link: whether the identity is for the user of `session`.
-    replace: whether the sign-in may end the session of another user.
+    replace: whether the sign-in may end the session of another user. tokens: whether it is a command line's, which gets tokens.
     """
 
     state: str
@@ -126,6 +131,7 @@ class _Flow:
     link: bool
     replace: bool
     session: _Session | None
+    tokens: bool = False
 
     def caller(self) -> Principal | None:
         """The user of the session when the sign-in began; the role is not known."""
@@ -151,10 +157,11 @@ class OpenId:
         identity: Identity,
         cache: CredentialCache,
         secret: Secret,
+        begin_tokens: Callable[[User, Origin], Awaitable[SignedIn | None]],
         options: OpenIdOptions,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """cache: the cache of `identity`. clock: returns seconds since 1970."""
+        """cache: the cache of `identity`. begin_tokens: see `Accounts.begin_tokens`. clock: returns seconds since 1970."""
         self._store = store
         self._accounts = accounts
         self._users = users
@@ -162,6 +169,7 @@ class OpenId:
         self._identity = identity
         self._cache = cache
         self._secret = secret
+        self._begin_tokens = begin_tokens
         self._options = options
         self._clock = clock
         self._running = 0
@@ -180,14 +188,16 @@ class OpenId:
         return_to: str = "/",
         link: bool = False,
         replace: bool = False,
+        port: int | None = None,
     ) -> Begun:
         """Begin a sign-in. base_uri: the address of this server, without a path. who: the user of the browser's session, or None. invitation: a code for the first
         sign-in, or "". return_to: where the browser goes at the end: `/`, and optionally a query and a fragment. link: whether to give the identity to `who` instead. replace: whether
-        the sign-in may end the session of `who` if it turns out to be of another user.
+        the sign-in may end the session of `who` if it turns out to be of another user. port: of a command line, which gets the provider's reply at this port on its machine, brings it
+        here, and gets tokens; None for a browser.
 
         Raises:
             NotFound: the settings have no such provider (ROUTE_NOT_FOUND).
-            InvalidRequest: return_to or the invitation has a wrong form.
+            InvalidRequest: return_to or the invitation has a wrong form, or the provider is not for command lines.
             Unauthenticated: `link` without a session (CREDENTIAL_MISSING).
             NotPermitted: `link`, and the session did not begin in the last ten minutes (SIGN_IN_REQUIRED), or is of another tenant (OIDC_NOT_ADMITTED).
             Exhausted: OVERLOADED. Unavailable: the provider cannot be reached.
@@ -206,19 +216,30 @@ class OpenId:
         session = None
         if who is not None and who.session_id is not None:
             session = _Session(who.tenant_id, str(who.user_id), str(who.session_id))
+        if port is not None:
+            if link or not provider.settings.command_line or not LEAST_PORT <= port <= MOST_PORT:
+                raise InvalidRequest.of_field(
+                    "port",
+                    "oidc.command_line",
+                    f"must be from {LEAST_PORT} to {MOST_PORT}, without link, and only for a provider with oidc.providers.NAME.command_line; ask the operator to set it",
+                )
+            session = None
         if link:
             await self._may_link(provider, who)
         flow = _Flow(
             state=secrets.token_urlsafe(32),
             nonce=secrets.token_urlsafe(32),
             verifier=secrets.token_urlsafe(48),
-            redirect_uri=f"{base_uri}/v1/oidc/{provider_id}/callback",
+            redirect_uri=f"{base_uri}/v1/oidc/{provider_id}/callback"
+            if port is None
+            else f"http://127.0.0.1:{port}/callback",
             begun=self._clock(),
             return_to=return_to,
             invitation=invitation,
             link=link,
             replace=replace,
             session=session,
+            tokens=port is not None,
         )
         with self._place():
             uri = await provider.authorization_uri(flow.redirect_uri, flow.state, flow.nonce, flow.verifier)
@@ -295,6 +316,11 @@ class OpenId:
         await self._keep(flow, user)
         if role is not None and user.role is not role:
             await self._change_role(provider, user, role, origin)
+        if flow.tokens:
+            signed = await self._begin_tokens(user, origin)
+            if signed is None:
+                raise _not_admitted()
+            return Finished(flow.return_to, signed_in=(signed, user))
         begun = await begin_browser_session(
             self._accounts, user, self._identity.new_id(), origin, self._options.session_seconds
         )

@@ -103,6 +103,10 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
         default=(),
         description="Domains of e-mail addresses, separated by spaces. A person whose address the provider has verified (`email_verified`) and who has such an address needs no invitation for the first sign-in.",
     )
+    command_line: bool = Field(
+        default=False,
+        description="Whether `responsa login --provider NAME` may sign in with the provider. The provider must allow the redirect address `http://127.0.0.1/callback` with any port (RFC 8252).",
+    )
     role_claim: str = Field(
         default="",
         max_length=200,

@@ -11,14 +11,17 @@ import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 from urllib.parse import urlsplit
 
+from google.protobuf import json_format
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from responsa.auth.v1 import auth_service_pb2
 from responsa_server.calls import status
 from responsa_server.calls.call import current
+from responsa_server.calls.convert import people
 from responsa_server.calls.interceptors.access import credential_of, metadata_of_headers
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.domain.errors import (
@@ -29,7 +32,8 @@ from responsa_server.domain.errors import (
     ResponsaError,
     Unauthenticated,
 )
-from responsa_server.domain.people import Origin, Principal
+from responsa_server.domain.people import Origin, Principal, User
+from responsa_server.identity.accounts import SignedIn
 from responsa_server.identity.openid import MAX_PARAMETER, Begun, Finished
 from responsa_server.identity.service import Credential
 from responsa_server.transports.http.entrance import refusal
@@ -39,7 +43,13 @@ START_PATH: Final = "/v1/oidc/{provider}:start"
 CALLBACK_PATH: Final = "/v1/oidc/{provider}/callback"
 COOKIE: Final = "responsa_oidc"
 _ID: Final = re.compile("[a-z0-9-]{1,32}")
-_FIELDS: Final[Mapping[str, type]] = {"invitation": str, "returnTo": str, "link": bool, "replace": bool}
+_FIELDS: Final[Mapping[str, type]] = {
+    "invitation": str,
+    "returnTo": str,
+    "link": bool,
+    "replace": bool,
+    "port": int,
+}
 
 
 class SignIn(Protocol):
@@ -55,6 +65,7 @@ class SignIn(Protocol):
         return_to: str = "/",
         link: bool = False,
         replace: bool = False,
+        port: int | None = None,
     ) -> Begun:
         """See `OpenId.begin`."""
         ...
@@ -97,7 +108,8 @@ class OpenIdSessions:
     async def start(self, request: Request) -> Response:
         """Serve POST with the body {"returnTo": "/#…", "invitation": "rsi_…", "link": false, "replace": false}, where each field may be
         missing. The response is 200
-        {"authorizationUri": …}, to which the page goes, and sets the cookie of the sign-in.
+        {"authorizationUri": …}, to which the page goes, and sets the cookie of the sign-in. A command line gives "port" too: the provider sends the browser to this port of
+        its machine, and the command line makes the callback's request itself.
 
         Raises:
             InvalidRequest: the body is not such an object.
@@ -106,28 +118,29 @@ class OpenIdSessions:
         content = await json_of(request)
         for name, value in content.items():
             kind = _FIELDS.get(name)
-            if kind is None or not isinstance(value, kind):
+            if kind is None or type(value) is not kind:  # True is an int, too
                 raise InvalidRequest.of_field(
                     name[:64],
                     "unknown_field",
-                    "the body has the texts returnTo and invitation and the booleans link and replace",
+                    "the body has the texts returnTo and invitation, the booleans link and replace, and the number port",
                 )
         provider = _provider(request)
         begun = await self._parts.sign_in.begin(
             provider,
-            self._base(request),
+            "" if "port" in content else self._base(request),
             await self._caller(request),
             invitation=str(content.get("invitation", "")),
             return_to=str(content.get("returnTo", "/")),
             link=bool(content.get("link", False)),
             replace=bool(content.get("replace", False)),
+            port=cast("int | None", content.get("port")),
         )
         response = JSONResponse({"authorizationUri": begun.uri}, headers={"cache-control": "no-store"})
         self._set_cookie(request, response, begun.cookie, begun.seconds)
         return response
 
     async def finish(self, request: Request) -> Response:
-        """Serve GET: complete the sign-in, set the session's cookie, and go on to the page.
+        """Serve GET: complete the sign-in, set the session's cookie, and go on to the page. A command line gets the tokens, as from `Login`.
 
         Raises NotFound (ROUTE_NOT_FOUND) for a path without a provider's id, and for HEAD; and the errors of `OpenId.finish`.
         """
@@ -137,6 +150,8 @@ class OpenIdSessions:
             _parameters(request),
             current().origin,
         )
+        if finished.signed_in is not None:
+            return _tokens(*finished.signed_in)
         response = _page("Signed in", "You are signed in.", finished.return_to, goes_on=True)
         if finished.token is not None and finished.expire_time is not None:
             self._sessions.set_cookie(response, finished.token, seconds_until(finished.expire_time))
@@ -198,6 +213,15 @@ class OpenIdSessions:
             httponly=True,
             samesite="lax",
         )
+
+
+def _tokens(signed: SignedIn, user: User) -> Response:
+    reply = auth_service_pb2.LoginResponse(tokens=people.session_tokens(signed), user=people.user(user))
+    return Response(
+        json_format.MessageToJson(reply, indent=None),
+        media_type="application/json",
+        headers={"cache-control": "no-store"},
+    )
 
 
 def _provider(request: Request) -> str:
