@@ -51,17 +51,58 @@ CREATE OR REPLACE FUNCTION responsa.readable_subjects() RETURNS text[]
         RETURN ARRAY['', 'users/' || acting] || ARRAY(SELECT u.subject FROM responsa.app_user AS u WHERE u.tenant_id = tenant AND u.id = acting AND u.subject <> '');
     END
     $$;
+CREATE OR REPLACE FUNCTION responsa.hides_subjects(tenant text, collections text[]) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+        SELECT tenant = responsa.current_tenant() AND EXISTS (
+            SELECT FROM responsa.subject_stat AS s
+            WHERE s.tenant_id = tenant AND s.passages > 0 AND s.subject <> ALL ((SELECT responsa.readable_subjects())::text[])
+                AND s.collection_id IN (SELECT unnest(responsa.readable_collections())) AND (collections IS NULL OR s.collection_id = ANY (collections)))
+    $$;
+
 -- To be called at the beginning of a transaction that searches and changes nothing.
 CREATE FUNCTION responsa.know_reader() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
     BEGIN
         IF NOT responsa.unrestricted() THEN
-            PERFORM set_config('responsa.readable', responsa.readable_collections()::text, true), set_config('responsa.subjects', responsa.readable_subjects()::text, true),
+            PERFORM set_config('responsa.readable', responsa.readable_collections()::text, true),
+                set_config('responsa.subjects', coalesce(responsa.readable_subjects()::text, ''), true),
+                set_config('responsa.hides_subjects', responsa.hides_subjects(responsa.current_tenant(), NULL)::text, true),
                 set_config('responsa.known_reader', responsa.reader(), true);
         END IF;
     END
     $$;
+-- The subjects among which the functions that search look; NULL: all. If no subjects are hidden from the caller, it is faster not to read a passage's subject, which is at the
+-- end of its row. What was found is read under the policies, so a document whose subject was set since the transaction began stays hidden.
+CREATE FUNCTION responsa.searched_subjects() RETURNS text[]
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN current_setting('responsa.known_reader', true) = responsa.reader() AND current_setting('responsa.hides_subjects', true) = 'false' THEN NULL
+        ELSE responsa.readable_subjects() END;
+
+-- PostgreSQL knows the settings of pgvector once a session has used the extension.
+DO $$
+DECLARE
+    signature text;
+    before text;
+    after text;
+BEGIN
+    PERFORM '[1]'::vector;
+    FOREACH signature IN ARRAY ARRAY[
+        'search_lexical_within(text, text[], tsquery, tsquery[], real[], real, int, uuid[])',
+        'search_nearest_within(text, text[], text[], halfvec, int, int, uuid[], boolean)',
+        'search_generations(text, uuid[], halfvec, int, int, uuid[], boolean)'
+    ] LOOP
+        before := pg_get_functiondef(('responsa.' || signature)::regprocedure);
+        after := replace(before, 'subjects text[] := responsa.readable_subjects();', 'subjects text[] := responsa.searched_subjects();');
+        IF after = before THEN
+            RAISE EXCEPTION 'responsa.% is not as migration 0027 made it', signature;
+        END IF;
+        EXECUTE after;
+    END LOOP;
+END
+$$;
 
 -- The names of all collections that the caller sees; see collection_name, which reads one of them.
 CREATE FUNCTION responsa.collection_names() RETURNS TABLE (id text, name text)
@@ -80,15 +121,6 @@ CREATE FUNCTION responsa.collection_names() RETURNS TABLE (id text, name text)
 CREATE OR REPLACE FUNCTION responsa.collection_name(wanted text) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
     AS $$ SELECT n.name FROM responsa.collection_names() AS n WHERE n.id = wanted $$;
-
-CREATE OR REPLACE FUNCTION responsa.hides_subjects(tenant text, collections text[]) RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
-        SELECT tenant = responsa.current_tenant() AND EXISTS (
-            SELECT FROM responsa.subject_stat AS s
-            WHERE s.tenant_id = tenant AND s.passages > 0 AND s.subject <> ALL ((SELECT responsa.readable_subjects())::text[])
-                AND s.collection_id IN (SELECT unnest(responsa.readable_collections())) AND (collections IS NULL OR s.collection_id = ANY (collections)))
-    $$;
 
 -- The collections are hashed once a statement, and only if the caller does not read all: comparing each row with an array takes time for each collection.
 ALTER POLICY access ON responsa.collection USING (

@@ -303,6 +303,20 @@ async def test_a_subject_s_documents_move_no_score_of_others(
     assert await found(house, people.ann) == {plain, secret}
     await library.update_document(admin, secret, DocumentChanges(subject=""))
     assert await found(house, people.bob) == {plain, secret}
+    # It applies to a search that has begun already.
+    with psycopg.connect(database_urls.app) as searching:
+        searching.execute(
+            "SELECT set_config('responsa.tenant_id', 'acme', true), set_config('responsa.user_id', %s, true), set_config('responsa.role', 'user', true)",
+            (str(people.bob.user_id),),
+        )
+        searching.execute("SELECT responsa.know_reader()")
+        query = "SELECT count(DISTINCT p.id), count(v.passage_id) FROM responsa.passage AS p LEFT JOIN responsa.passage_vector AS v ON v.passage_id = p.id"
+        both = searching.execute(query).fetchone()
+        await library.update_document(admin, secret, DocumentChanges(subject="patient 7"))
+        passages, vectors = searching.execute(query).fetchone() or (0, 0)
+        assert both is not None
+        assert (0 < passages < both[0], 0 < vectors < both[1]) == (True, True)
+    await library.update_document(admin, secret, DocumentChanges(subject=""))
     assert house.rows(("subject_stat", "subject_term_stat")) == rows
     counts = house.ask("SELECT passages FROM responsa.collection_stat WHERE passages > 0")
     assert counts == [(2,)]

@@ -91,6 +91,9 @@ class CollectionStore:
             if earlier is not None:
                 await act_as(connection, who)
                 named = await visible_collection(connection, names.parse_slug("collections", earlier))
+                if named.owner_id != who.user_id:
+                    # The collection was deleted, and the name means somebody else's now.
+                    raise NotFound.of("collection", earlier)
                 return await self._get(connection, who.tenant_id, named.key)
             name = names.collection(collection_id)
             kind = kind_of(collection_id)
