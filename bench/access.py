@@ -20,6 +20,7 @@ from typing import Final
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 import psycopg
 from rich.console import Console
 from uuid_utils.compat import uuid7
@@ -102,6 +103,12 @@ def _texts(number: int, collections: int) -> list[tuple[str, str]]:
     ]
 
 
+def _unit(vector: npt.NDArray[np.float64]) -> str:
+    """The vector of length one in this direction, as the database reads it."""
+    numbers: list[float] = (vector / float(np.linalg.norm(vector))).tolist()
+    return str(numbers)
+
+
 def fill(
     url: str, model: _Known, texts: Sequence[tuple[str, str]], owner: UUID, all_of_it: UUID, few: UUID
 ) -> None:
@@ -109,7 +116,7 @@ def fill(
     analyzer = Analyzer()
     chance = np.random.default_rng(5)
     model.learn(sampled := [text for _, text in texts[:: max(len(texts) // _EMBEDDED, 1)]])
-    centres = np.array([model.vectors[one] for one in sampled])
+    centres: npt.NDArray[np.float64] = np.array([model.vectors[one] for one in sampled], np.float64)
     with psycopg.connect(url) as connection:
         connection.execute("SELECT '[1]'::vector")
         connection.execute("INSERT INTO responsa.tenant (id, display_name) VALUES (%s, 'Acme')", (TENANT,))
@@ -151,11 +158,8 @@ def fill(
         connection.execute("DROP INDEX responsa.passage_vector_embedding")
         with connection.cursor().copy(_VECTOR) as copy:
             for place, (id_, (collection, text)) in enumerate(zip(ids, texts, strict=True)):
-                vector = centres[place % len(centres)] + chance.normal(0, _NOISE, centres.shape[1])
-                vector /= np.linalg.norm(vector)
-                copy.write_row(
-                    (id_, 0, TENANT, collection, "window", 0, len(text.encode()), str(vector.tolist()))
-                )
+                vector = _unit(centres[place % len(centres)] + chance.normal(0, _NOISE, model.dimensions))
+                copy.write_row((id_, 0, TENANT, collection, "window", 0, len(text.encode()), vector))
         connection.execute("SET LOCAL maintenance_work_mem = '1GB'")
         connection.execute(_INDEX)
         connection.execute(
