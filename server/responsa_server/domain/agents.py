@@ -215,7 +215,7 @@ class Barrier:
 
 @dataclass(frozen=True, slots=True)
 class DocumentsRead:
-    """What reaches a model or the answer from here on. It is recorded with the turn, together with the events that follow, and is no event of the log."""
+    """The versions of documents that reach a model or the answer from here on. They are recorded in the turn's row, together with the next events; the log has no event of it."""
 
     versions: Sequence[VersionRead]
 

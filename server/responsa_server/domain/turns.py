@@ -204,7 +204,7 @@ class FrameCodec(Protocol):
         ...
 
     def withheld(self, terminal: bytes) -> bytes:
-        """A stored terminal event as a caller gets it who may no longer read what the turn has read: an answer or a refusal becomes a refusal (NOT_PERMITTED) with the
+        """A stored terminal event, for a caller without access to a document that the turn has read: an answer or a refusal becomes a refusal (NOT_PERMITTED) with the
         message WITHHELD. It keeps its seq, its time and its usage. A failure or a cancellation stays as it is.
         """
         ...

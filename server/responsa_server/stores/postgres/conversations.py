@@ -332,7 +332,7 @@ def _message(row: Mapping[str, Any], citations: Sequence[Citation]) -> Message:
 
 
 def _withheld(message: Message) -> Message:
-    """The message as a reader gets it who may no longer read what its turn has read."""
+    """The message, for a reader without access to a document that its turn has read."""
     if message.speaker is Speaker.USER:
         return message
     return replace(message, text=WITHHELD, citations=(), refusal=RefusalReason.NOT_PERMITTED)
