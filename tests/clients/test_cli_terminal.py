@@ -16,7 +16,18 @@ from google.longrunning import operations_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
-from tests.clients.scripted import CHAT, OPERATIONS, TURN, Context, Scripted, answer, delta, frame, whole_turn
+from tests.clients.scripted import (
+    AUTH,
+    CHAT,
+    OPERATIONS,
+    TURN,
+    Context,
+    Scripted,
+    answer,
+    delta,
+    frame,
+    whole_turn,
+)
 from tests.clients.terminal import Terminal
 
 _CLEANED_UP = (
@@ -213,3 +224,16 @@ async def test_a_closed_stream_changes_no_exit_code(
         env=responsa.environment(),
     )
     assert await process.wait() == 0
+
+
+@pytest.mark.parametrize("given", [(), ("--email", "ada@example.org")])
+async def test_ctrl_d_in_place_of_an_answer_sends_nothing(
+    server: Scripted, responsa: CommandLine, given: tuple[str, ...]
+) -> None:
+    terminal = Terminal(responsa, "login", *given, whole=True)
+    await terminal.then("Password: " if given else "E-mail address: ")
+    terminal.types("\x04")
+    code, _ = await terminal.end()
+    assert code == 2
+    assert f"There is no {'password' if given else 'e-mail address'}." in terminal.text
+    assert f"{AUTH}/Login" not in server.requests

@@ -163,7 +163,7 @@ def delete_account(hand_over_to: HandOver = "", yes: Yes = False, json: Receipt 
 
 
 def ask(what: str, hand_over_to: str, *, yes: bool) -> None:
-    """Ask whether to delete a user, unless `yes`. Ends the command if the reply is not yes."""
+    """Ask whether to delete a user, unless `yes`. Raises CommandFailed if the reply is not yes."""
     if not yes:
         shared = (
             f"The collections that others can read, or that hold documents of others, go to {hand_over_to}."
@@ -173,7 +173,12 @@ def ask(what: str, hand_over_to: str, *, yes: bool) -> None:
         typer.echo(
             f"This permanently deletes {what}, with all conversations, documents and keys. {shared}", err=True
         )
-        typer.confirm("Continue?", abort=True, err=True)
+        try:
+            agreed = typer.confirm("Continue?", err=True)
+        except typer.Abort:  # Ctrl-C, Ctrl-D, or no terminal
+            agreed = False
+        if not agreed:
+            raise CommandFailed("Nothing was deleted.", "Answer y, or give --yes.")
 
 
 def print_receipt(receipt: deletion_receipt_pb2.DeletionReceipt, *, json: bool) -> None:

@@ -143,19 +143,25 @@ def public_client(url: str) -> Responsa:
 
 
 def asked(prompt: str, missing: str, remedy: str) -> str:
-    """Ask for a text, or fail without a terminal: `missing`, with its remedy."""
-    if not sys.stdin.isatty():
+    """Ask for a text. Without a terminal or an answer, fail: `missing`, with its remedy."""
+    answer = ""
+    if sys.stdin.isatty():
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        answer = sys.stdin.readline().strip()
+    if not answer:
         raise CommandFailed(missing, remedy, EXIT_USAGE)
-    sys.stderr.write(prompt)
-    sys.stderr.flush()
-    return sys.stdin.readline().strip()
+    return answer
 
 
 def asked_secret(prompt: str, what: str) -> str:
     """Ask for a secret without showing it. Without a terminal, read the next line of standard input. what: for messages, e.g. "password"."""
-    if sys.stdin.isatty():
-        return getpass.getpass(f"{prompt}: ", sys.stderr)
-    secret = sys.stdin.readline().removesuffix("\n")
+    try:
+        if sys.stdin.isatty():
+            return getpass.getpass(f"{prompt}: ", sys.stderr)
+        secret = sys.stdin.readline().removesuffix("\n")
+    except EOFError:  # Ctrl-D
+        secret = ""
     if not secret:
         raise CommandFailed(f"There is no {what}.", f"Write the {what} into standard input.", EXIT_USAGE)
     return secret
