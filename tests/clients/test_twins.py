@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
+import re
 import subprocess
 import sys
 
+import pytest
+
+import responsa_client
 from responsa_client import AsyncResponsa, AsyncTurnStream, Responsa, TurnStream
+from responsa_client.requests import update_user_limits, update_user_quota
 from tests.instance import ROOT
 
 
@@ -31,3 +37,33 @@ def test_the_blocking_client_awaits_nothing() -> None:
         assert "import asyncio" not in text, path
         assert "await " not in text, path
         assert "async def" not in text, path
+
+
+def test_the_errors_that_the_docstrings_name_exist() -> None:
+    seen: set[str] = set()
+    for name, method in inspect.getmembers(AsyncResponsa, inspect.isfunction):
+        text = inspect.getdoc(method) or ""
+        sections = re.findall(r"Raises:\n(.*?)(?:\n\n|\Z)", text, re.DOTALL)
+        found = {
+            error
+            for section in sections
+            for names in re.findall(r"^    (\w[\w, ]*):", section, re.MULTILINE)
+            for error in names.split(", ")
+        }
+        found |= {
+            error
+            for names in re.findall(r"Raises ([A-Z]\w+(?:, [A-Z]\w+)*)", text)
+            for error in names.split(", ")
+        }
+        for error in found:
+            assert hasattr(responsa_client, error) or hasattr(builtins, error), f"{name}: {error}"
+        seen |= found
+    assert {"InvalidRequest", "NotFound", "ValueError"} <= seen
+
+
+def test_limits_that_do_not_exist_are_refused_before_the_call() -> None:
+    for name in ("etag", "usage", "dreams"):
+        with pytest.raises(ValueError, match=name):
+            update_user_quota("users/1", {name: 1}, (), "")
+        with pytest.raises(ValueError, match=name):
+            update_user_limits("users/1", {name: None})

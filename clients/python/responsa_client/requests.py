@@ -322,7 +322,8 @@ def update_user_quota(
         for name, limit in limits.items()
         if name not in dropped
     }
-    known = user_quota_pb2.UserQuota.DESCRIPTOR.fields_by_name
+    limit_type = user_quota_pb2.QuotaLimit.DESCRIPTOR
+    known = {one.name for one in user_quota_pb2.UserQuota.DESCRIPTOR.fields if one.message_type is limit_type}
     for name in (*given, *dropped):
         if name not in known:
             raise ValueError(f"there is no limit {name!r}")

@@ -24,7 +24,7 @@ class AsyncTenantCalls(AsyncPart):
 
         Raises:
             NotFound: the service or the user does not exist.
-            InvalidArgument: one of them has another role or is disabled.
+            InvalidRequest: one of them has another role or is disabled.
         """
         grant = service_grant_pb2.ServiceGrant(service=requests.user_name(service))
         if user is None:
@@ -51,7 +51,7 @@ class AsyncTenantCalls(AsyncPart):
         await self._calls.unary(self._stubs.admin.DeleteServiceGrant, request, repeatable=False)
 
     async def grant_ownership(self, user: str) -> user_pb2.User:
-        """Make an administrator of the installation's own tenant an owner of the installation. Raises NotFound, InvalidArgument."""
+        """Make an administrator of the installation's own tenant an owner of the installation. Raises NotFound, InvalidRequest."""
         request = admin_service_pb2.GrantOwnershipRequest(name=requests.user_name(user))
         return await self._calls.unary(self._stubs.admin.GrantOwnership, request)
 
@@ -128,7 +128,7 @@ class AsyncTenantCalls(AsyncPart):
 
         Raises:
             NotFound: the tenant does not exist.
-            InvalidArgument: confirm_tenant_id is not the id.
+            InvalidRequest: confirm_tenant_id is not the id.
             FailedPrecondition: the tenant is the installation's own.
         """
         request = admin_service_pb2.EraseTenantRequest(

@@ -23,7 +23,7 @@ class TenantCalls(Part):
 
         Raises:
             NotFound: the service or the user does not exist.
-            InvalidArgument: one of them has another role or is disabled.
+            InvalidRequest: one of them has another role or is disabled.
         """
         grant = service_grant_pb2.ServiceGrant(service=requests.user_name(service))
         if user is None:
@@ -50,7 +50,7 @@ class TenantCalls(Part):
         self._calls.unary(self._stubs.admin.DeleteServiceGrant, request, repeatable=False)
 
     def grant_ownership(self, user: str) -> user_pb2.User:
-        """Make an administrator of the installation's own tenant an owner of the installation. Raises NotFound, InvalidArgument."""
+        """Make an administrator of the installation's own tenant an owner of the installation. Raises NotFound, InvalidRequest."""
         request = admin_service_pb2.GrantOwnershipRequest(name=requests.user_name(user))
         return self._calls.unary(self._stubs.admin.GrantOwnership, request)
 
@@ -127,7 +127,7 @@ class TenantCalls(Part):
 
         Raises:
             NotFound: the tenant does not exist.
-            InvalidArgument: confirm_tenant_id is not the id.
+            InvalidRequest: confirm_tenant_id is not the id.
             FailedPrecondition: the tenant is the installation's own.
         """
         request = admin_service_pb2.EraseTenantRequest(
