@@ -273,7 +273,10 @@ async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change
             await page.get_by_label("E-mail address").fill("dora@example.org")
             await page.get_by_label("New password", exact=True).fill(PASSWORD)
             await page.get_by_role("button", name="Register", exact=True).click()
-            await expect(alert).to_contain_text("Your registration has arrived.")
+            await expect(alert).to_contain_text("a mail to dora@example.org is on its way")
+            await expect(page.get_by_label("E-mail address")).to_have_value("dora@example.org")
+            # A sign-in before the confirmation would count as an attempt with a wrong password.
+            assert not any(one.url.endswith("/v1/sessions") for one in person.requests)
             link = await asyncio.to_thread(_link, mails, "dora@example.org", "confirm")
             for expected in ("Your e-mail address is confirmed. Sign in with it.", ""):
                 await page.evaluate("(link) => { location.href = link }", link)

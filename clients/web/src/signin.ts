@@ -40,6 +40,7 @@ export class SignInView {
   readonly #confirmation = textEntry("Code of the mail", CODE, "A code works once, within 24 hours.");
   #mode: Mode = "signIn";
   #registration = Registration.INVITED;
+  #sendsMails = false;
   readonly #providers = element("div", { class: "providers", hidden: true });
   #busy = false;
 
@@ -96,10 +97,11 @@ export class SignInView {
   async #learn(): Promise<void> {
     const tenant = this.#tenant.control.value.trim();
     try {
-      const { registration, oidcProviders } = await this.#api.auth.listSignInMethods({ tenant });
+      const { registration, oidcProviders, sendsMails } = await this.#api.auth.listSignInMethods({ tenant });
       if (tenant !== this.#tenant.control.value.trim()) return; // a later call asks for the other tenant
       replace(this.#providers, ...oidcProviders.map((one) => button(`Sign in with ${one.displayName}`, () => void this.#go(one), { class: "quiet" })));
       this.#providers.hidden = !this.#showsProviders || oidcProviders.length === 0;
+      this.#sendsMails = sendsMails;
       if (registration === this.#registration) return;
       this.#registration = registration;
     } catch {
@@ -218,7 +220,10 @@ export class SignInView {
       if (failure.reason === "CODE_INVALID") return this.#refuseAt(this.#invitation, failure);
       return this.#refuse(failure, { tenant: this.#tenant, invitation: this.#invitation, display_name: this.#name, email: this.#email, password: this.#newPassword });
     }
-    await this.#enter(email, password, "Your registration has arrived. If this server sends mails, a mail is on its way: open its link first. Then sign in with your password. If an account with this e-mail address existed before, its password has not changed.");
+    const before = "If an account with this e-mail address existed before, its password has not changed.";
+    if (!this.#sendsMails) return this.#enter(email, password, `Your registration has arrived. Sign in with your password. ${before}`);
+    // Before the confirmation, a sign-in would fail, and count as an attempt with a wrong password.
+    this.#askToSignIn(email, `Your registration has arrived, and a mail to ${email} is on its way. Open the link in the mail, then sign in. If your invitation names this address, you can sign in now. ${before}`);
   }
 
   /** The visitor presses the button, because programs that look at the links in mails would use up the code. */
@@ -263,18 +268,20 @@ export class SignInView {
       if (failure.reason === "CODE_INVALID") return this.#refuseAt(this.#code, failure);
       return this.#refuse(failure, { code: this.#code, new_password: this.#newPassword });
     }
-    await this.#enter("", password, "Your new password is set, and all earlier sessions have ended. Sign in with it.");
+    this.#askToSignIn("", "Your new password is set, and all earlier sessions have ended. Sign in with it.");
   }
 
   /** Sign in after a registration; if that is not possible, let the user sign in. The server does not say whether the account is new. */
   async #enter(email: string, password: string, otherwise: string): Promise<void> {
-    if (email) {
-      this.#email.control.value = email;
-      if (!(await this.#begin(email, password))) return;
-    }
+    if (await this.#begin(email, password)) this.#askToSignIn(email, otherwise);
+  }
+
+  /** Let the user sign in. `email`: the address, if the page knows it. */
+  #askToSignIn(email: string, why: string): void {
     this.#forget();
+    if (email) this.#email.control.value = email;
     this.#change("signIn");
-    this.#alert.textContent = otherwise;
+    this.#alert.textContent = why;
     (email ? this.#password : this.#email).control.focus();
   }
 

@@ -139,11 +139,12 @@ class Accounts:
         self._notes: list[tuple[str, str, Origin, Reason]] = []
         self._closing = asyncio.Event()
 
-    def sign_in_methods(self, tenant_id: str) -> tuple[str, Sequence[SignInProvider], Registration]:
-        """Return the id of a tenant ("": of the default tenant), its OpenID Connect providers, by their ids, and the registration in effect. The tenant need not exist."""
+    def sign_in_methods(self, tenant_id: str) -> tuple[str, Sequence[SignInProvider], Registration, bool]:
+        """Return the id of a tenant ("": of the default tenant), its OpenID Connect providers, by their ids, the registration in effect, and whether the server sends mails. The tenant need not exist."""
         tenant = self._tenant(tenant_id)
         found = [one for one in self._options.providers if one.tenant_id == tenant]
-        return tenant, sorted(found, key=lambda one: one.id), self._options.registration
+        by_id = sorted(found, key=lambda one: one.id)
+        return tenant, by_id, self._options.registration, self._options.mail.configured
 
     async def login(self, tenant_id: str, email: str, password: str, origin: Origin) -> tuple[SignedIn, User]:
         """Begin a session with tokens. tenant_id: the tenant's id or name; "" for the default tenant.

@@ -56,10 +56,11 @@ class AuthService:
 
     async def ListSignInMethods(self, request: pb.ListSignInMethodsRequest) -> pb.ListSignInMethodsResponse:
         """List the ways to sign in to a tenant."""
-        tenant, providers, registration = self._accounts.sign_in_methods(request.tenant)
+        tenant, providers, registration, sends_mails = self._accounts.sign_in_methods(request.tenant)
         return pb.ListSignInMethodsResponse(
             oidc_providers=[people.oidc_provider(one) for one in providers],
             registration=REGISTRATION.number(registration),
+            sends_mails=sends_mails,
             tenant=names.tenant(tenant),
         )
 
