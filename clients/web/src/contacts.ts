@@ -27,7 +27,7 @@ export class Contacts {
     this.#named.set(me.name, callName(me));
   }
 
-  /** Remember the text by which the user named somebody. */
+  /** Remember what the user called somebody. */
   learn(name: string, text: string): void {
     this.#named.set(name, text);
   }

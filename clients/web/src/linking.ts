@@ -9,7 +9,7 @@ import { signedInAgain } from "./recent.js";
 import { beginWith } from "./session.js";
 import type { Part } from "./tabbed.js";
 
-/** The value of the address by which the page knows that the browser comes back from a provider. */
+/** The part of the address that tells the page which provider the browser comes back from. */
 const LINKED = "linked";
 
 export class LinkingPart implements Part {
