@@ -10,13 +10,14 @@ import type { Failure } from "./errors.js";
 import { lacking, placed } from "./fields.js";
 import { allCollections, type Listed } from "./library.js";
 import { count } from "./outcome.js";
-import { PersonField, PERSON_NOTE } from "./person.js";
+import { PersonField } from "./person.js";
 import { recently } from "./recent.js";
 
 /** The server may need this time, in milliseconds, to erase a large account. */
 const LONGEST = 600_000;
 /** The number of collections that the dialog names. */
 const NAMED = 5;
+const HEIR_NOTE = "A user id, which people find in their profile. Administrators can also enter an e-mail address.";
 
 export interface LeavingHooks {
   readonly contacts: Contacts;
@@ -82,7 +83,7 @@ class Heirs {
   #asked = true;
 
   constructor(contacts: Contacts) {
-    this.person = new PersonField(contacts, "The new owner", PERSON_NOTE);
+    this.person = new PersonField(contacts, "The new owner", HEIR_NOTE);
     for (const one of [this.#hand, this.#erase]) {
       one.required = true;
       one.addEventListener("change", () => {
