@@ -263,6 +263,25 @@ async def test_a_user_is_deleted_and_the_collections_are_handed_over(person: Per
     )
 
 
+async def test_sessions_of_all_users_are_found_and_ended(person: Person) -> None:
+    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
+    theirs = await enter(person, ada)
+    await enter(person, bob)
+    tab = await administer(person, "sessions")
+    sessions = rows(tab, "Sessions of all users")
+    await expect(sessions.filter(has_text="this device").get_by_role("button")).to_have_count(0)
+    await expect(sessions.filter(has_text="Bob")).to_have_count(1)
+    await tab.page.goto(f"{person.url}/#/administration/users?user={ada.user.name}")
+    await tab.page.get_by_role("link", name="Sessions of Ada").click()
+    await expect(tab.page.get_by_label("User", exact=True)).to_have_value("Ada")
+    await expect(sessions).to_have_count(1)
+    await tab.page.get_by_role("button", name=re.compile("End the session of Ada")).click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="End the session").click()
+    await expect(sessions).to_have_text(["No session matches."])
+    await theirs.page.get_by_role("link", name="Documents", exact=True).click()
+    await expect(theirs.page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+
+
 async def test_a_service_acts_for_the_users_whom_an_administrator_names(person: Person) -> None:
     account(person.client, "Ada")
     account(person.client, "Grace", admin=True)
@@ -310,7 +329,7 @@ async def test_an_owner_administers_the_tenants(owner: Person) -> None:
     await expect(guest.page.get_by_role("tab", name="Users")).to_have_attribute("aria-selected", "true")
     await expect(guest.page.get_by_role("tab", name="Tenants")).to_have_count(0)
 
-    await page.get_by_label("Name or id").fill(tenant)
+    await page.get_by_label("Name, or the whole id").fill(tenant)
     await page.keyboard.press("Enter")
     await expect(rows(tab, "Tenants")).to_have_count(1)
     await page.get_by_role("button", name=f"Suspend Acme {tenant}").click()
@@ -602,6 +621,7 @@ async def test_every_view_of_accounts_keeps_the_accessibility_rules(
     await look("delete")
     await closed("Cancel")
     await part("API keys")
+    await part("Sessions")
     await part("Audit log")
     await rows(tab, "Audit log").first.get_by_text("Details").click()
     await look("event")

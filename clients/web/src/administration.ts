@@ -13,6 +13,7 @@ export function administrationView(api: Pick<Api, "admin" | "auth">, hooks: User
   return new TabbedView("administration", "Administration", [
     ["users", "Users", lazily(async () => new (await import("./users.js")).UsersView(api, people, hooks))],
     ["keys", "API keys", new TenantKeysView(api, people, hooks)],
+    ["sessions", "Sessions", lazily(async () => new (await import("./tenantsessions.js")).TenantSessionsView(api, people, hooks.say))],
     ["audit", "Audit log", lazily(async () => new (await import("./audit.js")).AuditView(api, people))],
     ...(hooks.me.ownsInstallation ? [tenants] : []),
   ]);

@@ -16,6 +16,7 @@ import { noted, type Part } from "./tabbed.js";
 import { codeLink, EMAIL, until } from "./useracts.js";
 
 const PAGE = 50;
+const ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const STATES: readonly (readonly [state: TenantState, value: string, label: string])[] = [
   [TenantState.ACTIVE, "ACTIVE", "Active"],
   [TenantState.SUSPENDED, "SUSPENDED", "Suspended"],
@@ -27,7 +28,7 @@ export class TenantsView implements Part {
   readonly root: HTMLElement;
   readonly #api: Pick<Api, "admin" | "auth">;
   readonly #say: (text: string) => void;
-  readonly #search = textEntry("Name or id", { type: "search", maxlength: "200" });
+  readonly #search = textEntry("Name, or the whole id", { type: "search", maxlength: "200" });
   readonly #state = choiceEntry("State", [["", "All"], ...STATES.map(([, value, label]) => [value, label] as const)]);
   readonly #list: Listing<Tenant>;
 
@@ -67,7 +68,7 @@ export class TenantsView implements Part {
 
   get #filter(): string {
     const [text, state] = [this.#search.control.value.trim(), this.#state.control.value];
-    return [text && `(display_name:${quoted(text)} OR name:${quoted(text)})`, state && `state = ${state}`].filter(Boolean).join(" AND ");
+    return [text && (ID.test(text) ? `(display_name:${quoted(text)} OR name = "tenants/${text}")` : `display_name:${quoted(text)}`), state && `state = ${state}`].filter(Boolean).join(" AND ");
   }
 
   #row(one: Tenant): HTMLElement {

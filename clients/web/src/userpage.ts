@@ -96,12 +96,14 @@ export class UserPage {
       ["Disabled", disabled],
     ];
     const keys = viewFragment({ area: "administration", tab: "keys", query: { owner: user.email || user.name } });
+    const sessions = viewFragment({ area: "administration", tab: "sessions", query: { user: user.name } });
     return [
       element("dl", { class: "facts-list" }, ...rows.filter(([, value]) => value).map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", WRITTEN, value)))),
       element(
         "div",
         { class: "row wrap acts" },
         element("a", { href: keys, "aria-label": `API keys of ${callName(user)}` }, "API keys"),
+        ...(user.role === UserRole.SERVICE ? [] : [element("a", { href: sessions, "aria-label": `Sessions of ${callName(user)}` }, "Sessions")]),
         ...this.#acts.usual(user),
         ...this.#acts.rare(user, () => void this.#delete(user)),
       ),
