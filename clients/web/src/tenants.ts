@@ -54,7 +54,7 @@ export class TenantsView implements Part {
       find();
     });
     this.#state.control.addEventListener("change", find);
-    const about = element("p", { class: "note grow" }, "Each tenant is an organisation of its own: its users, documents and conversations are separate from those of all other tenants.");
+    const about = element("p", { class: "note grow" }, "Each tenant is a separate organisation: nobody sees users, documents or conversations of another tenant.");
     const add = button("New tenant", () => void this.#create(), { class: "quiet" });
     this.root = element("div", { class: "stack" }, element("div", { class: "row wrap" }, about, add), form, this.#list.root);
   }
