@@ -59,7 +59,7 @@ function offerOf(user: User): string {
   return user.email && user.email !== label ? `${label} (${user.email})` : label;
 }
 
-/** The part of the text by which the server finds the user. */
+/** The part of the text with which the server finds the user. */
 function nameIn(text: string): string {
   return /\(([^()\s]+@[^()\s]+)\)$/.exec(text)?.[1] ?? text;
 }
