@@ -75,10 +75,15 @@ async def test_users_are_made_found_and_changed(person: Person) -> None:
     await page.get_by_role("button", name=f"Edit {HOSTILE}").click()
     await dialog.get_by_label("Name").fill("Bob")
     await dialog.get_by_label("Role").select_option(label="Administrator")
+    await dialog.get_by_label("Subject").fill("users/x")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.get_by_label("Subject")).to_be_focused()
+    await dialog.get_by_label("Subject").fill("staff-17")
     await dialog.get_by_role("button", name="Save").click()
     await expect(row_of(tab, "Bob")).to_contain_text("administrator")
     await expect(page.get_by_role("button", name="Edit Bob")).to_be_focused()
-    assert person.client.user(bob.name).role == user_pb2.USER_ROLE_ADMIN
+    changed = person.client.user(bob.name)
+    assert (changed.role, changed.subject) == (user_pb2.USER_ROLE_ADMIN, "staff-17")
     assert await tab.said() == ["User created.", "User saved."]
 
     await page.get_by_label("Name or e-mail address").fill("BOB@")

@@ -210,22 +210,24 @@ export class UserFields {
   readonly #name = textEntry("Name", { required: true, maxlength: "200" });
   readonly #email = textEntry("E-mail address", EMAIL, "People sign in with their address. A program does not need one.");
   readonly #role = choiceEntry("Role", ROLES);
+  readonly #subject = textEntry("Subject", { maxlength: "200", spellcheck: "false" }, "The name of this person in documents that have a subject, for example a staff number. Most users have no subject.");
   readonly #theirs = element("p", { class: "theirs", hidden: true, ...WRITTEN });
-  #before: Pick<User, "displayName" | "email" | "role"> = { displayName: "", email: "", role: UserRole.USER };
+  #before: Pick<User, "displayName" | "email" | "role" | "subject"> = { displayName: "", email: "", role: UserRole.USER, subject: "" };
   #etag = "";
 
-  /** `fixed`: whether the address and the role cannot be changed. */
+  /** `fixed`: whether the address, the role and the subject cannot be changed. A new user has no subject yet. */
   constructor(user?: User, fixed = false) {
     if (user) {
       this.#name.control.value = user.displayName;
       this.#email.control.value = user.email;
       this.#role.control.value = roleName(user.role);
+      this.#subject.control.value = user.subject;
       this.#before = user;
       this.#etag = user.etag;
     }
-    for (const { control } of [this.#email, this.#role]) control.disabled = fixed;
+    for (const { control } of [this.#email, this.#role, this.#subject]) control.disabled = fixed;
     this.first = this.#name.control;
-    this.rows = [this.#name.root, this.#email.root, this.#role.root, this.#theirs];
+    this.rows = [this.#name.root, this.#email.root, this.#role.root, ...(user ? [this.#subject.root] : []), this.#theirs];
   }
 
   get etag(): string {
@@ -233,18 +235,18 @@ export class UserFields {
   }
 
   get value() {
-    return { displayName: this.#name.control.value.trim(), email: this.#email.control.value.trim(), role: roleOf(this.#role.control.value) };
+    return { displayName: this.#name.control.value.trim(), email: this.#email.control.value.trim(), role: roleOf(this.#role.control.value), subject: this.#subject.control.value.trim() };
   }
 
   /** The paths of the fields that the administrator changed. */
   get changed(): string[] {
-    const { displayName, email, role } = this.value;
+    const { displayName, email, role, subject } = this.value;
     const before = this.#before;
-    return [...(displayName === before.displayName ? [] : ["display_name"]), ...(email === before.email ? [] : ["email"]), ...(role === before.role ? [] : ["role"])];
+    return [...(displayName === before.displayName ? [] : ["display_name"]), ...(email === before.email ? [] : ["email"]), ...(role === before.role ? [] : ["role"]), ...(subject === before.subject ? [] : ["subject"])];
   }
 
   explain(failure: Failure): Promise<string> {
-    const entries: Readonly<Record<string, Entry>> = { "user.display_name": this.#name, "user.email": this.#email, "user.role": this.#role };
+    const entries: Readonly<Record<string, Entry>> = { "user.display_name": this.#name, "user.email": this.#email, "user.role": this.#role, "user.subject": this.#subject };
     if (failure.reason !== "RESOURCE_ALREADY_EXISTS") return Promise.resolve(placed(entries, failure));
     this.#email.refuse(failure.message);
     this.#email.control.focus();
@@ -256,7 +258,7 @@ export class UserFields {
     this.#before = theirs;
     this.#etag = theirs.etag;
     const state = theirs.disableTime ? ", disabled" : "";
-    replace(this.#theirs, element("strong", {}, "As it is now: "), [theirs.displayName, theirs.email, roleLabel(theirs.role)].filter(Boolean).join(", ") + state);
+    replace(this.#theirs, element("strong", {}, "As it is now: "), [theirs.displayName, theirs.email, roleLabel(theirs.role), theirs.subject].filter(Boolean).join(", ") + state);
     this.#theirs.hidden = false;
   }
 }

@@ -92,6 +92,7 @@ export class UserPage {
     const rows: readonly (readonly [string, string])[] = [
       ["E-mail", user.email || "—"],
       ["Role", roleLabel(user.role) + (user.ownsInstallation ? ", owner of the installation" : "")],
+      ["Subject", user.subject],
       ["Since", since],
       ["Disabled", disabled],
     ];
