@@ -5,9 +5,10 @@ import type { AuditEvent } from "@responsa/contract/responsa/admin/v1/audit_even
 import type { Api } from "./api.js";
 import { element, WRITTEN } from "./dom.js";
 import { momentOf } from "./facts.js";
-import { choiceEntry, Entry, textEntry } from "./fields.js";
+import { choiceEntry, Entry } from "./fields.js";
 import { Listing } from "./listing.js";
 import type { People } from "./people.js";
+import { PersonSearch } from "./personsearch.js";
 import { ACTIONS, eventsFilter, sentenceOf, subjectOf } from "./sentences.js";
 import { noted, type Part } from "./tabbed.js";
 
@@ -18,7 +19,7 @@ export class AuditView implements Part {
   readonly root: HTMLElement;
   readonly #api: Pick<Api, "admin">;
   readonly #people: People;
-  readonly #who = textEntry("Who", { type: "search", maxlength: "254", placeholder: "name or e-mail address" });
+  readonly #who: PersonSearch;
   readonly #action = choiceEntry("Action", [["", "All"], ...ACTIONS]);
   readonly #from = day("From");
   readonly #to = day("To");
@@ -28,12 +29,11 @@ export class AuditView implements Part {
   ]);
   readonly #list: Listing<AuditEvent>;
   #names: ReadonlyMap<string, string> = new Map();
-  /** The user whom a link named, and the text that stands for the user in the field. */
-  #linked = { name: "", text: "" };
 
   constructor(api: Pick<Api, "admin">, people: People) {
     this.#api = api;
     this.#people = people;
+    this.#who = new PersonSearch("Who", people);
     this.#list = new Listing<AuditEvent>({
       label: "Audit log",
       read: (pageToken) => this.#read(pageToken),
@@ -57,34 +57,25 @@ export class AuditView implements Part {
 
   /** The filters, with their names in the address. */
   get #entries(): readonly (readonly [string, Entry])[] {
-    return [["who", this.#who], ["action", this.#action], ["from", this.#from], ["to", this.#to], ["outcome", this.#outcome]];
+    return [["who", this.#who.entry], ["action", this.#action], ["from", this.#from], ["to", this.#to], ["outcome", this.#outcome]];
   }
 
   async show(query: Readonly<Record<string, string>>): Promise<void> {
-    const name = query["who"] ?? "";
-    this.#linked = { name, text: name.startsWith("users/") ? await this.#people.label(name) : name };
     for (const [name, { control }] of this.#entries) {
       control.value = query[name] ?? "";
       if (control instanceof HTMLSelectElement && control.selectedIndex < 0) control.value = ""; // the address names a value that does not exist
     }
-    this.#who.control.value = this.#linked.text;
+    await this.#who.show(query["who"] ?? "");
     await this.#list.refresh();
   }
 
-  /** The text of the field, or `users/{uuid}` if the field still stands for the user whom a link named. */
-  get #sought(): string {
-    const who = this.#who.control.value.trim();
-    return who && who === this.#linked.text ? this.#linked.name : who;
-  }
-
   #find(): void {
-    noted({ area: "administration", tab: "audit", query: { ...Object.fromEntries(this.#entries.map(([name, one]) => [name, one.control.value])), who: this.#sought } });
+    noted({ area: "administration", tab: "audit", query: { ...Object.fromEntries(this.#entries.map(([name, one]) => [name, one.control.value])), who: this.#who.sought } });
     void this.#list.refresh();
   }
 
   async #read(pageToken: string) {
-    const who = this.#sought;
-    const actors = !who ? undefined : who === LOCAL ? [LOCAL] : await this.#people.find(who);
+    const actors = this.#who.sought === LOCAL ? [LOCAL] : await this.#who.names();
     if (actors?.length === 0) return { items: [], next: "" };
     const filter = eventsFilter({ actors, action: this.#action.control.value, from: this.#from.control.value, to: this.#to.control.value, refused: this.#outcome.control.value === "refused" });
     const { auditEvents, nextPageToken } = await this.#api.admin.listAuditEvents({ pageSize: PAGE, pageToken, filter });

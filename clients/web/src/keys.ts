@@ -13,6 +13,7 @@ import { choiceEntry, placed, textEntry } from "./fields.js";
 import { quoted } from "./filters.js";
 import { Listing } from "./listing.js";
 import { oneOf, type People } from "./people.js";
+import { PersonSearch } from "./personsearch.js";
 import { recently } from "./recent.js";
 import { showSecret } from "./secret.js";
 import { noted, type Part } from "./tabbed.js";
@@ -112,24 +113,25 @@ export class TenantKeysView implements Part {
   readonly #people: People;
   readonly #hooks: KeysHooks;
   readonly #name = textEntry("Name of the key", { type: "search", maxlength: "200" });
-  readonly #owner = textEntry("Owner", { type: "search", maxlength: "254", placeholder: "name or e-mail address" });
+  readonly #owner: PersonSearch;
   readonly #list: Listing<ApiKey>;
   #labels: ReadonlyMap<string, string> = new Map();
 
   constructor(api: Pick<Api, "admin">, people: People, hooks: KeysHooks) {
     this.#api = api;
     this.#people = people;
+    this.#owner = new PersonSearch("Owner", people);
     this.#hooks = hooks;
     this.#list = new Listing<ApiKey>({
       label: "API keys of all users",
       read: (pageToken) => this.#read(pageToken),
       row: (one) => keyRow(one, this.#labels.get(one.owner) ?? one.owner, () => void this.#revoke(one)),
-      empty: () => (this.#name.control.value.trim() || this.#owner.control.value.trim() ? "No key matches." : "No API keys yet."),
+      empty: () => (this.#name.control.value.trim() || this.#owner.sought ? "No key matches." : "No API keys yet."),
     });
-    const form = element("form", { class: "search-form", role: "search", "aria-label": "API keys" }, this.#name.root, this.#owner.root, element("button", { type: "submit" }, "Find"));
+    const form = element("form", { class: "search-form", role: "search", "aria-label": "API keys" }, this.#name.root, this.#owner.entry.root, element("button", { type: "submit" }, "Find"));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      noted({ area: "administration", tab: "keys", query: { name: this.#name.control.value.trim(), owner: this.#owner.control.value.trim() } });
+      noted({ area: "administration", tab: "keys", query: { name: this.#name.control.value.trim(), owner: this.#owner.sought } });
       void this.#list.refresh();
     });
     this.root = element("div", { class: "stack" }, form, this.#list.root);
@@ -137,13 +139,13 @@ export class TenantKeysView implements Part {
 
   async show(query: Readonly<Record<string, string>>): Promise<void> {
     this.#name.control.value = query["name"] ?? "";
-    this.#owner.control.value = query["owner"] ?? "";
+    await this.#owner.show(query["owner"] ?? "");
     await this.#list.refresh();
   }
 
   async #read(pageToken: string) {
-    const [name, owner] = [this.#name.control.value.trim(), this.#owner.control.value.trim()];
-    const owners = owner ? await this.#people.find(owner) : undefined;
+    const name = this.#name.control.value.trim();
+    const owners = await this.#owner.names();
     if (owners?.length === 0) return { items: [], next: "" };
     const filter = [name && `display_name:${quoted(name)}`, owners && oneOf("owner", owners)].filter(Boolean).join(" AND ");
     const { apiKeys, nextPageToken } = await this.#api.admin.listTenantApiKeys({ pageSize: PAGE, pageToken, filter });

@@ -28,6 +28,7 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "user.request_email": { label: "Asked for another address", did: "asked to change their e-mail address", tried: "change their e-mail address" },
   "user.change_email": { label: "Changed the address", did: "confirmed another e-mail address", tried: "confirm another e-mail address" },
   "user.link": { label: "Linked a provider", did: "linked an account of a sign-in provider", tried: "link an account of a sign-in provider" },
+  "user.unlink": { label: "Unlinked a provider", did: "unlinked an account of a sign-in provider", tried: "unlink an account of a sign-in provider" },
   "user.change_password": { label: "Changed a password", did: "changed the password", tried: "change the password" },
   "user.create_reset_code": { label: "Made a reset code", did: "made a reset code for {}", tried: "make a reset code for {}" },
   "user.reset_password": { label: "Reset a password", did: "set a new password with a reset code", tried: "set a new password with a reset code" },

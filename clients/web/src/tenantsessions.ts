@@ -7,10 +7,10 @@ import { confirmed } from "./dialog.js";
 import { button, element, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
 import { momentOf } from "./facts.js";
-import { textEntry } from "./fields.js";
 import { Listing } from "./listing.js";
 import { count } from "./outcome.js";
 import { oneOf, type People } from "./people.js";
+import { PersonSearch } from "./personsearch.js";
 import { noted, type Part } from "./tabbed.js";
 import { deviceOf } from "./useragent.js";
 
@@ -21,26 +21,25 @@ export class TenantSessionsView implements Part {
   readonly #api: Pick<Api, "admin">;
   readonly #people: People;
   readonly #say: (text: string) => void;
-  readonly #user = textEntry("User", { type: "search", maxlength: "254", placeholder: "name or e-mail address" });
+  readonly #user: PersonSearch;
   readonly #list: Listing<Session>;
   #labels: ReadonlyMap<string, string> = new Map();
-  /** The user whom a link named, and the text that stands for the user in the field. */
-  #linked = { name: "", text: "" };
 
   constructor(api: Pick<Api, "admin">, people: People, say: (text: string) => void) {
     this.#api = api;
     this.#people = people;
     this.#say = say;
+    this.#user = new PersonSearch("User", people);
     this.#list = new Listing<Session>({
       label: "Sessions of all users",
       read: (pageToken) => this.#read(pageToken),
       row: (one) => this.#row(one),
-      empty: () => (this.#sought ? "No session matches." : "No sessions."),
+      empty: () => (this.#user.sought ? "No session matches." : "No sessions."),
     });
-    const form = element("form", { class: "search-form", role: "search", "aria-label": "Sessions" }, this.#user.root, element("button", { type: "submit" }, "Find"));
+    const form = element("form", { class: "search-form", role: "search", "aria-label": "Sessions" }, this.#user.entry.root, element("button", { type: "submit" }, "Find"));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      noted({ area: "administration", tab: "sessions", query: { user: this.#sought } });
+      noted({ area: "administration", tab: "sessions", query: { user: this.#user.sought } });
       void this.#list.refresh();
     });
     const about = element("p", { class: "note" }, "The devices and programs on which users are signed in. A user whose session has ended can sign in again; to keep a user out, disable the user.");
@@ -48,21 +47,12 @@ export class TenantSessionsView implements Part {
   }
 
   async show(query: Readonly<Record<string, string>>): Promise<void> {
-    const name = query["user"] ?? "";
-    this.#linked = { name, text: name.startsWith("users/") ? await this.#people.label(name) : name };
-    this.#user.control.value = this.#linked.text;
+    await this.#user.show(query["user"] ?? "");
     await this.#list.refresh();
   }
 
-  /** The text of the field, or `users/{uuid}` if the field still stands for the user whom a link named. */
-  get #sought(): string {
-    const text = this.#user.control.value.trim();
-    return text && text === this.#linked.text ? this.#linked.name : text;
-  }
-
   async #read(pageToken: string) {
-    const sought = this.#sought;
-    const users = sought ? await this.#people.find(sought) : undefined;
+    const users = await this.#user.names();
     if (users?.length === 0) return { items: [], next: "" };
     const { sessions, nextPageToken } = await this.#api.admin.listTenantSessions({ pageSize: PAGE, pageToken, filter: users ? oneOf("user", users) : "" });
     this.#labels = new Map([...this.#labels, ...(await this.#people.labels(sessions.map((one) => one.user)))]);
@@ -95,6 +85,6 @@ export class TenantSessionsView implements Part {
       return this.#list.refuse(failureOf(error).message);
     }
     await this.#list.refresh();
-    this.#user.control.focus();
+    this.#user.entry.control.focus();
   }
 }

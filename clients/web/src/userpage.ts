@@ -96,7 +96,7 @@ export class UserPage {
       ["Since", since],
       ["Disabled", disabled],
     ];
-    const keys = viewFragment({ area: "administration", tab: "keys", query: { owner: user.email || user.name } });
+    const keys = viewFragment({ area: "administration", tab: "keys", query: { owner: user.name } });
     const sessions = viewFragment({ area: "administration", tab: "sessions", query: { user: user.name } });
     return [
       element("dl", { class: "facts-list" }, ...rows.filter(([, value]) => value).map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", WRITTEN, value)))),
