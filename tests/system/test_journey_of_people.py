@@ -272,6 +272,8 @@ def test_two_people_share_and_part(
 
     owner.share("islands", [])
     refused()
+    assert not other.earlier(answer.turn).text
+    assert answer.text not in other.conversation(answer.conversation)
     assert owner.earlier(first.turn) == first
     assert owner.finds("Cuillin") == {document}
 
