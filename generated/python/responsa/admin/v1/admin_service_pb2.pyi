@@ -1245,7 +1245,7 @@ Global___RevokeTenantApiKeyRequest: _TypeAlias = RevokeTenantApiKeyRequest  # no
 
 @_typing.final
 class ListTenantSessionsRequest(_message.Message):
-    """ListTenantSessionsRequest asks for one page of the tenant's keys."""
+    """ListTenantSessionsRequest asks for one page of the tenant's sessions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -279,9 +279,12 @@ class ListSignInMethodsResponse(_message.Message):
 
     OIDC_PROVIDERS_FIELD_NUMBER: _builtins.int
     REGISTRATION_FIELD_NUMBER: _builtins.int
+    SENDS_MAILS_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     registration: _sign_in_pb2.Registration.ValueType
     """The registration that is in effect."""
+    sends_mails: _builtins.bool
+    """Whether the server sends mails. If so, a registration without an invitation that names the address needs ConfirmEmail, and RequestReset mails codes."""
     tenant: _builtins.str
     """The tenant of the request, `tenants/{id}`; for an empty one, the default tenant of the installation."""
     @_builtins.property
@@ -293,11 +296,12 @@ class ListSignInMethodsResponse(_message.Message):
         *,
         oidc_providers: _abc.Iterable[_sign_in_pb2.OidcProvider] | None = ...,
         registration: _sign_in_pb2.Registration.ValueType = ...,
+        sends_mails: _builtins.bool = ...,
         tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["oidc_providers", b"oidc_providers", "registration", b"registration", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["oidc_providers", b"oidc_providers", "registration", b"registration", "sends_mails", b"sends_mails", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -338,8 +338,8 @@ class AuthServiceServicer:
 
     def CreateSessionCode(self, request, context):
         """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
-        made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. Services get no code that works. The
-        call has no request_id: if a code is lost, it expires, and another call creates a new code.
+        made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. The
+        call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -109,8 +109,8 @@ class AuthServiceStub:
     """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, what the caller has stored, and the limits of both."""
     CreateSessionCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateSessionCodeRequest, _auth_service_pb2.CreateSessionCodeResponse]
     """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
-    made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. Services get no code that works. The
-    call has no request_id: if a code is lost, it expires, and another call creates a new code.
+    made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. The
+    call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateApiKeyRequest, _auth_service_pb2.CreateApiKeyResponse]
     """CreateApiKey creates a key for the caller. In a session, the call needs a sign-in of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
@@ -340,8 +340,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.CreateSessionCodeRequest, _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]:
         """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
-        made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. Services get no code that works. The
-        call has no request_id: if a code is lost, it expires, and another call creates a new code.
+        made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. The
+        call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
         """
 
     @_abc_1.abstractmethod

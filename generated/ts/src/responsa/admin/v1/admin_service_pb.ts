@@ -1289,7 +1289,7 @@ export const RevokeTenantApiKeyRequestSchema: GenMessage<RevokeTenantApiKeyReque
   messageDesc(file_responsa_admin_v1_admin_service, 42);
 
 /**
- * ListTenantSessionsRequest asks for one page of the tenant's keys.
+ * ListTenantSessionsRequest asks for one page of the tenant's sessions.
  *
  * @generated from message responsa.admin.v1.ListTenantSessionsRequest
  */
