@@ -1,7 +1,7 @@
 -- The readers of collections, faster and closed. Servers of the release before name no caller in their transactions: from here on, they read nothing that has readers.
 SET LOCAL lock_timeout = '10s';
 
--- 'user', 'admin', 'service', 'system' or 'none', see 0027; '': a session that is none of a server of this release, which reads nothing.
+-- 'user', 'admin', 'service', 'system' or 'none', see 0027. '': the session names no caller and reads nothing, as do those of servers of the release before.
 CREATE OR REPLACE FUNCTION responsa.unrestricted() RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN coalesce(current_setting('responsa.role', true), '') = 'system';
