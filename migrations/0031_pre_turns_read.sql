@@ -8,12 +8,6 @@ GRANT UPDATE (read_documents, read_versions) ON responsa.turn TO responsa_app, r
 -- The same for a summary. NULL: everything that the conversation's turns have read.
 ALTER TABLE responsa.conversation_summary ADD COLUMN read_documents uuid[], ADD COLUMN read_versions int[];
 
--- A turn that is stopped because its user may no longer read what it has read ends with this refusal. New rows are checked; what is there meets a stricter condition.
-ALTER TABLE responsa.message
-    DROP CONSTRAINT message_refusal_check,
-    ADD CONSTRAINT message_refusal_check
-        CHECK (refusal IN ('no_support', 'out_of_scope', 'unsafe', 'budget', 'quota', 'source_erased', 'not_permitted')) NOT VALID;
-
 CREATE POLICY search_reads ON responsa.document FOR SELECT TO responsa_search USING (true);
 GRANT SELECT (tenant_id, id, collection_id, subject) ON responsa.document TO responsa_search;
 

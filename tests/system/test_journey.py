@@ -143,12 +143,11 @@ def test_a_follow_up_is_announced_and_understood(ways: Ways, tenant: Tenant) -> 
     ingest(ways, headers, "islands.md", f"# Skye\n\n{ISLANDS}", title="Skye")
     first = answer(ways, headers, "Where does Skye lie?")
     request = {"text": "How high does it rise?", "conversation": first["conversation"]}
-    steps = [
-        event["status"]["step"]
-        for event in events_of(ways.call("ChatService/Ask", request, headers).messages)
-        if "status" in event
-    ]
-    assert steps == ["STEP_REWRITING", "STEP_RETRIEVING", "STEP_GRADING", "STEP_GENERATING"]
+    outcome = ways.call("ChatService/Ask", request, headers)
+    assert outcome.problem is None
+    events = events_of(outcome.messages)
+    steps = [event["status"]["step"] for event in events if "status" in event]
+    assert steps == ["STEP_REWRITING", "STEP_RETRIEVING", "STEP_GRADING", "STEP_GENERATING"], events
     turns = ways.call("ChatService/ListTurns", {"pageSize": 1}, headers).message["turns"]
     understood = turns[0]["terminalEvent"]["answer"]
     assert "Skye" in understood["standaloneQuestion"]
@@ -230,3 +229,52 @@ def test_what_was_deleted_answers_no_more(ways: Ways, tenant: Tenant) -> None:
     assert kept["terminalEvent"] == turn["terminalEvent"]
     gone: Outcome = ways.call("KnowledgeService/GetPassage", {"name": old["passage"]}, headers)
     assert gone.problem is not None
+
+
+def test_what_is_no_longer_shared_is_withheld_over_every_transport(ways: Ways, tenant: Tenant) -> None:
+    owner, reader = tenant.headers(Credential.USER), tenant.headers(Credential.ADMIN)
+    me = ways.call("AuthService/GetMe", {}, reader).message["name"]
+    made = {"collectionId": "lent", "collection": {"displayName": "Lent"}}
+    ways.call("KnowledgeService/CreateCollection", made, owner)
+    ingest(ways, owner, "islands.md", ISLANDS, collection="collections/lent")
+
+    def share(*readers: Json) -> None:
+        change = {
+            "collection": {"name": "collections/lent", "readers": list(readers)},
+            "updateMask": "readers",
+        }
+        assert ways.call("KnowledgeService/UpdateCollection", change, owner).problem is None
+
+    share({"user": me})
+    turn = answer(ways, reader, "How high does the Cuillin rise?")
+    seq = turn["terminalEvent"]["seq"]
+    assert "992" in turn["terminalEvent"]["answer"]["text"]
+    calls = {
+        "ChatService/GetTurn": {"name": turn["name"]},
+        "ChatService/ListTurns": {"pageSize": 1},
+        "ChatService/ListMessages": {"parent": turn["conversation"]},
+        "ChatService/VerifyCitations": {"name": turn["name"]},
+        "ChatService/ResumeTurn": {"turn": turn["name"], "includeDeltas": True},
+    }
+    before = {call: ways.call(call, request, reader).messages for call, request in calls.items()}
+    share()
+    for way in (Way.GRPC, Way.WEB, Way.REST):
+        for call, request in calls.items():
+            shown = ways.call(call, request, reader, way)
+            assert shown.problem is None, (way, call)
+            told = json.dumps(shown.messages)
+            assert "992" not in told, (way, call)
+            assert "NOT_PERMITTED" in told, (way, call)
+    for way in (Way.SSE, Way.WS):
+        if way in ways.by_name:
+            shown = ways.call("ChatService/ResumeTurn", {"turn": turn["name"]}, reader, way)
+            assert "992" not in json.dumps(shown.messages)
+            assert "no longer allowed" in json.dumps(shown.messages)
+    (frame,) = ways.call("ChatService/ResumeTurn", {"turn": turn["name"]}, reader).messages
+    (event,) = frame["events"]
+    assert (frame["throughSeq"], event["snapshot"]["throughSeq"]) == (seq, seq)
+    end = event["snapshot"]["terminalEvent"]
+    assert (end["seq"], end["refused"]["reason"]) == (seq, "REFUSAL_REASON_NOT_PERMITTED")
+    share({"user": me})
+    for call, request in calls.items():
+        assert ways.call(call, request, reader).messages == before[call], call

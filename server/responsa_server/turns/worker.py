@@ -401,7 +401,7 @@ def _log_late_end(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> N
 def conclude(
     terminal: Terminal, encoded: bytes, question: Question, new_id: NewId, *, titles: bool = True
 ) -> Conclusion:
-    """The conclusion of a turn. An answer or a refusal adds the question and the reply to the conversation; a failed or cancelled turn adds nothing.
+    """The conclusion of a turn. An answer or a refusal adds the question and the reply to the conversation; a turn that failed, was cancelled, or was stopped because its user lost access adds nothing.
 
     titles: whether the question becomes the title of a conversation that has no title. Otherwise, the creation time remains the title.
     """
@@ -409,6 +409,9 @@ def conclude(
         case Answered():
             reply = NewMessage(new_id(), Speaker.ASSISTANT, terminal.text, terminal.citations)
             state, usage = TurnState.ANSWERED, terminal.usage
+        case Refused(reason=RefusalReason.NOT_PERMITTED):
+            # The turn was stopped, as a cancelled one.
+            return Conclusion(TurnState.REFUSED, encoded, terminal.usage)
         case Refused():
             reply = NewMessage(new_id(), Speaker.ASSISTANT, terminal.message, refusal=terminal.reason)
             state, usage = TurnState.REFUSED, terminal.usage

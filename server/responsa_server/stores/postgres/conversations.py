@@ -232,7 +232,7 @@ class PostgresConversationStore:
         answers = [row["id"] for row in rows if row["speaker"] == Speaker.ASSISTANT.value]
         cited = await self._cited(connection, who, answers)
         withheld = await withheld_turns(
-            connection, self._queries["withheld"], {row["turn_id"] for row in rows}
+            connection, self._queries["withheld_answers"], {row["turn_id"] for row in rows}
         )
         found = [_message(row, cited.get(row["id"], ())) for row in rows]
         return [_withheld(one) if one.turn_id in withheld else one for one in found]

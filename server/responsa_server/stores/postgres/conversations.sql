@@ -89,7 +89,7 @@ ORDER BY m.create_time DESC, m.id DESC LIMIT %(most)s;
 SELECT id, responsa.documents_read(read_documents, terminal) AS read_documents, read_versions FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND id = ANY (%(turns)s);
 
--- name: withheld
+-- name: withheld_answers
 -- See turns.sql.
 SELECT id FROM responsa.withheld_turns(%(turns)s::uuid[]) AS w (id);
 

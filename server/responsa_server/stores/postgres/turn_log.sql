@@ -163,7 +163,7 @@ RETURNING t.id;
 -- name: finish_turns
 -- If another session has locked a turn's conversation or row, the turn is skipped, so that it does not delay the others. place is
 -- the index of a finish, from 1. The turn's id cannot identify a finish, because a turn may occur under several epochs. The fence
--- accepts only one of these epochs. row_from to row_to are the indexes of the finish's rows in the arrays of rows.
+-- accepts only one of these epochs. `(SELECT t.conversation_id)` keeps the planner from reading all turns of a conversation. row_from to row_to are the indexes of the finish's rows in the arrays of rows.
 WITH fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(states)b::text[], %(terminals)b::bytea[],
         %(embedding_tokens)b::bigint[], %(input_tokens)b::bigint[], %(output_tokens)b::bigint[], %(cost_micros)b::bigint[], %(unpriced_tokens)b::bigint[],
@@ -171,7 +171,7 @@ WITH fence AS MATERIALIZED (
         AS f (id, epoch, first, last, state, terminal, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, title, speaks, row_from,
             row_to, read_documents, read_versions, place)
 ), held AS MATERIALIZED (
-    SELECT f.* FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id JOIN responsa.conversation AS c ON c.id = t.conversation_id
+    SELECT f.* FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id JOIN responsa.conversation AS c ON c.id = (SELECT t.conversation_id)
     WHERE t.tenant_id = %(tenant)s AND t.id = ANY (%(turns)b::uuid[]) AND c.tenant_id = %(tenant)s
         AND c.id = ANY (ARRAY(SELECT conversation_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = ANY (%(turns)b::uuid[])))
         AND t.epoch = f.epoch AND t.state || '' = 'running' AND t.last_seq = f.first - 1
@@ -290,16 +290,19 @@ SELECT epoch FROM ended;
 -- name: settle_turns
 -- Counts what the turns have used that this transaction has ended, and releases what they had reserved. It is the transaction's last statement that changes turns, because
 -- the users' rows are locked last. A turn whose row another transaction wrote is left out, so that no turn is settled twice. What workers lost is counted by `book_spent`,
--- except for checkpoints that were pruned (negative epochs).
+-- except for checkpoints that were pruned (negative epochs). The turns are read first: otherwise the planner may walk a whole index for the order of the users.
+WITH ended AS MATERIALIZED (
+    SELECT id, user_id, input_tokens, output_tokens, cost_micros, reserved_tokens, reserved_micros FROM responsa.turn
+    WHERE tenant_id = %(tenant)s AND id = ANY (%(turns)b::uuid[]) AND terminal IS NOT NULL AND xmin = pg_current_xact_id()::xid
+)
 SELECT responsa.add_usage(%(tenant)s, s.user_id, s.tokens, s.micros, s.released_tokens, s.released_micros)
 FROM (
     SELECT t.user_id, sum(t.input_tokens + t.output_tokens + p.tokens)::bigint AS tokens, sum(t.cost_micros + p.micros)::bigint AS micros,
         coalesce(sum(t.reserved_tokens), 0)::bigint AS released_tokens, coalesce(sum(t.reserved_micros), 0)::bigint AS released_micros
-    FROM responsa.turn AS t, LATERAL (
+    FROM ended AS t, LATERAL (
         SELECT coalesce(sum(input_tokens + output_tokens), 0) AS tokens, coalesce(sum(cost_micros), 0) AS micros FROM responsa.turn_spent
         WHERE tenant_id = %(tenant)s AND turn_id = t.id AND epoch < 0
     ) AS p
-    WHERE t.tenant_id = %(tenant)s AND t.id = ANY (%(turns)b::uuid[]) AND t.terminal IS NOT NULL AND t.xmin = pg_current_xact_id()::xid
     GROUP BY t.user_id
     HAVING sum(t.input_tokens + t.output_tokens + p.tokens + t.cost_micros + p.micros) > 0 OR count(t.reserved_tokens) + count(t.reserved_micros) > 0
     ORDER BY t.user_id
