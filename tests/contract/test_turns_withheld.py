@@ -138,9 +138,7 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
         assert await told(turns, people.bob, turn, end) == []
         checks = await verify(people.bob, turn_id=turn)
         assert [verdict for _, verdict in checks] == ([Verdict.NOT_PERMITTED] if how == "cited" else [])
-        # A model of a later turn gets the refusal, and its turn has read nothing of the document.
-        later = await asked(turns, people.bob, follow_up)
-        assert later
+        await asked(turns, people.bob, follow_up)
         await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
         assert (await views())[4] == open_to_bob[4]
         assert kinds(await told(turns, people.bob, turn)) == ["started", "delta", *(["answered"])]
@@ -314,7 +312,7 @@ async def _stream(turns: Turns, who: Principal, pause: float) -> tuple[UUID, lis
     await asyncio.sleep(pause)
     accepted = await turns.accept(who, RIVER, None)
     async with aclosing(turns.follow(who, accepted.turn_id, fresh=True)) as stream:
-        items = [one async for one in stream if not isinstance(one, Heartbeat)]
+        items: list[Followed] = [one async for one in stream if not isinstance(one, Heartbeat)]
     seqs = [through(one) for one in items]
     assert seqs == sorted(set(seqs))
     return accepted.turn_id, items
