@@ -1,12 +1,12 @@
-/** What the user's questions have used today and this month, and the limits of the user's quota. */
+/** What the user's questions have used today and this month, what the user has stored, and the limits of both. */
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import type { PeriodUsage, QuotaUsage } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
+import type { PeriodUsage, QuotaUsage, StorageUsage } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
 import type { Api } from "./api.js";
 import { element, replace } from "./dom.js";
 import { failureOf } from "./errors.js";
-import { momentOf } from "./facts.js";
-import { money } from "./outcome.js";
+import { momentOf, sizeOf } from "./facts.js";
+import { count, money } from "./outcome.js";
 import type { Part } from "./tabbed.js";
 
 export interface UsageRow {
@@ -25,7 +25,7 @@ export function usageRows({ messageCount, tokens, costUsdMicros }: PeriodUsage):
   ];
 }
 
-function row(label: string, usage: QuotaUsage | undefined, write: (value: bigint) => string): UsageRow {
+function row(label: string, usage: Pick<QuotaUsage, "used" | "reserved" | "limit"> | undefined, write: (value: bigint) => string): UsageRow {
   const { used = 0n, reserved = 0n, limit } = usage ?? {};
   const open = reserved > 0n ? `, and ${write(reserved)} reserved by open questions` : "";
   if (limit === undefined) return { label, text: `${write(used)}${open}; no limit`, share: undefined };
@@ -42,26 +42,39 @@ export class UsagePart implements Part {
 
   constructor(api: Pick<Api, "auth">) {
     this.#api = api;
-    const about = "What your questions have used. All your devices and API keys share one quota; an administrator can change it. Language models count tokens, which are parts of words, and cost money. Agents without a model use neither.";
+    const about = "What your questions have used, and what you have stored. All your devices and API keys share one quota; an administrator can change it. Language models count tokens, which are parts of words, and cost money. Agents without a model use neither.";
     this.root.append(element("p", { class: "note" }, about), this.#problem, this.#periods);
   }
 
   async show(): Promise<void> {
     try {
-      const { day, month } = await this.#api.auth.getMyUsage({});
+      const { day, month, storage } = await this.#api.auth.getMyUsage({});
       this.#problem.textContent = "";
-      replace(this.#periods, ...[day && period("Today", "usage-day", day), month && period("This month", "usage-month", month)].filter((one) => one !== undefined));
+      replace(this.#periods, ...[day && period("Today", "usage-day", day), month && period("This month", "usage-month", month), storage && section("Stored", "usage-storage", storageRows(storage))].filter((one) => one !== undefined));
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
     }
   }
 }
 
+/** The rows for what is stored. */
+export function storageRows({ storedBytes, limitBytes, documentCount, collectionCount }: StorageUsage): readonly UsageRow[] {
+  const size = { used: storedBytes, reserved: 0n, ...(limitBytes !== undefined && { limit: limitBytes }) };
+  return [
+    row("Files", size, sizeOf),
+    { label: "Number", text: `${count(documentCount, "document")} in all collections, and ${count(collectionCount, "collection")} of your own`, share: undefined },
+  ];
+}
+
 function period(title: string, id: string, usage: PeriodUsage): HTMLElement {
-  const rows = usageRows(usage).map(({ label, text, share }) => {
+  const reset = usage.resetTime ? [element("p", { class: "note" }, `Begins again at 0 on ${momentOf(timestampDate(usage.resetTime))}.`)] : [];
+  return section(title, id, usageRows(usage), ...reset);
+}
+
+function section(title: string, id: string, found: readonly UsageRow[], ...after: readonly HTMLElement[]): HTMLElement {
+  const rows = found.map(({ label, text, share }) => {
     const bar = share === undefined ? [] : [element("meter", { min: "0", max: "1", value: String(share), "aria-label": `${label}: share of the limit` })];
     return element("div", {}, element("dt", {}, label), element("dd", {}, text, ...bar));
   });
-  const reset = usage.resetTime ? [element("p", { class: "note" }, `Begins again at 0 on ${momentOf(timestampDate(usage.resetTime))}.`)] : [];
-  return element("section", { class: "usage", "aria-labelledby": id }, element("h3", { id }, title), element("dl", { class: "facts-list" }, ...rows), ...reset);
+  return element("section", { class: "usage", "aria-labelledby": id }, element("h3", { id }, title), element("dl", { class: "facts-list" }, ...rows), ...after);
 }

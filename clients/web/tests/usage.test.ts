@@ -1,9 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { DeletionReceiptSchema } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
-import { PeriodUsageSchema } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
+import { PeriodUsageSchema, StorageUsageSchema } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
 import { describe, expect, it } from "vitest";
 import { receiptRows } from "../src/leaving.js";
-import { usageRows } from "../src/usage.js";
+import { storageRows, usageRows } from "../src/usage.js";
 
 describe("usageRows", () => {
   it("says what is used, reserved and left", () => {
@@ -19,6 +19,14 @@ describe("usageRows", () => {
     const [, tokens] = usageRows(create(PeriodUsageSchema, { tokens: { used: 12n, limit: 10n } }));
     expect(tokens).toEqual({ label: "Tokens", text: "12 of 10 used; 0 left", share: 1 });
     expect(usageRows(create(PeriodUsageSchema, { tokens: { limit: 0n } }))[1]).toMatchObject({ text: "0 of 0 used; 0 left", share: 1 });
+  });
+});
+
+describe("storageRows", () => {
+  it("says what is stored, and what the limit leaves", () => {
+    const stored = { storedBytes: 512n * 1024n, documentCount: 3n, collectionCount: 1n };
+    expect(storageRows(create(StorageUsageSchema, stored)).map((one) => one.text)).toEqual(["512 KiB; no limit", "3 documents in all collections, and 1 collection of your own"]);
+    expect(storageRows(create(StorageUsageSchema, { ...stored, limitBytes: 1024n * 1024n }))[0]).toEqual({ label: "Files", text: "512 KiB of 1.0 MiB used; 512 KiB left", share: 0.5 });
   });
 });
 
