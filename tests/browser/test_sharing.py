@@ -41,21 +41,21 @@ async def test_a_collection_is_shared_with_a_person_and_taken_back(person: Perso
     await expect(field).to_be_focused()
     await field.press("Enter")
     await expect(dialog.locator(".problem", has_text="Enter an e-mail address or a user id.")).to_be_visible()
-    await field.fill("users/nobody")
+    await field.fill("nobody@example.org")
     await field.press("Enter")
-    await expect(dialog.locator(".problem:not(:empty)")).to_contain_text("The person must be")
+    await expect(dialog.locator(".problem:not(:empty)")).to_contain_text("The person")
     await expect(field).to_be_focused()
-    await field.fill(bob.user.name)
+    await field.fill(bob.user.email)
     await field.press("Enter")
     await expect(dialog.get_by_role("status")).to_have_text(
-        "You and one other person can read these documents."
+        f"You and {bob.user.email} can read these documents."
     )
     await expect(field).to_have_value("")
     await expect(field).to_be_focused()
     assert await flaws(page) == []
     await button(tab, "Done").click()
     await expect(button(tab, "Share")).to_be_focused()
-    await expect(access(tab)).to_have_text("You and one other person can read these documents.")
+    await expect(access(tab)).to_have_text(f"You and {bob.user.email} can read these documents.")
     await expect(page.get_by_label("Collection", exact=True)).to_contain_text("default (1) · shared")
 
     reader = await enter(person, bob, place="#/documents")

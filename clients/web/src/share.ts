@@ -89,7 +89,7 @@ class Sharing {
       const user = await this.#person.resolved();
       if (before.has(user)) return entry.refuse("This person is in the list already.");
       if (user === this.#collection.owner) return entry.refuse("The owner always reads the collection.");
-      await this.#save([...this.#collection.readers, { who: { case: "user", value: user } }]);
+      await this.#save([...this.#collection.readers, { who: { case: user.includes("@") ? "email" : "user", value: user } }]);
     } catch (error) {
       return this.#refuseAt(failureOf(error));
     }
