@@ -21,6 +21,7 @@ from playwright.async_api import Browser, Page, Request, expect
 from responsa_client import Responsa
 from tests.browser.accounts import account, fill
 from tests.browser.person import Tab
+from tests.browser.rules import flaws
 from tests.instance import Instance, instance_in
 from tests.wire.openid import CLIENT, SECRET, Key, Provider
 
@@ -142,10 +143,17 @@ async def test_a_user_links_a_provider_in_the_profile_and_signs_in_with_it(site:
     await page.get_by_role("button", name="Link to Acme's login").click()
     await expect(page.get_by_text("Your account is linked to Acme's login.")).to_be_visible()
     assert (await me(page))["name"] == one.user.name
+    linked = page.get_by_role("list", name="Linked providers").get_by_role("listitem")
+    await expect(linked).to_contain_text("fay · linked")
+    assert await flaws(page) == []
     await Tab(page).sign_out()
     await page.get_by_role("button", name="Sign in with Acme's login").click()
     await page.get_by_label("Your question").wait_for()
     assert (await me(page))["name"] == one.user.name
+    await page.goto(f"{site.url}/#/profile/password")
+    await page.get_by_role("button", name="Unlink Acme's login").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Unlink").click()
+    await expect(linked).to_have_text("Your account is not linked to a provider.")
 
 
 async def test_a_refused_person_reads_why(site: Site, page: Page) -> None:
