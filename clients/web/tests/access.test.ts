@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { ReaderSchema, type Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 import { describe, expect, it } from "vitest";
-import { accessText, manages, reads, readersText, sharingMark, type Access, type Me } from "../src/access.js";
+import { accessText, manages, reads, readersText, sharingMark, type Access, type Me } from "../src/documents/access.js";
 
 const ADA: Me = { name: "users/ada", role: UserRole.USER };
 const BOB: Me = { name: "users/bob", role: UserRole.USER };

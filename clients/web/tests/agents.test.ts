@@ -3,8 +3,8 @@ import { Code, createClient, createRouterTransport } from "@connectrpc/connect";
 import { AgentSchema } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import { ChatService } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import { describe, expect, it } from "vitest";
-import { AgentChoice, agentOf, allAgents, labelOf, named, violationsOf } from "../src/agents.js";
-import { failureOf } from "../src/errors.js";
+import { AgentChoice, agentOf, allAgents, labelOf, named, violationsOf } from "../src/chat/agents.js";
+import { failureOf } from "../src/common/errors.js";
 import { refusedFields, responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BYTES, MONEY, NUMBER, ROLE, sameRule } from "../src/amounts.js";
+import { BYTES, MONEY, NUMBER, ROLE, sameRule } from "../src/administration/amounts.js";
 
 describe("amounts", () => {
   it.each([

@@ -2,7 +2,7 @@ import { gzipSync } from "node:zlib";
 import { BlobWriter, TextReader, ZipWriter, configure } from "@zip.js/zip.js/lib/zip-core.js";
 import { packTar, type TarEntry } from "modern-tar";
 import { beforeAll, describe, expect, it } from "vitest";
-import { picked, type Found } from "../src/folders.js";
+import { picked, type Found } from "../src/documents/folders.js";
 
 beforeAll(() => configure({ useWebWorkers: false }));
 

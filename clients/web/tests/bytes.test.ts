@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { byteLength, ByteText, sha256Hex, unitsAt, uuid, wellFormed } from "../src/bytes.js";
+import { byteLength, ByteText, sha256Hex, unitsAt, uuid, wellFormed } from "../src/text/bytes.js";
 
 describe("ByteText", () => {
   it("cuts by bytes and keeps a byte order mark", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { meant } from "../src/contacts.js";
+import { meant } from "../src/documents/contacts.js";
 
 describe("a text that names a person", () => {
   const contacts = [

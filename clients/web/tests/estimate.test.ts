@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Estimate, timeLeft } from "../src/estimate.js";
+import { Estimate, timeLeft } from "../src/documents/estimate.js";
 
 describe("Estimate", () => {
   it("knows nothing at first", () => {

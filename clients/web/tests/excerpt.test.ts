@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { blockStarts, firstEnd, lastStart } from "../src/excerpt.js";
+import { blockStarts, firstEnd, lastStart } from "../src/text/excerpt.js";
 
 const TEXT = "# One\n\ntwo\nstill two\n\n- three\n\n  still three\n\n```sh\nmake up\n\nnot a block\n```\n\n> ~~~\n> code\n>\n> ~~~\n\nfour";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { dropped, picked, type Found, type Looking } from "../src/folders.js";
+import { dropped, picked, type Found, type Looking } from "../src/documents/folders.js";
 
 const SUFFIXES = [".md", ".txt"];
 const LOOKING: Looking = { signal: new AbortController().signal, room: async () => undefined };

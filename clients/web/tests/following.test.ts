@@ -6,8 +6,8 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { ResumeTurnResponseSchema } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import { TurnEventSchema, TurnSchema, type Turn, type TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { describe, expect, it } from "vitest";
-import { follow, Refused } from "../src/follow.js";
-import { BrokenAnswer, FrameReader, type Frame } from "../src/frames.js";
+import { follow, Refused } from "../src/chat/follow.js";
+import { BrokenAnswer, FrameReader, type Frame } from "../src/chat/frames.js";
 import { responsaError } from "./failures.js";
 import { StillPatience } from "./stillpatience.js";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { labelLines, labelsOf } from "../src/labels.js";
+import { labelLines, labelsOf } from "../src/documents/labels.js";
 
 test("labels are written as lines in the order of their names, and read again", () => {
   const labels = { team: "harbour", address: "https://example.com/a: b", public: "", grade: "7" };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { idFrom } from "../src/library.js";
+import { idFrom } from "../src/documents/library.js";
 
 describe("idFrom", () => {
   it("makes ids that the contract accepts", () => {

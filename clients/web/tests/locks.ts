@@ -1,6 +1,6 @@
 /** The locks of a browser, in memory: exclusive, first come, first served. */
 
-import type { Locks } from "../src/streams.js";
+import type { Locks } from "../src/chat/streams.js";
 
 interface Request {
   readonly name: string;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Markdown } from "../src/markdown.js";
-import { textOf } from "../src/view.js";
+import { Markdown } from "../src/text/markdown.js";
+import { textOf } from "../src/text/view.js";
 import { every, shown, tree } from "./trees.js";
 
 const LINK = ' target="_blank" rel="noopener noreferrer"';

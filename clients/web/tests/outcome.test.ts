@@ -14,7 +14,8 @@ import {
 } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { describe, expect, it } from "vitest";
-import { answeredBy, because, called, cost, fellBack, money, originOf, outcomeOf, outcomeOfTurn, refusalWords, stepWords, switched } from "../src/outcome.js";
+import { answeredBy, because, called, cost, fellBack, originOf, outcomeOf, outcomeOfTurn, refusalWords, stepWords, switched } from "../src/chat/outcome.js";
+import { money } from "../src/common/facts.js";
 
 type Usage = MessageInitShape<typeof UsageSchema>;
 type Event = NonNullable<MessageInitShape<typeof TurnEventSchema>["event"]>;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Pace, type Clock } from "../src/pace.js";
+import { Pace, type Clock } from "../src/text/pace.js";
 
 /** A clock that the test moves. */
 class Hand implements Clock {

@@ -1,8 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { CitationSchema, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { describe, expect, it } from "vitest";
-import { byteLength } from "../src/bytes.js";
-import { parts, placeOf, sources } from "../src/parts.js";
+import { byteLength } from "../src/text/bytes.js";
+import { parts, placeOf, sources } from "../src/chat/parts.js";
 
 function citation(start: number, end: number, version = "documents/1/versions/1", title = "One"): Citation {
   return create(CitationSchema, { answerRange: { start: BigInt(start), end: BigInt(end) }, documentVersion: version, title });

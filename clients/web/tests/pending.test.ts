@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { PendingQuestions, type Pending } from "../src/pending.js";
+import { PendingQuestions, type Pending } from "../src/chat/pending.js";
 import { MemoryStorage } from "./memory.js";
 
 const KEY = "responsa.pending";

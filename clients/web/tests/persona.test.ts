@@ -1,9 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { AgentReloadSchema } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import { describe, expect, it } from "vitest";
-import { reloaded } from "../src/agentspart.js";
-import { changedPaths, draftOf, textProblem } from "../src/persona.js";
-import { linesOf, valuesOf, valuesProblem } from "../src/values.js";
+import { reloaded } from "../src/administration/agentspart.js";
+import { changedPaths, draftOf, textProblem } from "../src/administration/persona.js";
+import { linesOf, valuesOf, valuesProblem } from "../src/common/values.js";
 
 describe("a teacher's values", () => {
   it("are read line by line", () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { fragmentOf, placeAt } from "../src/place.js";
+import { fragmentOf, placeAt } from "../src/documents/place.js";
 
 const NAME = "documents/0190f3a2-0000-7000-8000-000000000001";
 

@@ -1,11 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import { CitationSchema, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { describe, expect, it } from "vitest";
-import { byteLength } from "../src/bytes.js";
-import { withSources } from "../src/copy.js";
-import { parts } from "../src/parts.js";
-import { Cited, plainText, type Spot } from "../src/prose.js";
-import { wrapped } from "../src/view.js";
+import { byteLength } from "../src/text/bytes.js";
+import { withSources } from "../src/chat/copy.js";
+import { parts } from "../src/chat/parts.js";
+import { Cited, plainText, type Spot } from "../src/text/prose.js";
+import { wrapped } from "../src/text/view.js";
 import { every, html, tree } from "./trees.js";
 
 /** A text without its braces, and the cited parts that the braces mark. Numbers are in the order of the opening braces. */

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import type { Failure } from "../src/errors.js";
-import { CUT } from "../src/errors.js";
-import type { Found, Looking } from "../src/folders.js";
-import { UploadQueue, type Item } from "../src/queue.js";
-import { UploadRefused, type Upload } from "../src/send.js";
+import type { Failure } from "../src/common/errors.js";
+import { CUT } from "../src/common/errors.js";
+import type { Found, Looking } from "../src/documents/folders.js";
+import { UploadQueue, type Item } from "../src/documents/queue.js";
+import { UploadRefused, type Upload } from "../src/documents/send.js";
 
 const DEFAULT = { name: "collections/default", label: "default" };
 const refusal = (reason: string): Failure => ({ ...CUT, reason, message: `${reason}.` });

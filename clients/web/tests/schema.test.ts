@@ -1,6 +1,6 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
-import { fieldsOf, isParameters, problemOf, rawOf, valueOf, type Field } from "../src/schema.js";
+import { fieldsOf, isParameters, problemOf, rawOf, valueOf, type Field } from "../src/chat/schema.js";
 
 const ADA = "62f746b4-84e6-4ceb-95bd-447e7184d454";
 const SCHEMA: JsonObject = {

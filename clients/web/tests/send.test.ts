@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { send } from "../src/send.js";
+import { send } from "../src/documents/send.js";
 
 test("an upload that was cancelled before it begins is not sent", async () => {
   const upload = { file: new File(["Rye"], "rye.md"), path: "a.md", collection: "collections/default", requestId: "" };

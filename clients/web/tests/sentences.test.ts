@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ACTIONS, eventsFilter, sentenceOf } from "../src/sentences.js";
+import { ACTIONS, eventsFilter, sentenceOf } from "../src/administration/sentences.js";
 
 const NAMES = new Map([
   ["users/a", "Ada"],

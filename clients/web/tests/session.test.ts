@@ -3,9 +3,9 @@ import { Code, createRouterTransport, createClient, ConnectError, type ServiceIm
 import { AuthService } from "@responsa/contract/responsa/auth/v1/auth_service_pb.js";
 import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
-import { watchingSession } from "../src/api.js";
-import { CUT, failureOf, withWait } from "../src/errors.js";
-import { askForReset, begin, beginWith, claim, confirmEmail, hasSecret, ofOther, signIn, takeSecret } from "../src/session.js";
+import { watchingSession } from "../src/common/api.js";
+import { CUT, failureOf, withWait } from "../src/common/errors.js";
+import { askForReset, begin, beginWith, claim, confirmEmail, hasSecret, ofOther, signIn, takeSecret } from "../src/account/session.js";
 import { responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";
 

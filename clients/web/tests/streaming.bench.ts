@@ -1,7 +1,7 @@
 /** The time to parse and lay out Markdown, without the browser: `npm run bench --workspace @responsa/web`. */
 
 import { bench, describe } from "vitest";
-import { Cited } from "../src/prose.js";
+import { Cited } from "../src/text/prose.js";
 
 const SIZE = 24 * 1024;
 const DELTAS = 500;

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { FrameReader, type Frame } from "../src/frames.js";
-import { SharedStreams, SHARING, type Sharing } from "../src/streams.js";
+import { FrameReader, type Frame } from "../src/chat/frames.js";
+import { SharedStreams, SHARING, type Sharing } from "../src/chat/streams.js";
 import { MemoryLocks } from "./locks.js";
 import { frame, hang, heartbeat, reconnect, started, TURN, whole } from "./turns.js";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { questionsOf } from "../src/suggest.js";
+import { questionsOf } from "../src/chat/suggest.js";
 
 describe("the questions that the first screen suggests", () => {
   it("are those of the documents' headings first, and otherwise name a document and a heading", () => {

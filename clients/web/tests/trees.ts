@@ -1,6 +1,6 @@
-import { Markdown, type Content, type Options } from "../src/markdown.js";
-import { clean } from "../src/clean.js";
-import type { View } from "../src/view.js";
+import { Markdown, type Content, type Options } from "../src/text/markdown.js";
+import { clean } from "../src/text/clean.js";
+import type { View } from "../src/text/view.js";
 
 /** The tree of a text as the page would show it. */
 export function tree(text: string, options: Options = {}): Content[] {

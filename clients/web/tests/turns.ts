@@ -4,7 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { ResumeTurnResponseSchema } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import { TurnEventSchema, type TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { sha256 } from "@noble/hashes/sha2.js";
-import type { Frame } from "../src/frames.js";
+import type { Frame } from "../src/chat/frames.js";
 
 type Kind = NonNullable<NonNullable<Parameters<typeof create<typeof TurnEventSchema>>[1]>["event"]>;
 

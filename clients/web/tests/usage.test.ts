@@ -2,8 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import { DeletionReceiptSchema } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import { PeriodUsageSchema, StorageUsageSchema } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
 import { describe, expect, it } from "vitest";
-import { receiptRows } from "../src/leaving.js";
-import { storageRows, usageRows } from "../src/usage.js";
+import { receiptRows } from "../src/account/leaving.js";
+import { storageRows, usageRows } from "../src/account/usage.js";
 
 describe("usageRows", () => {
   it("says what is used, reserved and left", () => {

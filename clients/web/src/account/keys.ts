@@ -1,0 +1,187 @@
+/** Shows API keys: the user's own, or those of all users of the tenant. */
+
+import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { ApiKey } from "@responsa/contract/responsa/auth/v1/api_key_pb.js";
+import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import type { Api } from "../common/api.js";
+import { uuid } from "../text/bytes.js";
+import { confirmed, filled } from "../common/dialog.js";
+import { button, element, WRITTEN } from "../common/dom.js";
+import { failureOf, type Failure } from "../common/errors.js";
+import { momentOf } from "../common/facts.js";
+import { choiceEntry, placed, textEntry } from "../common/fields.js";
+import { quoted } from "../common/filters.js";
+import { Listing } from "../common/listing.js";
+import { oneOf, type People } from "../common/people.js";
+import { PersonSearch } from "../administration/personsearch.js";
+import { recently } from "./recent.js";
+import { showSecret } from "./secret.js";
+import { noted, type Part } from "../common/tabbed.js";
+
+const PAGE = 50;
+const DAY = 86_400_000; // milliseconds
+
+/** For how long a new key is valid, in days. */
+const TERMS: readonly (readonly [value: string, label: string])[] = [
+  ["30", "30 days"],
+  ["90", "90 days"],
+  ["365", "1 year"],
+  ["", "Until it is revoked"],
+];
+
+export interface KeysHooks {
+  readonly say: (text: string) => void;
+}
+
+export class OwnKeysView implements Part {
+  readonly root: HTMLElement;
+  readonly #api: Pick<Api, "auth">;
+  readonly #user: User;
+  readonly #hooks: KeysHooks;
+  readonly #add = button("New API key", () => void this.#create(), { class: "quiet" });
+  readonly #list: Listing<ApiKey>;
+
+  constructor(api: Pick<Api, "auth">, user: User, hooks: KeysHooks) {
+    this.#api = api;
+    this.#user = user;
+    this.#hooks = hooks;
+    this.#list = new Listing<ApiKey>({
+      label: "API keys",
+      read: async (pageToken) => {
+        const { apiKeys, nextPageToken } = await api.auth.listApiKeys({ pageSize: PAGE, pageToken });
+        return { items: apiKeys, next: nextPageToken };
+      },
+      row: (one) => keyRow(one, "", () => void this.#revoke(one)),
+      empty: () => "No API keys. Programs need a key to make calls for you.",
+    });
+    const about = element("p", { class: "note grow" }, "Programs use API keys to make calls in your name.");
+    this.root = element("div", { class: "stack" }, element("div", { class: "row wrap" }, about, this.#add), this.#list.root);
+  }
+
+  async show(): Promise<void> {
+    await this.#list.refresh();
+  }
+
+  async #create(): Promise<void> {
+    const name = textEntry("Name", { required: true, maxlength: "200" }, "The purpose of the key, so that you recognise it later.");
+    const term = choiceEntry("Valid for", TERMS);
+    term.control.value = "90";
+    // The request_id is the same for every try with the same content, because an interrupted try may have made the key.
+    let tried = { body: "", requestId: "" };
+    let made = { secret: "", name: "" };
+    let expires: Date | undefined;
+    const act = async () => {
+      const displayName = name.control.value.trim();
+      const days = Number(term.control.value);
+      const body = `${days} ${displayName}`;
+      if (body !== tried.body) {
+        tried = { body, requestId: uuid() };
+        expires = days > 0 ? new Date(Date.now() + days * DAY) : undefined;
+      }
+      const apiKey = { displayName, ...(expires && { expireTime: timestampFromDate(expires) }) };
+      const found = await recently(this.#api, this.#user, () => this.#api.auth.createApiKey({ apiKey, requestId: tried.requestId }));
+      made = { secret: found.secret, name: displayName };
+    };
+    const explain = (failure: Failure) => Promise.resolve(placed({ "api_key.display_name": name, "api_key.expire_time": term }, failure));
+    if (!(await filled({ title: "New API key", action: "Create", fields: [name.root, term.root], first: name.control, act, explain }))) return;
+    this.#hooks.say("API key created.");
+    void this.#list.refresh();
+    if (made.secret) {
+      const text = `The key “${made.name}” is ready. A program sends it as “authorization: Bearer …”. Whoever has it can act in your name.`;
+      await showSecret({ title: "Your new API key", text, label: "Secret", secret: made.secret, say: this.#hooks.say, view: this.root });
+    } else this.#list.refuse("The key was created, but its secret did not arrive. Revoke the key and create another one.");
+    this.#add.focus();
+  }
+
+  async #revoke({ name, displayName }: ApiKey): Promise<void> {
+    const text = `Programs that use “${displayName || "this key"}” can make no further calls, at once. The keys that were created with it are revoked too, and the sessions that they began end.`;
+    if (!(await confirmed({ title: "Revoke the API key?", text, action: "Revoke" }))) return;
+    try {
+      await this.#api.auth.revokeApiKey({ name });
+    } catch (error) {
+      return this.#list.refuse(failureOf(error).message);
+    }
+    this.#hooks.say("API key revoked.");
+    await this.#list.refresh();
+    this.#add.focus();
+  }
+}
+
+export class TenantKeysView implements Part {
+  readonly root: HTMLElement;
+  readonly #api: Pick<Api, "admin">;
+  readonly #people: People;
+  readonly #hooks: KeysHooks;
+  readonly #name = textEntry("Name of the key", { type: "search", maxlength: "200" });
+  readonly #owner: PersonSearch;
+  readonly #list: Listing<ApiKey>;
+  #labels: ReadonlyMap<string, string> = new Map();
+
+  constructor(api: Pick<Api, "admin">, people: People, hooks: KeysHooks) {
+    this.#api = api;
+    this.#people = people;
+    this.#owner = new PersonSearch("Owner", people);
+    this.#hooks = hooks;
+    this.#list = new Listing<ApiKey>({
+      label: "API keys of all users",
+      read: (pageToken) => this.#read(pageToken),
+      row: (one) => keyRow(one, this.#labels.get(one.owner) ?? one.owner, () => void this.#revoke(one)),
+      empty: () => (this.#name.control.value.trim() || this.#owner.sought ? "No key matches." : "No API keys yet."),
+    });
+    const form = element("form", { class: "search-form", role: "search", "aria-label": "API keys" }, this.#name.root, this.#owner.entry.root, element("button", { type: "submit" }, "Find"));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      noted({ area: "administration", tab: "keys", query: { name: this.#name.control.value.trim(), owner: this.#owner.sought } });
+      void this.#list.refresh();
+    });
+    this.root = element("div", { class: "stack" }, form, this.#list.root);
+  }
+
+  async show(query: Readonly<Record<string, string>>): Promise<void> {
+    this.#name.control.value = query["name"] ?? "";
+    await this.#owner.show(query["owner"] ?? "");
+    await this.#list.refresh();
+  }
+
+  async #read(pageToken: string) {
+    const name = this.#name.control.value.trim();
+    const owners = await this.#owner.names();
+    if (owners?.length === 0) return { items: [], next: "" };
+    const filter = [name && `display_name:${quoted(name)}`, owners && oneOf("owner", owners)].filter(Boolean).join(" AND ");
+    const { apiKeys, nextPageToken } = await this.#api.admin.listTenantApiKeys({ pageSize: PAGE, pageToken, filter });
+    this.#labels = new Map([...this.#labels, ...(await this.#people.labels(apiKeys.map((one) => one.owner)))]);
+    return { items: apiKeys, next: nextPageToken };
+  }
+
+  async #revoke({ name, displayName, owner }: ApiKey): Promise<void> {
+    const whose = this.#labels.get(owner) ?? owner;
+    const text = `Programs that use the key “${displayName || name}” of ${whose} can make no further calls, at once. The keys that were created with it are revoked too, and the sessions that they began end.`;
+    if (!(await confirmed({ title: "Revoke the API key?", text, action: "Revoke" }))) return;
+    try {
+      await this.#api.admin.revokeTenantApiKey({ name });
+    } catch (error) {
+      return this.#list.refuse(failureOf(error).message);
+    }
+    this.#hooks.say("API key revoked.");
+    await this.#list.refresh();
+    this.#name.control.focus();
+  }
+}
+
+/** The row of a key. `owner`: the text for its owner, or "" for the user's own keys. */
+function keyRow(key: ApiKey, owner: string, revoke: () => void): HTMLElement {
+  const { displayName, prefix, createTime, expireTime, revokeTime, parentKey } = key;
+  const label = displayName || "Key without a name";
+  const expired = expireTime !== undefined && timestampDate(expireTime).getTime() <= Date.now();
+  const facts = [
+    owner,
+    `begins with ${prefix}`,
+    createTime ? `created ${momentOf(timestampDate(createTime))}` : "",
+    revokeTime ? `revoked ${momentOf(timestampDate(revokeTime))}` : expireTime ? `${expired ? "expired" : "expires"} ${momentOf(timestampDate(expireTime))}` : "does not expire",
+    parentKey ? "created with another key" : "",
+  ];
+  const state = revokeTime ? [element("span", { class: "badge" }, "revoked")] : expired ? [element("span", { class: "badge" }, "expired")] : [];
+  const act = revokeTime || expired ? [] : [button("Revoke", revoke, { class: "plain danger", "aria-label": `Revoke ${label}${owner && ` of ${owner}`}` })];
+  const about = element("div", { class: "about" }, element("span", { class: "name", ...WRITTEN }, label), ...state, element("p", { class: "note whole", ...WRITTEN }, facts.filter(Boolean).join(" · ")));
+  return element("li", {}, about, ...act);
+}

@@ -1,0 +1,160 @@
+/** Deletes the user's account, after the user has chosen what becomes of shared collections, and shows what was deleted. */
+
+import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
+import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import type { Api } from "../common/api.js";
+import { count } from "../common/facts.js";
+import type { Contacts } from "../documents/contacts.js";
+import { filled } from "../common/dialog.js";
+import { button, element, WRITTEN } from "../common/dom.js";
+import type { Failure } from "../common/errors.js";
+import { lacking, placed } from "../common/fields.js";
+import { allCollections, type Listed } from "../documents/library.js";
+import { PersonField } from "../documents/person.js";
+import { recently } from "./recent.js";
+
+/** The server may need this time, in milliseconds, to erase a large account. */
+const LONGEST = 600_000;
+/** The number of collections that the dialog names. */
+const NAMED = 5;
+const HEIR_NOTE = "A user id, which people find in their profile. Administrators can also enter an e-mail address.";
+
+export interface LeavingHooks {
+  readonly contacts: Contacts;
+  /** The account is deleted, and the session has ended. */
+  readonly deleted: (receipt: DeletionReceipt) => void;
+}
+
+/** The section of the profile that deletes the account. */
+export function leaving(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: LeavingHooks): HTMLElement {
+  const begin = button("Delete the account", () => void leave(api, user, hooks), { class: "danger quiet" });
+  const about = element("p", { class: "note" }, "This deletes the account with your conversations, documents and keys. It cannot be undone.");
+  return element("section", { class: "part", "aria-labelledby": "leaving-title" }, element("h3", { id: "leaving-title" }, "Delete the account"), about, begin);
+}
+
+async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contacts, deleted }: LeavingHooks): Promise<void> {
+  const heirs = new Heirs(contacts);
+  const sure = element("input", { type: "checkbox", id: "leaving-sure", required: true });
+  const loading = element("p", { class: "note", role: "status" }, "Looking for collections that you share…");
+  // Without the list, the choice is offered all the same, because there may be such collections.
+  const loaded = allCollections(api)
+    .then((found) => found.filter((one) => one.owner === user.name && one.readers.length > 0), () => undefined)
+    .then((shared) => {
+      loading.hidden = true;
+      heirs.show(shared);
+    });
+  const act = async () => {
+    await loaded;
+    if (heirs.missing() !== undefined) throw new Incomplete();
+    const handOverTo = await heirs.chosen();
+    const receipt = await recently(api, user, () => api.auth.deleteMe({ handOverTo }, { timeoutMs: LONGEST }));
+    deleted(receipt);
+  };
+  const explain = ({ reason, ...others }: Failure) => {
+    const missing = heirs.missing();
+    if (missing !== undefined) return Promise.resolve(missing);
+    if (reason === "") return Promise.resolve("The connection was lost. If the deletion had begun, the server completes it, and you are signed out. Otherwise, try again.");
+    return Promise.resolve(placed({ hand_over_to: heirs.person.entry }, { reason, ...others }));
+  };
+  const goes = element(
+    "ul",
+    { class: "bullets" },
+    ...[
+      "Your conversations, with all questions and answers.",
+      "Your documents and your collections, with everything in them.",
+      "Your API keys and your sessions, on all devices. Programs that use your keys stop working.",
+      "Answers of other people that quote your documents: they are withdrawn, and the people see why.",
+    ].map((one) => element("li", {}, one)),
+  );
+  const stays = element("p", { class: "note" }, "The audit log keeps your user’s id, without your name and address. The deletion cannot be undone.");
+  const confirm = element("label", { class: "row", for: "leaving-sure" }, sure, "I want to delete all of this for good");
+  await filled({ title: "Delete your account?", action: "Delete the account", danger: true, fields: [element("p", {}, "This goes for good:"), goes, stays, loading, heirs.root, confirm], first: sure, act, explain });
+}
+
+/** The user has not chosen yet. */
+class Incomplete extends Error {}
+
+/** The choice of what becomes of shared collections. */
+class Heirs {
+  readonly root = element("fieldset", { class: "plain-set", hidden: true });
+  readonly person: PersonField;
+  readonly #hand = element("input", { type: "radio", name: "leaving", value: "hand" });
+  readonly #erase = element("input", { type: "radio", name: "leaving", value: "erase" });
+  #asked = true;
+
+  constructor(contacts: Contacts) {
+    this.person = new PersonField(contacts, "The new owner", HEIR_NOTE);
+    for (const one of [this.#hand, this.#erase]) {
+      one.required = true;
+      one.addEventListener("change", () => {
+        this.person.entry.root.hidden = !this.#hand.checked;
+        this.person.entry.control.disabled = !this.#hand.checked; // the browser checks only controls that it shows
+      });
+    }
+    this.person.entry.control.required = true;
+    this.person.entry.root.hidden = this.person.entry.control.disabled = true;
+  }
+
+  /** Offer the choice for these collections; undefined if they are not known. */
+  show(shared: readonly Listed[] | undefined): void {
+    this.#asked = shared === undefined || shared.length > 0;
+    this.root.hidden = !this.#asked;
+    // A required control that is hidden would keep the browser from sending the form.
+    this.#hand.disabled = this.#erase.disabled = !this.#asked;
+    const names = shared?.slice(0, NAMED).map((one) => `“${one.label}”`) ?? [];
+    const others = (shared?.length ?? 0) - names.length;
+    const which = names.length > 0 ? `: ${[...names, ...(others > 0 ? [`${others} more`] : [])].join(", ")}` : "";
+    this.root.replaceChildren(
+      element("legend", WRITTEN, `Collections that you share${which}`),
+      element("label", { class: "row" }, this.#hand, "Hand them over to another person, with your documents in them"),
+      this.person.entry.root,
+      element("label", { class: "row" }, this.#erase, "Delete them too, with the documents that other people added"),
+    );
+  }
+
+  /** What is missing, in words, or "" if the field says it; undefined if the choice is made. The missing part gets the focus. */
+  missing(): string | undefined {
+    if (!this.#asked || this.#erase.checked) return undefined;
+    if (this.#hand.checked) return lacking([this.person.entry]) ? "" : undefined;
+    this.#hand.focus();
+    return "Choose what becomes of the collections that you share.";
+  }
+
+  /** The new owner, or "". */
+  chosen(): Promise<string> {
+    return this.#asked && this.#hand.checked ? this.person.resolved() : Promise.resolve("");
+  }
+}
+
+/** What a deletion counted, without what there was none of. */
+export function receiptRows(receipt: DeletionReceipt): readonly string[] {
+  const rows: readonly (readonly [bigint, string])[] = [
+    [receipt.conversations, "conversation"],
+    [receipt.messages, "message"],
+    [receipt.documents, "document"],
+    [receipt.collections, "collection"],
+    [receipt.apiKeys, "API key"],
+    [receipt.invitations, "open invitation"],
+  ];
+  const deleted = rows.filter(([number]) => number > 0n).map(([number, noun]) => `${count(number, noun)} deleted`);
+  const ended = receipt.sessions > 0n ? [`${count(receipt.sessions, "session")} ended`] : [];
+  const handed = receipt.handedOverCollections > 0n ? [`${count(receipt.handedOverCollections, "collection")} handed over`] : [];
+  const withdrawn = receipt.withdrawnAnswers > 0n ? [`${count(receipt.withdrawnAnswers, "answer")} of other people withdrawn, because they quoted your documents`] : [];
+  return [...deleted, ...ended, ...handed, ...withdrawn];
+}
+
+/** The page after the deletion. */
+export function farewell(receipt: DeletionReceipt, goOn: () => void): HTMLElement {
+  const heading = element("h1", { tabindex: "-1" }, "Your account is deleted");
+  const rows = receiptRows(receipt);
+  const open = receipt.completeTime ? "Nothing of your account is left but its id in the audit log." : "The server still checks answers of other people that are being written; nothing else of your account is left but its id in the audit log.";
+  return element(
+    "main",
+    { class: "signed-out" },
+    heading,
+    element("p", { role: "status" }, open),
+    ...(rows.length > 0 ? [element("ul", { class: "bullets", "aria-label": "What was deleted" }, ...rows.map((one) => element("li", {}, one)))] : []),
+    element("p", { class: "note" }, `The receipt is for ${receipt.user}.`),
+    button("Go to the sign-in page", goOn, { class: "filled" }),
+  );
+}

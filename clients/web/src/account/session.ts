@@ -1,0 +1,176 @@
+/** Begins and ends the browser's session. Its credential is a cookie that scripts cannot read. */
+
+import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import type { Api } from "../common/api.js";
+import { CUT, failureOf, failureOfJson, signedOut, type Failure } from "../common/errors.js";
+
+/** A secret that links to the page carry in the fragment, which browsers do not send: a sign-in code, the code of an invitation, a code that resets a password, or a code that confirms an e-mail address. */
+export type SecretKind = "code" | "invitation" | "reset" | "confirm";
+const SECRETS: readonly SecretKind[] = ["code", "invitation", "reset", "confirm"];
+
+export interface Secret {
+  readonly kind: SecretKind;
+  readonly value: string;
+}
+
+/** The fields of a fragment. Links in mails have a slash before the first field: `#/confirm=…`. */
+function fieldsOf(fragment: string): URLSearchParams {
+  return new URLSearchParams(fragment.replace(/^#\/?/, ""));
+}
+
+/** Whether the fragment of an address has a secret. */
+export function hasSecret(fragment: string): boolean {
+  const found = fieldsOf(fragment);
+  return SECRETS.some((one) => found.has(one));
+}
+
+/** Take the secret out of the address bar and the history, even if the secret is not valid. */
+export function takeSecret(place: Pick<Location, "hash" | "pathname" | "search">, history: Pick<History, "replaceState">): Secret | undefined {
+  const found = fieldsOf(place.hash);
+  const kind = SECRETS.find((one) => found.has(one));
+  if (kind === undefined) return undefined;
+  history.replaceState(null, "", place.pathname + place.search);
+  return { kind, value: found.get(kind)! };
+}
+
+/** What begins a session. An empty tenant is the server's default tenant. */
+export type Credentials = { readonly code: string } | { readonly tenant: string; readonly email: string; readonly password: string };
+
+/**
+ * Begin a session, which replaces the browser's session. If that is the session of another user, `replace` must allow it; otherwise `ofOther` is true for the
+ * failure, and nothing has changed. Returns undefined after success.
+ */
+export async function begin(credentials: Credentials, replace: boolean, ask: typeof fetch = fetch): Promise<Failure | undefined> {
+  try {
+    const response = await ask("/v1/sessions", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(replace ? { ...credentials, replace } : credentials),
+    });
+    const body = await response.text(); // an unread body would occupy one of the browser's six connections
+    return response.ok ? undefined : failureOfJson(body);
+  } catch {
+    return CUT;
+  }
+}
+
+/** Whether a session did not begin because it would replace another user's session. */
+export function ofOther({ reason, metadata }: Failure): boolean {
+  return reason === "RESOURCE_ALREADY_EXISTS" && metadata["resource_type"] === "session";
+}
+
+/** What a sign-in with a provider is for. */
+export interface Purpose {
+  /** The code of an invitation. */
+  readonly invitation?: string;
+  /** Whether the session of another user may end. Otherwise, the sign-in fails at its end, when the server knows who has come. */
+  readonly replace?: boolean;
+  /** Whether to link the person at the provider to the user who is signed in, whose session goes on. */
+  readonly link?: boolean;
+}
+
+/**
+ * Begin a sign-in with an OpenID Connect provider, `oidcProviders/{id}`. Returns the provider's address, to which the browser must go, or the failure. `returnTo`: the
+ * path, with its fragment, to which the browser comes back.
+ */
+export async function beginWith(provider: string, returnTo: string, { invitation = "", replace = false, link = false }: Purpose, ask: typeof fetch = fetch): Promise<URL | Failure> {
+  try {
+    const response = await ask(`/v1/oidc/${encodeURIComponent(provider.replace(/^oidcProviders\//, ""))}:start`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ returnTo, ...(invitation ? { invitation } : {}), ...(replace ? { replace } : {}), ...(link ? { link } : {}) }),
+    });
+    const body = await response.text();
+    if (!response.ok) return failureOfJson(body);
+    const address = new URL((JSON.parse(body) as { authorizationUri: string }).authorizationUri);
+    return address.protocol === "https:" || address.protocol === "http:" ? address : CUT; // never an address that runs a script
+  } catch {
+    return CUT;
+  }
+}
+
+export type SignIn =
+  | { readonly user: User }
+  /** `cut` says whether trying again can help, for example because the server could not be reached. */
+  | { readonly problem: string; readonly cut: boolean };
+
+/** What `signIn` needs from the page. `replaces` asks the user whether the session of the user who is signed in may end. */
+export interface SignInHooks {
+  readonly replaces: (present: User | undefined) => Promise<boolean>;
+  readonly ask?: typeof fetch;
+}
+
+/** Exchange the code, if there is one, and return the signed-in user. If the code is not valid, or the user keeps the session, a user who is already signed in stays signed in. */
+export async function signIn(api: Pick<Api, "auth">, code: string | undefined, { replaces, ask = fetch }: SignInHooks): Promise<SignIn> {
+  const refused = code === undefined ? "" : await exchange(api, code, replaces, ask);
+  try {
+    return { user: await api.auth.getMe({}) };
+  } catch (error) {
+    const failure = failureOf(error);
+    if (failure.reason === "USER_DISABLED") return { problem: failure.message, cut: false };
+    if (signedOut(failure)) return { problem: refused || "You are not signed in.", cut: false };
+    return { problem: failure.reason === "" ? "Responsa cannot be reached." : failure.message, cut: true };
+  }
+}
+
+/** Returns "" or the reason why the server refused the code. */
+async function exchange(api: Pick<Api, "auth">, code: string, replaces: SignInHooks["replaces"], ask: typeof fetch): Promise<string> {
+  let failure = await begin({ code }, false, ask);
+  if (failure && ofOther(failure)) {
+    if (!(await replaces(await me(api)))) return "";
+    failure = await begin({ code }, true, ask);
+  }
+  if (!failure) return "";
+  if (failure === CUT) return "Responsa could not be reached to sign you in. You can try this link again.";
+  return failure.reason === "SESSION_CODE_INVALID" ? "This link has already been used or has expired." : failure.message;
+}
+
+/** The user who is signed in; undefined if nobody is, or if this cannot be found out. */
+export async function me(api: Pick<Api, "auth">): Promise<User | undefined> {
+  try {
+    return await api.auth.getMe({});
+  } catch {
+    return undefined;
+  }
+}
+
+/** Confirm an e-mail address with the code of a mail. Returns the signed-in user if the user's address has changed; undefined if the address is that of another or a new account. Raises ConnectError. */
+export async function confirmEmail(api: Pick<Api, "auth">, code: string): Promise<User | undefined> {
+  const before = await me(api);
+  await api.auth.confirmEmail({ code });
+  const after = before && (await me(api));
+  return after && after.name === before.name && after.email !== before.email ? after : undefined;
+}
+
+/** Ask for a mail with a reset code. Returns the text for the visitor, who goes on with the code, or the failure. The text does not depend on whether the account exists. */
+export async function askForReset(api: Pick<Api, "auth">, tenant: string, email: string): Promise<string | Failure> {
+  try {
+    await api.auth.requestReset({ tenant, email });
+  } catch (error) {
+    const failure = failureOf(error);
+    return failure.reason === "MAIL_NOT_CONFIGURED" ? "This server sends no mails. Ask an administrator for a reset code, and enter it here." : failure;
+  }
+  return "If an account has this e-mail address, a mail is on its way. Open the link in the mail, or enter its code here.";
+}
+
+const OWNER = "responsa.user";
+
+/** Make a tab's storage this user's: what another user left in it is deleted. Returns whether the tab was another user's. */
+export function claim(storage: Storage, user: string): boolean {
+  const before = storage.getItem(OWNER);
+  if (before === user) return false;
+  storage.clear();
+  try {
+    storage.setItem(OWNER, user);
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+  }
+  return before !== null;
+}
+
+/** End the session on the server. Raises TypeError if the server could not be reached or failed. */
+export async function signOut(): Promise<void> {
+  const response = await fetch("/v1/sessions", { method: "DELETE" });
+  await response.text();
+  if (!response.ok) throw new TypeError(`The session was not ended: ${response.status}.`);
+}

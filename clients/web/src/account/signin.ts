@@ -1,0 +1,323 @@
+/** The view of a visitor who is not signed in: sign in, register, confirm an e-mail address, or ask for a reset code and set a new password with it. */
+
+import { Registration, type OidcProvider } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
+import type { Api } from "../common/api.js";
+import { confirmed } from "../common/dialog.js";
+import { button, element, replace } from "../common/dom.js";
+import { CUT, failureOf, withWait, type Failure } from "../common/errors.js";
+import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "../common/fields.js";
+import { callName } from "../common/people.js";
+import { askForReset, begin, beginWith, confirmEmail, me, ofOther, type Secret } from "./session.js";
+
+type Mode = "signIn" | "register" | "confirm" | "forgot" | "reset";
+
+export interface SignInViewHooks {
+  /** A session has begun. */
+  readonly entered: () => void;
+  /** Leave the view and show the page to the user who is signed in; undefined if nobody is. */
+  readonly back: (() => void) | undefined;
+}
+
+// A control of the type "email" would check the address itself, and change addresses in other scripts.
+const EMAIL = { inputmode: "email", autocomplete: "username", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
+const CODE = { required: true, maxlength: "64", spellcheck: "false", autocapitalize: "none", class: "secret" } as const;
+
+export class SignInView {
+  readonly root: HTMLElement;
+  readonly #api: Pick<Api, "auth">;
+  readonly #hooks: SignInViewHooks;
+  readonly #heading = element("h1", { tabindex: "-1" }, "Responsa");
+  readonly #alert = element("p", { role: "alert" });
+  readonly #form = element("form", { class: "sheet", novalidate: true });
+  readonly #others = element("div", { class: "row wrap ways" });
+  readonly #tenant = textEntry("Tenant", { autocapitalize: "none", spellcheck: "false", maxlength: "71", autocomplete: "organization" }, "The part of the installation that your account belongs to. Leave it empty for the usual one.");
+  readonly #email = textEntry("E-mail address", EMAIL);
+  readonly #password = passwordEntry("Password", "current-password");
+  readonly #newPassword = passwordEntry("New password", "new-password", PASSWORD_NOTE);
+  readonly #name = textEntry("Name", { autocomplete: "name" }, "Other people see this name. You can leave it empty.");
+  readonly #invitation = textEntry("Code of the invitation", CODE);
+  readonly #code = textEntry("Reset code", CODE, "A mail or an administrator gives you the code. A code works once, within 30 minutes.");
+  readonly #confirmation = textEntry("Code of the mail", CODE, "A code works once, within 24 hours.");
+  #mode: Mode = "signIn";
+  #registration = Registration.INVITED;
+  #sendsMails = false;
+  readonly #providers = element("div", { class: "providers", hidden: true });
+  #busy = false;
+
+  /** `why`: the reason why nobody is signed in. `secret`: a code that the address carried. `tenant`: the tenant that the address names, or "". */
+  constructor(api: Pick<Api, "auth">, why: string, secret: Secret | undefined, tenant: string, hooks: SignInViewHooks) {
+    this.#api = api;
+    this.#hooks = hooks;
+    this.#tenant.control.value = tenant;
+    this.#tenant.root.hidden = !tenant;
+    this.#alert.textContent = why;
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#submit();
+    });
+    const link = element("p", { class: "note" }, "You can also sign in without a password: run ", element("code", {}, "responsa open"), " on the machine where Responsa runs, and open the link that the command prints.");
+    this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, this.#form, this.#providers, this.#others, link);
+    this.#tenant.control.addEventListener("change", () => void this.#learn());
+    if (secret?.kind === "invitation") this.#invitation.control.value = secret.value;
+    if (secret?.kind === "reset") this.#code.control.value = secret.value;
+    if (secret?.kind === "confirm") this.#confirmation.control.value = secret.value;
+    this.#change(secret?.kind === "invitation" ? "register" : secret?.kind === "reset" || secret?.kind === "confirm" ? secret.kind : "signIn");
+    void this.#learn();
+  }
+
+  /** Focus the heading, or the first empty field if the view does not report anything new. */
+  focus(first: boolean): void {
+    // On a touch screen, the focus would open a keyboard that hides half the page.
+    if (first && window.matchMedia("(pointer: fine)").matches) this.#entries.find(({ control, root }) => !root.hidden && !control.value)?.control.focus();
+    else this.#heading.focus();
+  }
+
+  /** Whether the user has not written anything yet. */
+  get untouched(): boolean {
+    return [this.#email, this.#password, this.#newPassword, this.#name, this.#invitation, this.#code, this.#confirmation].every((one) => !one.control.value);
+  }
+
+  /** The fields of the mode, in their order. */
+  get #entries(): readonly Entry[] {
+    switch (this.#mode) {
+      case "signIn":
+        return [this.#tenant, this.#email, this.#password];
+      case "register":
+        return [...(this.#registration === Registration.OPEN ? [this.#tenant] : []), this.#invitation, this.#name, this.#email, this.#newPassword];
+      case "forgot":
+        return [this.#tenant, this.#email];
+      case "confirm":
+        return [this.#confirmation];
+      case "reset":
+        return [this.#code, this.#newPassword];
+    }
+  }
+
+  /** Ask for the tenant's providers, and who may register. Without an answer, an invitation is needed. */
+  async #learn(): Promise<void> {
+    const tenant = this.#tenant.control.value.trim();
+    try {
+      const { registration, oidcProviders, sendsMails } = await this.#api.auth.listSignInMethods({ tenant });
+      if (tenant !== this.#tenant.control.value.trim()) return; // a later call asks for the other tenant
+      replace(this.#providers, ...oidcProviders.map((one) => button(`Sign in with ${one.displayName}`, () => void this.#go(one), { class: "quiet" })));
+      this.#providers.hidden = !this.#showsProviders || oidcProviders.length === 0;
+      this.#sendsMails = sendsMails;
+      if (registration === this.#registration) return;
+      this.#registration = registration;
+    } catch {
+      return; // the server explains a registration that it refuses
+    }
+    this.#invitation.control.required = this.#registration !== Registration.OPEN;
+    if (this.#mode === "register") this.#show();
+    else this.#offer();
+  }
+
+  /** Go to a provider, which sends the browser back after the sign-in. The server learns only then who has come, when the page is gone, so the page asks now whether the session of a user who is signed in may end. */
+  async #go({ name }: OidcProvider): Promise<void> {
+    const invitation = this.#mode === "register" ? this.#invitation.control.value.trim() : "";
+    const present = await me(this.#api);
+    if (present && !(await replaces(present))) return this.#leave();
+    const found = await beginWith(name, `${location.pathname}${location.search}${location.hash}`, { invitation, replace: present !== undefined });
+    if (found instanceof URL) location.assign(found);
+    else this.#refuse(found, {});
+  }
+
+  get #showsProviders(): boolean {
+    return this.#mode === "signIn" || this.#mode === "register";
+  }
+
+  #change(mode: Mode): void {
+    this.#mode = mode;
+    this.#providers.hidden = !this.#showsProviders || this.#providers.childElementCount === 0;
+    for (const one of this.#entries) one.refuse("");
+    this.#show();
+  }
+
+  #show(): void {
+    const titles: Record<Mode, string> = { signIn: "Sign in", register: "Register", confirm: "Confirm your e-mail address", forgot: "Forgotten password", reset: "Set a new password" };
+    const actions: Partial<Record<Mode, string>> = { confirm: "Confirm", forgot: "Send a mail", reset: "Set the password" };
+    const before = document.activeElement;
+    replace(
+      this.#form,
+      element("h2", {}, titles[this.#mode]),
+      ...this.#entries.map((one) => one.root),
+      element("div", { class: "row" }, element("button", { type: "submit" }, actions[this.#mode] ?? titles[this.#mode])),
+    );
+    if (before instanceof HTMLElement && this.#form.contains(before)) before.focus();
+    this.#offer();
+  }
+
+  /** Offer the other ways. */
+  #offer(): void {
+    const ways: (readonly [string, () => void])[] = [];
+    const turn = (mode: Mode) => () => {
+      this.#alert.textContent = "";
+      this.#change(mode);
+      this.#entries.find((one) => !one.root.hidden)?.control.focus();
+    };
+    if (this.#mode !== "signIn") ways.push(["Sign in with a password", turn("signIn")]);
+    if (this.#mode !== "register" && this.#registration !== Registration.CLOSED) ways.push([this.#registration === Registration.OPEN ? "Register" : "Register with an invitation", turn("register")]);
+    if (this.#mode === "register") ways.push(["Confirm with the code of a mail", turn("confirm")]);
+    if (this.#mode === "forgot") ways.push(["Enter a reset code", turn("reset")]);
+    else ways.push([this.#mode === "reset" ? "Ask for a mail with a code" : "Forgot your password?", turn("forgot")]);
+    if ((this.#mode === "signIn" || this.#mode === "forgot") && this.#tenant.root.hidden) ways.push(["Another tenant", () => this.#showTenant()]);
+    const { back } = this.#hooks;
+    if (back) ways.push(["Back", back]);
+    replace(this.#others, ...ways.map(([label, act]) => button(label, act)));
+  }
+
+  #showTenant(): void {
+    this.#tenant.root.hidden = false;
+    this.#offer();
+    this.#tenant.control.focus();
+  }
+
+  async #submit(): Promise<void> {
+    if (this.#busy) return;
+    this.#alert.textContent = "";
+    if (lacking(this.#entries)) return;
+    this.#busy = true; // a disabled button would lose the focus
+    this.#form.setAttribute("aria-busy", "true");
+    try {
+      if (this.#mode === "signIn") await this.#signIn(this.#password.control.value);
+      else if (this.#mode === "register") await this.#register();
+      else if (this.#mode === "confirm") await this.#confirm();
+      else if (this.#mode === "forgot") await this.#forgot();
+      else await this.#reset();
+    } finally {
+      this.#busy = false;
+      this.#form.removeAttribute("aria-busy");
+    }
+  }
+
+  async #signIn(password: string): Promise<void> {
+    const tenant = this.#tenant.control.value.trim();
+    const failure = await this.#begin(this.#email.control.value.trim(), password);
+    if (failure) return this.#refuse(failure, { tenant: this.#tenant, email: this.#email, password: this.#password });
+    // The next visit in this tab, or by a bookmark, needs the tenant again.
+    const query = new URLSearchParams(location.search);
+    if (tenant) query.set("tenant", tenant.replace(/^tenants\//, ""));
+    else query.delete("tenant");
+    history.replaceState(null, "", `${location.pathname}${query.size > 0 ? `?${query}` : ""}${location.hash}`);
+  }
+
+  /** Begin a session and leave the view. If another user is signed in and the session stays, leave the view too. */
+  async #begin(email: string, password: string): Promise<Failure | undefined> {
+    const credentials = { tenant: this.#tenant.control.value.trim(), email, password };
+    let failure = await begin(credentials, false);
+    if (failure && ofOther(failure)) failure = (await replaces(await me(this.#api))) ? await begin(credentials, true) : undefined;
+    if (failure) return failure;
+    this.#leave();
+    return undefined;
+  }
+
+  async #register(): Promise<void> {
+    const [tenant, email, password] = [this.#tenant.control.value.trim(), this.#email.control.value.trim(), this.#newPassword.control.value];
+    try {
+      await this.#api.auth.register({ tenant, invitation: this.#invitation.control.value.trim(), email, password, displayName: this.#name.control.value.trim() });
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure.reason === "CODE_INVALID") return this.#refuseAt(this.#invitation, failure);
+      return this.#refuse(failure, { tenant: this.#tenant, invitation: this.#invitation, display_name: this.#name, email: this.#email, password: this.#newPassword });
+    }
+    const before = "If an account with this e-mail address existed before, its password has not changed.";
+    if (!this.#sendsMails) return this.#enter(email, password, `Your registration has arrived. Sign in with your password. ${before}`);
+    // Before the confirmation, a sign-in would fail, and count as an attempt with a wrong password.
+    this.#askToSignIn(email, `Your registration has arrived, and a mail to ${email} is on its way. Open the link in the mail, then sign in. If your invitation names this address, you can sign in now. ${before}`);
+  }
+
+  /** The visitor presses the button, because programs that look at the links in mails would use up the code. */
+  async #confirm(): Promise<void> {
+    let changed;
+    try {
+      changed = await confirmEmail(this.#api, this.#confirmation.control.value.trim());
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure.reason !== "CODE_INVALID") return this.#refuse(failure, { code: this.#confirmation });
+      const message = "This code was already used, has expired or is unknown. If you have used it before, sign in with the address. Otherwise, register or change the address again to get another mail.";
+      return this.#refuseAt(this.#confirmation, { ...failure, message });
+    }
+    this.#forget();
+    this.#change("signIn");
+    if (!changed) {
+      this.#alert.textContent = "Your e-mail address is confirmed. Sign in with it.";
+      this.#email.control.focus();
+      return;
+    }
+    // The session goes on, so nothing must be filled in.
+    this.#alert.textContent = `The e-mail address of your account is now ${changed.email}. Sign in with it from now on.`;
+    for (const one of [this.#form, this.#providers]) one.hidden = true;
+    replace(this.#others, button("Go on", this.#hooks.entered));
+    this.#others.querySelector("button")?.focus();
+  }
+
+  async #forgot(): Promise<void> {
+    const found = await askForReset(this.#api, this.#tenant.control.value.trim(), this.#email.control.value.trim());
+    if (typeof found !== "string") return this.#refuse(found, { tenant: this.#tenant, email: this.#email });
+    this.#change("reset");
+    this.#alert.textContent = found;
+    this.#code.control.focus();
+  }
+
+  async #reset(): Promise<void> {
+    const password = this.#newPassword.control.value;
+    try {
+      await this.#api.auth.resetPassword({ code: this.#code.control.value.trim(), newPassword: password });
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure.reason === "CODE_INVALID") return this.#refuseAt(this.#code, failure);
+      return this.#refuse(failure, { code: this.#code, new_password: this.#newPassword });
+    }
+    this.#askToSignIn("", "Your new password is set, and all earlier sessions have ended. Sign in with it.");
+  }
+
+  /** Sign in after a registration; if that is not possible, let the user sign in. The server does not say whether the account is new. */
+  async #enter(email: string, password: string, otherwise: string): Promise<void> {
+    if (await this.#begin(email, password)) this.#askToSignIn(email, otherwise);
+  }
+
+  /** Let the user sign in. `email`: the address, if the page knows it. */
+  #askToSignIn(email: string, why: string): void {
+    this.#forget();
+    if (email) this.#email.control.value = email;
+    this.#change("signIn");
+    this.#alert.textContent = why;
+    (email ? this.#password : this.#email).control.focus();
+  }
+
+  /** Show a failure at the fields that it names, or above the form. */
+  #refuse(failure: Failure, entries: Readonly<Record<string, Entry>>): void {
+    const text = failure === CUT || failure.reason === "" ? "Responsa cannot be reached. Try again." : placed(entries, failure);
+    this.#alert.textContent = text;
+    if (failure.reason !== "SIGN_IN_FAILED") return;
+    this.#password.control.focus();
+    this.#password.control.select();
+  }
+
+  #refuseAt(entry: Entry, failure: Failure): void {
+    entry.refuse(withWait(failure));
+    entry.control.focus();
+  }
+
+  /** Show the page to the user of the session. */
+  #leave(): void {
+    this.#forget();
+    this.#hooks.entered();
+  }
+
+  /** Forget the secrets. */
+  #forget(): void {
+    for (const one of [this.#password, this.#newPassword, this.#invitation, this.#code, this.#confirmation]) one.control.value = "";
+  }
+}
+
+/** Ask whether the session of the user who is signed in may end. */
+export function replaces(present: Parameters<typeof callName>[0] | undefined): Promise<boolean> {
+  const name = present ? callName(present) : "Another user";
+  return confirmed({
+    title: "End the other session?",
+    text: `${name} is signed in in this browser. If you go on, that session ends, in all tabs, together with uploads that have not ended and questions that were not sent.`,
+    action: "Sign in as another user",
+    cancel: `Stay signed in${present ? ` as ${name}` : ""}`,
+  });
+}

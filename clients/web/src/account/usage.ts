@@ -1,0 +1,79 @@
+/** What the user's questions have used today and this month, what the user has stored, and the limits of both. */
+
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { PeriodUsage, QuotaUsage, StorageUsage } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
+import type { Api } from "../common/api.js";
+import { element, replace } from "../common/dom.js";
+import { failureOf } from "../common/errors.js";
+import { count, momentOf, money, sizeOf } from "../common/facts.js";
+import type { Part } from "../common/tabbed.js";
+
+export interface UsageRow {
+  readonly label: string;
+  readonly text: string;
+  /** The share of the limit that is used or reserved, from 0 to 1; undefined without a limit. */
+  readonly share: number | undefined;
+}
+
+/** The rows for a day or a month. */
+export function usageRows({ messageCount, tokens, costUsdMicros }: PeriodUsage): readonly UsageRow[] {
+  return [
+    { label: "Questions", text: messageCount.toLocaleString("en"), share: undefined },
+    row("Tokens", tokens, (value) => value.toLocaleString("en")),
+    row("Cost", costUsdMicros, money),
+  ];
+}
+
+function row(label: string, usage: Pick<QuotaUsage, "used" | "reserved" | "limit"> | undefined, write: (value: bigint) => string): UsageRow {
+  const { used = 0n, reserved = 0n, limit } = usage ?? {};
+  const open = reserved > 0n ? `, and ${write(reserved)} reserved by open questions` : "";
+  if (limit === undefined) return { label, text: `${write(used)}${open}; no limit`, share: undefined };
+  const left = limit > used + reserved ? limit - used - reserved : 0n;
+  const share = limit > 0n ? Math.min(1, Number(used + reserved) / Number(limit)) : 1;
+  return { label, text: `${write(used)} of ${write(limit)} used${open}; ${write(left)} left`, share };
+}
+
+export class UsagePart implements Part {
+  readonly root = element("div", { class: "stack" });
+  readonly #api: Pick<Api, "auth">;
+  readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #periods = element("div", { class: "stack" });
+
+  constructor(api: Pick<Api, "auth">) {
+    this.#api = api;
+    const about = "What your questions have used, and what you have stored. All your devices and API keys share one quota; an administrator can change it. Language models count tokens, which are parts of words, and cost money. Agents without a model use neither.";
+    this.root.append(element("p", { class: "note" }, about), this.#problem, this.#periods);
+  }
+
+  async show(): Promise<void> {
+    try {
+      const { day, month, storage } = await this.#api.auth.getMyUsage({});
+      this.#problem.textContent = "";
+      replace(this.#periods, ...[day && period("Today", "usage-day", day), month && period("This month", "usage-month", month), storage && section("Stored", "usage-storage", storageRows(storage))].filter((one) => one !== undefined));
+    } catch (error) {
+      this.#problem.textContent = failureOf(error).message;
+    }
+  }
+}
+
+/** The rows for what is stored. */
+export function storageRows({ storedBytes, limitBytes, documentCount, collectionCount }: StorageUsage): readonly UsageRow[] {
+  const size = { used: storedBytes, reserved: 0n, ...(limitBytes !== undefined && { limit: limitBytes }) };
+  return [
+    row("Files", size, sizeOf),
+    { label: "Number", text: `${count(documentCount, "document")} in all collections, and ${count(collectionCount, "collection")} of your own`, share: undefined },
+  ];
+}
+
+function period(title: string, id: string, usage: PeriodUsage): HTMLElement {
+  const reset = usage.resetTime ? [element("p", { class: "note" }, `Begins again at 0 on ${momentOf(timestampDate(usage.resetTime))}.`)] : [];
+  return section(title, id, usageRows(usage), ...reset);
+}
+
+function section(title: string, id: string, found: readonly UsageRow[], ...after: readonly HTMLElement[]): HTMLElement {
+  const rows = found.map(({ label, text, share }) => {
+    const bar = share === undefined ? [] : [element("meter", { min: "0", max: "1", value: String(share), "aria-label": `${label}: share of the limit` })];
+    return element("div", {}, element("dt", {}, label), element("dd", {}, text, ...bar));
+  });
+  return element("section", { class: "usage", "aria-labelledby": id }, element("h3", { id }, title), element("dl", { class: "facts-list" }, ...rows), ...after);
+}

@@ -1,0 +1,20 @@
+/** The administration of the tenant, for its administrators. */
+
+import type { Api } from "../common/api.js";
+import { TenantKeysView } from "../account/keys.js";
+import { People } from "../common/people.js";
+import { lazily, TabbedView, type PartRow } from "../common/tabbed.js";
+import type { UsersHooks } from "./useracts.js";
+
+/** Each row is a tab. The browser loads the code of a tab when the tab is first shown. Owners of the installation alone see the tenants. */
+export function administrationView(api: Pick<Api, "admin" | "auth">, hooks: UsersHooks): TabbedView {
+  const people = new People(api);
+  const tenants: PartRow = ["tenants", "Tenants", lazily(async () => new (await import("./tenants.js")).TenantsView(api, hooks.say))];
+  return new TabbedView("administration", "Administration", [
+    ["users", "Users", lazily(async () => new (await import("./users.js")).UsersView(api, people, hooks))],
+    ["keys", "API keys", new TenantKeysView(api, people, hooks)],
+    ["sessions", "Sessions", lazily(async () => new (await import("./tenantsessions.js")).TenantSessionsView(api, people, hooks.say))],
+    ["audit", "Audit log", lazily(async () => new (await import("./audit.js")).AuditView(api, people))],
+    ...(hooks.me.ownsInstallation ? [tenants] : []),
+  ]);
+}

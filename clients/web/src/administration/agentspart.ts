@@ -1,0 +1,81 @@
+/** Shows administrators whether the agents' files are valid, and reloads the files. */
+
+import { Health, type PartStatus } from "@responsa/contract/responsa/admin/v1/system_status_pb.js";
+import type { AgentReload } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
+import { labelOf } from "../chat/agents.js";
+import type { Api } from "../common/api.js";
+import { button, element, replace, WRITTEN } from "../common/dom.js";
+import { failureOf } from "../common/errors.js";
+import { count } from "../common/facts.js";
+
+const PART = "agents";
+
+export class AgentsPart {
+  readonly root = element("section", { class: "part", "aria-labelledby": "agents-title" });
+  readonly #api: Pick<Api, "admin">;
+  readonly #say: (text: string) => void;
+  readonly #state = element("div", {});
+  readonly #read = button("Read the files again", () => void this.#reload(), { class: "quiet" });
+  #asked = 0;
+  #reading = false;
+
+  /** `reloads`: whether the user may reload the files. */
+  constructor(api: Pick<Api, "admin">, say: (text: string) => void, reloads: boolean) {
+    this.#api = api;
+    this.#say = say;
+    this.root.append(element("h3", { id: "agents-title" }, "Agents’ files"), this.#state, reloads ? this.#read : element("p", { class: "note" }, "Owners of the installation read the files again after a change."));
+  }
+
+  async refresh(): Promise<void> {
+    const asked = (this.#asked += 1);
+    const found = await this.#api.admin.getSystemStatus({}).then(
+      ({ parts }) => stateOf(parts.find((one) => one.part === PART)),
+      (error: unknown) => element("p", { class: "problem" }, failureOf(error).message),
+    );
+    if (asked === this.#asked) replace(this.#state, found); // otherwise, a newer result is already shown or will be shown
+  }
+
+  async #reload(): Promise<void> {
+    if (this.#reading) return;
+    this.#reading = true; // a disabled button would lose the focus
+    try {
+      const { agents } = await this.#api.admin.reloadAgents({});
+      this.#asked += 1;
+      const wrong = agents.filter((one) => one.problems.length > 0);
+      const said = reloaded(agents);
+      replace(this.#state, element("p", wrong.length > 0 ? { class: "warning" } : {}, said), ...wrong.map(problemsOf));
+      this.#say(said);
+    } catch (error) {
+      replace(this.#state, element("p", { class: "problem", role: "alert" }, failureOf(error).message));
+    } finally {
+      this.#reading = false;
+    }
+  }
+}
+
+function stateOf(part: PartStatus | undefined): HTMLElement {
+  if (!part || part.health === Health.OK) return element("p", { class: "note" }, part?.detail || "All files are valid.");
+  return element("p", { class: "warning lines", ...WRITTEN }, `Some files are not valid: ${part.detail}`);
+}
+
+/** The result of a reload, in a sentence. */
+export function reloaded(agents: readonly AgentReload[]): string {
+  const changed = agents.filter((one) => one.changed);
+  const wrong = agents.filter((one) => one.problems.length > 0);
+  const news = changed.length === 0 ? "Nothing changed" : `Changed: ${ids(changed)}`;
+  return wrong.length === 0 ? `${news}.` : `${news}; the files of ${count(wrong.length, "agent")} are not valid: ${ids(wrong)}.`;
+}
+
+function ids(agents: readonly AgentReload[]): string {
+  return agents.map((one) => labelOf([], one.agent)).join(", ");
+}
+
+function problemsOf({ agent, version, problems }: AgentReload): HTMLElement {
+  const serving = version ? `version ${version.split("/").at(-1)} stays in service` : "no version is in service";
+  const rows = problems.map(({ file, line, key, message, suggestion }) => {
+    const where = [file, line > 0 ? String(line) : ""].filter(Boolean).join(":");
+    const meant = suggestion && ` (did you mean ${suggestion}?)`;
+    return element("li", WRITTEN, element("code", {}, [where, key].filter(Boolean).join(": ")), ` ${message}${meant}`);
+  });
+  return element("div", {}, element("p", WRITTEN, `${labelOf([], agent)} (${serving}):`), element("ul", { class: "problems" }, ...rows));
+}

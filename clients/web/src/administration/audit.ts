@@ -1,0 +1,120 @@
+/** Shows administrators the audit log of the tenant. */
+
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { AuditEvent } from "@responsa/contract/responsa/admin/v1/audit_event_pb.js";
+import type { Api } from "../common/api.js";
+import { element, WRITTEN } from "../common/dom.js";
+import { momentOf } from "../common/facts.js";
+import { choiceEntry, Entry } from "../common/fields.js";
+import { Listing } from "../common/listing.js";
+import type { People } from "../common/people.js";
+import { PersonSearch } from "./personsearch.js";
+import { ACTIONS, eventsFilter, sentenceOf, subjectOf } from "./sentences.js";
+import { noted, type Part } from "../common/tabbed.js";
+
+const PAGE = 50;
+const LOCAL = "local";
+
+export class AuditView implements Part {
+  readonly root: HTMLElement;
+  readonly #api: Pick<Api, "admin">;
+  readonly #people: People;
+  readonly #who: PersonSearch;
+  readonly #action = choiceEntry("Action", [["", "All"], ...ACTIONS]);
+  readonly #from = day("From");
+  readonly #to = day("To");
+  readonly #outcome = choiceEntry("Outcome", [
+    ["", "All"],
+    ["refused", "Refused"],
+  ]);
+  readonly #list: Listing<AuditEvent>;
+  #names: ReadonlyMap<string, string> = new Map();
+
+  constructor(api: Pick<Api, "admin">, people: People) {
+    this.#api = api;
+    this.#people = people;
+    this.#who = new PersonSearch("Who", people);
+    this.#list = new Listing<AuditEvent>({
+      label: "Audit log",
+      read: (pageToken) => this.#read(pageToken),
+      row: (one) => eventRow(one, this.#names),
+      empty: () => "No event matches.",
+    });
+    const form = element(
+      "form",
+      { class: "search-form", role: "search", "aria-label": "Audit log" },
+      ...this.#entries.map(([, one]) => one.root),
+      element("button", { type: "submit" }, "Find"),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#find();
+    });
+    for (const one of [this.#action, this.#outcome]) one.control.addEventListener("change", () => this.#find());
+    const about = element("p", { class: "note" }, "The log records what administrators do, and what happens to accounts, keys and sessions. Nobody can change it.");
+    this.root = element("div", { class: "stack" }, about, form, this.#list.root);
+  }
+
+  /** The filters, with their names in the address. */
+  get #entries(): readonly (readonly [string, Entry])[] {
+    return [["who", this.#who.entry], ["action", this.#action], ["from", this.#from], ["to", this.#to], ["outcome", this.#outcome]];
+  }
+
+  async show(query: Readonly<Record<string, string>>): Promise<void> {
+    for (const [name, { control }] of this.#entries) {
+      control.value = query[name] ?? "";
+      if (control instanceof HTMLSelectElement && control.selectedIndex < 0) control.value = ""; // the address names a value that does not exist
+    }
+    await this.#who.show(query["who"] ?? "");
+    await this.#list.refresh();
+  }
+
+  #find(): void {
+    noted({ area: "administration", tab: "audit", query: { ...Object.fromEntries(this.#entries.map(([name, one]) => [name, one.control.value])), who: this.#who.sought } });
+    void this.#list.refresh();
+  }
+
+  async #read(pageToken: string) {
+    const actors = this.#who.sought === LOCAL ? [LOCAL] : await this.#who.names();
+    if (actors?.length === 0) return { items: [], next: "" };
+    const filter = eventsFilter({ actors, action: this.#action.control.value, from: this.#from.control.value, to: this.#to.control.value, refused: this.#outcome.control.value === "refused" });
+    const { auditEvents, nextPageToken } = await this.#api.admin.listAuditEvents({ pageSize: PAGE, pageToken, filter });
+    const found = await this.#people.labels(auditEvents.flatMap(({ actor, resource, onBehalfOf }) => [actor, subjectOf(resource), onBehalfOf]));
+    this.#names = new Map([...this.#names, ...found]);
+    return { items: auditEvents, next: nextPageToken };
+  }
+}
+
+function day(label: string): Entry<HTMLInputElement> {
+  return new Entry(label, element("input", { type: "date" }));
+}
+
+function eventRow(event: AuditEvent, names: ReadonlyMap<string, string>): HTMLElement {
+  const { name, createTime, actor, action, resource, outcome, address, callId, onBehalfOf } = event;
+  const time = createTime ? timestampDate(createTime) : undefined;
+  const raw: readonly (readonly [string, string])[] = [
+    ["Action", action],
+    ["Actor", actor],
+    ["For", onBehalfOf],
+    ["Resource", resource],
+    ["Outcome", outcome],
+    ["Address", address],
+    ["Call", callId],
+    ["Time", time?.toISOString() ?? ""],
+    ["Event", name],
+  ];
+  const details = element(
+    "details",
+    { class: "raw" },
+    element("summary", {}, "Details"),
+    element("dl", { class: "facts-list" }, ...raw.filter(([, value]) => value).map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", {}, element("code", {}, value))))),
+  );
+  const refused = outcome === "OK" ? [] : [element("span", { class: "badge warn" }, "refused")];
+  const when = time ? momentOf(time) : "";
+  return element(
+    "li",
+    { class: "wrapping event" },
+    element("div", { class: "about" }, element("span", WRITTEN, sentenceOf(event, names)), ...refused, element("p", { class: "note whole" }, [when, address].filter(Boolean).join(" · "))),
+    details,
+  );
+}

@@ -1,0 +1,126 @@
+/** Shows an answer's text with a chip after every part that a citation supports, and the list of the cited documents. */
+
+import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import type { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { copyButton, withSources } from "./copy.js";
+import { button, element, WRITTEN } from "../common/dom.js";
+import { refusalWords, type Outcome } from "./outcome.js";
+import { parts, placeOf, sources } from "./parts.js";
+import { plainText, Prose } from "../text/prose.js";
+import { suggestionCards } from "./suggestions.js";
+import { tipped } from "../common/tip.js";
+
+/** Opens the source of the citation with the number `index`. When the source is closed, `by` gets the focus back. */
+export type OpenSource = (citations: readonly Citation[], index: number, by: HTMLElement) => void;
+
+/** The number of characters of a quote that a chip's tip shows. */
+const QUOTED = 400;
+
+/** Shows an answer, whose text may still grow. Existing nodes change only where the text does, so a focused chip keeps the focus. */
+export class AnswerView {
+  readonly root = element("div", { class: "cited" });
+  readonly #prose: Prose;
+  readonly #open: OpenSource;
+  readonly #say: (text: string) => void;
+  #text = "";
+  #citations: readonly Citation[] = [];
+
+  /** `say` announces a text to screen readers. */
+  constructor(open: OpenSource, say: (text: string) => void) {
+    this.#open = open;
+    this.#say = say;
+    this.#prose = new Prose(() => codeButton(say));
+    this.#prose.root.classList.add("answer-text");
+    this.root.append(this.#prose.root);
+  }
+
+  show(text: string, citations: readonly Citation[]): void {
+    this.#text = text;
+    this.#citations = citations;
+    const spots = parts(text, citations).map((one) => {
+      const { passage, sourceRange } = citations[one.index]!;
+      return { ...one, widget: { type: "widget" as const, key: `${one.index} ${passage} ${sourceRange?.start}`, make: () => this.#chip(one.index) } };
+    });
+    this.#prose.show(text, spots);
+  }
+
+  /** Show the documents and the buttons of an answer that does not grow any more. */
+  finish(): void {
+    this.#showSources();
+    if (!this.#text) return;
+    const copy = copyButton("Copy", "Copy the answer", () => this.#text, this.#say);
+    const actions = element("div", { class: "actions" }, copy);
+    if (this.#citations.length > 0) actions.append(copyButton("Copy with sources", "Copy with sources", () => this.#sourced(), this.#say));
+    this.root.querySelector(".actions")?.remove();
+    this.root.append(actions);
+  }
+
+  #showSources(): void {
+    this.root.querySelector(".sources")?.remove();
+    const found = sources(this.#citations);
+    if (found.length === 0) return;
+    const list = element("ul", { class: "sources", "aria-label": "Sources" });
+    for (const source of found) {
+      const title = button(source.title || source.uri || "Document", () => this.#open(this.#citations, source.citations[0]!, title), {
+        class: "plain source",
+        ...WRITTEN,
+      });
+      const numbers = element("span", { class: "numbers", "aria-hidden": "true" }, source.citations.map((one) => one + 1).join(" · "));
+      const row = element("li", {}, numbers, title);
+      if (source.places.length > 0) row.append(element("span", { class: "note", ...WRITTEN }, source.places.join(", ")));
+      if (source.uri && source.uri !== source.title) row.append(element("span", { class: "note", ...WRITTEN }, source.uri));
+      list.append(row);
+    }
+    this.root.append(list);
+  }
+
+  #sourced(): string {
+    return withSources(this.#text, this.#citations, parts(this.#text, this.#citations), (end) => this.#prose.outside(end));
+  }
+
+  #chip(index: number): HTMLElement {
+    const citation = this.#citations[index]!;
+    const { quote } = citation;
+    const title = [citation.title, placeOf(citation)].filter(Boolean).join(", ");
+    const chip = button(String(index + 1), () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": `Source ${index + 1}: ${title}` });
+    tipped(chip, () => {
+      const text = plainText(quote);
+      return [element("q", WRITTEN, text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text), element("span", { class: "note", ...WRITTEN }, title)];
+    });
+    chip.dataset["of"] = String(index);
+    for (const kind of ["pointerenter", "pointerleave", "focus", "blur"]) chip.addEventListener(kind, () => this.#light());
+    return chip;
+  }
+
+  /** Underline the parts whose chip the reader points at or has opened. */
+  #light(): void {
+    const lit = new Set<string | undefined>();
+    for (const chip of this.root.querySelectorAll<HTMLElement>(".chip")) if (chip.matches(":hover, :focus-visible, [aria-current]")) lit.add(chip.dataset["of"]);
+    for (const part of this.root.querySelectorAll<HTMLElement>(".supported")) part.classList.toggle("lit", lit.has(part.dataset["citation"]));
+  }
+}
+
+/** The button that copies the block of code in which it stands. */
+export function codeButton(say: (text: string) => void): HTMLElement {
+  const made = copyButton("Copy", "Copy the code", () => made.closest(".code")?.querySelector("pre")?.textContent ?? "", say);
+  return made;
+}
+
+/** Shows a refusal, which is an outcome like an answer but has no sources. */
+export function refusal(text: string, reason: RefusalReason): HTMLElement {
+  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, text));
+}
+
+/** The note below an answer or another outcome; undefined if there is nothing to report. */
+export function outcomeNote({ who, fallbacks, origin = [], suggestions = [] }: Outcome, open: OpenSource): HTMLElement | undefined {
+  if (!who && fallbacks.length === 0 && origin.length === 0 && suggestions.length === 0) return undefined;
+  const note = element("div", { class: "outcome note" });
+  if (suggestions.length > 0) note.append(suggestionCards(suggestions, open));
+  note.append(...origin.map((one) => element("p", { class: "origin", ...WRITTEN }, one)));
+  if (fallbacks.length > 0) {
+    const rows = fallbacks.map((one) => element("li", WRITTEN, one));
+    note.append(element("ul", { class: "fell-back", "aria-label": "Fallbacks" }, ...rows));
+  }
+  if (who) note.append(element("p", WRITTEN, who));
+  return note;
+}

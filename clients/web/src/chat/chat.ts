@@ -1,0 +1,421 @@
+/** A conversation: its messages, the question box, and the answers as they arrive. */
+
+import type { JsonObject } from "@bufbuild/protobuf";
+import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
+import { TurnState, type Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { agentOf, type AgentChoice } from "./agents.js";
+import type { OpenSource } from "./answer.js";
+import type { Api } from "../common/api.js";
+import { byteLength, uuid, wellFormed } from "../text/bytes.js";
+import type { DocumentPanel } from "../documents/document.js";
+import { button, element, focused } from "../common/dom.js";
+import { keepDraft, takeDraft } from "./draft.js";
+import { failureOf, type Failure } from "../common/errors.js";
+import { ConversationHead } from "./head.js";
+import { LiveTurn, type LiveHooks, type Origin } from "./liveturn.js";
+import { outcomeOfTurn, type Outcome } from "./outcome.js";
+import { PATIENCE, rest } from "../common/patience.js";
+import type { Pending, PendingQuestions } from "./pending.js";
+import { AgentPicker } from "./picker.js";
+import { ScopeView } from "./scope.js";
+import type { SharedStreams } from "./streams.js";
+import { stoppedTurn } from "./stopped.js";
+import { suggested, type Suggested } from "./suggest.js";
+import { TalkView } from "./talk.js";
+import { turnsOf } from "./turns.js";
+import { welcome } from "./turnview.js";
+
+const PAGE = 50;
+const NEWEST = 4; // the number of messages that the page reads to find new messages
+const MOST_BYTES = 16_384;
+const SUGGESTED = 4; // questions
+/** Milliseconds between checks for changes that other tabs and programs made in the shown conversation. */
+const LOOK_AGAIN = 1_200;
+const UNSEEN = 60_000;
+
+/** The parts of a question. */
+type Asked = { readonly text: string; readonly collections: readonly string[]; readonly agent: string; readonly parameters: JsonObject };
+
+export interface ChatHooks {
+  readonly say: (text: string) => void;
+  /** The shown conversation is new, or has a new message or title. */
+  readonly changed: (conversation: string) => void;
+  readonly titled: (title: string) => void;
+  readonly deleted: (conversation: string) => void;
+}
+
+export interface ChatParts {
+  readonly api: Api;
+  readonly panel: DocumentPanel;
+  readonly waiting: PendingQuestions;
+  readonly streams: SharedStreams;
+  /** The agent that this tab asks. */
+  readonly choice: AgentChoice;
+}
+
+export class ChatView {
+  readonly root = element("section", { class: "chat", "aria-label": "Conversation" });
+  readonly scope: ScopeView;
+  readonly picker: AgentPicker;
+  readonly #parts: ChatParts;
+  readonly #api: Api;
+  readonly #waiting: PendingQuestions;
+  readonly #hooks: ChatHooks;
+  readonly #head: ConversationHead;
+  readonly #earlier = button("Show earlier messages", () => void this.#showEarlier(), { hidden: true, class: "plain earlier" });
+  readonly #talk: TalkView;
+  readonly #question = element("textarea", { id: "question", rows: "2", placeholder: "Write your question here", autocomplete: "off", dir: "auto" });
+  readonly #problem = element("p", { class: "problem", role: "alert" });
+  #conversation = "";
+  #showing = new AbortController();
+  /** The running and waiting turns, in the order in which they run. */
+  #live: LiveTurn[] = [];
+  /** The known outcomes of the turns whose answers are shown. */
+  #turns: ReadonlyMap<string, Turn> = new Map();
+  #etag = "";
+  #looking = false;
+  #suggested: { readonly signal: AbortSignal; readonly about: string; readonly found: Promise<Suggested> } | undefined;
+  #nextPage = "";
+
+  constructor(parts: ChatParts, hooks: ChatHooks) {
+    this.#parts = parts;
+    this.#api = parts.api;
+    this.#waiting = parts.waiting;
+    this.#hooks = hooks;
+    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), this.#earlier, hooks.say);
+    this.#head = new ConversationHead(parts.api, {
+      titled: hooks.titled,
+      renamed: hooks.changed,
+      deleted: (name) => {
+        this.#waiting.dropOf(name);
+        this.#hooks.say("Conversation deleted.");
+        this.#hooks.deleted(name);
+      },
+      problem: (why) => (this.#problem.textContent = why),
+    });
+    this.scope = new ScopeView(parts.api, sessionStorage);
+    this.#question.value = takeDraft(sessionStorage);
+    this.picker = new AgentPicker(parts.api, parts.choice, (agent) => {
+      this.scope.usually(agent?.collections ?? []);
+      if (this.#talk.greeting) this.#greet();
+    });
+    const form = element(
+      "form",
+      { class: "ask" },
+      this.picker.root,
+      element("label", { for: "question", class: "unseen" }, "Your question"),
+      this.#question,
+      element("button", { type: "submit" }, "Ask"),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    this.#question.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      if (this.#question.value.trim()) form.requestSubmit(); // the browser checks the parameters first
+    });
+    const hint = element("span", { class: "note hint" }, "Enter sends the question, Shift+Enter starts a new line");
+    this.root.append(this.#head.root, this.#talk.root, this.#problem, form, element("div", { class: "row under" }, this.scope.root, hint));
+  }
+
+  get conversation(): string {
+    return this.#conversation;
+  }
+
+  focus(): void {
+    this.#question.focus();
+  }
+
+  /** Store a question that was typed but not sent, so that the next page shows it. */
+  keepDraft(): void {
+    keepDraft(sessionStorage, this.#question.value);
+  }
+
+  /** Stop following all turns. */
+  close(): void {
+    this.#showing.abort();
+    for (const one of this.#live) one.leave();
+    this.#live = [];
+  }
+
+  /** Show a conversation and follow its open turns; "" shows a new conversation. Returns when the messages are shown. */
+  async show(conversation: string): Promise<void> {
+    this.close();
+    this.#showing = new AbortController();
+    const { signal } = this.#showing;
+    this.#conversation = conversation;
+    this.#problem.textContent = "";
+    this.#head.blank();
+    this.#earlier.hidden = true;
+    const waiting = this.#waiting.of(conversation);
+    if (!conversation) {
+      this.#hooks.titled("");
+      this.picker.adopt(undefined);
+      if (waiting.length > 0) this.#talk.show([]);
+      else this.#greet();
+      for (const pending of waiting) this.#follow({ pending });
+      void this.#watch(signal);
+      return;
+    }
+    try {
+      const [found, page, turns] = await Promise.all([
+        this.#api.chat.getConversation({ name: conversation }, { signal }),
+        this.#api.chat.listMessages({ parent: conversation, pageSize: PAGE, orderBy: "create_time desc" }, { signal }),
+        turnsOf(this.#api, conversation, PAGE / 2, signal).catch(() => new Map<string, Turn>()), // the messages can be shown without the outcomes of their turns
+      ]);
+      if (signal.aborted) return;
+      this.#turns = turns;
+      // A continued conversation keeps its agent.
+      const [last] = turns.values();
+      const agent = agentOf(last?.agentVersion ?? "");
+      this.picker.adopt(agent ? { agent, parameters: last?.parameters ?? {} } : undefined);
+      this.#head.name(conversation, found.title);
+      this.#etag = found.etag;
+      this.#nextPage = page.nextPageToken;
+      this.#earlier.hidden = !this.#nextPage;
+      this.#talk.show(page.messages.reverse());
+      for (const pending of waiting) {
+        if (pending.turn && this.#talk.has(pending.turn)) this.#waiting.drop(pending);
+        else this.#follow({ pending });
+      }
+      void this.#showStopped([...turns.values()], signal);
+      void this.#watch(signal);
+      if (found.activeTurn) await this.#adopt(found, signal);
+    } catch (error) {
+      if (!signal.aborted) this.#lost(failureOf(error));
+    }
+  }
+
+  /** Show changes by other tabs and programs. After an error, the next check tries again. */
+  async look(): Promise<void> {
+    const name = this.#conversation;
+    const { signal } = this.#showing;
+    if (!name || this.#looking || document.hidden || !this.root.isConnected) return;
+    this.#looking = true;
+    try {
+      const found = await this.#api.chat.getConversation({ name }, { signal });
+      if (signal.aborted || name !== this.#conversation) return;
+      this.#head.name(name, found.title);
+      if (found.activeTurn) await this.#adopt(found, signal);
+      if (signal.aborted || found.etag === this.#etag) return;
+      this.#etag = found.etag;
+      await this.#merge(name, signal);
+    } catch (error) {
+      const failure = failureOf(error);
+      if (!signal.aborted && failure.reason === "RESOURCE_NOT_FOUND") {
+        this.close();
+        this.#lost(failure);
+      }
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  async #watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await rest(document.hidden ? UNSEEN : LOOK_AGAIN, signal, PATIENCE);
+      if (!signal.aborted) await this.look();
+    }
+  }
+
+  /** Follow the conversation's running turn and the turns that wait behind it. */
+  async #adopt(found: Conversation, signal: AbortSignal): Promise<void> {
+    const filter = `conversation = "${found.name}" AND state = QUEUED`;
+    const { turns } = await this.#api.chat.listTurns({ filter, orderBy: "create_time" }, { signal });
+    const order = [found.activeTurn, ...turns.map((one) => one.name)];
+    // This tab may have asked for one of these turns without knowing the turn's name yet.
+    if (signal.aborted || this.#live.some((one) => !one.turn)) return;
+    if (!this.#talk.has(found.activeTurn)) {
+      const active = await this.#api.chat.getTurn({ name: found.activeTurn }, { signal });
+      if (signal.aborted || this.#live.some((one) => !one.turn)) return;
+      this.#found(active, this.#live[0]);
+    }
+    for (const one of turns) this.#found(one);
+    for (const one of this.#live) if (order.includes(one.turn)) one.place(order.indexOf(one.turn));
+  }
+
+  #found({ name, conversation, text }: Turn, before?: LiveTurn): void {
+    if (!this.#talk.has(name)) this.#follow({ turn: name, conversation, text }, before);
+  }
+
+  /** Show the messages that have arrived since the last check. */
+  async #merge(name: string, signal: AbortSignal): Promise<void> {
+    const page = await this.#api.chat.listMessages({ parent: name, pageSize: NEWEST, orderBy: "create_time desc" }, { signal });
+    if (signal.aborted) return;
+    const fresh = page.messages.filter((one) => !this.#talk.knows(one)).reverse();
+    if (fresh.length === page.messages.length && page.nextPageToken) return this.show(name); // earlier messages are missing too
+    if (fresh.length > 0) await this.#know(turnsOf(this.#api, name, NEWEST, signal));
+    if (!signal.aborted) this.#talk.add(fresh.filter((one) => !this.#talk.knows(one)));
+  }
+
+  /** Show the stopped turns among these, which are the newest first. They have no messages, so their text is read from their logs. */
+  async #showStopped(turns: readonly Turn[], signal: AbortSignal): Promise<void> {
+    for (const [index, turn] of turns.entries()) {
+      if (turn.state !== TurnState.CANCELLED || this.#known(turn.name)) continue;
+      const view = await stoppedTurn(turn, this.#api, this.#liveHooks, signal).catch(() => undefined); // without its log, the turn is not shown
+      if (signal.aborted) return;
+      if (!view || this.#known(turn.name)) continue;
+      const later = turns.slice(0, index).findLast((one) => this.#talk.has(one.name));
+      this.#talk.insert(view, later?.name);
+    }
+  }
+
+  /** Whether a turn is shown, or will be when this tab knows its state. */
+  #known(turn: string): boolean {
+    return this.#talk.has(turn) || this.#waiting.of(this.#conversation).some((one) => one.turn === turn);
+  }
+
+  /** Show why the conversation cannot be shown. */
+  #lost(failure: Failure): void {
+    this.#talk.show([]);
+    this.#head.blank();
+    this.#earlier.hidden = true;
+    if (failure.reason === "RESOURCE_NOT_FOUND") this.#waiting.dropOf(this.#conversation);
+    this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" ? "This conversation does not exist, or is not yours." : failure.message;
+  }
+
+  /** Show a turn as it arrives, above `before` if that is given. */
+  #follow(origin: Origin, before?: LiveTurn): void {
+    const live = new LiveTurn(origin, { api: this.#api, streams: this.#parts.streams, waiting: this.#waiting }, this.#liveHooks);
+    this.#live.splice(before ? this.#live.indexOf(before) : this.#live.length, 0, live);
+    this.#talk.append(live.view, before?.view);
+    void live.run();
+  }
+
+  readonly #liveHooks: LiveHooks = {
+    open: (citations, index, by) => this.#opener("")(citations, index, by),
+    say: (text) => this.#hooks.say(text),
+    agent: (version) => this.picker.label(version),
+    focus: () => this.focus(),
+    named: (live) => {
+      if (!this.#talk.has(live.turn, true)) return true;
+      // The turn ended before the messages were read, so the messages contain its answer.
+      live.view.remove();
+      this.#drop(live);
+      return false;
+    },
+    begun: (live) => {
+      if (this.#conversation && this.#conversation !== live.conversation) return;
+      this.#conversation = live.conversation;
+      this.#hooks.changed(live.conversation);
+    },
+    grow: (live, change) => this.#talk.grow(live.view, change),
+    ended: (live) => {
+      this.#drop(live);
+      if (!live.conversation) return;
+      this.#hooks.changed(live.conversation);
+      void this.look();
+    },
+    refused: (pending, failure) => void this.#refused(pending, failure),
+    again: (live, pending) => {
+      live.view.remove();
+      this.#ask(pending);
+      this.focus();
+    },
+  };
+
+  #drop(live: LiveTurn): void {
+    this.#live = this.#live.filter((one) => one !== live);
+    this.#live.forEach((one, index) => one.turn && one.place(index));
+  }
+
+  /** Show why the server refused the question, and put the question back into the question box. */
+  async #refused(pending: Pending, failure: Failure): Promise<void> {
+    if (!this.#question.value) this.#question.value = pending.text;
+    if (this.#talk.empty) this.#greet();
+    if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "collection") {
+      this.scope.forget(failure.metadata["resource_name"] ?? "");
+      this.#problem.textContent = "A collection that you chose no longer exists and is no longer selected. Ask again.";
+      return;
+    }
+    if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "agent") {
+      void this.picker.load();
+      this.#problem.textContent = `There is no agent “${pending.agent.replace("agents/", "")}”. Choose another agent above, and ask again.`;
+      return;
+    }
+    if (await this.picker.refused(failure, pending.agent)) this.#hooks.say(failure.message);
+    else this.#problem.textContent = failure.message;
+  }
+
+  #submit(): void {
+    const text = wellFormed(this.#question.value.trim());
+    if (!text) return;
+    this.#problem.textContent = "";
+    const over = byteLength(text) - MOST_BYTES;
+    if (over > 0) {
+      this.#problem.textContent = `The question is too long by ${over} bytes; the limit is ${MOST_BYTES}. Put long texts into a document.`;
+    } else if (this.#live.some((one) => !one.turn)) {
+      // Two concurrent calls could reach the server in the wrong order.
+      this.#problem.textContent = "Your previous question is still being sent; ask this one in a moment.";
+    } else {
+      this.#question.value = "";
+      this.#ask({ text, collections: this.scope.collections, ...this.picker.asked });
+    }
+  }
+
+  #ask({ text, collections, agent, parameters }: Asked): void {
+    const conversation = this.#conversation;
+    this.#follow({ pending: { requestId: uuid(), text, conversation, collections, agent, parameters, begun: conversation, turn: "", stopping: false } });
+  }
+
+  /** Show a greeting while there is no message. */
+  #greet(): void {
+    const use = (question: string) => {
+      this.#question.value = question;
+      this.focus();
+    };
+    this.#talk.show([welcome(this.picker.agent, use, (most) => this.#suggest(most))]);
+  }
+
+  /** Questions about the documents that a question would search now. */
+  async #suggest(most: number): Promise<Suggested> {
+    const { signal } = this.#showing;
+    const collections = this.scope.searched;
+    const about = collections.join();
+    // The greeting is shown again whenever the page knows more about the agent.
+    if (this.#suggested?.signal !== signal || this.#suggested.about !== about) {
+      this.#suggested = { signal, about, found: suggested(this.#api, collections, SUGGESTED, signal) };
+    }
+    const { questions, empty } = await this.#suggested.found;
+    return { questions: questions.slice(0, most), empty };
+  }
+
+  #outcome(turn: string): Outcome | undefined {
+    const known = this.#turns.get(turn);
+    return known && outcomeOfTurn(known, this.picker.label(known.agentVersion));
+  }
+
+  /** Remember the outcomes of turns, to show them below the answers. If the outcomes cannot be read, the page shows the answers alone. */
+  async #know(turns: Promise<ReadonlyMap<string, Turn>>): Promise<ReadonlyMap<string, Turn>> {
+    const found = await turns.catch(() => new Map<string, Turn>());
+    this.#turns = new Map([...this.#turns, ...found]);
+    return found;
+  }
+
+  async #showEarlier(): Promise<void> {
+    const { signal } = this.#showing;
+    try {
+      const request = { parent: this.#conversation, pageSize: PAGE, orderBy: "create_time desc", pageToken: this.#nextPage };
+      const page = await this.#api.chat.listMessages(request, { signal });
+      this.#nextPage = page.nextPageToken;
+      this.#earlier.hidden = !this.#nextPage;
+      const turns = await this.#know(turnsOf(this.#api, this.#conversation, PAGE / 2, signal, page.messages[0]?.createTime));
+      if (signal.aborted) return;
+      this.#talk.prepend(page.messages.reverse());
+      void this.#showStopped([...turns.values()], signal);
+      if (!focused()) this.focus();
+    } catch (error) {
+      if (!signal.aborted) this.#problem.textContent = failureOf(error).message;
+    }
+  }
+
+  #opener(answer: string): OpenSource {
+    return (citations, index, by) => {
+      const name = answer || by.closest<HTMLElement>("[data-turn]")?.dataset["turn"] || "";
+      const citation = citations[index];
+      if (citation) void this.#parts.panel.openCitation({ citation, answer: name, index }, by);
+    };
+  }
+}

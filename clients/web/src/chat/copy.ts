@@ -1,0 +1,68 @@
+/** Copies texts, and writes an answer as Markdown. */
+
+import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { button, element } from "../common/dom.js";
+import type { Part } from "./parts.js";
+
+/** Milliseconds for which a button says that the text was copied. */
+const SAID = 2_000;
+
+/** A button that copies what `text` returns. `name` is its name for screen readers, and `say` announces the result. */
+export function copyButton(label: string, name: string, text: () => string, say: (text: string) => void): HTMLButtonElement {
+  let back = 0;
+  const made = button(label, () => void run(), { class: "quiet copy", "aria-label": name });
+  const run = async () => {
+    const done = await copied(text());
+    made.textContent = done ? "Copied" : "Not copied";
+    say(done ? "Copied." : "The browser does not allow the page to copy text.");
+    window.clearTimeout(back);
+    back = window.setTimeout(() => (made.textContent = label), SAID);
+  };
+  return made;
+}
+
+/** Put a text on the clipboard; returns false if the browser does not allow it. */
+async function copied(text: string): Promise<boolean> {
+  // Browsers offer the clipboard only to pages that come over TLS or from this machine.
+  const clipboard = (navigator as { readonly clipboard?: Clipboard }).clipboard;
+  if (clipboard) {
+    try {
+      await clipboard.writeText(text);
+      return true;
+    } catch {
+      // the older way may still be allowed
+    }
+  }
+  const before = document.activeElement;
+  const field = element("textarea", { class: "unseen", "aria-hidden": "true", readonly: true });
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  if (before instanceof HTMLElement) before.focus();
+  return done;
+}
+
+/** The places where a footnote's mark may stand: behind the marks around `end`, or behind a block of code. */
+export type Outside = (end: number) => { readonly end: number; readonly block: boolean };
+
+/** An answer as Markdown with a footnote for each citation. */
+export function withSources(text: string, citations: readonly Citation[], found: readonly Part[], outside: Outside): string {
+  const marks = found.map(({ index, to }) => {
+    const { end, block } = outside(to);
+    return { end, mark: `${block ? "\n\n" : ""}[^${index + 1}]` };
+  });
+  let marked = "";
+  let place = 0;
+  for (const { end, mark } of marks.sort((a, b) => a.end - b.end)) {
+    marked += text.slice(place, end) + mark;
+    place = end;
+  }
+  marked += text.slice(place);
+  const notes = citations.map(({ title, uri, quote }, index) => {
+    const where = [title, uri].filter((one, number, all) => one && all.indexOf(one) === number).join(", ");
+    return `[^${index + 1}]: ${where || "Document"}: “${quote.trim().replace(/\s+/g, " ")}”`;
+  });
+  return notes.length > 0 ? `${marked.trimEnd()}\n\n${notes.join("\n")}\n` : text;
+}

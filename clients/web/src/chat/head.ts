@@ -1,0 +1,71 @@
+/** The header of the shown conversation: its title, and the buttons that rename or delete it. */
+
+import type { Api } from "../common/api.js";
+import { confirmed, prompted } from "../common/dialog.js";
+import { button, element, WRITTEN } from "../common/dom.js";
+import { failureOf } from "../common/errors.js";
+
+export interface HeadHooks {
+  readonly titled: (title: string) => void;
+  readonly renamed: (conversation: string) => void;
+  readonly deleted: (conversation: string) => void;
+  readonly problem: (why: string) => void;
+}
+
+export class ConversationHead {
+  readonly root: HTMLElement;
+  readonly #api: Pick<Api, "chat">;
+  readonly #hooks: HeadHooks;
+  readonly #title = element("h2", WRITTEN);
+  #conversation = "";
+
+  constructor(api: Pick<Api, "chat">, hooks: HeadHooks) {
+    this.#api = api;
+    this.#hooks = hooks;
+    this.root = element(
+      "header",
+      { class: "chat-head blank" },
+      this.#title,
+      button("Rename", () => void this.#rename()),
+      button("Delete", () => void this.#delete(), { class: "plain danger" }),
+    );
+  }
+
+  /** Show `conversations/{uuid}` with this title. */
+  name(conversation: string, title: string): void {
+    this.#conversation = conversation;
+    this.root.classList.remove("blank");
+    if (this.#title.textContent !== title) this.#title.textContent = title;
+    this.#hooks.titled(title);
+  }
+
+  /** Hide the header, because no conversation is shown. */
+  blank(): void {
+    this.#conversation = "";
+    this.root.classList.add("blank");
+  }
+
+  async #rename(): Promise<void> {
+    const name = this.#conversation;
+    const rename = async (title: string) => {
+      await this.#api.chat.updateConversation({ conversation: { name, title }, updateMask: { paths: ["title"] } });
+      if (this.#conversation === name) this.name(name, title);
+      this.#hooks.renamed(name);
+    };
+    const value = this.#title.textContent ?? "";
+    await prompted({ title: "Rename the conversation", label: "Title", value, maxLength: 200, action: "Rename", act: rename });
+  }
+
+  async #delete(): Promise<void> {
+    const name = this.#conversation;
+    const text = `“${this.#title.textContent}” and all its messages will be deleted. You cannot undo this.`;
+    if (!(await confirmed({ title: "Delete the conversation?", text, action: "Delete" }))) return;
+    try {
+      await this.#api.chat.deleteConversation({ name });
+    } catch (error) {
+      this.#hooks.problem(failureOf(error).message);
+      return;
+    }
+    this.#hooks.deleted(name);
+  }
+}

@@ -1,0 +1,55 @@
+/** Finds the cited parts of an answer and the documents that it cites. */
+
+import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { unitsAt } from "../text/bytes.js";
+import type { Place } from "../text/markdown.js";
+
+export interface Part extends Place {
+  /** The number of the citation that supports this part, from 0. */
+  readonly index: number;
+}
+
+/** The parts of an answer that citations support, in the order of their ends. A part whose text has not arrived yet is left out. White space at the end does not belong to a part. */
+export function parts(text: string, citations: readonly Citation[]): Part[] {
+  const ranges = citations.flatMap(({ answerRange }, index) => (answerRange ? [{ index, start: Number(answerRange.start), end: Number(answerRange.end) }] : []));
+  const units = unitsAt(text, ranges.flatMap(({ start, end }) => [start, end]));
+  return ranges
+    .map(({ index }, number) => {
+      const from = units[2 * number]!;
+      let to = units[2 * number + 1]!;
+      while (to > from && /\s/.test(text[to - 1]!)) to -= 1;
+      return { index, from, to };
+    })
+    .filter(({ from, to }) => to > from)
+    .sort((a, b) => a.to - b.to || a.index - b.index);
+}
+
+export interface Source {
+  /** `documents/{uuid}/versions/{n}`. */
+  readonly version: string;
+  readonly title: string;
+  readonly uri: string;
+  /** The numbers of the document's citations, from 0. */
+  readonly citations: readonly number[];
+  /** Where the citations are in the original file, such as "page 3", each once; empty if this is not known. */
+  readonly places: readonly string[];
+}
+
+/** Where a citation is in the original file; "" if this is not known. */
+export function placeOf({ page, path }: Citation): string {
+  return path || (page > 0 ? `page ${page}` : "");
+}
+
+/** The documents that an answer cites, in the order of their first citation. */
+export function sources(citations: readonly Citation[]): Source[] {
+  const found = new Map<string, { version: string; title: string; uri: string; citations: number[]; places: string[] }>();
+  citations.forEach((one, index) => {
+    const { documentVersion: version, title, uri } = one;
+    const known = found.get(version) ?? { version, title, uri, citations: [], places: [] };
+    found.set(version, known);
+    known.citations.push(index);
+    const place = placeOf(one);
+    if (place && !known.places.includes(place)) known.places.push(place);
+  });
+  return [...found.values()];
+}

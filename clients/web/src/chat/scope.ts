@@ -1,0 +1,121 @@
+/** The choice of the collections that a question searches. */
+
+import type { Api } from "../common/api.js";
+import { element, replace, WRITTEN } from "../common/dom.js";
+import { failureOf } from "../common/errors.js";
+import { allCollections, collectionId, type Named } from "../documents/library.js";
+
+const KEY = "responsa.scope";
+/** The maximum number of collections in one question. */
+const MOST = 64;
+
+export class ScopeView {
+  readonly root = element("details", { class: "scope" });
+  readonly #api: Api;
+  readonly #storage: Storage;
+  readonly #summary = element("summary", {});
+  readonly #list = element("fieldset", {}, element("legend", {}, "Collections to search"));
+  readonly #rows = element("div", {});
+  readonly #none = element("p", { class: "note" });
+  #chosen: readonly Named[];
+  /** The collections, `collections/{id}`, that the agent searches if the user chooses no collections; an empty list means all collections. */
+  #usual: readonly string[] = [];
+
+  constructor(api: Api, storage: Storage) {
+    this.#api = api;
+    this.#storage = storage;
+    this.#chosen = read(storage);
+    this.#list.append(this.#rows, this.#none);
+    this.root.append(this.#summary, this.#list);
+    const close = ({ target }: Event) => {
+      if (target instanceof Node && !this.root.contains(target)) this.root.open = false;
+    };
+    this.root.addEventListener("toggle", () => {
+      // Only an open list listens to the whole page, so nothing of the view stays after its session.
+      if (!this.root.open) return document.removeEventListener("click", close);
+      document.addEventListener("click", close);
+      void this.#load();
+    });
+    this.root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.root.open) return;
+      event.stopPropagation();
+      this.root.open = false;
+      this.#summary.focus();
+    });
+    this.#sum();
+  }
+
+  /** The chosen collections, `collections/{id}`; an empty list if the user chose no collections. */
+  get collections(): readonly string[] {
+    return this.#chosen.map((one) => one.name);
+  }
+
+  /** The collections, `collections/{id}`, that a question would search now; an empty list means all collections. */
+  get searched(): readonly string[] {
+    return this.#chosen.length > 0 ? this.collections : this.#usual;
+  }
+
+  choose(chosen: readonly Named[]): void {
+    this.#chosen = chosen.slice(0, MOST).map(({ name, label }) => ({ name, label })); // store only these fields
+    try {
+      this.#storage.setItem(KEY, JSON.stringify(this.#chosen));
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error; // the storage is full or forbidden, so only this page keeps the choice
+    }
+    this.#sum();
+  }
+
+  /** Set the collections, `collections/{id}`, that the agent searches if the user chooses no collections; an empty list means all collections. */
+  usually(collections: readonly string[]): void {
+    this.#usual = collections;
+    this.#sum();
+  }
+
+  /** Forget a deleted collection. */
+  forget(name: string): void {
+    this.choose(this.#chosen.filter((one) => one.name !== name));
+  }
+
+  async #load(): Promise<void> {
+    try {
+      const found = await allCollections(this.#api);
+      const known = new Set(found.map((one) => one.name));
+      this.choose(this.#chosen.filter((one) => known.has(one.name)));
+      const rows = found.map((one) => {
+        const box = element("input", { type: "checkbox", value: one.name, checked: this.collections.includes(one.name) });
+        box.addEventListener("change", () => {
+          const others = this.#chosen.filter((other) => other.name !== one.name);
+          this.choose(box.checked ? [...others, one] : others);
+        });
+        const size = element("span", { class: "note" }, one.documents === 1n ? "1 document" : `${one.documents} documents`);
+        return element("label", { class: "row" }, box, element("span", WRITTEN, one.label), size);
+      });
+      replace(this.#rows, ...(rows.length > 0 ? rows : [element("p", {}, "There are no collections yet.")]));
+    } catch (error) {
+      replace(this.#rows, element("p", { class: "problem", role: "alert" }, failureOf(error).message));
+    }
+  }
+
+  #sum(): void {
+    const usual = this.#usual.map(collectionId);
+    const labels = this.#chosen.length > 0 ? this.#chosen.map((one) => one.label) : usual;
+    const searched = labels.length === 0 ? "all collections" : labels.length <= 2 ? labels.join(" and ") : `${labels.length} collections`;
+    this.#none.textContent = usual.length === 0 ? "If you choose no collection, the agent searches all collections." : `If you choose no collection, the agent searches its own collections: ${usual.join(", ")}.`;
+    replace(this.#summary, "Asking ", element("strong", WRITTEN, searched));
+  }
+}
+
+function read(storage: Storage): Named[] {
+  try {
+    const value: unknown = JSON.parse(storage.getItem(KEY) ?? "[]");
+    return Array.isArray(value) ? value.filter(isNamed) : [];
+  } catch {
+    return [];
+  }
+}
+
+function isNamed(value: unknown): value is Named {
+  if (typeof value !== "object" || value === null) return false;
+  const one = value as Record<string, unknown>;
+  return typeof one["name"] === "string" && typeof one["label"] === "string";
+}

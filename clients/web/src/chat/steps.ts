@@ -1,0 +1,66 @@
+/** The steps of an answer, listed below a line that sums them up. */
+
+import { element } from "../common/dom.js";
+
+/** The view is one line high from the beginning. */
+export class StepsView {
+  readonly root = element("details", { class: "steps" });
+  readonly #summary = element("summary", {});
+  readonly #list = element("ol", {});
+  #last: { readonly at: number; readonly row: HTMLElement } | undefined;
+  #now = "";
+
+  constructor() {
+    this.root.append(this.#summary, this.#list);
+    this.busy("Sending your question…");
+  }
+
+  /** Show an activity that is not a step of the turn. */
+  busy(text: string): void {
+    this.root.classList.add("busy");
+    this.#summary.textContent = this.#now = text;
+  }
+
+  /** Show why the turn waits, until `resume`. */
+  pause(text: string): void {
+    this.#summary.textContent = text;
+  }
+
+  resume(): void {
+    if (this.#summary.textContent !== this.#now) this.#summary.textContent = this.#now;
+  }
+
+  /** Show a step of the turn that began at the time `at`, in milliseconds. Returns the row of the step. */
+  step(text: string, at: number): HTMLElement {
+    this.#end(at);
+    this.busy(text);
+    const row = element("li", {}, text);
+    this.#last = { at, row };
+    this.#list.append(row);
+    return row;
+  }
+
+  /** Show an event that is not a step. Returns the row of the event. */
+  note(text: string): HTMLElement {
+    const row = element("li", {}, text);
+    this.#list.append(row);
+    return row;
+  }
+
+  done(summary: string, at: number): void {
+    this.#end(at);
+    this.root.classList.remove("busy");
+    this.#summary.textContent = this.#now = summary;
+  }
+
+  #end(at: number): void {
+    this.#last?.row.append(" ", element("span", { class: "note" }, duration(at - this.#last.at)));
+    this.#last = undefined;
+  }
+}
+
+/** Milliseconds as readable text. */
+export function duration(milliseconds: number): string {
+  const most = Math.max(milliseconds, 0);
+  return most < 950 ? `${Math.round(most)} ms` : `${(most / 1000).toFixed(1)} s`;
+}

@@ -1,0 +1,88 @@
+/** Suggests questions from the titles and headings of the documents. No model writes them, so each question names words that a document has. */
+
+import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
+import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import type { Api } from "../common/api.js";
+import { Markdown, withoutFrontMatter } from "../text/markdown.js";
+import { textOf } from "../text/view.js";
+
+const PAGE = 200; // collections
+const MOST_COLLECTIONS = 4;
+/** The most terms that a search may have. */
+const MOST_DOCUMENTS = 8;
+const MOST_PASSAGES = 48;
+const LONGEST = 100; // characters of a heading or title
+const ASKS = /[?？؟]\s*$/;
+/** Headings that many documents have and that say nothing about their subject. */
+const COMMON = /^(?:about|abstract|acknowledge?ments|appendix|background|change ?log|conclusions?|contents|examples?|faq|further reading|history|index|introduction|licen[cs]e|notes?|overview|preface|readme|references|related|resources|see also|summary|table of contents|todo)$/i;
+
+export interface Suggested {
+  readonly questions: readonly string[];
+  /** Whether there is no document that the user can ask about. */
+  readonly empty: boolean;
+}
+
+/** Questions about the newest documents of these collections, `collections/{id}`, or of the newest collections if the list is empty. Raises ConnectError. */
+export async function suggested(api: Pick<Api, "knowledge">, collections: readonly string[], most: number, signal: AbortSignal): Promise<Suggested> {
+  const newest = await api.knowledge.listCollections({ pageSize: PAGE, orderBy: "create_time desc" }, { signal });
+  const filled = newest.collections.filter((one) => one.documentCount > 0n && (collections.length === 0 || collections.includes(one.name)));
+  const parents = filled.slice(0, MOST_COLLECTIONS).map((one) => one.name);
+  if (parents.length === 0) return { questions: [], empty: true };
+  const pageSize = Math.ceil(MOST_DOCUMENTS / parents.length);
+  const pages = await Promise.all(parents.map((parent) => api.knowledge.listDocuments({ parent, pageSize, orderBy: "update_time desc" }, { signal })));
+  const documents = turnwise(pages.map((page) => page.documents.filter((one) => one.state === DocumentState.READY && one.title)));
+  const terms = documents.map((one) => one.title).slice(0, MOST_DOCUMENTS);
+  if (terms.length === 0) return { questions: [], empty: false };
+  // A search by words alone: it needs no vectors, and finds the passages of the documents with these titles.
+  const { hits } = await api.knowledge.search({ terms, topK: MOST_PASSAGES, mode: SearchMode.TEXT, scope: { collections: parents } }, { signal });
+  const passages = hits.flatMap(({ passage }) =>
+    passage ? [{ document: passage.document, title: passage.title, headings: [...passage.headings.slice(-1), ...headingsIn(passage.text)] }] : [],
+  );
+  return { questions: questionsOf(documents.map((one) => one.name), passages, most), empty: false };
+}
+
+export interface Headed {
+  readonly document: string;
+  readonly title: string;
+  /** The heading above the passage, and those in it. */
+  readonly headings: readonly string[];
+}
+
+/** The headings in a passage of Markdown. */
+function headingsIn(text: string): string[] {
+  const tops = new Markdown().blocks(withoutFrontMatter(text)).flatMap((one) => one.content);
+  return tops.flatMap((one) => (one.type === "element" && /^h\d$/.test(one.tagName) ? [textOf(one.children)] : []));
+}
+
+/** At most `most` questions, as different as possible: those that documents ask in a heading come first, and each document is used once before any is used again. */
+export function questionsOf(documents: readonly string[], passages: readonly Headed[], most: number): string[] {
+  const of = documents.map((name) => {
+    const found = passages.filter((one) => one.document === name);
+    const asked = new Set(found.flatMap((one) => one.headings.filter((heading) => ASKS.test(heading) && usable(plain(heading))).map(plain)));
+    const about = new Set(found.flatMap(aboutOf));
+    return [...asked, ...about];
+  });
+  return turnwise(of).filter((one, index, all) => all.indexOf(one) === index).slice(0, most);
+}
+
+function aboutOf({ title, headings }: Headed): string[] {
+  const name = plain(title);
+  const others = headings.map(plain).filter((one) => one.toLowerCase() !== name.toLowerCase() && !ASKS.test(one) && !COMMON.test(one) && usable(one));
+  return usable(name) ? others.map((one) => `What does “${name}” say about “${one}”?`) : [];
+}
+
+/** Whether a title or heading can stand in a question. */
+function usable(text: string): boolean {
+  return text.length <= LONGEST && /\p{L}{3}/u.test(text) && !/[<>{}|[\]]/.test(text);
+}
+
+/** A title or heading without the marks of Markdown and without a number in front. */
+function plain(text: string): string {
+  return text.replace(/[`*_]+/g, "").replace(/^\d+(?:\.\d+)*[.)]?\s+/, "").replace(/\s+/g, " ").trim();
+}
+
+/** The first of each list, then the second of each, and so on. */
+function turnwise<T>(lists: readonly (readonly T[])[]): T[] {
+  const longest = Math.max(0, ...lists.map((one) => one.length));
+  return Array.from({ length: longest }, (_, index) => lists.flatMap((one) => one.slice(index, index + 1))).flat();
+}

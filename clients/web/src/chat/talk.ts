@@ -1,0 +1,129 @@
+/** The messages of a conversation, and the reader's position among them. */
+
+import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_pb.js";
+import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
+import { element, replace } from "../common/dom.js";
+import type { Outcome } from "./outcome.js";
+import { questionRow, type TurnView } from "./turnview.js";
+
+const NEAR_END = 120; // pixels; a reader who is closer to the end than this reads the newest text
+const MARGIN = 6; // pixels that stay free above a question
+
+export class TalkView {
+  readonly root: HTMLElement;
+  readonly #messages = element("ol", { class: "messages", "aria-label": "Messages" });
+  /** Returns a function that opens the sources of the answer with that name. With "", the function opens the sources of the turn that the row names. */
+  readonly #opener: (answer: string) => OpenSource;
+
+  /** The outcome of a turn; undefined if the outcome is unknown. */
+  readonly #outcome: (turn: string) => Outcome | undefined;
+  readonly #say: (text: string) => void;
+
+  /** `earlier` is shown above the messages. `say` announces a text to screen readers. */
+  constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, earlier: HTMLElement, say: (text: string) => void) {
+    this.#opener = opener;
+    this.#outcome = outcome;
+    this.#say = say;
+    this.root = element("div", { class: "scroll" }, earlier, this.#messages);
+  }
+
+  get empty(): boolean {
+    return this.#messages.childElementCount === 0;
+  }
+
+  /** Whether the list shows something other than messages. */
+  get greeting(): boolean {
+    return this.#messages.querySelector(".empty") !== null;
+  }
+
+  /** Show only these messages or other rows. */
+  show(rows: readonly (Message | HTMLElement)[]): void {
+    replace(this.#messages, ...rows.map((one) => (one instanceof HTMLElement ? one : this.#row(one))));
+    this.toEnd();
+  }
+
+  /** Show messages above the others; the visible part stays in its place. */
+  prepend(messages: readonly Message[]): void {
+    const height = this.root.scrollHeight;
+    this.#messages.prepend(...messages.map((one) => this.#row(one)));
+    this.root.scrollTop += this.root.scrollHeight - height;
+  }
+
+  /** Whether the answer of that turn is shown. With `settled`, only an answer that is shown as a message of the conversation counts, not an answer that the page followed. */
+  has(turn: string, settled = false): boolean {
+    return this.#messages.querySelector(`[data-turn="${CSS.escape(turn)}"]${settled ? "[data-message]" : ""}`) !== null;
+  }
+
+  /** Whether that message is shown, as a message or as the answer of its turn. */
+  knows(message: Message): boolean {
+    return this.has(message.turn) || this.#messages.querySelector(`[data-message="${CSS.escape(message.name)}"]`) !== null;
+  }
+
+  /** Add messages that were written elsewhere, above the open turns. */
+  add(messages: readonly Message[]): void {
+    if (messages.length === 0) return;
+    const following = this.#following();
+    const live = this.#messages.querySelector("[aria-busy]")?.previousElementSibling ?? null;
+    for (const one of messages) this.#messages.insertBefore(this.#row(one), live);
+    if (following) this.toEnd();
+  }
+
+  /** Add a question and its reply, above `before` if that is given. */
+  append(view: TurnView, before?: TurnView): void {
+    this.#messages.querySelector(".empty")?.remove();
+    for (const row of [view.question, view.reply]) this.#messages.insertBefore(row, before?.question ?? null);
+    this.toEnd();
+  }
+
+  /** Add a question and its reply above those of another turn; if there is no such turn, above the open turns. The visible part stays in its place. */
+  insert(view: TurnView, before: string | undefined): void {
+    const reply = before && this.#messages.querySelector(`[data-turn="${CSS.escape(before)}"]`);
+    const next = reply || this.#messages.querySelector("[aria-busy]");
+    const rest = this.root.scrollHeight - this.root.scrollTop;
+    for (const row of [view.question, view.reply]) this.#messages.insertBefore(row, next?.previousElementSibling ?? null);
+    this.root.scrollTop = this.root.scrollHeight - rest;
+  }
+
+  /** Change a reply. If the user is reading the end of the reply, scroll along. */
+  grow(view: TurnView, change: () => void): void {
+    const following = this.#following(view.question);
+    change();
+    if (following) this.toEnd(view.question);
+  }
+
+  /** Scroll to the end, but keep the question visible, because people read an answer from its beginning. Never scroll back. */
+  toEnd(question?: HTMLElement): void {
+    this.root.scrollTop = Math.max(this.root.scrollTop, this.#end(question));
+  }
+
+  /** Whether the reader is where new text appears, and has not scrolled up. */
+  #following(question?: HTMLElement): boolean {
+    return this.root.scrollTop > this.#end(question) - NEAR_END;
+  }
+
+  #end(question: HTMLElement | undefined): number {
+    const end = this.root.scrollHeight - this.root.clientHeight;
+    return question ? Math.min(end, question.offsetTop - MARGIN) : end;
+  }
+
+  #row(message: Message): HTMLElement {
+    if (message.role === Role.USER) {
+      const row = questionRow(message.text);
+      row.dataset["message"] = message.name;
+      return row;
+    }
+    const body = element("div", { class: "answer" });
+    if (message.refusalReason) {
+      body.append(refusal(message.text, message.refusalReason));
+    } else {
+      const view = new AnswerView(this.#opener(message.name), this.#say);
+      view.show(message.text, message.citations);
+      view.finish();
+      body.append(view.root);
+    }
+    const outcome = this.#outcome(message.turn);
+    const note = outcome && outcomeNote(outcome, this.#opener(""));
+    if (note) body.append(note);
+    return element("li", { class: "message assistant", "data-turn": message.turn, "data-message": message.name }, body);
+  }
+}

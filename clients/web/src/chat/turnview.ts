@@ -1,0 +1,313 @@
+/** Shows one question, and its answer while it arrives. */
+
+import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
+import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { CancelCause, ToolOutcome, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { count } from "../common/facts.js";
+import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
+import { button, element, replace, WRITTEN } from "../common/dom.js";
+import type { Failure } from "../common/errors.js";
+import type { FrameReader } from "./frames.js";
+import { called, outcomeOf, refusalWords, stepWords, switched, type Outcome } from "./outcome.js";
+import { plainText } from "../text/prose.js";
+import { duration, StepsView } from "./steps.js";
+import type { Suggested } from "./suggest.js";
+
+export interface TurnHooks {
+  readonly open: OpenSource;
+  readonly say: (text: string) => void;
+  /** The display name of the agent with this version, `agents/{id}/versions/{n}`. */
+  readonly agent: (version: string) => string;
+  readonly stop: () => void;
+  /** Ask the same question again, as another turn; undefined if another tab or program asked the question. */
+  readonly askAgain: (() => void) | undefined;
+  /** Move the focus away from a button that is removed. */
+  readonly focus: () => void;
+}
+
+const SPOKEN = 700; // the number of characters after which an answer is cut for screen readers
+const ARGUMENTS = 120; // the number of characters after which a tool's arguments are cut
+const EXAMPLES = 4; // the maximum number of questions to try
+const QUOTES = "A number after a sentence opens the passage that the sentence comes from.";
+const QUOTES_ALONE = `${QUOTES} If no document supports an answer, Responsa refuses the question.`;
+
+const STOPPED: Record<CancelCause, string> = {
+  [CancelCause.UNSPECIFIED]: "This answer was stopped.",
+  [CancelCause.OWNER]: "You stopped this answer.",
+  [CancelCause.ADMINISTRATOR]: "An administrator stopped this answer.",
+  [CancelCause.INTERRUPT]: "A newer question replaced this one.",
+  [CancelCause.DISCONNECT]: "This answer was stopped because nobody waited for it.",
+};
+
+export class TurnView {
+  readonly question: HTMLElement;
+  readonly reply = element("li", { class: "message assistant", "aria-busy": "true" });
+  readonly #hooks: TurnHooks;
+  readonly #steps = new StepsView();
+  readonly #stop: HTMLButtonElement;
+  readonly #body = element("div", { class: "body" });
+  readonly #answer: AnswerView;
+  readonly #tools = new Map<string, { readonly name: string; readonly row: HTMLElement }>();
+  #accepted: number | undefined;
+  #version = "";
+  #place = 0;
+
+  constructor(question: string, hooks: TurnHooks) {
+    this.#hooks = hooks;
+    this.question = questionRow(question);
+    this.#answer = new AnswerView(hooks.open, hooks.say);
+    this.#stop = button("Stop", hooks.stop, { class: "quiet stop", title: "Stop this answer" });
+    this.reply.append(element("div", { class: "answer" }, element("div", { class: "progress" }, this.#steps.root, this.#stop), this.#body));
+  }
+
+  remove(): void {
+    this.question.remove();
+    this.reply.remove();
+  }
+
+  /** Show an activity that is not a step of the turn. */
+  busy(text: string): void {
+    this.#steps.busy(text);
+  }
+
+  /** Report that nothing arrives at the moment. A lost connection that the next try restores is not reported. */
+  paused(failure: Failure, tries: number, offline: boolean): void {
+    if (tries < 2 && !offline && failure.reason === "") return;
+    const why = waitingFor(failure, offline);
+    this.#steps.pause(why);
+    this.#hooks.say(why);
+  }
+
+  resumed(): void {
+    this.#steps.resume();
+  }
+
+  /** Show the number of turns before this turn in the conversation; 0 means that this turn begins. */
+  place(place: number): void {
+    if (place === this.#place) return;
+    this.#place = place;
+    const text = place > 0 ? `Waiting for ${count(place, "earlier question")}…` : "The answer to this question begins…";
+    this.#steps.busy(text);
+    this.#hooks.say(text);
+  }
+
+  stopping(): void {
+    this.#stop.setAttribute("aria-disabled", "true"); // a disabled button would lose the focus
+    this.#stop.textContent = "Stopping…";
+    this.#hooks.say("Stopping…");
+  }
+
+  /** Show that the turn could not be stopped. */
+  notStopped(why: string): void {
+    this.#stop.removeAttribute("aria-disabled");
+    this.#stop.textContent = "Stop";
+    this.#steps.pause(`The answer could not be stopped: ${why}`);
+    this.#hooks.say(`The answer could not be stopped: ${why}`);
+  }
+
+  /** Show the next event, which `reader` has already taken. `grow` shows the text of deltas, and citations. */
+  take(taken: TurnEvent, reader: FrameReader): void {
+    const { event } = taken;
+    const at = milliseconds(taken.createTime);
+    const outcome = outcomeOf(taken, this.#version && this.#hooks.agent(this.#version));
+    switch (event.case) {
+      case "started":
+        this.#accepted = at;
+        this.#version = event.value.agentVersion;
+        if (this.#place === 0) this.#steps.busy("Your question was accepted…");
+        break;
+      case "status": {
+        const text = stepWords(event.value.step, event.value.message);
+        this.#place = 0;
+        this.#steps.step(text, at);
+        this.#hooks.say(text);
+        break;
+      }
+      case "toolCall":
+        this.#called(event.value);
+        break;
+      case "toolResult":
+        this.#returned(event.value);
+        break;
+      case "providerSwitched":
+        this.#steps.note(switched(event.value));
+        this.#steps.busy(`Asking ${event.value.target}…`);
+        break;
+      case "usage":
+        this.#steps.note(called(event.value));
+        break;
+      case "attemptRestarted":
+        this.#steps.note("The answer was interrupted, and another worker continues it");
+        this.#steps.busy("Continuing…");
+        this.grow(reader);
+        break;
+      case "answer": {
+        const { text, citations, passagesUsed } = event.value;
+        this.#show(text, citations);
+        this.#answer.finish();
+        this.#tell(outcome);
+        this.#end(`Answered${this.#took(at)}${passagesUsed > 0 ? `from ${count(passagesUsed, "passage")}` : ""}`.trimEnd(), at);
+        this.#hooks.say([spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].join(" "));
+        break;
+      }
+      case "refused": {
+        const { heading, did, end } = refusalWords(event.value.reason);
+        this.#replace(refusal(event.value.message, event.value.reason));
+        this.#tell(outcome);
+        this.#end(`${did}${this.#took(at)}${end}`, at);
+        this.#hooks.say(`${heading}. ${event.value.message}`);
+        break;
+      }
+      case "failed":
+        // The text so far does not belong to an answer.
+        this.#replace();
+        this.#end("Failed", at);
+        this.#problem(event.value.status?.message || "The question could not be answered.");
+        this.#tell(outcome);
+        if (event.value.retriable) this.#offerAgain();
+        break;
+      case "cancelled":
+        this.#cancelled(STOPPED[event.value.by] ?? STOPPED[CancelCause.UNSPECIFIED], reader, at);
+        break;
+      case "delta": // `grow` shows the text.
+      case "citation":
+      case "snapshot": // The reader has already handled events of these three kinds.
+      case "reconnect":
+      case "heartbeat":
+      case undefined: // a kind that this page does not know yet
+        break;
+    }
+  }
+
+  /** Show the text that the reader has taken so far. */
+  grow(reader: FrameReader): void {
+    this.#show(reader.text, reader.citations.map((one) => one.citation));
+  }
+
+  /** Show that the turn cannot be followed to its end. */
+  broken(message: string): void {
+    this.#replace();
+    this.#end("Interrupted", Date.now());
+    this.#problem(message);
+  }
+
+  /** Show that the turn was cancelled. Its text stays, although it does not belong to the conversation. */
+  #cancelled(why: string, reader: FrameReader, at: number): void {
+    const { text } = reader;
+    this.#answer.root.classList.add("stopped");
+    if (text) {
+      this.grow(reader);
+      this.#answer.finish();
+    } else this.#answer.root.remove();
+    this.#end(`Stopped${this.#took(at, "after")}`.trimEnd(), at);
+    this.#body.append(element("p", { class: "note stopped-note" }, text ? `${why} The text above is incomplete, and later answers do not use it.` : why));
+    this.#offerAgain();
+    this.#hooks.say(why);
+  }
+
+  #offerAgain(): void {
+    if (this.#hooks.askAgain) this.#body.append(button("Ask again", this.#hooks.askAgain, { class: "quiet" }));
+  }
+
+  #called({ callId, tool, arguments: given }: TurnToolCall): void {
+    const name = tool.replace(/^tools\//, "");
+    const shown = given && Object.keys(given).length > 0 ? ` with ${shortened(JSON.stringify(given))}` : "";
+    const row = this.#steps.note(`Tool ${name}${shown}`);
+    this.#steps.busy(`Calling the tool ${name}…`);
+    this.#tools.set(callId, { name, row });
+  }
+
+  #returned({ callId, outcome, content }: TurnToolResult): void {
+    const { name, row } = this.#tools.get(callId) ?? { name: callId, row: this.#steps.note(`Tool ${callId}`) };
+    if (outcome === ToolOutcome.OK) {
+      row.append(": done");
+      this.#steps.busy(`The tool ${name} has finished…`);
+      return;
+    }
+    const unknown = outcome !== ToolOutcome.ERROR;
+    const what = unknown ? "Responsa does not know whether the call took effect, and does not call the tool again." : `It failed: ${shortened(content)}`;
+    row.append(`: ${what}`);
+    // The page shows openly what the tool may have done in the user's name.
+    const text = `Tool ${name}: ${what}`;
+    this.reply.querySelector(".progress")?.after(element("p", { class: unknown ? "note tool-report warning" : "note tool-report", ...WRITTEN }, text));
+    this.#hooks.say(text);
+  }
+
+  #problem(message: string): void {
+    this.#body.append(element("p", { class: "problem", ...WRITTEN }, message));
+    this.#hooks.say(message);
+  }
+
+  #tell(outcome: Outcome | undefined): void {
+    const note = outcome && outcomeNote(outcome, this.#hooks.open);
+    if (note) this.#body.append(note);
+  }
+
+  #show(text: string, citations: readonly Citation[]): void {
+    if (!this.#answer.root.isConnected) this.#replace(this.#answer.root);
+    this.#answer.show(text, citations);
+  }
+
+  #replace(...nodes: Node[]): void {
+    replace(this.#body, ...nodes);
+  }
+
+  #end(summary: string, at: number): void {
+    this.reply.removeAttribute("aria-busy");
+    this.#steps.done(summary, at);
+    if (document.activeElement === this.#stop) this.#hooks.focus();
+    this.#stop.remove();
+  }
+
+  #took(at: number, word = "in"): string {
+    return this.#accepted === undefined ? " " : ` ${word} ${duration(at - this.#accepted)} `;
+  }
+}
+
+export function questionRow(text: string): HTMLElement {
+  return element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, "You asked: "), text));
+}
+
+/**
+ * The greeting before the first message: the agent's purpose and questions to try. `use` puts a question into the question box. `more` finds further questions in the
+ * documents; they are shown when they are known.
+ */
+export function welcome(agent: Agent | undefined, use: (question: string) => void, more: (most: number) => Promise<Suggested>): HTMLElement {
+  const support = !agent || agent.isDefault ? QUOTES_ALONE : QUOTES;
+  const row = element("li", { class: "empty" }, element("p", {}, "Ask a question."));
+  if (agent?.description) row.append(element("p", WRITTEN, agent.description));
+  row.append(element("p", { class: "note" }, support));
+  const rows = (questions: readonly string[]) => questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN })));
+  const own = (agent?.examples ?? []).slice(0, EXAMPLES);
+  const list = element("ul", { class: "examples", "aria-label": "Questions to try" }, ...rows(own));
+  row.append(list);
+  if (own.length < EXAMPLES) {
+    list.classList.add("growing"); // keeps room for the questions, so that nothing moves when they come
+    void more(EXAMPLES - own.length).then(({ questions, empty }) => {
+      list.append(...rows(questions));
+      if (empty && own.length === 0) list.append(element("li", { class: "note" }, "There are no documents to ask about yet. ", element("a", { href: "#/documents" }, "Add documents")));
+    }, () => undefined); // without the documents, there is nothing to suggest
+  }
+  return row;
+}
+
+function waitingFor(failure: Failure, offline: boolean): string {
+  if (offline) return "You are offline; the answer continues when you are online again…";
+  if (failure.reason === "OVERLOADED") return "The server is busy; trying again in a moment…";
+  return "The connection was lost; reconnecting…";
+}
+
+function milliseconds(time: Timestamp | undefined): number {
+  return time ? timestampMs(time) : Date.now();
+}
+
+function shortened(text: string): string {
+  return text.length > ARGUMENTS ? `${text.slice(0, ARGUMENTS)}…` : text;
+}
+
+function spoken(text: string, citations: number): string {
+  const plain = plainText(text);
+  const start = plain.length > SPOKEN ? `${plain.slice(0, SPOKEN)}…` : plain;
+  return `Answer with ${count(citations, "citation")}: ${start}`;
+}

@@ -1,0 +1,43 @@
+/** Writes sizes, dates, numbers, amounts of money, and addresses of documents. Nothing here touches the page. */
+
+const UNITS = ["bytes", "KiB", "MiB", "GiB"];
+
+/** For example "512 bytes" or "1.4 MiB". */
+export function sizeOf(bytes: bigint): string {
+  let size = Number(bytes);
+  let unit = 0;
+  while (size >= 1024 && unit < UNITS.length - 1) {
+    size /= 1024;
+    unit += 1;
+  }
+  return `${unit > 0 && size < 10 ? size.toFixed(1) : Math.round(size)} ${size === 1 && unit === 0 ? "byte" : UNITS[unit]}`;
+}
+
+/** For example "3 Feb 2026". */
+export function dateOf(date: Date): string {
+  return date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+}
+
+/** For example "3 Feb 2026, 14:05". */
+export function momentOf(date: Date): string {
+  return `${dateOf(date)}, ${date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })}`;
+}
+
+/** The address at which the browser downloads the file of `documents/{uuid}` or of one of its versions. */
+export function originalOf(name: string): string {
+  return `/v1/${name}/original`;
+}
+
+/** For example "1 token" or "1,200 tokens". */
+export function count(number: number | bigint, noun: string): string {
+  return `${number.toLocaleString("en")} ${noun}${Number(number) === 1 ? "" : "s"}`;
+}
+
+const MICROS = 1_000_000;
+
+/** The text for an amount in millionths of a US dollar, e.g. 2100 → "0.0021 USD". It has two to four decimals, or up to six for an amount below 0.0001 USD. */
+export function money(micros: bigint): string {
+  const dollars = Number(micros) / MICROS;
+  const [whole, decimals = ""] = dollars.toFixed(micros >= 100n ? 4 : 6).split(".");
+  return `${whole}.${decimals.replace(/0+$/, "").padEnd(2, "0")} USD`;
+}

@@ -1,0 +1,295 @@
+/** Shows collections: makes, shares, renames and deletes them, and takes files and folders for them. */
+
+import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { accessText, manages, sharingMark } from "./access.js";
+import type { Api } from "../common/api.js";
+import { SUFFIXES as ARCHIVES } from "./archives.js";
+import { uuid } from "../text/bytes.js";
+import type { Contacts } from "./contacts.js";
+import { confirmed, prompted } from "../common/dialog.js";
+import type { DocumentPanel } from "./document.js";
+import { DocumentsView } from "./documents.js";
+import { arrange, button, element } from "../common/dom.js";
+import { failureOf } from "../common/errors.js";
+import { count, sizeOf } from "../common/facts.js";
+import { dropped, picked } from "./folders.js";
+import { GenerationsView } from "./generations.js";
+import { allCollections, allFormats, collectionId, DEFAULT, idFrom, type Listed, type Named } from "./library.js";
+import { PATIENCE } from "../common/patience.js";
+import { documentOf } from "./place.js";
+import { MOST_BYTES } from "./send.js";
+import { shareCollection } from "./share.js";
+import { UploadsView, type UploadHooks } from "./uploads.js";
+
+/** Milliseconds between two refreshes while files arrive. */
+const BETWEEN = 1_000;
+
+export interface CollectionsHooks extends Omit<UploadHooks, "taken"> {
+  /** Documents or collections changed. */
+  readonly changed: () => void;
+  /** The user wants to ask this collection. */
+  readonly ask: (collection: Named) => void;
+  readonly me: User;
+  readonly contacts: Contacts;
+}
+
+export class CollectionsView {
+  readonly root = element("section", { class: "collections", "aria-labelledby": "collections-title" });
+  readonly #api: Api;
+  readonly #hooks: CollectionsHooks;
+  readonly #heading = element("h2", { id: "collections-title", tabindex: "-1" }, "Documents");
+  readonly #picker = element("select", { id: "collection", change: () => this.#choose() });
+  readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #ask = button("Ask this collection", () => this.#hooks.ask(this.#chosen), { class: "quiet" });
+  readonly #share = button("Share", () => void this.#shareCollection(), { class: "quiet", "aria-describedby": "access" });
+  readonly #rename = button("Rename collection", () => void this.#renameCollection(), { class: "quiet" });
+  readonly #remove = button("Delete collection", () => void this.#deleteCollection(), { class: "plain danger" });
+  readonly #uploads: UploadsView;
+  readonly #documents: DocumentsView;
+  readonly #generations: GenerationsView;
+  readonly #files = element("input", { type: "file", id: "files", multiple: true, change: () => this.#picked(this.#files) });
+  readonly #folder = element("input", { type: "file", id: "folder", multiple: true, webkitdirectory: true, change: () => this.#picked(this.#folder) });
+  readonly #accepted = element("p", { class: "note" });
+  readonly #access = element("p", { id: "access", class: "access" });
+  readonly #zone: HTMLElement;
+  #suffixes: readonly string[] = [];
+  #collections: readonly Listed[] = [DEFAULT];
+  #wanted = DEFAULT.name;
+  #refreshes = 0;
+  #refreshing = false;
+  #stale = false;
+
+  constructor(api: Api, panel: DocumentPanel, hooks: CollectionsHooks) {
+    this.#api = api;
+    this.#hooks = hooks;
+    this.#uploads = new UploadsView(api, {
+      ...hooks,
+      taken: (collection) => {
+        this.#hooks.changed();
+        if (collection === this.#chosen.name) void this.soon();
+      },
+    });
+    this.#documents = new DocumentsView(api, panel, {
+      say: hooks.say,
+      me: hooks.me,
+      deleted: async () => {
+        this.#hooks.changed();
+        await this.refresh();
+        this.focus();
+      },
+    });
+    this.#generations = new GenerationsView(api, hooks.say);
+    this.#zone = this.#dropZone();
+    this.root.append(
+      this.#heading,
+      element(
+        "div",
+        { class: "row wrap" },
+        element("label", { for: "collection" }, "Collection"),
+        this.#picker,
+        button("New collection", () => void this.#create(), { class: "quiet" }),
+        this.#ask,
+        this.#share,
+        this.#rename,
+        this.#remove,
+      ),
+      this.#access,
+      this.#zone,
+      this.#uploads.root,
+      this.#problem,
+      this.#documents.root,
+      this.#generations.root,
+    );
+  }
+
+  focus(): void {
+    this.#heading.focus();
+  }
+
+  /** Read collections and documents again, and select `wanted` (by default the selected collection). */
+  async refresh(wanted = this.#wanted): Promise<void> {
+    this.#wanted = wanted;
+    const refresh = (this.#refreshes += 1);
+    try {
+      const [found] = await Promise.all([allCollections(this.#api), this.#learn()]);
+      if (refresh !== this.#refreshes) return; // a later call will show the newer result
+      this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
+      this.#problem.textContent = "";
+      this.#offer();
+    } catch (error) {
+      if (refresh !== this.#refreshes) return;
+      this.#problem.textContent = failureOf(error).message;
+      return;
+    }
+    await this.#show();
+  }
+
+  /** Offer the collections. Options that stay are not replaced, because the list may be open. */
+  #offer(): void {
+    const before = new Map([...this.#picker.options].map((one) => [one.value, one]));
+    const options = this.#collections.map((one) => {
+      const option = before.get(one.name) ?? element("option", { value: one.name });
+      const mark = sharingMark(this.#hooks.me, one);
+      const text = `${one.label} (${one.documents})${mark && ` · ${mark}`}`;
+      if (option.textContent !== text) option.textContent = text;
+      return option;
+    });
+    arrange(this.#picker, options);
+    if (this.#picker.value !== this.#chosen.name) this.#picker.value = this.#chosen.name;
+  }
+
+  /** Read the formats, which stay the same while the server runs. */
+  async #learn(): Promise<void> {
+    if (this.#suffixes.length > 0) return;
+    const formats = await allFormats(this.#api);
+    this.#suffixes = formats.flatMap((one) => one.suffixes);
+    this.#files.accept = [...this.#suffixes, ...ARCHIVES].join(",");
+    const names = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(formats.map((one) => one.displayName));
+    this.#accepted.textContent = `${names}, at most ${sizeOf(BigInt(MOST_BYTES))} each, or ZIP and tar archives of them. You can drop files and folders here.`;
+    this.#documents.formats = formats;
+  }
+
+  /** Read collections and documents again, and select the collection of a document, given as `documents/{uuid}` or one of its versions. */
+  async reveal(name: string): Promise<void> {
+    const document = await this.#api.knowledge.getDocument({ name: documentOf(name) }).catch(() => undefined);
+    await this.refresh(document?.collection);
+  }
+
+  /** Refresh now, but not again within the next moment: many files may arrive at once. A hidden view is refreshed at the next visit. */
+  async soon(): Promise<void> {
+    this.#stale = true;
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    while (this.#stale && this.root.isConnected) {
+      this.#stale = false;
+      void this.refresh();
+      await PATIENCE.sleep(BETWEEN, new AbortController().signal);
+    }
+    this.#refreshing = false;
+  }
+
+  get #chosen(): Listed {
+    return this.#collections.find((one) => one.name === this.#wanted) ?? DEFAULT;
+  }
+
+  #choose(): void {
+    this.#wanted = this.#picker.value;
+    void this.#show();
+  }
+
+  async #show(): Promise<void> {
+    const chosen = this.#chosen;
+    const managed = manages(this.#hooks.me, chosen);
+    this.#remove.hidden = chosen.name === DEFAULT.name || !managed;
+    // The collection `default` may not exist yet.
+    this.#ask.hidden = chosen === DEFAULT;
+    for (const one of [this.#share, this.#rename, this.#generations.root]) one.hidden = chosen === DEFAULT || !managed;
+    this.#zone.hidden = !managed;
+    this.#generations.show(chosen);
+    await Promise.all([this.#showAccess(chosen), this.#documents.show(chosen, managed)]);
+  }
+
+  /** Say who reads the collection. */
+  async #showAccess(chosen: Listed): Promise<void> {
+    const { me, contacts } = this.#hooks;
+    const users = chosen.readers.flatMap(({ who }) => (who.case === "user" ? [who.value] : []));
+    const labels = await contacts.labels([chosen.owner, ...users]);
+    if (chosen.name === this.#chosen.name) this.#access.textContent = accessText(me, chosen, labels);
+  }
+
+  #dropZone(): HTMLElement {
+    const canPickFolders = "webkitdirectory" in this.#folder;
+    const zone = element(
+      "div",
+      { class: "drop" },
+      this.#files,
+      element("label", { for: "files", class: "button" }, "Add documents"),
+      ...(canPickFolders ? [this.#folder, element("label", { for: "folder", class: "button" }, "Add a folder")] : []),
+      this.#accepted,
+    );
+    const over = (event: Event) => {
+      event.preventDefault();
+      zone.classList.add("over");
+    };
+    zone.addEventListener("dragenter", over);
+    zone.addEventListener("dragover", over);
+    zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+    zone.addEventListener("drop", (event) => {
+      event.preventDefault();
+      zone.classList.remove("over");
+      const entries = [...(event.dataTransfer?.items ?? [])].map((one) => one.webkitGetAsEntry()).filter((one) => one !== null);
+      void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), this.#chosen);
+    });
+    return zone;
+  }
+
+  #picked(input: HTMLInputElement): void {
+    const files = [...(input.files ?? [])];
+    void this.#uploads.add((looking) => picked(files, this.#suffixes, looking), this.#chosen);
+    input.value = ""; // this empties the list of files
+  }
+
+  async #create(): Promise<void> {
+    const requestId = uuid();
+    const idOf = (name: string) => idFrom(name) || `collection-${requestId.slice(0, 8)}`;
+    let made = "";
+    const create = async (displayName: string) => {
+      made = (await this.#api.knowledge.createCollection({ collectionId: idOf(displayName), collection: { displayName } })).name;
+    };
+    const done = await prompted({
+      title: "New collection",
+      label: "Name",
+      value: "",
+      maxLength: 100,
+      action: "Create",
+      note: (name) => (name.trim() ? `The collection’s id will be ${idOf(name)}` : "A question can search a single collection."),
+      act: create,
+    });
+    if (!done) return;
+    this.#hooks.say("Collection created.");
+    this.#hooks.changed();
+    await this.refresh(made);
+  }
+
+  async #shareCollection(): Promise<void> {
+    try {
+      const { me, contacts } = this.#hooks;
+      if (!(await shareCollection(this.#api, me, contacts, this.#chosen))) return;
+    } catch (error) {
+      this.#problem.textContent = failureOf(error).message;
+      return;
+    }
+    this.#hooks.changed();
+    await this.refresh();
+  }
+
+  async #renameCollection(): Promise<void> {
+    const { name, label } = this.#chosen;
+    const rename = async (displayName: string) => {
+      await this.#api.knowledge.updateCollection({ collection: { name, displayName }, updateMask: { paths: ["display_name"] } });
+    };
+    const note = () => `The collection’s id stays ${collectionId(name)}.`;
+    if (!(await prompted({ title: "Rename the collection", label: "Name", value: label, maxLength: 100, action: "Rename", note, act: rename }))) return;
+    this.#hooks.say("Collection renamed.");
+    this.#hooks.changed();
+    await this.refresh();
+  }
+
+  async #deleteCollection(): Promise<void> {
+    const { name, label } = this.#chosen;
+    try {
+      const { documentCount } = await this.#api.knowledge.getCollection({ name });
+      const size = documentCount === 0n ? "has no documents" : `has ${count(documentCount, "document")}, which will be deleted with it`;
+      const text = `“${label}” ${size}. New answers cannot use them; earlier answers keep their quotes.`;
+      if (!(await confirmed({ title: "Delete the collection?", text: documentCount === 0n ? `“${label}” ${size}.` : text, action: "Delete" }))) return;
+      await this.#api.knowledge.deleteCollection({ name, force: true });
+    } catch (error) {
+      this.#problem.textContent = failureOf(error).message;
+      return;
+    }
+    this.#hooks.say("Collection deleted.");
+    this.#hooks.changed();
+    await this.refresh();
+    this.focus();
+  }
+}

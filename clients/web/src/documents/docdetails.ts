@@ -1,0 +1,195 @@
+/** The details of a document: its facts, labels and metadata. Title, labels and metadata can be changed. */
+
+import type { JsonObject } from "@bufbuild/protobuf";
+import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
+import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import type { DocumentVersion } from "@responsa/contract/responsa/knowledge/v1/document_version_pb.js";
+import type { Api } from "../common/api.js";
+import { wellFormed } from "../text/bytes.js";
+import { copyButton } from "../chat/copy.js";
+import { filled } from "../common/dialog.js";
+import { button, element, field, replace, WRITTEN } from "../common/dom.js";
+import { failureOf, type Failure } from "../common/errors.js";
+import { dateOf, momentOf, originalOf, sizeOf } from "../common/facts.js";
+import { labelLines, labelsOf } from "./labels.js";
+import { collectionId } from "./library.js";
+import { textProblem } from "../administration/persona.js";
+import { byName, linesOf, valuesOf, valuesProblem } from "../common/values.js";
+
+const TITLE_BYTES = 512;
+
+const STATES: Partial<Record<DocumentState, string>> = {
+  [DocumentState.READY]: "searchable",
+  [DocumentState.INDEXING]: "being read",
+  [DocumentState.FAILED]: "the newest version could not be read",
+};
+
+/** The parts of a document that users change, as the form shows them. */
+interface Draft {
+  readonly title: string;
+  readonly labels: string;
+  readonly metadata: string;
+}
+
+/** The reason why a document's tabs offer no changes. */
+export const READ_ONLY = "Only the document’s owner, the owner of its collection and administrators change it.";
+
+const PARTS: readonly (keyof Draft)[] = ["title", "labels", "metadata"];
+
+export interface DetailsHooks {
+  readonly say: (text: string) => void;
+  /** The title, the labels or the metadata have changed. */
+  readonly changed: () => void;
+  /** The address at which this page shows the document. */
+  readonly address: () => string;
+  /** The signed-in user, `users/{uuid}`. */
+  readonly user: string;
+}
+
+export class DetailsView {
+  readonly root = element("div", { class: "scrolling" });
+  readonly #api: Pick<Api, "knowledge">;
+  readonly #hooks: DetailsHooks;
+  #name = "";
+
+  constructor(api: Pick<Api, "knowledge">, hooks: DetailsHooks) {
+    this.#api = api;
+    this.#hooks = hooks;
+  }
+
+  /** `mayChange`: whether to offer changes. */
+  async show(one: Document, mayChange: boolean, signal: AbortSignal): Promise<void> {
+    if (one.name !== this.#name) replace(this.root); // nobody may edit another document than the shown one
+    this.#name = one.name;
+    const version = await this.#searchable(one, signal);
+    if (signal.aborted) return;
+    const edit = button("Edit", () => void this.#edit(one), { class: "quiet", "aria-label": "Edit title, labels and metadata" });
+    const copy = copyButton("Copy the link", "Copy the link to this document", this.#hooks.address, this.#hooks.say);
+    const download = element("a", { href: originalOf(one.name), download: true }, "Download the original file");
+    const tags = element("ul", { class: "tags" }, ...byName(one.labels).map(([key, value]) => element("li", WRITTEN, value ? `${key}: ${value}` : key)));
+    const metadata = linesOf(one.metadata);
+    const facts: readonly (readonly [string, string | Node])[] = [
+      ["Summary", one.summary],
+      ["Keywords", one.keywords.join(", ")],
+      ["Labels", tags.childElementCount > 0 ? tags : ""],
+      ["Metadata", metadata && element("pre", WRITTEN, metadata)],
+      ["Author", one.author],
+      ["Date", one.date ? dateOf(timestampDate(one.date)) : ""],
+      ["Language", languageOf(one.language)],
+      ["Path", one.sourceKey],
+      ["Address", one.uri],
+      ["Collection", collectionId(one.collection)],
+      ["Owner", one.owner === this.#hooks.user ? "you" : one.owner.replace("users/", "")],
+      ["Type", one.mediaType],
+      ["Parser", version?.parser ?? ""],
+      ["Size", sizeOf(one.sizeBytes)],
+      ["State", STATES[one.state] ?? ""],
+      ["Error", one.error?.message ?? ""],
+      ["Version", one.version > 0 ? String(one.version) : ""],
+      ["Passages", one.passageCount.toLocaleString("en")],
+      ["Added", moment(one.createTime)],
+      ["Changed", moment(one.updateTime)],
+    ];
+    const rows = facts.filter(([, value]) => value !== "").map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", WRITTEN, value)));
+    const held = this.root.contains(document.activeElement);
+    replace(this.root, element("div", { class: "row wrap" }, ...(mayChange ? [edit] : []), copy, download), ...(mayChange ? [] : [element("p", { class: "note" }, READ_ONLY)]), element("dl", { class: "facts-list" }, ...rows));
+    if (held) (mayChange ? edit : copy).focus();
+  }
+
+  /** The version that searches use; undefined if it cannot be read. */
+  async #searchable(one: Document, signal: AbortSignal): Promise<DocumentVersion | undefined> {
+    const page = await this.#api.knowledge.listDocumentVersions({ parent: one.name, pageSize: 200 }, { signal }).catch(() => undefined);
+    return page?.versions.find((version) => version.searchable);
+  }
+
+  async #edit(one: Document): Promise<void> {
+    const fields = new Fields(draftOf(one));
+    let before = fields.draft;
+    let { etag } = one;
+    const act = async () => {
+      const paths = PARTS.filter((part) => fields.draft[part] !== before[part]);
+      const document = { name: one.name, etag, ...fields.values };
+      if (paths.length > 0) await this.#api.knowledge.updateDocument({ document, updateMask: { paths } });
+    };
+    const explain = async (failure: Failure) => {
+      if (failure.reason !== "ETAG_MISMATCH") return undefined;
+      try {
+        const theirs = await this.#api.knowledge.getDocument({ name: one.name });
+        ({ etag } = theirs);
+        before = draftOf(theirs);
+      } catch (error) {
+        return failureOf(error).message;
+      }
+      fields.compare(before);
+      return "The document has changed meanwhile, and your changes are not saved yet. Save again to replace its values with yours, or cancel to keep them.";
+    };
+    if (!(await filled({ title: "Edit the document", action: "Save", fields: fields.rows, first: fields.first, act, explain }))) return;
+    this.#hooks.say("Document saved.");
+    this.#hooks.changed();
+  }
+}
+
+/** The controls of the form. */
+class Fields {
+  readonly rows: readonly HTMLElement[];
+  readonly first = element("input", { id: "document-title-field", type: "text", required: true, autocomplete: "off", ...WRITTEN });
+  readonly #labels = element("textarea", { id: "document-labels", rows: "4", "aria-describedby": "document-labels-note", ...WRITTEN });
+  readonly #metadata = element("textarea", { id: "document-metadata", rows: "4", "aria-describedby": "document-metadata-note", ...WRITTEN });
+  readonly #theirs = element("div", { class: "theirs", hidden: true });
+
+  constructor(draft: Draft) {
+    this.first.value = draft.title;
+    this.#labels.value = draft.labels;
+    this.#metadata.value = draft.metadata;
+    this.first.addEventListener("input", () => this.first.setCustomValidity(textProblem(this.first.value, TITLE_BYTES)));
+    this.#labels.addEventListener("input", () => {
+      const read = labelsOf(this.#labels.value);
+      this.#labels.setCustomValidity(typeof read === "string" ? read : "");
+    });
+    this.#metadata.addEventListener("input", () => this.#metadata.setCustomValidity(valuesProblem(this.#metadata.value)));
+    const labels = 'One per line: “team: legal”. A name with a colon needs quotes: “"team:b": legal”. Searches can be limited to the documents with a label.';
+    const metadata = "Your own values, one per line: “reviewed: true”, “pages: 12” or any other JSON.";
+    this.rows = [field("Title", this.first), field("Labels", this.#labels, labels), field("Metadata", this.#metadata, metadata), this.#theirs];
+  }
+
+  /** The content of the form as it was typed. A part that nobody changed is not sent, even if its lines could be read in another way. */
+  get draft(): Draft {
+    return { title: this.first.value, labels: this.#labels.value, metadata: this.#metadata.value };
+  }
+
+  get values() {
+    const labels = labelsOf(this.#labels.value);
+    const metadata = valuesOf(this.#metadata.value);
+    return {
+      title: wellFormed(this.first.value.trim()),
+      labels: typeof labels === "string" ? {} : labels,
+      metadata: typeof metadata === "string" ? ({} as JsonObject) : metadata,
+    };
+  }
+
+  /** Show the present values of the document that differ from the form. */
+  compare(theirs: Draft): void {
+    const differing = PARTS.filter((part) => theirs[part] !== this.draft[part]);
+    const values = differing.flatMap((part) => [element("dt", {}, part), element("dd", WRITTEN, theirs[part] || "none")]);
+    replace(this.#theirs, element("h3", {}, "As it is now"), element("dl", {}, ...values));
+    this.#theirs.hidden = differing.length === 0;
+  }
+}
+
+function draftOf({ title, labels, metadata }: Document): Draft {
+  return { title, labels: labelLines(labels), metadata: linesOf(metadata) };
+}
+
+function moment(time: Timestamp | undefined): string {
+  return time ? momentOf(timestampDate(time)) : "";
+}
+
+/** The English name of a language, e.g. "German" for "de". */
+function languageOf(code: string): string {
+  if (!code) return "";
+  try {
+    return new Intl.DisplayNames("en", { type: "language" }).of(code) ?? code;
+  } catch {
+    return code; // not a valid code
+  }
+}

@@ -1,0 +1,142 @@
+/** The pages of a PDF, drawn by the server as images. The browser never opens the PDF itself. */
+
+import type { PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import type { Api } from "../common/api.js";
+import { button, element, focused } from "../common/dom.js";
+import { failureOf } from "../common/errors.js";
+
+/** The widest image that the server draws, in pixels. */
+const WIDEST = 2_000;
+const NARROWEST = 100;
+
+export class PagesView {
+  readonly root: HTMLElement;
+  readonly #api: Pick<Api, "knowledge">;
+  readonly #say: (text: string) => void;
+  readonly #turned: () => void;
+  readonly #back = button("‹", () => this.#turn(-1), { class: "quiet icon", "aria-label": "Previous page", title: "Previous page" });
+  readonly #next = button("›", () => this.#turn(1), { class: "quiet icon", "aria-label": "Next page", title: "Next page" });
+  readonly #number = element("input", { id: "page-number", type: "number", min: "1", step: "1", inputmode: "numeric", change: () => this.#go(Math.round(this.#number.valueAsNumber)) });
+  readonly #of = element("span", { class: "note of" });
+  readonly #zoom = button("Larger", () => this.#zoomed(), { class: "quiet", "aria-pressed": "false" });
+  // A canvas needs no address, so the page's security policy does not have to allow images from elsewhere.
+  readonly #canvas = element("canvas", { role: "img" });
+  readonly #mark = element("div", { class: "cited-box", hidden: true, "aria-hidden": "true" });
+  readonly #sheet = element("div", { class: "sheet-of-paper" }, this.#canvas, this.#mark);
+  readonly #scroller = element("div", { class: "paper", tabindex: "0", role: "region", "aria-label": "Page of the document" }, this.#sheet);
+  readonly #problem = element("p", { class: "problem", role: "alert" });
+  #name = "";
+  #title = "";
+  #page = 1;
+  #count = 0;
+  #cited: { readonly page: number; readonly box: PageBox | undefined } = { page: 0, box: undefined };
+  #signal = AbortSignal.abort();
+  #drawing = new AbortController();
+
+  /** `say` announces a text to screen readers. `turned` is called when another page is shown. */
+  constructor(api: Pick<Api, "knowledge">, say: (text: string) => void, turned: () => void) {
+    this.#api = api;
+    this.#say = say;
+    this.#turned = turned;
+    this.root = element(
+      "div",
+      { class: "pages" },
+      element("div", { class: "row" }, this.#back, element("label", { for: "page-number" }, "Page"), this.#number, this.#of, this.#next, this.#zoom),
+      this.#problem,
+      this.#scroller,
+    );
+  }
+
+  /** Show the pages of `documents/{uuid}/versions/{n}`, or of the current version of `documents/{uuid}`. `page`: the page to begin with; 0 for the first one. `box`: the part of that page to mark. The signal aborts when the panel shows something else. */
+  async open(name: string, title: string, page: number, box: PageBox | undefined, signal: AbortSignal): Promise<void> {
+    this.#name = name;
+    this.#title = title;
+    this.#cited = { page, box };
+    this.#page = Math.max(page, 1);
+    this.#count = 0;
+    this.#signal = signal;
+    await this.#draw(false);
+  }
+
+  /** Forget the shown page. */
+  clear(): void {
+    this.#drawing.abort();
+    this.#canvas.width = this.#canvas.height = 0;
+    this.#mark.hidden = true;
+    this.#problem.textContent = "";
+  }
+
+  #turn(step: number): void {
+    this.#go(this.#page + step);
+  }
+
+  #go(page: number): void {
+    if (Number.isNaN(page)) page = this.#page;
+    this.#page = Math.min(Math.max(page, 1), Math.max(this.#count, 1));
+    this.#turned();
+    void this.#draw();
+  }
+
+  #zoomed(): void {
+    const large = this.#zoom.getAttribute("aria-pressed") !== "true";
+    this.#zoom.setAttribute("aria-pressed", String(large));
+    this.#sheet.classList.toggle("large", large);
+    void this.#draw();
+  }
+
+  async #draw(isAnnounced = true): Promise<void> {
+    this.#drawing.abort();
+    this.#drawing = new AbortController();
+    const signal = AbortSignal.any([this.#signal, this.#drawing.signal]);
+    const [name, page] = [this.#name, this.#page];
+    this.#number.value = String(page);
+    try {
+      const width = Math.round(Math.min(Math.max(this.#sheet.clientWidth * window.devicePixelRatio, NARROWEST), WIDEST));
+      const drawn = await this.#api.knowledge.getDocumentPage({ name, page, width }, { signal });
+      const image = await createImageBitmap(new Blob([drawn.image as Uint8Array<ArrayBuffer>], { type: "image/png" }));
+      if (signal.aborted) return image.close();
+      this.#problem.textContent = "";
+      this.#count = drawn.pageCount;
+      this.#canvas.width = image.width;
+      this.#canvas.height = image.height;
+      this.#canvas.getContext("2d")?.drawImage(image, 0, 0);
+      image.close();
+    } catch (error) {
+      if (signal.aborted) return;
+      this.clear();
+      this.#problem.textContent = failureOf(error).message;
+      return;
+    }
+    const marked = this.#cited.page === page && this.#cited.box !== undefined;
+    const label = `Page ${page} of ${this.#count}`;
+    this.#canvas.setAttribute("aria-label", `${label} of ${this.#title}${marked ? ". The cited part is marked; the tab “Text” has its words." : ""}`);
+    this.#of.textContent = `of ${this.#count}`;
+    this.#number.max = String(this.#count);
+    const held = focused();
+    this.#back.disabled = page <= 1;
+    this.#next.disabled = page >= this.#count;
+    if (held === this.#back && this.#back.disabled) this.#next.focus();
+    if (held === this.#next && this.#next.disabled) this.#back.focus();
+    this.#place(marked ? this.#cited.box : undefined);
+    if (isAnnounced) this.#say(label);
+  }
+
+  /** The number of the shown page, counted from 1. */
+  get page(): number {
+    return this.#page;
+  }
+
+  #place(box: PageBox | undefined): void {
+    this.#mark.hidden = !box;
+    if (!box) {
+      this.#scroller.scrollTop = 0;
+      return;
+    }
+    const { style } = this.#mark;
+    style.left = `${box.left / 10}%`;
+    style.top = `${box.top / 10}%`;
+    style.width = `${(box.right - box.left) / 10}%`;
+    style.height = `${(box.bottom - box.top) / 10}%`;
+    this.#mark.scrollIntoView({ block: "center", inline: "nearest" });
+  }
+}

@@ -1,0 +1,398 @@
+/** The panel that shows a document: its text or its pages with the cited passage marked, its passages, versions and details. */
+
+import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { CitationVerdict, type Citation, type PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { DocumentState, type Document, type Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import { manages, type Me } from "./access.js";
+import type { Api } from "../common/api.js";
+import { DetailsView } from "./docdetails.js";
+import { PagesView } from "./docpages.js";
+import { PassagesView } from "./docpassages.js";
+import { TextView, type Range } from "./doctext.js";
+import { VersionsView } from "./docversions.js";
+import { button, element, focused, WRITTEN } from "../common/dom.js";
+import { failureOf } from "../common/errors.js";
+import { PATIENCE, persist } from "../common/patience.js";
+import { documentOf, fragmentOf, type DocumentPlace, type TabId } from "./place.js";
+import { keepInSight } from "../text/sight.js";
+import { TabList } from "../common/tablist.js";
+
+const MARKDOWN = "text/markdown";
+const PDF = "application/pdf";
+/** Milliseconds between two looks at a document that the server reads. */
+const LOOK_AGAIN = 2_000;
+
+export interface Cited {
+  readonly citation: Citation;
+  /** The name of the citation's answer, `turns/{uuid}` or `messages/{uuid}`. */
+  readonly answer: string;
+  /** The number of the citation in the answer, from 0. */
+  readonly index: number;
+}
+
+const VERDICTS: Partial<Record<CitationVerdict, readonly [style: string, text: string]>> = {
+  [CitationVerdict.VALID]: ["good", "Verified: the document’s current version contains the quote."],
+  [CitationVerdict.SOURCE_CHANGED]: ["warn", "The document has changed since this answer. You see the quoted version."],
+  [CitationVerdict.SOURCE_DELETED]: ["warn", "This document was deleted after this answer."],
+  [CitationVerdict.NOT_PERMITTED]: ["warn", "You are no longer allowed to read this document."],
+};
+
+const UNCHECKED = ["", "The source could not be checked. Try again later."] as const;
+const INCOMPLETE = ["", "Not checked: the server checks the sources of complete answers only."] as const;
+
+export interface PanelHooks {
+  /** The panel opened or closed. */
+  readonly toggled: () => void;
+  /** Announce a text to screen readers. */
+  readonly say: (text: string) => void;
+  /** The user changed the document. */
+  readonly changed: () => void;
+  /** The panel shows this place of a document; undefined after it was closed. */
+  readonly moved: (place: DocumentPlace | undefined) => void;
+  readonly me: Me;
+}
+
+/** What the panel shows. */
+interface Shown {
+  /** `documents/{uuid}` or `documents/{uuid}/versions/{n}`. */
+  readonly name: string;
+  readonly title: string;
+  /** The bytes to mark; empty if nothing is marked. */
+  readonly range: Range;
+  /** The cited text, for the case that the document cannot be read. */
+  readonly quote: string;
+  /** The note above a text with a mark. */
+  readonly marked: string;
+  /** The page to mark, counted from 1; 0 if it is not known. */
+  readonly page: number;
+  readonly box: PageBox | undefined;
+  /** The tab to open; undefined for the one that suits the document. */
+  readonly tab?: TabId | undefined;
+}
+
+const NOTHING = { range: { start: 0, end: 0 }, quote: "", marked: "", page: 0, box: undefined } as const;
+
+export class DocumentPanel {
+  readonly root: HTMLElement;
+  readonly #api: Api;
+  readonly #title = element("h2", { id: "document-title", tabindex: "-1", ...WRITTEN });
+  readonly #note = element("p", { class: "note", role: "status" });
+  readonly #badge = element("p", { class: "badge" });
+  readonly #hooks: PanelHooks;
+  readonly #text: TextView;
+  readonly #pages: PagesView;
+  readonly #passages: PassagesView;
+  readonly #versions: VersionsView;
+  readonly #details: DetailsView;
+  readonly #tabs: TabList<TabId>;
+  #shown: Shown = { name: "", title: "", ...NOTHING };
+  /** The document in its current state; undefined if it cannot be read. */
+  #document: Document | undefined;
+  /** The tabs that show the current document. */
+  readonly #filled = new Set<TabId>();
+  /** The text around the shown place, once its reading has begun. */
+  #content: ReturnType<TextView["read"]> | undefined;
+  /** The element that opened the panel; undefined if an address did. */
+  #by: HTMLElement | undefined;
+  #reading = new AbortController();
+  /** The width of the window, in pixels, for which the open panel was placed. */
+  #width = 0;
+
+  constructor(api: Api, hooks: PanelHooks) {
+    this.#api = api;
+    this.#hooks = hooks;
+    this.#text = new TextView(api, hooks.say, (why) => (this.#note.textContent = why));
+    this.#pages = new PagesView(api, hooks.say, () => this.#moved());
+    this.#passages = new PassagesView(api, (passage) => void this.#go(shownPassage(passage, this.#shown.title)));
+    const changed = async () => {
+      hooks.changed();
+      await this.#again();
+    };
+    this.#versions = new VersionsView(api, { say: hooks.say, changed, show: ({ name, title }) => void this.#go({ name, title, ...NOTHING }) });
+    const address = () => `${location.origin}/${fragmentOf({ name: this.#shown.name, tab: undefined, page: 0 })}`;
+    this.#details = new DetailsView(api, { say: hooks.say, changed: () => void changed(), address, user: hooks.me.name });
+    this.#tabs = new TabList(
+      "document",
+      "Parts of the document",
+      [
+        ["pages", "Pages", this.#pages.root],
+        ["text", "Text", this.#text.root],
+        ["passages", "Passages", this.#passages.root],
+        ["versions", "Versions", this.#versions.root],
+        ["details", "Details", this.#details.root],
+      ],
+      () => {
+        void this.#fill();
+        this.#moved(); // the tab “Pages” now knows its page
+      },
+    );
+    const close = button("✕", () => this.close(), { class: "plain icon", "aria-label": "Close the document", title: "Close (Escape)" });
+    this.root = element(
+      "section",
+      { class: "document", role: "complementary", "aria-labelledby": "document-title", hidden: true },
+      element("header", {}, this.#title, close),
+      this.#badge,
+      this.#note,
+      this.#tabs.root,
+      ...this.#tabs.panels,
+    );
+  }
+
+  get isOpen(): boolean {
+    return !this.root.hidden;
+  }
+
+  /** Whether the rest of the page cannot be reached while the panel is open. */
+  set modal(modal: boolean) {
+    this.root.setAttribute("role", modal ? "dialog" : "complementary");
+    if (modal) this.root.setAttribute("aria-modal", "true");
+    else this.root.removeAttribute("aria-modal");
+  }
+
+  /** Close the panel, and return the focus to the element that opened it. */
+  close(): void {
+    if (!this.isOpen) return;
+    const by = this.#by;
+    this.#reading.abort();
+    by?.removeAttribute("aria-current");
+    this.#turn(false, by);
+    if (by?.isConnected) by.focus({ preventScroll: true });
+    else document.getElementById("main")?.focus();
+    this.#by = undefined;
+    this.#hooks.moved(undefined);
+  }
+
+  async openCitation(cited: Cited, by: HTMLElement): Promise<void> {
+    const { citation } = cited;
+    this.#badge.className = "badge";
+    this.#badge.textContent = "Checking the source…"; // the badge takes its space from the beginning, so the text below does not move
+    const title = citation.title || citation.uri;
+    const signal = this.#begin(title, by, true);
+    const range = { start: Number(citation.sourceRange?.start ?? 0n), end: Number(citation.sourceRange?.end ?? 0n) };
+    this.#badge.hidden = false;
+    const { documentVersion: name, quote, page, box } = citation;
+    await Promise.all([this.#verify(cited, signal), this.#open({ name, title, range, quote, marked: "The cited passage is marked.", page, box }, signal)]);
+  }
+
+  /** Open a passage of a document's version. */
+  async openPassage(passage: Passage, by: HTMLElement): Promise<void> {
+    const title = passage.title || "Document";
+    await this.#open(shownPassage(passage, title), this.#begin(title, by));
+  }
+
+  /** Open a document by its name, `documents/{uuid}`. */
+  async openDocument(name: string, title: string, by: HTMLElement): Promise<void> {
+    await this.#open({ name, title, ...NOTHING }, this.#begin(title, by));
+  }
+
+  /** Open the document that the page's address names. */
+  async openPlace({ name, tab, page }: DocumentPlace): Promise<void> {
+    await this.#open({ name, title: "", ...NOTHING, tab, page }, this.#begin("", undefined));
+  }
+
+  /** `split`: on a small screen, the panel leaves room for the part of the answer that was clicked. */
+  #begin(title: string, by: HTMLElement | undefined, split = false): AbortSignal {
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    this.#by?.removeAttribute("aria-current");
+    this.#by = by;
+    by?.setAttribute("aria-current", "true");
+    this.#title.textContent = title || "Document";
+    this.#note.textContent = "Opening…";
+    this.#badge.hidden = true;
+    this.#document = undefined;
+    this.#tabs.offer([]);
+    this.#tabs.show("text");
+    this.#text.clear();
+    this.root.classList.toggle("split", split);
+    this.#turn(true, by);
+    this.#title.focus({ preventScroll: true });
+    return this.#reading.signal;
+  }
+
+  /** Open or close the panel. The part of the answer that `by` belongs to stays in sight. */
+  #turn(open: boolean, by: HTMLElement | undefined): void {
+    this.#width = window.innerWidth;
+    this.#keep(by, () => {
+      this.root.hidden = !open;
+      this.#hooks.toggled();
+    });
+  }
+
+  /** Show the cited part of the answer and its source again if the width of the window has changed. */
+  resized(): void {
+    if (!this.isOpen || window.innerWidth === this.#width) return;
+    this.#width = window.innerWidth;
+    this.#keep(this.#by, () => undefined);
+    this.#text.toMark();
+  }
+
+  #keep(by: HTMLElement | undefined, change: () => void): void {
+    if (!by?.isConnected) return change();
+    const parts = by.dataset["of"] === undefined ? [] : [...(by.closest(".cited")?.querySelectorAll(`[data-citation="${by.dataset["of"]}"]`) ?? [])];
+    // Where there is little room, the panel covers the lower part of the page.
+    const bottom = () => {
+      const { left, top } = this.root.getBoundingClientRect();
+      return this.isOpen && this.root.classList.contains("split") && left <= 0 ? top : Infinity;
+    };
+    keepInSight(by, parts, change, bottom);
+  }
+
+  async #verify({ citation, answer, index }: Cited, signal: AbortSignal): Promise<void> {
+    if (citation.sha256.length === 0) {
+      this.#badge.hidden = true; // a suggestion, which no answer cites
+      return;
+    }
+    try {
+      const { checks } = await this.#api.chat.verifyCitations({ name: answer }, { signal });
+      const check = checks[index];
+      const known = check?.citation?.passage === citation.passage ? VERDICTS[check.verdict] : undefined;
+      const [style, text] = known ?? (checks.length === 0 ? INCOMPLETE : UNCHECKED);
+      if (signal.aborted) return;
+      this.#badge.className = `badge ${style}`;
+      this.#badge.textContent = text;
+    } catch {
+      if (!signal.aborted) this.#badge.textContent = UNCHECKED[1]; // the passage is shown even without a check
+    }
+  }
+
+  /** Show a document: the pages of a PDF unless the place to mark has no page, and the text of other documents. */
+  async #open(shown: Shown, signal: AbortSignal): Promise<void> {
+    this.#shown = shown;
+    this.#filled.clear();
+    this.#pages.clear();
+    // A place with a box opens on its page, so its text may never be needed.
+    this.#content = shown.box ? undefined : this.#text.read(shown.name, shown.range, signal);
+    this.#content?.done.catch(() => undefined); // it is awaited later
+    const document = await this.#current(shown.name, signal);
+    if (signal.aborted) return;
+    this.#document = document;
+    if (document) this.#offer(document);
+    const pdf = document?.mediaType === PDF;
+    const suited = pdf && (shown.page > 0 || shown.range.end === 0) ? "pages" : "text";
+    const tab = document && shown.tab && (pdf || shown.tab !== "pages") ? shown.tab : suited;
+    this.#tabs.show(tab);
+    this.#note.textContent = this.#about;
+    const filled = this.#fill();
+    this.#moved();
+    await filled;
+    if (document?.state === DocumentState.INDEXING && !signal.aborted) void this.#again();
+  }
+
+  #offer({ mediaType, title, sourceKey, version }: Document): void {
+    this.#tabs.offer([...(mediaType === PDF ? (["pages"] as const) : []), "text", ...(version > 0 ? (["passages"] as const) : []), "versions", "details"]);
+    if (this.#shown.title) return;
+    this.#shown = { ...this.#shown, title: title || sourceKey };
+    this.#title.textContent = this.#shown.title;
+  }
+
+  /** The note above the shown place. */
+  get #about(): string {
+    const { name, marked } = this.#shown;
+    const version = Number(/\/versions\/(\d+)$/.exec(name)?.[1] ?? 0);
+    if (marked || !version || !this.#document) return marked;
+    return version === this.#document.version ? `This is version ${version}, which searches use.` : `This is version ${version}. Searches use version ${this.#document.version}.`;
+  }
+
+  #moved(): void {
+    const { name } = this.#shown;
+    const tab = this.#tabs.open;
+    if (this.isOpen) this.#hooks.moved({ name, tab, page: tab === "pages" ? this.#pages.page : 0 });
+  }
+
+  async #current(name: string, signal: AbortSignal): Promise<Document | undefined> {
+    return this.#api.knowledge.getDocument({ name: documentOf(name) }, { signal }).catch(() => undefined);
+  }
+
+  /** Fill the shown tab unless it shows the document already. */
+  async #fill(): Promise<void> {
+    const { open } = this.#tabs;
+    const { signal } = this.#reading;
+    const document = this.#document;
+    if (this.#filled.has(open)) {
+      if (open === "text") this.#text.toMark();
+      return;
+    }
+    this.#filled.add(open);
+    const { name, title, page, box } = this.#shown;
+    if (open === "text") return this.#fillText(signal);
+    if (open === "pages") return this.#pages.open(name, title, page, box, signal);
+    if (!document) return;
+    if (open === "passages") this.#passages.open(document, signal);
+    else {
+      const mayChange = await this.#mayChange(document, signal);
+      if (signal.aborted) return;
+      if (open === "versions") await this.#versions.open(document, mayChange, signal);
+      else await this.#details.show(document, mayChange, signal);
+    }
+  }
+
+  /** Whether the user may change the document: its owner, the owner of its collection and administrators may. If this cannot be found out, the server decides. */
+  async #mayChange({ owner, collection }: Document, signal: AbortSignal): Promise<boolean> {
+    const { me } = this.#hooks;
+    if (owner === me.name || me.role === UserRole.ADMIN) return true;
+    return this.#api.knowledge.getCollection({ name: collection }, { signal }).then((found) => manages(me, found), () => true);
+  }
+
+  async #fillText(signal: AbortSignal): Promise<void> {
+    const { name, range, quote } = this.#shown;
+    this.#content ??= this.#text.read(name, range, signal);
+    const { text, done } = this.#content;
+    try {
+      await done;
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#content = undefined; // the tab reads it again when it is chosen again
+      this.#filled.delete("text");
+      const failure = failureOf(error);
+      const gone = failure.reason === "RESOURCE_NOT_FOUND";
+      const unread = gone && this.#document?.state === DocumentState.INDEXING && this.#document.version === 0;
+      const why = unread ? "The server is still reading this document." : gone ? `This document${quote ? ", or this version of it," : ""} is no longer stored.` : failure.message;
+      this.#note.textContent = quote ? `${why} The answer quoted:` : why;
+      if (quote) this.#text.quote(quote);
+      return;
+    }
+    if (signal.aborted) return;
+    this.#note.textContent = this.#about;
+    const first = this.#text.show(text, range, this.#document?.mediaType === MARKDOWN, signal);
+    // Do not move the focus if the user has already moved it.
+    if (first && focused() === this.#title) first.focus({ preventScroll: true });
+  }
+
+  /** Show another place of the open document. */
+  async #go(shown: Shown): Promise<void> {
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    this.#title.focus({ preventScroll: true });
+    await this.#open(shown, this.#reading.signal);
+  }
+
+  /** Read the document again after a change, until the server has read its newest version. */
+  async #again(): Promise<void> {
+    const { signal } = this.#reading;
+    const name = documentOf(this.#shown.name);
+    while (!signal.aborted) {
+      const document = await persist((inner) => this.#api.knowledge.getDocument({ name }, { signal: inner }), signal).catch(() => undefined);
+      if (signal.aborted || !document) return;
+      const isNew = document.etag !== this.#document?.etag;
+      this.#document = document;
+      this.#title.textContent = document.title || document.sourceKey;
+      if (isNew) {
+        this.#offer(document);
+        // The text and the pages of a version do not change.
+        const same = (["text", "pages"] as const).filter((one) => this.#shown.name !== name && this.#filled.has(one));
+        this.#filled.clear();
+        for (const one of same) this.#filled.add(one);
+        if (same.length === 0) this.#content = undefined;
+        if (!this.#filled.has(this.#tabs.open)) await this.#fill();
+      }
+      if (document.state !== DocumentState.INDEXING) return;
+      await PATIENCE.sleep(LOOK_AGAIN, signal);
+    }
+  }
+}
+
+function shownPassage({ documentVersion: name, sourceRange, page, box }: Passage, title: string): Shown {
+  const range = { start: Number(sourceRange?.start ?? 0n), end: Number(sourceRange?.end ?? 0n) };
+  return { name, title, range, quote: "", marked: "The passage is marked.", page, box };
+}

@@ -1,0 +1,358 @@
+/** The list of a collection's documents: finds, sorts, selects and deletes them. */
+
+import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
+import type { Me } from "./access.js";
+import type { Api } from "../common/api.js";
+import { confirmed } from "../common/dialog.js";
+import type { DocumentPanel } from "./document.js";
+import { arrange, button, element, field, focused, replace, WRITTEN } from "../common/dom.js";
+import { failureOf } from "../common/errors.js";
+import { count, dateOf, sizeOf } from "../common/facts.js";
+import { FILTER_EXAMPLE, FILTER_HELP, filterOf, filterProblem, type Wanted } from "../common/filters.js";
+import type { Listed } from "./library.js";
+import { mayPass, PATIENCE } from "../common/patience.js";
+
+const PAGE = 50;
+const LOOK_AGAIN = 2_000; // milliseconds between checks while the server reads a document
+const TYPING = 300; // milliseconds without a key before the list is read again
+/** The number of titles that the question before a deletion names. */
+const NAMED = 5;
+
+const ORDERS: readonly (readonly [order: string, label: string])[] = [
+  ["source_key", "Path, A to Z"],
+  ["source_key desc", "Path, Z to A"],
+  ["title", "Title, A to Z"],
+  ["title desc", "Title, Z to A"],
+  ["create_time desc", "Newest first"],
+  ["create_time", "Oldest first"],
+  ["update_time desc", "Last changed first"],
+  ["update_time", "Last changed last"],
+  ["size_bytes desc", "Largest first"],
+  ["size_bytes", "Smallest first"],
+];
+
+const STATES: readonly (readonly [state: string, label: string])[] = [
+  ["", "Any"],
+  ["READY", "Searchable"],
+  ["INDEXING", "Being read"],
+  ["FAILED", "Failed"],
+];
+
+export interface DocumentsHooks {
+  readonly say: (text: string) => void;
+  readonly me: Me;
+  /** Documents were deleted. */
+  readonly deleted: () => Promise<void>;
+}
+
+export class DocumentsView {
+  readonly root = element("div", { class: "listing" });
+  readonly #api: Api;
+  readonly #panel: DocumentPanel;
+  readonly #hooks: DocumentsHooks;
+  readonly #text = element("input", { type: "search", id: "find", autocomplete: "off", dir: "auto", maxlength: "200", input: () => void this.#typed() });
+  readonly #expression = element("input", { type: "text", id: "find-expression", autocomplete: "off", spellcheck: "false", placeholder: FILTER_EXAMPLE, "aria-describedby": "find-expression-note", change: () => this.#wantedAgain() });
+  readonly #state = choice("find-state", STATES, () => this.#wantedAgain());
+  readonly #type = choice("find-type", [["", "Any"]], () => this.#wantedAgain());
+  readonly #order = choice("order", ORDERS, () => this.#wantedAgain());
+  readonly #controls = element(
+    "form",
+    { class: "finding", role: "search", "aria-label": "Documents of the collection" },
+    field("Find a title or path", this.#text),
+    field("State", this.#state),
+    field("Type", this.#type),
+    field("Sort by", this.#order),
+    element(
+      "details",
+      { class: "explanation" },
+      element("summary", {}, "More filters"),
+      field("Filter", this.#expression, `${FILTER_HELP} You can also compare state and size_bytes.`),
+    ),
+  );
+  readonly #all = element("input", { type: "checkbox", id: "select-all", change: () => this.#selectAll(this.#all.checked) });
+  readonly #selection = element("span", { class: "note", role: "status" });
+  readonly #remove = button("Delete selected", () => void this.#deleteSelected(), { class: "plain danger", hidden: true });
+  readonly #bulk = element("div", { class: "row wrap bulk" }, element("label", { class: "row" }, this.#all, "Select all shown"), this.#selection, this.#remove);
+  readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #results = element("section", { class: "results", "aria-labelledby": "results-title", hidden: true });
+  readonly #list = element("ul", { class: "documents", "aria-label": "Documents of the collection" });
+  readonly #back = button("Previous page", () => void this.#turn(-1), { class: "quiet" });
+  readonly #next = button("Next page", () => void this.#turn(1), { class: "quiet" });
+  readonly #place = element("span", { class: "note" });
+  readonly #pages = element("nav", { class: "row", "aria-label": "Pages of the list", hidden: true }, this.#back, this.#place, this.#next);
+  #collection = "";
+  /** Whether the user may delete all documents; otherwise, only their own. */
+  #managed = true;
+  /** Whether the collection has no documents, so that the server may not know it yet. */
+  #isEmpty = true;
+  /** The tokens of the pages up to the shown one; the first page has the token "". */
+  #tokens: readonly string[] = [""];
+  #following = "";
+  #shown: readonly Document[] = [];
+  readonly #selected = new Map<string, string>();
+  #reading = new AbortController();
+  #typing = new AbortController();
+
+  constructor(api: Api, panel: DocumentPanel, hooks: DocumentsHooks) {
+    this.#api = api;
+    this.#panel = panel;
+    this.#hooks = hooks;
+    this.#controls.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#wantedAgain();
+    });
+    this.root.append(this.#controls, this.#bulk, this.#problem, this.#results, this.#list, this.#pages);
+  }
+
+  /** The formats that the control "Type" offers. */
+  set formats(formats: readonly Format[]) {
+    const chosen = this.#type.value;
+    const types = formats.map((one) => [one.mediaTypes[0] ?? "", one.displayName] as const);
+    replace(this.#type, ...[["", "Any"] as const, ...types].map(([value, label]) => element("option", { value, selected: value === chosen }, label)));
+  }
+
+  /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. `managed`: whether the user may delete all documents. */
+  async show({ name, documents, owner }: Listed, managed: boolean): Promise<void> {
+    this.#isEmpty = documents === 0n;
+    if (managed !== this.#managed) replace(this.#list); // its rows offer other acts
+    this.#managed = managed;
+    if (name !== this.#collection) {
+      this.#collection = name;
+      this.#tokens = [""];
+      this.#selected.clear();
+      this.#results.hidden = true;
+      this.#text.value = this.#state.value = this.#type.value = this.#expression.value = "";
+    }
+    // The name of a collection that does not exist yet may mean a shared one of another owner.
+    if (owner) return this.#read();
+    this.#reading.abort();
+    this.#problem.textContent = this.#following = "";
+    this.#paint([], false);
+  }
+
+  get #wanted(): Wanted {
+    return { text: this.#text.value, state: this.#state.value, mediaType: this.#type.value, expression: this.#expression.value };
+  }
+
+  async #typed(): Promise<void> {
+    this.#typing.abort();
+    this.#typing = new AbortController();
+    const { signal } = this.#typing;
+    await PATIENCE.sleep(TYPING, signal);
+    if (!signal.aborted) this.#wantedAgain();
+  }
+
+  #wantedAgain(): void {
+    this.#typing.abort();
+    this.#tokens = [""];
+    void this.#read();
+  }
+
+  async #turn(step: -1 | 1): Promise<void> {
+    this.#tokens = step > 0 ? [...this.#tokens, this.#following] : this.#tokens.slice(0, -1);
+    await this.#read();
+    this.#list.scrollIntoView({ block: "nearest" });
+    const [used, other] = step > 0 ? [this.#next, this.#back] : [this.#back, this.#next];
+    if (used.disabled) other.focus(); // a disabled button loses the focus
+    this.#hooks.say(this.#place.textContent ?? "");
+  }
+
+  /** Read the shown page. While the server reads one of its documents, the page is read again and again, after this has resolved. */
+  async #read(): Promise<void> {
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    const { signal } = this.#reading;
+    const filter = filterOf(this.#wanted);
+    if (await this.#readOnce(filter, signal)) void this.#readAgain(filter, signal);
+  }
+
+  async #readAgain(filter: string, signal: AbortSignal): Promise<void> {
+    do await PATIENCE.sleep(LOOK_AGAIN, signal);
+    // If the user has left this view, the next visit reads the list again.
+    while (this.root.isConnected && !signal.aborted && (await this.#readOnce(filter, signal, true)));
+  }
+
+  /** Read and show the shown page. Resolves to whether to read it again: the server reads one of its documents. `isShown`: the page is shown already, so it stays after an error that may pass. */
+  async #readOnce(filter: string, signal: AbortSignal, isShown = false): Promise<boolean> {
+    try {
+      const request = { parent: this.#collection, pageSize: PAGE, pageToken: this.#tokens.at(-1) ?? "", filter, orderBy: this.#order.value };
+      const page = await this.#api.knowledge.listDocuments(request, { signal });
+      if (signal.aborted) return false;
+      // The last document of a page may have been deleted.
+      if (page.documents.length === 0 && this.#tokens.length > 1) {
+        this.#tokens = this.#tokens.slice(0, -1);
+        return await this.#readOnce(filter, signal);
+      }
+      this.#following = page.nextPageToken;
+      this.#problem.textContent = "";
+      this.#expression.removeAttribute("aria-invalid");
+      this.#paint(page.documents, filter !== "");
+      return page.documents.some((one) => one.state === DocumentState.INDEXING);
+    } catch (error) {
+      if (signal.aborted) return false;
+      const failure = failureOf(error);
+      if (isShown && mayPass(failure)) return true;
+      const mistake = filterProblem(failure);
+      if (mistake) this.#expression.setAttribute("aria-invalid", "true");
+      this.#following = "";
+      this.#paint([], filter !== "");
+      // The collection `default` does not exist before its first document.
+      if (failure.reason !== "RESOURCE_NOT_FOUND" || !this.#isEmpty) {
+        replace(this.#list);
+        this.#problem.textContent = mistake ?? failure.message;
+      }
+      return false;
+    }
+  }
+
+  /** Show the documents. Unchanged rows keep their nodes, so they keep the focus. */
+  #paint(documents: readonly Document[], isFiltered: boolean): void {
+    const before = new Map([...this.#list.children].map((row) => [row instanceof HTMLElement ? (row.dataset["etag"] ?? "") : "", row]));
+    const rows = documents.map((one) => before.get(stamp(one)) ?? this.#row(one));
+    arrange(this.#list, rows.length > 0 ? rows : [element("li", { class: "note" }, isFiltered ? "No document fits." : "No documents yet.")]);
+    this.#shown = documents;
+    const number = this.#tokens.length;
+    const pages = number > 1 || this.#following !== "";
+    this.#pages.hidden = !pages;
+    this.#place.textContent = pages ? `Page ${number}` : "";
+    this.#back.disabled = number === 1;
+    this.#next.disabled = !this.#following;
+    // One document needs neither an order nor a selection.
+    this.#controls.hidden = documents.length < 2 && !isFiltered && !pages;
+    this.#paintSelection();
+  }
+
+  #paintSelection(): void {
+    const own = this.#shown.filter((one) => this.#mayDelete(one));
+    this.#bulk.hidden = own.length < 2 && this.#selected.size === 0;
+    this.#all.checked = own.length > 0 && own.every((one) => this.#selected.has(one.name));
+    this.#all.indeterminate = !this.#all.checked && own.some((one) => this.#selected.has(one.name));
+    this.#selection.textContent = this.#selected.size > 0 ? `${count(this.#selected.size, "document")} selected` : "";
+    if (this.#selected.size === 0 && focused() === this.#remove) this.#all.focus();
+    this.#remove.hidden = this.#selected.size === 0;
+    for (const box of this.#list.querySelectorAll<HTMLInputElement>("input[type=checkbox]")) box.checked = this.#selected.has(box.value);
+  }
+
+  #selectAll(chosen: boolean): void {
+    for (const one of this.#shown) if (this.#mayDelete(one)) this.#select(one, chosen);
+    this.#paintSelection();
+  }
+
+  #mayDelete({ owner }: Document): boolean {
+    return this.#managed || owner === this.#hooks.me.name;
+  }
+
+  #select(one: Document, chosen: boolean): void {
+    if (chosen) this.#selected.set(one.name, titleOf(one));
+    else this.#selected.delete(one.name);
+  }
+
+  #row(one: Document): HTMLElement {
+    const title = titleOf(one);
+    const box = element("input", { type: "checkbox", value: one.name, "aria-label": `Select ${title}` });
+    box.addEventListener("change", () => {
+      this.#select(one, box.checked);
+      this.#paintSelection();
+    });
+    const open = button(title, () => void this.#panel.openDocument(one.name, title, open), { class: "plain name", ...WRITTEN, disabled: one.version === 0 });
+    const about = element("div", { class: "about" }, open);
+    if (one.sourceKey !== title) about.append(element("span", { class: "note path", ...WRITTEN }, one.sourceKey));
+    if (one.state === DocumentState.INDEXING) about.append(element("span", { class: "note" }, "being read…"));
+    if (one.state === DocumentState.FAILED) about.append(element("span", { class: "problem" }, `Failed: ${one.error?.message ?? "unknown error"}`));
+    const facts = element("span", { class: "note facts" }, [sizeOf(one.sizeBytes), one.createTime ? dateOf(timestampDate(one.createTime)) : ""].filter(Boolean).join(" · "));
+    if (!this.#mayDelete(one)) return element("li", { "data-etag": stamp(one) }, about, facts);
+    const remove = button("Delete", () => void this.#delete([[one.name, title]]), { class: "plain danger", "aria-label": `Delete ${title}` });
+    return element("li", { "data-etag": stamp(one) }, box, about, facts, remove);
+  }
+
+  async #deleteSelected(): Promise<void> {
+    await this.#delete([...this.#selected]);
+  }
+
+  /** Delete documents, given as pairs of name and title, after a confirmation. If there are several, show what became of each. */
+  async #delete(documents: readonly (readonly [name: string, title: string])[]): Promise<void> {
+    const [first] = documents;
+    if (!first) return;
+    const single = documents.length === 1;
+    const titles = documents.slice(0, NAMED).map(([, title]) => `“${title}”`);
+    const others = documents.length - titles.length;
+    const what = [...titles, ...(others > 0 ? [`${others} more`] : [])].join(", ");
+    const quotes = `New answers cannot use ${single ? "it" : "them"}; earlier answers keep their quotes.`;
+    const title = single ? "Delete the document?" : `Delete ${documents.length} documents?`;
+    if (!(await confirmed({ title, text: `${what} will be deleted. ${quotes}`, action: single ? "Delete" : `Delete ${documents.length} documents` }))) return;
+    const lines = documents.map(([, title]) => new Result(title));
+    if (!single) {
+      this.#showResults(lines);
+      if (focused() === this.#remove) this.#all.focus();
+      this.#remove.disabled = true; // a second deletion would replace the results of this one
+    }
+    let deleted = 0;
+    let problem = "";
+    for (const [index, [name]] of documents.entries()) {
+      try {
+        await this.#api.knowledge.deleteDocument({ name });
+        lines[index]!.end("deleted", true);
+        this.#selected.delete(name);
+        deleted += 1;
+      } catch (error) {
+        const failure = failureOf(error);
+        const gone = failure.reason === "RESOURCE_NOT_FOUND";
+        if (gone) this.#selected.delete(name);
+        problem = gone ? "somebody else has deleted it already" : failure.message;
+        lines[index]!.end(gone ? problem : `not deleted: ${problem}`, gone);
+      }
+    }
+    if (single) {
+      if (deleted === 0) this.#problem.textContent = problem;
+      else this.#hooks.say("Document deleted.");
+    } else {
+      const sum = `${deleted} of ${count(documents.length, "document")} deleted.`;
+      this.#results.querySelector("p")!.textContent = sum;
+      this.#remove.disabled = false;
+      this.#hooks.say(sum);
+    }
+    await this.#hooks.deleted();
+    // The list is read again, which would remove the message.
+    if (single && deleted === 0) this.#problem.textContent = problem;
+  }
+
+  #showResults(lines: readonly Result[]): void {
+    const close = button("Close", () => {
+      this.#results.hidden = true;
+      (this.#bulk.hidden ? document.getElementById("collections-title") : this.#all)?.focus();
+    });
+    const heading = element("h3", { id: "results-title" }, "Deletion");
+    replace(this.#results, element("div", { class: "row" }, heading, close), element("p", { class: "note" }, `Deleting ${lines.length} documents…`), element("ul", {}, ...lines.map((one) => one.root)));
+    this.#results.hidden = false;
+  }
+}
+
+/** What became of one document. */
+class Result {
+  readonly root: HTMLElement;
+  readonly #state = element("span", { class: "note state" }, "waiting");
+
+  constructor(title: string) {
+    this.root = element("li", {}, element("span", { class: "name", ...WRITTEN }, title), this.#state);
+  }
+
+  end(state: string, fine: boolean): void {
+    this.#state.textContent = state;
+    this.root.className = fine ? "added" : "refused";
+  }
+}
+
+function titleOf(one: Document): string {
+  return one.title || one.sourceKey;
+}
+
+/** A value that changes with the document. */
+function stamp({ name, etag }: Document): string {
+  return `${name} ${etag}`;
+}
+
+function choice(id: string, options: readonly (readonly [value: string, label: string])[], change: () => void): HTMLSelectElement {
+  return element("select", { id, change }, ...options.map(([value, label]) => element("option", { value }, label)));
+}

@@ -1,0 +1,60 @@
+/** Lists collections and formats, and makes ids for collections. */
+
+import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
+import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
+import type { Api } from "../common/api.js";
+
+export interface Named {
+  /** `collections/{id}`. */
+  readonly name: string;
+  readonly label: string;
+}
+
+export interface Listed extends Named {
+  readonly documents: bigint;
+  /** The user who made the collection, `users/{uuid}`; "" if the collection does not exist yet, so that it will be the user's. */
+  readonly owner: string;
+  /** With whom the owner shares the collection; empty if the user may not see it. */
+  readonly readers: readonly Reader[];
+}
+
+/** The collection for documents that are uploaded without the name of a collection. The server creates this collection when it stores the first document there. */
+export const DEFAULT: Listed = { name: "collections/default", label: "default", documents: 0n, owner: "", readers: [] };
+
+/** All collections that the user may read, in the server's order. Raises ConnectError. */
+export async function allCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
+  const found: Listed[] = [];
+  let pageToken = "";
+  do {
+    const page = await api.knowledge.listCollections({ pageSize: 200, pageToken });
+    for (const { name, displayName, documentCount, owner, readers } of page.collections) {
+      found.push({ name, label: displayName || collectionId(name), documents: documentCount, owner, readers });
+    }
+    pageToken = page.nextPageToken;
+  } while (pageToken);
+  return found;
+}
+
+/** The formats of documents that the server reads, in the server's order. Raises ConnectError. */
+export async function allFormats(api: Pick<Api, "knowledge">): Promise<Format[]> {
+  return (await api.knowledge.listFormats({})).formats;
+}
+
+/** The id of a collection, without the prefix of its name. */
+export function collectionId(name: string): string {
+  return name.replace(/^collections\//, "");
+}
+
+const LONGEST = 63;
+
+/** An id for a collection with that display name: at most 63 characters out of a-z, 0-9 and hyphens; "" if the display name contains no such letter or digit. */
+export function idFrom(displayName: string): string {
+  return displayName
+    .normalize("NFKD")
+    .replace(/\p{Mark}/gu, "")
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+/, "")
+    .slice(0, LONGEST)
+    .replace(/-+$/, "");
+}

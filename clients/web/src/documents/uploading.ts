@@ -1,0 +1,74 @@
+/** Uploads one file and waits until search finds it. */
+
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
+import { IngestMetadataSchema, IngestResultSchema, IngestStage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import type { Api } from "../common/api.js";
+import { CUT, failureOf, failureOfStatus, type Failure } from "../common/errors.js";
+import { timeLeft } from "./estimate.js";
+import { ended } from "./operations.js";
+import { mayPass, PATIENCE } from "../common/patience.js";
+import { send, UploadRefused, type Upload } from "./send.js";
+
+const TRIES = 4;
+const SENT = 1 / 3; // the share of the progress for sending; the rest is for reading and indexing
+const CANCEL_TIMEOUT = 10_000; // milliseconds
+const LOST: Failure = { ...CUT, reason: "FILE_CHANGED", message: "The file was changed, moved or deleted after you chose it. Choose it again." };
+const DAMAGED: Failure = { ...CUT, reason: "FILE_CHANGED", message: "The file cannot be unpacked. The archive is damaged, or was changed or deleted after you chose it." };
+
+/** Receives the share of the work that is done, from 0 to 1, and a word about the current step. */
+export type Tell = (share: number, state: string) => void;
+
+/** Resolves to whether the document was already stored. Raises UploadRefused. If the signal aborts, this cancels the server's work, and then raises an error. */
+export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: AbortSignal): Promise<boolean> {
+  let name = "";
+  try {
+    const sent = await sentWhole(upload, tell, signal);
+    name = sent.name;
+    const { result } = await ended(api, sent, (operation) => report(operation, tell), signal);
+    if (result.case === "error") throw new UploadRefused(failureOfStatus(result.value), true);
+    return result.case === "response" && (anyUnpack(result.value, IngestResultSchema)?.unchanged ?? false);
+  } catch (error) {
+    // If this fails, the server's work has ended meanwhile.
+    if (signal.aborted && name) await api.operations.cancelOperation({ name }, { timeoutMs: CANCEL_TIMEOUT }).catch(() => undefined);
+    throw error instanceof UploadRefused || signal.aborted ? error : new UploadRefused(failureOf(error));
+  }
+}
+
+async function sentWhole(upload: Upload, tell: Tell, signal: AbortSignal): Promise<Operation> {
+  const file = await contentOf(upload);
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await send({ ...upload, file }, (share) => tell(share * SENT, share < 1 ? "sending" : "sent"), signal);
+    } catch (error) {
+      if (signal.aborted || !(error instanceof UploadRefused) || !mayPass(error.failure)) throw error;
+      // The browser reports a file that it can no longer read as a lost connection.
+      if (!(await isReadable(file))) throw new UploadRefused(LOST);
+      if (tries === TRIES) throw error;
+      tell(0, "the connection was lost; sending again…");
+      await PATIENCE.sleep(PATIENCE.pause(tries), signal);
+    }
+  }
+}
+
+async function contentOf({ file }: Upload): Promise<Blob> {
+  if (!("unpack" in file)) return file;
+  return file.unpack().catch(() => {
+    throw new UploadRefused(DAMAGED);
+  });
+}
+
+function isReadable(file: Blob): Promise<boolean> {
+  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+}
+
+function report(operation: Operation, tell: Tell): void {
+  const progress = operation.metadata ? anyUnpack(operation.metadata, IngestMetadataSchema) : undefined;
+  if (progress?.stage === IngestStage.EMBEDDING && progress.passagesTotal > 0) {
+    const share = progress.passagesDone / progress.passagesTotal;
+    const left = progress.timeLeft ? `, ${timeLeft(Number(progress.timeLeft.seconds) * 1_000)}` : "";
+    tell(SENT + (1 - SENT) * share, `${progress.passagesDone} of ${progress.passagesTotal} passages${left}`);
+  } else {
+    tell(SENT, progress?.stage === IngestStage.PARSING ? "being read" : "waiting for its turn");
+  }
+}

@@ -1,0 +1,241 @@
+/** Shows the uploads of files and folders into collections: a summary with an estimate, and each file with its progress or the reason of its end. */
+
+import type { Api } from "../common/api.js";
+import { arrange, button, element, focused, replace, WRITTEN } from "../common/dom.js";
+import { signedOut } from "../common/errors.js";
+import { count } from "../common/facts.js";
+import { Estimate, timeLeft } from "./estimate.js";
+import type { Found, Looking } from "./folders.js";
+import { isOpen, UploadQueue, type Item, type State } from "./queue.js";
+import type { Named } from "./library.js";
+import { PATIENCE } from "../common/patience.js";
+import { UploadRefused } from "./send.js";
+import { uploaded } from "./uploading.js";
+
+/** The number of files that are shown at first, and that "Show more" adds. */
+const SHOWN = 100;
+/** Up to this number of files, each result is announced; of more, only the sum. */
+const ANNOUNCED = 5;
+const TICK = 200; // milliseconds between two paintings
+const STOPPED = "You stopped the uploads.";
+
+const VIEWS: readonly (readonly [label: string, states: readonly State[]])[] = [
+  ["All files", ["waiting", "running", "added", "unchanged", "refused", "cancelled", "skipped"]],
+  ["Open or refused", ["waiting", "running", "refused", "cancelled"]],
+  ["Added", ["added"]],
+  ["Unchanged", ["unchanged"]],
+  ["Refused", ["refused", "cancelled"]],
+  ["Skipped", ["skipped"]],
+];
+
+export interface UploadHooks {
+  readonly say: (text: string) => void;
+  /** A document of that collection is now searchable. */
+  readonly taken: (collection: string) => void;
+  readonly sessionOver: () => void;
+  /** Aborts when the session ends. What is left of the uploads is then cancelled, so that the browser's next session does not send it. */
+  readonly signal: AbortSignal;
+}
+
+export class UploadsView {
+  readonly root = element("section", { class: "uploads", "aria-labelledby": "uploads-title", hidden: true });
+  readonly #hooks: UploadHooks;
+  readonly #queue: UploadQueue;
+  readonly #rows = new WeakMap<Item, Row>();
+  readonly #estimate = new Estimate();
+  readonly #bar = element("progress", { class: "whole", "aria-label": "Progress of all uploads" });
+  readonly #sum = element("p", { id: "uploads-sum" });
+  readonly #why = element("p", { class: "warning" });
+  readonly #list = element("ul", { "aria-label": "Files" });
+  readonly #more = button("Show more files", () => this.#further(), { hidden: true });
+  readonly #views = element("select", { id: "uploads-view", change: () => this.#viewed() });
+  readonly #show = element("div", { class: "row" }, element("label", { for: "uploads-view", class: "note" }, "Show"), this.#views);
+  readonly #stop = button("Stop", () => this.#toggle(), { class: "quiet" });
+  readonly #cancel = button("Cancel all", () => this.#queue.cancelAll(), { class: "quiet" });
+  readonly #again = button("Try all again", () => this.#queue.allAgain(), { class: "quiet" });
+  readonly #clear = button("Clear the list", () => this.#cleared());
+  #view = 0;
+  #hasChosen = false;
+  #limit = SHOWN;
+  #painting = false;
+  #stale = false;
+
+  constructor(api: Api, hooks: UploadHooks) {
+    this.#hooks = hooks;
+    this.#queue = new UploadQueue({
+      perform: (upload, tell, signal) =>
+        uploaded(api, upload, tell, signal).catch((error: unknown) => {
+          if (error instanceof UploadRefused && signedOut(error.failure)) hooks.sessionOver();
+          throw error;
+        }),
+      changed: () => void this.#painted(),
+      ended: (item) => this.#ended(item),
+      idle: () => this.#idle(),
+    });
+    this.root.append(
+      element("div", { class: "row wrap" }, element("h3", { id: "uploads-title" }, "Uploads"), this.#show, this.#stop, this.#cancel, this.#again, this.#clear),
+      this.#bar,
+      this.#sum,
+      this.#why,
+      this.#list,
+      this.#more,
+    );
+    const kept = (event: Event) => {
+      if (this.#queue.isBusy) event.preventDefault(); // files that were not sent yet would be lost
+    };
+    window.addEventListener("beforeunload", kept, { signal: hooks.signal });
+    hooks.signal.addEventListener("abort", () => this.#queue.cancelAll(), { once: true });
+  }
+
+  /** Add the files that a search finds, as it finds them. */
+  async add(search: (looking: Looking) => AsyncIterable<readonly Found[]>, collection: Named): Promise<void> {
+    if (!this.#hooks.signal.aborted) await this.#queue.find(search, collection);
+  }
+
+  #toggle(): void {
+    if (this.#queue.stopped) this.#queue.goOn();
+    else this.#queue.stop(STOPPED);
+    this.#hooks.say(this.#queue.stopped ? "Uploads stopped." : "Uploads go on.");
+  }
+
+  #viewed(): void {
+    this.#view = Number(this.#views.value);
+    this.#hasChosen = true;
+    this.#limit = SHOWN;
+    this.#paint();
+  }
+
+  #further(): void {
+    const next = this.#list.childElementCount;
+    this.#limit += SHOWN;
+    this.#paint();
+    this.#list.children[next]?.querySelector("button")?.focus();
+  }
+
+  #cleared(): void {
+    this.#queue.clear();
+    this.#paint();
+    if (this.root.hidden && !focused()) document.getElementById("files")?.focus();
+  }
+
+  #ended(item: Item): void {
+    const fine = item.state === "added" || item.state === "unchanged";
+    if (this.#queue.size <= ANNOUNCED) this.#hooks.say(fine ? `${item.path} is searchable.` : `${item.path} could not be added: ${item.note}`);
+    if (fine) this.#hooks.taken(item.collection.name);
+  }
+
+  #idle(): void {
+    if (this.#queue.size > ANNOUNCED) this.#hooks.say(`All uploads have ended. ${this.#summary()}`);
+  }
+
+  /** Paint at once, but not again within the next moment. Many changes then make one painting. */
+  async #painted(): Promise<void> {
+    this.#stale = true;
+    if (this.#painting) return;
+    this.#painting = true;
+    while (this.#stale) {
+      this.#paint();
+      await PATIENCE.sleep(TICK, new AbortController().signal);
+    }
+    this.#painting = false;
+  }
+
+  #paint(): void {
+    this.#stale = false;
+    const queue = this.#queue;
+    const open = queue.count("waiting", "running");
+    if (queue.size > SHOWN && !this.#hasChosen) this.#view = 1;
+    this.root.hidden = queue.size === 0 && !queue.isLooking;
+    const { done, total } = queue.work;
+    this.#bar.hidden = open === 0 || queue.size === 1;
+    this.#bar.max = total;
+    this.#bar.value = done;
+    if (open === 0 || queue.stopped) this.#estimate.reset();
+    else this.#estimate.add(performance.now(), done);
+    const left = open > 0 && !queue.isLooking ? this.#estimate.left(total - done) : undefined;
+    const files = queue.size > 0 || !queue.isLooking ? [this.#summary()] : [];
+    this.#sum.textContent = [...files, ...(queue.isLooking ? ["Looking for more files…"] : []), ...(left === undefined ? [] : [`${capital(timeLeft(left))}.`])].join(" ");
+    this.#why.textContent = queue.stopped ? `${queue.stopped} No further file is sent until you press “Go on”.` : "";
+    this.#why.hidden = !this.#why.textContent;
+    this.#stop.textContent = queue.stopped ? "Go on" : "Stop";
+    hide(this.#stop, queue.count("waiting") === 0 && !queue.isLooking, this.#clear);
+    hide(this.#cancel, open < 2 && !queue.isLooking, this.#clear);
+    hide(this.#again, [...queue.items].filter((one) => one.again).length < 2, this.#clear);
+    this.#show.hidden = queue.size <= ANNOUNCED;
+    const options = VIEWS.map(([, states]) => queue.count(...states)).join();
+    if (this.#views.dataset["shown"] !== options) {
+      this.#views.dataset["shown"] = options;
+      replace(this.#views, ...VIEWS.map(([label, states], index) => element("option", { value: String(index) }, `${label} (${queue.count(...states)})`)));
+    }
+    this.#views.value = String(this.#view);
+    this.#paintList();
+  }
+
+  #paintList(): void {
+    const states = VIEWS[this.#view]![1];
+    const items = [...this.#queue.items].filter((one) => states.includes(one.state));
+    const rows = items.slice(0, this.#limit).map((one) => this.#row(one));
+    const place = [...this.#list.children].findIndex((one) => one.contains(document.activeElement));
+    for (const row of rows) row.paint();
+    arrange(this.#list, rows.map((row) => row.root));
+    if (place >= 0 && !focused()) (rows[Math.min(place, rows.length - 1)]?.root.querySelector<HTMLElement>("button:not([hidden])") ?? this.#clear).focus();
+    this.#more.hidden = items.length <= this.#limit;
+  }
+
+  #row(item: Item): Row {
+    const known = this.#rows.get(item) ?? new Row(item, () => (isOpen(item.state) ? this.#queue.cancel(item) : this.#queue.again(item)));
+    this.#rows.set(item, known);
+    return known;
+  }
+
+  /** For example "12 of 40 files: 9 added, 2 unchanged, 1 refused." */
+  #summary(): string {
+    const queue = this.#queue;
+    const open = queue.count("waiting", "running");
+    const states = (["added", "unchanged", "refused", "cancelled", "skipped"] as const).filter((state) => queue.count(state) > 0);
+    const sums = states.map((state) => `${queue.count(state)} ${state}`).join(", ");
+    const files = open > 0 ? `${queue.size - open} of ${count(queue.size, "file")}` : count(queue.size, "file");
+    return `${files}${sums ? `: ${sums}` : ""}.`;
+  }
+}
+
+/** Hide a button that has nothing to do. Its focus goes to another one. */
+function hide(one: HTMLElement, hidden: boolean, other: HTMLElement): void {
+  if (hidden && focused() === one) other.focus();
+  one.hidden = hidden;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** The row of one file. */
+class Row {
+  readonly root: HTMLElement;
+  readonly #item: Item;
+  readonly #bar: HTMLProgressElement;
+  readonly #state = element("span", { class: "note state" });
+  readonly #action: HTMLButtonElement;
+
+  constructor(item: Item, act: () => void) {
+    this.#item = item;
+    this.#bar = element("progress", { max: "1", "aria-label": `Progress of ${item.path}` });
+    this.#action = button("Cancel", act);
+    const title = element("span", { class: "name", ...WRITTEN, title: `to ${item.collection.label}` }, item.path);
+    this.root = element("li", {}, title, this.#bar, this.#state, this.#action);
+  }
+
+  paint(): void {
+    const { path, state, share, note, again } = this.#item;
+    const open = isOpen(state);
+    this.root.className = open ? "" : `ended ${state}`;
+    this.#bar.hidden = !open;
+    this.#bar.value = share;
+    const text = state === "skipped" ? `skipped: ${note}` : note;
+    if (this.#state.textContent !== text) this.#state.textContent = text;
+    const action = open ? "Cancel" : "Try again";
+    this.#action.hidden = !open && !again;
+    this.#action.textContent = action;
+    this.#action.setAttribute("aria-label", `${action}: ${path}`);
+  }
+}
