@@ -103,10 +103,12 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
     )
     cache = CredentialCache()
     people = AccountParts(parts.settings, parts.layout, database, queue, cache)
+    limits = LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), new_id)
     calls = calls_of(
         Services(
             identity=people.identity,
             accounts=people.accounts,
+            identities=people.identities,
             turns=turns,
             conversations=Conversations(conversations, documents, new_id),
             library=library,
@@ -117,7 +119,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
                 PostgresTenants(database), new_id, cache, parts.settings.accounts.registration
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
-            quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), new_id),
+            quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits, new_id),
             audit=PostgresAuditTrail(database),
             erasing=Erasing(
                 PostgresErasing(database, queue, AskFrames(), collections, documents),
@@ -125,7 +127,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
                 new_id,
                 cache,
             ),
-            limits=LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), new_id),
+            limits=limits,
             counters=MemoryCounters(),
             migrations=PostgresMigrations(database),
             installation=Installation(__version__, parts.embedder.name, "extractive"),

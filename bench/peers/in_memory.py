@@ -24,7 +24,7 @@ from responsa_server.app.process import freeze, run
 from responsa_server.calls.convert import chat
 from responsa_server.calls.convert.chat import event as converted
 from responsa_server.domain import names
-from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, Milestone
+from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, DocumentsRead, Milestone
 from responsa_server.domain.events import Answered, Delta, Event, Failed, NumberedEvent, Refused, Started
 from responsa_server.domain.people import Principal, Role
 
@@ -86,7 +86,7 @@ class InMemoryChat:
 
         def emit(event: AgentEvent) -> None:
             # Nothing survives a restart, so no milestone is stored.
-            if not isinstance(event, (Milestone, Barrier)):
+            if not isinstance(event, (Milestone, Barrier, DocumentsRead)):
                 events.put_nowait(event)
 
         async def work() -> None:
