@@ -485,6 +485,21 @@ async def test_administrators_end_sessions_of_others(people: People, database_ur
     assert len(acts) == 2
 
 
+async def test_only_owners_end_sessions_of_owners(people: People, database_urls: DatabaseUrls) -> None:
+    ann, root = await user_of(people), await user_of(people, "root@example.org", Role.ADMIN)
+    signed, own = await login(people), await login(people, "root@example.org")
+    owner = await people.identity.authenticate(token(own))
+    execute(database_urls, f"UPDATE responsa.app_user SET owner = true WHERE id = '{root.id}'")
+    who = await people.identity.authenticate(token(signed))
+    assert who.session_id is not None
+    assert owner.session_id is not None
+    wanted = [who.session_id, owner.session_id]
+    ending = people.accounts.revoke_tenant_sessions(replace(owner, owner=False), wanted, None)
+    assert (await refusal(ending)).reason is Reason.ROLE_REQUIRED
+    await people.identity.authenticate(token(signed))
+    assert await people.accounts.revoke_tenant_sessions(replace(owner, owner=True), wanted, ann.id) == 2
+
+
 class Overtaken(PostgresAccountStore):
     """The store of a server on which something else happens between the check of a password and the beginning of the session."""
 
