@@ -293,7 +293,7 @@ async def test_sharing_and_unsharing_while_asking(
         known: list[UUID] = []
         for _ in range(rounds):
             streams = [
-                asyncio.create_task(_stream(turns, people.bob, generator.random() * 0.02)) for _ in range(3)
+                asyncio.create_task(_stream(turns, people.bob, generator.randrange(20))) for _ in range(3)
             ]
             await asyncio.sleep(0)
             await share(house, people.ann)
@@ -308,8 +308,9 @@ async def test_sharing_and_unsharing_while_asking(
             await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
 
 
-async def _stream(turns: Turns, who: Principal, pause: float) -> tuple[UUID, list[Followed]]:
-    await asyncio.sleep(pause)
+async def _stream(turns: Turns, who: Principal, later: int) -> tuple[UUID, list[Followed]]:
+    for _ in range(later):  # the order of the tasks and of their transactions varies
+        await asyncio.sleep(0.001)
     accepted = await turns.accept(who, RIVER, None)
     async with aclosing(turns.follow(who, accepted.turn_id, fresh=True)) as stream:
         items: list[Followed] = [one async for one in stream if not isinstance(one, Heartbeat)]

@@ -59,7 +59,13 @@ class Slow:
 async def test_an_older_list_of_followers_is_not_written_after_a_newer_one() -> None:
     store, loop = Slow(), asyncio.get_running_loop()
     hub = Hub(UUID(int=8), Silent(), 0.5, loop.time)
-    following = Following(cast("TurnStore", store), hub, Runtime(uuid7, PlainCodec()))
+    following = Following(
+        cast("TurnStore", store),
+        hub,
+        Runtime(uuid7, PlainCodec()),
+        running=lambda: (),
+        withhold=lambda _readers: None,
+    )
     hub.watch(hub.subscribe(UUID(int=1), ANN, 0))
     older = asyncio.create_task(following.register())
     await store.entered.wait()

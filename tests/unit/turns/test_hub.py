@@ -86,16 +86,17 @@ async def test_where_one_reader_has_read_further_the_others_are_told(hub: Hub) -
 
 async def test_who_runs_here_is_known_by_its_owner_alone(hub: Hub) -> None:
     hub.open(TURN, ANN, 1, row(1), watched=False)
-    assert not hub.subscribe(TURN, ANN, 0).behind
-    assert hub.subscribe(TURN, BOB, 0).behind
-    assert hub.subscribe(TURN, ANN, 2).behind  # beyond the rows that this process knows
+    assert not hub.subscribe(TURN, ANN, 0, fresh=True).behind
+    assert hub.subscribe(TURN, ANN, 0).behind  # the log says whether she may still read what the turn has read
+    assert hub.subscribe(TURN, BOB, 0, fresh=True).behind
+    assert hub.subscribe(TURN, ANN, 2, fresh=True).behind  # beyond the rows that this process knows
 
 
 async def test_a_turn_that_is_taken_away_is_asked_about_and_its_late_rows_are_not_shown(
     hub: Hub, relay: Heard
 ) -> None:
     live = hub.open(TURN, ANN, 1, row(1), watched=False)
-    mine = hub.subscribe(TURN, ANN, 0)
+    mine = hub.subscribe(TURN, ANN, 0, fresh=True)
     assert mine.take() == (row(1),)
     hub.close(live)
     assert relay.to == [(None, Interest(HERE, (TURN,)))]
@@ -124,7 +125,7 @@ async def test_other_processes_hear_of_what_they_follow_also_when_they_said_so_b
 )
 async def test_a_reader_may_leave_so_much_lying_and_no_more(hub: Hub, size: int, most: int) -> None:
     live = hub.open(TURN, ANN, 0, None, watched=False)
-    mine = hub.subscribe(TURN, ANN, 0)
+    mine = hub.subscribe(TURN, ANN, 0, fresh=True)
     for place in range(most):
         hub.publish(live, [row(place + 1, size=size)], ended=False)
     assert not mine.behind

@@ -47,11 +47,10 @@ class OneMessage:
         now = datetime.now(UTC)
         self.held = Message(uuid7(), uuid7(), uuid7(), Speaker.ASSISTANT, "…", citations, None, now)
 
-    async def message(self, who: Principal, identity: UUID) -> Message:
-        return self.held
-
-    async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:
-        return self.held if turn_id == self.held.turn_id else None
+    async def citations(
+        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+    ) -> Sequence[Citation]:
+        return self.held.citations if self.held.turn_id == turn_id or self.held.id == message_id else ()
 
 
 def cite(document: UUID, version: int, quote: str, start: int = 0) -> Citation:

@@ -558,8 +558,8 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
         **usage_lists([one.usage for one in conclusions]),
         "titles": [one.title for one in conclusions],
         "speaks": [bool(one.messages) for one in conclusions],
-        "read_documents": [uuid_array(read.document_id for read in one.read) for one in conclusions],
-        "read_versions": [_numbers(read.version for read in one.read) for one in conclusions],
+        "documents": [uuid_array(read.document_id for read in one.read) for one in conclusions],
+        "versions": [_numbers(read.version for read in one.read) for one in conclusions],
         "messages": Jsonb(
             [_message(place, said) for place, one in enumerate(conclusions, 1) for said in one.messages]
         ),

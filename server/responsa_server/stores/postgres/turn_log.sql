@@ -167,9 +167,9 @@ RETURNING t.id;
 WITH fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(states)b::text[], %(terminals)b::bytea[],
         %(embedding_tokens)b::bigint[], %(input_tokens)b::bigint[], %(output_tokens)b::bigint[], %(cost_micros)b::bigint[], %(unpriced_tokens)b::bigint[],
-        %(titles)b::text[], %(speaks)b::boolean[], %(froms)b::int[], %(tos)b::int[], %(read_documents)b::text[], %(read_versions)b::text[]) WITH ORDINALITY
+        %(titles)b::text[], %(speaks)b::boolean[], %(froms)b::int[], %(tos)b::int[], %(documents)b::text[], %(versions)b::text[]) WITH ORDINALITY
         AS f (id, epoch, first, last, state, terminal, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, title, speaks, row_from,
-            row_to, read_documents, read_versions, place)
+            row_to, documents, versions, place)
 ), held AS MATERIALIZED (
     SELECT f.* FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id JOIN responsa.conversation AS c ON c.id = (SELECT t.conversation_id)
     WHERE t.tenant_id = %(tenant)s AND t.id = ANY (%(turns)b::uuid[]) AND c.tenant_id = %(tenant)s
@@ -177,35 +177,35 @@ WITH fence AS MATERIALIZED (
         AND t.epoch = f.epoch AND t.state || '' = 'running' AND t.last_seq = f.first - 1
     FOR NO KEY UPDATE OF c, t SKIP LOCKED
 ), fenced AS (
-    UPDATE responsa.turn AS t SET state = held.state, last_seq = held.last, terminal = held.terminal, embedding_tokens = held.embedding_tokens,
-        input_tokens = held.input_tokens, output_tokens = held.output_tokens, cost_micros = held.cost_micros, unpriced_tokens = held.unpriced_tokens,
-        end_time = now(), lease_until = NULL, read_documents = coalesce(t.read_documents, '{}') || held.read_documents::uuid[],
-        read_versions = coalesce(t.read_versions, '{}') || held.read_versions::int[]
-    FROM held WHERE t.tenant_id = %(tenant)s AND t.id = held.id AND t.id = ANY (%(turns)b::uuid[])
-    RETURNING t.id, t.tenant_id, t.conversation_id, held.title, held.speaks, held.row_from, held.row_to, held.place
+    UPDATE responsa.turn AS t SET state = h.state, last_seq = h.last, terminal = h.terminal, embedding_tokens = h.embedding_tokens,
+        input_tokens = h.input_tokens, output_tokens = h.output_tokens, cost_micros = h.cost_micros, unpriced_tokens = h.unpriced_tokens,
+        end_time = now(), lease_until = NULL, read_documents = coalesce(t.read_documents, '{}') || h.documents::uuid[],
+        read_versions = coalesce(t.read_versions, '{}') || h.versions::int[]
+    FROM held AS h WHERE t.tenant_id = %(tenant)s AND t.id = h.id AND t.id = ANY (%(turns)b::uuid[])
+    RETURNING t.id, t.tenant_id, t.conversation_id, h.title, h.speaks, h.row_from, h.row_to, h.place
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)
-    SELECT fenced.id, r.seq, r.last_seq, fenced.tenant_id, r.deltas, r.frame
-    FROM fenced, unnest((%(seqs)b::bigint[])[fenced.row_from:fenced.row_to], (%(last_seqs)b::bigint[])[fenced.row_from:fenced.row_to],
-        (%(deltas)b::boolean[])[fenced.row_from:fenced.row_to], (%(frames)b::bytea[])[fenced.row_from:fenced.row_to]) AS r (seq, last_seq, deltas, frame)
+    SELECT f.id, r.seq, r.last_seq, f.tenant_id, r.deltas, r.frame
+    FROM fenced AS f, unnest((%(seqs)b::bigint[])[f.row_from:f.row_to], (%(last_seqs)b::bigint[])[f.row_from:f.row_to],
+        (%(deltas)b::boolean[])[f.row_from:f.row_to], (%(frames)b::bytea[])[f.row_from:f.row_to]) AS r (seq, last_seq, deltas, frame)
 ), spoken AS (
     INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content, refusal)
-    SELECT m.id, fenced.tenant_id, fenced.conversation_id, fenced.id, m.speaker, m.content, m.refusal
-    FROM fenced JOIN jsonb_to_recordset(%(messages)s) AS m (finish bigint, id uuid, speaker text, content text, refusal text) ON m.finish = fenced.place
+    SELECT m.id, f.tenant_id, f.conversation_id, f.id, speaker, content, refusal
+    FROM fenced AS f JOIN jsonb_to_recordset(%(messages)s) AS m (finish bigint, id uuid, speaker text, content text, refusal text) ON m.finish = f.place
 ), cited AS (
     INSERT INTO responsa.citation (
         message_id, place, tenant_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page,
         box, path)
-    SELECT c.message_id, c.place, fenced.tenant_id, c.passage_id, c.document_id, c.version, c.title, c.uri, c.source_start, c.source_end, c.quote,
-        decode(c.sha256, 'hex'), c.answer_start, c.answer_end, c.score, c.page, c.box, c.path
-    FROM fenced JOIN jsonb_to_recordset(%(citations)s) AS c (finish bigint, message_id uuid, place smallint, passage_id uuid, document_id uuid, version int,
+    SELECT message_id, c.place, f.tenant_id, passage_id, document_id, version, c.title, uri, source_start, source_end, quote,
+        decode(sha256, 'hex'), answer_start, answer_end, score, page, box, path
+    FROM fenced AS f JOIN jsonb_to_recordset(%(citations)s) AS c (finish bigint, message_id uuid, place smallint, passage_id uuid, document_id uuid, version int,
         title text, uri text, source_start bigint, source_end bigint, quote text, sha256 text, answer_start int, answer_end int, score double precision,
         page int, box smallint[], path text)
-        ON c.finish = fenced.place
+        ON c.finish = f.place
 ), touched AS (
     UPDATE responsa.conversation AS c SET update_time = now(), revision = c.revision + 1,
-        title = CASE WHEN c.titled OR fenced.title = '' THEN c.title ELSE fenced.title END, titled = c.titled OR fenced.title <> ''
-    FROM fenced WHERE c.tenant_id = %(tenant)s AND c.id = fenced.conversation_id AND c.id = ANY (ARRAY(SELECT conversation_id FROM fenced)) AND fenced.speaks
+        title = CASE WHEN c.titled OR f.title = '' THEN c.title ELSE f.title END, titled = c.titled OR f.title <> ''
+    FROM fenced AS f WHERE c.tenant_id = %(tenant)s AND c.id = f.conversation_id AND c.id = ANY (ARRAY(SELECT conversation_id FROM fenced)) AND f.speaks
 ), cleared AS (
     DELETE FROM responsa.turn_checkpoint
     WHERE tenant_id = %(tenant)s AND turn_id = ANY (%(turns)b::uuid[]) AND turn_id IN (SELECT id FROM fenced)
