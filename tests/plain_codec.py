@@ -65,7 +65,7 @@ class PlainCodec:
         return Question(text, identity, tuple(collections), agent, OnBusy(on_busy), *more)
 
     def without_documents(
-        self, terminal: bytes, documents: Collection[UUID], notice: str
+        self, terminal: bytes, documents: Collection[UUID], notice: str, *, has_read: bool
     ) -> WithoutDocuments:
         """The plain terminal event of an answer has no citations, so every answer is withdrawn."""
         event = json.loads(terminal)

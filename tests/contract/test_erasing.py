@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -42,6 +43,7 @@ from responsa_server.domain.events import (
     RefusalReason,
     Started,
     Usage,
+    VersionRead,
 )
 from responsa_server.domain.knowledge import EVERYONE, Chunking, JobKind, Operation
 from responsa_server.domain.people import ANONYMOUS, AuditEvent, Origin, Principal, Role, Server
@@ -171,7 +173,12 @@ async def begin(
 
 
 async def answer(
-    turns: PostgresTurnStore, who: Principal, new: NewTurn, *citations: Citation, text: str = SECRET
+    turns: PostgresTurnStore,
+    who: Principal,
+    new: NewTurn,
+    *citations: Citation,
+    text: str = SECRET,
+    read: Sequence[VersionRead] = (),
 ) -> None:
     """End a running turn with an answer. The log has the text, its citations and the terminal event, seqs 2 to 4."""
     claim = Claim(new.id, who.tenant_id, 1, 60.0)
@@ -194,7 +201,7 @@ async def answer(
         NewMessage(uuid7(), Speaker.USER, new.question.text),
         NewMessage(uuid7(), Speaker.ASSISTANT, text, citations),
     ]
-    conclusion = Conclusion(TurnState.ANSWERED, CODEC.encode_terminal(end), Usage(5), said)
+    conclusion = Conclusion(TurnState.ANSWERED, CODEC.encode_terminal(end), Usage(5), said, read=read)
     await turns.finish(claim, rows, conclusion)
 
 
@@ -253,7 +260,7 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
     own = await begin(turns, bob, "What does Quillfeather ask?")
     await answer(turns, bob, own, citation_of(herons))
     quoting = await begin(turns, ann)
-    await answer(turns, ann, quoting, citation_of(herons))
+    await answer(turns, ann, quoting, citation_of(herons), read=[VersionRead(herons.document_id, 1)])
     await PostgresSummaries(database).keep(
         ann, quoting.conversation_id, Summary("Ann learned: " + SECRET, uuid7())
     )
@@ -369,8 +376,14 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
     eggs = await house.take_in(carol, "The egg of the heron is blue.", "eggs.md")
     cited = await begin(turns, ann)
     await answer(turns, ann, cited, citation_of(eggs, "The egg of the heron is blue."), text="It is blue.")
+    derived = await begin(turns, ann)
+    both = [VersionRead(rivers.document_id, 1), VersionRead(eggs.document_id, 1)]
+    await answer(turns, ann, derived, text="Something blue.", read=both)
     receipt = await stage.erasing.erase(ann, carol.user_id, None, "")
-    assert (receipt.counts[ErasedKind.DOCUMENTS], receipt.counts[ErasedKind.WITHDRAWN]) == (1, 1)
+    assert (receipt.counts[ErasedKind.DOCUMENTS], receipt.counts[ErasedKind.WITHDRAWN]) == (1, 2)
+    reply = await PostgresConversationStore(database).answer_of(ann, derived.id)
+    assert reply is not None
+    assert (reply.text, reply.refusal) == (NOTICE, RefusalReason.SOURCE_ERASED)
     withdrawn = await turns.get(ann, cited.id)
     assert (withdrawn.state, withdrawn.last_seq) == (TurnState.REFUSED, 4)
     assert withdrawn.terminal is not None

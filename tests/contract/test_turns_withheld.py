@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
+import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -144,7 +145,7 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
         assert kinds(await told(turns, people.bob, turn)) == ["started", "delta", *(["answered"])]
 
 
-async def test_deleted_and_newer_documents_do_not_count_and_subjects_do(
+async def test_newer_versions_do_not_count_and_subjects_do(
     house: House, database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
     read = await shared(house, people)
@@ -167,7 +168,75 @@ async def test_deleted_and_newer_documents_do_not_count_and_subjects_do(
         await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
         assert (await turns.cancel(admin, turn)).state is TurnState.REFUSED
         await house.library.delete_document(admin, read.document_id)
+        assert await state() is TurnState.REFUSED
+
+
+@pytest.mark.parametrize("erased", ["document", "collection"])
+async def test_a_deletion_gives_no_answer_back_and_takes_none(
+    house: House, database: Database, people: People, erased: str
+) -> None:
+    read = await shared(house, people)
+    bobs = CollectionReader(user_id=people.bob.user_id)
+    services = turn_house.House(database)
+    talks = services.conversations
+    verify = Conversations(talks, house.library.documents, uuid7).verify
+    async with services.turns(Script(quoting(read)), OPEN) as turns:
+        turn, talk = await asked(turns, people.bob)
+
+        async def delete() -> None:
+            if erased == "document":
+                await house.library.delete_document(people.ann, read.document_id)
+            else:
+                await house.library.delete_collection(people.ann, "rivers", force=True)
+
+        async def state() -> TurnState:
+            return (await turns.store.get(people.bob, turn)).state
+
+        await share(house, people.ann)
+        assert await state() is TurnState.REFUSED
+        await delete()
+        assert await state() is TurnState.REFUSED
+        ((cited, verdict),) = await verify(people.bob, turn_id=turn)
+        assert (cited.quote, verdict) == ("", Verdict.NOT_PERMITTED)
+        assert SECRET not in str(await talks.history(people.bob, talk, 10))
+
+        if erased == "document":
+            await share(house, people.ann, bobs)
+            assert await state() is TurnState.ANSWERED  # as if the document were still there
+            await share(house, people.ann)
+            again = VersionRead(await put(house, people.ann, ELBE), 1)
+            await share(house, people.ann, bobs)
+        else:
+            again = await shared(house, people)
+    async with services.turns(Script(quoting(again)), OPEN) as turns:
+        turn, _ = await asked(turns, people.bob)
+        read = again
+        await delete()
         assert await state() is TurnState.ANSWERED
+        ((cited, verdict),) = await verify(people.bob, turn_id=turn)
+        assert (cited.quote, verdict) == (SECRET, Verdict.SOURCE_DELETED)
+
+
+async def test_a_stream_ends_when_its_reader_loses_the_role_that_may_read(
+    house: House, database: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    read = VersionRead(await put(house, people.ann, ELBE), 1)
+    await share(house, people.ann, CollectionReader(role=Role.ADMIN))
+    admin = admin_of(people, database_urls)
+    services = turn_house.House(database)
+    script = Script([DocumentsRead((read,)), Delta(SECRET, 0), asyncio.Event()])
+    async with services.turns(script, OPEN) as turns:
+        accepted = await turns.accept(admin, RIVER, None)
+        async with aclosing(turns.follow(admin, accepted.turn_id)) as stream:
+            await until_text(stream)
+            with psycopg.connect(database_urls.superuser) as connection:
+                connection.execute(
+                    "UPDATE responsa.app_user SET role = 'user' WHERE id = %s", (admin.user_id,)
+                )
+            rest = [item async for item in stream if not isinstance(item, Heartbeat)]
+        assert kinds(rest) in (["refused"], ["snapshot of not_permitted"])
+        await script.closed.wait()
 
 
 async def test_a_turn_of_the_release_before_has_read_what_its_terminal_event_names(

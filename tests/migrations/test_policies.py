@@ -37,6 +37,7 @@ ACCESS: Mapping[str, str] = {
         ("subject_stat", "subject_term_stat"),
         f"({_SERVER} OR ((collection_id IN {_READABLE}) AND ((subject = ANY ({_SUBJECTS})) OR {_ALL_SUBJECTS})))",
     ),
+    **dict.fromkeys(("deleted_document", "last_reader"), _SERVER),
     **dict.fromkeys(("collection_stat", "term_stat"), f"({_SERVER} OR (collection_id IN {_READABLE}))"),
     "document_version": f"({_SERVER} OR (EXISTS ( SELECT FROM responsa.document d WHERE ((d.tenant_id = document_version.tenant_id) AND (d.id = document_version.document_id)))))",
     "passage_vector": f"({_SERVER} OR ((collection_id IN {_READABLE}) AND ((( SELECT responsa.hides_subjects(responsa.current_tenant(), NULL) AS hides_subjects) IS NOT TRUE)"
@@ -103,6 +104,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "conversation": Table(app="SELECT INSERT DELETE UPDATE(labels,revision,title,titled,update_time)"),
     "conversation_summary": Table(app=ALL),
     "creation_request": Table(app=ALL),
+    "deleted_document": Table(app="SELECT INSERT DELETE UPDATE(subject)", search="SELECT", policies=(READS,)),
     "document": Table(app=ALL, search="SELECT(collection_id,id,subject,tenant_id)", policies=(READS,)),
     "document_version": Table(app=ALL),
     "embedding_cache": Table(app=ALL),
@@ -115,6 +117,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "invitation": Table(
         app="SELECT INSERT DELETE", search="SELECT(code_sha256,tenant_id)", policies=(READS,)
     ),
+    "last_reader": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "mail": Table(app="SELECT INSERT DELETE"),
     "message": Table(app="SELECT INSERT UPDATE(content,refusal)"),
     "message_count": Table(app="SELECT INSERT DELETE"),
@@ -193,6 +196,7 @@ OTHER_TABLES: Mapping[str, Table] = {
 # The SECURITY DEFINER functions, each with its owner and the roles that may call it.
 FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "unreadable_documents": ("responsa_search", "responsa_app,responsa_log"),
+    "role_of": ("responsa_search", "responsa_log"),
     "find_api_key": ("responsa_search", "responsa_app"),
     "find_session": ("responsa_search", "responsa_app"),
     "find_signed_in": ("responsa_search", "responsa_app"),

@@ -86,14 +86,14 @@ class AskFrames:
         return chat.question(chat_service_pb2.StartTurnRequest.FromString(data))
 
     def without_documents(
-        self, terminal: bytes, documents: Collection[UUID], notice: str
+        self, terminal: bytes, documents: Collection[UUID], notice: str, *, has_read: bool
     ) -> WithoutDocuments:
         """See `FrameCodec.without_documents`."""
         event = turn_pb2.TurnEvent.FromString(terminal)
         kind = event.WhichOneof("event")
         if kind == "answer":
             answer = event.answer
-            if any(_is_of(one.document_version, documents) for one in answer.citations):
+            if has_read or any(_is_of(one.document_version, documents) for one in answer.citations):
                 refused = turn_pb2.TurnRefused(
                     reason=turn_pb2.REFUSAL_REASON_SOURCE_ERASED,
                     message=notice,

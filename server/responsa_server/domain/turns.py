@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.conversations import Speaker
@@ -28,7 +28,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.limits import UNLIMITED, PendingLimits
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.quotas import Demand, Grant
 
 MAX_QUESTION_BYTES = 16 * 1024
@@ -168,7 +168,7 @@ NewId = Callable[[], UUID]
 
 @dataclass(frozen=True, slots=True)
 class WithoutDocuments:
-    """A terminal event from which documents were removed. withdrawn: whether an answer that quoted one of them has become a refusal."""
+    """A terminal event from which documents were removed. withdrawn: whether an answer has become a refusal."""
 
     terminal: bytes
     withdrawn: bool
@@ -196,10 +196,10 @@ class FrameCodec(Protocol):
         ...
 
     def without_documents(
-        self, terminal: bytes, documents: Collection[UUID], notice: str
+        self, terminal: bytes, documents: Collection[UUID], notice: str, *, has_read: bool
     ) -> WithoutDocuments:
-        """Remove erased documents from a stored terminal event. An answer that quotes one of them becomes a refusal (SOURCE_ERASED) with this notice. Suggestions of
-        them, and what else was found in them, are left out. The event keeps its seq, its time and its usage.
+        """Remove erased documents from a stored terminal event. An answer that quotes one of them, or whose turn has read one (has_read), becomes a refusal (SOURCE_ERASED) with this
+        notice. Suggestions of them, and what else was found in them, are left out. The event keeps its seq, its time and its usage.
         """
         ...
 
@@ -435,13 +435,6 @@ class News:
     queue_place: int
 
 
-class TurnReader(NamedTuple):
-    """A turn's user, in a role in which the turn runs or is followed."""
-
-    turn_id: UUID
-    role: Role
-
-
 @dataclass(frozen=True, slots=True)
 class CancelledTurn:
     """A turn after a call of `cancel`. ended: the end that this call caused, or None if the turn had already ended."""
@@ -555,8 +548,8 @@ class TurnStore(Protocol):
         """
         ...
 
-    async def withheld(self, readers: Collection[TurnReader]) -> Collection[TurnReader]:
-        """Return the readers who may no longer read what their turns have read, in one query across all tenants."""
+    async def withheld(self, turn_ids: Collection[UUID]) -> Collection[UUID]:
+        """Return those of the turns whose users, in their current roles, may no longer read what the turns have read. One query serves all tenants."""
         ...
 
     async def get(self, who: Principal, turn_id: UUID) -> Turn:

@@ -13,7 +13,7 @@ from responsa_server.domain.agents import Agents
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.relay import Relay, Taken, Work
-from responsa_server.domain.turns import ClaimedTurn, LogRow, TurnReader
+from responsa_server.domain.turns import ClaimedTurn, LogRow
 from responsa_server.turns.runtime import repeated
 from responsa_server.turns.worker import Outcome, Run, WorkerParts
 
@@ -105,15 +105,15 @@ class Claiming:
         self.taken(turn_id, epoch)
         self._relay.tell_all(Taken(turn_id, epoch))
 
-    def readers(self) -> Collection[TurnReader]:
-        """The turns that run here, each with the role in which it runs."""
-        return [run.reader for run, _ in self._running.values()]
+    def running(self) -> Collection[UUID]:
+        """The turns that run here."""
+        return self._running.keys()
 
-    def withhold(self, readers: Collection[TurnReader]) -> None:
+    def withhold(self, turn_ids: Collection[UUID]) -> None:
         """Stop those of these turns that run here. They end with a refusal (NOT_PERMITTED)."""
-        for reader in readers:
-            running = self._running.get(reader.turn_id)
-            if running is not None and running[0].reader == reader:
+        for turn_id in turn_ids:
+            running = self._running.get(turn_id)
+            if running is not None:
                 running[0].withhold()
 
     def promoted(self) -> None:

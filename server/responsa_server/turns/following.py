@@ -17,7 +17,6 @@ from responsa_server.domain.turns import (
     Reconnect,
     Snapshot,
     Turn,
-    TurnReader,
     TurnStore,
 )
 from responsa_server.turns.hub import Hub
@@ -51,8 +50,8 @@ class Following:
         store: TurnStore,
         hub: Hub,
         runtime: Runtime,
-        running: Callable[[], Collection[TurnReader]],
-        withhold: Callable[[Collection[TurnReader]], None],
+        running: Callable[[], Collection[UUID]],
+        withhold: Callable[[Collection[UUID]], None],
     ) -> None:
         """running: returns the turns that run here. withhold: ends those of them whose users may no longer read what the turns have read."""
         self._running = running
@@ -240,9 +239,9 @@ class Following:
         """End what readers may no longer read: their streams, and the turns that run here for them."""
         while True:
             await asyncio.sleep(_ACCESS_SECONDS)
-            readers = [*self._hub.readers().union(self._running())]
-            for first in range(0, len(readers), _POLL_TURNS):
-                withheld = await self._store.withheld(readers[first : first + _POLL_TURNS])
+            turns = [*{*self._hub.turns(), *self._running()}]
+            for first in range(0, len(turns), _POLL_TURNS):
+                withheld = await self._store.withheld(turns[first : first + _POLL_TURNS])
                 self._hub.withhold(withheld)
                 self._withhold(withheld)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.people import Principal
 from responsa_server.domain.relay import Committed, Interest, Relay
-from responsa_server.domain.turns import Cursor, LogRow, News, TurnReader
+from responsa_server.domain.turns import Cursor, LogRow, News
 
 # The limits for the rows that wait for one reader. A reader that exceeds them must read the log. The readers of one
 # turn share the turn's rows in memory, but in the worst case every turn has a slow reader.
@@ -67,7 +67,6 @@ class Subscription:
         "leaving",
         "news_at",
         "place",
-        "reader",
         "turn_id",
         "watched",
         "withheld",
@@ -76,14 +75,13 @@ class Subscription:
     def __init__(
         self,
         leave: Callable[[Subscription], None],
-        reader: TurnReader,
+        turn_id: UUID,
         rows: Iterable[LogRow],
         *,
         behind: bool,
         now: float,
     ) -> None:
-        self.turn_id = reader.turn_id
-        self.reader = reader
+        self.turn_id = turn_id
         self.behind = behind
         """Whether the follower must read the log, because it may have missed rows."""
         self.ended = False
@@ -298,9 +296,7 @@ class Hub:
             and live.begin_seq <= after_seq <= live.last_seq
         )
         rows = [row for row in live.rows if row.last_seq > after_seq] if live is not None and known else ()
-        subscription = Subscription(
-            self.leave, TurnReader(turn_id, who.role), rows, behind=not known, now=self._now()
-        )
+        subscription = Subscription(self.leave, turn_id, rows, behind=not known, now=self._now())
         subscription.leaving = self.draining
         self._followers.setdefault(turn_id, set()).add(subscription)
         if live is None and turn_id not in self._remote:
@@ -325,16 +321,15 @@ class Hub:
                 del self._followers[subscription.turn_id]
                 self._remote.pop(subscription.turn_id, None)
 
-    def readers(self) -> set[TurnReader]:
-        """The followers here."""
-        return {one.reader for followers in self._followers.values() for one in followers}
+    def turns(self) -> Collection[UUID]:
+        """The turns that are followed here."""
+        return self._followers.keys()
 
-    def withhold(self, readers: Iterable[TurnReader]) -> None:
-        """Note that these readers may no longer read what their turns have read."""
-        for reader in readers:
-            for follower in self._followers.get(reader.turn_id, ()):
-                if follower.reader == reader:
-                    follower.withhold()
+    def withhold(self, turn_ids: Iterable[UUID]) -> None:
+        """Note that the users of these turns may no longer read what the turns have read."""
+        for turn_id in turn_ids:
+            for follower in self._followers.get(turn_id, ()):
+                follower.withhold()
 
     def followed(self, turn_id: UUID) -> bool:
         """Whether the turn has a follower here."""

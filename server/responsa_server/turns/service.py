@@ -88,7 +88,7 @@ class Turns:
             WorkerParts(store, conversations, self._hub, self._writer, runtime), agents, relay
         )
         self._following = Following(
-            store, self._hub, runtime, self._claiming.readers, self._claiming.withhold
+            store, self._hub, runtime, self._claiming.running, self._claiming.withhold
         )
         self._draining = False
         # Tasks that accept or cancel a turn. They continue when their caller disconnects.

@@ -40,7 +40,6 @@ from responsa_server.domain.turns import (
     NewMessage,
     Question,
     TurnLost,
-    TurnReader,
     TurnState,
     TurnStore,
 )
@@ -140,11 +139,6 @@ class Run:
     def lose(self) -> None:
         """Stop at once, because another worker has the turn or the turn was ended."""
         self.fail(TurnLost(names.turn(self.claim.turn_id)))
-
-    @property
-    def reader(self) -> TurnReader:
-        """The turn's user, in the role in which the turn runs."""
-        return TurnReader(self.claim.turn_id, self._claimed.who.role)
 
     def withhold(self) -> None:
         """Stop, and end the turn with a refusal (NOT_PERMITTED), because the user may no longer read what the turn has read."""
@@ -248,7 +242,7 @@ class Run:
         if claimed.losses > self._parts.runtime.options.max_losses:
             return worker_lost(turn_id, claimed.losses)
         if claimed.attempt > 1 and await repeated(
-            lambda: self._parts.turns.withheld([self.reader]), _HISTORY_PATIENCE_SECONDS
+            lambda: self._parts.turns.withheld([turn_id]), _HISTORY_PATIENCE_SECONDS
         ):
             return self._refused_access()  # the attempts before have read it, and a checkpoint may contain it
         limit = self._agent.time_limit_seconds

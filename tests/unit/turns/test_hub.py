@@ -87,7 +87,9 @@ async def test_where_one_reader_has_read_further_the_others_are_told(hub: Hub) -
 async def test_who_runs_here_is_known_by_its_owner_alone(hub: Hub) -> None:
     hub.open(TURN, ANN, 1, row(1), watched=False)
     assert not hub.subscribe(TURN, ANN, 0, fresh=True).behind
-    assert hub.subscribe(TURN, ANN, 0).behind  # the log says whether she may still read what the turn has read
+    assert hub.subscribe(
+        TURN, ANN, 0
+    ).behind  # the log says whether she may still read what the turn has read
     assert hub.subscribe(TURN, BOB, 0, fresh=True).behind
     assert hub.subscribe(TURN, ANN, 2, fresh=True).behind  # beyond the rows that this process knows
 

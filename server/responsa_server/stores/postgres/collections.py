@@ -273,7 +273,8 @@ class CollectionStore:
         operations = [row[0] for row in await ended.fetchall()]
         await self._passages.delete_collection(connection, tenant_id, key)
         await connection.execute(self._queries["delete_documents"], values)
-        await connection.execute(self._queries["delete"], values)
+        for query in ("keep_readers", "delete"):
+            await connection.execute(self._queries[query], values)
         if self._pruning is not None:
             for document_id in documents:
                 await self._pruning.defer(connection, JobKind.PRUNE, tenant_id, document_id)

@@ -75,7 +75,21 @@ WHERE tenant_id = %(tenant)s AND (document_id = ANY (%(documents)s) OR (kind = '
 RETURNING id;
 
 -- name: delete_documents
-DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND collection_id = %(id)s;
+WITH gone AS (
+    DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND collection_id = %(id)s RETURNING tenant_id, id, collection_id, subject, version
+)
+INSERT INTO responsa.deleted_document (tenant_id, id, collection_id, subject) SELECT tenant_id, id, collection_id, subject FROM gone WHERE version > 0;
+
+-- name: keep_readers
+-- If a turn may have read one of the collection's documents.
+INSERT INTO responsa.last_reader (tenant_id, collection_id, user_id, role)
+SELECT k.tenant_id, k.id, k.user_id, k.role FROM (
+    SELECT tenant_id, id, owner_id AS user_id, NULL AS role FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(id)s
+    UNION
+    SELECT tenant_id, collection_id, user_id, role FROM responsa.collection_reader WHERE tenant_id = %(tenant)s AND collection_id = %(id)s
+) AS k
+WHERE EXISTS (SELECT FROM responsa.deleted_document AS d WHERE d.tenant_id = %(tenant)s AND d.collection_id = %(id)s)
+ON CONFLICT DO NOTHING;
 
 -- name: delete
 DELETE FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(id)s;

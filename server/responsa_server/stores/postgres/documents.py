@@ -402,13 +402,9 @@ class DocumentStore:
             rows = await (await connection.execute(self._queries["sources"], values)).fetchall()
             unread = [one.document_id for one, row in zip(wanted, rows, strict=True) if row[0] is None]
             hidden: set[UUID] = set()
-            if unread:
-                # Of these, some were deleted; others exist, but not for the reader.
-                await act_as(connection, Server(reader.tenant_id))
-                present = await connection.execute(
-                    self._queries["present"], {"tenant": reader.tenant_id, "ids": unread}
-                )
-                hidden = {row[0] for row in await present.fetchall()}
+            if unread:  # documents that are not for the reader, and deleted ones
+                found = await connection.execute(self._queries["hidden"], {"ids": unread})
+                hidden = {row[0] for row in await found.fetchall()}
         return [
             SourceSlice(version, None if text is None else bytes(text), one.document_id not in hidden)
             for one, (version, text) in zip(wanted, rows, strict=True)

@@ -112,8 +112,9 @@ FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = %(id)s;
 -- name: find
 SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
 
--- name: present
-SELECT id FROM responsa.document WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
+-- name: hidden
+-- Those that the transaction's caller may not read, deleted ones too.
+SELECT unnest(responsa.unreadable_documents(%(ids)s::uuid[]));
 
 -- name: list
 SELECT d.*, (SELECT responsa.collection_name(%(key)s)) AS collection FROM responsa.document AS d
@@ -127,7 +128,10 @@ WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND stage <> 'done'
 RETURNING id;
 
 -- name: delete
-DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s;
+WITH gone AS (
+    DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s RETURNING tenant_id, id, collection_id, subject, version
+)
+INSERT INTO responsa.deleted_document (tenant_id, id, collection_id, subject) SELECT tenant_id, id, collection_id, subject FROM gone WHERE version > 0;
 
 -- name: canonical
 SELECT v.version, substring(coalesce(v.canonical, v.original) FROM %(start)s::int + 1 FOR %(count)s::int), v.canonical_bytes

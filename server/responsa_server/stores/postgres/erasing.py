@@ -23,7 +23,7 @@ from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.users import check_owner, lock_user
 
-NOTICE: Final = "This answer was withdrawn, because a document that it quoted was erased."
+NOTICE: Final = "This answer was withdrawn, because a document that it used was erased."
 """The text that stands for a withdrawn answer."""
 
 ERASED: Final[Mapping[str, str]] = {
@@ -36,12 +36,14 @@ ERASED: Final[Mapping[str, str]] = {
     "conversation": "deleted",
     "conversation_summary": "deleted with the conversation; that of a conversation with a withdrawn answer too",
     "creation_request": "deleted",
+    "deleted_document": "those of erased documents are deleted; a subject that is the user is replaced",
     "document": "deleted, or handed over with the collection; those of others whose subject is the user stay, with the uuid",
     "document_version": "deleted with the document",
     "email_confirmation": "deleted, with those of others for the same address",
     "erased_document": "deleted when no answer quotes the document any more",
     "generation_vector": "deleted with the passage",
     "invitation": "those that the user made, and those for the user's address, are deleted",
+    "last_reader": "deleted with the user, or with the last document of the collection",
     "mail": "deleted",
     "message_count": "deleted with the user",
     "message": "deleted with the conversation; the text of withdrawn answers is replaced",
@@ -252,7 +254,8 @@ class PostgresErasing:
                 await connection.execute(self._queries["hand_over_operations"], values)
                 for query in ("delete_credentials", "delete_rest", "delete_keys"):
                     await self._count(connection, values, await self._row(connection, query, values))
-                await connection.execute(self._queries["erase_addresses"], values)
+                for query in ("erase_addresses", "forget_subject"):
+                    await connection.execute(self._queries[query], values)
                 await connection.execute(self._queries["delete_user"], values)
                 await connection.execute(self._queries["user_is_gone"], values)
         except errors.ForeignKeyViolation:
@@ -274,8 +277,8 @@ class PostgresErasing:
         if complete:
             async with self._database.locking(tenant_id) as connection:
                 await self._row(connection, "hold", values)
-                await connection.execute(self._queries["forget_documents"], values)
-                await connection.execute(self._queries["end"], values)
+                for query in ("forget_documents", "forget_readers", "end"):
+                    await connection.execute(self._queries[query], values)
         return complete
 
     async def _search_turns(self, values: Mapping[str, object], first: datetime) -> None:
@@ -300,7 +303,9 @@ class PostgresErasing:
                 return
             cursor = await connection.execute(self._queries["erased_documents"], values)
             documents = frozenset(one for (one,) in await cursor.fetchall())
-            kept = self._codec.without_documents(bytes(locked["terminal"]), documents, NOTICE)
+            kept = self._codec.without_documents(
+                bytes(locked["terminal"]), documents, NOTICE, has_read=locked["has_read"]
+            )
             state = TurnState.REFUSED.value if kept.withdrawn else locked["state"]
             changed = {**values, "terminal": kept.terminal, "state": state, "notice": NOTICE}
             await connection.execute(self._queries["withdraw"], changed)

@@ -205,9 +205,12 @@ UPDATE responsa.erasure SET sweep_time = clock_timestamp() WHERE tenant_id = %(t
 SELECT min(create_time) FROM responsa.erased_document WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
 
 -- name: quoting_turns
--- The next turns that have ended, and whether each of them contains one of the documents. The names of documents in events are ASCII text, wherever they stand.
+-- The next turns that have ended, and whether each of them has read or contains one of the documents. The names of documents in events are ASCII text, wherever they stand.
 SELECT t.id, t.terminal IS NOT NULL AND (
     EXISTS (
+        SELECT FROM responsa.erased_document AS d
+        WHERE d.tenant_id = %(tenant)s AND d.document_id = ANY (t.read_documents) AND d.user_id = %(user)s)
+    OR EXISTS (
         SELECT FROM responsa.message AS m JOIN responsa.citation AS c ON c.tenant_id = m.tenant_id AND c.message_id = m.id
         JOIN responsa.erased_document AS d ON d.tenant_id = c.tenant_id AND d.document_id = c.document_id
         WHERE m.tenant_id = %(tenant)s AND m.turn_id = t.id AND d.user_id = %(user)s)
@@ -222,7 +225,7 @@ SELECT t.id, t.terminal IS NOT NULL AND (
         WHERE e.tenant_id = %(tenant)s AND e.turn_id = t.id AND d.user_id = %(user)s)
 )
 FROM (
-    SELECT id, terminal FROM responsa.turn WHERE tenant_id = %(tenant)s AND id > %(after)s ORDER BY id LIMIT %(most)s
+    SELECT id, terminal, read_documents FROM responsa.turn WHERE tenant_id = %(tenant)s AND id > %(after)s ORDER BY id LIMIT %(most)s
 ) AS t
 ORDER BY t.id;
 
@@ -233,7 +236,10 @@ WHERE tenant_id = %(tenant)s AND id = (SELECT conversation_id FROM responsa.turn
 FOR NO KEY UPDATE;
 
 -- name: lock_turn
-SELECT state, terminal FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s AND terminal IS NOT NULL FOR NO KEY UPDATE;
+SELECT state, terminal, EXISTS (
+    SELECT FROM responsa.erased_document AS d
+    WHERE d.tenant_id = %(tenant)s AND d.document_id = ANY (t.read_documents) AND d.user_id = %(user)s) AS has_read
+FROM responsa.turn AS t WHERE tenant_id = %(tenant)s AND id = %(turn)s AND terminal IS NOT NULL FOR NO KEY UPDATE;
 
 -- name: erased_documents
 SELECT document_id FROM responsa.erased_document WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
@@ -241,8 +247,16 @@ SELECT document_id FROM responsa.erased_document WHERE tenant_id = %(tenant)s AN
 -- name: withdraw
 -- The log goes, as if it had been pruned: readers get a snapshot with the terminal event, whose seq stays the last one.
 WITH changed AS (
-    UPDATE responsa.turn SET state = %(state)s, terminal = %(terminal)b WHERE tenant_id = %(tenant)s AND id = %(turn)s
-    RETURNING id, conversation_id
+    UPDATE responsa.turn AS t SET state = %(state)s, terminal = %(terminal)b,
+        read_documents = CASE WHEN read_documents IS NULL THEN NULL ELSE k.documents END, read_versions = CASE WHEN read_documents IS NULL THEN NULL ELSE k.versions END
+    FROM (
+        SELECT coalesce(array_agg(r.document ORDER BY r.place), '{}') AS documents, coalesce(array_agg(r.version ORDER BY r.place), '{}') AS versions
+        FROM responsa.turn AS o CROSS JOIN LATERAL unnest(o.read_documents, o.read_versions) WITH ORDINALITY AS r (document, version, place)
+        WHERE o.tenant_id = %(tenant)s AND o.id = %(turn)s AND NOT EXISTS (
+            SELECT FROM responsa.erased_document AS d WHERE d.tenant_id = %(tenant)s AND d.document_id = r.document AND d.user_id = %(user)s)
+    ) AS k
+    WHERE t.tenant_id = %(tenant)s AND t.id = %(turn)s
+    RETURNING t.id, t.conversation_id
 ), logged AS (
     DELETE FROM responsa.turn_event WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s
 ), called AS (
@@ -268,7 +282,21 @@ WHERE tenant_id = %(tenant)s AND state IN ('queued', 'pending', 'running')
 LIMIT 1;
 
 -- name: forget_documents
-DELETE FROM responsa.erased_document WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
+WITH erased AS (
+    DELETE FROM responsa.erased_document WHERE tenant_id = %(tenant)s AND user_id = %(user)s RETURNING tenant_id, document_id
+)
+DELETE FROM responsa.deleted_document AS d USING erased WHERE d.tenant_id = erased.tenant_id AND d.id = erased.document_id;
+
+-- name: forget_readers
+-- Those of collections whose documents have all been forgotten.
+DELETE FROM responsa.last_reader AS r
+WHERE r.tenant_id = %(tenant)s AND NOT EXISTS (
+    SELECT FROM responsa.deleted_document AS d WHERE d.tenant_id = %(tenant)s AND d.collection_id = r.collection_id);
+
+-- name: forget_subject
+-- The deleted documents that only this user could read are for no user.
+UPDATE responsa.deleted_document SET subject = 'users/00000000-0000-0000-0000-000000000000'
+WHERE tenant_id = %(tenant)s AND subject = 'users/' || %(user)s::uuid;
 
 -- name: end
 UPDATE responsa.erasure SET end_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND end_time IS NULL;

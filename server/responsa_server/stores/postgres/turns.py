@@ -19,7 +19,7 @@ from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason
 from responsa_server.domain.limits import PendingLimits, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TURNS
-from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.people import Principal
 from responsa_server.domain.quotas import Grant, Metric, QuotaRules, granted
 from responsa_server.domain.turns import (
     Accepted,
@@ -34,7 +34,6 @@ from responsa_server.domain.turns import (
     OnBusy,
     Question,
     Turn,
-    TurnReader,
     TurnState,
 )
 from responsa_server.stores.postgres.database import (
@@ -335,16 +334,10 @@ class PostgresTurnStore(TurnLog):
         return turn_of(found[0], self._codec, [row["id"] for row in withheld])
 
     @shielded
-    async def withheld(self, readers: Collection[TurnReader]) -> Collection[TurnReader]:
+    async def withheld(self, turn_ids: Collection[UUID]) -> Collection[UUID]:
         """See `TurnStore.withheld`."""
-        parameters = {
-            "turns": [one.turn_id for one in readers],
-            "roles": [one.role.value for one in readers],
-        }
         async with self._database.log_statements() as connection:
-            cursor = connection.cursor(binary=True)
-            await cursor.execute(self._queries["withheld_from_users"], parameters)
-            return {TurnReader(turn_id, Role(role)) for turn_id, role in await cursor.fetchall()}
+            return await withheld_turns(connection, self._queries["withheld_from_users"], turn_ids)
 
     @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:

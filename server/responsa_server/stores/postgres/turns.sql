@@ -100,7 +100,7 @@ ORDER BY e.seq;
 SELECT id FROM responsa.withheld_turns(%(turns)b::uuid[]) AS w (id);
 
 -- name: withheld_from_users (log)
-SELECT turn_id, role FROM responsa.withheld_from_users(%(turns)b::uuid[], %(roles)b::text[]);
+SELECT id FROM responsa.withheld_from_users(%(turns)b::uuid[]) AS w (id);
 
 -- name: get_turn
 -- The turn's usage includes the usage of workers that lost the turn.
