@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -349,7 +350,16 @@ async def test_another_attempt_does_not_begin_with_what_the_first_has_read(
             assert (turn.state, second.tasks) == (TurnState.REFUSED, [])
 
 
-@pytest.mark.parametrize("rounds", [30, pytest.param(1000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        30,
+        pytest.param(
+            int(os.environ.get("RESPONSA_SOAK_COUNT") or 1000),
+            marks=[pytest.mark.soak, pytest.mark.timeout(3600)],
+        ),
+    ],
+)
 async def test_sharing_and_unsharing_while_asking(
     house: House, database: Database, people: People, rounds: int
 ) -> None:
