@@ -242,7 +242,33 @@ async def test_readers_must_be_users_of_the_tenant(house: House, people: People)
             await share(house, people.ann, by_address, CollectionReader(email=unknown))
         assert caught.value.violations[0].field == "collection.readers[1].email"
         messages.add(caught.value.message)
-    assert len(messages) == 1
+    for unknown in ("eve@example.org", "nobody@example.org"):
+        with pytest.raises(InvalidRequest) as caught:
+            await house.library.update_collection(
+                people.ann, "rivers", readers=(), without=("bob@example.org", unknown)
+            )
+        assert caught.value.violations[0].field == "removed_emails[1]"
+        messages.add(caught.value.message)
+    assert len(messages) == 2
+    changed = await house.library.update_collection(
+        people.ann, "rivers", readers=(by_address, EVERYONE), without=("bob@example.org",)
+    )
+    assert changed.readers == (EVERYONE,)
+
+
+async def test_the_names_of_owners_and_readers(house: House, people: People) -> None:
+    for who, name in ((people.ann, "Ann"), (people.bob, "Bob")):
+        house.ask("UPDATE responsa.app_user SET display_name = %s WHERE id = %s RETURNING 1", name, who.user_id)
+    await house.library.create_collection(people.ann, "rivers", "", Chunking())
+    await share(house, people.ann, EVERYONE, CollectionReader(people.bob.user_id))
+    for who, readers in ((people.ann, {"", "Bob"}), (people.bob, set[str]())):
+        listed = await house.library.collections.list(who, ListQuery(10, COLLECTIONS.orders[0]))
+        mine = "rivers" if who is people.ann else listed.items[0].id
+        for shown in (*listed.items, await house.library.collections.get(who, mine)):
+            assert (shown.owner_display_name, shown.chosen_id) == ("Ann", "rivers")
+            assert {one.display_name for one in shown.readers} == readers
+    # Readers find it by an id with a random end.
+    assert mine.startswith("rivers-")
 
 
 async def test_administrators_manage_what_they_do_not_read(

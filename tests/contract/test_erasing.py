@@ -335,7 +335,7 @@ async def test_documents_of_others_are_handed_over_and_never_erased(stage: Stage
     # The collections change hands at once, so that nothing which happens to the heir later erases them.
     carol = await person(stage.people, "Carol", "carol@example.org")
     patient = erasing_of(stage.store, stage.turns, stage.people, call_seconds=0.0)
-    receipt = await patient.erase(ann, bob.user_id, carol.user_id, "")
+    receipt = await patient.erase(ann, bob.user_id, "carol@example.org", "")
     assert (receipt.end_time, receipt.counts[ErasedKind.HANDED_OVER]) == (None, 1)
     changed = await house.library.update_collection(carol, "herons", display_name="Carol's herons")
     assert changed.shared_id == shared.shared_id
@@ -522,7 +522,8 @@ async def test_a_user_who_cannot_be_erased(stage: Stage) -> None:
     ann, bob = stage.ann, stage.bob
     with pytest.raises(NotFound):
         await stage.erasing.erase(ann, uuid7(), None, "")
-    for heir in (uuid7(), bob.user_id):
+    own_address = (await stage.people.identity.user_of("acme", bob.user_id)).email
+    for heir in (uuid7(), bob.user_id, "nobody@example.org", own_address):
         with pytest.raises(InvalidRequest) as refused:
             await stage.erasing.erase(ann, bob.user_id, heir, "")
         assert refused.value.violations[0].field == "hand_over_to"

@@ -88,6 +88,11 @@ def user_name(user: str) -> str:
     return user if "/" in user else f"users/{user}"
 
 
+def person_name(user: str) -> str:
+    """As `user_name`; an e-mail address stays as it is."""
+    return user if "@" in user else user_name(user)
+
+
 def service_grant_name(grant: str) -> str:
     """A bare UUID and "serviceGrants/{uuid}" both name `serviceGrants/{uuid}`."""
     return grant if "/" in grant else f"serviceGrants/{grant}"
@@ -202,6 +207,7 @@ def update_collection(
     etag: str,
     synonyms: str | None,
     readers: Sequence[reader_pb2.Reader] | None = None,
+    without: Sequence[str] = (),
 ) -> knowledge_service_pb2.UpdateCollectionRequest:
     """The request of UpdateCollection. Values that are None do not change."""
     changed = {"display_name": display_name, "synonyms": synonyms, "readers": readers}
@@ -216,6 +222,7 @@ def update_collection(
         update_mask=field_mask_pb2.FieldMask(
             paths=[name for name, value in changed.items() if value is not None]
         ),
+        removed_emails=without,
     )
 
 

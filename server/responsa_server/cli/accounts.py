@@ -25,7 +25,7 @@ HandOver = Annotated[
     str,
     typer.Option(
         "--hand-over-to",
-        help="The user, as users/{uuid} or the UUID alone, who receives the collections that others can read or that hold documents of others. Default: all collections are deleted; the server refuses this while they hold documents of others.",
+        help="The user, as users/{uuid}, as the UUID alone, or as the e-mail address, who receives the collections that others can read or that hold documents of others. Default: all collections are deleted; the server refuses this while they hold documents of others.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]

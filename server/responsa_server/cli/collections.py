@@ -83,13 +83,14 @@ def list_collections(
         bool, typer.Option("--json", help="Print one Collection per line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """List the collections that you may read, in the order of their ids."""
+    """List the collections that you may read, in the order of their ids. After a collection of somebody else, the list names the owner."""
     with reporting(json=json), open_client() as client:
+        me = "" if json else client.me().name
         for one in client.collections(filter_by=matching):
             if json:
                 print_json(one)
             else:
-                print_text(f"{_id(one):<24}  {_count(one):<16}  {one_line(one.display_name, 60)}".rstrip())
+                print_text(f"{_id(one):<24}  {_count(one):<16}  {one_line(label(one, me), 120)}".rstrip())
 
 
 def create(
@@ -134,7 +135,7 @@ def show(collection: Collection, json: AsJson = False) -> None:
         facts = {
             "name": one_line(found.display_name, 200),
             "documents": str(found.document_count),
-            "owner": found.owner,
+            "owner": _person(found.owner, found.owner_display_name),
             "for others": found.shared_name if found.shared_name != found.name else "",
             "readers": ", ".join(map(_reader, found.readers)),
             "embedding": found.embedding,
@@ -199,7 +200,8 @@ def share(
         added = _given(user, role, everyone=everyone, options="--user, --role or --everyone")
         with open_client() as client:
             found = client.get_collection(valid_text(collection, "The collection"))
-            kept = [*found.readers, *(one for one in added if one not in found.readers)]
+            present = set(map(_who, found.readers))
+            kept = [*found.readers, *(one for one in added if _who(one) not in present)]
             _print_shared(client.update_collection(found.name, etag=found.etag, readers=kept), json=json)
 
 
@@ -216,15 +218,16 @@ def unshare(
     json: AsJson = False,
 ) -> None:
     """Take readers from a collection. They cannot read it any more, from their next call on."""
-    if any("@" in one for one in user or ()):
-        raise typer.BadParameter("name users as users/{uuid}; `responsa collections readers` lists them")
     with reporting(json=json):
         options = "--user, --role, --everyone or --all"
         removed = [] if nobody else _given(user, role, everyone=everyone, options=options)
         with open_client() as client:
             found = client.get_collection(valid_text(collection, "The collection"))
-            kept = [one for one in found.readers if not nobody and one not in removed]
-            _print_shared(client.update_collection(found.name, etag=found.etag, readers=kept), json=json)
+            gone = set(map(_who, removed))
+            kept = [one for one in found.readers if not nobody and _who(one) not in gone]
+            without = [one.email for one in removed if one.email]
+            changed = client.update_collection(found.name, etag=found.etag, readers=kept, without=without)
+            _print_shared(changed, json=json)
 
 
 def _given(
@@ -243,10 +246,28 @@ def _given(
     return found
 
 
+def _who(one: reader_pb2.Reader) -> tuple[str, str]:
+    """What makes two readers the same; not the display name, which replies alone have."""
+    which = one.WhichOneof("who") or ""
+    return which, str(getattr(one, which, ""))
+
+
+def label(one: collection_pb2.Collection, me: str) -> str:
+    """The text for people: the display name; for a collection of somebody else, with the owner. "" for one's own without a display name. me: `users/{uuid}`."""
+    if one.owner == me:
+        return one.display_name
+    return f"{one.display_name or one.chosen_id} (of {one.owner_display_name or one.owner})"
+
+
+def _person(name: str, display_name: str) -> str:
+    """A user for people: the display name, if there is one, and `users/{uuid}`."""
+    return f"{one_line(display_name, 60)} ({name})" if display_name else name
+
+
 def _reader(one: reader_pb2.Reader) -> str:
     match one.WhichOneof("who"):
         case "user":
-            return one.user
+            return _person(one.user, one.display_name)
         case "role":
             return f"role {user_pb2.UserRole.Name(one.role).removeprefix('USER_ROLE_').lower()}"
         case _:

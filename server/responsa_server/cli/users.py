@@ -224,7 +224,7 @@ def delete_user(
     with reporting(json=json), open_client() as client:
         name = found_name(client, user)
         ask(user, hand_over_to, yes=yes)
-        heir = found_name(client, hand_over_to) if hand_over_to else ""
+        heir = valid_text(hand_over_to, "The user")
         print_receipt(client.delete_user(name, heir, etag), json=json)
 
 

@@ -63,14 +63,15 @@ class ErasingStore(Protocol):
         self,
         tenant_id: str,
         user_id: UUID,
-        heir_id: UUID | None,
+        heir: UUID | str | None,
         etag: str,
         audit: AuditEvent,
         *,
         by_owner: bool,
     ) -> Erasure:
         """Begin to erase a user, or return the erasing that has begun. From here on, no credential of the user is good, and the user has neither a name nor an
-        address. A job continues if this process is lost. by_owner: whether an owner of the installation asks for it.
+        address. A job continues if this process is lost. heir: the user, or the user's folded e-mail address. by_owner: whether an owner of
+        the installation asks for it.
 
         The heir owns the collections that others can read, or that hold documents of others, when this returns.
 

@@ -37,12 +37,13 @@ class Chunking:
 @dataclass(frozen=True, slots=True)
 class CollectionReader:
     """Somebody with whom a collection is shared: a user, all users with a role, or, with neither, everyone in the tenant. email: the folded address of the user, in changes
-    alone; "" for all others.
+    alone; "" for all others. display_name: the user's, in what is read alone.
     """
 
     user_id: UUID | None = None
     role: Role | None = None
     email: str = ""
+    display_name: str = field(default="", compare=False)
 
 
 EVERYONE: Final = CollectionReader()
@@ -52,16 +53,20 @@ MAX_READERS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class CollectionChanges:
-    """An update of a collection; None leaves a field unchanged. synonyms: "" removes them. readers: all readers from now on, without duplicates."""
+    """An update of a collection; None leaves a field unchanged. synonyms: "" removes them. readers: all readers from now on, without duplicates. without: the
+    folded addresses of users to leave out of these readers.
+    """
 
     display_name: str | None = None
     synonyms: str | None = None
     readers: Sequence[CollectionReader] | None = None
+    without: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
     """Documents that are searched together. id: as the reader of this record calls it. shared_id: as every reader of the collection can call it.
+    chosen_id: as the owner calls it. owner_display_name: "" if the owner has no display name.
 
     embedding: the name of the model that computed the collection's vectors. document_count: the number of documents that the reader may read. synonyms: the file of
     synonyms; "" if the collection has no synonyms, and in lists. readers: with whom the owner shares it; empty for a reader that may not change it.
@@ -80,6 +85,8 @@ class Collection:
     kind: CollectionKind
     synonyms: str = ""
     shared_id: str = ""
+    chosen_id: str = ""
+    owner_display_name: str = ""
     readers: tuple[CollectionReader, ...] = ()
 
 

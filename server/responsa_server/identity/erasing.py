@@ -46,13 +46,14 @@ class Erasing:
         self._cache = cache
         self._call_seconds = call_seconds
 
-    async def erase(self, who: Principal, user_id: UUID, heir_id: UUID | None, etag: str) -> Erasure:
-        """Erase a user of the caller's tenant, and return what was erased so far. A repeated call returns the same erasing.
+    async def erase(self, who: Principal, user_id: UUID, heir: UUID | str | None, etag: str) -> Erasure:
+        """Erase a user of the caller's tenant, and return what was erased so far. A repeated call returns the same erasing. heir: the user
+        who receives the shared collections, or that user's folded e-mail address.
 
         Raises the errors of `ErasingStore.begin`. If anything else fails after the erasing has begun, or much is left after some seconds, a job goes on.
         """
         event = AuditEvent.of(who, "user.delete", names.user(user_id), identity=self._new_id())
-        begun = await self._store.begin(who.tenant_id, user_id, heir_id, etag, event, by_owner=who.owner)
+        begun = await self._store.begin(who.tenant_id, user_id, heir, etag, event, by_owner=who.owner)
         if self._cache is not None:
             self._cache.forget_user(user_id)
         with suppress(Unavailable, TimeoutError):

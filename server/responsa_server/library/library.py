@@ -171,10 +171,11 @@ class Library:
         display_name: str | None = None,
         synonyms: str | None = None,
         readers: Sequence[CollectionReader] | None = None,
+        without: Sequence[str] = (),
         etag: str = "",
     ) -> Collection:
-        """Change the values that are not None. synonyms: a file of synonyms (see `read_synonyms`), or "" to remove it. A change of the readers applies from the
-        next call on, and is written to the audit log. Raises NotFound, NotPermitted, Conflict, InvalidRequest (one violation for each mistake in the synonyms).
+        """Change the values that are not None. synonyms: a file of synonyms (see `read_synonyms`), or "" to remove it. without: the folded addresses of users to leave
+        out of the readers. A change of the readers applies from the next call on, and is written to the audit log. Raises NotFound, NotPermitted, Conflict, InvalidRequest (one violation for each mistake in the synonyms).
         """
         if synonyms is not None:
             _check_synonyms(synonyms)
@@ -183,7 +184,7 @@ class Library:
         audit = _audited(who, "collection.update", name, collection.owner_id)
         if readers is not None:
             audit = AuditEvent.of(who, "collection.share", name)
-        changes = CollectionChanges(display_name, synonyms, readers)
+        changes = CollectionChanges(display_name, synonyms, readers, without)
         return await self.collections.update(who, collection_id, changes, etag=etag, audit=audit)
 
     async def delete_collection(

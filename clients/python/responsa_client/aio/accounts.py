@@ -249,7 +249,7 @@ class AsyncAccountCalls(AsyncPart):
 
         Args:
             user: the user's name (`users/{uuid}`) or UUID.
-            hand_over_to: the name or the UUID of the user who receives the collections that others can read or that hold documents of others; with "", all
+            hand_over_to: the name, the UUID or the e-mail address of the user who receives the collections that others can read or that hold documents of others; with "", all
                 collections of the user are deleted.
             etag: the expected etag; "" for any.
 
@@ -261,7 +261,7 @@ class AsyncAccountCalls(AsyncPart):
         """
         request = admin_service_pb2.DeleteUserRequest(
             name=requests.user_name(user),
-            hand_over_to=requests.user_name(hand_over_to) if hand_over_to else "",
+            hand_over_to=requests.person_name(hand_over_to) if hand_over_to else "",
             etag=etag,
         )
         return await self._calls.unary(self._stubs.admin.DeleteUser, request, repeatable=not etag)

@@ -67,6 +67,7 @@ class KnowledgeCalls(Part):
         *,
         synonyms: str | None = None,
         readers: Sequence[reader_pb2.Reader] | None = None,
+        without: Sequence[str] = (),
     ) -> collection_pb2.Collection:
         """Change a collection. Values that are None stay as they are. Raises NotFound, PermissionDenied; Conflict if the collection has another etag.
 
@@ -74,8 +75,9 @@ class KnowledgeCalls(Part):
             synonyms: a text with one group of synonyms per line, separated by commas; "" to remove the synonyms. If a line has a mistake,
                 the call raises InvalidRequest with one violation for each such line, and changes nothing.
             readers: all those with whom the collection is shared from now on; () makes it private.
+            without: the e-mail addresses of users to leave out of these readers. If an address belongs to no user, the call raises InvalidRequest.
         """
-        request = requests.update_collection(collection, display_name, etag, synonyms, readers)
+        request = requests.update_collection(collection, display_name, etag, synonyms, readers, without)
         return self._calls.unary(self._stubs.knowledge.UpdateCollection, request, repeatable=not etag)
 
     def delete_collection(self, collection: str, etag: str = "", *, force: bool = False) -> None:

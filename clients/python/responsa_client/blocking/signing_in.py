@@ -105,7 +105,7 @@ class SignInCalls(Part):
         """Delete the caller with all that belongs to the caller. Afterwards, no credential of the caller is valid.
 
         Args:
-            hand_over_to: the name (`users/{uuid}`) or the UUID of the user who receives the collections that others can read or that hold documents of
+            hand_over_to: the name (`users/{uuid}`), the UUID or the e-mail address of the user who receives the collections that others can read or that hold documents of
                 others; with "", all collections of the caller are deleted.
 
         Raises:
@@ -114,7 +114,7 @@ class SignInCalls(Part):
             InvalidRequest: hand_over_to is not another active user of the tenant.
         """
         request = auth_service_pb2.DeleteMeRequest(
-            hand_over_to=requests.user_name(hand_over_to) if hand_over_to else ""
+            hand_over_to=requests.person_name(hand_over_to) if hand_over_to else ""
         )
         return self._calls.unary(self._stubs.auth.DeleteMe, request, repeatable=False)
 

@@ -102,12 +102,14 @@ def collection(value: Collection) -> collection_pb2.Collection:
         synonyms=value.synonyms,
         readers=[_reader(one) for one in value.readers],
         shared_name=names.collection(value.shared_id),
+        owner_display_name=value.owner_display_name,
+        chosen_id=value.chosen_id,
     )
 
 
 def _reader(value: CollectionReader) -> reader_pb2.Reader:
     if value.user_id is not None:
-        return reader_pb2.Reader(user=names.user(value.user_id))
+        return reader_pb2.Reader(user=names.user(value.user_id), display_name=value.display_name)
     if value.role is not None:
         return reader_pb2.Reader(role=values.ROLE.number(value.role))
     return reader_pb2.Reader(everyone=True)
@@ -132,6 +134,16 @@ def readers(field: str, given: Sequence[reader_pb2.Reader]) -> tuple[CollectionR
             )
         found[reader] = None
     return tuple(found)
+
+
+def removed_emails(given: Sequence[str], *, shares: bool) -> tuple[str, ...]:
+    """The folded addresses of users to leave out of the readers. shares: whether the update replaces the readers. Raises InvalidRequest."""
+    field = "removed_emails"
+    if given and not shares:
+        raise InvalidRequest.of_field(
+            field, "readers.removed", 'needs "readers" in update_mask, and the readers to keep'
+        )
+    return tuple(required_email(one, f"{field}[{place}]") for place, one in enumerate(given))
 
 
 def generation(value: Generation) -> generation_pb2.Generation:

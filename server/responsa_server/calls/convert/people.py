@@ -28,6 +28,7 @@ from responsa_server.domain.parts import Installation, MigrationState, PartRepor
 from responsa_server.domain.people import ApiKey, Principal, Role, User, UserChange
 from responsa_server.domain.quotas import LIMITS, Metric, Period, UserUsage, contract_name
 from responsa_server.identity.accounts import SignedIn
+from responsa_server.identity.service import required_email
 
 
 def user(value: User) -> user_pb2.User:
@@ -157,6 +158,14 @@ def _quota(value: UserUsage, metric: Metric, period: Period) -> user_usage_pb2.Q
         reserved=value.usage.reserved.of(metric),
         limit=value.quota.limit(metric, period),
     )
+
+
+def heir(named: str) -> UUID | str | None:
+    """The user who receives the collections of a deleted user: the id, or the folded e-mail address; None for "". Raises InvalidRequest."""
+    if not named:
+        return None
+    field = "hand_over_to"
+    return required_email(named, field) if "@" in named else named_uuid(field, "users", named)
 
 
 def deletion_receipt(value: Erasure) -> deletion_receipt_pb2.DeletionReceipt:

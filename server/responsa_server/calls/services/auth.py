@@ -135,7 +135,7 @@ class AuthService:
         """Delete the caller."""
         who = caller()
         await self._accounts.require_recent_sign_in(who)
-        heir = named_uuid("hand_over_to", "users", request.hand_over_to) if request.hand_over_to else None
+        heir = people.heir(request.hand_over_to)
         return people.deletion_receipt(await self._work.run(self._erasing.erase(who, who.user_id, heir, "")))
 
     async def ListIdentities(self, request: pb.ListIdentitiesRequest) -> pb.ListIdentitiesResponse:

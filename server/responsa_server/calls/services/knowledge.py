@@ -69,12 +69,14 @@ class KnowledgeService:
         """Change the display name, the synonyms and the readers."""
         given = request.collection
         changes = updated(request.update_mask, ("display_name", "synonyms", "readers"))
+        without = knowledge.removed_emails(request.removed_emails, shares="readers" in changes)
         changed = await self._library.update_collection(
             caller(),
             named_slug("collection.name", "collections", given.name),
             display_name=given.display_name if "display_name" in changes else None,
             synonyms=given.synonyms if "synonyms" in changes else None,
             readers=knowledge.readers("collection.readers", given.readers) if "readers" in changes else None,
+            without=without,
             etag=given.etag,
         )
         return knowledge.collection(changed)

@@ -135,10 +135,14 @@ class CollectionStore:
         return None
 
     async def _share(
-        self, connection: Connection, values: Mapping[str, object], readers: Sequence[CollectionReader]
+        self,
+        connection: Connection,
+        values: Mapping[str, object],
+        readers: Sequence[CollectionReader],
+        without: Sequence[str] = (),
     ) -> None:
-        """Replace the readers of a collection. values: with the tenant and the id. Raises InvalidRequest."""
-        readers = await self._with_names(connection, values, readers)
+        """Replace the readers of a collection. values: with the tenant and the id. without: as in `CollectionChanges`. Raises InvalidRequest."""
+        readers = await self._with_names(connection, values, readers, without)
         parameters = {
             **values,
             "users": [one.user_id for one in readers],
@@ -154,22 +158,28 @@ class CollectionStore:
             await connection.execute(self._queries[name], parameters)
 
     async def _with_names(
-        self, connection: Connection, values: Mapping[str, object], readers: Sequence[CollectionReader]
+        self,
+        connection: Connection,
+        values: Mapping[str, object],
+        readers: Sequence[CollectionReader],
+        without: Sequence[str],
     ) -> Sequence[CollectionReader]:
-        """The readers, with the users' ids in place of their addresses. Raises InvalidRequest."""
-        addresses = [one.email for one in readers if one.email]
+        """The readers without those with the addresses `without`, with the users' ids in place of their addresses. Raises InvalidRequest."""
+        addresses = [*(one.email for one in readers if one.email), *without]
         if not addresses:
             return readers
         parameters = {**values, "addresses": addresses}
         rows = await (await connection.execute(self._queries["with_addresses"], parameters)).fetchall()
         known: dict[str, UUID] = dict(rows)
-        found: dict[CollectionReader, None] = {}
-        for place, one in enumerate(readers):
-            if one.email and one.email not in known:
+        fields = {f"collection.readers[{place}].email": one.email for place, one in enumerate(readers)}
+        fields |= {f"removed_emails[{place}]": one for place, one in enumerate(without)}
+        for field, address in fields.items():
+            if address and address not in known:
                 remedy = "is not the e-mail address of a user of this tenant; send the address of one"
-                raise InvalidRequest.of_field(f"collection.readers[{place}].email", "readers.user", remedy)
-            found[CollectionReader(known[one.email]) if one.email else one] = None
-        return tuple(found)
+                raise InvalidRequest.of_field(field, "readers.user", remedy)
+        named = (CollectionReader(known[one.email]) if one.email else one for one in readers)
+        removed = {CollectionReader(known[one]) for one in without}
+        return tuple(one for one in dict.fromkeys(named) if one not in removed)
 
     @shielded
     async def get(self, reader: Reader, collection_id: str) -> Collection:
@@ -221,7 +231,7 @@ class CollectionStore:
                 }
                 await connection.execute(self._queries["update"], values)
                 if changes.readers is not None:
-                    await self._share(connection, values, changes.readers)
+                    await self._share(connection, values, changes.readers, changes.without)
                 await self._audit.write(connection, audit)
             await act_as(connection, who)
             return await self._get(connection, who.tenant_id, named.key)
@@ -306,12 +316,12 @@ def _written(reader: CollectionReader) -> str:
     return names.user(reader.user_id) if reader.user_id else reader.role.value if reader.role else "*"
 
 
-def _reader(written: str) -> CollectionReader:
+def _reader(written: str, display_name: str) -> CollectionReader:
     """See `readers` in the query `get`."""
     if not written:
         return EVERYONE
     if written.startswith("users/"):
-        return CollectionReader(names.parse_uuid("users", written))
+        return CollectionReader(names.parse_uuid("users", written), display_name=display_name)
     return CollectionReader(role=Role(written))
 
 
@@ -330,5 +340,7 @@ def _collection(row: Mapping[str, Any]) -> Collection:
         kind=CollectionKind(row["kind"]),
         synonyms=row.get("synonyms", ""),
         shared_id=row["shared_id"],
-        readers=tuple(map(_reader, row["readers"] or ())),
+        chosen_id=row["chosen_id"],
+        owner_display_name=row["owner_display_name"],
+        readers=tuple(_reader(*one) for one in row["readers"] or ()),
     )

@@ -31,14 +31,16 @@ SELECT %(tenant)s, %(id)s, w.user_id, w.role FROM unnest(%(users)s::uuid[], %(ro
 ON CONFLICT DO NOTHING;
 
 -- name: get
-SELECT responsa.collection_name(c.id) AS id, CASE coalesce(slug, id) WHEN id THEN responsa.other_name(tenant_id, id) ELSE id END AS shared_id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, synonyms, kind,
+SELECT responsa.collection_name(c.id) AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, synonyms, kind,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     CASE WHEN c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() THEN ARRAY(
-        SELECT coalesce('users/' || r.user_id, r.role, '') FROM responsa.collection_reader AS r
+        SELECT ARRAY[coalesce('users/' || r.user_id, r.role, ''), coalesce(p.display_name, '')]
+        FROM responsa.collection_reader AS r LEFT JOIN responsa.app_user AS p ON p.tenant_id = r.tenant_id AND p.id = r.user_id
         WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
         ORDER BY r.create_time, r.user_id, r.role) END AS readers
-FROM responsa.collection AS c
-WHERE tenant_id = %(tenant)s AND id = %(id)s;
+FROM responsa.collection AS c JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
+WHERE c.tenant_id = %(tenant)s AND c.id = %(id)s;
 
 -- name: unreadable
 -- The first of these names that means no collection that the caller may read.
@@ -50,13 +52,15 @@ ORDER BY w.place LIMIT 1;
 SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
 -- name: list
-SELECT n.name AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, c.tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, kind,
+SELECT n.name AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, kind,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     CASE WHEN c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() THEN ARRAY(
-        SELECT coalesce('users/' || r.user_id, r.role, '') FROM responsa.collection_reader AS r
+        SELECT ARRAY[coalesce('users/' || r.user_id, r.role, ''), coalesce(p.display_name, '')]
+        FROM responsa.collection_reader AS r LEFT JOIN responsa.app_user AS p ON p.tenant_id = r.tenant_id AND p.id = r.user_id
         WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
         ORDER BY r.create_time, r.user_id, r.role) END AS readers
-FROM responsa.collection AS c JOIN responsa.collection_names() AS n ON n.id = c.id
+FROM responsa.collection AS c JOIN responsa.collection_names() AS n ON n.id = c.id JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
 WHERE c.tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: update

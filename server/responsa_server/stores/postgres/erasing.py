@@ -104,28 +104,24 @@ class PostgresErasing:
         self,
         tenant_id: str,
         user_id: UUID,
-        heir_id: UUID | None,
+        heir: UUID | str | None,
         etag: str,
         audit: AuditEvent,
         *,
         by_owner: bool,
     ) -> Erasure:
         """See `ErasingStore.begin`."""
-        values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "heir": heir_id}
+        values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "heir": None}
         async with self._database.locking(tenant_id, _STEP_SECONDS) as connection:
             begun = await self._found(connection, values)
             if begun is not None:
                 return begun
             found = await lock_user(connection, self._users, tenant_id, user_id, etag, leaves=True)
             check_owner(found, by_owner=by_owner)
-            if heir_id is not None and await self._row(connection, "lock_heir", values) is None:
-                raise InvalidRequest.of_field(
-                    "hand_over_to",
-                    "user.heir",
-                    "must be another user of the tenant who is neither disabled nor a service; leave it empty to erase the collections",
-                )
-            if heir_id is None:
+            if heir is None:
                 await self._check_alone(connection, values)
+            else:
+                values["heir"] = await self._locked_heir(connection, values, heir)
             if await self._row(connection, "begin", values) is not None:
                 await self._hand_over(connection, values)
                 for query in ("delete_mails", "delete_invitations_to"):
@@ -142,6 +138,21 @@ class PostgresErasing:
             erasure = await self._found(connection, values)
         assert erasure is not None, "the row was inserted, or was there before"
         return erasure
+
+    async def _locked_heir(
+        self, connection: Connection, values: Mapping[str, object], heir: UUID | str
+    ) -> UUID:
+        """Lock the heir's row, and return the heir's id. Raises InvalidRequest."""
+        id_and_address = (heir, "") if isinstance(heir, UUID) else (None, heir)
+        named = dict(zip(("heir", "heir_address"), id_and_address, strict=True))
+        row = await self._row(connection, "lock_heir", {**values, **named})
+        if row is None:
+            raise InvalidRequest.of_field(
+                "hand_over_to",
+                "user.heir",
+                "must be another user of the tenant who is neither disabled nor a service; leave it empty to erase the collections",
+            )
+        return row["id"]
 
     @shielded
     async def find(self, tenant_id: str, user_id: UUID) -> Erasure | None:

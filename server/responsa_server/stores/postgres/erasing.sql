@@ -20,7 +20,7 @@ WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
 
 -- name: lock_heir
 SELECT id FROM responsa.app_user
-WHERE tenant_id = %(tenant)s AND id = %(heir)s AND id <> %(user)s AND disable_time IS NULL AND role <> 'service'
+WHERE tenant_id = %(tenant)s AND (id = %(heir)s OR (email = %(heir_address)s AND email <> '')) AND id <> %(user)s AND disable_time IS NULL AND role <> 'service'
 FOR KEY SHARE;
 
 -- name: delete_mails

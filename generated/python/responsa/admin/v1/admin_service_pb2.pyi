@@ -685,8 +685,8 @@ class DeleteUserRequest(_message.Message):
     name: _builtins.str
     """`users/{uuid}`."""
     hand_over_to: _builtins.str
-    """The user who receives the user's collections that others can read or that hold documents of others, with the user's documents in them, `users/{uuid}`. If
-    empty, all collections of the user are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
+    """The user who receives the user's collections that others can read or that hold documents of others, with the user's documents in them: `users/{uuid}`
+    or the e-mail address. If empty, all collections of the user are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
     """
     etag: _builtins.str
     """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""

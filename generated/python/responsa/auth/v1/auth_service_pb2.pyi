@@ -660,8 +660,8 @@ class DeleteMeRequest(_message.Message):
 
     HAND_OVER_TO_FIELD_NUMBER: _builtins.int
     hand_over_to: _builtins.str
-    """The user who receives the caller's collections that others can read or that hold documents of others, with the caller's documents in them, `users/{uuid}`. If
-    empty, all collections of the caller are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
+    """The user who receives the caller's collections that others can read or that hold documents of others, with the caller's documents in them: `users/{uuid}`
+    or the e-mail address. If empty, all collections of the caller are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
     """
     def __init__(
         self,

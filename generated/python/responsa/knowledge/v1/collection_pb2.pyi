@@ -40,6 +40,8 @@ class Collection(_message.Message):
     SYNONYMS_FIELD_NUMBER: _builtins.int
     READERS_FIELD_NUMBER: _builtins.int
     SHARED_NAME_FIELD_NUMBER: _builtins.int
+    OWNER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    CHOSEN_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others, it is
     another one, which is unique in the tenant and never changes, because two owners may choose the same id. A request may name a collection of somebody else by the id that its owner
@@ -67,6 +69,12 @@ class Collection(_message.Message):
     """
     shared_name: _builtins.str
     """The collection's name for every reader, `collections/{id}`. Owners give this name to others."""
+    owner_display_name: _builtins.str
+    """The display name of the owner; empty if the owner has no display name. Everyone who sees the collection sees it."""
+    chosen_id: _builtins.str
+    """The id that the owner chose. For a collection of somebody else without a display name, show this id and the owner, e.g. `default (of Ada)`: the id in `name` may have
+    a random end.
+    """
     @_builtins.property
     def chunking(self) -> Global___Chunking:
         """The way in which documents are cut into passages. It is set when the collection is created and never changes."""
@@ -102,10 +110,12 @@ class Collection(_message.Message):
         synonyms: _builtins.str = ...,
         readers: _abc.Iterable[_reader_pb2.Reader] | None = ...,
         shared_name: _builtins.str = ...,
+        owner_display_name: _builtins.str = ...,
+        chosen_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "kind", b"kind", "name", b"name", "owner", b"owner", "readers", b"readers", "shared_name", b"shared_name", "synonyms", b"synonyms", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen_id", b"chosen_id", "chunking", b"chunking", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "kind", b"kind", "name", b"name", "owner", b"owner", "owner_display_name", b"owner_display_name", "readers", b"readers", "shared_name", b"shared_name", "synonyms", b"synonyms", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

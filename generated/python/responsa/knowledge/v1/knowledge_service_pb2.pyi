@@ -189,6 +189,7 @@ class UpdateCollectionRequest(_message.Message):
 
     COLLECTION_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REMOVED_EMAILS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def collection(self) -> _collection_pb2.Collection:
         """The collection with its `name` and the new values. If `etag` is set, the collection must still have this etag."""
@@ -197,15 +198,22 @@ class UpdateCollectionRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """The fields to change: `display_name`, `synonyms`, `readers`."""
 
+    @_builtins.property
+    def removed_emails(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The e-mail addresses of users to leave out of the new `readers`, because replies have no addresses of readers. It needs `readers` in update_mask. An address without a user
+        is refused.
+        """
+
     def __init__(
         self,
         *,
         collection: _collection_pb2.Collection | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        removed_emails: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "removed_emails", b"removed_emails", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

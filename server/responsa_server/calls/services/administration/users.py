@@ -84,7 +84,7 @@ class UserService:
     async def DeleteUser(self, request: pb.DeleteUserRequest) -> deletion_receipt_pb2.DeletionReceipt:
         """Delete a user."""
         user_id = named_uuid("name", "users", request.name)
-        heir = named_uuid("hand_over_to", "users", request.hand_over_to) if request.hand_over_to else None
+        heir = people.heir(request.hand_over_to)
         return people.deletion_receipt(
             await self._work.run(self._erasing.erase(caller(), user_id, heir, request.etag))
         )

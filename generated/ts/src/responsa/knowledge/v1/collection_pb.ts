@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/knowledge/v1/collection.proto.
  */
 export const file_responsa_knowledge_v1_collection: GenFile = /*@__PURE__*/
-  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvY29sbGVjdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxIvoECgpDb2xsZWN0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQEBukgFcgMoyAESJQoFb3duZXIYAyABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISOAoIY2h1bmtpbmcYBCABKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ2h1bmtpbmdCBeJBAgEFEhcKCWVtYmVkZGluZxgFIAEoCUIE4kEBAxIcCg5kb2N1bWVudF9jb3VudBgGIAEoA0IE4kEBAxI1CgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYCSABKAlCC+JBAQG6SARyAihAEjQKBGtpbmQYCiABKA4yIC5yZXNwb25zYS50eXBlLnYxLkNvbGxlY3Rpb25LaW5kQgTiQQEDEh8KCHN5bm9ueW1zGAsgASgJQg3iQQEBukgGcgQogIACEjwKB3JlYWRlcnMYDCADKAsyHS5yZXNwb25zYS5rbm93bGVkZ2UudjEuUmVhZGVyQgziQQEBukgFkgECEEASMQoLc2hhcmVkX25hbWUYDSABKAlCHOJBAQP6QRUKE3Jlc3BvbnNhL0NvbGxlY3Rpb246S+pBSAoTcmVzcG9uc2EvQ29sbGVjdGlvbhIYY29sbGVjdGlvbnMve2NvbGxlY3Rpb259Kgtjb2xsZWN0aW9uczIKY29sbGVjdGlvbiKCAQoIQ2h1bmtpbmcSJwoKbWF4X3Rva2VucxgBIAEoBUIO4kEBAbpIBxoFGNAPKEBIAIgBARIrCg5vdmVybGFwX3Rva2VucxgCIAEoBUIO4kEBAbpIBxoFGPQDKABIAYgBAUINCgtfbWF4X3Rva2Vuc0IRCg9fb3ZlcmxhcF90b2tlbnNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_knowledge_v1_reader, file_responsa_type_v1_collection_kind]);
+  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvY29sbGVjdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxIrUFCgpDb2xsZWN0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQEBukgFcgMoyAESJQoFb3duZXIYAyABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISOAoIY2h1bmtpbmcYBCABKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ2h1bmtpbmdCBeJBAgEFEhcKCWVtYmVkZGluZxgFIAEoCUIE4kEBAxIcCg5kb2N1bWVudF9jb3VudBgGIAEoA0IE4kEBAxI1CgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYCSABKAlCC+JBAQG6SARyAihAEjQKBGtpbmQYCiABKA4yIC5yZXNwb25zYS50eXBlLnYxLkNvbGxlY3Rpb25LaW5kQgTiQQEDEh8KCHN5bm9ueW1zGAsgASgJQg3iQQEBukgGcgQogIACEjwKB3JlYWRlcnMYDCADKAsyHS5yZXNwb25zYS5rbm93bGVkZ2UudjEuUmVhZGVyQgziQQEBukgFkgECEEASMQoLc2hhcmVkX25hbWUYDSABKAlCHOJBAQP6QRUKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SIAoSb3duZXJfZGlzcGxheV9uYW1lGA4gASgJQgTiQQEDEhcKCWNob3Nlbl9pZBgPIAEoCUIE4kEBAzpL6kFIChNyZXNwb25zYS9Db2xsZWN0aW9uEhhjb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0qC2NvbGxlY3Rpb25zMgpjb2xsZWN0aW9uIoIBCghDaHVua2luZxInCgptYXhfdG9rZW5zGAEgASgFQg7iQQEBukgHGgUY0A8oQEgAiAEBEisKDm92ZXJsYXBfdG9rZW5zGAIgASgFQg7iQQEBukgHGgUY9AMoAEgBiAEBQg0KC19tYXhfdG9rZW5zQhEKD19vdmVybGFwX3Rva2Vuc2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_knowledge_v1_reader, file_responsa_type_v1_collection_kind]);
 
 /**
  * Collection is a set of documents that are searched together and share a chunking and an embedding model.
@@ -125,6 +125,21 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
    * @generated from field: string shared_name = 13;
    */
   sharedName: string;
+
+  /**
+   * The display name of the owner; empty if the owner has no display name. Everyone who sees the collection sees it.
+   *
+   * @generated from field: string owner_display_name = 14;
+   */
+  ownerDisplayName: string;
+
+  /**
+   * The id that the owner chose. For a collection of somebody else without a display name, show this id and the owner, e.g. `default (of Ada)`: the id in `name` may have
+   * a random end.
+   *
+   * @generated from field: string chosen_id = 15;
+   */
+  chosenId: string;
 };
 
 /**

@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { UserRole } from "../../auth/v1/user_pb.js";
 import { file_responsa_auth_v1_user } from "../../auth/v1/user_pb.js";
@@ -14,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/knowledge/v1/reader.proto.
  */
 export const file_responsa_knowledge_v1_reader: GenFile = /*@__PURE__*/
-  fileDesc("CiJyZXNwb25zYS9rbm93bGVkZ2UvdjEvcmVhZGVyLnByb3RvEhVyZXNwb25zYS5rbm93bGVkZ2UudjEi9wEKBlJlYWRlchJtCgR1c2VyGAEgASgJQl36QQ8KDXJlc3BvbnNhL1VzZXK6SEhyRjJEXnVzZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSRIABIbCgVlbWFpbBgEIAEoCUIKukgHcgUgASj+AUgAEjYKBHJvbGUYAiABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQgq6SAeCAQQQASAASAASGwoIZXZlcnlvbmUYAyABKAhCB7pIBGoCCAFIAEIMCgN3aG8SBbpIAggBYgZwcm90bzM", [file_buf_validate_validate, file_google_api_resource, file_responsa_auth_v1_user]);
+  fileDesc("CiJyZXNwb25zYS9rbm93bGVkZ2UvdjEvcmVhZGVyLnByb3RvEhVyZXNwb25zYS5rbm93bGVkZ2UudjEikwIKBlJlYWRlchJtCgR1c2VyGAEgASgJQl36QQ8KDXJlc3BvbnNhL1VzZXK6SEhyRjJEXnVzZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSRIABIbCgVlbWFpbBgEIAEoCUIKukgHcgUgASj+AUgAEjYKBHJvbGUYAiABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQgq6SAeCAQQQASAASAASGwoIZXZlcnlvbmUYAyABKAhCB7pIBGoCCAFIABIaCgxkaXNwbGF5X25hbWUYBSABKAlCBOJBAQNCDAoDd2hvEgW6SAIIAWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_responsa_auth_v1_user]);
 
 /**
  * Reader is somebody with whom a collection is shared. Its owner always reads it.
@@ -61,6 +62,13 @@ export type Reader = Message<"responsa.knowledge.v1.Reader"> & {
     value: boolean;
     case: "everyone";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * The display name of the user, if the reader is one user who has a display name.
+   *
+   * @generated from field: string display_name = 5;
+   */
+  displayName: string;
 };
 
 /**
