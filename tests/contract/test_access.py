@@ -258,7 +258,9 @@ async def test_readers_must_be_users_of_the_tenant(house: House, people: People)
 
 async def test_the_names_of_owners_and_readers(house: House, people: People) -> None:
     for who, name in ((people.ann, "Ann"), (people.bob, "Bob")):
-        house.ask("UPDATE responsa.app_user SET display_name = %s WHERE id = %s RETURNING 1", name, who.user_id)
+        house.ask(
+            "UPDATE responsa.app_user SET display_name = %s WHERE id = %s RETURNING 1", name, who.user_id
+        )
     await house.library.create_collection(people.ann, "rivers", "", Chunking())
     await share(house, people.ann, EVERYONE, CollectionReader(people.bob.user_id))
     for who, readers in ((people.ann, {"", "Bob"}), (people.bob, set[str]())):

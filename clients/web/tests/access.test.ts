@@ -12,7 +12,7 @@ const LABELS = new Map([["users/ada", "Ada"], ["users/bob", "Bob"]]);
 const person = (value: string) => create(ReaderSchema, { who: { case: "user", value } });
 const role = (value: UserRole) => create(ReaderSchema, { who: { case: "role", value } });
 const everyone = create(ReaderSchema, { who: { case: "everyone", value: true } });
-const of = (...readers: Reader[]): Access => ({ owner: "users/ada", readers });
+const of = (...readers: Reader[]): Access => ({ owner: "users/ada", ownerDisplayName: "", readers });
 
 describe("the people who read a collection", () => {
   it("are named as far as the page knows them", () => {
@@ -25,11 +25,14 @@ describe("the people who read a collection", () => {
 
   it("are said to the owner, to readers, and to administrators who manage without reading", () => {
     expect(accessText(ADA, of(), LABELS)).toBe("Only you can read these documents.");
-    expect(accessText(ADA, { owner: "", readers: [] }, LABELS)).toBe("Only you can read these documents.");
+    expect(accessText(ADA, { owner: "", ownerDisplayName: "", readers: [] }, LABELS)).toBe("Only you can read these documents.");
     expect(accessText(ADA, of(person("users/bob")), LABELS)).toBe("You and Bob can read these documents.");
     expect(accessText(ADA, of(everyone), LABELS)).toBe("Everyone in your organisation can read these documents.");
     expect(accessText(BOB, of(), LABELS)).toBe("Shared with you by Ada. You can search and read it; only its owner and administrators add, change and delete documents.");
     expect(accessText(BOB, of(), new Map())).toContain("Shared with you by another person.");
+    expect(accessText(BOB, { ...of(), ownerDisplayName: "Ada Lovelace" }, new Map())).toContain("Shared with you by Ada Lovelace.");
+    const carl = create(ReaderSchema, { who: { case: "user", value: "users/carl" }, displayName: "Carl" });
+    expect(accessText(ADA, of(carl), new Map([["users/carl", "carl@example.org"]]))).toBe("You and Carl can read these documents.");
     expect(accessText(ROOT, of(), LABELS)).toContain("This collection belongs to Ada. Only its owner can read it; you manage it as an administrator.");
     expect(accessText(ROOT, of(role(UserRole.ADMIN)), LABELS)).toBe("This collection belongs to Ada. All administrators can read these documents.");
   });

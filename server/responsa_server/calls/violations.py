@@ -32,6 +32,7 @@ PATTERNS: Mapping[str, str] = {
     "or of one of its versions; e.g. agents/default or agents/default/versions/1",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",
     f"^conversations/{_UUID}$": f"must be the name of a conversation as returned by the server, e.g. conversations/{_EXAMPLE}",
+    f"^users/{_UUID}$|@": f"must be the name of a user, e.g. users/{_EXAMPLE}, or an e-mail address such as ada@example.org",
     f"^turns/{_UUID}$": f"must be the name of a turn as returned by the server, e.g. turns/{_EXAMPLE}",
     f"^messages/{_UUID}$": f"must be the name of a message as returned by the server, e.g. messages/{_EXAMPLE}",
     f"^(turns|messages)/{_UUID}$": f"must be the name of a turn or a message as returned by the server, e.g. turns/{_EXAMPLE}",

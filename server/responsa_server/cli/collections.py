@@ -83,14 +83,13 @@ def list_collections(
         bool, typer.Option("--json", help="Print one Collection per line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """List the collections that you may read, in the order of their ids. After a collection of somebody else, the list names the owner."""
+    """List the collections that you may read, in the order of their ids. The list names the owner of a collection whose id has a random end."""
     with reporting(json=json), open_client() as client:
-        me = "" if json else client.me().name
         for one in client.collections(filter_by=matching):
             if json:
                 print_json(one)
             else:
-                print_text(f"{_id(one):<24}  {_count(one):<16}  {one_line(label(one, me), 120)}".rstrip())
+                print_text(f"{_id(one):<24}  {_count(one):<16}  {one_line(_label(one), 120)}".rstrip())
 
 
 def create(
@@ -252,9 +251,9 @@ def _who(one: reader_pb2.Reader) -> tuple[str, str]:
     return which, str(getattr(one, which, ""))
 
 
-def label(one: collection_pb2.Collection, me: str) -> str:
-    """The text for people: the display name; for a collection of somebody else, with the owner. "" for one's own without a display name. me: `users/{uuid}`."""
-    if one.owner == me:
+def _label(one: collection_pb2.Collection) -> str:
+    """The text for people, with the owner if the collection has another id for its owner."""
+    if _id(one) == one.chosen_id:
         return one.display_name
     return f"{one.display_name or one.chosen_id} (of {one.owner_display_name or one.owner})"
 

@@ -10,14 +10,13 @@ import { button, element, WRITTEN } from "../common/dom.js";
 import type { Failure } from "../common/errors.js";
 import { lacking, placed } from "../common/fields.js";
 import { allCollections, type Listed } from "../documents/library.js";
-import { PersonField } from "../documents/person.js";
+import { PersonField, PERSON_NOTE } from "../documents/person.js";
 import { recently } from "./recent.js";
 
 /** The server may need this time, in milliseconds, to erase a large account. */
 const LONGEST = 600_000;
 /** The number of collections that the dialog names. */
 const NAMED = 5;
-const HEIR_NOTE = "A user id, which people find in their profile. Administrators can also enter an e-mail address.";
 
 export interface LeavingHooks {
   readonly contacts: Contacts;
@@ -83,7 +82,7 @@ class Heirs {
   #asked = true;
 
   constructor(contacts: Contacts) {
-    this.person = new PersonField(contacts, "The new owner", HEIR_NOTE);
+    this.person = new PersonField(contacts, "The new owner", PERSON_NOTE);
     for (const one of [this.#hand, this.#erase]) {
       one.required = true;
       one.addEventListener("change", () => {

@@ -9,6 +9,8 @@ export type Me = Pick<User, "name" | "role">;
 export interface Access {
   /** The owner, `users/{uuid}`; "" if the collection does not exist yet. */
   readonly owner: string;
+  /** "" if the owner has no display name. */
+  readonly ownerDisplayName: string;
   /** With whom the owner shares the collection; empty if the user may not see it. */
   readonly readers: readonly Reader[];
 }
@@ -48,8 +50,15 @@ export function readersText(readers: readonly Reader[], labels: ReadonlyMap<stri
   return new Intl.ListFormat("en-GB").format([...roles, ...people]);
 }
 
-/** A sentence about the people who read a collection. `labels` also has the owner's text, if it is known. */
-export function accessText(me: Me, access: Access, labels: ReadonlyMap<string, string>): string {
+/** The texts for a collection's owner and readers: their display names, and `known` for those without one. */
+export function labelsOf({ owner, ownerDisplayName, readers }: Access, known: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  const names = readers.map(({ who, displayName }) => [who.case === "user" ? who.value : "", displayName] as const);
+  return new Map([...known, ...[[owner, ownerDisplayName] as const, ...names].filter(([, text]) => text)]);
+}
+
+/** A sentence about the people who read a collection. `known`: texts for people without a display name. */
+export function accessText(me: Me, access: Access, known: ReadonlyMap<string, string>): string {
+  const labels = labelsOf(access, known);
   const owner = labels.get(access.owner) ?? "another person";
   if (!manages(me, access)) return `Shared with you by ${owner}. You can search and read it; only its owner and administrators add, change and delete documents.`;
   const text = readersText(access.readers, labels);

@@ -1,5 +1,6 @@
 /** Lists collections and formats, and makes ids for collections. */
 
+import type { Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
 import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 import type { Api } from "../common/api.js";
@@ -14,12 +15,13 @@ export interface Listed extends Named {
   readonly documents: bigint;
   /** The user who made the collection, `users/{uuid}`; "" if the collection does not exist yet, so that it will be the user's. */
   readonly owner: string;
+  readonly ownerDisplayName: string;
   /** With whom the owner shares the collection; empty if the user may not see it. */
   readonly readers: readonly Reader[];
 }
 
 /** The collection for documents that are uploaded without the name of a collection. The server creates this collection when it stores the first document there. */
-export const DEFAULT: Listed = { name: "collections/default", label: "default", documents: 0n, owner: "", readers: [] };
+export const DEFAULT: Listed = { name: "collections/default", label: "default", documents: 0n, owner: "", ownerDisplayName: "", readers: [] };
 
 /** All collections that the user may read, in the server's order. Raises ConnectError. */
 export async function allCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
@@ -27,12 +29,20 @@ export async function allCollections(api: Pick<Api, "knowledge">): Promise<Liste
   let pageToken = "";
   do {
     const page = await api.knowledge.listCollections({ pageSize: 200, pageToken });
-    for (const { name, displayName, documentCount, owner, readers } of page.collections) {
-      found.push({ name, label: displayName || collectionId(name), documents: documentCount, owner, readers });
+    for (const one of page.collections) {
+      const { name, documentCount, owner, ownerDisplayName, readers } = one;
+      found.push({ name, label: labelOf(one), documents: documentCount, owner, ownerDisplayName, readers });
     }
     pageToken = page.nextPageToken;
   } while (pageToken);
   return found;
+}
+
+/** The text for a collection. A collection without a display name is called by the id that its owner chose: for others, its id may have a random end. */
+export function labelOf({ name, displayName, chosenId, ownerDisplayName }: Pick<Collection, "name" | "displayName" | "chosenId" | "ownerDisplayName">): string {
+  const id = collectionId(name);
+  if (displayName || id === chosenId || !ownerDisplayName) return displayName || id;
+  return `${chosenId} (of ${ownerDisplayName})`;
 }
 
 /** The formats of documents that the server reads, in the server's order. Raises ConnectError. */

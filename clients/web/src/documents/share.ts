@@ -3,7 +3,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import type { ReaderSchema } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
-import { accessText, SHARED_ROLES, type Me } from "./access.js";
+import { accessText, labelsOf, SHARED_ROLES, type Me } from "./access.js";
 import type { Api } from "../common/api.js";
 import type { Contacts } from "./contacts.js";
 import { shown } from "../common/dialog.js";
@@ -65,7 +65,7 @@ class Sharing {
   async paint(): Promise<void> {
     const { owner, readers } = this.#collection;
     const users = this.#users;
-    const labels = await this.#contacts.labels([owner, ...users]);
+    const labels = labelsOf(this.#collection, await this.#contacts.labels([owner, ...users]));
     this.#state.textContent = accessText(this.#me, this.#collection, labels);
     this.#everyone.box.checked = readers.some(({ who }) => who.case === "everyone");
     for (const { box, role } of this.#roles) box.checked = readers.some(({ who }) => who.case === "role" && who.value === role);
@@ -93,7 +93,7 @@ class Sharing {
     } catch (error) {
       return this.#refuseAt(failureOf(error));
     }
-    // The server answers with the names of users. The page goes on to call the new one as the user did.
+    // The server's answer has no address. The page goes on to call somebody without a display name as the user did.
     for (const one of this.#users) if (!before.has(one) && one !== text) this.#contacts.learn(one, text);
     entry.control.value = "";
     entry.refuse("");
