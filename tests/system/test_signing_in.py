@@ -230,11 +230,11 @@ def environment(instance: Instance, folder: Path) -> dict[str, str]:
 
 
 def run(
-    instance: Instance, folder: Path, *arguments: str, stdin: str = ""
+    instance: Instance, folder: Path, *arguments: str, stdin: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         instance.command(*arguments),
-        env=environment(instance, folder),
+        env=environment(instance, folder) | variables,
         input=stdin,
         capture_output=True,
         text=True,
@@ -316,8 +316,14 @@ def test_a_killed_refresh_is_repeated_and_an_ended_session_is_said(
     ended = run(instance, tmp_path, "whoami")
     assert (ended.returncode, ended.stderr) == (
         3,
-        "responsa: Your session has ended. Sign in with `responsa login`.\n",
+        "responsa: Your session has ended. Sign in with `responsa login`, or forget the session with `responsa logout`.\n",
     )
+    # Later commands do not go on as somebody else, though this machine has a key.
+    home = {"RESPONSA_HOME": str(tmp_path)}
+    (tmp_path / "api-key").write_text("rsp_of_this_machine\n")
+    assert run(instance, tmp_path, "whoami", **home).stderr == ended.stderr
+    notice = f"responsa: From now on, commands use the API key in {tmp_path / 'api-key'}.\n"
+    assert run(instance, tmp_path, "logout", **home).stderr == notice
     assert not file.exists()
 
 

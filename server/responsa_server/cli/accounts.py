@@ -13,6 +13,7 @@ from responsa_server.cli.login import asked, asked_secret, public_client
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
+    print_error,
     print_json,
     print_text,
     reporting,
@@ -160,6 +161,8 @@ def delete_account(hand_over_to: HandOver = "", yes: Yes = False, json: Receipt 
         with contextlib.suppress(OSError):
             SessionFile(client_settings().server_url).take()
         print_receipt(receipt, json=json)
+        if notice := client_settings().next_credential():
+            print_error(notice)
 
 
 def ask(what: str, hand_over_to: str, *, yes: bool) -> None:

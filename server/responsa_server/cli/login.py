@@ -103,7 +103,7 @@ def _by_provider(url: str, provider: str, surplus: str, *, browser: bool) -> aut
 def logout(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object: signedOut.")] = False,
 ) -> None:
-    """End the session of `responsa login`, and remove its tokens from this machine."""
+    """End the session of `responsa login`, and remove its tokens from this machine. If later commands will use an API key, the command says which one."""
     with reporting(json=json):
         url = client_settings().server_url
         try:
@@ -117,6 +117,8 @@ def logout(
             print_json({"signedOut": bool(token)})
         else:
             print_text("Signed out." if token else "You were not signed in.")
+            if notice := client_settings().next_credential():
+                print_error(notice)
 
 
 def whoami(

@@ -71,6 +71,13 @@ class ClientSettings(BaseSettings):
                     return session.access_token
         return self.read_key()
 
+    def next_credential(self) -> str:
+        """A sentence for a user who has just signed out: with which key later commands go on; "" if there is no key."""
+        with contextlib.suppress(CommandFailed):
+            self.read_key()
+            return f"From now on, commands use the API key in {self.key_variable or self.home / KEY_NAME}."
+        return ""
+
     def read_key(self) -> str:
         """Return the API key.
 

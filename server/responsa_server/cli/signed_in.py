@@ -2,6 +2,9 @@
 
 Several commands may run at once. A lock lets only one of them refresh the tokens. The file holds the request_id of a refresh before the call, so that a
 command that is killed in between leaves a refresh that the next command can repeat.
+
+When the server has ended the session, the file stays, without tokens, until `responsa login` or `responsa logout`: commands must not go on with another credential, such as
+the administrator's key of this machine, unless the user says so.
 """
 
 from __future__ import annotations
@@ -30,11 +33,13 @@ from responsa_server.cli.output import EXIT_CONNECT, CommandFailed
 _SPARE_SECONDS: Final = 60.0
 _MAX_BYTES: Final = 65_536
 _LOGIN: Final = "Sign in with `responsa login`."
+_ENDED: Final = "Sign in with `responsa login`, or forget the session with `responsa logout`."
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTokens:
-    """The content of the file. access_expires: seconds since 1970. request_id: the id of a refresh that was sent and whose reply was not stored yet; "" if all replies were stored."""
+    """The content of the file. access_expires: seconds since 1970. request_id: the id of a refresh that was sent and whose reply was not stored yet; "" if all replies were stored.
+    refresh_token: "" if the session has ended."""
 
     access_token: str
     access_expires: float
@@ -61,7 +66,7 @@ class SessionFile:
         self._file = self._folder / f"{name}.json"
 
     def exists(self) -> bool:
-        """Whether this user is signed in to the server."""
+        """Whether this user is signed in to the server, or the session has ended."""
         return self._file.is_file()
 
     def access_token(self) -> str:
@@ -79,6 +84,8 @@ class SessionFile:
             found = self._read()
             if found is None:
                 raise CommandFailed("You are not signed in.", _LOGIN, EXIT_CONNECT)
+            if not found.refresh_token:
+                raise _ended()
             if found.access_expires - time.time() > _SPARE_SECONDS and not found.request_id:
                 return found.access_token
             found = replace(found, request_id=found.request_id or new_request_id())
@@ -87,8 +94,8 @@ class SessionFile:
                 with Responsa(self._url, None) as client:
                     tokens = client.refresh_tokens(found.refresh_token, found.request_id)
             except Unauthenticated:
-                self._remove()
-                raise CommandFailed("Your session has ended.", _LOGIN, EXIT_CONNECT) from None
+                self._write(StoredTokens("", 0.0, ""))
+                raise _ended() from None
             fresh = StoredTokens.of(tokens)
             self._write(fresh)
             return fresh.access_token
@@ -148,3 +155,7 @@ class SessionFile:
     def _remove(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._file.unlink()
+
+
+def _ended() -> CommandFailed:
+    return CommandFailed("Your session has ended.", _ENDED, EXIT_CONNECT)
