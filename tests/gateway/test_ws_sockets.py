@@ -44,6 +44,10 @@ def test_ways_to_sign_in(place: Place, library: str) -> None:
     with Client(place.target, library, key=None) as client:
         assert client.say(type="ping").say(type="auth", token=KEY).hear() == {"type": "pong"}
         assert whose(client)["type"] == "message"
+    # The session of another instance on this host is no credential here.
+    foreign = {"cookie": "responsa_session_9999=rss_bad"}
+    with Client(place.target, library, key=None, headers=foreign) as client:
+        assert whose(client.say(type="auth", token=KEY))["type"] == "message"
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -211,7 +215,7 @@ def test_the_id_of_the_call_is_the_handshakes(given: str, kept: bool) -> None:
         raise AssertionError
 
     headers = [(b"x-request-id", given.encode())]
-    found = handshake_of(WebSocket({"type": "websocket", "query_string": b"", "headers": headers}, unused, unused)).call_id  # fmt: skip
+    found = handshake_of(WebSocket({"type": "websocket", "query_string": b"", "headers": headers}, unused, unused), "responsa_session").call_id  # fmt: skip
     assert (found == given) is kept
     assert kept or UUID(found)
 

@@ -110,6 +110,7 @@ class Callers:
             settings.sockets,
             limits=limiter,
             most_per_address=settings.limits.address.sockets,
+            cookie_name=cookie_name,
         )
         if listens.http is not None:
             hosts = hosts_of(settings.port, (*LOOPBACK_HOSTS, *settings.allowed_hosts))

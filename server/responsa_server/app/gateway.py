@@ -107,7 +107,7 @@ def build_app(
         *(Route(path, _Served(originals.get), methods=["GET"]) for path in ORIGINAL_PATHS),
         Route(ASK_PATH, _Served(turns.ask), methods=["POST"]),
         Route(RESUME_PATH, _Served(turns.resume), methods=["GET"]),
-        WebSocketRoute(PATH, (bridge or Bridge(calls)).serve),
+        WebSocketRoute(PATH, (bridge or Bridge(calls, cookie_name=settings.cookie_name)).serve),
         *original_routes(calls),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
         Route("/health", health, methods=["GET"]),

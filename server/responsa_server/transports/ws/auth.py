@@ -34,10 +34,11 @@ class Handshake:
     call_id: str
 
 
-def handshake_of(socket: WebSocket) -> Handshake:
-    """Read a handshake, and remove its query, so that a log of the request's address shows no token.
+def handshake_of(socket: WebSocket, cookie_name: str) -> Handshake:
+    """Read a handshake, and remove its query, so that a log of the request's address shows no token. cookie_name: the name of this server's session cookie.
 
-    The token comes from the subprotocols, the query, `authorization` or the session cookie; the first one found counts.
+    The token comes from the subprotocols, the query, `authorization` or the session cookie; the first one found counts. The session of another instance on this host does
+    not count: the token may come with the first message.
     """
     offered: list[str] = socket.scope.get("subprotocols", [])
     queried = socket.query_params.get("token", "")
@@ -46,6 +47,8 @@ def handshake_of(socket: WebSocket) -> Handshake:
     token = next((one for one in others if one), queried)
     found = metadata_of_headers(socket.headers.items())
     credentials = {name: found[name] for name in ("authorization", "cookie") if name in found}
+    if "authorization" not in found and cookie_name not in socket.cookies:
+        credentials = {}
     own = bearer(token) if token else credentials
     behalf = {name: found[name] for name in (ON_BEHALF_OF,) if name in found}
     # Browsers abort a handshake when the response contains none of the subprotocols that they offered.

@@ -23,6 +23,7 @@ from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, Call, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.convert import people
+from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.calls.status import Code
 from responsa_server.domain.addresses import network_of
 from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason, ResponsaError
@@ -107,8 +108,10 @@ class Bridge:
         *,
         limits: SocketLimits | None = None,
         most_per_address: int = 0,
+        cookie_name: str = SESSION_COOKIE,
     ) -> None:
-        """limits: counts signed-in sockets; None for no count beyond this process. most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no limit."""
+        """cookie_name: the name of the session cookie. limits: counts signed-in sockets; None for no count beyond this process. most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no limit."""
+        self.cookie_name = cookie_name
         self.limits = limits
         self._most_per_address = most_per_address
         self._waiting: Counter[str] = Counter()
@@ -183,7 +186,7 @@ class Session:
         self._socket = socket
         self._bridge = bridge
         self._outbox = Outbox()
-        self._handshake = handshake_of(socket)
+        self._handshake = handshake_of(socket, bridge.cookie_name)
         self._caller: Caller | None = None
         self._owner: Owner | None = None
         self._held: Held | None = None
@@ -326,6 +329,9 @@ class Session:
             self._held = await self._bridge.limits.socket(people.principal(me), uuid4().hex)
         self._bridge.enter(owner, self)
         self._owner, self._caller = owner, caller
+        self._log = self._log.bind(
+            tenant=me.tenant.removeprefix("tenants/"), user=me.name.removeprefix("users/")
+        )
         self._end_wait()
         if self._bridge.leaving:
             self.leave()
