@@ -18,7 +18,7 @@ from google.rpc.status_pb2 import Status
 from responsa_server.calls.call import Call, Interceptor, Received, current
 from responsa_server.calls.chain import Calls, Method
 from responsa_server.calls.interceptors.limits import Admission, Deadline
-from responsa_server.calls.interceptors.reporting import CallId, Errors
+from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
 from responsa_server.domain.errors import FieldViolation, Reason, ResponsaError, Unavailable
 
 _metadata: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("metadata")
@@ -67,11 +67,11 @@ def error_of(status: Status) -> ResponsaError:
     return ResponsaError(Reason(info.reason), status.message, dict(info.metadata), violations, retry_after)
 
 
-def calls_of(*servicers: tuple[ServiceDescriptor, object]) -> Calls:
+def calls_of(*servicers: tuple[ServiceDescriptor, object], log: Logger | None = None) -> Calls:
     """The calls of a gateway with these servicers. Methods that a servicer lacks are not served."""
-    log = structlog.get_logger("stand_in")
+    log = log or structlog.get_logger("stand_in")
     admission = Admission(1000)
-    calls = Calls((CallId(), Errors(log), Deadline(), admission, Parsing()), admission, log)
+    calls = Calls((CallId(), Log(log), Errors(log), Deadline(), admission, Parsing()), admission, log)
     for descriptor, servicer in servicers:
         calls.add(_methods(descriptor, servicer))
     return calls

@@ -47,6 +47,7 @@ from tests.conftest import DatabaseUrls
 from tests.gateway.in_process import calls_of
 from tests.gateway.wire import of_rest
 from tests.people import CHEAP, GOOD, People, people_of
+from tests.rpc.served import Lines
 from tests.wire.openid import CLIENT, DISCOVERY, SECRET, Key, Provider
 
 HOST: Final = "http://localhost:8080"
@@ -81,6 +82,7 @@ class Site:
     http: httpx2.AsyncClient
     urls: DatabaseUrls
     clock: Clock
+    lines: Lines
 
     async def start(self, **body: object) -> httpx2.Response:
         return await self.http.post("/v1/oidc/corp:start", json=body)
@@ -165,9 +167,10 @@ def site_of(
         clock,
     )
     hosts = hosts_of(8080, (*LOOPBACK_HOSTS, "chat.example.org:443"))
+    lines = Lines()
     app = build_app(
         GatewaySettings(folder, Allowed(hosts, origins_of(hosts, ())), secure_cookie=secure),
-        calls_of(),
+        calls_of(log=lines),
         people.identity,
         accounts=people.accounts,
         openid=OpenIdGateway(openid, people.identity, options.oidc.public_url),
@@ -176,7 +179,7 @@ def site_of(
     http = httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app=app, client=("192.0.2.7", 50000)), base_url=base
     )
-    return Site(people, provider, openid, http, urls, clock)
+    return Site(people, provider, openid, http, urls, clock, lines)
 
 
 SiteOf = Callable[..., Site]
@@ -292,6 +295,35 @@ async def test_later_sign_ins_are_by_issuer_and_sub_alone(site: Site) -> None:
     site.http.cookies.clear()
     reply = await site.sign_in()
     assert (reply.status_code, reason(reply)) == (409, "OIDC_ADDRESS_TAKEN")
+
+
+async def test_the_log_names_the_tenant_of_a_sign_in(site: Site) -> None:
+    await site.sign_in()
+    code, _ = await site.people.identity.create_session_code(await site.who())
+    bodies = (
+        {"code": code},
+        {"tenant": "acme", "email": "ann@example.org", "password": "not the password"},
+        {"tenant": "acme", "email": "nobody@example.org", "password": "not the password"},
+        {"code": "rsc_unknown"},
+    )
+    for body in bodies:
+        await site.http.post("/v1/sessions", json=body)
+    await site.http.delete("/v1/sessions")
+    site.provider.person = {**ANN, "sub": "eve"}
+    assert reason(await site.sign_in()) == "OIDC_ADDRESS_TAKEN"
+    assert [
+        (one["method"].partition(" ")[0], one["code"], one["tenant"]) for one in site.lines.of("call")
+    ] == [
+        ("POST", "OK", ""),  # it begins the sign-in
+        ("GET", "OK", "acme"),
+        ("POST", "OK", "acme"),
+        ("POST", "UNAUTHENTICATED", "acme"),
+        ("POST", "UNAUTHENTICATED", ""),
+        ("POST", "UNAUTHENTICATED", ""),
+        ("DELETE", "OK", "acme"),
+        ("POST", "OK", ""),
+        ("GET", "ALREADY_EXISTS", "acme"),
+    ]
 
 
 @pytest.mark.parametrize(

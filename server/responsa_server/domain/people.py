@@ -68,13 +68,20 @@ Reader = Principal | Server
 """Who reads. What a principal may not read does not exist for it."""
 
 
+def _not_logged(_tenant_id: str) -> None:
+    """For calls that no log records."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a call without a credential comes from. address: the caller's network address; "" if unknown. user_agent: at most 200 bytes. call_id: the id of the call, for the audit log."""
+    """Where a call without a credential comes from. address: the caller's network address; "" if unknown. user_agent: at most 200 bytes. call_id: the id of the call, for the audit log.
+    log_tenant: takes the id of the tenant that the call turns out to concern, for the log; only of a tenant that exists.
+    """
 
     address: str = ""
     user_agent: str = ""
     call_id: str = ""
+    log_tenant: Callable[[str], None] = field(default=_not_logged, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

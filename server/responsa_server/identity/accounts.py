@@ -220,6 +220,7 @@ class Accounts:
             if found.ended is not None:
                 self._identity.forget([found.ended])
             raise token_invalid()
+        origin.log_tenant(found.tenant_id)
         claims = Claims(found.tenant_id, found.user_id, found.session_id)
         access, _, end = await self._tokens.sign(claims, found.use_time, found.kid)
         return SignedIn(access, datetime.fromtimestamp(end, UTC), successor, found.expire_time)
@@ -482,6 +483,8 @@ class Accounts:
         folded = fold_email(email)
         async with self._noted(tenant, folded, origin), self._counted(tenant, folded, origin):
             account = await self._store.account(tenant, folded)
+            if account is not None:
+                origin.log_tenant(tenant)
             stored = None if account is None else account.hash
             verified = await self._passwords.verify(stored, password)
             if account is None or stored is None or not verified.good:

@@ -259,16 +259,18 @@ class OpenId:
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED. Unavailable: the provider cannot be reached.
         """
         provider = self._provider(provider_id)
+        # The operator names it in the settings.
+        origin.log_tenant(self._tenant(provider))
         flow = self._flow(provider, cookie)
         given = parameters.get("state", "")
         if flow is None or not hmac.compare_digest(flow.state.encode(), given.encode(errors="replace")):
-            _refused(provider, "no such sign-in in this browser")
+            self._log_refusal(provider, "no such sign-in in this browser")
             raise failed()
         subject = await self._count(origin)
         tenant_id = self._tenant(provider)
         seconds = self._options.oidc.flow_seconds + RECENT_SECONDS
         if not await self._store.use_state(tenant_id, digest(flow.state), seconds):
-            _refused(provider, "a repeated reply, or the tenant does not exist")
+            self._log_refusal(provider, "a repeated reply, or the tenant does not exist")
             raise failed()
         try:
             with self._place():
@@ -286,16 +288,16 @@ class OpenId:
         issuer = parameters.get("iss")
         named = (await provider.configuration()).names_itself
         if (issuer is None and named) or issuer not in (None, provider.settings.issuer):
-            _refused(provider, "the reply is of another issuer")
+            self._log_refusal(provider, "the reply is of another issuer")
             raise failed()
         code = parameters.get("code", "")
         if "error" in parameters or not code:
-            _refused(provider, "the provider refused, or the person went back")
+            self._log_refusal(provider, "the provider refused, or the person went back")
             raise failed()
         try:
             return await provider.person(code, flow.verifier, flow.redirect_uri, flow.nonce, flow.begun)
         except ProviderFault as fault:
-            _refused(provider, str(fault))
+            self._log_refusal(provider, str(fault))
             raise failed() from fault
 
     async def _finish(
@@ -471,6 +473,10 @@ class OpenId:
     def _tenant(self, provider: OpenIdProvider) -> str:
         return provider.settings.tenant or self._options.default_tenant
 
+    def _log_refusal(self, provider: OpenIdProvider, cause: str) -> None:
+        text = "sign-in with OpenID Connect provider %s refused: %s"
+        _LOGGER.warning(text, provider.name, cause, extra={"tenant": self._tenant(provider)})
+
     def _flow(self, provider: OpenIdProvider, cookie: str) -> _Flow | None:
         """The sign-in in a cookie; None if it is not one of this server and provider, or took too long."""
         data = self._secret.unseal_flow(provider.name, cookie) if len(cookie) <= MAX_COOKIE else None
@@ -548,10 +554,6 @@ class OpenId:
             address=origin.address,
             call_id=origin.call_id,
         )
-
-
-def _refused(provider: OpenIdProvider, cause: str) -> None:
-    _LOGGER.warning("sign-in with OpenID Connect provider %s refused: %s", provider.name, cause)
 
 
 def _subject(person: Person, claim: str) -> str:

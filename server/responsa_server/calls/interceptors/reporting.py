@@ -80,7 +80,7 @@ class Log(Interceptor[float]):
             reason=error.reason.value if isinstance(error, ResponsaError) else "",
             duration_ms=round((time.perf_counter() - token) * 1000, 2),
             call_id=call.id,
-            tenant="" if who is None else who.tenant_id,
+            tenant=call.logged_tenant,
             user="" if who is None else str(who.user_id),
             **({} if who is None or who.acting is None else {"acting": str(who.acting)}),
         )
@@ -149,5 +149,6 @@ def report(logger: Logger, call: Call, error: BaseException, event: str = "unexp
         sqlstate = getattr(one, "sqlstate", None)
         causes.append(f"{kind}{f' ({sqlstate})' if sqlstate else ''} in {places or 'no frame'}")
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-    tenant = "" if call.principal is None else call.principal.tenant_id
-    logger.error(event, method=call.method, call_id=call.id, tenant=tenant, peer=call.peer, causes=causes)
+    logger.error(
+        event, method=call.method, call_id=call.id, tenant=call.logged_tenant, peer=call.peer, causes=causes
+    )

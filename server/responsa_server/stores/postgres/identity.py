@@ -163,6 +163,7 @@ class PostgresIdentityStore:
             row = await self._one(connection, "use_code", {"digest": code})
             if row is None or row[3]:
                 return None
+            origin.log_tenant(row[0])
             if present is not None and row[1] != present.user_id:
                 raise other_user(present)  # the transaction is rolled back, so the code stays good
             # The code has identified the tenant. From here on, the transaction sees only that tenant's rows.
@@ -186,6 +187,7 @@ class PostgresIdentityStore:
         if found is None:
             return None
         tenant_id = found.principal.tenant_id
+        origin.log_tenant(tenant_id)
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant_id": tenant_id, "digest": digest}
             row = await self._one(connection, "end_session", values)
