@@ -44,7 +44,7 @@ def test_ways_to_sign_in(place: Place, library: str) -> None:
     with Client(place.target, library, key=None) as client:
         assert client.say(type="ping").say(type="auth", token=KEY).hear() == {"type": "pong"}
         assert whose(client)["type"] == "message"
-    # The session of another instance on this host is no credential here.
+    # A session of another instance on this host does not count.
     foreign = {"cookie": "responsa_session_9999=rss_bad"}
     with Client(place.target, library, key=None, headers=foreign) as client:
         assert whose(client.say(type="auth", token=KEY))["type"] == "message"
