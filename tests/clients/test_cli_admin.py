@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -58,6 +59,9 @@ def served(server: Scripted) -> None:
         revoked.revoke_time.CopyFrom(TIME)
         return revoked
 
+    async def make_key(_: Any, __: Context) -> pb.CreateServiceApiKeyResponse:
+        return pb.CreateServiceApiKeyResponse(api_key=_key(), secret="rsp_secret")
+
     async def sessions(_: Any, __: Context) -> pb.ListTenantSessionsResponse:
         one = session_pb2.Session(
             name=f"sessions/{KEY}", user=f"users/{ADA}", last_use_time=TIME, address="192.0.2.7"
@@ -91,6 +95,7 @@ def served(server: Scripted) -> None:
         "EnableUser": one,
         "DisableUser": disable,
         "ListTenantApiKeys": keys,
+        "CreateServiceApiKey": make_key,
         "RevokeTenantApiKey": revoke,
         "ListTenantSessions": sessions,
         "RevokeTenantSessions": end,
@@ -217,6 +222,25 @@ async def test_keys_are_listed_and_revoked(server: Scripted, responsa: CommandLi
     done = await responsa("admin", "keys", "revoke", KEY, f"apiKeys/{KEY}")
     assert done.out.splitlines() == [f"{KEY}  rsp_ab12…  users/{ADA}  laptop  revoked {SHOWN}"] * 2
     assert sent(server, "RevokeTenantApiKey").name == f"apiKeys/{KEY}"
+
+
+async def test_a_key_of_a_service_is_created_and_its_secret_printed_once(
+    server: Scripted, responsa: CommandLine
+) -> None:
+    done = await responsa(
+        *("admin", "keys", "create", "--service", "ada@example.org", "--display-name", "nightly"),
+        *("--valid-days", "30"),
+    )
+    assert (done.code, done.out) == (0, "rsp_secret\n")
+    request = sent(server, "CreateServiceApiKey")
+    assert (request.user, request.api_key.display_name) == (f"users/{ADA}", "nightly")
+    valid = request.api_key.expire_time.ToDatetime(UTC) - datetime.now(UTC)
+    assert timedelta(days=29) < valid <= timedelta(days=30)
+    assert request.request_id
+    [made] = (await responsa("admin", "keys", "create", "--service", ADA, "--json")).lines
+    assert (made["secret"], made["apiKey"]["name"]) == ("rsp_secret", f"apiKeys/{KEY}")
+    assert not sent(server, "CreateServiceApiKey").api_key.HasField("expire_time")
+    assert (await responsa("admin", "keys", "create")).code == 2
 
 
 async def test_sessions_are_listed_and_revoked(server: Scripted, responsa: CommandLine) -> None:

@@ -6,11 +6,15 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import NotFound, Reason, ResponsaError
-from responsa_server.domain.people import ApiKey, Principal, Role
+from responsa_server.domain.people import ApiKey, Principal, Role, UserChange
+from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Credential, Identity
+from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.users import PostgresUsers
 from tests.conftest import DatabaseUrls
 from tests.contract.test_identity import NEWEST, audited, forget_time, identity_of, key, person, refusal
 
@@ -117,6 +121,57 @@ async def test_no_key_escapes_the_revocation_of_its_maker(identity: Identity) ->
             else:
                 assert isinstance(one, ResponsaError)
                 assert one.reason is Reason.CREDENTIAL_REVOKED
+
+
+async def test_a_key_of_a_service_ends_with_the_service_and_not_with_its_maker(
+    identity: Identity, database: Database, database_urls: DatabaseUrls
+) -> None:
+    admin, first = await person(identity, role=Role.ADMIN)
+    robot, _ = await person(identity, role=Role.SERVICE)
+    parent, secret = await child(identity, first, TOMORROW)
+    maker = await signed_in(identity, secret)
+
+    async def make(most: int = 10) -> tuple[ApiKey, str]:
+        return await identity.create_service_key(maker, robot.user_id, "nightly", None, None, most)
+
+    made, good = await make()
+    assert (made.user_id, made.parent_id, made.expire_time) == (robot.user_id, None, None)
+    assert audited(database_urls)[-1] == (f"users/{admin.user_id}", "api_key.create", f"apiKeys/{made.id}")
+    await identity.revoke_api_key(admin, parent.id)
+    who = await signed_in(identity, good)
+    assert (who.user_id, who.role) == (robot.user_id, Role.SERVICE)
+    assert (await refusal(make(most=2))).reason is Reason.LIMIT_REACHED
+    # What the service creates with the key is revoked with the key.
+    _, grandchild = await child(identity, good)
+    users = UserAdministration(PostgresUsers(database), uuid7, CredentialCache())
+    await users.update(admin, robot.user_id, UserChange(role=Role.USER), "")
+    fresh = identity_of(database)
+    for one in (good, grandchild):
+        assert (await refusal(fresh.authenticate(key(one)))).reason is Reason.CREDENTIAL_REVOKED
+    assert [one[1] for one in audited(database_urls)[-4:]] == ["user.update"] + ["api_key.revoke"] * 3
+    # A person makes keys alone, so that nobody else has their secrets.
+    error = await refusal(make())
+    assert error.violations[0].field == "user"
+
+
+async def test_no_key_of_a_service_outlives_the_role(identity: Identity, database: Database) -> None:
+    """An administrator creates keys while another one gives the service another role."""
+    admin, _ = await person(identity, role=Role.ADMIN)
+    users = UserAdministration(PostgresUsers(database), uuid7, CredentialCache())
+    for _ in range(10):
+        robot, _ = await person(identity, role=Role.SERVICE)
+        made = [
+            asyncio.create_task(identity.create_service_key(admin, robot.user_id, "", None, None, 10))
+            for _ in range(4)
+        ]
+        await users.update(admin, robot.user_id, UserChange(role=Role.ADMIN), "")
+        for one in await asyncio.gather(*made, return_exceptions=True):
+            if isinstance(one, tuple):
+                error = await refusal(identity.authenticate(key(one[1])))
+                assert error.reason is Reason.CREDENTIAL_REVOKED
+            else:
+                assert isinstance(one, ResponsaError)
+                assert one.violations[0].field == "user"
 
 
 async def test_administrators_list_and_revoke_the_keys_of_their_tenant(

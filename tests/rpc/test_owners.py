@@ -179,6 +179,7 @@ async def test_an_administrator_cannot_shut_an_owner_out(served: Served) -> None
         (served.admin.EnableUser, admin.EnableUserRequest(name=name(third))),
         (served.admin.DeleteUser, admin.DeleteUserRequest(name=name(third))),
         (served.admin.RevokeTenantApiKey, admin.RevokeTenantApiKeyRequest(name=keys.api_keys[0].name)),
+        (served.admin.CreateServiceApiKey, admin.CreateServiceApiKeyRequest(user=name(ann))),
     )
     for call, request in calls:
         error = await failed(call(request, metadata=second.metadata))

@@ -129,6 +129,7 @@ RULES: Mapping[str, Rule] = {
     _ADMIN + "GetUserQuota": Rule.ADMIN,
     _ADMIN + "UpdateUserQuota": Rule.ADMIN,
     _ADMIN + "DeleteUser": Rule.ADMIN,
+    _ADMIN + "CreateServiceApiKey": Rule.ADMIN,
     _ADMIN + "ListTenantApiKeys": Rule.ADMIN,
     _ADMIN + "RevokeTenantApiKey": Rule.ADMIN,
     _ADMIN + "ListTenantSessions": Rule.ADMIN,

@@ -178,7 +178,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             AllowanceService(services.limits, services.quotas),
             GrantService(services.grants),
             TenantService(services.tenants),
-            CredentialService(services.identity, services.accounts),
+            CredentialService(services.identity, services.accounts, services.limits),
             AuditService(services.audit),
         ],
         [OperationsService(services.library)],

@@ -1,10 +1,12 @@
-"""The commands `responsa admin keys list | revoke`."""
+"""The commands `responsa admin keys list | create | revoke`."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
+from google.protobuf import timestamp_pb2
 
 from responsa.auth.v1 import api_key_pb2
 from responsa_client import requests
@@ -17,10 +19,11 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show and revoke the API keys of all users of your tenant. These commands need the role ADMIN.",
+        help="Show and revoke the API keys of all users of your tenant, and create keys for services. These commands need the role ADMIN.",
         rich_markup_mode=None,
     )
     group.command("list")(list_keys)
+    group.command("create")(create_key)
     group.command("revoke")(revoke_keys)
     app.add_typer(group, name=name)
 
@@ -45,6 +48,38 @@ def list_keys(
                 print_json(key)
             else:
                 print_text(_line(key))
+
+
+def create_key(
+    service: Annotated[
+        str,
+        typer.Option(
+            help="The service, a user with the role service: users/{uuid}, the UUID or the e-mail address."
+        ),
+    ],
+    display_name: Annotated[str, typer.Option(help="The purpose of the key.")] = "",
+    valid_days: Annotated[
+        int | None,
+        typer.Option(
+            help="After how many days the key expires. Default: it does not expire.", min=1, max=36500
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the key and its secret as one JSON object: apiKey, secret.")
+    ] = False,
+) -> None:
+    """Create an API key for a service and print its secret. The secret is never shown again."""
+    with reporting(json=json), open_client() as client:
+        expire_time = None if valid_days is None else timestamp_pb2.Timestamp()
+        if expire_time is not None and valid_days is not None:
+            expire_time.FromDatetime(datetime.now(UTC) + timedelta(days=valid_days))
+        made = client.create_service_api_key(
+            found_name(client, service), valid_text(display_name, "The display name"), expire_time
+        )
+        if json:
+            print_json(made)
+        else:
+            print_text(made.secret)
 
 
 def revoke_keys(

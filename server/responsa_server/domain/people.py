@@ -336,7 +336,13 @@ class IdentityStore(Protocol):
         ...
 
     async def add_key(
-        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None, most: int = 0
+        self,
+        key: ApiKey,
+        digest: bytes,
+        audit: AuditEvent,
+        request_id: UUID | None,
+        most: int = 0,
+        for_service_by: Principal | None = None,
     ) -> ApiKey | None:
         """Store a key and return it; the database sets create_time. Return None if expire_time is not in the future.
 
@@ -345,7 +351,10 @@ class IdentityStore(Protocol):
         A key with a parent expires no later than its parent; without an expire_time, it expires with its parent. Raises InvalidRequest for a later time, and
         Unauthenticated (CREDENTIAL_REVOKED, CREDENTIAL_EXPIRED) if the parent has been revoked or has expired.
 
-        If the user has already used this request_id with the same display_name and expire_time, return the earlier key
+        for_service_by: the administrator who creates the key of a service; None if the user creates it. Raises NotFound if the user does not exist, InvalidRequest if the user is not a service,
+        NotPermitted (ROLE_REQUIRED) if the user is an owner of the installation and the administrator is not.
+
+        If the maker has already used this request_id with the same user, display_name and expire_time, return the earlier key
         in its current state, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) if display_name or
         expire_time differs.
         """

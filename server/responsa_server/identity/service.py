@@ -266,6 +266,24 @@ class Identity:
             who, who.tenant_id, who.user_id, display_name, expire_time, request_id, most
         )
 
+    async def create_service_key(
+        self,
+        who: Principal,
+        service_id: UUID,
+        display_name: str,
+        expire_time: datetime | None,
+        request_id: UUID | None,
+        most: int,
+    ) -> tuple[ApiKey, str]:
+        """Create a key for a service of the caller's tenant, as `create_api_key` does for the caller. The key has no parent: it ends with the service, not with the caller.
+
+        Only administrators may ask for this. Raises the errors of `create_api_key`; NotFound, InvalidRequest if the user is not a service, NotPermitted (ROLE_REQUIRED) if the user is an owner of the
+        installation and the caller is not.
+        """
+        return await self._add_key(
+            who, who.tenant_id, service_id, display_name, expire_time, request_id, most, for_service=True
+        )
+
     async def list_api_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
         """List the caller's keys, revoked ones included."""
         return await self._store.list_keys(who, query)
@@ -378,8 +396,10 @@ class Identity:
         expire_time: datetime | None,
         request_id: UUID | None,
         most: int = 0,
+        *,
+        for_service: bool = False,
     ) -> tuple[ApiKey, str]:
-        """Create a key. maker: the caller; None for a command on the server's machine."""
+        """Create a key. maker: the caller; None for a command on the server's machine. for_service: whether the user must be a service."""
         secret = new_secret(SecretKind.API_KEY)
         wanted = ApiKey(
             self.new_id(),
@@ -390,7 +410,7 @@ class Identity:
             _NOT_YET,
             expire_time,
             None,
-            None if maker is None else maker.key_id,
+            None if maker is None or for_service else maker.key_id,
         )
         event_id, name = self.new_id(), names.api_key(wanted.id)
         audit = (
@@ -398,7 +418,8 @@ class Identity:
             if maker is None
             else AuditEvent.of(maker, "api_key.create", name, identity=event_id)
         )
-        key = await self._store.add_key(wanted, digest(secret), audit, request_id, most)
+        for_service_by = maker if for_service else None
+        key = await self._store.add_key(wanted, digest(secret), audit, request_id, most, for_service_by)
         if key is None:
             raise InvalidRequest.of_field(
                 "api_key.expire_time",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from responsa.auth.v1 import (
     user_usage_pb2,
 )
 from responsa_server.calls.convert import values
-from responsa_server.calls.convert.values import named_uuid, timestamp
+from responsa_server.calls.convert.values import named_uuid, timestamp, to_datetime
 from responsa_server.domain import names
 from responsa_server.domain.accounts import Session, SignInProvider
 from responsa_server.domain.audit import AuditRecord
@@ -205,6 +206,11 @@ def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
         revoke_time=None if value.revoke_time is None else timestamp(value.revoke_time),
         parent_key="" if value.parent_id is None else names.api_key(value.parent_id),
     )
+
+
+def key_expiry(given: api_key_pb2.ApiKey) -> datetime | None:
+    """When the new key of a request expires. Raises InvalidRequest."""
+    return to_datetime("api_key.expire_time", given.expire_time) if given.HasField("expire_time") else None
 
 
 def session(value: Session, current: UUID | None) -> session_pb2.Session:

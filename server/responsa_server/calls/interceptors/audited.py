@@ -41,6 +41,7 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "EraseTenant": ("tenant.erase", "name"),
     _ADMIN + "UpdateUserQuota": ("user.update_quota", "user_quota.name"),
     _ADMIN + "DeleteUser": ("user.delete", "name"),
+    _ADMIN + "CreateServiceApiKey": ("api_key.create", "user"),
     _ADMIN + "RevokeTenantApiKey": ("api_key.revoke", "name"),
     _AUTH + "CreateInvitation": ("invitation.create", ""),
     _AUTH + "CreateResetCode": ("user.create_reset_code", "user"),

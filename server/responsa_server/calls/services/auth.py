@@ -14,7 +14,6 @@ from responsa_server.calls.convert.values import (
     named_uuid,
     request_id,
     timestamp,
-    to_datetime,
     updated,
 )
 from responsa_server.calls.listing import Listing
@@ -203,12 +202,13 @@ class AuthService:
         if caller().session_id is not None:
             await self._accounts.require_recent_sign_in(caller())
         wanted = request.api_key
-        expire_time = (
-            to_datetime("api_key.expire_time", wanted.expire_time) if wanted.HasField("expire_time") else None
-        )
         limits = await self._limits.of(caller())
         key, secret = await self._identity.create_api_key(
-            caller(), wanted.display_name, expire_time, request_id(request.request_id), limits.api_keys
+            caller(),
+            wanted.display_name,
+            people.key_expiry(wanted),
+            request_id(request.request_id),
+            limits.api_keys,
         )
         return pb.CreateApiKeyResponse(api_key=people.api_key(key), secret=secret)
 

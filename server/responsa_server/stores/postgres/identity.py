@@ -36,10 +36,11 @@ from responsa_server.stores.postgres.database import (
     shielded,
     uuid_array,
 )
+from responsa_server.stores.postgres.key_families import revoke_children
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.requests import CreationRequests
+from responsa_server.stores.postgres.requests import CreationRequests, Maker
 from responsa_server.stores.postgres.sessions import begin_session
-from responsa_server.stores.postgres.users import check_ownership, user_of
+from responsa_server.stores.postgres.users import check_owner, check_ownership, lock_user, user_of
 
 _KEYS: Final[SqlList[ApiKey]] = SqlList(
     API_KEYS, {"display_name": "k.display_name", "create_time": "k.create_time"}, identity="k.id"
@@ -198,20 +199,28 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_key(
-        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None, most: int = NO_LIMIT
+        self,
+        key: ApiKey,
+        digest: bytes,
+        audit: AuditEvent,
+        request_id: UUID | None,
+        most: int = NO_LIMIT,
+        for_service_by: Principal | None = None,
     ) -> ApiKey | None:
-        """Store a key, or find the key that an earlier call with the same request_id created. Returns None if expire_time is not
-        in the future. most: the maximum number of the user's keys that are neither revoked nor expired.
-
-        Raises AlreadyExists (REQUEST_ID_REUSED), Exhausted (LIMIT_REACHED).
-        """
+        """See `IdentityStore.add_key`."""
         try:
-            return await self._add_key(key, digest, audit, request_id, most)
+            return await self._add_key(key, digest, audit, request_id, most, for_service_by)
         except _EndsBefore:
             return None
 
     async def _add_key(
-        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None, most: int
+        self,
+        key: ApiKey,
+        digest: bytes,
+        audit: AuditEvent,
+        request_id: UUID | None,
+        most: int,
+        for_service_by: Principal | None,
     ) -> ApiKey:
         values = {
             "id": key.id,
@@ -225,8 +234,12 @@ class PostgresIdentityStore:
         }
         ends = "" if key.expire_time is None else key.expire_time.isoformat()
         body = {"display_name": key.display_name, "expire_time": ends}
+        maker: Maker = key
         async with self._database.tenant(key.tenant_id) as connection:
-            earlier = await self._requests.claim(connection, key, request_id, "api_key", body)
+            if for_service_by is not None:
+                maker, body = for_service_by, {"user": names.user(key.user_id), **body}
+                await self._check_service(connection, key, by_owner=for_service_by.owner)
+            earlier = await self._requests.claim(connection, maker, request_id, "api_key", body)
             if earlier is not None:
                 found = {**values, "id": names.parse_uuid("apiKeys", earlier)}
                 row = await self._one(connection, "find_own_key", found)
@@ -243,7 +256,7 @@ class PostgresIdentityStore:
             if row is None:
                 raise _EndsBefore  # this also rolls back the claim of the request_id
             await self._audit.write(connection, audit)
-            await self._requests.record(connection, key, request_id, names.api_key(key.id))
+            await self._requests.record(connection, maker, request_id, names.api_key(key.id))
         return _key(row)
 
     @shielded
@@ -285,14 +298,7 @@ class PostgresIdentityStore:
                 return (key,)
             row = await self._one(connection, "revoke_key", values)
             assert row is not None
-            generation = revoked = [_key(row)]
-            while generation:
-                parents = uuid_array([one.id for one in generation])
-                cursor = await connection.execute(
-                    self._queries["revoke_children"], {"tenant_id": tenant_id, "parents": parents}
-                )
-                generation = [_key(one) for one in await cursor.fetchall()]
-                revoked = [*revoked, *generation]
+            revoked = [_key(one) for one in [row, *await revoke_children(connection, tenant_id, [key_id])]]
             for one in revoked:
                 await self._audit.write(connection, audit(one.id))
         return revoked
@@ -336,6 +342,17 @@ class PostgresIdentityStore:
             if row is not None:
                 await self._audit.write(connection, audit)
         return None if row is None else user_of(row)
+
+    async def _check_service(self, connection: Connection, key: ApiKey, *, by_owner: bool) -> None:
+        """Lock the user of a new key, who must be a service, so that a change of the role waits and then revokes the key."""
+        user = await lock_user(connection, self._users, key.tenant_id, key.user_id, "", leaves=False)
+        check_owner(user, by_owner=by_owner)
+        if user.role is not Role.SERVICE:
+            raise InvalidRequest.of_field(
+                "user",
+                "user.service",
+                "must be a user with the role SERVICE; a person creates keys after signing in (CreateApiKey)",
+            )
 
     async def _bounded(self, connection: Connection, key: ApiKey) -> datetime | None:
         """The time at which a new key expires. Raises InvalidRequest, Unauthenticated."""

@@ -30,6 +30,7 @@ from responsa_server.stores.postgres.database import (
     shielded,
     unavailable,
 )
+from responsa_server.stores.postgres.key_families import revoke_keys_of
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests, check_etag
 
@@ -196,6 +197,13 @@ class PostgresUsers:
         if wanted.role is Role.SERVICE is not found.role:
             # A service has no sign-in.
             await connection.execute(self._accounts["end_sessions"], values)
+        if found.role is Role.SERVICE is not wanted.role:
+            # Administrators may have their secrets, and must not make calls as a person.
+            for key_id in await revoke_keys_of(connection, found.tenant_id, found.id):
+                revoked = replace(
+                    audit, id=None, action="api_key.revoke", resource_name=names.api_key(key_id)
+                )
+                await self._audit.write(connection, revoked)
         if wanted.email != found.email:
             # They were sent to the earlier address, or its owner asked for them.
             await connection.execute(self._accounts["drop_reset_codes"], values)

@@ -201,6 +201,11 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateUserQuotaRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_user__quota__pb2.UserQuota.FromString,
                 _registered_method=True)
+        self.CreateServiceApiKey = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/CreateServiceApiKey',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateServiceApiKeyRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateServiceApiKeyResponse.FromString,
+                _registered_method=True)
         self.ListTenantApiKeys = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ListTenantApiKeys',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantApiKeysRequest.SerializeToString,
@@ -317,7 +322,8 @@ class AdminServiceServicer:
 
     def UpdateUser(self, request, context):
         """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes effect at
-        the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
+        the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have created them. The last
+        administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
         installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
         INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
         """
@@ -481,6 +487,17 @@ class AdminServiceServicer:
         """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
         unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
         RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateServiceApiKey(self, request, context):
+        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in of the last
+        ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key without its secret. The
+        key makes calls as the service alone. It ends with the service and when the service gets another role; it stays good if the caller, or the caller's key, is gone. Errors:
+        RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the
+        caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -684,6 +701,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.UpdateUserQuota,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateUserQuotaRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_user__quota__pb2.UserQuota.SerializeToString,
+            ),
+            'CreateServiceApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateServiceApiKey,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateServiceApiKeyRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateServiceApiKeyResponse.SerializeToString,
             ),
             'ListTenantApiKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTenantApiKeys,
@@ -1550,6 +1572,33 @@ class AdminService:
             '/responsa.admin.v1.AdminService/UpdateUserQuota',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateUserQuotaRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_user__quota__pb2.UserQuota.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateServiceApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/CreateServiceApiKey',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateServiceApiKeyRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateServiceApiKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,7 +61,8 @@ class AdminServiceStub:
     """ListUsers lists the tenant's users, disabled ones included, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserRequest, _user_pb2.User]
     """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes effect at
-    the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
+    the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have created them. The last
+    administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
     installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
     INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
     """
@@ -145,6 +146,13 @@ class AdminServiceStub:
     """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
     unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
     RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+    """
+    CreateServiceApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceApiKeyRequest, _admin_service_pb2.CreateServiceApiKeyResponse]
+    """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in of the last
+    ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key without its secret. The
+    key makes calls as the service alone. It ends with the service and when the service gets another role; it stays good if the caller, or the caller's key, is gone. Errors:
+    RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the
+    caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
     """
     ListTenantApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantApiKeysRequest, _admin_service_pb2.ListTenantApiKeysResponse]
     """ListTenantApiKeys lists the keys of all users of the tenant, owners of the installation and revoked keys included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
@@ -277,7 +285,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.UpdateUserRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes effect at
-        the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
+        the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have created them. The last
+        administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
         installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
         INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
         """
@@ -475,6 +484,19 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
         unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
         RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """
+
+    @_abc_1.abstractmethod
+    def CreateServiceApiKey(
+        self,
+        request: _admin_service_pb2.CreateServiceApiKeyRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateServiceApiKeyRequest, _abc.Awaitable[_admin_service_pb2.CreateServiceApiKeyResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.CreateServiceApiKeyResponse]:
+        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in of the last
+        ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key without its secret. The
+        key makes calls as the service alone. It ends with the service and when the service gets another role; it stays good if the caller, or the caller's key, is gone. Errors:
+        RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the
+        caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
         """
 
     @_abc_1.abstractmethod

@@ -6,19 +6,41 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.auth.v1 import api_key_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import people
-from responsa_server.calls.convert.values import named_uuid
+from responsa_server.calls.convert.values import named_uuid, request_id
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.identity.accounts import Accounts
+from responsa_server.identity.limits import LimitBook
 from responsa_server.identity.service import Identity
 
 
 class CredentialService:
     """The credentials of all users of a tenant."""
 
-    def __init__(self, identity: Identity, accounts: Accounts) -> None:
+    def __init__(self, identity: Identity, accounts: Accounts, limits: LimitBook) -> None:
         self._identity = identity
         self._accounts = accounts
+        self._limits = limits
+
+    async def CreateServiceApiKey(
+        self, request: pb.CreateServiceApiKeyRequest
+    ) -> pb.CreateServiceApiKeyResponse:
+        """Create a key for a service."""
+        who = caller()
+        if who.session_id is not None:
+            await self._accounts.require_recent_sign_in(who)
+        service_id = named_uuid("user", "users", request.user)
+        wanted = request.api_key
+        allowed = await self._limits.read(who, service_id)
+        key, secret = await self._identity.create_service_key(
+            who,
+            service_id,
+            wanted.display_name,
+            people.key_expiry(wanted),
+            request_id(request.request_id),
+            allowed.limits.api_keys,
+        )
+        return pb.CreateServiceApiKeyResponse(api_key=people.api_key(key), secret=secret)
 
     async def ListTenantApiKeys(self, request: pb.ListTenantApiKeysRequest) -> pb.ListTenantApiKeysResponse:
         """List the keys of all users."""
