@@ -1,33 +1,23 @@
 /** Shows API keys: the user's own, or those of all users of the tenant. */
 
-import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { ApiKey } from "@responsa/contract/responsa/auth/v1/api_key_pb.js";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../common/api.js";
-import { uuid } from "../text/bytes.js";
-import { confirmed, filled } from "../common/dialog.js";
+import { confirmed } from "../common/dialog.js";
 import { button, element, WRITTEN } from "../common/dom.js";
-import { failureOf, type Failure } from "../common/errors.js";
+import { failureOf } from "../common/errors.js";
 import { momentOf } from "../common/facts.js";
-import { choiceEntry, placed, textEntry } from "../common/fields.js";
+import { textEntry } from "../common/fields.js";
 import { quoted } from "../common/filters.js";
 import { Listing } from "../common/listing.js";
-import { oneOf, type People } from "../common/people.js";
+import { oneOf, type Administrator, type People } from "../common/people.js";
 import { PersonSearch } from "../administration/personsearch.js";
+import { newKey } from "./newkey.js";
 import { recently } from "./recent.js";
-import { showSecret } from "./secret.js";
 import { noted, type Part } from "../common/tabbed.js";
 
 const PAGE = 50;
-const DAY = 86_400_000; // milliseconds
-
-/** For how long a new key is valid, in days. */
-const TERMS: readonly (readonly [value: string, label: string])[] = [
-  ["30", "30 days"],
-  ["90", "90 days"],
-  ["365", "1 year"],
-  ["", "Until it is revoked"],
-];
 
 export interface KeysHooks {
   readonly say: (text: string) => void;
@@ -63,34 +53,17 @@ export class OwnKeysView implements Part {
   }
 
   async #create(): Promise<void> {
-    const name = textEntry("Name", { required: true, maxlength: "200" }, "The purpose of the key, so that you recognise it later.");
-    const term = choiceEntry("Valid for", TERMS);
-    term.control.value = "90";
-    // The request_id is the same for every try with the same content, because an interrupted try may have made the key.
-    let tried = { body: "", requestId: "" };
-    let made = { secret: "", name: "" };
-    let expires: Date | undefined;
-    const act = async () => {
-      const displayName = name.control.value.trim();
-      const days = Number(term.control.value);
-      const body = `${days} ${displayName}`;
-      if (body !== tried.body) {
-        tried = { body, requestId: uuid() };
-        expires = days > 0 ? new Date(Date.now() + days * DAY) : undefined;
-      }
-      const apiKey = { displayName, ...(expires && { expireTime: timestampFromDate(expires) }) };
-      const found = await recently(this.#api, this.#user, () => this.#api.auth.createApiKey({ apiKey, requestId: tried.requestId }));
-      made = { secret: found.secret, name: displayName };
-    };
-    const explain = (failure: Failure) => Promise.resolve(placed({ "api_key.display_name": name, "api_key.expire_time": term }, failure));
-    if (!(await filled({ title: "New API key", action: "Create", fields: [name.root, term.root], first: name.control, act, explain }))) return;
-    this.#hooks.say("API key created.");
-    void this.#list.refresh();
-    if (made.secret) {
-      const text = `The key “${made.name}” is ready. A program sends it as “authorization: Bearer …”. Whoever has it can act in your name.`;
-      await showSecret({ title: "Your new API key", text, label: "Secret", secret: made.secret, say: this.#hooks.say, view: this.root });
-    } else this.#list.refuse("The key was created, but its secret did not arrive. Revoke the key and create another one.");
-    this.#add.focus();
+    const made = await newKey({
+      title: "New API key",
+      shown: "Your new API key",
+      whose: "in your name",
+      make: (wanted) => recently(this.#api, this.#user, () => this.#api.auth.createApiKey(wanted)),
+      made: () => void this.#list.refresh(),
+      say: this.#hooks.say,
+      refuse: (why) => this.#list.refuse(why),
+      view: this.root,
+    });
+    if (made) this.#add.focus();
   }
 
   async #revoke({ name, displayName }: ApiKey): Promise<void> {
@@ -117,7 +90,7 @@ export class TenantKeysView implements Part {
   readonly #list: Listing<ApiKey>;
   #labels: ReadonlyMap<string, string> = new Map();
 
-  constructor(api: Pick<Api, "admin">, people: People, hooks: KeysHooks) {
+  constructor(api: Pick<Api, "admin">, people: People, me: Administrator, hooks: KeysHooks) {
     this.#api = api;
     this.#people = people;
     this.#owner = new PersonSearch("Owner", people);
@@ -125,7 +98,7 @@ export class TenantKeysView implements Part {
     this.#list = new Listing<ApiKey>({
       label: "API keys of all users",
       read: (pageToken) => this.#read(pageToken),
-      row: (one) => keyRow(one, this.#labels.get(one.owner) ?? one.owner, () => void this.#revoke(one)),
+      row: (one) => keyRow(one, this.#labels.get(one.owner) ?? one.owner, this.#people.mayChange(one.owner, me) && (() => void this.#revoke(one))),
       empty: () => (this.#name.control.value.trim() || this.#owner.sought ? "No key matches." : "No API keys yet."),
     });
     const form = element("form", { class: "search-form", role: "search", "aria-label": "API keys" }, this.#name.root, this.#owner.entry.root, element("button", { type: "submit" }, "Find"));
@@ -168,8 +141,8 @@ export class TenantKeysView implements Part {
   }
 }
 
-/** The row of a key. `owner`: the text for its owner, or "" for the user's own keys. */
-function keyRow(key: ApiKey, owner: string, revoke: () => void): HTMLElement {
+/** The row of a key. `owner`: the text for its owner, or "" for the user's own keys. `revoke`: false if the user may not revoke the key. */
+function keyRow(key: ApiKey, owner: string, revoke: (() => void) | false): HTMLElement {
   const { displayName, prefix, createTime, expireTime, revokeTime, parentKey } = key;
   const label = displayName || "Key without a name";
   const expired = expireTime !== undefined && timestampDate(expireTime).getTime() <= Date.now();
@@ -181,7 +154,7 @@ function keyRow(key: ApiKey, owner: string, revoke: () => void): HTMLElement {
     parentKey ? "created with another key" : "",
   ];
   const state = revokeTime ? [element("span", { class: "badge" }, "revoked")] : expired ? [element("span", { class: "badge" }, "expired")] : [];
-  const act = revokeTime || expired ? [] : [button("Revoke", revoke, { class: "plain danger", "aria-label": `Revoke ${label}${owner && ` of ${owner}`}` })];
+  const act = revokeTime || expired || !revoke ? [] : [button("Revoke", revoke, { class: "plain danger", "aria-label": `Revoke ${label}${owner && ` of ${owner}`}` })];
   const about = element("div", { class: "about" }, element("span", { class: "name", ...WRITTEN }, label), ...state, element("p", { class: "note whole", ...WRITTEN }, facts.filter(Boolean).join(" · ")));
   return element("li", {}, about, ...act);
 }

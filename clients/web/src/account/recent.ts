@@ -9,7 +9,7 @@ import { passwordEntry, placed } from "../common/fields.js";
 import { begin, beginWith } from "./session.js";
 
 /** Perform an act. If the server asks for a recent sign-in, the user signs in again first, and the act is performed again. Raises the act's error if the user cancels. */
-export async function recently<T>(api: Pick<Api, "auth">, user: User, act: () => Promise<T>): Promise<T> {
+export async function recently<T>(api: Pick<Api, "auth">, user: Pick<User, "tenant" | "email">, act: () => Promise<T>): Promise<T> {
   try {
     return await act();
   } catch (error) {
@@ -28,7 +28,7 @@ class NotSignedIn extends Error {
  * Ask for the password, and begin a new session of the same user in place of the present one. Resolves to whether this was done. The dialog also offers the tenant's
  * OpenID Connect providers; after a sign-in with one of them the browser comes back to the same view, and the user begins the act again.
  */
-export async function signedInAgain(api: Pick<Api, "auth">, { tenant, email }: User): Promise<boolean> {
+export async function signedInAgain(api: Pick<Api, "auth">, { tenant, email }: Pick<User, "tenant" | "email">): Promise<boolean> {
   if (!email) return false; // a user without an address has no password; the server's message names the other ways
   const password = passwordEntry("Password", "current-password");
   const others = element("div", { class: "row wrap", hidden: true });

@@ -12,8 +12,8 @@ export function administrationView(api: Pick<Api, "admin" | "auth">, hooks: User
   const tenants: PartRow = ["tenants", "Tenants", lazily(async () => new (await import("./tenants.js")).TenantsView(api, hooks.say))];
   return new TabbedView("administration", "Administration", [
     ["users", "Users", lazily(async () => new (await import("./users.js")).UsersView(api, people, hooks))],
-    ["keys", "API keys", new TenantKeysView(api, people, hooks)],
-    ["sessions", "Sessions", lazily(async () => new (await import("./tenantsessions.js")).TenantSessionsView(api, people, hooks.say))],
+    ["keys", "API keys", new TenantKeysView(api, people, hooks.me, hooks)],
+    ["sessions", "Sessions", lazily(async () => new (await import("./tenantsessions.js")).TenantSessionsView(api, people, hooks.me, hooks.say))],
     ["audit", "Audit log", lazily(async () => new (await import("./audit.js")).AuditView(api, people))],
     ...(hooks.me.ownsInstallation ? [tenants] : []),
   ]);

@@ -8,7 +8,7 @@ import { button, element, WRITTEN } from "../common/dom.js";
 import { failureOf } from "../common/errors.js";
 import { count, momentOf } from "../common/facts.js";
 import { Listing } from "../common/listing.js";
-import { oneOf, type People } from "../common/people.js";
+import { oneOf, type Administrator, type People } from "../common/people.js";
 import { PersonSearch } from "./personsearch.js";
 import { noted, type Part } from "../common/tabbed.js";
 import { deviceOf } from "../account/useragent.js";
@@ -19,14 +19,16 @@ export class TenantSessionsView implements Part {
   readonly root: HTMLElement;
   readonly #api: Pick<Api, "admin">;
   readonly #people: People;
+  readonly #me: Administrator;
   readonly #say: (text: string) => void;
   readonly #user: PersonSearch;
   readonly #list: Listing<Session>;
   #labels: ReadonlyMap<string, string> = new Map();
 
-  constructor(api: Pick<Api, "admin">, people: People, say: (text: string) => void) {
+  constructor(api: Pick<Api, "admin">, people: People, me: Administrator, say: (text: string) => void) {
     this.#api = api;
     this.#people = people;
+    this.#me = me;
     this.#say = say;
     this.#user = new PersonSearch("User", people);
     this.#list = new Listing<Session>({
@@ -65,7 +67,7 @@ export class TenantSessionsView implements Part {
     const facts = [device, address, moment("last used", lastUseTime), moment("began", createTime)].filter(Boolean).join(" · ");
     const here = current ? [element("span", { class: "badge good" }, "this device")] : [];
     const about = element("div", { class: "about" }, element("span", { class: "name", ...WRITTEN }, whose), ...here, element("p", { class: "note whole", title: userAgent, ...WRITTEN }, facts));
-    const end = current ? [] : [button("End", () => void this.#end(session), { class: "plain danger", "aria-label": `End the session of ${whose} on ${device}` })];
+    const end = current || !this.#people.mayChange(session.user, this.#me) ? [] : [button("End", () => void this.#end(session), { class: "plain danger", "aria-label": `End the session of ${whose} on ${device}` })];
     return element("li", {}, about, ...end);
   }
 

@@ -8,7 +8,9 @@ import { button, element, replace, WRITTEN } from "../common/dom.js";
 import { failureOf, type Failure } from "../common/errors.js";
 import { momentOf } from "../common/facts.js";
 import { choiceEntry, placed, textEntry, type Entry } from "../common/fields.js";
-import { callName, roleLabel, roleName, roleOf, ROLES, type People } from "../common/people.js";
+import { callName, mayChange, roleLabel, roleName, roleOf, ROLES, type Administrator, type People } from "../common/people.js";
+import { newKey } from "../account/newkey.js";
+import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
 import { viewFragment } from "../common/views.js";
 
@@ -18,7 +20,7 @@ export const EMAIL = { inputmode: "email", autocomplete: "off", maxlength: "254"
 export interface UsersHooks {
   readonly say: (text: string) => void;
   /** The administrator who uses the page. */
-  readonly me: Pick<User, "name" | "tenant" | "ownsInstallation">;
+  readonly me: Administrator;
   /** The user's own record changed. */
   readonly changed: (user: User) => void;
 }
@@ -80,16 +82,17 @@ export class UserActs {
     const label = callName(one);
     const { me } = this.#hooks;
     const couldOwn = one.role === UserRole.ADMIN && !one.disableTime && !one.ownsInstallation;
+    const addKey: HTMLElement = button("New API key", () => void this.#newKey(one, addKey), { "aria-label": `New API key for ${label}` });
     return [
+      ...(one.role === UserRole.SERVICE ? [addKey] : []),
       ...(me.ownsInstallation && couldOwn ? [button("Make owner", () => void this.#own(one), { "aria-label": `Make owner: ${label}` })] : []),
       ...(me.ownsInstallation && one.ownsInstallation ? [button("End ownership", () => void this.#disown(one), { class: "plain danger", "aria-label": `End ownership of ${label}` })] : []),
       ...(one.name !== me.name && this.mayChange(one) ? [button("Delete", remove, { class: "plain danger", "aria-label": `Delete ${label}` })] : []),
     ];
   }
 
-  /** Whether the caller may change what lets the user in, or the user's limits: only owners of the installation do this to an owner. */
   mayChange(one: User): boolean {
-    return !one.ownsInstallation || this.#hooks.me.ownsInstallation;
+    return mayChange(one, this.#hooks.me);
   }
 
   /** Hand out a code with which the user sets a new password. */
@@ -101,6 +104,22 @@ export class UserActs {
     } catch (error) {
       this.#stage.refuse(failureOf(error).message);
     }
+  }
+
+  /** Make a key for a service, which cannot sign in to make one. */
+  async #newKey(service: User, opener: HTMLElement): Promise<void> {
+    const label = callName(service);
+    const made = await newKey({
+      title: `New API key for ${label}`,
+      shown: `The new API key for ${label}`,
+      whose: `as ${label}`,
+      make: (wanted) => recently(this.#api, this.#hooks.me, () => this.#api.admin.createServiceApiKey({ user: service.name, ...wanted })),
+      made: () => undefined,
+      say: this.#hooks.say,
+      refuse: this.#stage.refuse,
+      view: this.#stage.root,
+    });
+    if (made) opener.focus();
   }
 
   async #edit(one: User): Promise<void> {

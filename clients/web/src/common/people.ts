@@ -30,6 +30,14 @@ export function callName({ displayName, email, name }: Pick<User, "displayName" 
   return displayName.trim() || email || name;
 }
 
+/** An administrator who uses the page. */
+export type Administrator = Pick<User, "name" | "tenant" | "email" | "ownsInstallation">;
+
+/** Whether an administrator may change what lets a user in, or the user's limits: only owners of the installation do this to an owner. */
+export function mayChange(user: Pick<User, "ownsInstallation">, me: Administrator): boolean {
+  return me.ownsInstallation || !user.ownsInstallation;
+}
+
 /** The filter for users whose name or address contains a text. */
 export function peopleFilter(text: string): string {
   const part = quoted(text.trim());
@@ -46,6 +54,7 @@ const MANY = 4;
 export class People {
   readonly #api: Pick<Api, "admin">;
   readonly #names = new Map<string, Promise<string>>();
+  readonly #owners = new Set<string>();
   #listed = false;
 
   constructor(api: Pick<Api, "admin">) {
@@ -56,7 +65,7 @@ export class People {
   label(name: string): Promise<string> {
     const known = this.#names.get(name);
     if (known) return known;
-    const found = this.#api.admin.getUser({ name }).then(callName, (error: unknown) => {
+    const found = this.#api.admin.getUser({ name }).then((user) => (this.learn(user), callName(user)), (error: unknown) => {
       if (failureOf(error).reason === "RESOURCE_NOT_FOUND") return `user ${name.slice("users/".length, "users/".length + 8)} (deleted)`;
       this.#names.delete(name); // a later try may succeed
       return name;
@@ -79,6 +88,13 @@ export class People {
   /** Use a newer state of a user. */
   learn(user: User): void {
     this.#names.set(user.name, Promise.resolve(callName(user)));
+    if (user.ownsInstallation) this.#owners.add(user.name);
+    else this.#owners.delete(user.name);
+  }
+
+  /** Whether an administrator may end what lets a user in, as far as the page knows the user from `label` or `learn`. */
+  mayChange(name: string, me: Administrator): boolean {
+    return mayChange({ ownsInstallation: this.#owners.has(name) }, me);
   }
 
   /** The names of users whose name or address contains the text, or the name itself if the text is one; at most 15. */
