@@ -309,6 +309,17 @@ async def test_a_service_acts_for_the_users_whom_an_administrator_names(person: 
     await dialog.get_by_role("button", name="Take back").click()
     await expect(grants).to_have_text([re.compile("^All users")])
     assert [one.all_users for one in person.client.service_grants()] == [True]
+    # The service cannot sign in, so the administrator makes its key.
+    await button(tab, "New API key for Portal").click()
+    await dialog.get_by_label("Name", exact=True).fill("nightly")
+    await dialog.get_by_role("button", name="Create").click()
+    secret = await dialog.get_by_label("Secret", exact=True).input_value()
+    assert await flaws(tab.page) == []
+    await dialog.get_by_role("button", name="Done").click()
+    await expect(button(tab, "New API key for Portal")).to_be_focused()
+    with Responsa(person.url, api_key=secret) as program:
+        assert program.me().name == service.name
+        assert [one.display_name for one in program.api_keys()] == ["nightly"]
 
 
 async def test_an_owner_administers_the_tenants(owner: Person) -> None:
@@ -376,6 +387,27 @@ async def test_an_owner_makes_another_owner_and_the_last_one_stays(owner: Person
     await dialog.get_by_role("button", name="End ownership").click()
     await expect(tab.alert).to_contain_text("Make another administrator an owner first.")
     assert not owner.client.user(grace.name).owns_installation
+
+
+async def test_an_administrator_who_owns_nothing_is_offered_no_act_that_shuts_an_owner_out(
+    owner: Person,
+) -> None:
+    me = owner.client.me()
+    own = await administer(owner, f"keys?owner={me.name}")
+    await expect(own.page.get_by_role("button", name=re.compile("^Revoke ")).first).to_be_visible()
+    grace = account(owner.client, "Grace", admin=True)
+    tab = await enter(owner, grace)
+    await tab.page.goto(f"{owner.url}/#/administration/users?user={me.name}")
+    await expect(button(tab, f"Edit {me.display_name}")).to_be_visible()
+    acts = re.compile("^(Reset code|Disable|Delete|Make owner|End ownership|Change the|New API key)")
+    await expect(tab.page.get_by_role("button", name=acts)).to_have_count(0)
+    for part, name in (("keys?owner", "API keys of all users"), ("sessions?user", "Sessions of all users")):
+        await tab.page.goto(f"{owner.url}/#/administration/{part}={me.name}")
+        found = rows(tab, name)
+        await expect(found.filter(has_text=me.display_name).first).to_be_visible()
+        await expect(found.get_by_role("button")).to_have_count(0)
+    await tab.page.goto(f"{owner.url}/#/administration/users?user={grace.user.name}")
+    await expect(button(tab, "Change the quota")).to_be_visible()
 
 
 async def test_the_link_of_an_invitation_lets_one_person_register(person: Person) -> None:
@@ -532,6 +564,15 @@ async def test_errors_and_waiting_are_shown_where_the_list_belongs(person: Perso
     await tab.page.unroute_all()
     await button(tab, "Find").click()
     await expect(rows(tab, "API keys of all users")).to_have_count(1)
+    await expect(tab.alert).to_have_count(0)
+    # The browser loads the code of a tab when the tab is first shown.
+    await tab.page.route("**/assets/audit-*.js", lambda route: route.abort("connectionrefused"))
+    await tab.page.get_by_role("tab", name="Audit log").click()
+    await expect(tab.alert).to_contain_text("could not be loaded")
+    await tab.page.unroute_all()
+    await tab.page.get_by_role("tab", name="API keys").click()
+    await tab.page.get_by_role("tab", name="Audit log").click()
+    await expect(rows(tab, "Audit log").first).to_be_visible()
     await expect(tab.alert).to_have_count(0)
 
 

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { DeletionReceiptSchema } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import { PeriodUsageSchema, StorageUsageSchema } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
 import { describe, expect, it } from "vitest";
-import { receiptRows } from "../src/account/leaving.js";
+import { receiptRows } from "../src/common/receipt.js";
 import { storageRows, usageRows } from "../src/account/usage.js";
 
 describe("usageRows", () => {
@@ -32,8 +32,8 @@ describe("storageRows", () => {
 
 describe("receiptRows", () => {
   it("leaves out what was not there", () => {
-    expect(receiptRows(create(DeletionReceiptSchema, { user: "users/1" }))).toEqual([]);
-    expect(receiptRows(create(DeletionReceiptSchema, { conversations: 1n, sessions: 2n, handedOverCollections: 1n, withdrawnAnswers: 3n }))).toEqual([
+    expect(receiptRows(create(DeletionReceiptSchema, { user: "users/1" }), "your")).toEqual([]);
+    expect(receiptRows(create(DeletionReceiptSchema, { conversations: 1n, sessions: 2n, handedOverCollections: 1n, withdrawnAnswers: 3n }), "your")).toEqual([
       "1 conversation deleted",
       "2 sessions ended",
       "1 collection handed over",

@@ -3,14 +3,14 @@
 import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../common/api.js";
-import { count } from "../common/facts.js";
 import type { Contacts } from "../documents/contacts.js";
 import { filled } from "../common/dialog.js";
 import { button, element, WRITTEN } from "../common/dom.js";
 import type { Failure } from "../common/errors.js";
 import { lacking, placed } from "../common/fields.js";
 import { allCollections, type Listed } from "../documents/library.js";
-import { PersonField, PERSON_NOTE } from "../documents/person.js";
+import { PERSON_NOTE, PersonField } from "../common/person.js";
+import { receiptList } from "../common/receipt.js";
 import { recently } from "./recent.js";
 
 /** The server may need this time, in milliseconds, to erase a large account. */
@@ -53,7 +53,7 @@ async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contact
     const missing = heirs.missing();
     if (missing !== undefined) return Promise.resolve(missing);
     if (reason === "") return Promise.resolve("The connection was lost. If the deletion had begun, the server completes it, and you are signed out. Otherwise, try again.");
-    return Promise.resolve(placed({ hand_over_to: heirs.person.entry }, { reason, ...others }));
+    return Promise.resolve(placed({ hand_over_to: heirs.person }, { reason, ...others }));
   };
   const goes = element(
     "ul",
@@ -77,21 +77,23 @@ class Incomplete extends Error {}
 class Heirs {
   readonly root = element("fieldset", { class: "plain-set", hidden: true });
   readonly person: PersonField;
+  readonly #contacts: Contacts;
   readonly #hand = element("input", { type: "radio", name: "leaving", value: "hand" });
   readonly #erase = element("input", { type: "radio", name: "leaving", value: "erase" });
   #asked = true;
 
   constructor(contacts: Contacts) {
-    this.person = new PersonField(contacts, "The new owner", PERSON_NOTE);
+    this.#contacts = contacts;
+    this.person = new PersonField("The new owner", (text) => contacts.offered(text), PERSON_NOTE);
     for (const one of [this.#hand, this.#erase]) {
       one.required = true;
       one.addEventListener("change", () => {
-        this.person.entry.root.hidden = !this.#hand.checked;
-        this.person.entry.control.disabled = !this.#hand.checked; // the browser checks only controls that it shows
+        this.person.root.hidden = !this.#hand.checked;
+        this.person.control.disabled = !this.#hand.checked; // the browser checks only controls that it shows
       });
     }
-    this.person.entry.control.required = true;
-    this.person.entry.root.hidden = this.person.entry.control.disabled = true;
+    this.person.control.required = true;
+    this.person.root.hidden = this.person.control.disabled = true;
   }
 
   /** Offer the choice for these collections; undefined if they are not known. */
@@ -106,7 +108,7 @@ class Heirs {
     this.root.replaceChildren(
       element("legend", WRITTEN, `Collections that you share${which}`),
       element("label", { class: "row" }, this.#hand, "Hand them over to another person, with your documents in them"),
-      this.person.entry.root,
+      this.person.root,
       element("label", { class: "row" }, this.#erase, "Delete them too, with the documents that other people added"),
     );
   }
@@ -114,45 +116,28 @@ class Heirs {
   /** What is missing, in words, or "" if the field says it; undefined if the choice is made. The missing part gets the focus. */
   missing(): string | undefined {
     if (!this.#asked || this.#erase.checked) return undefined;
-    if (this.#hand.checked) return lacking([this.person.entry]) ? "" : undefined;
+    if (this.#hand.checked) return lacking([this.person]) ? "" : undefined;
     this.#hand.focus();
     return "Choose what becomes of the collections that you share.";
   }
 
   /** The new owner, or "". */
   chosen(): Promise<string> {
-    return this.#asked && this.#hand.checked ? this.person.resolved() : Promise.resolve("");
+    return this.#asked && this.#hand.checked ? this.#contacts.resolve(this.person.text) : Promise.resolve("");
   }
-}
-
-/** What a deletion counted, without what there was none of. */
-export function receiptRows(receipt: DeletionReceipt): readonly string[] {
-  const rows: readonly (readonly [bigint, string])[] = [
-    [receipt.conversations, "conversation"],
-    [receipt.messages, "message"],
-    [receipt.documents, "document"],
-    [receipt.collections, "collection"],
-    [receipt.apiKeys, "API key"],
-    [receipt.invitations, "open invitation"],
-  ];
-  const deleted = rows.filter(([number]) => number > 0n).map(([number, noun]) => `${count(number, noun)} deleted`);
-  const ended = receipt.sessions > 0n ? [`${count(receipt.sessions, "session")} ended`] : [];
-  const handed = receipt.handedOverCollections > 0n ? [`${count(receipt.handedOverCollections, "collection")} handed over`] : [];
-  const withdrawn = receipt.withdrawnAnswers > 0n ? [`${count(receipt.withdrawnAnswers, "answer")} of other people withdrawn, because they quoted your documents`] : [];
-  return [...deleted, ...ended, ...handed, ...withdrawn];
 }
 
 /** The page after the deletion. */
 export function farewell(receipt: DeletionReceipt, goOn: () => void): HTMLElement {
   const heading = element("h1", { tabindex: "-1" }, "Your account is deleted");
-  const rows = receiptRows(receipt);
+  const list = receiptList(receipt, "your");
   const open = receipt.completeTime ? "Nothing of your account is left but its id in the audit log." : "The server still checks answers of other people that are being written; nothing else of your account is left but its id in the audit log.";
   return element(
     "main",
     { class: "signed-out" },
     heading,
     element("p", { role: "status" }, open),
-    ...(rows.length > 0 ? [element("ul", { class: "bullets", "aria-label": "What was deleted" }, ...rows.map((one) => element("li", {}, one)))] : []),
+    ...(list ? [list] : []),
     element("p", { class: "note" }, `The receipt is for ${receipt.user}.`),
     button("Go to the sign-in page", goOn, { class: "filled" }),
   );

@@ -1,8 +1,10 @@
 /** Amounts of limits, as people read and write them: numbers, money and sizes. Nothing here touches the page. */
 
+import { money } from "../common/facts.js";
+
 /** A kind of amount. The server counts in whole units: tokens, millionths of a US dollar, bytes. */
 export interface Unit {
-  /** The text for an amount, such as "1,000", "$2.50" or "500 MiB". */
+  /** The text for an amount, such as "1,000", "2.50 USD" or "500 MiB". */
   readonly text: (amount: bigint) => string;
   /** The amount that a person wrote; undefined if the text is not one. */
   readonly parse: (text: string) => bigint | undefined;
@@ -39,11 +41,8 @@ export const NUMBER: Unit = {
 
 /** US dollars. The server counts millionths. */
 export const MONEY: Unit = {
-  text(amount) {
-    const cents = amount % (MICROS / 100n) === 0n;
-    return `$${(Number(amount) / Number(MICROS)).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: cents ? 2 : 6 })}`;
-  },
-  parse: (text) => decimal(text.trim().replace(/^\$/, ""), MICROS),
+  text: (amount) => money(amount, true),
+  parse: (text) => decimal(text.trim().replace(/^\$|\s*USD$/g, ""), MICROS),
   example: "2.50",
 };
 

@@ -6,10 +6,10 @@ import type { Api } from "../common/api.js";
 import { filled, shown } from "../common/dialog.js";
 import { element } from "../common/dom.js";
 import type { Failure } from "../common/errors.js";
-import { count } from "../common/facts.js";
 import { choiceEntry, placed, textEntry } from "../common/fields.js";
 import { callName } from "../common/people.js";
-import { PersonEntry } from "./personentry.js";
+import { PersonField, usersWith } from "../common/person.js";
+import { receiptList } from "../common/receipt.js";
 
 /** The server may need this time, in milliseconds, to delete a user who has much. */
 const LONGEST = 600_000;
@@ -21,7 +21,7 @@ export async function deleteUser(api: Pick<Api, "admin">, user: User, lasting: (
     ["hand", "Hand them over to another user"],
     ["delete", "Delete them, with the documents in them"],
   ]);
-  const heir = new PersonEntry("New owner", api, `state = ACTIVE AND role != SERVICE`);
+  const heir = new PersonField("New owner", usersWith(api, "state = ACTIVE AND role != SERVICE"));
   const typed = textEntry(`Type “${label}” to confirm`, { maxlength: "254", spellcheck: "false", autocapitalize: "none" });
   shared.control.addEventListener("change", () => (heir.root.hidden = shared.control.value !== "hand"));
   let receipt: DeletionReceipt | undefined;
@@ -52,31 +52,8 @@ export async function deleteUser(api: Pick<Api, "admin">, user: User, lasting: (
   const about = element("p", {}, "Conversations, questions, answers, the user’s own documents, API keys and sessions are deleted for good. Other users’ answers that quote these documents are withdrawn. The audit log keeps what the user did, without the name. You cannot undo this.");
   const done = await filled({ title: `Delete ${label}?`, action: "Delete for good", fields: [about, shared.root, heir.root, typed.root], first: shared.control, act, explain, danger: true });
   if (!done || !receipt) return done;
-  const facts = receiptFacts(receipt);
-  const list = element("dl", { class: "facts-list", tabindex: "-1" }, ...facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  const list = receiptList(receipt, "the user’s") ?? element("p", { tabindex: "-1" }, "The user had nothing else.");
   const rest = receipt.completeTime ? [] : [element("p", { class: "note" }, "The server still deletes the rest, or waits for other users’ questions that may quote the user’s documents.")];
   await shown(`${label} is deleted`, "Done", [list, ...rest], list);
   return true;
-}
-
-/** What the deletion took, in words. Kinds that the user had nothing of are left out. */
-export function receiptFacts(receipt: DeletionReceipt): (readonly [name: string, value: string])[] {
-  const deleted: readonly (readonly [bigint, string])[] = [
-    [receipt.conversations, "conversation"],
-    [receipt.turns, "turn"],
-    [receipt.messages, "message"],
-    [receipt.documents, "document"],
-    [receipt.collections, "collection"],
-    [receipt.apiKeys, "API key"],
-    [receipt.sessions, "session"],
-    [receipt.codes, "code"],
-    [receipt.invitations, "invitation"],
-    [receipt.operations, "operation"],
-  ];
-  const gone = deleted.filter(([number]) => number > 0n).map(([number, noun]) => count(number, noun));
-  return [
-    ["Deleted", gone.join(", ") || "the user, who had nothing else"],
-    ...(receipt.handedOverCollections > 0n ? [["Handed over", count(receipt.handedOverCollections, "collection")] as const] : []),
-    ...(receipt.withdrawnAnswers > 0n ? [["Withdrawn", count(receipt.withdrawnAnswers, "answer")] as const] : []),
-  ];
 }

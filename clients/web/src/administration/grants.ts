@@ -12,7 +12,7 @@ import { choiceEntry, placed } from "../common/fields.js";
 import { quoted } from "../common/filters.js";
 import { Listing } from "../common/listing.js";
 import { callName, type People } from "../common/people.js";
-import { PersonEntry } from "./personentry.js";
+import { PersonField, usersWith } from "../common/person.js";
 
 const PAGE = 50;
 const ALL = "All users with the role User";
@@ -64,7 +64,7 @@ export class GrantsPart {
       ["one", "One user"],
       ["all", `${ALL}, also those made later`],
     ]);
-    const person = new PersonEntry("User", this.#api, "role = USER AND state = ACTIVE", "Type a part of the name or of the e-mail address. A service never acts for administrators.");
+    const person = new PersonField("User", usersWith(this.#api, "role = USER AND state = ACTIVE"), "Type a part of the name or of the e-mail address. A service never acts for administrators.");
     whom.control.addEventListener("change", () => (person.root.hidden = whom.control.value !== "one"));
     const act = async () => {
       const one = whom.control.value === "one" ? await person.chosen() : undefined;

@@ -35,9 +35,12 @@ export function count(number: number | bigint, noun: string): string {
 
 const MICROS = 1_000_000;
 
-/** The text for an amount in millionths of a US dollar, e.g. 2100 → "0.0021 USD". It has two to four decimals, or up to six for an amount below 0.0001 USD. */
-export function money(micros: bigint): string {
+/**
+ * The text for an amount in millionths of a US dollar, e.g. 2100 → "0.0021 USD". It has two to four decimals, or up to six for an amount below 0.0001 USD.
+ * `exact`: up to six decimals for every amount.
+ */
+export function money(micros: bigint, exact = false): string {
   const dollars = Number(micros) / MICROS;
-  const [whole, decimals = ""] = dollars.toFixed(micros >= 100n ? 4 : 6).split(".");
-  return `${whole}.${decimals.replace(/0+$/, "").padEnd(2, "0")} USD`;
+  const [whole, decimals = ""] = dollars.toFixed(micros >= 100n && !exact ? 4 : 6).split(".");
+  return `${Number(whole).toLocaleString("en")}.${decimals.replace(/0+$/, "").padEnd(2, "0")} USD`;
 }

@@ -1,38 +1,68 @@
-/** A field that names a person. Administrators get people to choose from while they type. */
+/** A field that names a person. People to choose from appear while the user types. */
 
-import type { Contacts } from "./contacts.js";
-import { element, replace, WRITTEN } from "../common/dom.js";
-import { textEntry, type Entry } from "../common/fields.js";
-import { PATIENCE } from "../common/patience.js";
+import type { Api } from "./api.js";
+import { element, replace, WRITTEN } from "./dom.js";
+import { Entry } from "./fields.js";
+import { PATIENCE } from "./patience.js";
+import { callName, peopleFilter } from "./people.js";
+
+/** A person to choose. */
+export interface Contact {
+  /** `users/{uuid}`. */
+  readonly name: string;
+  readonly label: string;
+  readonly email: string;
+}
+
+/** Finds the first people whose name or address contains a text. */
+export type Finder = (text: string) => Promise<readonly Contact[]>;
 
 const TYPING = 200; // milliseconds without a key before people are looked up
-
-/** The note below the field. */
+/** The note below a field for a person whom the user may not see. */
 export const PERSON_NOTE = "An e-mail address, or a user id, which people find in their profile.";
+/** The number of people that the page offers to choose from. */
+const OFFERED = 20;
 
-let numbers = 0;
+/** The users of the tenant, for administrators. `also`: a filter (AIP-160) that the users must match. */
+export function usersWith(api: Pick<Api, "admin">, also: string): Finder {
+  return async (text) => {
+    const filter = [also, text.trim() && peopleFilter(text)].filter(Boolean).join(" AND ");
+    const { users } = await api.admin.listUsers({ filter, pageSize: OFFERED, orderBy: "display_name" });
+    return users.map((one) => ({ name: one.name, label: callName(one), email: one.email }));
+  };
+}
 
-export class PersonField {
-  readonly entry: Entry<HTMLInputElement>;
-  readonly #contacts: Contacts;
-  readonly #offers = element("datalist", { id: `people-${(numbers += 1)}` });
+export class PersonField extends Entry<HTMLInputElement> {
+  readonly #find: Finder;
+  readonly #offers = element("datalist", {});
   #typing = new AbortController();
 
-  constructor(contacts: Contacts, label: string, note: string) {
-    this.#contacts = contacts;
-    this.entry = textEntry(label, { maxlength: "254", spellcheck: "false", autocapitalize: "none", list: this.#offers.id }, note);
-    this.entry.root.append(this.#offers);
-    this.entry.control.addEventListener("input", () => void this.#offer());
-    this.entry.control.addEventListener("focus", () => void this.#offer());
+  constructor(label: string, find: Finder, note = "Type a part of the name or of the e-mail address.") {
+    super(label, element("input", { type: "text", autocomplete: "off", ...WRITTEN, maxlength: "254", spellcheck: "false", autocapitalize: "none" }), note);
+    this.#find = find;
+    this.#offers.id = `${this.control.id}-offers`;
+    this.control.setAttribute("list", this.#offers.id);
+    this.root.append(this.#offers);
+    this.control.addEventListener("input", () => void this.#offer());
+    this.control.addEventListener("focus", () => void this.#offer());
   }
 
   get text(): string {
-    return this.entry.control.value.trim();
+    return this.control.value.trim();
   }
 
-  /** What stands for the person in a request. */
-  resolved(): Promise<string> {
-    return this.#contacts.resolve(this.text);
+  /** The one person whom the text means. Shows the problem and returns undefined if it means nobody or several. */
+  async chosen(): Promise<Contact | undefined> {
+    const { text } = this;
+    if (/^users\/[0-9a-f-]{36}$/.test(text)) return { name: text, label: text, email: "" }; // the server checks it
+    const found = text ? await this.#find(text) : [];
+    const exact = found.filter((one) => [one.email, one.label].includes(text));
+    const fitting = exact.length > 0 ? exact : found;
+    if (fitting.length === 1) return fitting[0];
+    const several = () => fitting.map(({ label, email }) => (email && email !== label ? `${label} (${email})` : label)).join(", ");
+    this.refuse(!text ? `${this.label} is needed.` : fitting.length === 0 ? "No such user can be chosen." : `Several users match: ${several()}. Enter the e-mail address.`);
+    this.control.focus();
+    return undefined;
   }
 
   async #offer(): Promise<void> {
@@ -41,7 +71,7 @@ export class PersonField {
     const { signal } = this.#typing;
     await PATIENCE.sleep(TYPING, signal);
     if (signal.aborted) return;
-    const found = await this.#contacts.offered(this.text).catch(() => []); // the field works without offers
+    const found = await this.#find(this.text).catch(() => []); // the field works without offers
     if (!signal.aborted) replace(this.#offers, ...found.map(({ name, label, email }) => element("option", { value: email || name, ...WRITTEN }, label)));
   }
 }

@@ -26,7 +26,7 @@ export function lazily(load: () => Promise<Part>): Part {
       found = await (part ??= loaded());
     } catch {
       part = undefined; // a later try may succeed
-      root.replaceChildren(element("p", { class: "problem", role: "alert" }, "This part of the page could not be loaded. Check the connection, then reload the page."));
+      root.replaceChildren(element("p", { class: "problem", role: "alert" }, "This part of the page could not be loaded. Check the connection, then open the tab again."));
       return;
     }
     await found.show(query);

@@ -2,17 +2,8 @@
 
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../common/api.js";
-import { callName, People, peopleFilter } from "../common/people.js";
-
-export interface Contact {
-  /** `users/{uuid}`. */
-  readonly name: string;
-  readonly label: string;
-  readonly email: string;
-}
-
-/** The number of people that the page offers to choose from. */
-const OFFERED = 20;
+import { callName, People } from "../common/people.js";
+import { usersWith, type Contact } from "../common/person.js";
 
 export class Contacts {
   readonly #api: Pick<Api, "admin">;
@@ -45,10 +36,8 @@ export class Contacts {
 
   /** The first people whose name or address contains the text, without the user; none if the user may not see them. */
   async offered(text: string): Promise<readonly Contact[]> {
-    if (!this.#people) return [];
-    const filter = ["state = ACTIVE", text.trim() && peopleFilter(text)].filter(Boolean).join(" AND ");
-    const { users } = await this.#api.admin.listUsers({ filter, pageSize: OFFERED, orderBy: "display_name" });
-    return users.filter((one) => one.name !== this.#me.name).map((one) => ({ name: one.name, label: callName(one), email: one.email }));
+    const found = this.#people ? await usersWith(this.#api, "state = ACTIVE")(text) : [];
+    return found.filter((one) => one.name !== this.#me.name);
   }
 
   /** What stands for a person in a request: `users/{uuid}` if the text means one of the people whom the user may see; otherwise the text as it was typed. */

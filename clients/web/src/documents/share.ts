@@ -11,11 +11,10 @@ import { button, element, replace, WRITTEN } from "../common/dom.js";
 import { failureOf, withWait, type Failure } from "../common/errors.js";
 import { sentence } from "../common/fields.js";
 import { collectionId, type Named } from "./library.js";
-import { PersonField, PERSON_NOTE } from "./person.js";
+import { PERSON_NOTE, PersonField } from "../common/person.js";
 
 type Wish = MessageInitShape<typeof ReaderSchema>;
 const EVERYONE: Wish = { who: { case: "everyone", value: true } };
-
 /** Show the dialog until the user closes it. Resolves to whether the readers have changed. Raises ConnectError if the collection cannot be read. */
 export async function shareCollection(api: Pick<Api, "knowledge">, me: Me, contacts: Contacts, { name, label }: Named): Promise<boolean> {
   const dialog = new Sharing(api, me, contacts, await api.knowledge.getCollection({ name }));
@@ -48,9 +47,9 @@ class Sharing {
     this.#me = me;
     this.#contacts = contacts;
     this.#collection = collection;
-    this.#person = new PersonField(contacts, "Add a person", PERSON_NOTE);
+    this.#person = new PersonField("Add a person", (text) => contacts.offered(text), PERSON_NOTE);
     const add = element("button", { type: "submit" }, "Add");
-    const form = element("form", { class: "adding", novalidate: true }, this.#person.entry.root, add);
+    const form = element("form", { class: "adding", novalidate: true }, this.#person.root, add);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#add();
@@ -58,7 +57,7 @@ class Sharing {
     const groups = element("fieldset", { class: "plain-set" }, element("legend", {}, "Groups"), this.#everyone.root, ...this.#roles.map((one) => one.root));
     const shared = this.#collection.sharedName === this.#collection.name ? "" : ` Others find the collection under the id ${collectionId(this.#collection.sharedName)}.`;
     const note = element("p", { class: "note" }, `Readers search and read the documents. Only the owner and administrators add, change and delete documents. Changes apply at once.${shared}`);
-    this.first = this.#person.entry.control;
+    this.first = this.#person.control;
     this.rows = [this.#state, this.#people, form, groups, this.#problem, note];
   }
 
@@ -79,14 +78,15 @@ class Sharing {
   }
 
   async #add(): Promise<void> {
-    const { entry, text } = this.#person;
+    const entry = this.#person;
+    const { text } = entry;
     if (!text) {
       entry.refuse("Enter an e-mail address or a user id.");
       return entry.control.focus();
     }
     const before = new Set(this.#users);
     try {
-      const user = await this.#person.resolved();
+      const user = await this.#contacts.resolve(text);
       if (before.has(user)) return entry.refuse("This person is in the list already.");
       if (user === this.#collection.owner) return entry.refuse("The owner always reads the collection.");
       await this.#save([...this.#collection.readers, { who: { case: user.includes("@") ? "email" : "user", value: user } }]);
@@ -103,7 +103,7 @@ class Sharing {
 
   async #remove(user: string): Promise<void> {
     await this.#apply(this.#collection.readers.filter(({ who }) => !(who.case === "user" && who.value === user)));
-    this.#person.entry.control.focus(); // the button has gone
+    this.#person.control.focus(); // the button has gone
   }
 
   async #turn(wish: Wish, on: boolean): Promise<void> {
@@ -142,7 +142,7 @@ class Sharing {
   }
 
   #refuseAt(failure: Failure): void {
-    const { entry } = this.#person;
+    const entry = this.#person;
     if (failure.reason === "ETAG_MISMATCH") {
       this.#problem.textContent = MEANWHILE;
       void this.paint();
