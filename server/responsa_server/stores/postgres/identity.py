@@ -40,7 +40,7 @@ from responsa_server.stores.postgres.key_families import revoke_children
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests, Maker
 from responsa_server.stores.postgres.sessions import begin_session
-from responsa_server.stores.postgres.users import check_owner, check_ownership, lock_user, user_of
+from responsa_server.stores.postgres.users import check_ownership, lock_changeable, user_of
 
 _KEYS: Final[SqlList[ApiKey]] = SqlList(
     API_KEYS, {"display_name": "k.display_name", "create_time": "k.create_time"}, identity="k.id"
@@ -345,8 +345,7 @@ class PostgresIdentityStore:
 
     async def _check_service(self, connection: Connection, key: ApiKey, *, by_owner: bool) -> None:
         """Lock the user of a new key, who must be a service, so that a change of the role waits and then revokes the key."""
-        user = await lock_user(connection, self._users, key.tenant_id, key.user_id, "", leaves=False)
-        check_owner(user, by_owner=by_owner)
+        user = await lock_changeable(connection, self._users, key.tenant_id, key.user_id, by_owner=by_owner)
         if user.role is not Role.SERVICE:
             raise InvalidRequest.of_field(
                 "user",

@@ -8,13 +8,11 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from responsa_server.domain import names
-from responsa_server.domain.errors import NotFound
 from responsa_server.domain.limits import MINUTE, Message
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
-from responsa_server.stores.postgres.users import check_ownership
+from responsa_server.stores.postgres.users import lock_changeable
 
 
 class PostgresLimits:
@@ -46,9 +44,7 @@ class PostgresLimits:
         """See `StoredLimits.change_exceptions`."""
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id}
         async with self._database.locking(tenant_id) as connection:
-            if await one_row(connection, self._queries["lock_user"], values) is None:
-                raise NotFound.of("user", names.user(user_id))
-            await check_ownership(connection, self._users, tenant_id, user_id, by_owner=by_owner)
+            await lock_changeable(connection, self._users, tenant_id, user_id, by_owner=by_owner)
             before = await self._exceptions(connection, values)
             after = {**before, **changes}
             kept = {name: value for name, value in after.items() if value is not None}

@@ -3,9 +3,6 @@
 -- name: exceptions
 SELECT name, value FROM responsa.user_limit WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
 
--- name: lock_user
-SELECT id FROM responsa.app_user WHERE tenant_id = %(tenant)s AND id = %(user)s FOR NO KEY UPDATE;
-
 -- name: set_exception
 INSERT INTO responsa.user_limit (tenant_id, user_id, name, value) VALUES (%(tenant)s, %(user)s, %(name)s, %(value)s)
 ON CONFLICT (tenant_id, user_id, name) DO UPDATE SET value = excluded.value;

@@ -19,7 +19,7 @@ from responsa_server.stores.postgres.database import (
     shielded,
     unavailable,
 )
-from responsa_server.stores.postgres.users import check_ownership
+from responsa_server.stores.postgres.users import lock_changeable
 
 
 class PostgresQuotas:
@@ -36,7 +36,7 @@ class PostgresQuotas:
     async def usage(self, tenant_id: str, user_id: UUID) -> UserUsage:
         """See `Quotas.usage`."""
         async with self._database.tenant(tenant_id) as connection:
-            return await self._read(connection, "user_role", tenant_id, user_id)
+            return await self._read(connection, tenant_id, user_id)
 
     @shielded
     async def update(
@@ -52,8 +52,9 @@ class PostgresQuotas:
     ) -> UserUsage:
         """See `Quotas.update`."""
         async with self._database.locking(tenant_id) as connection:
-            found = await self._read(connection, "lock_exception", tenant_id, user_id)
-            await check_ownership(connection, self._users, tenant_id, user_id, by_owner=by_owner)
+            # Two changes of one exception follow each other, also the first two.
+            await lock_changeable(connection, self._users, tenant_id, user_id, by_owner=by_owner)
+            found = await self._read(connection, tenant_id, user_id)
             if etag and etag != found.etag:
                 raise Conflict.of_etag(names.quota(user_id))
             limits = {
@@ -71,12 +72,11 @@ class PostgresQuotas:
             }
             await connection.execute(self._queries["write_exception"], values)
             await self._audit.write(connection, audit)
-            return await self._read(connection, "user_role", tenant_id, user_id)
+            return await self._read(connection, tenant_id, user_id)
 
-    async def _read(self, connection: Connection, query: str, tenant_id: str, user_id: UUID) -> UserUsage:
-        """query: reads, and perhaps locks, the user's role."""
+    async def _read(self, connection: Connection, tenant_id: str, user_id: UUID) -> UserUsage:
         parameters = {"tenant": tenant_id, "user": user_id}
-        user = await one_row(connection, self._queries[query], parameters)
+        user = await one_row(connection, self._queries["user_role"], parameters)
         if user is None:
             raise NotFound.of("user", names.user(user_id))
         exception = exception_of(await one_row(connection, self._queries["exception"], parameters))

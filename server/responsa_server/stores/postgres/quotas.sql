@@ -7,10 +7,6 @@ SELECT role FROM responsa.app_user WHERE tenant_id = %(tenant)s AND id = %(user)
 SELECT fields, tokens_per_day, tokens_per_month, cost_micros_per_day, cost_micros_per_month, revision FROM responsa.user_quota
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
 
--- name: lock_exception
--- Locks the user, so that two changes of one exception follow each other, also the first two.
-SELECT role FROM responsa.app_user WHERE tenant_id = %(tenant)s AND id = %(user)s FOR NO KEY UPDATE;
-
 -- name: write_exception
 INSERT INTO responsa.user_quota (tenant_id, user_id, fields, tokens_per_day, tokens_per_month, cost_micros_per_day, cost_micros_per_month)
 VALUES (%(tenant)s, %(user)s, %(fields)s, %(tokens_per_day)s, %(tokens_per_month)s, %(cost_micros_per_day)s, %(cost_micros_per_month)s)

@@ -288,6 +288,15 @@ async def lock_user(
     return found
 
 
+async def lock_changeable(
+    connection: Connection, queries: Queries, tenant_id: str, user_id: UUID, *, by_owner: bool
+) -> User:
+    """Lock a user whose access, keys or limits an administrator changes. queries: those of users.sql. Raises NotFound; NotPermitted if only owners may change the user."""
+    found = await lock_user(connection, queries, tenant_id, user_id, "", leaves=False)
+    check_owner(found, by_owner=by_owner)
+    return found
+
+
 def email_taken(email: str) -> AlreadyExists:
     """The error for an e-mail address that belongs to another user of the tenant. Only administrators get it."""
     return AlreadyExists(
