@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
+import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -20,9 +21,11 @@ from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.domain.people import Role
+from responsa_server.domain.people import Origin, Role
 from responsa_server.stores.postgres.database import Database
+from tests.conftest import DatabaseUrls
 from tests.contract.library_house import House
+from tests.people import GOOD
 from tests.rpc.served import Caller, Served, caller, failed, serving
 
 Metadata = tuple[tuple[str, str], ...]
@@ -58,6 +61,22 @@ async def pair(house: House, database: Database, folder: Path) -> AsyncGenerator
     start = asynccontextmanager(serving)
     async with start(house, database, folder) as first, start(house, database, folder, replica="t") as second:
         yield first, second
+
+
+async def test_a_session_needs_a_recent_sign_in_to_make_a_key_of_a_service(
+    served: Served, database_urls: DatabaseUrls
+) -> None:
+    user = await served.identity.create_user("acme", "Zoe", "zoe@example.org", Role.ADMIN)
+    code, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
+    await served.accounts.reset_password(code, GOOD)
+    signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
+    metadata = (("authorization", f"Bearer {signed.access_token}"),)
+    request = admin.CreateServiceApiKeyRequest(user=name(await service_of(served)))
+    assert (await served.admin.CreateServiceApiKey(request, metadata=metadata)).secret
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    error = await failed(served.admin.CreateServiceApiKey(request, metadata=metadata))
+    assert error.reason == "SIGN_IN_REQUIRED"
 
 
 async def test_a_call_on_behalf_of_a_user_is_the_users(served: Served) -> None:
