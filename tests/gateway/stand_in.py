@@ -12,10 +12,13 @@ import asyncio
 import json
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, cast
+from uuid import NAMESPACE_OID, uuid5
 
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
@@ -33,9 +36,10 @@ from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_ap
 from responsa_server.calls.status import of as status_of
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress, hosts_of, origins_of
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, Unauthenticated
+from responsa_server.domain.limits import Scope, too_many
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.transports.http.guard import Allowed
-from responsa_server.transports.ws.bridge import Bridge, Timing
+from responsa_server.transports.ws.bridge import Bridge, Held, Timing
 from responsa_server.transports.ws.settings import SocketSettings
 from tests.gateway.in_process import calls_of
 from tests.gateway.scripted_turns import ScriptedTurns
@@ -146,7 +150,7 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
                 context, status_of(Unauthenticated(Reason.CREDENTIAL_UNKNOWN, "No such key is known."))
             )
         pairs = [(key, str(value)) for key, value in context.invocation_metadata() or ()]
-        return user_pb2.User(name=f"users/{key}", tenant="tenants/one", display_name=json.dumps(pairs))
+        return user_pb2.User(name=user_name(key), tenant="tenants/one", display_name=json.dumps(pairs))
 
 
 class Knowledge(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
@@ -282,6 +286,35 @@ def allowed_of(port: int) -> Allowed:
     return Allowed(hosts, origins_of(hosts, (OTHER,)))
 
 
+def user_name(authorization: str) -> str:
+    """The name of the user with this credential."""
+    return f"users/{uuid5(NAMESPACE_OID, authorization)}"
+
+
+class ThreeSockets:
+    """Lets each user have three sockets."""
+
+    def __init__(self) -> None:
+        self._open: Counter[object] = Counter()
+
+    async def socket(self, who: Principal, member: str) -> Held:
+        """Count a socket. Raises Exhausted (LIMIT_REACHED)."""
+        if self._open[who.user_id] >= 3:
+            raise too_many("sockets", Scope.USER, 3, retry_after=1)
+        self._open[who.user_id] += 1
+        return _Held(self._open, who.user_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    open: Counter[object]
+    user_id: object
+
+    def release(self) -> None:
+        """Stop counting the socket."""
+        self.open[self.user_id] -= 1
+
+
 async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str, port: str) -> None:
     server = grpc.aio.server(
         options=[("grpc.max_metadata_size", 24_576), ("grpc.absolute_max_metadata_size", 32_768)]
@@ -311,7 +344,7 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
     calls = calls_of(
         *((file.DESCRIPTOR.services_by_name[type(one).__name__ + "Service"], one) for file, one in services)
     )
-    bridge = Bridge(calls, SocketSettings(per_user=3, before_sign_in=16), timing)
+    bridge = Bridge(calls, SocketSettings(before_sign_in=16), timing, limits=ThreeSockets())
     gateway = GatewayServer(
         build_app(
             GatewaySettings(Path(web_root), allowed_of(int(port)), secure_cookie=False),

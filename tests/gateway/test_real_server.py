@@ -95,7 +95,7 @@ def server(
         "DATABASE_APP_URL": urls.app,
         "DATABASE_LOG_URL": urls.log,
         "REDIS_URL": redis_url,
-        "RESPONSA_SOCKETS__PER_USER": "3",
+        "RESPONSA_LIMITS__ADMIN__SOCKETS": "3",
         "RESPONSA_SOCKETS__MESSAGE_BYTES": "8192",
         # The gateway itself checks Host and Origin, so it must know Envoy's port.
         "RESPONSA_PORT": str(port),
@@ -335,7 +335,7 @@ def test_sockets_have_the_limits_of_the_settings(server: Server) -> None:
             assert client.say(type="ping").hear() == {"type": "pong"}
         with Client(server.target, key=server.key) as fourth:
             frame = fourth.hear()
-            assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "OVERLOADED")
+            assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "LIMIT_REACHED")
             assert fourth.closed() == 1013
         frame = clients[0].say(content="x" * 8192).hear()
         assert (frame["code"], reason_of(frame)) == ("INVALID_INPUT", "MALFORMED_MESSAGE")

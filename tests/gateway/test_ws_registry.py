@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-import pytest
 import structlog
 from starlette.websockets import WebSocket
 
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.limits import Admission
-from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.transports.ws.bridge import Bridge, Owner, Session
-from responsa_server.transports.ws.settings import SocketSettings
 
 ANNE, BERT, NAMESAKE = (
     Owner("tenants/a", "users/1"),
@@ -36,13 +33,12 @@ async def unused(*_: object) -> NoReturn:
     raise AssertionError
 
 
-def bridge_of(per_user: int) -> Bridge:
-    calls = Calls((), Admission(1), structlog.get_logger("test"))
-    return Bridge(calls, SocketSettings(per_user=per_user))
+def bridge_of(most_per_address: int = 0) -> Bridge:
+    return Bridge(Calls((), Admission(1), structlog.get_logger("test")), most_per_address=most_per_address)
 
 
 def test_sockets_by_user_and_teacher() -> None:
-    bridge = bridge_of(2)
+    bridge = bridge_of()
     first, second, other = Leaving(bridge), Leaving(bridge), Leaving(bridge)
     bridge.enter(ANNE, first)
     bridge.enter(ANNE, second)
@@ -60,19 +56,8 @@ def test_sockets_by_user_and_teacher() -> None:
     assert [*bridge.of(ANNE)] == [first]
 
 
-def test_a_user_has_a_limited_number_of_sockets() -> None:
-    bridge = bridge_of(1)
-    first = Leaving(bridge)
-    bridge.enter(ANNE, first)
-    with pytest.raises(Exhausted) as raised:
-        bridge.enter(ANNE, Leaving(bridge))
-    assert (raised.value.reason, raised.value.metadata) == (Reason.OVERLOADED, {"limit": "1"})
-    bridge.exit(ANNE, first)
-    bridge.enter(ANNE, Leaving(bridge))
-
-
 def test_all_are_asked_to_leave() -> None:
-    bridge = bridge_of(4)
+    bridge = bridge_of()
     sockets = [Leaving(bridge) for _ in range(3)]
     for owner, socket in zip((ANNE, ANNE, BERT), sockets, strict=True):
         bridge.enter(owner, socket)
@@ -83,8 +68,7 @@ def test_all_are_asked_to_leave() -> None:
 
 
 def test_sockets_before_their_sign_in_are_counted_by_address() -> None:
-    calls = Calls((), Admission(1), structlog.get_logger("test"))
-    bridge = Bridge(calls, most_per_address=2)
+    bridge = bridge_of(most_per_address=2)
     assert [bridge.wait(address) for address in ("::1", "::1", "::1", "10.0.0.1", "")] == [
         True,
         True,

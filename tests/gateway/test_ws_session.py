@@ -16,10 +16,10 @@ from responsa_server.calls.chain import Calls
 from responsa_server.transports.ws.bridge import Bridge, Owner, Session
 from tests.gateway.in_process import calls_of
 from tests.gateway.scripted_turns import name_of
-from tests.gateway.stand_in import Auth, Chat
+from tests.gateway.stand_in import Auth, Chat, user_name
 
 KEY = "Bearer rsp_good"
-OWNER = Owner("tenants/one", f"users/{KEY}")
+OWNER = Owner("tenants/one", user_name(KEY))
 TEACHER = "0192f3c8-0000-7000-8000-0000000000bb"
 
 

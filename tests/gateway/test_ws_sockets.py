@@ -248,7 +248,7 @@ def test_sockets_of_one_user_are_bounded(place: Place) -> None:
             whose(one)
         with Client(place.target, key=f"{KEY}_many") as fourth:
             frame = fourth.hear()
-            assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "OVERLOADED")
+            assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "LIMIT_REACHED")
             assert fourth.closed() == 1013
         with Client(place.target, key=f"{KEY}_other") as other:
             whose(other)

@@ -176,11 +176,7 @@ def test_agents_and_sockets_have_their_settings(tmp_path: Path) -> None:
         "own",
         False,
     )
-    assert (settings.sockets.per_user, settings.sockets.turns, settings.sockets.message_bytes) == (
-        16,
-        4,
-        262_144,
-    )
+    assert (settings.sockets.turns, settings.sockets.message_bytes) == (4, 262_144)
     (tmp_path / "responsa.toml").write_text('[agents]\ndefault = "Own Agent"\n')
     with pytest.raises(SettingsError, match=r"agents\.default"):
         load()

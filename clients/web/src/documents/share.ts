@@ -15,6 +15,7 @@ import { PERSON_NOTE, PersonField } from "../common/person.js";
 
 type Wish = MessageInitShape<typeof ReaderSchema>;
 const EVERYONE: Wish = { who: { case: "everyone", value: true } };
+
 /** Show the dialog until the user closes it. Resolves to whether the readers have changed. Raises ConnectError if the collection cannot be read. */
 export async function shareCollection(api: Pick<Api, "knowledge">, me: Me, contacts: Contacts, { name, label }: Named): Promise<boolean> {
   const dialog = new Sharing(api, me, contacts, await api.knowledge.getCollection({ name }));

@@ -110,7 +110,7 @@ class Bridge:
         most_per_address: int = 0,
         cookie_name: str = SESSION_COOKIE,
     ) -> None:
-        """cookie_name: the name of the session cookie. limits: counts signed-in sockets; None for no count beyond this process. most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no limit."""
+        """cookie_name: the name of the session cookie. limits: counts signed-in sockets; None for no limit. most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no limit."""
         self.cookie_name = cookie_name
         self.limits = limits
         self._most_per_address = most_per_address
@@ -150,15 +150,7 @@ class Bridge:
             del self._waiting[address]
 
     def enter(self, owner: Owner, session: Session) -> None:
-        """Add a user's socket. Raises Exhausted (OVERLOADED)."""
-        most = self.settings.per_user
-        if len(self._sockets.get(owner, ())) >= most:
-            raise Exhausted(
-                Reason.OVERLOADED,
-                f"You have {most} open sockets, the maximum on this server; close one, or ask over one of them.",
-                {"limit": str(most)},
-                retry_after=5,
-            )
+        """Add a user's socket."""
         self._sockets.setdefault(owner, {})[session] = ""
 
     def about(self, owner: Owner, session: Session, teacher: str) -> None:

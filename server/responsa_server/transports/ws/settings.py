@@ -13,12 +13,6 @@ class SocketSettings(BaseModel, extra="forbid", frozen=True):
         pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$",
         description="The agent for questions that name neither an agent nor a teacher. Empty means the default agent.",
     )
-    per_user: int = Field(
-        default=16,
-        ge=1,
-        le=10_000,
-        description="The maximum number of connections that one user may have open to one process.",
-    )
     before_sign_in: int = Field(
         default=64,
         ge=1,
