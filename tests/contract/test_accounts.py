@@ -646,6 +646,35 @@ async def test_a_first_password_needs_a_recent_sign_in(people: People, database_
     assert error.reason is Reason.PASSWORD_NOT_USABLE
 
 
+async def test_an_api_key_is_no_sign_in_of_a_user_who_has_a_password(people: People) -> None:
+    """Whoever has stolen a key could otherwise change the address or delete the account with a link that the key makes."""
+    user = await user_of(people)
+    key, _ = await people.identity.create_key("acme", user.id, "stolen")
+    by_key = replace(principal(user), key_id=key.id)
+    code, _ = await people.identity.create_session_code(by_key)
+    cookie, _ = await people.identity.exchange_code(code)
+    browser = await people.identity.authenticate(Credential("session", cookie))
+    error = await refusal(people.accounts.require_recent_sign_in(browser))
+    assert error.reason is Reason.SIGN_IN_REQUIRED
+    # Nor is a session that this session makes.
+    code, _ = await people.identity.create_session_code(browser)
+    cookie, _ = await people.identity.exchange_code(code)
+    browser = await people.identity.authenticate(Credential("session", cookie))
+    error = await refusal(people.accounts.require_recent_sign_in(browser))
+    assert error.reason is Reason.SIGN_IN_REQUIRED
+    await people.accounts.require_recent_sign_in(
+        await people.identity.authenticate(token(await login(people)))
+    )
+    # Users without a password have nothing but the key.
+    keyed = await people.identity.create_user("acme", "Keyed", "keyed@example.org", Role.USER)
+    key, _ = await people.identity.create_key("acme", keyed.id, "only")
+    code, _ = await people.identity.create_session_code(replace(principal(keyed), key_id=key.id))
+    cookie, _ = await people.identity.exchange_code(code)
+    await people.accounts.require_recent_sign_in(
+        await people.identity.authenticate(Credential("session", cookie))
+    )
+
+
 async def test_two_changes_at_once_do_not_both_win(people: People) -> None:
     user = await user_of(people)
     who = principal(user)
@@ -674,6 +703,25 @@ async def test_an_invitation_is_good_once(people: People, database_urls: Databas
     with psycopg.connect(database_urls.superuser) as connection:
         roles = connection.execute("SELECT role FROM responsa.app_user WHERE email LIKE 'bob%'").fetchall()
     assert roles == [("admin",)]
+
+
+async def test_an_invitation_is_not_good_when_its_maker_is_no_administrator_any_more(
+    people: People, database: Database
+) -> None:
+    """A dismissed administrator could otherwise come back as one."""
+    root = principal(await user_of(people, "root@example.org", Role.ADMIN))
+    maker = await user_of(people, "maker@example.org", Role.ADMIN)
+    users = UserAdministration(PostgresUsers(database), uuid7, people.cache)
+    code, _ = await people.accounts.create_invitation(principal(maker), Role.ADMIN, "", 3600)
+    register = people.accounts.register
+    await users.update(root, maker.id, UserChange(role=Role.USER), "")
+    assert (await refusal(register("", code, "eve@example.org", GOOD, ""))).reason is Reason.CODE_INVALID
+    await users.update(root, maker.id, UserChange(role=Role.ADMIN), "")
+    await users.disable(root, maker.id, "")
+    assert (await refusal(register("", code, "eve@example.org", GOOD, ""))).reason is Reason.CODE_INVALID
+    await users.enable(root, maker.id, "")
+    await register("", code, "eve@example.org", GOOD, "")
+    await login(people, "eve@example.org")
 
 
 async def test_an_invitation_for_an_address_is_for_that_address(people: People) -> None:

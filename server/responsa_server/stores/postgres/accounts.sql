@@ -101,8 +101,12 @@ WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s
 RETURNING id
 
 -- name: signed_in_recently
-SELECT 1 FROM responsa.session
+-- A session that an API key began is a sign-in for users who have nothing but keys. For others, whoever has the key has not shown the password.
+SELECT 1 FROM responsa.session AS s
 WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(session_id)s AND sign_in_time > now() - make_interval(secs => %(seconds)s)
+    AND (api_key_id IS NULL OR NOT EXISTS (
+        SELECT FROM responsa.user_password AS p WHERE p.tenant_id = s.tenant_id AND p.user_id = s.user_id
+        UNION ALL SELECT FROM responsa.user_identity AS i WHERE i.tenant_id = s.tenant_id AND i.user_id = s.user_id))
 
 -- name: lock_user
 SELECT id FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s AND role <> 'service' FOR NO KEY UPDATE
@@ -126,10 +130,17 @@ VALUES (%(id)s, %(tenant_id)s, %(maker)s, %(code)s, %(role)s, %(email)s, now() +
 RETURNING expire_time
 
 -- name: find_invitation
-SELECT role, email FROM responsa.invitation WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now()
+-- An invitation is the word of an administrator: it is not good while its maker is disabled or has another role. Without a maker, an owner of the installation made it.
+SELECT role, email FROM responsa.invitation AS i WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now()
+    AND (i.maker_id IS NULL OR EXISTS (
+        SELECT FROM responsa.app_user AS m WHERE m.tenant_id = i.tenant_id AND m.id = i.maker_id AND m.role = 'admin' AND m.disable_time IS NULL))
 
 -- name: use_invitation
-DELETE FROM responsa.invitation WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now() RETURNING id
+-- See find_invitation.
+DELETE FROM responsa.invitation AS i WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now()
+    AND (i.maker_id IS NULL OR EXISTS (
+        SELECT FROM responsa.app_user AS m WHERE m.tenant_id = i.tenant_id AND m.id = i.maker_id AND m.role = 'admin' AND m.disable_time IS NULL))
+RETURNING id
 
 -- name: add_reset_code
 INSERT INTO responsa.reset_code (code_sha256, tenant_id, user_id, expire_time)
