@@ -31,7 +31,7 @@ from responsa_server.stores.postgres.mail import PostgresMailStore
 from tests.conftest import DatabaseUrls
 from tests.contract.test_accounts import principal, user_of
 from tests.contract.test_identity import refusal
-from tests.people import GOOD, SECRET, People, people_of
+from tests.people import CHEAP, GOOD, SECRET, People, people_of
 from tests.wire.smtp import PASSWORD, USER, MailServer, certificate_in, serving
 
 HERE = Origin("192.0.2.7", "test/1.0")
@@ -266,11 +266,37 @@ async def test_mails_to_an_address_are_limited_whether_or_not_it_has_an_account(
         error = await refusal(people.accounts.request_reset("acme", email, Origin()))
         assert isinstance(error, Exhausted)
         assert (error.reason, error.retry_after is not None) == (Reason.TOO_MANY_ATTEMPTS, True)
-        assert (
-            await refusal(people.accounts.register("acme", "", email, GOOD, "", Origin()))
-        ).reason is error.reason
     # Signing in is counted apart.
     await people.accounts.login("acme", "ann@example.org", GOOD, HERE)
+
+
+async def test_registrations_of_an_address_keep_nobody_from_a_reset(
+    database: Database, database_urls: DatabaseUrls, server: MailServer
+) -> None:
+    people = post_of(database, database_urls, server, per_account=3).people
+    user = await user_of(people)
+    for _ in range(3):
+        await people.accounts.register("acme", "", user.email, OTHER, "", HERE)
+    error = await refusal(people.accounts.register("acme", "", user.email, OTHER, "", HERE))
+    assert error.reason is Reason.TOO_MANY_ATTEMPTS
+    await people.accounts.request_reset("acme", user.email, HERE)
+
+
+async def test_the_mails_that_an_ipv6_network_asks_for_count_together(
+    database: Database, database_urls: DatabaseUrls, server: MailServer
+) -> None:
+    people = people_of(
+        database,
+        passwords=CHEAP.model_copy(update={"attempts_per_address": 3}),
+        mail=settings_for(server),
+        queue=JobQueue(database_urls.log, concurrency=1, pace=PACE),
+    )
+    await people.identity.create_tenant("acme", "Acme")
+    for place in range(3):
+        await people.accounts.request_reset("acme", f"a{place}@example.org", Origin(f"2001:db8::{place:x}"))
+    error = await refusal(people.accounts.request_reset("acme", "b@example.org", Origin("2001:db8::ffff")))
+    assert error.reason is Reason.TOO_MANY_ATTEMPTS
+    await people.accounts.request_reset("acme", "b@example.org", Origin("2001:db8:0:1::1"))
 
 
 async def test_a_new_address_is_confirmed_there_and_the_earlier_one_gets_a_notice(

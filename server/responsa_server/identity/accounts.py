@@ -366,7 +366,7 @@ class Accounts:
         # The hash is made for a taken address as well, so that the reply takes as long.
         hash_text = await self._passwords.hash(password)
         if self._options.mail.configured and not invitation.email:
-            await self._count_mail(user.tenant_id, folded, origin)
+            await self._count_mail(MailKind.REGISTER, user.tenant_id, folded, origin)
             mail, digest_of_code = self._new_mail(user.tenant_id, MailKind.REGISTER, folded)
             pending = Pending(user, hash_text, digest(code) if code else None)
             await self._store.await_registration(mail, digest_of_code, pending, CONFIRMATION_SECONDS)
@@ -393,7 +393,7 @@ class Accounts:
         """
         self._require_mail("Ask an administrator for a reset code.")
         tenant, folded = self._tenant(tenant_id), required_email(email, "email")
-        await self._count_mail(tenant, folded, origin)
+        await self._count_mail(MailKind.RESET, tenant, folded, origin)
         mail, _ = self._new_mail(tenant, MailKind.RESET, folded)
         await self._store.put_mail(mail, self._options.passwords.reset_code_seconds)
 
@@ -405,7 +405,7 @@ class Accounts:
         folded = required_email(email, "user.email")
         self._require_mail("Ask an administrator to change the address.")
         await self.require_recent_sign_in(who)
-        await self._count_mail(who.tenant_id, folded, origin)
+        await self._count_mail(MailKind.CHANGE_EMAIL, who.tenant_id, folded, origin)
         mail, code = self._new_mail(who.tenant_id, MailKind.CHANGE_EMAIL, folded)
         audit = self._own_audit(who, "user.request_email", names.user(who.user_id))
         await self._store.await_email(who, mail, code, CONFIRMATION_SECONDS, audit)
@@ -421,12 +421,14 @@ class Accounts:
         mail = Mail(self._identity.new_id(), tenant_id, kind, email)
         return mail, digest(code_of(self._tokens.secret, kind, mail.id))
 
-    async def _count_mail(self, tenant_id: str, email: str, origin: Origin) -> None:
+    async def _count_mail(self, kind: MailKind, tenant_id: str, email: str, origin: Origin) -> None:
         """Count a mail that somebody asks for. Raises Exhausted, whether or not the account exists."""
         secret = self._tokens.secret
-        limits = [(secret.name("mail", tenant_id, email), self._options.mail.per_account)]
-        if origin.address:
-            address = secret.name("mail address", origin.address)
+        # Resets count apart: registrations with somebody's address, whose mails let nobody in, must not keep that person from a reset.
+        what = "reset mail" if kind is MailKind.RESET else "mail"
+        limits = [(secret.name(what, tenant_id, email), self._options.mail.per_account)]
+        if network := network_of(origin.address):
+            address = secret.name("mail address", network)
             limits.append((address, self._options.passwords.attempts_per_address))
         wait = await self._store.count_attempt(limits, self._options.passwords.attempts_window_seconds)
         if wait is not None:
