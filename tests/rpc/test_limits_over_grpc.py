@@ -15,6 +15,7 @@ import pytest
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.app.gateway import GatewaySettings, build_app
 from responsa_server.embedded import Layout
 from responsa_server.embedded.redis import EmbeddedRedis
@@ -140,3 +141,34 @@ async def test_redis_that_dies_makes_the_limit_stricter_and_never_opens_it(
     assert reasons == [""] * 5 + ["refused"] * 15
     turns = await second.chat.ListTurns(chat.ListTurnsRequest(page_size=100), metadata=first.bob.metadata)
     assert len(turns.turns) == 5
+
+
+async def test_copies_of_versions_count_as_stored(
+    house: House, database: Database, folder: Path, redis: EmbeddedRedis
+) -> None:
+    """A user who restores versions or changes a title again and again could otherwise fill the disk."""
+    large, small = b"The Nile is long. " * 100, b"The Nile is long."
+    settings = limits(storage_bytes=len(small) + 3 * len(large))
+    async with (
+        limiter(database, redis.url, settings) as one,
+        asynccontextmanager(serving)(house, database, folder, limiter=one) as served,
+    ):
+        await house.take_in(served.bob.who, large, "rivers.md")
+        done = await house.take_in(served.bob.who, small, "rivers.md")
+        name = f"documents/{done.document_id}"
+        restore = knowledge.RestoreDocumentVersionRequest(name=f"{name}/versions/1")
+        rename = knowledge.UpdateDocumentRequest(
+            document={"name": name, "title": "Rivers"}, update_mask={"paths": ["title"]}
+        )
+        await served.knowledge.RestoreDocumentVersion(restore, metadata=served.bob.metadata)
+        await served.knowledge.UpdateDocument(rename, metadata=served.bob.metadata)
+        rename.document.title = "Long rivers"
+        for refused in (
+            served.knowledge.UpdateDocument(rename, metadata=served.bob.metadata),
+            served.knowledge.RestoreDocumentVersion(restore, metadata=served.bob.metadata),
+        ):
+            error = await failed(refused)
+            assert (error.reason, error.metadata["limit"]) == ("LIMIT_REACHED", "storage_bytes")
+        # What stores nothing is not refused.
+        rename.document.title = "Rivers"
+        await served.knowledge.UpdateDocument(rename, metadata=served.bob.metadata)

@@ -566,6 +566,10 @@ class Documents(Sources, Protocol):
         """Return a document that the caller may change: the uploader, the owner of its collection or an administrator, who need not be able to read it. Raises NotPermitted."""
         ...
 
+    async def copied_bytes(self, who: Principal, document_id: UUID, version: int | None) -> int:
+        """Return the size of the original that a copy of this version stores. version: None for the larger one of the searchable and the newest version. Returns 0 if there is no such version."""
+        ...
+
     async def find(self, reader: Reader, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
         """Return the existing documents with these ids, by id."""
         ...

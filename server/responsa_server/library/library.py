@@ -308,6 +308,17 @@ class Library:
         readable = who.role is not Role.ADMIN or await self.documents.find(who, [document_id])
         return changed if readable else changed.without_content(changes)
 
+    async def copied_bytes(
+        self, who: Principal, document_id: UUID, version: int | None = None, title: str | None = None
+    ) -> int:
+        """Return the number of bytes that a new version of a document's earlier bytes stores: of those of `version`, or of the latest ones if the document gets the title.
+        0 if it has this title already. Raises NotFound, NotPermitted.
+        """
+        document = await self.documents.managed(who, document_id)
+        if title is not None and title == document.title:
+            return 0
+        return await self.documents.copied_bytes(who, document_id, version)
+
     async def delete_document(self, who: Principal, document_id: UUID, etag: str = "") -> None:
         """Delete a document with all its versions. Raises NotFound, NotPermitted, Conflict."""
         document = await self.documents.managed(who, document_id)

@@ -195,9 +195,12 @@ class KnowledgeService:
         changes = knowledge.document_changes(
             given, updated(request.update_mask, ("title", "labels", "metadata", "subject"))
         )
-        changed = await self._library.update_document(
-            caller(), named_uuid("document.name", "documents", given.name), changes, given.etag
-        )
+        document_id = named_uuid("document.name", "documents", given.name)
+        # A new title makes a new version of the same bytes.
+        if self._limiter is not None and changes.title is not None:
+            size = await self._library.copied_bytes(caller(), document_id, title=changes.title)
+            await self._limiter.store(caller(), size)
+        changed = await self._library.update_document(caller(), document_id, changes, given.etag)
         return knowledge.document(changed)
 
     async def DeleteDocument(self, request: pb.DeleteDocumentRequest) -> Empty:
@@ -270,6 +273,9 @@ class KnowledgeService:
     ) -> operations_pb2.Operation:
         """Make a new version of an earlier one."""
         document_id, version = knowledge.version_of_document(request.name)
+        if self._limiter is not None:
+            size = await self._library.copied_bytes(caller(), document_id, version)
+            await self._limiter.store(caller(), size)
         operation = await self._library.restore(
             caller(), document_id, version, request.etag, request_id(request.request_id)
         )

@@ -231,6 +231,14 @@ class DocumentStore:
         return _document(row)
 
     @shielded
+    async def copied_bytes(self, who: Principal, document_id: UUID, version: int | None) -> int:
+        """See the port."""
+        values: dict[str, object] = {"tenant": who.tenant_id, "id": document_id, "version": version}
+        async with self._database.tenant(who.tenant_id) as connection:
+            row = await (await connection.execute(self._queries["copied_bytes"], values)).fetchone()
+        return 0 if row is None else row[0]
+
+    @shielded
     async def find(self, reader: Reader, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
         """Read the given documents. Documents that do not exist are left out."""
         async with self._database.reading(reader) as connection:

@@ -109,6 +109,13 @@ SELECT d.*, responsa.collection_name(d.collection_id) AS collection,
     (SELECT c.owner_id FROM responsa.collection AS c WHERE c.tenant_id = d.tenant_id AND c.id = d.collection_id) AS collection_owner
 FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
+-- name: copied_bytes
+SELECT coalesce(max(v.size_bytes), 0)::bigint
+FROM responsa.document AS d
+JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id
+    AND (v.version = %(version)s::int OR (%(version)s::int IS NULL AND v.version IN (d.version, d.newest_version)))
+WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s;
+
 -- name: find
 SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
 
