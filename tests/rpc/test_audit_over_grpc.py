@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1.audit_event_pb2 import AuditEvent
@@ -63,6 +64,23 @@ async def test_reloads_and_cancellations_of_anothers_turn(served: Served) -> Non
         ("agents.reload", "agents/-"),
         ("turn.cancel", turn.name),
     ]
+
+
+async def test_an_administrator_who_cancels_a_turn_does_not_read_it(served: Served) -> None:
+    """Otherwise the cancellation of a turn that has ended would return the answer, and leave no event."""
+    running = await served.chat.StartTurn(
+        chat.StartTurnRequest(text="wait", request_id=str(uuid7())), metadata=served.bob.metadata
+    )
+    answered = await served.chat.Answer(
+        chat.AnswerRequest(text="How long is the river?"), metadata=served.bob.metadata
+    )
+    for name in (running.name, answered.name):
+        found = await served.chat.CancelTurn(chat.CancelTurnRequest(name=name), metadata=served.ann.metadata)
+        assert (found.name, found.owner) == (name, f"users/{served.bob.who.user_id}")
+        assert (found.text, found.request_id) == ("", "")
+        assert found.terminal_event.WhichOneof("event") in (None, "cancelled")
+    read = await served.chat.GetTurn(chat.GetTurnRequest(name=answered.name), metadata=served.bob.metadata)
+    assert read.terminal_event.answer.text
 
 
 @pytest.mark.parametrize(

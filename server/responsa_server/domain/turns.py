@@ -8,7 +8,7 @@ Unavailable. The repeated call then finds the result of the first call, or does 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
@@ -157,6 +157,12 @@ class Turn:
     usage: Usage
     create_time: datetime
     end_time: datetime | None
+
+    def without_content(self) -> Turn:
+        """The turn without its question and its answer, for those who may cancel it and not read it."""
+        # The terminal event of a cancelled turn says who cancelled it, and nothing else.
+        terminal = self.terminal if self.state is TurnState.CANCELLED else None
+        return replace(self, question=Question(""), request_id=None, terminal=terminal)
 
 
 Clock = Callable[[], datetime]

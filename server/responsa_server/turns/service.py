@@ -352,6 +352,8 @@ class Turns:
             if who.role is not Role.ADMIN:
                 raise
             done = await self._end(who, turn_id, CancelCause.ADMINISTRATOR)
+            # The right to end a turn does not include the right to read it.
+            done = replace(done, turn=done.turn.without_content())
         if done.ended is not None:
             self._log.info("turn_cancelled", turn=names.turn(turn_id), tenant=who.tenant_id)
             self._ended(done.ended)

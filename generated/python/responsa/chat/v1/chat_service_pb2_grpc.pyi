@@ -57,7 +57,8 @@ class ChatServiceStub:
     CancelTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.CancelTurnRequest, _turn_pb2.Turn]
     """CancelTurn cancels a turn, and the turn's worker stops running it. The turn's owner and the tenant's administrators may call CancelTurn. The call returns
     the turn with its terminal event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves
-    no message in the conversation, but its cost is recorded. Errors: RESOURCE_NOT_FOUND.
+    no message in the conversation, but its cost is recorded. An administrator gets the turn of another user without its question, parameters and answer.
+    Errors: RESOURCE_NOT_FOUND.
     """
     GetTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetTurnRequest, _turn_pb2.Turn]
     """GetTurn returns one turn. If the caller may no longer read a document that the turn has read, its answer is replaced with a refusal (NOT_PERMITTED); so it is
@@ -164,7 +165,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
         """CancelTurn cancels a turn, and the turn's worker stops running it. The turn's owner and the tenant's administrators may call CancelTurn. The call returns
         the turn with its terminal event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves
-        no message in the conversation, but its cost is recorded. Errors: RESOURCE_NOT_FOUND.
+        no message in the conversation, but its cost is recorded. An administrator gets the turn of another user without its question, parameters and answer.
+        Errors: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

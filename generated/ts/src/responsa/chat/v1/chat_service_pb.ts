@@ -1030,7 +1030,8 @@ export const ChatService: GenService<{
   /**
    * CancelTurn cancels a turn, and the turn's worker stops running it. The turn's owner and the tenant's administrators may call CancelTurn. The call returns
    * the turn with its terminal event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves
-   * no message in the conversation, but its cost is recorded. Errors: RESOURCE_NOT_FOUND.
+   * no message in the conversation, but its cost is recorded. An administrator gets the turn of another user without its question, parameters and answer.
+   * Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.chat.v1.ChatService.CancelTurn
    */
