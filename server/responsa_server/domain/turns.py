@@ -159,7 +159,7 @@ class Turn:
     end_time: datetime | None
 
     def without_content(self) -> Turn:
-        """The turn without its question and its answer, for those who may cancel it and not read it."""
+        """The turn without its question and its answer, for administrators, who may cancel it and not read it."""
         # The terminal event of a cancelled turn says who cancelled it, and nothing else.
         terminal = self.terminal if self.state is TurnState.CANCELLED else None
         return replace(self, question=Question(""), request_id=None, terminal=terminal)

@@ -21,6 +21,7 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.accounts import AccountStore, Invitation
+from responsa_server.domain.addresses import network_of
 from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -510,10 +511,11 @@ class OpenId:
 
         Returns the subject of the count; b"" if the address is not known. Raises Exhausted (TOO_MANY_ATTEMPTS).
         """
-        if not origin.address:
+        network = network_of(origin.address)
+        if not network:
             return b""
         settings = self._options.passwords
-        subject = self._secret.name("oidc", origin.address)
+        subject = self._secret.name("oidc", network)
         wait = await self._accounts.count_attempt(
             [(subject, settings.attempts_per_address)], settings.attempts_window_seconds
         )
