@@ -9,6 +9,7 @@ import base64
 import contextlib
 import os
 import secrets
+import string
 import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,8 @@ MAX_BYTES: Final = 256
 """The maximum length of a password in bytes of UTF-8. The contract has the same limit."""
 # The estimate's time grows faster than the text: 72 characters take at most about 20 ms, 100 characters twice as long.
 _ESTIMATED_CHARACTERS: Final = 72
+_PRODUCT: Final = "responsa"
+_SEPARATORS: Final = str.maketrans("", "", " -_.")
 _BCRYPT: Final = ("$2a$", "$2b$", "$2y$")
 # bcrypt itself ignores all further bytes.
 _BCRYPT_BYTES: Final = 72
@@ -110,7 +113,11 @@ class Passwords:
     def _weakness(self, password: str, known: Sequence[str]) -> str | None:
         # Whoever guesses knows the parts of a name, too.
         parts = [part for text in known for part in (text, *text.replace("@", " ").replace(".", " ").split())]
-        found = zxcvbn(password[:_ESTIMATED_CHARACTERS], parts[:16])
+        estimates = [
+            zxcvbn(text[:_ESTIMATED_CHARACTERS], [_PRODUCT, *parts[:16]])
+            for text in {password, _joined(password)}
+        ]
+        found = min(estimates, key=lambda estimate: int(estimate.score))
         if int(found.score) >= self._settings.min_score:
             return None
         warning = found.feedback.warning if found.feedback is not None else None
@@ -152,6 +159,13 @@ class Passwords:
 def _normal(password: str) -> str:
     """Keyboards write some characters in several ways; all of them are the same password (RFC 8265)."""
     return unicodedata.normalize("NFC", password)
+
+
+def _joined(password: str) -> str:
+    """The password without separators and without punctuation at its ends. zxcvbn gives every sequence of three parts a score of 3 at least, so that
+    "password password" passes and "passwordpassword" does not.
+    """
+    return password.strip(string.punctuation + string.whitespace).translate(_SEPARATORS)
 
 
 def _hash_of_nothing(settings: PasswordSettings) -> str:

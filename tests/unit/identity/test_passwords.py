@@ -31,6 +31,8 @@ def passwords() -> Iterator[Passwords]:
         ("password1234", "password.strength", "uncommon words"),
         ("aaaaaaaaaaaaaaaaaaaa", "password.strength", "uncommon words"),
         ("qwertyuiopasdfgh", "password.strength", "uncommon words"),
+        ("password password", "password.strength", "uncommon words"),
+        ("Responsa2026!!", "password.strength", "uncommon words"),
         ("ann.lovelace@example.org", "password.strength", "uncommon words"),
         ("a" * 72 + GOOD, "password.strength", "uncommon words"),
         ("a" * (MAX_BYTES + 1), "password.max_bytes", "at most 256 bytes"),
@@ -53,7 +55,8 @@ async def test_a_weak_password_is_refused_with_a_remedy(
 
 
 @pytest.mark.parametrize(
-    "password", [GOOD, "kyrgyz teapot orbit", "ünüüü vier Murmeltiere jodeln", "x9#kQ2!vLp0w"]
+    "password",
+    [GOOD, "kyrgyz teapot orbit", "ünüüü vier Murmeltiere jodeln", "x9#kQ2!vLp0w", "-Q2!v_Lp.0w x9#k"],
 )
 async def test_no_rule_asks_for_kinds_of_characters(passwords: Passwords, password: str) -> None:
     await passwords.check("password", password)
