@@ -286,7 +286,14 @@ async def test_bytes_and_files_go_up_in_chunks(server: Scripted, driver: Driver,
     file = tmp_path / "notes.md"
     file.write_bytes(data)
     await driver.call(
-        "upload", data, source_key="k", title="T", collection="c", media_type="text/plain", uri="u"
+        "upload",
+        data,
+        source_key="k",
+        title="T",
+        collection="c",
+        media_type="text/plain",
+        uri="u",
+        subject="emp-7",
     )
     await driver.call("upload", file)
     for messages, key in zip(server.requests[f"{KNOWLEDGE}/UploadDocument"], ("k", "notes.md"), strict=True):
@@ -299,11 +306,12 @@ async def test_bytes_and_files_go_up_in_chunks(server: Scripted, driver: Driver,
         assert finish.finish.size_bytes == len(data)
         assert finish.finish.sha256 == hashlib.sha256(data).digest()
     metadata = server.requests[f"{KNOWLEDGE}/UploadDocument"][0][0].start.metadata
-    assert (metadata.collection, metadata.title, metadata.uri, metadata.media_type) == (
+    assert (metadata.collection, metadata.title, metadata.uri, metadata.media_type, metadata.subject) == (
         "collections/c",
         "T",
         "u",
         "text/plain",
+        "emp-7",
     )
 
 

@@ -205,6 +205,7 @@ class Knowledge(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
             collection=first.collection,
             uri=f"{credential} {metadata.get('x-request-id')}",
             media_type=f"{first.media_type} {request_id}",
+            subject=first.subject,
             labels=first.labels,
             metadata=first.metadata,
             size_bytes=announced,

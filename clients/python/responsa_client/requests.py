@@ -371,6 +371,7 @@ def metadata(
     media_type: str,
     labels: Mapping[str, str] | None = None,
     own: Parameters | None = None,
+    subject: str = "",
 ) -> document_pb2.DocumentMetadata:
     """The metadata of a document to upload. own: the caller's own values. Raises the errors of `struct`."""
     return document_pb2.DocumentMetadata(
@@ -381,6 +382,7 @@ def metadata(
         media_type=media_type,
         labels=labels or {},
         metadata=struct(own) if own else None,
+        subject=subject,
     )
 
 
@@ -389,16 +391,18 @@ def update_document(
     title: str | None,
     labels: Mapping[str, str] | None,
     metadata: Parameters | None,
+    subject: str | None,
     etag: str,
 ) -> knowledge_service_pb2.UpdateDocumentRequest:
     """The request of UpdateDocument; None leaves a field as it is. Raises the errors of `struct`."""
-    given = {"title": title, "labels": labels, "metadata": metadata}
+    given = {"title": title, "labels": labels, "metadata": metadata, "subject": subject}
     return knowledge_service_pb2.UpdateDocumentRequest(
         document=document_pb2.Document(
             name=name,
             title=title or "",
             labels=labels or {},
             metadata=struct(metadata) if metadata else None,
+            subject=subject or "",
             etag=etag,
         ),
         update_mask=field_mask_pb2.FieldMask(

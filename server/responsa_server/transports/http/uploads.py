@@ -31,7 +31,17 @@ CLIENT_CLOSED_REQUEST = 499
 DRAIN_SECONDS = 60
 
 METHOD = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
-PARAMETERS = ("collection", "source_key", "title", "uri", "media_type", "labels", "metadata", "request_id")
+PARAMETERS = (
+    "collection",
+    "source_key",
+    "title",
+    "uri",
+    "media_type",
+    "subject",
+    "labels",
+    "metadata",
+    "request_id",
+)
 """The query parameters. They are fields of UploadStart, and each may occur at most once. `labels` and `metadata` are JSON objects."""
 
 
