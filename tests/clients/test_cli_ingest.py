@@ -382,13 +382,15 @@ async def test_documents_are_described_filtered_and_ordered(
     assert (asked.filter, asked.order_by) == ("labels.team = legal", "title desc")
 
     edited = ("--title", "Intro", "--label", "team=", "--label", "kind=guide", "--metadata", "tags=[1, true]")
-    done = await responsa("documents", "edit", "guide/intro.md", *edited, "--json")
+    subject = ("--subject", "emp-7")
+    done = await responsa("documents", "edit", "guide/intro.md", *edited, *subject, "--json")
     assert done.code == 0
     (line,) = done.lines
     assert (line["title"], line["labels"]) == ("Intro", {"a": "b=c", "kind": "guide"})
     assert line["metadata"] == {"year": 2025, "by": "Ann", "tags": [1, True]}
     (request,) = server.requests[f"{KNOWLEDGE}/UpdateDocument"]
-    assert list(request.update_mask.paths) == ["title", "labels", "metadata"]
+    assert list(request.update_mask.paths) == ["title", "labels", "metadata", "subject"]
+    assert request.document.subject == "emp-7"
     nothing = await responsa("documents", "edit", "guide/intro.md")
     assert (nothing.code, "nothing to change" in nothing.err) == (2, True)
 

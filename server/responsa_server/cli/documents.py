@@ -236,14 +236,20 @@ def edit_document(
     ] = None,
     label: LabelsOption = None,
     metadata: MetadataOption = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            help="The person whom the document is about, if only this person may read it: users/{uuid}, or a text that users have as their subject. An empty value removes it. Needs the role ADMIN or SERVICE."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the changed Document as proto-JSON.")] = False,
 ) -> None:
-    """Change a document's title, labels and metadata. Labels and metadata that are not named stay as they are; an empty value removes one."""
+    """Change a document's title, labels, metadata and subject. Labels and metadata that are not named stay as they are; an empty value removes one."""
     with reporting(json=json):
         labels, values = given_labels(label), given_metadata(metadata)
-        if title is None and not labels and not values:
+        if title is None and subject is None and not labels and not values:
             raise CommandFailed(
-                "There is nothing to change.", "Give --title, --label or --metadata.", EXIT_USAGE
+                "There is nothing to change.", "Give --title, --label, --metadata or --subject.", EXIT_USAGE
             )
         with open_client() as client:
             found = find_document(client, document, collection)
@@ -252,6 +258,7 @@ def edit_document(
                 title=None if title is None else valid_text(title, "The title"),
                 labels=merged(found.labels, labels) if labels else None,
                 metadata=merged(as_json(found.metadata), values) if values else None,
+                subject=None if subject is None else valid_text(subject, "The subject"),
                 etag=found.etag,
             )
         if json:
