@@ -12,7 +12,7 @@ import { Contacts } from "./documents/contacts.js";
 import { ConversationsView } from "./chat/conversations.js";
 import { DocumentPanel } from "./documents/document.js";
 import { button, element, replace } from "./common/dom.js";
-import { failureOf, signedOut } from "./common/errors.js";
+import { failureOf, keptOut, signedOut } from "./common/errors.js";
 import { farewell } from "./account/leaving.js";
 import { Live } from "./common/live.js";
 import { PendingQuestions } from "./chat/pending.js";
@@ -86,7 +86,7 @@ class App {
         if (!signal.aborted && now.name !== user.name) leave(OTHER_USER, "Go on as the other user");
       } catch (error) {
         const failure = failureOf(error);
-        if (!signal.aborted && signedOut(failure)) this.#outside(failure.reason === "USER_DISABLED" ? failure.message : "Your session has ended.");
+        if (!signal.aborted && signedOut(failure)) this.#outside(keptOut(failure) ? failure.message : "Your session has ended.");
       }
     };
     let checking: Promise<void> | undefined;

@@ -53,8 +53,8 @@ describe("failureOfJson", () => {
 });
 
 describe("signedOut", () => {
-  it("is true only for errors of the credential", () => {
-    for (const reason of ["CREDENTIAL_MISSING", "CREDENTIAL_EXPIRED", "CREDENTIAL_UNKNOWN"]) expect(signedOut({ ...CUT, reason })).toBe(true);
+  it("is true only for errors of the credential, and for users who are kept out", () => {
+    for (const reason of ["CREDENTIAL_MISSING", "CREDENTIAL_EXPIRED", "CREDENTIAL_UNKNOWN", "USER_DISABLED", "TENANT_SUSPENDED"]) expect(signedOut({ ...CUT, reason })).toBe(true);
     for (const reason of ["", "ROLE_REQUIRED", "SESSION_CODE_INVALID"]) expect(signedOut({ ...CUT, reason })).toBe(false);
   });
 });

@@ -118,11 +118,14 @@ describe("signIn", () => {
     expect(asked).toEqual(["Ada", "Ada"]);
   });
 
-  it("reports that the user is disabled", async () => {
-    const disabled = () => {
-      throw responsaError(Code.Unauthenticated, "USER_DISABLED", "This account is disabled.");
+  it.each([
+    [Code.Unauthenticated, "USER_DISABLED"],
+    [Code.PermissionDenied, "TENANT_SUSPENDED"],
+  ])("reports that the user is kept out, and offers the sign-in", async (code, reason) => {
+    const keptOut = () => {
+      throw responsaError(code, reason, "You are kept out.");
     };
-    expect(await signIn(api(disabled), undefined, { replaces: never })).toEqual({ problem: "This account is disabled.", cut: false });
+    expect(await signIn(api(keptOut), undefined, { replaces: never })).toEqual({ problem: "You are kept out.", cut: false });
   });
 
   it("offers another try if the server could not be reached", async () => {

@@ -2,7 +2,7 @@
 
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../common/api.js";
-import { CUT, failureOf, failureOfJson, signedOut, type Failure } from "../common/errors.js";
+import { CUT, failureOf, failureOfJson, keptOut, signedOut, type Failure } from "../common/errors.js";
 
 /** A secret that links to the page carry in the fragment, which browsers do not send: a sign-in code, the code of an invitation, a code that resets a password, or a code that confirms an e-mail address. */
 export type SecretKind = "code" | "invitation" | "reset" | "confirm";
@@ -107,7 +107,7 @@ export async function signIn(api: Pick<Api, "auth">, code: string | undefined, {
     return { user: await api.auth.getMe({}) };
   } catch (error) {
     const failure = failureOf(error);
-    if (failure.reason === "USER_DISABLED") return { problem: failure.message, cut: false };
+    if (keptOut(failure)) return { problem: failure.message, cut: false };
     if (signedOut(failure)) return { problem: refused || "You are not signed in.", cut: false };
     return { problem: failure.reason === "" ? "Responsa cannot be reached." : failure.message, cut: true };
   }

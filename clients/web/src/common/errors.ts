@@ -81,9 +81,14 @@ export function failureOfStatus({ message, details }: Status): Failure {
   return info ? { reason: info.reason, message, metadata: info.metadata, retryAfter: undefined, violations: [] } : { ...CUT, reason: "UNKNOWN", message };
 }
 
-/** Whether the session has ended (or never began), or its user was disabled. */
-export function signedOut({ reason }: Failure): boolean {
-  return reason.startsWith("CREDENTIAL_") || reason === "SESSION_ENDED" || reason === "USER_DISABLED";
+/** Whether the user is kept out, whatever the session: the user was disabled, or the user's tenant was suspended. The message says so. */
+export function keptOut({ reason }: Failure): boolean {
+  return reason === "USER_DISABLED" || reason === "TENANT_SUSPENDED";
+}
+
+/** Whether the session has ended (or never began), or its user is kept out. */
+export function signedOut(failure: Failure): boolean {
+  return failure.reason.startsWith("CREDENTIAL_") || failure.reason === "SESSION_ENDED" || keptOut(failure);
 }
 
 /** A failure's message, with the time after which another try can succeed if that is longer than a moment. */

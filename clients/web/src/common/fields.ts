@@ -58,7 +58,7 @@ export function choiceEntry(label: string, choices: readonly (readonly [value: s
 }
 
 /** The note below the field of a new password. It does not repeat the server's rules; the server's errors name them. */
-export const PASSWORD_NOTE = "Several uncommon words are easy to remember and hard to guess.";
+export const PASSWORD_NOTE = "At least 12 characters. Several uncommon words are easy to remember and hard to guess.";
 
 /** Show problems of required fields that are empty, and focus the first such field. Returns whether there are any. */
 export function lacking(entries: readonly Entry[]): boolean {

@@ -347,7 +347,7 @@ export class DocumentPanel {
       const failure = failureOf(error);
       const gone = failure.reason === "RESOURCE_NOT_FOUND";
       const unread = gone && this.#document?.state === DocumentState.INDEXING && this.#document.version === 0;
-      const why = unread ? "The server is still reading this document." : gone ? `This document${quote ? ", or this version of it," : ""} is no longer stored.` : failure.message;
+      const why = unread ? "The server is still reading this document." : gone ? `This document${quote ? ", or this version of it," : ""} is no longer stored, or is not shared with you.` : failure.message;
       this.#note.textContent = quote ? `${why} The answer quoted:` : why;
       if (quote) this.#text.quote(quote);
       return;
