@@ -427,7 +427,7 @@ async def test_the_link_of_an_invitation_lets_one_person_register(person: Person
     await guest.page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
     await button(guest, "Register").click()
     await expect(
-        guest.page.locator(".problem", has_text="an invited address cannot be changed")
+        guest.page.locator(".problem", has_text="must be the address that was invited")
     ).to_be_visible()
     await guest.page.get_by_label("E-mail address").fill("carla@example.org")
     await button(guest, "Register").click()

@@ -355,11 +355,12 @@ class Accounts:
         invitation = await self._invitation(tenant_id, code)
         folded = fold_email(email) or invitation.email
         if not folded or (invitation.email and folded != invitation.email):
-            raise InvalidRequest.of_field(
-                "email",
-                "email.required",
-                "must be the address of the account; an invited address cannot be changed",
+            remedy = (
+                "must be the address that was invited; to register with another one, ask for an invitation to it"
+                if invitation.email
+                else "must be the address of the account"
             )
+            raise InvalidRequest.of_field("email", "email.required", remedy)
         given = checked_display_name(name)
         await self._passwords.check("password", password, (folded, given))
         user = new_user(self._identity.new_id(), invitation.tenant_id, given, folded, invitation.role)
