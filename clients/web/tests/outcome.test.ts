@@ -85,6 +85,8 @@ describe("fallbacks", () => {
   });
 
   it("is empty without a cause", () => expect(because("")).toBe(""));
+
+  it("says in words which limit was too low", () => expect(because("budget:tokens")).toBe("too few tokens are left"));
 });
 
 describe("outcomeOf", () => {

@@ -9,7 +9,7 @@ import { button, element, WRITTEN } from "../common/dom.js";
 import type { Failure } from "../common/errors.js";
 import { lacking, placed } from "../common/fields.js";
 import { allCollections, type Listed } from "../documents/library.js";
-import { PERSON_NOTE, PersonField } from "../common/person.js";
+import { named, NEITHER, PERSON_NOTE, PersonField } from "../common/person.js";
 import { receiptList } from "../common/receipt.js";
 import { recently } from "./recent.js";
 
@@ -46,8 +46,14 @@ async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contact
     await loaded;
     if (heirs.missing() !== undefined) throw new Incomplete();
     const handOverTo = await heirs.chosen();
+    if (handOverTo && !named(handOverTo)) {
+      heirs.person.refuse(NEITHER);
+      heirs.person.control.focus();
+      return false;
+    }
     const receipt = await recently(api, user, () => api.auth.deleteMe({ handOverTo }, { timeoutMs: LONGEST }));
     deleted(receipt);
+    return undefined;
   };
   const explain = ({ reason, ...others }: Failure) => {
     const missing = heirs.missing();

@@ -163,7 +163,14 @@ export class TenantsView implements Part {
     const [label, id] = [labelOf(one), idOf(one)];
     const typed = textEntry(`Type “${id}” to confirm`, { maxlength: "63", spellcheck: "false", autocapitalize: "none" });
     const act = async () => {
-      await this.#api.admin.eraseTenant({ name: one.name, confirmTenantId: typed.control.value.trim() });
+      const confirmTenantId = typed.control.value.trim();
+      if (confirmTenantId !== id) {
+        typed.refuse(`Type the id exactly as it is written here: ${id}`);
+        typed.control.focus();
+        return false;
+      }
+      await this.#api.admin.eraseTenant({ name: one.name, confirmTenantId });
+      return undefined;
     };
     const explain = (failure: Failure) => Promise.resolve(placed({ confirm_tenant_id: typed }, failure));
     const text = "All users, documents, conversations, API keys and sessions of the tenant are deleted for good. Nobody can stop or undo it, and the id cannot be used again. The audit log stays.";

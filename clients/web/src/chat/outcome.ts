@@ -60,6 +60,9 @@ const CAUSES: Readonly<Record<string, string>> = {
   not_configured: "it is not configured",
   no_model: "no model is configured",
   structured_invalid: "its reply had the wrong form",
+  "budget:steps": "too few steps are left",
+  "budget:tokens": "too few tokens are left",
+  "budget:cost_micros": "too little money is left",
 };
 
 /** Describes a cause; "" if there is nothing to add. */

@@ -20,6 +20,8 @@ export type Finder = (text: string) => Promise<readonly Contact[]>;
 const TYPING = 200; // milliseconds without a key before people are looked up
 /** The note below a field for a person whom the user may not see. */
 export const PERSON_NOTE = "An e-mail address, or a user id, which people find in their profile.";
+/** What to do if a text does not name a person. */
+export const NEITHER = "Enter an e-mail address or a user id.";
 /** The number of people that the page offers to choose from. */
 const OFFERED = 20;
 
@@ -30,6 +32,11 @@ export function usersWith(api: Pick<Api, "admin">, also: string): Finder {
     const { users } = await api.admin.listUsers({ filter, pageSize: OFFERED, orderBy: "display_name" });
     return users.map((one) => ({ name: one.name, label: callName(one), email: one.email }));
   };
+}
+
+/** Whether a text can stand for a person in a request. */
+export function named(text: string): boolean {
+  return text.includes("@") || text.startsWith("users/");
 }
 
 export class PersonField extends Entry<HTMLInputElement> {

@@ -11,7 +11,7 @@ import { button, element, replace, WRITTEN } from "../common/dom.js";
 import { failureOf, withWait, type Failure } from "../common/errors.js";
 import { sentence } from "../common/fields.js";
 import { collectionId, type Named } from "./library.js";
-import { PERSON_NOTE, PersonField } from "../common/person.js";
+import { named, NEITHER, PERSON_NOTE, PersonField } from "../common/person.js";
 
 type Wish = MessageInitShape<typeof ReaderSchema>;
 const EVERYONE: Wish = { who: { case: "everyone", value: true } };
@@ -81,13 +81,13 @@ class Sharing {
   async #add(): Promise<void> {
     const entry = this.#person;
     const { text } = entry;
-    if (!text) {
-      entry.refuse("Enter an e-mail address or a user id.");
-      return entry.control.focus();
-    }
     const before = new Set(this.#users);
     try {
       const user = await this.#contacts.resolve(text);
+      if (!named(user)) {
+        entry.refuse(NEITHER);
+        return entry.control.focus();
+      }
       if (before.has(user)) return entry.refuse("This person is in the list already.");
       if (user === this.#collection.owner) return entry.refuse("The owner always reads the collection.");
       await this.#save([...this.#collection.readers, { who: { case: user.includes("@") ? "email" : "user", value: user } }]);
