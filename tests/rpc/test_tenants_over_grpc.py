@@ -161,7 +161,10 @@ async def test_nobody_signs_in_to_a_suspended_tenant_and_sessions_survive(served
     signed, _ = await served.accounts.login("rival", "zoe@example.org", GOOD, Origin())
     invited, _ = await served.accounts.create_invitation(served.eve.who, Role.USER, "", 60)
     again, _ = await served.accounts.create_reset_code(served.eve.who, user.id)
+    cookie, _ = await served.accounts.login_browser("rival", "zoe@example.org", GOOD, Origin(), None)
+    assert await served.identity.signed_in(cookie) is not None
     await suspend(served)
+    assert await served.identity.signed_in(cookie) is None, "the browser is free for another tenant's user"
     login = auth.LoginRequest(tenant="tenants/rival", email="zoe@example.org", password=GOOD)
     nowhere = auth.LoginRequest(tenant="tenants/nowhere", email="zoe@example.org", password=GOOD)
     error, unknown = await failed(served.auth.Login(login)), await failed(served.auth.Login(nowhere))

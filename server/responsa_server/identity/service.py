@@ -213,10 +213,10 @@ class Identity:
         return code, await self._store.add_code(who, digest(code), self._code_seconds)
 
     async def signed_in(self, token: str) -> Principal | None:
-        """Return the caller of a browser's session; None if no good session has this token."""
+        """Return the caller of a browser's session; None if no session has this token with which the caller can make calls."""
         try:
             return await self.authenticate(Credential("session", token))
-        except Unauthenticated:
+        except (Unauthenticated, NotPermitted):  # NotPermitted: TENANT_SUSPENDED
             return None
 
     async def exchange_code(
