@@ -6,19 +6,25 @@ Another transport is one more subclass of `Person`, and one more line in `DRIVER
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import httpx2
 import pytest
+from playwright.sync_api import Browser, Locator, sync_playwright
 
 from responsa.chat.v1 import turn_pb2
 from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_client.errors import NotFound, Unauthenticated
+from tests.browser.conftest import ARGUMENTS, chromium
+from tests.browser.person import PATIENCE
 from tests.callers import PASSWORD, Credential, Tenant
 from tests.instance import Instance
 from tests.wire.smtp import MailServer
@@ -30,19 +36,35 @@ QUESTION: Final = "How high does the Cuillin rise?"
 
 @dataclass(frozen=True)
 class Reply:
-    """A turn that has ended. text: that of the answer; "" without an answer."""
+    """A turn that has ended. turn: what the driver opens it with. text: that of the answer; "" without an answer."""
 
     turn: str
     conversation: str
     text: str
 
 
+@dataclass
+class Place:
+    """Where the people meet. stack: closes what they opened."""
+
+    instance: Instance
+    tenant: str
+    stack: ExitStack
+
+    @cached_property
+    def browser(self) -> Browser:
+        """A browser, in which each person has a separate profile."""
+        playwright = self.stack.enter_context(sync_playwright())
+        started = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        self.stack.callback(started.close)
+        return started
+
+
 class Person(ABC):
     """A person who uses the instance over one transport."""
 
-    def __init__(self, instance: Instance, stack: ExitStack) -> None:
-        self.instance = instance
-        self.stack = stack
+    def __init__(self, place: Place) -> None:
+        self.place = place
 
     @abstractmethod
     def register(self, email: str, invitation: str) -> None: ...
@@ -51,7 +73,7 @@ class Person(ABC):
     def confirm(self, code: str) -> None: ...
 
     @abstractmethod
-    def signs_in(self, tenant: str, email: str) -> bool:
+    def signs_in(self, email: str) -> bool:
         """Sign in with the password of the tests. Returns whether the server allows it."""
 
     @abstractmethod
@@ -93,10 +115,10 @@ class Person(ABC):
 class OverGrpc(Person):
     """The Python client, over gRPC."""
 
-    def __init__(self, instance: Instance, stack: ExitStack) -> None:
-        super().__init__(instance, stack)
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
         self._token = ""
-        self._public = stack.enter_context(Responsa(instance.url))
+        self._public = place.stack.enter_context(Responsa(place.instance.url))
         self._client = self._public
 
     def register(self, email: str, invitation: str) -> None:
@@ -105,12 +127,12 @@ class OverGrpc(Person):
     def confirm(self, code: str) -> None:
         self._public.confirm_email(code)
 
-    def signs_in(self, tenant: str, email: str) -> bool:
+    def signs_in(self, email: str) -> bool:
         try:
-            self._token = self._public.login(email, PASSWORD, tenant).tokens.access_token
+            self._token = self._public.login(email, PASSWORD, self.place.tenant).tokens.access_token
         except Unauthenticated:
             return False
-        self._client = self.stack.enter_context(Responsa(self.instance.url, lambda: self._token))
+        self._client = self.place.stack.enter_context(Responsa(self.place.instance.url, lambda: self._token))
         return True
 
     def name(self) -> str:
@@ -157,9 +179,9 @@ class OverGrpc(Person):
 class OverRest(Person):
     """A plain HTTP client: the original paths, and /v1 for what they do not have."""
 
-    def __init__(self, instance: Instance, stack: ExitStack) -> None:
-        super().__init__(instance, stack)
-        self._http = stack.enter_context(httpx2.Client(base_url=instance.url, timeout=60))
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._http = place.stack.enter_context(httpx2.Client(base_url=place.instance.url, timeout=60))
 
     def register(self, email: str, invitation: str) -> None:
         body = {"email": email, "password": PASSWORD, "invitation": invitation}
@@ -168,8 +190,8 @@ class OverRest(Person):
     def confirm(self, code: str) -> None:
         self._v1("POST", "auth:confirmEmail", {"code": code})
 
-    def signs_in(self, tenant: str, email: str) -> bool:
-        body = {"email": email, "password": PASSWORD, "tenant": tenant}
+    def signs_in(self, email: str) -> bool:
+        body = {"email": email, "password": PASSWORD, "tenant": self.place.tenant}
         reply = self._http.post("/auth/login", json=body)
         if reply.status_code == 401:
             return False
@@ -224,28 +246,189 @@ class OverRest(Person):
         return Reply(turn["name"], turn["conversation"], ended.get("text", ""))
 
 
-DRIVERS: Final[Sequence[type[Person]]] = (OverGrpc, OverRest)
+class InBrowser(Person):
+    """The page in Chromium, each person in a separate profile. Controls are found by their roles and labels."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        context = place.browser.new_context(
+            base_url=place.instance.url,
+            reduced_motion="reduce",
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        context.set_default_timeout(PATIENCE)
+        self._page = context.new_page()
+        self._turns = Counter[str]()
+
+    def register(self, email: str, invitation: str) -> None:
+        self._open(f"invitation={invitation}")
+        self._page.get_by_label("E-mail address", exact=True).fill(email)
+        self._page.get_by_label("New password", exact=True).fill(PASSWORD)
+        self._press("Register")
+        self._see(self._page.get_by_role("alert").filter(has_text=f"a mail to {email} is on its way"))
+
+    def confirm(self, code: str) -> None:
+        self._open(f"confirm={code}")
+        self._press("Confirm")
+        self._see(self._page.get_by_role("alert").filter(has_text="Your e-mail address is confirmed"))
+
+    def signs_in(self, email: str) -> bool:
+        self._open()
+        self._page.get_by_label("E-mail address", exact=True).fill(email)
+        self._page.get_by_label("Password", exact=True).fill(PASSWORD)
+        self._press("Sign in")
+        wrong = self._page.get_by_role("alert").filter(has_text="is wrong")
+        return self._first(self._page.get_by_label("Your question"), wrong)
+
+    def name(self) -> str:
+        self._open("/profile")
+        row = self._page.get_by_text("users/", exact=False)
+        return row.inner_text() if self._first(row, self._page.get_by_label("Password", exact=True)) else ""
+
+    def upload(self, collection: str, key: str, text: str) -> str:
+        self._open("/documents")
+        self._press("New collection")
+        dialog = self._page.get_by_role("dialog", name="New collection")
+        dialog.get_by_role("textbox").fill(collection)
+        dialog.get_by_role("textbox").press("Enter")
+        self._see(self._page.get_by_label("Collection", exact=True).filter(has_text=collection))
+        file: Any = {"name": key, "mimeType": "", "buffer": text.encode()}
+        self._page.get_by_label("Add documents").set_input_files(file)
+        self._see(self._page.get_by_role("listitem").filter(has_text=key).filter(has_text="searchable"))
+        self._page.get_by_role("button", name="Skye", exact=True).click()
+        return self._document()
+
+    def ask(self, question: str, conversation: str = "") -> Reply:
+        self._open(f"/{conversation}")
+        number = self._turns[conversation]
+        if conversation:
+            self._see(self._answers.nth(number - 1))
+        self._page.get_by_label("Your question").fill(question)
+        self._page.get_by_label("Your question").press("Enter")
+        self._see(self._answers.nth(number))
+        self._page.wait_for_url(re.compile("#/conversations/."))
+        name = self._page.url.partition("#/")[2]
+        self._turns[name] += 1
+        return Reply(f"{name} {number}", name, self._text(self._answers.nth(number)))
+
+    def conversation(self, name: str) -> Sequence[str]:
+        self._open(f"/{name}")
+        self._see(self._answers.nth(self._turns[name] - 1))
+        asked = self._page.get_by_role("listitem").filter(has_text="You asked:").all_inner_texts()
+        questions = [one.removeprefix("You asked:").strip() for one in asked]
+        answers = [self._text(one) for one in self._answers.all()]
+        return [one for pair in zip(questions, answers, strict=True) for one in pair]
+
+    def earlier(self, turn: str) -> Reply:
+        name, number = turn.split()
+        self._open(f"/{name}")
+        answer = self._answers.nth(int(number))
+        self._see(answer)
+        return Reply(turn, name, self._text(answer))
+
+    def share(self, collection: str, users: Sequence[str]) -> None:
+        self._open("/documents")
+        picker = self._page.get_by_label("Collection", exact=True)
+        self._see(picker.filter(has_text=collection))
+        picker.select_option(f"collections/{collection}")
+        self._press("Share")
+        dialog = self._page.get_by_role("dialog")
+        self._see(dialog)
+        for one in dialog.get_by_role("button", name="Remove").all():
+            one.click()
+        self._see(dialog.get_by_role("status").filter(has_text="Only you can read these documents."))
+        for number, one in enumerate(users, 1):
+            dialog.get_by_label("Add a person").fill(one)
+            dialog.get_by_role("button", name="Add", exact=True).click()
+            self._see(dialog.get_by_role("button", name="Remove").nth(number - 1))
+        self._press("Done")
+
+    def finds(self, words: str) -> set[str]:
+        self._open("/search")
+        self._page.get_by_label("Search for").fill(words)
+        self._press("Search")
+        hits = self._page.get_by_role("list", name="Passages").get_by_role("listitem")
+        found = set[str]()
+        if self._first(hits.first, self._page.get_by_text("No passage fits this search.").first):
+            for one in hits.all():
+                one.get_by_role("button").click()
+                found.add(self._document())
+        return found
+
+    def opens(self, document: str) -> bool:
+        self._open(f"/{document}")
+        panel = self._page.get_by_role("complementary")
+        return self._first(
+            panel.get_by_role("tab", name="Details"),
+            panel.get_by_role("status").filter(has_text="no longer stored"),
+        )
+
+    def delete_account(self) -> None:
+        self._open("/profile")
+        self._press("Delete the account")
+        dialog = self._page.get_by_role("dialog")
+        dialog.get_by_label("I want to delete all of this for good").check()
+        dialog.get_by_role("button", name="Delete the account").click()
+        self._see(self._page.get_by_role("heading", name="Your account is deleted"))
+
+    @property
+    def _answers(self) -> Locator:
+        """Replies that are complete."""
+        return self._page.locator("li.assistant:not([aria-busy])")
+
+    @staticmethod
+    def _text(answer: Locator) -> str:
+        return "\n\n".join(answer.locator(".answer-text > p").all_inner_texts())
+
+    def _open(self, fragment: str = "") -> None:
+        """Load the page at this address; the page shows nothing from before."""
+        self._page.goto("about:blank")
+        self._page.goto(f"/?tenant={self.place.tenant}#{fragment}")
+
+    def _press(self, name: str) -> None:
+        self._page.get_by_role("button", name=name, exact=True).click()
+
+    def _document(self) -> str:
+        """The name of the document that is open, from the link to it."""
+        self._page.get_by_role("tab", name="Details").click()
+        self._page.get_by_role("button", name="Copy the link to this document").click()
+        self._see(self._page.get_by_text("Copied", exact=True))
+        link: str = self._page.evaluate("navigator.clipboard.readText()")
+        return "/".join(link.partition("#/")[2].split("/")[:2])
+
+    @staticmethod
+    def _see(thing: Locator) -> None:
+        thing.wait_for()
+
+    @staticmethod
+    def _first(good: Locator, bad: Locator) -> bool:
+        """Wait for one of two things. Returns whether the first is there."""
+        good.or_(bad).first.wait_for()
+        return good.is_visible()
+
+
+DRIVERS: Final[Sequence[type[Person]]] = (OverGrpc, OverRest, InBrowser)
 
 
 @pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as found:
-        yield found
+def place(instance: Instance, tenant: Tenant) -> Iterator[Place]:
+    with ExitStack() as stack:
+        yield Place(instance, tenant.name, stack)
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda one: one.__name__)
 def test_two_people_share_and_part(
-    instance: Instance, tenant: Tenant, mail_server: MailServer, stack: ExitStack, driver: type[Person]
+    place: Place, tenant: Tenant, mail_server: MailServer, driver: type[Person]
 ) -> None:
-    owner, other = driver(instance, stack), driver(instance, stack)
-    with Responsa(instance.url, tenant.key(Credential.ADMIN)) as administrator:
+    owner, other = driver(place), driver(place)
+    with Responsa(place.instance.url, tenant.key(Credential.ADMIN)) as administrator:
         for person, local in ((owner, "owner"), (other, "other")):
             email = f"{local}@{tenant.name}.example"
             person.register(email, administrator.create_invitation().code)
-            assert not person.signs_in(tenant.name, email), "the address is not confirmed yet"
+            assert not person.signs_in(email), "the address is not confirmed yet"
             (mail,) = mail_server.to(email)
             person.confirm(mail.code)
-            assert person.signs_in(tenant.name, email)
+            assert person.signs_in(email)
 
     document = owner.upload("islands", "skye.md", TEXT)
     first = owner.ask(FIRST)
@@ -279,7 +462,7 @@ def test_two_people_share_and_part(
 
     owner.delete_account()
     assert not owner.name()
-    assert not owner.signs_in(tenant.name, f"owner@{tenant.name}.example")
+    assert not owner.signs_in(f"owner@{tenant.name}.example")
     refused()
     assert not other.earlier(answer.turn).text, "an answer from an erased document is withdrawn"
     assert other.name()
