@@ -306,6 +306,33 @@ class AccountCalls(Part):
         request = requests.update_user_quota(user, limits, dropped, etag)
         return self._calls.unary(self._stubs.admin.UpdateUserQuota, request, repeatable=not etag)
 
+    def create_service_api_key(
+        self,
+        service: str,
+        display_name: str,
+        expire_time: timestamp_pb2.Timestamp | None = None,
+        request_id: str | None = None,
+    ) -> admin_service_pb2.CreateServiceApiKeyResponse:
+        """Create an API key for a user with the role SERVICE. Only this response contains the key's secret, so the client does not retry this call after a lost connection.
+
+        Args:
+            service: the service's name (`users/{uuid}`) or UUID.
+            display_name: a name to show to people, at most 200 bytes.
+            expire_time: when the key expires; None for a key that never expires.
+            request_id: a UUID. With the id of an earlier call, the server returns the key of that call with an empty secret. None generates a new id.
+
+        Raises:
+            NotFound: the service does not exist.
+            InvalidRequest: the user is not a service.
+            AlreadyExists: the request_id was used before for another key.
+        """
+        request = admin_service_pb2.CreateServiceApiKeyRequest(
+            user=requests.user_name(service),
+            api_key=api_key_pb2.ApiKey(display_name=display_name, expire_time=expire_time),
+            request_id=request_id or requests.new_request_id(),
+        )
+        return self._calls.unary(self._stubs.admin.CreateServiceApiKey, request, repeatable=False)
+
     def tenant_api_keys(self, filter_by: str = "", order_by: str = "") -> Iterator[api_key_pb2.ApiKey]:
         """The API keys of all users of the tenant, by default newest first."""
         request = admin_service_pb2.ListTenantApiKeysRequest(

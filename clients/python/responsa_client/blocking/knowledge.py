@@ -155,6 +155,7 @@ class KnowledgeCalls(Part):
         media_type: str = "",
         labels: Mapping[str, str] | None = None,
         metadata: Parameters | None = None,
+        subject: str = "",
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> operations_pb2.Operation:
@@ -170,6 +171,8 @@ class KnowledgeCalls(Part):
             media_type: e.g. "text/markdown"; with "", the server derives it from the key's suffix and the bytes.
             labels: short texts for filters. An existing document keeps its labels if there are none.
             metadata: JSON values of the caller's own. An existing document keeps its values if there are none.
+            subject: the person whom the document is about, if only this person may read it: `users/{uuid}`, or a text that users have as their subject. Administrators and
+                services alone give one. An existing document keeps its subject if there is none.
             request_id: a UUID. With the id of an earlier call, the server returns the operation of that call.
                 None generates a new id.
             timeout: the maximum time of the whole upload in seconds; None for no limit.
@@ -178,9 +181,10 @@ class KnowledgeCalls(Part):
             OSError: the file cannot be read.
             ValueError: `source` contains bytes, and there is no source_key; or `metadata` holds a value that is not JSON.
             DocumentRejected: the document is empty, too large, or not of an accepted type.
+            PermissionDenied: the caller may not upload to the collection, or gave a subject.
             InvalidRequest, NotFound: see UploadDocument in the contract.
         """
-        stated = requests.metadata(collection, source_key, title, uri, media_type, labels, metadata)
+        stated = requests.metadata(collection, source_key, title, uri, media_type, labels, metadata, subject)
         upload = requests.Upload.of(source, stated, request_id or requests.new_request_id())
         return self._calls.upload(upload, timeout)
 
@@ -195,10 +199,11 @@ class KnowledgeCalls(Part):
         media_type: str = "",
         labels: Mapping[str, str] | None = None,
         metadata: Parameters | None = None,
+        subject: str = "",
         request_id: str | None = None,
     ) -> operations_pb2.Operation:
         """Create a document from a text of at most 1 MiB, by default Markdown, in one call. The other arguments are the same as for `upload`."""
-        stated = requests.metadata(collection, source_key, title, uri, media_type, labels, metadata)
+        stated = requests.metadata(collection, source_key, title, uri, media_type, labels, metadata, subject)
         made = request_id or requests.new_request_id()
         request = knowledge_service_pb2.CreateDocumentRequest(metadata=stated, text=text, request_id=made)
         return self._calls.unary(self._stubs.knowledge.CreateDocument, request)
@@ -280,13 +285,14 @@ class KnowledgeCalls(Part):
         title: str | None = None,
         labels: Mapping[str, str] | None = None,
         metadata: Parameters | None = None,
+        subject: str | None = None,
         etag: str = "",
     ) -> document_pb2.Document:
-        """Change a document. Values that are None stay as they are; labels and metadata are replaced as a whole. After a new title, the document
+        """Change a document. Values that are None stay as they are; labels and metadata are replaced as a whole. subject: as for `upload`; with "", the document has none. After a new title, the document
         is indexed again: searches use the title once the document's state is READY. Raises NotFound, PermissionDenied, InvalidRequest;
         Conflict if the document has another etag.
         """
-        request = requests.update_document(name, title, labels, metadata, etag)
+        request = requests.update_document(name, title, labels, metadata, subject, etag)
         return self._calls.unary(self._stubs.knowledge.UpdateDocument, request, repeatable=not etag)
 
     def delete_document(self, name: str, etag: str = "") -> None:

@@ -1156,6 +1156,68 @@ class EraseTenantRequest(_message.Message):
 Global___EraseTenantRequest: _TypeAlias = EraseTenantRequest  # noqa: Y015
 
 @_typing.final
+class CreateServiceApiKeyRequest(_message.Message):
+    """CreateServiceApiKeyRequest describes a new key of a service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """The service, `users/{uuid}`."""
+    request_id: _builtins.str
+    """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the key that the first call created, without its secret. A
+    call with the same UUID and a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the caller.
+    """
+    @_builtins.property
+    def api_key(self) -> _api_key_pb2.ApiKey:
+        """The display_name and the expire_time. The expire_time must be in the future. The server sets all other fields."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        api_key: _api_key_pb2.ApiKey | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "request_id", b"request_id", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateServiceApiKeyRequest: _TypeAlias = CreateServiceApiKeyRequest  # noqa: Y015
+
+@_typing.final
+class CreateServiceApiKeyResponse(_message.Message):
+    """CreateServiceApiKeyResponse holds the new key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_KEY_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
+    secret: _builtins.str
+    """The secret, which a caller sends as `authorization: Bearer …`; empty in the response to a repeated call."""
+    @_builtins.property
+    def api_key(self) -> _api_key_pb2.ApiKey:
+        """The key."""
+
+    def __init__(
+        self,
+        *,
+        api_key: _api_key_pb2.ApiKey | None = ...,
+        secret: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "secret", b"secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateServiceApiKeyResponse: _TypeAlias = CreateServiceApiKeyResponse  # noqa: Y015
+
+@_typing.final
 class ListTenantApiKeysRequest(_message.Message):
     """ListTenantApiKeysRequest asks for one page of the tenant's keys."""
 

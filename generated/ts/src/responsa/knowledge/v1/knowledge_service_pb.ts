@@ -1618,7 +1618,7 @@ export const KnowledgeService: GenService<{
    * UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title makes a new version
    * of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
    * READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
-   * administrators may call this method; an administrator who may not read the document gets it without the fields that say what is in it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
+   * administrators may call this method; an administrator who may not read the document gets it without the fields that say what is in it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD, LIMIT_REACHED (stored bytes, for a new title).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.UpdateDocument
    */
@@ -1699,7 +1699,7 @@ export const KnowledgeService: GenService<{
   /**
    * RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text again. If the version is the
    * newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
-   * for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED.
+   * for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, LIMIT_REACHED (stored bytes).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.RestoreDocumentVersion
    */
