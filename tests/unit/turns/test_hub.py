@@ -149,3 +149,12 @@ async def test_readers_of_a_turn_that_is_gone_look_for_themselves(hub: Hub) -> N
     mine.behind = False
     hub.gone([TURN, UUID(int=99)])
     assert mine.behind
+
+
+async def test_a_follower_without_access_reads_the_log_before_it_shows_more(hub: Hub) -> None:
+    live = hub.open(TURN, ANN, 1, row(1), watched=False)
+    mine = hub.subscribe(TURN, ANN, 0, fresh=True)
+    assert list(hub.turns()) == [TURN]
+    hub.publish(live, [row(2)], ended=False)
+    hub.withhold([TURN])
+    assert (mine.withheld, mine.behind) == (True, True)
