@@ -69,9 +69,11 @@ def error_of(status: Status) -> ResponsaError:
 
 def calls_of(*servicers: tuple[ServiceDescriptor, object], log: Logger | None = None) -> Calls:
     """The calls of a gateway with these servicers. Methods that a servicer lacks are not served."""
-    log = log or structlog.get_logger("stand_in")
+    logger: Logger = log or structlog.get_logger("stand_in")
     admission = Admission(1000)
-    calls = Calls((CallId(), Log(log), Errors(log), Deadline(), admission, Parsing()), admission, log)
+    calls = Calls(
+        (CallId(), Log(logger), Errors(logger), Deadline(), admission, Parsing()), admission, logger
+    )
     for descriptor, servicer in servicers:
         calls.add(_methods(descriptor, servicer))
     return calls
