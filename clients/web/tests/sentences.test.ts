@@ -12,7 +12,7 @@ describe("sentenceOf", () => {
     expect(sentenceOf(event("user.disable", "users/b"), NAMES)).toBe("Ada disabled Bob $& <b>.");
     expect(sentenceOf(event("user.update", "users/a"), NAMES)).toBe("Ada changed their own account.");
     expect(sentenceOf(event("session.create", "sessions/x"), NAMES)).toBe("Ada signed in.");
-    expect(sentenceOf(event("user.create", "users/c", "OK", "local"), NAMES)).toBe("Somebody at the server’s command line made the user users/c.");
+    expect(sentenceOf(event("user.create", "users/c", "OK", "local"), NAMES)).toBe("Somebody at the server’s command line made an account for users/c.");
   });
 
   it("names both the service and the user for whom it acted", () => {

@@ -16,7 +16,7 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "session.revoke": { label: "Ended a session", did: "ended a session", tried: "end a session" },
   "session.token_reused": { label: "Used a refresh token twice", did: "had a session ended, because its refresh token was used twice", tried: "use a refresh token twice" },
   "user.register": { label: "Registered", did: "registered", tried: "register" },
-  "user.create": { label: "Made a user", did: "made the user {}", tried: "make a user" },
+  "user.create": { label: "Made a user", did: "made an account for {}", tried: "make a user" },
   "user.update": { label: "Changed a user", did: "changed {}", tried: "change {}" },
   "user.disable": { label: "Disabled a user", did: "disabled {}", tried: "disable {}" },
   "user.enable": { label: "Enabled a user", did: "enabled {}", tried: "enable {}" },
