@@ -247,7 +247,7 @@ class AccountStore(Protocol):
         audit: Callable[[UUID], AuditEvent],
     ) -> Sequence[Ended]:
         """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. audit: makes the event of each session that ended. Raises NotPermitted
-        (OWNER_REQUIRED) if one of the users is an owner and the caller is not; then no session ends.
+        (ROLE_REQUIRED) if one of the users is an owner and the caller is not; then no session ends.
         """
         ...
 

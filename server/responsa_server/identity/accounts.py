@@ -268,7 +268,7 @@ class Accounts:
         self, who: Principal, wanted: Sequence[UUID], user_id: UUID | None
     ) -> int:
         """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. Only administrators may ask for this. Returns the number of sessions that
-        ended. Raises NotPermitted (OWNER_REQUIRED) if one of the users is an owner and the caller is not.
+        ended. Raises NotPermitted (ROLE_REQUIRED) if one of the users is an owner and the caller is not.
         """
         ended = await self._store.end_tenant_sessions(
             who, wanted, user_id, lambda one: self._own_audit(who, "session.revoke", names.session(one))

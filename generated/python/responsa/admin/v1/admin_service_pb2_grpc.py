@@ -529,7 +529,7 @@ class AdminServiceServicer:
 
     def RevokeTenantSessions(self, request, context):
         """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are ignored. The
-        users can sign in again; DisableUser keeps a user out. Errors: INVALID_FIELD.
+        users can sign in again; DisableUser keeps a user out. Only owners end the sessions of owners. Errors: INVALID_FIELD, ROLE_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

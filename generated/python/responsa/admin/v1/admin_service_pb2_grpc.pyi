@@ -168,7 +168,7 @@ class AdminServiceStub:
     """
     RevokeTenantSessions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeTenantSessionsRequest, _admin_service_pb2.RevokeTenantSessionsResponse]
     """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are ignored. The
-    users can sign in again; DisableUser keeps a user out. Errors: INVALID_FIELD.
+    users can sign in again; DisableUser keeps a user out. Only owners end the sessions of owners. Errors: INVALID_FIELD, ROLE_REQUIRED.
     """
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]
     """ListAuditEvents lists the tenant's audit log, newest first by default. The log holds what the calls of this service change, what happens to users and keys, and
@@ -536,7 +536,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.RevokeTenantSessionsRequest, _abc.Awaitable[_admin_service_pb2.RevokeTenantSessionsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.RevokeTenantSessionsResponse]:
         """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are ignored. The
-        users can sign in again; DisableUser keeps a user out. Errors: INVALID_FIELD.
+        users can sign in again; DisableUser keeps a user out. Only owners end the sessions of owners. Errors: INVALID_FIELD, ROLE_REQUIRED.
         """
 
     @_abc_1.abstractmethod

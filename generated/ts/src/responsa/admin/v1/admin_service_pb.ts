@@ -1946,7 +1946,7 @@ export const AdminService: GenService<{
   },
   /**
    * RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are ignored. The
-   * users can sign in again; DisableUser keeps a user out. Errors: INVALID_FIELD.
+   * users can sign in again; DisableUser keeps a user out. Only owners end the sessions of owners. Errors: INVALID_FIELD, ROLE_REQUIRED.
    *
    * @generated from rpc responsa.admin.v1.AdminService.RevokeTenantSessions
    */
