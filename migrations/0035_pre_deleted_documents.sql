@@ -79,7 +79,7 @@ CREATE FUNCTION responsa.role_of(wanted uuid) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$ SELECT u.role FROM responsa.app_user AS u WHERE u.id = wanted $$;
 REVOKE ALL ON FUNCTION responsa.role_of(uuid) FROM public;
-GRANT EXECUTE ON FUNCTION responsa.role_of(uuid) TO responsa_log;
+GRANT EXECUTE ON FUNCTION responsa.role_of(uuid) TO responsa_app, responsa_log;
 RESET ROLE;
 REVOKE CREATE ON SCHEMA responsa FROM responsa_search;
 

@@ -196,7 +196,7 @@ OTHER_TABLES: Mapping[str, Table] = {
 # The SECURITY DEFINER functions, each with its owner and the roles that may call it.
 FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "unreadable_documents": ("responsa_search", "responsa_app,responsa_log"),
-    "role_of": ("responsa_search", "responsa_log"),
+    "role_of": ("responsa_search", "responsa_app,responsa_log"),
     "find_api_key": ("responsa_search", "responsa_app"),
     "find_session": ("responsa_search", "responsa_app"),
     "find_signed_in": ("responsa_search", "responsa_app"),

@@ -61,6 +61,27 @@ async def test_calls_that_wait_end_too(pair: tuple[Served, Served]) -> None:
     assert (await failed(answer)).reason == "USER_DISABLED"
 
 
+async def test_a_stream_ends_when_its_caller_gets_another_role(pair: tuple[Served, Served]) -> None:
+    """An administrator sees more than a user, so a stream that an administrator began must not go on."""
+    first, second = pair
+    stream = aiter(second.chat.Ask(chat.AskRequest(text="wait"), metadata=first.bob.metadata))
+    staying = second.chat.Ask(chat.AskRequest(text="wait"), metadata=first.ann.metadata)
+    asked = await anext(stream)
+    await anext(aiter(staying))
+    promotion = admin.UpdateUserRequest(
+        user={"name": f"users/{first.bob.who.user_id}", "role": "USER_ROLE_ADMIN"},
+        update_mask={"paths": ["role"]},
+    )
+    await first.admin.UpdateUser(promotion, metadata=first.ann.metadata)
+    error = await failed(stream)
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "ROLE_CHANGED")
+    assert not staying.done()
+    staying.cancel()
+    again = second.chat.ResumeTurn(chat.ResumeTurnRequest(turn=asked.turn), metadata=first.bob.metadata)
+    assert (await anext(aiter(again))).turn == asked.turn
+    again.cancel()
+
+
 async def test_the_next_call_is_refused_and_works_again_when_enabled(pair: tuple[Served, Served]) -> None:
     first, second = pair
     me = auth.GetMeRequest()

@@ -132,7 +132,7 @@ def whoami(
         else:
             role = as_json(user).get("role", "")
             known = f" <{user.email}>" if user.email else ""
-            print_text(f"{user.display_name}{known}")
+            print_text(f"{user.display_name}{known}".strip())
             print_text(f"{user.name}, {user.tenant}, {str(role).removeprefix('USER_ROLE_').lower()}")
 
 

@@ -4,7 +4,7 @@ each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -298,6 +298,10 @@ class IdentityStore(Protocol):
         self, users: Collection[UUID], keys: Collection[UUID], sessions: Collection[UUID]
     ) -> Collection[EndedCredential]:
         """Find those of these users, API keys and sessions, across all tenants, that may no longer make calls."""
+        ...
+
+    async def roles(self, users: Collection[UUID]) -> Mapping[UUID, Role]:
+        """Find the present roles of these users, across all tenants. Users that do not exist are left out."""
         ...
 
     async def granted(self, pairs: Collection[tuple[UUID, UUID]]) -> Collection[tuple[UUID, UUID]]:

@@ -20,7 +20,9 @@ from responsa_server.domain.errors import (
     NotFound,
     NotPermitted,
     Reason,
+    ResponsaError,
     Unauthenticated,
+    Unavailable,
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import (
@@ -146,10 +148,10 @@ class Identity:
         self._cache.keep(key, user, service.key_id, mark)
         return user
 
-    async def ended(self, callers: Sequence[Principal]) -> Sequence[Unauthenticated | NotPermitted | None]:
+    async def ended(self, callers: Sequence[Principal]) -> Sequence[ResponsaError | None]:
         """Ask the database, not the cache, whether these callers may still make calls. Returns None for each caller who may, and otherwise the reason: the user
-        is disabled, the tenant is suspended, the caller's API key was revoked or has expired, the caller's session has ended, or the service that acts for the user has no
-        grant any more.
+        is disabled, the tenant is suspended, the caller's API key was revoked or has expired, the caller's session has ended, the service that acts for the user has no
+        grant any more, or the user has another role now, with which the call can be made again.
         """
         users = {one.user_id for one in callers}
         pairs = {(one.acting, one.user_id) for one in callers if one.acting is not None}
@@ -161,14 +163,16 @@ class Identity:
         found = {one.id: one for one in sorted(ended, key=lambda one: one.suspended)}
         refused = pairs.difference(await self._store.granted(pairs)) if pairs else set[tuple[UUID, UUID]]()
         self.forget([one.id for one in found.values() if not one.disabled])
-        if not found and not refused:
-            return [None] * len(callers)
-        return [self._reason(one, found, refused) for one in callers]
+        roles = await self._store.roles(users)
+        return [self._reason(one, found, refused, roles) for one in callers]
 
     @staticmethod
     def _reason(
-        who: Principal, found: Mapping[UUID, EndedCredential], refused: Collection[tuple[UUID, UUID]]
-    ) -> Unauthenticated | NotPermitted | None:
+        who: Principal,
+        found: Mapping[UUID, EndedCredential],
+        refused: Collection[tuple[UUID, UUID]],
+        roles: Mapping[UUID, Role],
+    ) -> ResponsaError | None:
         if who.user_id in found:
             return tenant_suspended(who.tenant_id) if found[who.user_id].suspended else _disabled()
         if who.acting is not None and (who.acting, who.user_id) in refused:
@@ -176,7 +180,7 @@ class Identity:
         subject = _subject(who)
         ended = None if subject is None else found.get(subject)
         if ended is None:
-            return None
+            return None if roles.get(who.user_id, who.role) is who.role else _role_changed()
         if who.session_id is not None:
             return Unauthenticated(
                 Reason.SESSION_ENDED, "Your session has ended. Sign in again, then resume."
@@ -492,6 +496,14 @@ def _good(found: FoundKey | FoundSession | None) -> Principal:
 def _subject(who: Principal) -> UUID | None:
     """What `CredentialCache.forget` takes for the credential of this caller."""
     return who.key_id if who.session_id is None else who.session_id
+
+
+def _role_changed() -> Unavailable:
+    return Unavailable(
+        Reason.ROLE_CHANGED,
+        "Your role has changed. Make the call again, or resume the stream.",
+        retry_after=0.0,
+    )
 
 
 def _disabled() -> Unauthenticated:

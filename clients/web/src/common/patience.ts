@@ -55,7 +55,7 @@ export const PATIENCE: Patience = {
 };
 
 // When a user signs in again, the streams of the session before end. The page leaves if the user is no longer signed in (watchingSession), so a try with the new session can succeed.
-const TRANSIENT = new Set(["DRAINING", "PART_UNAVAILABLE", "OVERLOADED", "DEADLINE_EXCEEDED", "CANCELLED", "SESSION_ENDED"]);
+const TRANSIENT = new Set(["DRAINING", "PART_UNAVAILABLE", "OVERLOADED", "DEADLINE_EXCEEDED", "CANCELLED", "SESSION_ENDED", "ROLE_CHANGED"]);
 
 /** Whether the same call can succeed later: its connection was lost, or the server's reason is temporary. */
 export function mayPass(failure: Failure): boolean {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from responsa_server.calls.call import Call, Interceptor
-from responsa_server.domain.errors import NotPermitted, Unauthenticated, Unavailable
+from responsa_server.domain.errors import ResponsaError, Unavailable
 from responsa_server.domain.people import Principal
 
 INTERVAL_SECONDS: Final = 0.4
@@ -18,7 +18,7 @@ INTERVAL_SECONDS: Final = 0.4
 class Credentials(Protocol):
     """The part of the identity service that this interceptor needs."""
 
-    async def ended(self, callers: Sequence[Principal]) -> Sequence[Unauthenticated | NotPermitted | None]:
+    async def ended(self, callers: Sequence[Principal]) -> Sequence[ResponsaError | None]:
         """Return None for each caller who may still make calls, and otherwise the reason."""
         ...
 
@@ -31,7 +31,7 @@ class Lasting:
     def __init__(self, task: asyncio.Task[object], who: Principal) -> None:
         self.task = task
         self.who = who
-        self.ended: Unauthenticated | NotPermitted | None = None
+        self.ended: ResponsaError | None = None
 
 
 class LastingCalls(Interceptor[Lasting | None]):

@@ -126,7 +126,7 @@ def rotate_signing_key() -> None:
                 asyncio.run(act(settings, Layout.of(settings.home)))
         except ResponsaError as error:
             raise CommandFailed(error.message, "", FAILED) from error
-        typer.echo("New access tokens are signed with a new key.")
+        typer.echo("There is a new signing key. Servers that run use it within 30 seconds.")
 
 
 def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:

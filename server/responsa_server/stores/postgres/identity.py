@@ -108,6 +108,13 @@ class PostgresIdentityStore:
         return [EndedCredential(*row) for row in rows]
 
     @shielded
+    async def roles(self, users: Collection[UUID]) -> Mapping[UUID, Role]:
+        """Find the present roles of these users, in all tenants."""
+        async with self._database.credentials() as connection:
+            cursor = await connection.execute(self._queries["roles"], {"users": uuid_array(users)})
+            return {user: Role(role) for user, role in await cursor.fetchall() if role is not None}
+
+    @shielded
     async def granted(self, pairs: Collection[tuple[UUID, UUID]]) -> Collection[tuple[UUID, UUID]]:
         """Find those of these pairs of a service and a user, in all tenants, whose service may act on behalf of the user."""
         values = {

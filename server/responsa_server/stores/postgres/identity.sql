@@ -16,6 +16,9 @@ SELECT id, disabled, revoked, false FROM responsa.ended_credentials(%(users)s::u
 UNION ALL
 SELECT s.user_id, false, false, true FROM responsa.standing(%(users)s::uuid[]) AS s WHERE s.suspended
 
+-- name: roles
+SELECT wanted.id, responsa.role_of(wanted.id) FROM unnest(%(users)s::uuid[]) AS wanted (id)
+
 -- name: granted
 SELECT service_id, user_id FROM responsa.granted(%(services)s::uuid[], %(users)s::uuid[])
 

@@ -185,6 +185,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_SESSION_ENDED: _Reason.ValueType  # 67
     """UNAUTHENTICATED. The session or the API key ended while the stream was open; sign in again. Metadata: none."""
+    REASON_ROLE_CHANGED: _Reason.ValueType  # 111
+    """UNAVAILABLE. The role of the caller has changed while the stream was open; make the call again, or resume. Metadata: none."""
     REASON_SIGN_IN_REQUIRED: _Reason.ValueType  # 68
     """PERMISSION_DENIED. The call needs a sign-in of the last ten minutes. Metadata: none."""
     REASON_CODE_INVALID: _Reason.ValueType  # 69
@@ -414,6 +416,8 @@ sign in again. Metadata: none.
 """
 REASON_SESSION_ENDED: Reason.ValueType  # 67
 """UNAUTHENTICATED. The session or the API key ended while the stream was open; sign in again. Metadata: none."""
+REASON_ROLE_CHANGED: Reason.ValueType  # 111
+"""UNAVAILABLE. The role of the caller has changed while the stream was open; make the call again, or resume. Metadata: none."""
 REASON_SIGN_IN_REQUIRED: Reason.ValueType  # 68
 """PERMISSION_DENIED. The call needs a sign-in of the last ten minutes. Metadata: none."""
 REASON_CODE_INVALID: Reason.ValueType  # 69
