@@ -289,7 +289,7 @@ class AsyncKnowledgeCalls(AsyncPart):
         subject: str | None = None,
         etag: str = "",
     ) -> document_pb2.Document:
-        """Change a document. Values that are None stay as they are; labels and metadata are replaced as a whole. subject: as for `upload`; with "", the document has none. After a new title, the document
+        """Change a document. Values that are None stay as they are; labels and metadata are replaced as a whole. subject: as for `upload`; with "", the document has no subject. After a new title, the document
         is indexed again: searches use the title once the document's state is READY. Raises NotFound, PermissionDenied, InvalidRequest;
         Conflict if the document has another etag.
         """
