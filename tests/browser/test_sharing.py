@@ -51,14 +51,14 @@ async def test_a_collection_is_shared_with_a_person_and_taken_back(person: Perso
     await field.fill(bob.user.email)
     await field.press("Enter")
     await expect(dialog.get_by_role("status")).to_have_text(
-        f"You and {bob.user.email} can read these documents."
+        f"You and {bob.user.display_name} can read these documents."
     )
     await expect(field).to_have_value("")
     await expect(field).to_be_focused()
     assert await flaws(page) == []
     await button(tab, "Done").click()
     await expect(button(tab, "Share")).to_be_focused()
-    await expect(access(tab)).to_have_text(f"You and {bob.user.email} can read these documents.")
+    await expect(access(tab)).to_have_text(f"You and {bob.user.display_name} can read these documents.")
     await expect(page.get_by_label("Collection", exact=True)).to_contain_text("default (1) · shared")
 
     reader = await enter(person, bob, place="#/documents")

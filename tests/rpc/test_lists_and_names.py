@@ -93,7 +93,8 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
     for method in RULES:
         descriptor = input_type(method)
         assert descriptor is not None
-        if "name" not in descriptor.fields_by_name or method.endswith("ListOperations"):
+        # UnlinkIdentity needs a recent sign-in; tests/cases has its names.
+        if "name" not in descriptor.fields_by_name or method.endswith(("ListOperations", "UnlinkIdentity")):
             continue
         asked += 1
         kind = message_factory.GetMessageClass(descriptor)

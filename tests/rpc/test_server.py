@@ -177,6 +177,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
     services = Services(
         served.identity,
         served.accounts,
+        None,
         served.turns,
         None,
         house.library,

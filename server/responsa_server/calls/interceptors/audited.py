@@ -43,6 +43,7 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "DeleteUser": ("user.delete", "name"),
     _ADMIN + "CreateServiceApiKey": ("api_key.create", "user"),
     _ADMIN + "RevokeTenantApiKey": ("api_key.revoke", "name"),
+    _ADMIN + "RevokeTenantSessions": ("session.revoke", "user"),
     _AUTH + "CreateInvitation": ("invitation.create", ""),
     _AUTH + "CreateResetCode": ("user.create_reset_code", "user"),
 }
