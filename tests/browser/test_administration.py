@@ -590,7 +590,6 @@ async def test_an_address_with_unknown_values_shows_everything(person: Person) -
     "options",
     [
         pytest.param({"color_scheme": "light"}, id="light"),
-        pytest.param({"color_scheme": "dark"}, id="dark"),
         pytest.param(
             {"color_scheme": "dark", "viewport": {"width": 360, "height": 700}, "has_touch": True},
             id="dark_narrow",
