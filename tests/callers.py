@@ -272,7 +272,7 @@ class Tenant:
         identity, own = self.registry.identity, Given("api_key", self.key())
 
         async def act() -> str:
-            # As with a password, and not with a link that a key made, which is no sign-in for users with an identity.
+            # As with a password: a link that a key made does not count as a sign-in of users with an identity.
             who = replace(await identity.authenticate(own), key_id=None)
             code, _ = await identity.create_session_code(who)
             token, _ = await identity.exchange_code(code)
