@@ -21,6 +21,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 from uuid import NAMESPACE_OID, uuid5
 
 import grpc
+import structlog
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.empty_pb2 import Empty
 from google.rpc.error_details_pb2 import ErrorInfo
@@ -366,4 +367,6 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
 
 
 if __name__ == "__main__":
+    # Nobody reads stdout after "ready". A full pipe would block this process.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(serve(*sys.argv[1:6]))
