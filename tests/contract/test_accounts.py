@@ -20,7 +20,7 @@ from responsa_server.domain.errors import AlreadyExists, Exhausted, InvalidReque
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange
 from responsa_server.identity.accounts import Accounts, SignedIn
-from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache
+from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache, digest
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import PasswordSettings, Registration, TokenSettings
 from responsa_server.identity.users import UserAdministration
@@ -433,6 +433,63 @@ async def test_logout_ends_the_session_at_once(people: People) -> None:
     await people.accounts.logout(signed.refresh_token)
     assert (await refusal(people.identity.authenticate(token(second)))).reason is Reason.TOKEN_INVALID
     await people.accounts.logout(signed.refresh_token)
+
+
+async def test_recent_sessions_are_confirmed_together_and_what_another_server_changes_is_noticed(
+    database: Database, database_urls: DatabaseUrls
+) -> None:
+    now = 100.0
+    here = people_of(database)
+    user = await user_of(here)
+    others = [await user_of(here, f"{name}@example.org") for name in ("bob", "eve", "zoe")]
+    signed = [await login(here, one.email) for one in (user, user, *others)]
+    _, secret = await here.identity.create_key("acme", user.id, "test")
+    credentials = [*map(token, signed), Credential("api_key", secret)]
+    pools = Database(database_urls.app, database_urls.log, size=2)
+    await pools.open()
+    try:
+        # The clock of this server's cache stands still, so nothing expires unless the test says so.
+        elsewhere = people_of(pools, cache=CredentialCache(lambda: now))
+        for one in credentials:
+            await elsewhere.identity.authenticate(one)
+        for _ in range(3):
+            now += LIFETIME_SECONDS / 2
+            assert await elsewhere.identity.confirm()
+        assert len(elsewhere.cache.recent()) == len(credentials)
+
+        administration = UserAdministration(PostgresUsers(database), uuid7, here.cache)
+        chief = principal(await user_of(here, "chief@example.org", Role.ADMIN))
+        await here.accounts.logout(signed[0].refresh_token)
+        await administration.disable(chief, others[0].id, "")
+        await administration.update(chief, others[1].id, UserChange(role=Role.ADMIN), "")
+        # The process confirms by itself, without a call.
+        async with asyncio.timeout(20):
+            while len(elsewhere.cache.recent()) > 3:  # noqa: ASYNC110  the process confirms without a caller
+                await asyncio.sleep(0.01)
+        assert (await refusal(elsewhere.identity.authenticate(credentials[0]))).reason is Reason.TOKEN_INVALID
+        assert (await refusal(elsewhere.identity.authenticate(credentials[2]))).reason is Reason.USER_DISABLED
+        assert (await elsewhere.identity.authenticate(credentials[3])).role is Role.ADMIN
+        await elsewhere.identity.authenticate(credentials[1])
+    finally:
+        await pools.close()
+    # Without the database nobody is confirmed, and nobody is known for longer than before.
+    error = await refusal(elsewhere.identity.confirm())
+    assert error.reason is Reason.PART_UNAVAILABLE
+    await elsewhere.identity.authenticate(credentials[1])
+    now += LIFETIME_SECONDS
+    error = await refusal(elsewhere.identity.authenticate(credentials[1]))
+    assert error.reason is Reason.PART_UNAVAILABLE
+
+
+async def test_a_token_ends_at_its_time_also_while_its_session_is_known(people: People) -> None:
+    await user_of(people)
+    signed = await login(people)
+    who = await people.identity.authenticate(token(signed))
+    claims = await people.tokens.verify(signed.access_token)
+    ended, _, _ = await people.tokens.sign(claims, datetime.now(UTC) - timedelta(hours=1))
+    people.cache.keep(digest(ended), who, who.session_id, people.cache.mark())
+    error = await refusal(people.identity.authenticate(Credential("token", ended)))
+    assert error.reason is Reason.TOKEN_INVALID
 
 
 async def test_sessions_are_revoked_by_name_or_all_others(people: People) -> None:

@@ -300,6 +300,12 @@ class IdentityStore(Protocol):
         """Find those of these users, API keys and sessions, across all tenants, that may no longer make calls."""
         ...
 
+    async def changed(self, callers: Collection[Principal]) -> Collection[UUID]:
+        """Find the users, API keys and sessions of these callers, across all tenants, that may no longer make calls, or not as these callers: the user has another role,
+        is an owner of the installation now or no longer, or the service may no longer act on behalf of the user.
+        """
+        ...
+
     async def roles(self, users: Collection[UUID]) -> Mapping[UUID, Role]:
         """Find the present roles of these users, across all tenants. Users that do not exist are left out."""
         ...

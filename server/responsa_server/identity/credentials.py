@@ -7,7 +7,8 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
@@ -21,6 +22,8 @@ PREFIX_LENGTH = 8
 # after at most one second.
 LIFETIME_SECONDS = 0.8
 CAPACITY = 4096
+# The credentials that were used in this time are confirmed together.
+RECENT_SECONDS = 10.0
 
 
 class SecretKind(StrEnum):
@@ -67,17 +70,28 @@ def token_invalid() -> Unauthenticated:
     )
 
 
+@dataclass(slots=True, eq=False)
+class Known:
+    """A credential that was good a moment ago. until, used: times of the cache's clock. subject: the value that `CredentialCache.forget` takes."""
+
+    digest: bytes
+    principal: Principal
+    subject: object
+    until: float
+    used: float
+
+
 class CredentialCache:
-    """Keeps principals by the digest of their credential, for at most 0.8 s.
+    """Keeps principals by the digest of their credential, for at most 0.8 s after the credential was last looked up.
 
     A revocation in this process removes the entries of the revoked credential at once. A revocation in another process
-    takes effect when the credential's entry expires, which is within a second. Refused credentials are not kept. The
-    cache is not thread-safe.
+    takes effect when the credential's entry expires, which is within a second. `renew` prolongs the entries of credentials
+    that another look into the database has confirmed. Refused credentials are not kept. The cache is not thread-safe.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._entries: OrderedDict[bytes, tuple[float, Principal, object]] = OrderedDict()
+        self._entries: OrderedDict[bytes, Known] = OrderedDict()
         # The number of calls of `forget`. A database result that was requested before such a call must not be kept
         # after the call.
         self._forgotten = 0
@@ -87,10 +101,33 @@ class CredentialCache:
         entry = self._entries.get(digest)
         if entry is None:
             return None
-        if self._clock() >= entry[0]:
+        now = self._clock()
+        if now >= entry.until:
             del self._entries[digest]
             return None
-        return entry[1]
+        entry.used = now
+        return entry.principal
+
+    @property
+    def size(self) -> int:
+        """The number of entries, expired ones included."""
+        return len(self._entries)
+
+    def recent(self) -> Sequence[Known]:
+        """Return the entries that have not expired and were used in the last 10 s."""
+        now = self._clock()
+        return [one for one in self._entries.values() if now < one.until and now - one.used <= RECENT_SECONDS]
+
+    def renew(self, asked: float, confirmed: Iterable[Known], changed: Iterable[Known]) -> None:
+        """Prolong the entries of credentials that are as they were, and drop the others. asked: the time of `mark` before the database query.
+
+        An entry that was dropped while the query ran stays dropped.
+        """
+        for entry in confirmed:
+            entry.until = asked + LIFETIME_SECONDS
+        for entry in changed:
+            if self._entries.get(entry.digest) is entry:
+                del self._entries[entry.digest]
 
     def mark(self) -> tuple[float, int]:
         """Return a mark of this moment. Call this method before a database query, and pass the mark to `keep` together
@@ -103,7 +140,7 @@ class CredentialCache:
         asked, forgotten = mark
         if forgotten != self._forgotten:
             return
-        self._entries[digest] = (asked + LIFETIME_SECONDS, principal, subject)
+        self._entries[digest] = Known(digest, principal, subject, asked + LIFETIME_SECONDS, asked)
         self._entries.move_to_end(digest)
         while len(self._entries) > CAPACITY:
             self._entries.popitem(last=False)
@@ -111,25 +148,27 @@ class CredentialCache:
     def forget(self, subject: object) -> None:
         """Drop the subject's entries. The results of database queries that are running now will not be kept."""
         self._forgotten += 1
-        for digest in [digest for digest, entry in self._entries.items() if entry[2] == subject]:
+        for digest in [digest for digest, entry in self._entries.items() if entry.subject == subject]:
             del self._entries[digest]
 
     def forget_user(self, user_id: UUID) -> None:
         """Like `forget`, for all credentials of a user, and for those with which a service acts on behalf of users if the user is that service."""
         self._forgotten += 1
         for digest in [
-            one for one, entry in self._entries.items() if user_id in (entry[1].user_id, entry[1].acting)
+            one
+            for one, entry in self._entries.items()
+            if user_id in (entry.principal.user_id, entry.principal.acting)
         ]:
             del self._entries[digest]
 
     def forget_tenant(self, tenant_id: str) -> None:
         """Like `forget`, for all credentials of a tenant."""
         self._forgotten += 1
-        for digest in [one for one, entry in self._entries.items() if entry[1].tenant_id == tenant_id]:
+        for digest in [one for one, entry in self._entries.items() if entry.principal.tenant_id == tenant_id]:
             del self._entries[digest]
 
     def forget_keys(self, key_ids: Collection[UUID]) -> None:
         """Like `forget`, for API keys and the sessions that they began."""
         self._forgotten += 1
-        for digest in [one for one, entry in self._entries.items() if entry[1].key_id in key_ids]:
+        for digest in [one for one, entry in self._entries.items() if entry.principal.key_id in key_ids]:
             del self._entries[digest]

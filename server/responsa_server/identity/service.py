@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import unicodedata
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.accounts import Claims
+from responsa_server.domain.background import Background
 from responsa_server.domain.errors import (
     AlreadyExists,
     FieldViolation,
@@ -42,6 +44,7 @@ from responsa_server.domain.people import (
     tenant_suspended,
 )
 from responsa_server.identity.credentials import (
+    LIFETIME_SECONDS,
     CredentialCache,
     SecretKind,
     digest,
@@ -62,6 +65,10 @@ _NOT_YET = datetime.min.replace(tzinfo=UTC)
 # The use of a session is recorded about once in this time.
 _TOUCH_SECONDS: Final = 120.0
 _TOUCHED_CAPACITY: Final = 8192
+# While this many credentials or more are in use, one query confirms them all, twice in the lifetime of a cached credential. For fewer, that query would cost more than
+# it saves.
+_WORTH_CONFIRMING: Final = 4
+CONFIRM_SECONDS: Final = LIFETIME_SECONDS / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,8 @@ class Identity:
         self._code_seconds = code_seconds
         self._session_seconds = session_seconds
         self._cache = cache or CredentialCache()
+        self._background = Background()
+        self._confirming: asyncio.Task[None] | None = None
 
     async def authenticate(self, credential: Credential) -> Principal:
         """Return the principal of a credential. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED, TOKEN_INVALID, or USER_DISABLED; NotPermitted: TENANT_SUSPENDED."""
@@ -119,11 +128,12 @@ class Identity:
             raise _malformed(credential.kind)
         key = digest(credential.secret)
         if (known := self._cache.find(key)) is not None:
+            await self._touch(known)
             return known
         mark = self._cache.mark()
         found = await self._store.find_key(key) if api_key else await self._store.find_session(key)
         principal = _good(found)
-        self._cache.keep(key, principal, _subject(principal), mark)
+        self._keep(key, principal, mark)
         await self._touch(principal)
         return principal
 
@@ -145,7 +155,7 @@ class Identity:
         if pair not in await self._store.granted([pair]):
             raise grant_required(user_id)
         user = replace(service, user_id=user_id, role=Role.USER, owner=False, acting=service.user_id)
-        self._cache.keep(key, user, service.key_id, mark)
+        self._keep(key, user, mark)
         return user
 
     async def ended(self, callers: Sequence[Principal]) -> Sequence[ResponsaError | None]:
@@ -359,12 +369,14 @@ class Identity:
         return await self._add_key(None, tenant_id, user_id, display_name, None, None)
 
     async def _authenticate_token(self, token: str) -> Principal:
-        key = digest(token)
-        if (known := self._cache.find(key)) is not None:
-            return known
         if self._tokens is None:
             raise token_invalid()
+        # A token may end while its session goes on, so its own time is checked at each call.
         claims = await self._tokens.verify(token)
+        key = digest(token)
+        if (known := self._cache.find(key)) is not None:
+            await self._touch(known)
+            return known
         mark = self._cache.mark()
         found = await self._store.find_token_session(claims.session_id)
         if found is None or found.expired:
@@ -376,9 +388,41 @@ class Identity:
             raise tenant_suspended(principal.tenant_id)
         if found.disabled:
             raise _disabled()
-        self._cache.keep(key, principal, _subject(principal), mark)
+        self._keep(key, principal, mark)
         await self._touch(principal)
         return principal
+
+    def _keep(self, digest: bytes, principal: Principal, mark: tuple[float, int]) -> None:
+        self._cache.keep(digest, principal, _subject(principal), mark)
+        if self._confirming is None and self._cache.size >= _WORTH_CONFIRMING:
+            self._confirming = self._background.start(self._confirm_often(), name="checks of credentials")
+
+    async def _confirm_often(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(CONFIRM_SECONDS)
+                if not await self.confirm():
+                    return
+        except Unavailable:
+            # The entries expire, and each caller's next call asks the database again.
+            return
+        finally:
+            self._confirming = None
+
+    async def confirm(self) -> bool:
+        """Ask the database with one query whether the credentials of recent calls are as they were. Those that are stay known for another 0.8 s; the others are looked up
+        again at their next call. Returns False, without a query, if there are too few of them. Raises Unavailable.
+        """
+        recent = self._cache.recent()
+        if len(recent) < _WORTH_CONFIRMING:
+            return False
+        asked, _ = self._cache.mark()
+        changed = await self._store.changed([one.principal for one in recent])
+        stale = [
+            one for one in recent if one.principal.user_id in changed or _subject(one.principal) in changed
+        ]
+        self._cache.renew(asked, set(recent).difference(stale), stale)
+        return True
 
     async def _touch(self, who: Principal) -> None:
         session_id, now = who.session_id, time.monotonic()

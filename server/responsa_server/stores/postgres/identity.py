@@ -108,6 +108,27 @@ class PostgresIdentityStore:
         return [EndedCredential(*row) for row in rows]
 
     @shielded
+    async def changed(self, callers: Collection[Principal]) -> Collection[UUID]:
+        """See `IdentityStore.changed`."""
+        users = {(one.user_id, one.role, one.owner) for one in callers}
+        pairs = {(one.acting, one.user_id) for one in callers if one.acting is not None}
+        values = {
+            "users": uuid_array([user for user, _, _ in users]),
+            "roles": "{" + ",".join([role for _, role, _ in users]) + "}",
+            "owners": "{" + ",".join(["t" if owner else "f" for _, _, owner in users]) + "}",
+            # A session ends with the key that began it, so such a key is not asked for.
+            "keys": uuid_array(
+                {one.key_id for one in callers if one.session_id is None and one.key_id is not None}
+            ),
+            "sessions": uuid_array({one.session_id for one in callers if one.session_id is not None}),
+            "services": uuid_array([service for service, _ in pairs]),
+            "served": uuid_array([user for _, user in pairs]),
+        }
+        async with self._database.credentials() as connection:
+            rows = await (await connection.execute(self._queries["find_changed"], values)).fetchall()
+        return {one for (one,) in rows}
+
+    @shielded
     async def roles(self, users: Collection[UUID]) -> Mapping[UUID, Role]:
         """Find the present roles of these users, in all tenants."""
         async with self._database.credentials() as connection:

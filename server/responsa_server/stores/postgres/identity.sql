@@ -16,6 +16,18 @@ SELECT id, disabled, revoked, false FROM responsa.ended_credentials(%(users)s::u
 UNION ALL
 SELECT s.user_id, false, false, true FROM responsa.standing(%(users)s::uuid[]) AS s WHERE s.suspended
 
+-- name: find_changed
+SELECT id FROM responsa.ended_credentials(%(users)s::uuid[], %(keys)s::uuid[], %(sessions)s::uuid[])
+UNION ALL
+SELECT known.id FROM unnest(%(users)s::uuid[], %(roles)s::text[], %(owners)s::boolean[]) AS known (id, role, owner)
+JOIN responsa.standing(%(users)s::uuid[]) AS s ON s.user_id = known.id
+WHERE s.owner <> known.owner OR responsa.role_of(known.id) IS DISTINCT FROM known.role
+UNION ALL
+SELECT pair.user_id FROM unnest(%(services)s::uuid[], %(served)s::uuid[]) AS pair (service_id, user_id)
+WHERE NOT EXISTS (
+    SELECT FROM responsa.granted(%(services)s::uuid[], %(served)s::uuid[]) AS g
+    WHERE g.service_id = pair.service_id AND g.user_id = pair.user_id)
+
 -- name: roles
 SELECT wanted.id, responsa.role_of(wanted.id) FROM unnest(%(users)s::uuid[]) AS wanted (id)
 
