@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+import os
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -32,12 +35,14 @@ from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.postgres.users import PostgresUsers
-from responsa_server.stores.rates import LocalRates, RedisHolds, RedisMessages, RedisRates, Reserved
+from responsa_server.stores.rates import LocalRates, Reach, RedisHolds, RedisMessages, RedisRates, Reserved
 from responsa_server.stores.redis import redis_client
 from tests.contract.conftest import People, new_turn
 from tests.contract.library_house import House as LibraryHouse
 from tests.contract.test_identity import identity_of
 from tests.contract.turn_house import NO_REDIS, House, Script
+
+Result = TypeVar("Result")
 
 
 def limits(**values: int) -> LimitSettings:
@@ -57,11 +62,14 @@ async def limiter(
     hold_seconds: int = 60,
     renew_seconds: float = 15.0,
     kind: type[RedisHolds] = RedisHolds,
+    reach: Reach | None = None,
 ) -> AsyncGenerator[Limiter]:
     """The limits of one process."""
     store = PostgresLimits(database)
     async with AsyncExitStack() as stack:
-        rates, holds, messages = RedisRates(url), kind(url, hold_seconds), RedisMessages(url)
+        reach = reach or Reach(url)
+        rates, messages = RedisRates(url, reach), RedisMessages(url, reach)
+        holds = kind(url, hold_seconds, reach)
         for part in (rates, holds, messages):
             stack.push_async_callback(part.close)
         made = Limiter(
@@ -478,6 +486,49 @@ async def test_exceptions_of_a_user_replace_the_defaults_and_are_audited(
         ):
             with pytest.raises(NotFound):
                 await work
+
+
+class CountedReach(Reach):
+    """Counts the commands that are sent to Redis."""
+
+    sent = 0
+
+    async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        def counted() -> Awaitable[Result]:
+            self.sent += 1
+            return work()
+
+        return await super().run(counted)
+
+
+async def test_one_call_alone_waits_for_a_redis_that_does_not_answer(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    reach = CountedReach(redis.url)
+    settings = limits(calls_per_minute=1000, streams=100, messages_per_minute=100)
+    async with limiter(database, redis.url, settings, reach=reach) as one:
+
+        async def question() -> None:
+            await one.calls(people.ann)
+            await one.stream(people.ann, "", uuid7().hex)
+            await one.admit(people.ann, uuid7())
+
+        await question()
+        before = reach.sent
+        assert redis.process is not None
+        pid = redis.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                await question()
+            assert (reach.sent - before, reach.away) == (1, True)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        async with asyncio.timeout(30):
+            while reach.away:  # noqa: ASYNC110  the probe reports to nobody
+                await asyncio.sleep(0.05)
+        await question()
+        assert reach.sent > before + 1
 
 
 async def test_reserved_calls_are_never_more_than_were_taken(redis: EmbeddedRedis) -> None:

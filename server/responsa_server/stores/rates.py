@@ -7,6 +7,7 @@ The windows of rates come from the library `limits`. One hit costs about 90 µs 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.exceptions import RedisError
 
+from responsa_server.domain.background import Background
 from responsa_server.domain.limits import MINUTE, CountsAway, Message, Rates, Room
 from responsa_server.domain.people import Principal
 from responsa_server.stores.redis import PAUSE, redis_client
@@ -42,31 +44,58 @@ _RESERVED_SECONDS: Final = 5.0
 """How long the events of a reservation can be used."""
 
 
-class _Away:
-    """Remembers that Redis could not be reached, so that not every call waits for it. lost: when a command last failed, on the clock `time.monotonic()`."""
+class Reach:
+    """Whether Redis can be reached, for all counts of a process. After one command has failed, no call waits for Redis until Redis has answered a probe.
 
-    def __init__(self) -> None:
-        self._until = 0.0
+    lost: when a command or a probe last failed, on the clock `time.monotonic()`. away: whether calls go on without Redis.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._background = Background()
         self.lost = float("-inf")
+        self.away = False
 
     async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Run one command. Raises CountsAway."""
+        if self.away:
+            raise CountsAway
         try:
             async with self._places, asyncio.timeout(PATIENCE_SECONDS):
-                if time.monotonic() < self._until:
+                if self.away:  # since this command began to wait for its place
                     raise CountsAway
                 return await work()
         except (RedisError, OSError, TimeoutError) as error:
             self.lost = time.monotonic()
-            self._until = self.lost + PAUSE
+            if not self.away:
+                self.away = True
+                self._background.start(self._probe(), name="probes of Redis")
             raise CountsAway from error
+
+    async def close(self) -> None:
+        """Stop the probes."""
+        await self._background.cancel()
+
+    async def _probe(self) -> None:
+        client = redis_client(self._url, PATIENCE_SECONDS, PATIENCE_SECONDS)
+        try:
+            while self.away:
+                await asyncio.sleep(PAUSE)
+                with contextlib.suppress(RedisError, OSError, TimeoutError):
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        await client.ping()  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
+                    self.away = False
+                self.lost = time.monotonic()
+        finally:
+            await client.aclose()
 
 
 class RedisRates:
     """Implements `Rates` with the sliding windows of `limits` in Redis."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, reach: Reach | None = None) -> None:
+        """reach: shared with the other counts of the process; a separate one by default."""
         self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         self._storage = RedisStorage(
             "async+redis://localhost:6379",  # not used: the connections are those of the client
@@ -75,14 +104,15 @@ class RedisRates:
             key_prefix=_PREFIX.rstrip(":"),
         )
         self._windows = SlidingWindowCounterRateLimiter(self._storage)
-        self._away = _Away()
+        self._reach = reach or Reach(url)
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
         """See `Rates.take`."""
-        return await self._away.run(lambda: _hit(self._windows, self._storage, room, seconds, count))
+        return await self._reach.run(lambda: _hit(self._windows, self._storage, room, seconds, count))
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._reach.close()
         await self._client.aclose()
 
 
@@ -221,12 +251,13 @@ return 0
 class RedisHolds:
     """Implements `Holds` with a sorted set for each count, whose scores are the times at which members no longer count, on Redis' clock."""
 
-    def __init__(self, url: str, seconds: int = HOLD_SECONDS) -> None:
+    def __init__(self, url: str, seconds: int = HOLD_SECONDS, reach: Reach | None = None) -> None:
+        """seconds: how long a member counts without a renewal. reach: as for `RedisRates`."""
         self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         self._seconds = seconds
         self._take: Any = self._client.register_script(_TAKE)
         self._renew: Any = self._client.register_script(_RENEW)
-        self._away = _Away()
+        self._reach = reach or Reach(url)
 
     async def take(self, rooms: Sequence[Room], member: str) -> Room | None:
         """See `Holds.take`."""
@@ -234,14 +265,14 @@ class RedisHolds:
             return None
         keys = [_PREFIX + room.key for room in rooms]
         arguments = [member, self._seconds, *(room.most for room in rooms)]
-        full = cast("int", await self._away.run(lambda: self._take(keys=keys, args=arguments)))
+        full = cast("int", await self._reach.run(lambda: self._take(keys=keys, args=arguments)))
         return rooms[full - 1] if full else None
 
     async def renew(self, members: Mapping[str, Sequence[str]]) -> None:
         """See `Holds.renew`."""
         for key, found in members.items():
             arguments = [self._seconds, *found]
-            await self._away.run(
+            await self._reach.run(
                 lambda key=key, arguments=arguments: self._renew(keys=[_PREFIX + key], args=arguments)
             )
 
@@ -254,10 +285,11 @@ class RedisHolds:
                     pipeline.zrem(_PREFIX + key, *found)
                 await pipeline.execute()
 
-        await self._away.run(work)
+        await self._reach.run(work)
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._reach.close()
         await self._client.aclose()
 
 
@@ -294,21 +326,22 @@ class RedisMessages:
     messages can be added after Redis has lost its data, by several processes at once.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, reach: Reach | None = None) -> None:
+        """reach: as for `RedisRates`."""
         self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         self._count: Any = self._client.register_script(_COUNT)
-        self._away = _Away()
+        self._reach = reach or Reach(url)
 
     async def count(
         self, who: Principal, turn_id: UUID, most: int, known: Sequence[Message] | None
     ) -> float | None:
         """See `MessageCounts.count`. In the minute after a failure of Redis, other processes may have accepted messages without it, so the accepted messages are needed."""
-        if known is None and time.monotonic() < self._away.lost + MINUTE:
+        if known is None and time.monotonic() < self._reach.lost + MINUTE:
             return None
         pairs = [text for one in known or () for text in (one.turn_id.hex, f"{one.age_seconds:.6f}")]
         arguments = [MINUTE, _LOG_SECONDS, most, turn_id.hex, int(known is not None), *pairs]
         outcome, wait = cast(
-            "tuple[int, int]", await self._away.run(lambda: self._count(keys=[_log(who)], args=arguments))
+            "tuple[int, int]", await self._reach.run(lambda: self._count(keys=[_log(who)], args=arguments))
         )
         if outcome == 2:
             return None
@@ -316,10 +349,11 @@ class RedisMessages:
 
     async def give_back(self, who: Principal, turn_id: UUID) -> None:
         """See `MessageCounts.give_back`."""
-        await self._away.run(lambda: self._client.zrem(_log(who), turn_id.hex))
+        await self._reach.run(lambda: self._client.zrem(_log(who), turn_id.hex))
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._reach.close()
         await self._client.aclose()
 
 
