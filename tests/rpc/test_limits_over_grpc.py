@@ -160,15 +160,40 @@ async def test_copies_of_versions_count_as_stored(
         rename = knowledge.UpdateDocumentRequest(
             document={"name": name, "title": "Rivers"}, update_mask={"paths": ["title"]}
         )
+        reread = knowledge.ReindexDocumentRequest(name=name)
         await served.knowledge.RestoreDocumentVersion(restore, metadata=served.bob.metadata)
         await served.knowledge.UpdateDocument(rename, metadata=served.bob.metadata)
         rename.document.title = "Long rivers"
         for refused in (
             served.knowledge.UpdateDocument(rename, metadata=served.bob.metadata),
             served.knowledge.RestoreDocumentVersion(restore, metadata=served.bob.metadata),
+            served.knowledge.ReindexDocument(reread, metadata=served.bob.metadata),
         ):
             error = await failed(refused)
             assert (error.reason, error.metadata["limit"]) == ("LIMIT_REACHED", "storage_bytes")
         # What stores nothing is not refused.
         rename.document.title = "Rivers"
         await served.knowledge.UpdateDocument(rename, metadata=served.bob.metadata)
+
+
+async def test_copies_of_versions_count_as_uploads_of_the_day(
+    house: House, database: Database, folder: Path, redis: EmbeddedRedis
+) -> None:
+    text = b"The Nile is long. " * 100
+    settings = limits(upload_bytes_per_day=2 * len(text))
+    async with (
+        limiter(database, redis.url, settings) as one,
+        asynccontextmanager(serving)(house, database, folder, limiter=one) as served,
+    ):
+        done = await house.take_in(served.bob.who, text, "rivers.md")
+        name = f"documents/{done.document_id}"
+        restore = knowledge.RestoreDocumentVersionRequest(name=f"{name}/versions/1")
+        for _ in range(2):
+            await served.knowledge.RestoreDocumentVersion(restore, metadata=served.bob.metadata)
+        reread = knowledge.ReindexDocumentRequest(name=name)
+        for refused in (
+            served.knowledge.RestoreDocumentVersion(restore, metadata=served.bob.metadata),
+            served.knowledge.ReindexDocument(reread, metadata=served.bob.metadata),
+        ):
+            error = await failed(refused)
+            assert (error.reason, error.metadata["limit"]) == ("RATE_LIMIT", "upload_bytes_per_day")

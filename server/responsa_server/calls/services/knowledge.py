@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator, Generator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
+from uuid import UUID
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
 from google.protobuf.empty_pb2 import Empty
@@ -160,6 +161,15 @@ class KnowledgeService:
         if announced is None:
             await self._limiter.store(caller(), size + waiting)
 
+    async def _count_copy(
+        self, document_id: UUID, version: int | None = None, title: str | None = None
+    ) -> None:
+        """Count a new version of a document's earlier bytes like an upload: it takes as much work and room."""
+        if self._limiter is not None:
+            size = await self._library.copied_bytes(caller(), document_id, version, title)
+            await self._limiter.store(caller(), size)
+            await self._limiter.uploaded(caller(), size)
+
     async def CreateDocument(self, request: pb.CreateDocumentRequest) -> operations_pb2.Operation:
         """Ingest a text that the request holds."""
         data = request.text.encode()
@@ -197,9 +207,8 @@ class KnowledgeService:
         )
         document_id = named_uuid("document.name", "documents", given.name)
         # A new title makes a new version of the same bytes.
-        if self._limiter is not None and changes.title is not None:
-            size = await self._library.copied_bytes(caller(), document_id, title=changes.title)
-            await self._limiter.store(caller(), size)
+        if changes.title is not None:
+            await self._count_copy(document_id, title=changes.title)
         changed = await self._library.update_document(caller(), document_id, changes, given.etag)
         return knowledge.document(changed)
 
@@ -273,9 +282,7 @@ class KnowledgeService:
     ) -> operations_pb2.Operation:
         """Make a new version of an earlier one."""
         document_id, version = knowledge.version_of_document(request.name)
-        if self._limiter is not None:
-            size = await self._library.copied_bytes(caller(), document_id, version)
-            await self._limiter.store(caller(), size)
+        await self._count_copy(document_id, version)
         operation = await self._library.restore(
             caller(), document_id, version, request.etag, request_id(request.request_id)
         )
@@ -283,11 +290,10 @@ class KnowledgeService:
 
     async def ReindexDocument(self, request: pb.ReindexDocumentRequest) -> operations_pb2.Operation:
         """Read a document's original again."""
+        document_id = named_uuid("name", "documents", request.name)
+        await self._count_copy(document_id)
         operation = await self._library.reindex(
-            caller(),
-            named_uuid("name", "documents", request.name),
-            request.etag,
-            request_id(request.request_id),
+            caller(), document_id, request.etag, request_id(request.request_id)
         )
         return await encoded(self._library, caller(), operation)
 
