@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from queue import SimpleQueue
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, ResumeTurnRequest
+from responsa.knowledge.v1.document_pb2 import DocumentMetadata
+from responsa.knowledge.v1.knowledge_service_pb2 import (
+    CreateDocumentRequest,
+    UploadDocumentRequest,
+    UploadStart,
+)
+from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_client import Responsa
 from responsa_client.errors import NotFound, ResourceExhausted
 from tests.callers import Credential, Tenant
-from tests.instance import Instance
+from tests.gateway.sockets import Client, reason_of
+from tests.instance import Instance, eventually
 from tests.transports import Call, Outcome, Way, Ways, method_of
 from tests.transports_sse import Sse
 from tests.transports_ws import Ws
@@ -128,6 +137,83 @@ def test_calls_and_streams_of_a_user_are_limited(
     assert info["metadata"] == {"limit": "calls_per_minute", "scope": "user", "value": "30"}
     # Another user of the tenant is not concerned.
     assert every_way.http.get("/v1/users/me", headers=tenant.headers(Credential.COLLEAGUE)).status_code == 200
+
+
+def test_streams_are_limited_over_every_transport(
+    instance: Instance, every_way: Ways, tenant: Tenant, admin: Responsa
+) -> None:
+    limit(instance, tenant, admin, streams=1)
+    headers = tenant.headers(Credential.USER)
+    parts: SimpleQueue[UploadDocumentRequest | None] = SimpleQueue()
+    upload = KnowledgeServiceStub(every_way.channel).UploadDocument.future(
+        iter(parts.get, None), metadata=[(name, value) for name, value in headers.items()]
+    )
+    try:
+        metadata = DocumentMetadata(source_key="held.md", media_type="text/markdown")
+        parts.put(UploadDocumentRequest(start=UploadStart(metadata=metadata)))
+        # The upload counts as a stream as soon as it has reached the server.
+        eventually(
+            lambda: ask(every_way, Way.GRPC, headers, str(uuid4())).problem is not None,
+            "the second stream is refused",
+        )
+        for way in Way:
+            code, reason, name, wait = refusal(ask(every_way, way, headers, str(uuid4())))
+            assert (code, reason, name) == (8, "LIMIT_REACHED", "streams"), way
+            assert wait > 0
+        # Calls that do not last are not concerned.
+        assert every_way.http.get("/v1/users/me", headers=headers).status_code == 200
+    finally:
+        parts.put(None)
+    assert upload.exception() is not None  # an upload without an end
+    eventually(
+        lambda: ask(every_way, Way.GRPC, headers, str(uuid4())).problem is None,
+        "the end of a stream makes room",
+    )
+
+
+def test_sockets_of_a_user_are_limited(instance: Instance, tenant: Tenant, admin: Responsa) -> None:
+    limit(instance, tenant, admin, sockets=1)
+    key = tenant.key()
+    with Client(instance.target, key=key) as first:
+        # An answer shows that the server knows the socket's user.
+        assert first.say(type="ping").hear() == {"type": "pong"}
+        with Client(instance.target, key=key) as second:
+            frame = second.hear()
+            assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "LIMIT_REACHED")
+            assert details(frame["status"], "RetryInfo")["retryDelay"]
+            assert second.closed() == 1013
+
+
+def test_uploads_are_limited_by_the_day_and_by_what_is_stored(
+    instance: Instance, every_way: Ways, tenant: Tenant, admin: Responsa
+) -> None:
+    limit(instance, tenant, admin, upload_bytes_per_day=1000)
+    headers, text = tenant.headers(Credential.USER), "The Nile is long. " * 35
+
+    def create(way: Way, key: str) -> Outcome:
+        request = CreateDocumentRequest(metadata=DocumentMetadata(source_key=key), text=text)
+        call = Call(method_of("KnowledgeService/CreateDocument"), [request], headers=headers)
+        return every_way.by_name[way].call(call)
+
+    def put() -> Any:
+        reply = every_way.http.put("/v1/uploads?source_key=put.md", content=text, headers=headers)
+        return reply.status_code, reply.json()
+
+    assert create(Way.GRPC, "first.md").problem is None
+    for way in (Way.GRPC, Way.WEB, Way.REST):
+        code, reason, name, wait = refusal(create(way, f"{way}.md"))
+        assert (code, reason, name) == (8, "RATE_LIMIT", "upload_bytes_per_day"), way
+        # The day's window slides, so a large upload may have to wait until most of two days are over.
+        assert 0 < wait <= 2 * 86_400
+    status, problem = put()
+    assert (status, details(problem, "ErrorInfo")["reason"]) == (429, "RATE_LIMIT")
+    assert details(problem, "RetryInfo")
+    # No time makes room for stored documents, so that reply has no time.
+    limit(instance, tenant, admin, upload_bytes_per_day=0, storage_bytes=1000)
+    for problem in (create(Way.GRPC, "second.md").problem, create(Way.REST, "third.md").problem, put()[1]):
+        info = details(problem, "ErrorInfo")
+        assert (info["reason"], info["metadata"]["limit"]) == ("LIMIT_REACHED", "storage_bytes")
+        assert not [one for one in problem["details"] if one["@type"].endswith("RetryInfo")]
 
 
 def test_administrators_change_limits_and_others_cannot(
