@@ -172,8 +172,8 @@ class AsyncKnowledgeCalls(AsyncPart):
             media_type: e.g. "text/markdown"; with "", the server derives it from the key's suffix and the bytes.
             labels: short texts for filters. An existing document keeps its labels if there are none.
             metadata: JSON values of the caller's own. An existing document keeps its values if there are none.
-            subject: the person whom the document is about, if only this person may read it: `users/{uuid}`, or a text that users have as their subject. Administrators and
-                services alone give one. An existing document keeps its subject if there is none.
+            subject: the person whom the document is about, if only this person may read it: `users/{uuid}`, or a text that users have as their subject. Only administrators and
+                services may set a subject. Without one, an existing document keeps the subject that it has.
             request_id: a UUID. With the id of an earlier call, the server returns the operation of that call.
                 None generates a new id.
             timeout: the maximum time of the whole upload in seconds; None for no limit.

@@ -286,8 +286,8 @@ class DocumentMetadata(_message.Message):
     media_type: _builtins.str
     """The media type; at most 255 bytes. If empty, the server detects the type from the source_key's suffix and the bytes."""
     subject: _builtins.str
-    """The document's subject, at most 200 bytes; see Document.subject. If empty, the subject of an existing document stays. Other callers than administrators and SERVICE
-    keys must leave it empty: ROLE_REQUIRED.
+    """The document's subject, at most 200 bytes; see Document.subject. Only administrators and SERVICE keys may set a subject; other callers get ROLE_REQUIRED. Without
+    one, an existing document keeps the subject that it has.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

@@ -265,8 +265,8 @@ export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata">
   metadata?: JsonObject | undefined;
 
   /**
-   * The document's subject, at most 200 bytes; see Document.subject. If empty, the subject of an existing document stays. Other callers than administrators and SERVICE
-   * keys must leave it empty: ROLE_REQUIRED.
+   * The document's subject, at most 200 bytes; see Document.subject. Only administrators and SERVICE keys may set a subject; other callers get ROLE_REQUIRED. Without
+   * one, an existing document keeps the subject that it has.
    *
    * @generated from field: string subject = 8;
    */
