@@ -101,6 +101,7 @@ def served(server: Scripted) -> None:
         "GrantOwnership": user,
         "RevokeOwnership": user,
         "LookupUser": user,
+        "GetUser": user,
     }.items():
         server.on(f"{ADMIN}/{method}", script)
 
@@ -163,8 +164,8 @@ async def test_an_erasure_is_confirmed_waited_for_and_prints_the_receipt(
 async def test_grants_are_made_listed_and_taken_back(server: Scripted, responsa: CommandLine) -> None:
     done = await responsa("admin", "grants", "list", "--service", BOT)
     assert done.out.splitlines() == [
-        f"{GRANT}  users/{BOT}  for  all users",
-        f"{GRANT}  users/{BOT}  for  users/{ADA}",
+        f"{GRANT}  Ada  for  all users",
+        f"{GRANT}  Ada  for  Ada",
     ]
     assert sent(server, "ListServiceGrants").filter == f'service = "users/{BOT}"'
     assert (await responsa("admin", "grants", "create", BOT, "--all-users")).code == 0

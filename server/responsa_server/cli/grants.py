@@ -17,7 +17,7 @@ from responsa_server.cli.output import (
     valid_text,
 )
 from responsa_server.cli.session import open_client
-from responsa_server.cli.users import found_name
+from responsa_server.cli.users import UserLabels, found_name
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -49,8 +49,9 @@ def list_grants(
         filter_by = (
             "" if service is None else f'service = "{requests.user_name(found_name(client, service))}"'
         )
+        labels = UserLabels(client)
         for grant in client.service_grants(filter_by=filter_by):
-            _print(grant, json=json)
+            _print(grant, labels, json=json)
 
 
 def create_grant(
@@ -77,7 +78,8 @@ def create_grant(
             )
         with open_client() as client:
             named = None if user is None else found_name(client, user)
-            _print(client.create_service_grant(found_name(client, service), named), json=json)
+            made = client.create_service_grant(found_name(client, service), named)
+            _print(made, UserLabels(client), json=json)
 
 
 def delete_grants(
@@ -99,12 +101,9 @@ def delete_grants(
                 print_text(f"deleted {name}")
 
 
-def _print(grant: service_grant_pb2.ServiceGrant, *, json: bool) -> None:
+def _print(grant: service_grant_pb2.ServiceGrant, labels: UserLabels, *, json: bool) -> None:
     if json:
         print_json(grant)
-    else:
-        print_text(
-            "  ".join(
-                (grant.name.removeprefix("serviceGrants/"), grant.service, "for", grant.user or "all users")
-            )
-        )
+        return
+    users = labels.of(grant.user) if grant.user else "all users"
+    print_text("  ".join((grant.name.removeprefix("serviceGrants/"), labels.of(grant.service), "for", users)))

@@ -12,7 +12,7 @@ from responsa.auth.v1 import api_key_pb2
 from responsa_client import requests
 from responsa_server.cli.output import as_json, one_line, print_json, print_text, reporting, valid_text
 from responsa_server.cli.session import open_client
-from responsa_server.cli.users import found_name
+from responsa_server.cli.users import UserLabels, found_name
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -43,11 +43,12 @@ def list_keys(
         parts = [f"({matching})"] if matching else []
         if owner is not None:
             parts.insert(0, f'owner = "{requests.user_name(found_name(client, owner))}"')
+        labels = UserLabels(client)
         for key in client.tenant_api_keys(filter_by=" AND ".join(parts)):
             if json:
                 print_json(key)
             else:
-                print_text(_line(key))
+                print_text(_line(key, labels))
 
 
 def create_key(
@@ -90,17 +91,18 @@ def revoke_keys(
 ) -> None:
     """Revoke keys of any users, each together with the keys that were created with it."""
     with reporting(json=json), open_client() as client:
+        labels = UserLabels(client)
         for key in dict.fromkeys(valid_text(one, "The key") for one in keys):
             revoked = client.revoke_tenant_api_key(key if "/" in key else f"apiKeys/{key}")
             if json:
                 print_json(revoked)
             else:
-                print_text(_line(revoked))
+                print_text(_line(revoked, labels))
 
 
-def _line(key: api_key_pb2.ApiKey) -> str:
+def _line(key: api_key_pb2.ApiKey, labels: UserLabels) -> str:
     times = as_json(key)
-    parts = [key.name.removeprefix("apiKeys/"), f"{key.prefix}…", key.owner]
+    parts = [key.name.removeprefix("apiKeys/"), f"{key.prefix}…", labels.of(key.owner)]
     if key.display_name:
         parts.append(one_line(key.display_name, 60))
     if "revokeTime" in times:

@@ -19,7 +19,7 @@ from responsa_server.cli.output import (
     valid_text,
 )
 from responsa_server.cli.session import open_client
-from responsa_server.cli.users import found_name
+from responsa_server.cli.users import UserLabels, found_name
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -46,11 +46,12 @@ def list_sessions(
     """List the sessions of all users that have not ended, newest first."""
     with reporting(json=json), open_client() as client:
         matching = "" if user is None else f'user = "{requests.user_name(found_name(client, user))}"'
+        labels = UserLabels(client)
         for one in client.tenant_sessions(filter_by=matching):
             if json:
                 print_json(one)
             else:
-                print_text(_line(one))
+                print_text(_line(one, labels))
 
 
 def revoke_sessions(
@@ -81,8 +82,8 @@ def revoke_sessions(
             print_text("1 session ended" if count == 1 else f"{count} sessions ended")
 
 
-def _line(session: session_pb2.Session) -> str:
+def _line(session: session_pb2.Session, labels: UserLabels) -> str:
     times = as_json(session)
-    parts = [session.name.removeprefix("sessions/"), session.user, f"used {times['lastUseTime']}"]
+    parts = [session.name.removeprefix("sessions/"), labels.of(session.user), f"used {times['lastUseTime']}"]
     parts += [one_line(one, 60) for one in (session.address, session.user_agent) if one]
     return "  ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -9,6 +10,7 @@ import typer
 
 from responsa.auth.v1 import user_pb2
 from responsa_client import Responsa, requests
+from responsa_client.errors import NotFound
 from responsa_server.cli.accounts import Receipt, Yes, ask, print_receipt
 from responsa_server.cli.output import (
     EXIT_USAGE,
@@ -238,6 +240,24 @@ def found_name(client: Responsa, text: str) -> str:
     """The name or the UUID of the user that an argument names."""
     given = valid_text(text, "The user")
     return client.lookup_user(given).name if "@" in given else given
+
+
+class UserLabels:
+    """The texts that stand for users in lists: the e-mail address, or else the name to show to people. Each user is asked for once."""
+
+    def __init__(self, client: Responsa) -> None:
+        self._client = client
+        self._known: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """The text for `users/{uuid}`, which stays as it is for a user who was deleted meanwhile."""
+        if name not in self._known:
+            label = name
+            with contextlib.suppress(NotFound):
+                user = self._client.user(name)
+                label = user.email or user.display_name or name
+            self._known[name] = one_line(label, 254)
+        return self._known[name]
 
 
 def _role(role: Role) -> user_pb2.UserRole.ValueType:
