@@ -439,6 +439,23 @@ async def test_the_link_of_an_invitation_lets_one_person_register(person: Person
     await expect(rows(tab, "Users").filter(has_text="carla@example.org")).to_be_visible()
 
 
+async def test_open_invitations_are_listed_and_revoked(person: Person) -> None:
+    code = person.client.create_invitation("carla@example.org").code
+    person.client.create_invitation(admin=True)
+    tab = await administer(person)
+    found = rows(tab, "Open invitations")
+    await expect(found).to_have_count(2)
+    await expect(found.nth(0)).to_contain_text("Any address")
+    await expect(found.nth(0)).to_contain_text("Administrator")
+    await expect(found.nth(1)).to_contain_text("by admin")
+    await button(tab, "Revoke the invitation of carla@example.org").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    await expect(tab.page.get_by_role("heading", name="Open invitations")).to_be_focused()
+    await expect(found).to_have_count(1)
+    with Responsa(person.url) as nobody, pytest.raises(Unauthenticated):
+        nobody.register("carla@example.org", OTHER_PASSWORD, "Carla", invitation=code)
+
+
 async def test_an_administrator_who_tries_an_invitation_stays_signed_in(person: Person) -> None:
     code = person.client.create_invitation().code
     tab = await administer(person)

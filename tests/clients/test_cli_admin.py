@@ -7,12 +7,13 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import empty_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import audit_event_pb2
-from responsa.auth.v1 import api_key_pb2, auth_service_pb2, session_pb2, user_pb2
+from responsa.auth.v1 import api_key_pb2, auth_service_pb2, invitation_pb2, session_pb2, user_pb2
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import ADMIN, AUTH, Context, Scripted, abort, status
 from tests.clients.test_cli_completion import suggested
@@ -214,13 +215,13 @@ async def test_keys_are_listed_and_revoked(server: Scripted, responsa: CommandLi
     done = await responsa(
         "admin", "keys", "list", "--owner", ADA, "--filter", "display_name = a OR display_name = b"
     )
-    assert done.out == f"{KEY}  rsp_ab12…  users/{ADA}  laptop\n"
+    assert done.out == f"{KEY}  rsp_ab12…  ada@example.org  laptop\n"
     assert (
         sent(server, "ListTenantApiKeys").filter
         == f'owner = "users/{ADA}" AND (display_name = a OR display_name = b)'
     )
     done = await responsa("admin", "keys", "revoke", KEY, f"apiKeys/{KEY}")
-    assert done.out.splitlines() == [f"{KEY}  rsp_ab12…  users/{ADA}  laptop  revoked {SHOWN}"] * 2
+    assert done.out.splitlines() == [f"{KEY}  rsp_ab12…  ada@example.org  laptop  revoked {SHOWN}"] * 2
     assert sent(server, "RevokeTenantApiKey").name == f"apiKeys/{KEY}"
 
 
@@ -243,9 +244,38 @@ async def test_a_key_of_a_service_is_created_and_its_secret_printed_once(
     assert (await responsa("admin", "keys", "create")).code == 2
 
 
+async def test_invitations_are_listed_and_revoked(server: Scripted, responsa: CommandLine) -> None:
+    async def invitations(_: Any, __: Context) -> auth_service_pb2.ListInvitationsResponse:
+        one = invitation_pb2.Invitation(
+            name=f"invitations/{KEY}", role=user_pb2.USER_ROLE_ADMIN, creator=f"users/{ADA}", expire_time=TIME
+        )
+        other = invitation_pb2.Invitation(
+            name=f"invitations/{BO}", role=user_pb2.USER_ROLE_USER, email="bo@example.org", expire_time=TIME
+        )
+        return auth_service_pb2.ListInvitationsResponse(invitations=[one, other])
+
+    async def revoke(_: Any, __: Context) -> empty_pb2.Empty:
+        return empty_pb2.Empty()
+
+    server.on(f"{AUTH}/ListInvitations", invitations)
+    server.on(f"{AUTH}/RevokeInvitation", revoke)
+    done = await responsa("admin", "invitations", "list", "--filter", "role = ADMIN")
+    assert done.out.splitlines() == [
+        f"{KEY}  admin    any address  expires {SHOWN}  by ada@example.org",
+        f"{BO}  user     <bo@example.org>  expires {SHOWN}",
+    ]
+    assert server.requests[f"{AUTH}/ListInvitations"][-1].filter == "role = ADMIN"
+    listed = (await responsa("admin", "invitations", "list", "--json")).lines
+    assert [one["name"] for one in listed] == [f"invitations/{KEY}", f"invitations/{BO}"]
+    done = await responsa("admin", "invitations", "revoke", KEY, f"invitations/{BO}")
+    assert done.out.splitlines() == [f"revoked invitations/{KEY}", f"revoked invitations/{BO}"]
+    names = [one.name for one in server.requests[f"{AUTH}/RevokeInvitation"]]
+    assert names == [f"invitations/{KEY}", f"invitations/{BO}"]
+
+
 async def test_sessions_are_listed_and_revoked(server: Scripted, responsa: CommandLine) -> None:
     done = await responsa("admin", "sessions", "list", "--user", "ada@example.org")
-    assert done.out == f"{KEY}  users/{ADA}  used {SHOWN}  192.0.2.7\n"
+    assert done.out == f"{KEY}  ada@example.org  used {SHOWN}  192.0.2.7\n"
     assert sent(server, "ListTenantSessions").filter == f'user = "users/{ADA}"'
     done = await responsa("admin", "sessions", "revoke", KEY, f"sessions/{KEY}", "--user", ADA)
     assert done.out == "2 sessions ended\n"

@@ -19,6 +19,7 @@ from uuid_utils.compat import uuid7
 
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.admin.v1 import teacher_pb2
+from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls.authorisation import RULES, Rule
@@ -45,6 +46,7 @@ SHARED = frozenset({"responsa/User"})
 """The types of resources that all users of a tenant may name: they share collections with each other. Methods of administrators are closed to them by their role."""
 ADMINISTERED = SHARED | {
     "responsa/ApiKey",
+    "responsa/Invitation",
     "responsa/ServiceGrant",
     "responsa/Teacher",
     "responsa/Tenant",
@@ -87,6 +89,7 @@ NAMES: Mapping[str, str] = {
     "responsa/DocumentVersion": "SELECT 'documents/' || document_id || '/versions/' || version FROM responsa.document_version WHERE tenant_id = 'acme'",
     "responsa/Generation": "SELECT 'collections/' || unnest(ARRAY[slug, id]) || '/generations/1' FROM responsa.collection WHERE tenant_id = 'acme' AND slug = 'secrets'",
     "responsa/Identity": "SELECT 'identities/' || id FROM responsa.user_identity WHERE tenant_id = 'acme'",
+    "responsa/Invitation": "SELECT 'invitations/' || id FROM responsa.invitation WHERE tenant_id = 'acme'",
     "responsa/Message": "SELECT 'messages/' || id FROM responsa.message WHERE tenant_id = 'acme'",
     "responsa/Operation": "SELECT 'operations/' || id FROM responsa.operation WHERE tenant_id = 'acme'",
     "responsa/Passage": "SELECT 'passages/' || id FROM responsa.passage WHERE tenant_id = 'acme'",
@@ -159,6 +162,7 @@ async def victims(served: Served) -> dict[str, list[str]]:
             teacher=teacher_pb2.Teacher(display_name=f"Teacher {one}", persona="Patient.")
         )
         await served.admin.CreateTeacher(teacher, metadata=ann.metadata)
+        await served.auth.CreateInvitation(auth.CreateInvitationRequest(), metadata=ann.metadata)
         text = f"The {SHARED_CANARY} number {one} sings at dawn."
         await served.house.take_in(bob.who, text, f"{one}.md", collection="secrets")
         code, _ = await served.identity.create_session_code(bob.who)

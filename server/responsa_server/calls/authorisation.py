@@ -93,6 +93,8 @@ RULES: Mapping[str, Rule] = {
     _AUTH + "ListIdentities": Rule.OWN,
     _AUTH + "UnlinkIdentity": Rule.OWN,
     _AUTH + "CreateInvitation": Rule.ADMIN,
+    _AUTH + "ListInvitations": Rule.ADMIN,
+    _AUTH + "RevokeInvitation": Rule.ADMIN,
     _AUTH + "CreateResetCode": Rule.ADMIN,
     _AUTH + "CreateSessionCode": Rule.OWN,
     _AUTH + "CreateApiKey": Rule.OWN,

@@ -1,10 +1,20 @@
-"""The group `responsa admin`: users, limits, quotas, keys, sessions, service grants, tenants and the audit log of a running server, and the commands that work on the server's machine without a server."""
+"""The group `responsa admin`: users, limits, quotas, keys, sessions, invitations, service grants, tenants and the audit log of a running server, and the commands that work on the server's machine without a server."""
 
 from __future__ import annotations
 
 import typer
 
-from responsa_server.cli import audit, grants, keys, limits, quotas, tenant_sessions, tenants, users
+from responsa_server.cli import (
+    audit,
+    grants,
+    invitations,
+    keys,
+    limits,
+    quotas,
+    tenant_sessions,
+    tenants,
+    users,
+)
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -13,7 +23,7 @@ def register(app: typer.Typer, name: str) -> None:
 
     group = typer.Typer(
         no_args_is_help=True,
-        help="Administer users, limits, quotas, keys, sessions, service grants and tenants, and read the audit log. users, limits, quotas, keys, sessions, grants and audit call a server and need "
+        help="Administer users, limits, quotas, keys, sessions, invitations, service grants and tenants, and read the audit log. users, limits, quotas, keys, sessions, invitations, grants and audit call a server and need "
         "the role ADMIN; tenants needs an owner of the installation; create-tenant, create-user and create-key work on the server's machine, without a server. Every action is "
         "audited.",
         rich_markup_mode=None,
@@ -23,6 +33,7 @@ def register(app: typer.Typer, name: str) -> None:
     limits.register(group, "limits")
     keys.register(group, "keys")
     tenant_sessions.register(group, "sessions")
+    invitations.register(group, "invitations")
     grants.register(group, "grants")
     tenants.register(group, "tenants")
     audit.register(group, "audit")

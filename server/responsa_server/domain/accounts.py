@@ -103,6 +103,18 @@ class Invitation:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenInvitation:
+    """An invitation that is neither used nor expired. maker_id: None for an invitation from an owner of the installation."""
+
+    id: UUID
+    role: Role
+    email: str
+    maker_id: UUID | None
+    create_time: datetime
+    expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SignInProvider:
     """An OpenID Connect provider that signs the people of a tenant in. id: e.g. "corp". issuer: see OpenID Connect."""
 
@@ -288,6 +300,14 @@ class AccountStore(Protocol):
 
     async def invitation(self, code: bytes) -> Invitation | None:
         """Find a good invitation."""
+        ...
+
+    async def invitations(self, tenant_id: str, query: ListQuery) -> Page[OpenInvitation]:
+        """List the tenant's invitations that are neither used nor expired."""
+        ...
+
+    async def revoke_invitation(self, tenant_id: str, invitation_id: UUID, audit: AuditEvent) -> bool:
+        """Delete an invitation. Return False if the tenant has no such invitation, or it has expired."""
         ...
 
     async def register(self, user: User, hash_text: str, code: bytes | None, audit: AuditEvent) -> bool:

@@ -133,6 +133,9 @@ SESSIONS: Final = ListRules("sessions", (_CREATED,), (_NEWEST, _OLDEST))
 TENANT_SESSIONS: Final = ListRules(
     "tenant_sessions", (Field("user", FieldKind.NAME, prefix="users"), _CREATED), (_NEWEST, _OLDEST)
 )
+INVITATIONS: Final = ListRules(
+    "invitations", (Field("email"), _enum("role", Role, "USER_ROLE"), _CREATED), (_NEWEST, _OLDEST)
+)
 AGENTS: Final = ListRules(
     "agents",
     (Field("name", filterable=False), Field("display_name")),

@@ -21,6 +21,7 @@ from responsa_server.domain.accounts import (
     Ended,
     Invitation,
     NewSession,
+    OpenInvitation,
     Pending,
     Refused,
     Session,
@@ -332,6 +333,17 @@ class Accounts:
         return code, await self._store.add_invitation(
             who, invitation, invitation_id, digest(code), seconds, audit
         )
+
+    async def invitations(self, who: Principal, query: ListQuery) -> Page[OpenInvitation]:
+        """List the invitations of the caller's tenant that are neither used nor expired. Only administrators may ask for this."""
+        return await self._store.invitations(who.tenant_id, query)
+
+    async def revoke_invitation(self, who: Principal, invitation_id: UUID) -> None:
+        """End an invitation of the caller's tenant. Only administrators may ask for this. Raises NotFound."""
+        name = names.invitation(invitation_id)
+        audit = self._own_audit(who, "invitation.revoke", name)
+        if not await self._store.revoke_invitation(who.tenant_id, invitation_id, audit):
+            raise NotFound.of("invitation", name)
 
     async def register(
         self,

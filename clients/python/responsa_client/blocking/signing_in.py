@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 from google.protobuf import field_mask_pb2
 
-from responsa.auth.v1 import auth_service_pb2, deletion_receipt_pb2, session_pb2, sign_in_pb2, user_pb2
+from responsa.auth.v1 import (
+    auth_service_pb2,
+    deletion_receipt_pb2,
+    invitation_pb2,
+    session_pb2,
+    sign_in_pb2,
+    user_pb2,
+)
 from responsa_client import requests
 from responsa_client.blocking.calls import Part
 
@@ -187,6 +194,18 @@ class SignInCalls(Part):
             role=role, email=email, valid_seconds=valid_seconds
         )
         return self._calls.unary(self._stubs.auth.CreateInvitation, request, repeatable=False)
+
+    def invitations(self, filter_by: str = "", order_by: str = "") -> Iterator[invitation_pb2.Invitation]:
+        """The tenant's invitations that are neither used nor expired, by default newest first."""
+        request = auth_service_pb2.ListInvitationsRequest(
+            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.auth.ListInvitations, request, lambda page: page.invitations)
+
+    def revoke_invitation(self, name: str) -> None:
+        """End an invitation (`invitations/{uuid}`), so that nobody can register with its code. Raises NotFound, also for an invitation that was used, has expired or was revoked before."""
+        request = auth_service_pb2.RevokeInvitationRequest(name=name)
+        self._calls.unary(self._stubs.auth.RevokeInvitation, request)
 
     def create_reset_code(self, user: str) -> auth_service_pb2.CreateResetCodeResponse:
         """Create a code with which a user (`users/{uuid}`) sets a new password, once and within 30 minutes. Raises NotFound."""

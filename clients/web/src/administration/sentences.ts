@@ -33,6 +33,7 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "user.create_reset_code": { label: "Made a reset code", did: "made a reset code for {}", tried: "make a reset code for {}" },
   "user.reset_password": { label: "Reset a password", did: "set a new password with a reset code", tried: "set a new password with a reset code" },
   "invitation.create": { label: "Invited somebody", did: "made an invitation", tried: "make an invitation" },
+  "invitation.revoke": { label: "Revoked an invitation", did: "revoked an invitation", tried: "revoke an invitation" },
   "api_key.create": { label: "Made an API key", did: "made an API key", tried: "make an API key" },
   "api_key.revoke": { label: "Revoked an API key", did: "revoked an API key", tried: "revoke an API key" },
   "teacher.create": { label: "Made a teacher", did: "made a teacher", tried: "make a teacher" },

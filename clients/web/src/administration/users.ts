@@ -11,6 +11,7 @@ import { momentOf } from "../common/facts.js";
 import { choiceEntry, placed, textEntry } from "../common/fields.js";
 import { Listing } from "../common/listing.js";
 import { callName, peopleFilter, roleOf, ROLES, type People } from "../common/people.js";
+import { Invitations } from "./invitations.js";
 import { showSecret } from "../account/secret.js";
 import { noted, type Part } from "../common/tabbed.js";
 import { codeLink, EMAIL, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
@@ -37,6 +38,7 @@ export class UsersView implements Part {
     ["DISABLED", "Disabled"],
   ]);
   readonly #list: Listing<User>;
+  readonly #invitations: Invitations;
   readonly #acts: UserActs;
   readonly #page: UserPage;
   /** The list, with what belongs to it. */
@@ -68,7 +70,8 @@ export class UsersView implements Part {
       button("Invite", () => void this.#invite(), { class: "quiet" }),
       button("New user", () => void this.#create(), { class: "quiet" }),
     );
-    this.#all = element("div", { class: "stack" }, actions, form, this.#list.root);
+    this.#invitations = new Invitations(api, people, hooks.say);
+    this.#all = element("div", { class: "stack" }, actions, form, this.#list.root, this.#invitations.root);
     this.#acts = new UserActs(api, people, hooks, {
       root: this.#all,
       refuse: (why) => this.#list.refuse(why),
@@ -90,7 +93,7 @@ export class UsersView implements Part {
       if (entry.control.selectedIndex < 0) entry.control.value = ""; // the address names a value that does not exist
     }
     this.#sought = this.#search.control.value;
-    await this.#list.refresh();
+    await Promise.all([this.#list.refresh(), this.#invitations.refresh()]);
   }
 
   /** The filter for the chosen users; the text counts once it was sent. */
@@ -153,6 +156,7 @@ export class UsersView implements Part {
     const explain = (failure: Failure) => Promise.resolve(placed({ email, role, valid_seconds: term }, failure));
     if (!(await filled({ title: "Invite", action: "Make the invitation", fields: [email.root, role.root, term.root], first: email.control, act, explain }))) return;
     this.#hooks.say("Invitation made.");
+    await this.#invitations.refresh();
     const text = `Hand the link or the code to the person. It works once${made.until}.`;
     await showSecret({ title: "The invitation", text, label: "Code", secret: made.code, link: await codeLink(this.#api, this.#hooks.me.tenant, "invitation", made.code), say: this.#hooks.say, view: this.root });
   }

@@ -11,6 +11,7 @@ from responsa.admin.v1 import audit_event_pb2, system_status_pb2, user_quota_pb2
 from responsa.auth.v1 import (
     api_key_pb2,
     deletion_receipt_pb2,
+    invitation_pb2,
     session_pb2,
     sign_in_pb2,
     user_pb2,
@@ -19,7 +20,7 @@ from responsa.auth.v1 import (
 from responsa_server.calls.convert import values
 from responsa_server.calls.convert.values import named_uuid, timestamp, to_datetime
 from responsa_server.domain import names
-from responsa_server.domain.accounts import Session, SignInProvider
+from responsa_server.domain.accounts import OpenInvitation, Session, SignInProvider
 from responsa_server.domain.audit import AuditRecord
 from responsa_server.domain.counters import Count
 from responsa_server.domain.erasing import Erasure
@@ -224,6 +225,18 @@ def session(value: Session, current: UUID | None) -> session_pb2.Session:
         user_agent=value.user_agent,
         current=value.id == current,
         user=names.user(value.user_id),
+    )
+
+
+def invitation(value: OpenInvitation) -> invitation_pb2.Invitation:
+    """Convert an invitation."""
+    return invitation_pb2.Invitation(
+        name=names.invitation(value.id),
+        role=values.ROLE.number(value.role),
+        email=value.email,
+        creator="" if value.maker_id is None else names.user(value.maker_id),
+        create_time=timestamp(value.create_time),
+        expire_time=timestamp(value.expire_time),
     )
 
 

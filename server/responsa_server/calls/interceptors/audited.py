@@ -45,6 +45,7 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "RevokeTenantApiKey": ("api_key.revoke", "name"),
     _ADMIN + "RevokeTenantSessions": ("session.revoke", "user"),
     _AUTH + "CreateInvitation": ("invitation.create", ""),
+    _AUTH + "RevokeInvitation": ("invitation.revoke", "name"),
     _AUTH + "CreateResetCode": ("user.create_reset_code", "user"),
 }
 """For each method that changes something as an administrator: the action in the audit log, and the path of the request's field that names the resource."""

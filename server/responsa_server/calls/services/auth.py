@@ -154,6 +154,19 @@ class AuthService:
         code, expire_time = await self._accounts.create_invitation(caller(), role, request.email, seconds)
         return pb.CreateInvitationResponse(code=code, expire_time=timestamp(expire_time))
 
+    async def ListInvitations(self, request: pb.ListInvitationsRequest) -> pb.ListInvitationsResponse:
+        """List the tenant's invitations."""
+        asked = Listing(lists.INVITATIONS, caller(), request)
+        page = await self._accounts.invitations(caller(), asked.query)
+        return pb.ListInvitationsResponse(
+            invitations=[people.invitation(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def RevokeInvitation(self, request: pb.RevokeInvitationRequest) -> Empty:
+        """End an invitation."""
+        await self._accounts.revoke_invitation(caller(), named_uuid("name", "invitations", request.name))
+        return Empty()
+
     async def Register(self, request: pb.RegisterRequest) -> Empty:
         """Create an account."""
         await self._accounts.register(

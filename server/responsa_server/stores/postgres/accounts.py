@@ -16,6 +16,7 @@ from responsa_server.domain.accounts import (
     Ended,
     Invitation,
     NewSession,
+    OpenInvitation,
     Pending,
     Refreshed,
     Refused,
@@ -23,7 +24,7 @@ from responsa_server.domain.accounts import (
     Session,
 )
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.lists import SESSIONS, TENANT_SESSIONS
+from responsa_server.domain.lists import INVITATIONS, SESSIONS, TENANT_SESSIONS
 from responsa_server.domain.mail import Mail, MailKind
 from responsa_server.domain.people import AuditEvent, Principal, Role, User
 from responsa_server.stores.postgres.audit import AuditLog
@@ -43,6 +44,11 @@ from responsa_server.stores.postgres.users import check_ownership, user_of
 _SESSIONS: Final[SqlList[Session]] = SqlList(SESSIONS, {"create_time": "s.create_time"}, identity="s.id")
 _TENANT_SESSIONS: Final[SqlList[Session]] = SqlList(
     TENANT_SESSIONS, {"user": "s.user_id", "create_time": "s.create_time"}, identity="s.id"
+)
+_INVITATIONS: Final[SqlList[OpenInvitation]] = SqlList(
+    INVITATIONS,
+    {"email": "i.email", "role": "i.role", "create_time": "i.create_time"},
+    identity="i.id",
 )
 
 Row = tuple[Any, ...]
@@ -332,6 +338,25 @@ class PostgresAccountStore:
             await self._audit.write(connection, audit)
         assert row is not None
         return row[0]
+
+    @shielded
+    async def invitations(self, tenant_id: str, query: ListQuery) -> Page[OpenInvitation]:
+        """List the tenant's invitations that are neither used nor expired."""
+        values = {"tenant_id": tenant_id}
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await _INVITATIONS.rows(connection, self._queries["list_invitations"], query, values)
+        found = [OpenInvitation(**{**row, "role": Role(row["role"])}) for row in rows]
+        return _INVITATIONS.page(found, query)
+
+    @shielded
+    async def revoke_invitation(self, tenant_id: str, invitation_id: UUID, audit: AuditEvent) -> bool:
+        """Delete an invitation."""
+        values = {"tenant_id": tenant_id, "id": invitation_id}
+        async with self._database.tenant(tenant_id) as connection:
+            row = await self._one(connection, "delete_invitation", values)
+            if row is not None:
+                await self._audit.write(connection, audit)
+        return row is not None
 
     @shielded
     async def invitation(self, code: bytes) -> Invitation | None:

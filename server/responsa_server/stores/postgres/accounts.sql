@@ -129,6 +129,16 @@ INSERT INTO responsa.invitation (id, tenant_id, maker_id, code_sha256, role, ema
 VALUES (%(id)s, %(tenant_id)s, %(maker)s, %(code)s, %(role)s, %(email)s, now() + make_interval(secs => %(seconds)s))
 RETURNING expire_time
 
+-- name: list_invitations
+SELECT i.id, i.role, i.email, i.maker_id, i.create_time, i.expire_time
+FROM responsa.invitation AS i
+WHERE i.tenant_id = %(tenant_id)s AND i.expire_time > now() AND {where}
+ORDER BY {order}
+LIMIT %(limit)s
+
+-- name: delete_invitation
+DELETE FROM responsa.invitation WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND expire_time > now() RETURNING id
+
 -- name: find_invitation
 -- An invitation is the word of an administrator: it is not good while its maker is disabled or has another role. Without a maker, an owner of the installation made it.
 SELECT role, email FROM responsa.invitation AS i WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now()

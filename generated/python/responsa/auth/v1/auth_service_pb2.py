@@ -31,13 +31,14 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
 from responsa.auth.v1 import deletion_receipt_pb2 as responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2
+from responsa.auth.v1 import invitation_pb2 as responsa_dot_auth_dot_v1_dot_invitation__pb2
 from responsa.auth.v1 import session_pb2 as responsa_dot_auth_dot_v1_dot_session__pb2
 from responsa.auth.v1 import sign_in_pb2 as responsa_dot_auth_dot_v1_dot_sign__in__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 from responsa.auth.v1 import user_usage_pb2 as responsa_dot_auth_dot_v1_dot_user__usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a\x1eresponsa/auth/v1/sign_in.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a!responsa/auth/v1/user_usage.proto\"\x0e\n\x0cGetMeRequest\"\x13\n\x11GetMyUsageRequest\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x13\x43reateApiKeyRequest\x12/\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKeyB\x04\xe2\x41\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xaa\x01\n\x12ListApiKeysRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x13RevokeApiKeyRequest\x12s\n\x04name\x18\x01 \x01(\tBe\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"K\n\x18ListSignInMethodsRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\"\xc4\x01\n\x19ListSignInMethodsResponse\x12\x36\n\x0eoidc_providers\x18\x01 \x03(\x0b\x32\x1e.responsa.auth.v1.OidcProvider\x12\x34\n\x0cregistration\x18\x02 \x01(\x0e\x32\x1e.responsa.auth.v1.Registration\x12\x13\n\x0bsends_mails\x18\x03 \x01(\x08\x12$\n\x06tenant\x18\n \x01(\tB\x14\xfa\x41\x11\n\x0fresponsa/Tenant\"\x80\x01\n\x0cLoginRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\x12 \n\x08password\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"f\n\rLoginResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\x12$\n\x04user\x18\x02 \x01(\x0b\x32\x16.responsa.auth.v1.User\"`\n\x13RefreshTokenRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"G\n\x14RefreshTokenResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\"5\n\rLogoutRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\"\x10\n\x0eGetJwksRequest\"=\n\x0fGetJwksResponse\x12*\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.responsa.auth.v1.JsonWebKey\"\xab\x01\n\x13ListSessionsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"\\\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.responsa.auth.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x15RevokeSessionsRequest\x12\x36\n\x05names\x18\x01 \x03(\tB\'\xe2\x41\x01\x01\xfa\x41\x12\n\x10responsa/Session\xbaH\x0b\x92\x01\x08\x10\x64\"\x04r\x02(@\x12\x18\n\nall_others\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"/\n\x16RevokeSessionsResponse\x12\x15\n\rrevoked_count\x18\x01 \x01(\x05\"e\n\x15\x43hangePasswordRequest\x12&\n\x10\x63urrent_password\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x02\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"z\n\x0fUpdateMeRequest\x12\x30\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\x92\x01\n\x0f\x44\x65leteMeRequest\x12\x7f\n\x0chand_over_to\x18\x01 \x01(\tBi\xe2\x41\x01\x01\xfa\x41\x0f\n\rresponsa/User\xbaHPrK(\xfe\x01\x32\x46^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|@\xd8\x01\x01\"\x17\n\x15ListIdentitiesRequest\"H\n\x16ListIdentitiesResponse\x12.\n\nidentities\x18\x01 \x03(\x0b\x32\x1a.responsa.auth.v1.Identity\"\x91\x01\n\x15UnlinkIdentityRequest\x12x\n\x04name\x18\x01 \x01(\tBj\xe2\x41\x01\x02\xfa\x41\x13\n\x11responsa/Identity\xbaHMrK2I^identities/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xb0\x01\n\x17\x43reateInvitationRequest\x12\x38\n\x04role\x18\x01 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x0e\xe2\x41\x01\x01\xbaH\x07\x82\x01\x04\x10\x01 \x03\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12,\n\rvalid_seconds\x18\x03 \x01(\x05\x42\x10\xe2\x41\x01\x01\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(<H\x00\x88\x01\x01\x42\x10\n\x0e_valid_seconds\"Y\n\x18\x43reateInvitationResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc6\x01\n\x0fRegisterRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1f\n\ninvitation\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x1b\n\x05\x65mail\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12 \n\x08password\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x12\"\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\"2\n\x13\x43onfirmEmailRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\"e\n\x13RequestResetRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\"\x89\x01\n\x16\x43reateResetCodeRequest\x12o\n\x04user\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"X\n\x17\x43reateResetCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x14ResetPasswordRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x32\xa0\x16\n\x0b\x41uthService\x12\x8c\x01\n\x11ListSignInMethods\x12*.responsa.auth.v1.ListSignInMethodsRequest\x1a+.responsa.auth.v1.ListSignInMethodsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/auth/signInMethods\x12\x63\n\x05Login\x12\x1e.responsa.auth.v1.LoginRequest\x1a\x1f.responsa.auth.v1.LoginResponse\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth:login:\x01*\x12z\n\x0cRefreshToken\x12%.responsa.auth.v1.RefreshTokenRequest\x1a&.responsa.auth.v1.RefreshTokenResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12]\n\x06Logout\x12\x1f.responsa.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:logout:\x01*\x12`\n\x07GetJwks\x12 .responsa.auth.v1.GetJwksRequest\x1a!.responsa.auth.v1.GetJwksResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jwks\x12|\n\x0cListSessions\x12%.responsa.auth.v1.ListSessionsRequest\x1a&.responsa.auth.v1.ListSessionsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/users/me/sessions\x12\x8c\x01\n\x0eRevokeSessions\x12\'.responsa.auth.v1.RevokeSessionsRequest\x1a(.responsa.auth.v1.RevokeSessionsResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/users/me/sessions:revoke:\x01*\x12y\n\x0e\x43hangePassword\x12\'.responsa.auth.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/me:changePassword:\x01*\x12\x61\n\x08UpdateMe\x12!.responsa.auth.v1.UpdateMeRequest\x1a\x16.responsa.auth.v1.User\"\x1a\x82\xd3\xe4\x93\x02\x14\x32\x0c/v1/users/me:\x04user\x12\x66\n\x08\x44\x65leteMe\x12!.responsa.auth.v1.DeleteMeRequest\x1a!.responsa.auth.v1.DeletionReceipt\"\x14\x82\xd3\xe4\x93\x02\x0e*\x0c/v1/users/me\x12\x84\x01\n\x0eListIdentities\x12\'.responsa.auth.v1.ListIdentitiesRequest\x1a(.responsa.auth.v1.ListIdentitiesResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/users/me/identities\x12{\n\x0eUnlinkIdentity\x12\'.responsa.auth.v1.UnlinkIdentityRequest\x1a\x16.google.protobuf.Empty\"(\x82\xd3\xe4\x93\x02\"* /v1/users/me/{name=identities/*}\x12\x85\x01\n\x10\x43reateInvitation\x12).responsa.auth.v1.CreateInvitationRequest\x1a*.responsa.auth.v1.CreateInvitationResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/invitations:\x01*\x12\x63\n\x08Register\x12!.responsa.auth.v1.RegisterRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12o\n\x0c\x43onfirmEmail\x12%.responsa.auth.v1.ConfirmEmailRequest\x1a\x16.google.protobuf.Empty\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/auth:confirmEmail:\x01*\x12o\n\x0cRequestReset\x12%.responsa.auth.v1.RequestResetRequest\x1a\x16.google.protobuf.Empty\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/auth:requestReset:\x01*\x12\x95\x01\n\x0f\x43reateResetCode\x12(.responsa.auth.v1.CreateResetCodeRequest\x1a).responsa.auth.v1.CreateResetCodeResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/{user=users/*}:createResetCode:\x01*\x12r\n\rResetPassword\x12&.responsa.auth.v1.ResetPasswordRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/auth:resetPassword:\x01*\x12U\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12j\n\nGetMyUsage\x12#.responsa.auth.v1.GetMyUsageRequest\x1a\x1b.responsa.auth.v1.UserUsage\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/users/me/usage\x12\x89\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12u\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12o\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12w\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\'responsa/auth/v1/deletion_receipt.proto\x1a!responsa/auth/v1/invitation.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a\x1eresponsa/auth/v1/sign_in.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a!responsa/auth/v1/user_usage.proto\"\x0e\n\x0cGetMeRequest\"\x13\n\x11GetMyUsageRequest\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x13\x43reateApiKeyRequest\x12/\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKeyB\x04\xe2\x41\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xaa\x01\n\x12ListApiKeysRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x13RevokeApiKeyRequest\x12s\n\x04name\x18\x01 \x01(\tBe\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"K\n\x18ListSignInMethodsRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\"\xc4\x01\n\x19ListSignInMethodsResponse\x12\x36\n\x0eoidc_providers\x18\x01 \x03(\x0b\x32\x1e.responsa.auth.v1.OidcProvider\x12\x34\n\x0cregistration\x18\x02 \x01(\x0e\x32\x1e.responsa.auth.v1.Registration\x12\x13\n\x0bsends_mails\x18\x03 \x01(\x08\x12$\n\x06tenant\x18\n \x01(\tB\x14\xfa\x41\x11\n\x0fresponsa/Tenant\"\x80\x01\n\x0cLoginRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\x12 \n\x08password\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"f\n\rLoginResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\x12$\n\x04user\x18\x02 \x01(\x0b\x32\x16.responsa.auth.v1.User\"`\n\x13RefreshTokenRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"G\n\x14RefreshTokenResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\"5\n\rLogoutRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\"\x10\n\x0eGetJwksRequest\"=\n\x0fGetJwksResponse\x12*\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.responsa.auth.v1.JsonWebKey\"\xab\x01\n\x13ListSessionsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"\\\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.responsa.auth.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x15RevokeSessionsRequest\x12\x36\n\x05names\x18\x01 \x03(\tB\'\xe2\x41\x01\x01\xfa\x41\x12\n\x10responsa/Session\xbaH\x0b\x92\x01\x08\x10\x64\"\x04r\x02(@\x12\x18\n\nall_others\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"/\n\x16RevokeSessionsResponse\x12\x15\n\rrevoked_count\x18\x01 \x01(\x05\"e\n\x15\x43hangePasswordRequest\x12&\n\x10\x63urrent_password\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x02\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"z\n\x0fUpdateMeRequest\x12\x30\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\x92\x01\n\x0f\x44\x65leteMeRequest\x12\x7f\n\x0chand_over_to\x18\x01 \x01(\tBi\xe2\x41\x01\x01\xfa\x41\x0f\n\rresponsa/User\xbaHPrK(\xfe\x01\x32\x46^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|@\xd8\x01\x01\"\x17\n\x15ListIdentitiesRequest\"H\n\x16ListIdentitiesResponse\x12.\n\nidentities\x18\x01 \x03(\x0b\x32\x1a.responsa.auth.v1.Identity\"\x91\x01\n\x15UnlinkIdentityRequest\x12x\n\x04name\x18\x01 \x01(\tBj\xe2\x41\x01\x02\xfa\x41\x13\n\x11responsa/Identity\xbaHMrK2I^identities/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xb0\x01\n\x17\x43reateInvitationRequest\x12\x38\n\x04role\x18\x01 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x0e\xe2\x41\x01\x01\xbaH\x07\x82\x01\x04\x10\x01 \x03\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12,\n\rvalid_seconds\x18\x03 \x01(\x05\x42\x10\xe2\x41\x01\x01\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(<H\x00\x88\x01\x01\x42\x10\n\x0e_valid_seconds\"Y\n\x18\x43reateInvitationResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xae\x01\n\x16ListInvitationsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"e\n\x17ListInvitationsResponse\x12\x31\n\x0binvitations\x18\x01 \x03(\x0b\x32\x1c.responsa.auth.v1.Invitation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x96\x01\n\x17RevokeInvitationRequest\x12{\n\x04name\x18\x01 \x01(\tBm\xe2\x41\x01\x02\xfa\x41\x15\n\x13responsa/Invitation\xbaHNrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xc6\x01\n\x0fRegisterRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1f\n\ninvitation\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x1b\n\x05\x65mail\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12 \n\x08password\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x12\"\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\"2\n\x13\x43onfirmEmailRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\"e\n\x13RequestResetRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\"\x89\x01\n\x16\x43reateResetCodeRequest\x12o\n\x04user\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"X\n\x17\x43reateResetCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x14ResetPasswordRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x32\xa5\x18\n\x0b\x41uthService\x12\x8c\x01\n\x11ListSignInMethods\x12*.responsa.auth.v1.ListSignInMethodsRequest\x1a+.responsa.auth.v1.ListSignInMethodsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/auth/signInMethods\x12\x63\n\x05Login\x12\x1e.responsa.auth.v1.LoginRequest\x1a\x1f.responsa.auth.v1.LoginResponse\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth:login:\x01*\x12z\n\x0cRefreshToken\x12%.responsa.auth.v1.RefreshTokenRequest\x1a&.responsa.auth.v1.RefreshTokenResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12]\n\x06Logout\x12\x1f.responsa.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:logout:\x01*\x12`\n\x07GetJwks\x12 .responsa.auth.v1.GetJwksRequest\x1a!.responsa.auth.v1.GetJwksResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jwks\x12|\n\x0cListSessions\x12%.responsa.auth.v1.ListSessionsRequest\x1a&.responsa.auth.v1.ListSessionsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/users/me/sessions\x12\x8c\x01\n\x0eRevokeSessions\x12\'.responsa.auth.v1.RevokeSessionsRequest\x1a(.responsa.auth.v1.RevokeSessionsResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/users/me/sessions:revoke:\x01*\x12y\n\x0e\x43hangePassword\x12\'.responsa.auth.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/me:changePassword:\x01*\x12\x61\n\x08UpdateMe\x12!.responsa.auth.v1.UpdateMeRequest\x1a\x16.responsa.auth.v1.User\"\x1a\x82\xd3\xe4\x93\x02\x14\x32\x0c/v1/users/me:\x04user\x12\x66\n\x08\x44\x65leteMe\x12!.responsa.auth.v1.DeleteMeRequest\x1a!.responsa.auth.v1.DeletionReceipt\"\x14\x82\xd3\xe4\x93\x02\x0e*\x0c/v1/users/me\x12\x84\x01\n\x0eListIdentities\x12\'.responsa.auth.v1.ListIdentitiesRequest\x1a(.responsa.auth.v1.ListIdentitiesResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/users/me/identities\x12{\n\x0eUnlinkIdentity\x12\'.responsa.auth.v1.UnlinkIdentityRequest\x1a\x16.google.protobuf.Empty\"(\x82\xd3\xe4\x93\x02\"* /v1/users/me/{name=identities/*}\x12\x85\x01\n\x10\x43reateInvitation\x12).responsa.auth.v1.CreateInvitationRequest\x1a*.responsa.auth.v1.CreateInvitationResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/invitations:\x01*\x12\x7f\n\x0fListInvitations\x12(.responsa.auth.v1.ListInvitationsRequest\x1a).responsa.auth.v1.ListInvitationsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/invitations\x12\x81\x01\n\x10RevokeInvitation\x12).responsa.auth.v1.RevokeInvitationRequest\x1a\x16.google.protobuf.Empty\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/{name=invitations/*}:revoke:\x01*\x12\x63\n\x08Register\x12!.responsa.auth.v1.RegisterRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12o\n\x0c\x43onfirmEmail\x12%.responsa.auth.v1.ConfirmEmailRequest\x1a\x16.google.protobuf.Empty\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/auth:confirmEmail:\x01*\x12o\n\x0cRequestReset\x12%.responsa.auth.v1.RequestResetRequest\x1a\x16.google.protobuf.Empty\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/auth:requestReset:\x01*\x12\x95\x01\n\x0f\x43reateResetCode\x12(.responsa.auth.v1.CreateResetCodeRequest\x1a).responsa.auth.v1.CreateResetCodeResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/{user=users/*}:createResetCode:\x01*\x12r\n\rResetPassword\x12&.responsa.auth.v1.ResetPasswordRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/auth:resetPassword:\x01*\x12U\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12j\n\nGetMyUsage\x12#.responsa.auth.v1.GetMyUsageRequest\x1a\x1b.responsa.auth.v1.UserUsage\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/users/me/usage\x12\x89\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12u\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12o\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12w\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -104,6 +105,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\001\272H\005r\003(\376\001'
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['valid_seconds']._loaded_options = None
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['valid_seconds']._serialized_options = b'\342A\001\001\272H\t\032\007\030\200\232\236\001(<'
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272H\007\032\005\030\310\001(\001'
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\272H\005r\003(\200\020'
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001\272H\005r\003(\200\010'
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
+  _globals['_REVOKEINVITATIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_REVOKEINVITATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023responsa/Invitation\272HNrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_REGISTERREQUEST'].fields_by_name['tenant']._loaded_options = None
   _globals['_REGISTERREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001\372A\021\n\017responsa/Tenant\272H\004r\002(G'
   _globals['_REGISTERREQUEST'].fields_by_name['invitation']._loaded_options = None
@@ -152,6 +163,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['UnlinkIdentity']._serialized_options = b'\202\323\344\223\002\"* /v1/users/me/{name=identities/*}'
   _globals['_AUTHSERVICE'].methods_by_name['CreateInvitation']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['CreateInvitation']._serialized_options = b'\202\323\344\223\002\024\"\017/v1/invitations:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['ListInvitations']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['ListInvitations']._serialized_options = b'\202\323\344\223\002\021\022\017/v1/invitations'
+  _globals['_AUTHSERVICE'].methods_by_name['RevokeInvitation']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['RevokeInvitation']._serialized_options = b'\202\323\344\223\002$\"\037/v1/{name=invitations/*}:revoke:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['Register']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['Register']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/auth:register:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['ConfirmEmail']._loaded_options = None
@@ -174,78 +189,84 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['ListApiKeys']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/apiKeys'
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._serialized_options = b'\202\323\344\223\002 \"\033/v1/{name=apiKeys/*}:revoke:\001*'
-  _globals['_GETMEREQUEST']._serialized_start=473
-  _globals['_GETMEREQUEST']._serialized_end=487
-  _globals['_GETMYUSAGEREQUEST']._serialized_start=489
-  _globals['_GETMYUSAGEREQUEST']._serialized_end=508
-  _globals['_CREATESESSIONCODEREQUEST']._serialized_start=510
-  _globals['_CREATESESSIONCODEREQUEST']._serialized_end=536
-  _globals['_CREATESESSIONCODERESPONSE']._serialized_start=538
-  _globals['_CREATESESSIONCODERESPONSE']._serialized_end=628
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=630
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=737
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=739
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=820
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=823
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=993
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=995
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1085
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1088
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1226
-  _globals['_LISTSIGNINMETHODSREQUEST']._serialized_start=1228
-  _globals['_LISTSIGNINMETHODSREQUEST']._serialized_end=1303
-  _globals['_LISTSIGNINMETHODSRESPONSE']._serialized_start=1306
-  _globals['_LISTSIGNINMETHODSRESPONSE']._serialized_end=1502
-  _globals['_LOGINREQUEST']._serialized_start=1505
-  _globals['_LOGINREQUEST']._serialized_end=1633
-  _globals['_LOGINRESPONSE']._serialized_start=1635
-  _globals['_LOGINRESPONSE']._serialized_end=1737
-  _globals['_REFRESHTOKENREQUEST']._serialized_start=1739
-  _globals['_REFRESHTOKENREQUEST']._serialized_end=1835
-  _globals['_REFRESHTOKENRESPONSE']._serialized_start=1837
-  _globals['_REFRESHTOKENRESPONSE']._serialized_end=1908
-  _globals['_LOGOUTREQUEST']._serialized_start=1910
-  _globals['_LOGOUTREQUEST']._serialized_end=1963
-  _globals['_GETJWKSREQUEST']._serialized_start=1965
-  _globals['_GETJWKSREQUEST']._serialized_end=1981
-  _globals['_GETJWKSRESPONSE']._serialized_start=1983
-  _globals['_GETJWKSRESPONSE']._serialized_end=2044
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=2047
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=2218
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2220
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2312
-  _globals['_REVOKESESSIONSREQUEST']._serialized_start=2314
-  _globals['_REVOKESESSIONSREQUEST']._serialized_end=2419
-  _globals['_REVOKESESSIONSRESPONSE']._serialized_start=2421
-  _globals['_REVOKESESSIONSRESPONSE']._serialized_end=2468
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=2470
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=2571
-  _globals['_UPDATEMEREQUEST']._serialized_start=2573
-  _globals['_UPDATEMEREQUEST']._serialized_end=2695
-  _globals['_DELETEMEREQUEST']._serialized_start=2698
-  _globals['_DELETEMEREQUEST']._serialized_end=2844
-  _globals['_LISTIDENTITIESREQUEST']._serialized_start=2846
-  _globals['_LISTIDENTITIESREQUEST']._serialized_end=2869
-  _globals['_LISTIDENTITIESRESPONSE']._serialized_start=2871
-  _globals['_LISTIDENTITIESRESPONSE']._serialized_end=2943
-  _globals['_UNLINKIDENTITYREQUEST']._serialized_start=2946
-  _globals['_UNLINKIDENTITYREQUEST']._serialized_end=3091
-  _globals['_CREATEINVITATIONREQUEST']._serialized_start=3094
-  _globals['_CREATEINVITATIONREQUEST']._serialized_end=3270
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=3272
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=3361
-  _globals['_REGISTERREQUEST']._serialized_start=3364
-  _globals['_REGISTERREQUEST']._serialized_end=3562
-  _globals['_CONFIRMEMAILREQUEST']._serialized_start=3564
-  _globals['_CONFIRMEMAILREQUEST']._serialized_end=3614
-  _globals['_REQUESTRESETREQUEST']._serialized_start=3616
-  _globals['_REQUESTRESETREQUEST']._serialized_end=3717
-  _globals['_CREATERESETCODEREQUEST']._serialized_start=3720
-  _globals['_CREATERESETCODEREQUEST']._serialized_end=3857
-  _globals['_CREATERESETCODERESPONSE']._serialized_start=3859
-  _globals['_CREATERESETCODERESPONSE']._serialized_end=3947
-  _globals['_RESETPASSWORDREQUEST']._serialized_start=3949
-  _globals['_RESETPASSWORDREQUEST']._serialized_end=4038
-  _globals['_AUTHSERVICE']._serialized_start=4041
-  _globals['_AUTHSERVICE']._serialized_end=6889
+  _globals['_GETMEREQUEST']._serialized_start=508
+  _globals['_GETMEREQUEST']._serialized_end=522
+  _globals['_GETMYUSAGEREQUEST']._serialized_start=524
+  _globals['_GETMYUSAGEREQUEST']._serialized_end=543
+  _globals['_CREATESESSIONCODEREQUEST']._serialized_start=545
+  _globals['_CREATESESSIONCODEREQUEST']._serialized_end=571
+  _globals['_CREATESESSIONCODERESPONSE']._serialized_start=573
+  _globals['_CREATESESSIONCODERESPONSE']._serialized_end=663
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=665
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=772
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=774
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=855
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=858
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1028
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1030
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1120
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1123
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1261
+  _globals['_LISTSIGNINMETHODSREQUEST']._serialized_start=1263
+  _globals['_LISTSIGNINMETHODSREQUEST']._serialized_end=1338
+  _globals['_LISTSIGNINMETHODSRESPONSE']._serialized_start=1341
+  _globals['_LISTSIGNINMETHODSRESPONSE']._serialized_end=1537
+  _globals['_LOGINREQUEST']._serialized_start=1540
+  _globals['_LOGINREQUEST']._serialized_end=1668
+  _globals['_LOGINRESPONSE']._serialized_start=1670
+  _globals['_LOGINRESPONSE']._serialized_end=1772
+  _globals['_REFRESHTOKENREQUEST']._serialized_start=1774
+  _globals['_REFRESHTOKENREQUEST']._serialized_end=1870
+  _globals['_REFRESHTOKENRESPONSE']._serialized_start=1872
+  _globals['_REFRESHTOKENRESPONSE']._serialized_end=1943
+  _globals['_LOGOUTREQUEST']._serialized_start=1945
+  _globals['_LOGOUTREQUEST']._serialized_end=1998
+  _globals['_GETJWKSREQUEST']._serialized_start=2000
+  _globals['_GETJWKSREQUEST']._serialized_end=2016
+  _globals['_GETJWKSRESPONSE']._serialized_start=2018
+  _globals['_GETJWKSRESPONSE']._serialized_end=2079
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=2082
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=2253
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2255
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2347
+  _globals['_REVOKESESSIONSREQUEST']._serialized_start=2349
+  _globals['_REVOKESESSIONSREQUEST']._serialized_end=2454
+  _globals['_REVOKESESSIONSRESPONSE']._serialized_start=2456
+  _globals['_REVOKESESSIONSRESPONSE']._serialized_end=2503
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=2505
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=2606
+  _globals['_UPDATEMEREQUEST']._serialized_start=2608
+  _globals['_UPDATEMEREQUEST']._serialized_end=2730
+  _globals['_DELETEMEREQUEST']._serialized_start=2733
+  _globals['_DELETEMEREQUEST']._serialized_end=2879
+  _globals['_LISTIDENTITIESREQUEST']._serialized_start=2881
+  _globals['_LISTIDENTITIESREQUEST']._serialized_end=2904
+  _globals['_LISTIDENTITIESRESPONSE']._serialized_start=2906
+  _globals['_LISTIDENTITIESRESPONSE']._serialized_end=2978
+  _globals['_UNLINKIDENTITYREQUEST']._serialized_start=2981
+  _globals['_UNLINKIDENTITYREQUEST']._serialized_end=3126
+  _globals['_CREATEINVITATIONREQUEST']._serialized_start=3129
+  _globals['_CREATEINVITATIONREQUEST']._serialized_end=3305
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=3307
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=3396
+  _globals['_LISTINVITATIONSREQUEST']._serialized_start=3399
+  _globals['_LISTINVITATIONSREQUEST']._serialized_end=3573
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_start=3575
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_end=3676
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_start=3679
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_end=3829
+  _globals['_REGISTERREQUEST']._serialized_start=3832
+  _globals['_REGISTERREQUEST']._serialized_end=4030
+  _globals['_CONFIRMEMAILREQUEST']._serialized_start=4032
+  _globals['_CONFIRMEMAILREQUEST']._serialized_end=4082
+  _globals['_REQUESTRESETREQUEST']._serialized_start=4084
+  _globals['_REQUESTRESETREQUEST']._serialized_end=4185
+  _globals['_CREATERESETCODEREQUEST']._serialized_start=4188
+  _globals['_CREATERESETCODEREQUEST']._serialized_end=4325
+  _globals['_CREATERESETCODERESPONSE']._serialized_start=4327
+  _globals['_CREATERESETCODERESPONSE']._serialized_end=4415
+  _globals['_RESETPASSWORDREQUEST']._serialized_start=4417
+  _globals['_RESETPASSWORDREQUEST']._serialized_end=4506
+  _globals['_AUTHSERVICE']._serialized_start=4509
+  _globals['_AUTHSERVICE']._serialized_end=7618
 # @@protoc_insertion_point(module_scope)

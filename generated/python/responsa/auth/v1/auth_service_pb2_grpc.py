@@ -106,6 +106,16 @@ class AuthServiceStub:
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationResponse.FromString,
                 _registered_method=True)
+        self.ListInvitations = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/ListInvitations',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListInvitationsRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListInvitationsResponse.FromString,
+                _registered_method=True)
+        self.RevokeInvitation = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/RevokeInvitation',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RevokeInvitationRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.Register = channel.unary_unary(
                 '/responsa.auth.v1.AuthService/Register',
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RegisterRequest.SerializeToString,
@@ -280,6 +290,22 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListInvitations(self, request, context):
+        """ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may call it. Errors:
+        PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeInvitation(self, request, context):
+        """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. An account that was registered with the code
+        stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Register(self, request, context):
         """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
         nothing changes, and the invitation stays good. If the server sends mails, it mails a code to the address, and the account is good after ConfirmEmail; an
@@ -436,6 +462,16 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.CreateInvitation,
                     request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationResponse.SerializeToString,
+            ),
+            'ListInvitations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvitations,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListInvitationsRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListInvitationsResponse.SerializeToString,
+            ),
+            'RevokeInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeInvitation,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RevokeInvitationRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'Register': grpc.unary_unary_rpc_method_handler(
                     servicer.Register,
@@ -846,6 +882,60 @@ class AuthService:
             '/responsa.auth.v1.AuthService/CreateInvitation',
             responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationRequest.SerializeToString,
             responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvitations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/ListInvitations',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListInvitationsRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListInvitationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/RevokeInvitation',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.RevokeInvitationRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

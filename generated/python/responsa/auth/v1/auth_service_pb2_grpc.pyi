@@ -81,6 +81,14 @@ class AuthServiceStub:
     """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
     code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
     """
+    ListInvitations: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListInvitationsRequest, _auth_service_pb2.ListInvitationsResponse]
+    """ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may call it. Errors:
+    PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    """
+    RevokeInvitation: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeInvitationRequest, _empty_pb2.Empty]
+    """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. An account that was registered with the code
+    stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
+    """
     Register: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RegisterRequest, _empty_pb2.Empty]
     """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
     nothing changes, and the invitation stays good. If the server sends mails, it mails a code to the address, and the account is good after ConfirmEmail; an
@@ -263,6 +271,26 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_auth_service_pb2.CreateInvitationResponse]:
         """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
         code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListInvitations(
+        self,
+        request: _auth_service_pb2.ListInvitationsRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ListInvitationsRequest, _abc.Awaitable[_auth_service_pb2.ListInvitationsResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.ListInvitationsResponse]:
+        """ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may call it. Errors:
+        PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeInvitation(
+        self,
+        request: _auth_service_pb2.RevokeInvitationRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.RevokeInvitationRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. An account that was registered with the code
+        stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
         """
 
     @_abc_1.abstractmethod
