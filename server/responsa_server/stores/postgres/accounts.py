@@ -75,7 +75,6 @@ class PostgresAccountStore:
         self._mails = Queries("mail.sql")
         self._database = database
         self._queries = Queries("accounts.sql")
-        self._users = Queries("users.sql")
         self._shared = Queries("identity.sql")
         self._audit = AuditLog()
 
@@ -265,7 +264,7 @@ class PostgresAccountStore:
         async with self._database.tenant(who.tenant_id) as connection:
             rows = await (await connection.execute(self._queries["end_tenant_sessions"], values)).fetchall()
             for owner in {owner for _, owner in rows}:
-                await check_ownership(connection, self._users, who.tenant_id, owner, by_owner=who.owner)
+                await check_ownership(connection, who.tenant_id, owner, by_owner=who.owner)
             ended = [Ended(session_id) for session_id, _ in rows]
             for one in ended:
                 await self._audit.write(connection, audit(one.id))

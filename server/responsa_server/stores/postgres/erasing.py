@@ -96,7 +96,6 @@ class PostgresErasing:
         self._collections = collections
         self._documents = documents
         self._queries = Queries("erasing.sql")
-        self._users = Queries("users.sql")
         self._audit = AuditLog()
 
     @shielded
@@ -116,7 +115,7 @@ class PostgresErasing:
             begun = await self._found(connection, values)
             if begun is not None:
                 return begun
-            found = await lock_user(connection, self._users, tenant_id, user_id, etag, leaves=True)
+            found = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
             check_owner(found, by_owner=by_owner)
             if heir is None:
                 await self._check_alone(connection, values)

@@ -64,7 +64,6 @@ class PostgresIdentityStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queries = Queries("identity.sql")
-        self._users = Queries("users.sql")
         self._requests = CreationRequests()
         self._audit = AuditLog()
 
@@ -321,7 +320,7 @@ class PostgresIdentityStore:
                 return ()
             key = _key(row)
             if owner is None:
-                await check_ownership(connection, self._users, tenant_id, key.user_id, by_owner=by_owner)
+                await check_ownership(connection, tenant_id, key.user_id, by_owner=by_owner)
             if key.revoke_time is not None:
                 return (key,)
             row = await self._one(connection, "revoke_key", values)
@@ -373,7 +372,7 @@ class PostgresIdentityStore:
 
     async def _check_service(self, connection: Connection, key: ApiKey, *, by_owner: bool) -> None:
         """Lock the user of a new key, who must be a service, so that a change of the role waits and then revokes the key."""
-        user = await lock_changeable(connection, self._users, key.tenant_id, key.user_id, by_owner=by_owner)
+        user = await lock_changeable(connection, key.tenant_id, key.user_id, by_owner=by_owner)
         if user.role is not Role.SERVICE:
             raise InvalidRequest.of_field(
                 "user",

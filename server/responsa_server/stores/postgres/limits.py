@@ -21,7 +21,6 @@ class PostgresLimits:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queries = Queries("limits.sql")
-        self._users = Queries("users.sql")
         self._audit = AuditLog()
 
     @shielded
@@ -44,7 +43,7 @@ class PostgresLimits:
         """See `StoredLimits.change_exceptions`."""
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id}
         async with self._database.locking(tenant_id) as connection:
-            await lock_changeable(connection, self._users, tenant_id, user_id, by_owner=by_owner)
+            await lock_changeable(connection, tenant_id, user_id, by_owner=by_owner)
             before = await self._exceptions(connection, values)
             after = {**before, **changes}
             kept = {name: value for name, value in after.items() if value is not None}

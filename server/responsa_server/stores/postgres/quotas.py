@@ -29,7 +29,6 @@ class PostgresQuotas:
         self._database = database
         self._rules = rules
         self._queries = Queries("quotas.sql")
-        self._users = Queries("users.sql")
         self._audit = AuditLog()
 
     @shielded
@@ -53,7 +52,7 @@ class PostgresQuotas:
         """See `Quotas.update`."""
         async with self._database.locking(tenant_id) as connection:
             # Two changes of one exception follow each other, also the first two.
-            await lock_changeable(connection, self._users, tenant_id, user_id, by_owner=by_owner)
+            await lock_changeable(connection, tenant_id, user_id, by_owner=by_owner)
             found = await self._read(connection, tenant_id, user_id)
             if etag and etag != found.etag:
                 raise Conflict.of_etag(names.quota(user_id))

@@ -34,6 +34,7 @@ from responsa_server.stores.postgres.key_families import revoke_keys_of
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests, check_etag
 
+_QUERIES: Final = Queries("users.sql")
 _LIST: Final[SqlList[User]] = SqlList(
     USERS,
     {
@@ -51,7 +52,6 @@ class PostgresUsers:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queries = Queries("users.sql")
         self._accounts = Queries("accounts.sql")
         self._requests = CreationRequests()
         self._audit = AuditLog()
@@ -65,7 +65,7 @@ class PostgresUsers:
             if earlier is not None:
                 return await self._row(connection, "get", who.tenant_id, names.parse_uuid("users", earlier))
             values = {"tenant": who.tenant_id, "id": user.id, **body}
-            row = await one_row(connection, self._queries["add"], values)
+            row = await one_row(connection, _QUERIES["add"], values)
             if row is None:
                 raise email_taken(user.email)
             await self._audit.write(connection, audit)
@@ -83,7 +83,7 @@ class PostgresUsers:
         """See `Users.with_email`."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id, "email": email}
-            row = await one_row(connection, self._queries["with_email"], values)
+            row = await one_row(connection, _QUERIES["with_email"], values)
         if row is None:
             raise NotFound.of("user", email)
         return user_of(row)
@@ -92,7 +92,7 @@ class PostgresUsers:
     async def list(self, tenant_id: str, query: ListQuery) -> Page[User]:
         """See `Users.list`."""
         async with self._database.tenant(tenant_id) as connection:
-            rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": tenant_id})
+            rows = await _LIST.rows(connection, _QUERIES["list"], query, {"tenant": tenant_id})
         return _LIST.page([user_of(row) for row in rows], query)
 
     @shielded
@@ -108,7 +108,7 @@ class PostgresUsers:
     ) -> User:
         """See `Users.update`. A change to the present values changes and audits nothing."""
         async with self._database.locking(tenant_id) as connection:
-            found = await self._locked(
+            found = await lock_user(
                 connection,
                 tenant_id,
                 user_id,
@@ -138,7 +138,7 @@ class PostgresUsers:
     ) -> User:
         """See `Users.disable`."""
         async with self._database.locking(tenant_id) as connection:
-            found = await self._locked(connection, tenant_id, user_id, etag, leaves=True)
+            found = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
             check_owner(found, by_owner=by_owner)
             # The database sets the time; here, any time means that the user is disabled.
             wanted = replace(found, disable_time=found.disable_time or found.update_time)
@@ -150,29 +150,9 @@ class PostgresUsers:
     ) -> User:
         """See `Users.enable`."""
         async with self._database.locking(tenant_id) as connection:
-            found = await self._locked(connection, tenant_id, user_id, etag, leaves=False)
+            found = await lock_user(connection, tenant_id, user_id, etag, leaves=False)
             check_owner(found, by_owner=by_owner)
             return await self._changed(connection, found, replace(found, disable_time=None), audit)
-
-    async def _locked(
-        self,
-        connection: Connection,
-        tenant_id: str,
-        user_id: UUID,
-        etag: str,
-        *,
-        leaves: bool,
-        stays_administrator: bool = False,
-    ) -> User:
-        return await lock_user(
-            connection,
-            self._queries,
-            tenant_id,
-            user_id,
-            etag,
-            leaves=leaves,
-            stays_administrator=stays_administrator,
-        )
 
     async def _changed(self, connection: Connection, found: User, wanted: User, audit: AuditEvent) -> User:
         if wanted == found:
@@ -188,7 +168,7 @@ class PostgresUsers:
             "disabled": wanted.disable_time is not None,
         }
         try:
-            row = await one_row(connection, self._queries["update"], values)
+            row = await one_row(connection, _QUERIES["update"], values)
         except errors.UniqueViolation as error:
             raise email_taken(wanted.email) from error
         if row is None:  # impossible: the row is locked, so it cannot be deleted
@@ -212,7 +192,7 @@ class PostgresUsers:
 
     async def _check_future_owner(self, connection: Connection, found: User) -> None:
         """Refuse a user who cannot be an owner. Raises InvalidRequest."""
-        row = await one_row(connection, self._queries["is_home"], {"tenant": found.tenant_id})
+        row = await one_row(connection, _QUERIES["is_home"], {"tenant": found.tenant_id})
         if found.role is not Role.ADMIN or found.disable_time is not None or row is None or not row["home"]:
             raise InvalidRequest.of_field(
                 "name",
@@ -221,7 +201,7 @@ class PostgresUsers:
             )
 
     async def _row(self, connection: Connection, query: str, tenant_id: str, user_id: UUID) -> User:
-        row = await one_row(connection, self._queries[query], {"tenant": tenant_id, "id": user_id})
+        row = await one_row(connection, _QUERIES[query], {"tenant": tenant_id, "id": user_id})
         if row is None:
             raise NotFound.of("user", names.user(user_id))
         return user_of(row)
@@ -233,13 +213,11 @@ def check_owner(found: User, *, by_owner: bool) -> None:
         raise _owned()
 
 
-async def check_ownership(
-    connection: Connection, queries: Queries, tenant_id: str, user_id: UUID, *, by_owner: bool
-) -> None:
-    """Like `check_owner`, by the user's id. queries: those of users.sql. Raises NotPermitted."""
+async def check_ownership(connection: Connection, tenant_id: str, user_id: UUID, *, by_owner: bool) -> None:
+    """Like `check_owner`, by the user's id. Raises NotPermitted."""
     if by_owner:
         return
-    row = await one_row(connection, queries["owns"], {"tenant": tenant_id, "id": user_id})
+    row = await one_row(connection, _QUERIES["owns"], {"tenant": tenant_id, "id": user_id})
     if row is not None and row["owner"]:
         raise _owned()
 
@@ -250,7 +228,6 @@ def _owned() -> NotPermitted:
 
 async def lock_user(
     connection: Connection,
-    queries: Queries,
     tenant_id: str,
     user_id: UUID,
     etag: str,
@@ -258,7 +235,7 @@ async def lock_user(
     leaves: bool,
     stays_administrator: bool = False,
 ) -> User:
-    """Lock a user. queries: those of users.sql. leaves: whether the change takes the role, the access or the ownership of an administrator away. stays_administrator:
+    """Lock a user. leaves: whether the change takes the role, the access or the ownership of an administrator away. stays_administrator:
     whether only the ownership.
 
     Raises NotFound, Conflict (ETAG_MISMATCH), Precondition (LAST_ADMINISTRATOR, LAST_OWNER).
@@ -266,9 +243,9 @@ async def lock_user(
     administrators: dict[UUID, bool] = {}
     if leaves:
         # Owners are administrators, so this lock orders the changes of owners too.
-        cursor = await connection.execute(queries["lock_administrators"], {"tenant": tenant_id})
+        cursor = await connection.execute(_QUERIES["lock_administrators"], {"tenant": tenant_id})
         administrators = dict(await cursor.fetchall())
-    row = await one_row(connection, queries["lock"], {"tenant": tenant_id, "id": user_id})
+    row = await one_row(connection, _QUERIES["lock"], {"tenant": tenant_id, "id": user_id})
     if row is None:
         raise NotFound.of("user", names.user(user_id))
     found = user_of(row)
@@ -288,11 +265,9 @@ async def lock_user(
     return found
 
 
-async def lock_changeable(
-    connection: Connection, queries: Queries, tenant_id: str, user_id: UUID, *, by_owner: bool
-) -> User:
-    """Lock a user whose access, keys or limits an administrator changes. queries: those of users.sql. Raises NotFound; NotPermitted if only owners may change the user."""
-    found = await lock_user(connection, queries, tenant_id, user_id, "", leaves=False)
+async def lock_changeable(connection: Connection, tenant_id: str, user_id: UUID, *, by_owner: bool) -> User:
+    """Lock a user whose access, keys or limits an administrator changes. Raises NotFound; NotPermitted if only owners may change the user."""
+    found = await lock_user(connection, tenant_id, user_id, "", leaves=False)
     check_owner(found, by_owner=by_owner)
     return found
 
