@@ -105,13 +105,14 @@ async def test_versions_are_compared_and_restored_and_details_are_changed(person
     async with tab.page.expect_download() as download:
         await tab.source.get_by_role("link", name="Download the original file").click()
     assert (await (await download.value).path()).read_text(encoding="utf-8") == LIGHTHOUSE
-    await tab.source.get_by_role("button", name="Edit title, labels and metadata").click()
+    await tab.source.get_by_role("button", name="Edit the details").click()
     dialog = tab.page.get_by_role("dialog", name="Edit the document")
     await dialog.get_by_label("Title").fill("The light of Korsholm")
     await dialog.get_by_label("Labels").fill("team: coast\nno value")
     await dialog.get_by_role("button", name="Save").click()
     await expect(dialog.get_by_label("Labels")).to_be_focused()
     await dialog.get_by_label("Labels").fill("team: coast")
+    await dialog.get_by_label("Subject").fill("keeper-7")
     await dialog.get_by_label("Metadata").fill('metres: 34\nlights: ["white", "red"]')
     person.client.update_document(name, labels={"team": "harbour"})
     await dialog.get_by_role("button", name="Save").click()
@@ -121,9 +122,11 @@ async def test_versions_are_compared_and_restored_and_details_are_changed(person
     await expect(tab.source.get_by_role("heading", name="The light of Korsholm")).to_be_visible()
     await expect(tab.source.locator("dl")).to_contain_text("team: coast")
     await expect(tab.source.locator("dl")).to_contain_text("searchable")
-    await expect(tab.source.get_by_role("button", name="Edit title, labels and metadata")).to_be_focused()
+    await expect(tab.source.locator("dl")).to_contain_text("keeper-7")
+    await expect(tab.source.get_by_role("button", name="Edit the details")).to_be_focused()
     changed = person.client.get_document(name)
     assert (changed.title, dict(changed.labels)) == ("The light of Korsholm", {"team": "coast"})
+    assert changed.subject == "keeper-7"
     assert changed.metadata["metres"] == 34
 
     await tab.source.get_by_role("tab", name="Passages").click()
@@ -137,7 +140,7 @@ async def test_versions_are_compared_and_restored_and_details_are_changed(person
     await tab.page.reload()
     await expect(tab.source.locator("dl")).to_contain_text("metres: 34")
     assert await flaws(tab.page) == []
-    await tab.source.get_by_role("button", name="Edit title, labels and metadata").click()
+    await tab.source.get_by_role("button", name="Edit the details").click()
     await dialog.get_by_label("Title").fill("The lights of Korsholm")
     await dialog.get_by_role("button", name="Save").click()
     await expect(tab.source.get_by_role("heading", name="The lights of Korsholm")).to_be_visible()

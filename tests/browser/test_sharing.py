@@ -75,7 +75,7 @@ async def test_a_collection_is_shared_with_a_person_and_taken_back(person: Perso
     await document.click()
     await reader.page.get_by_role("tab", name="Details").click()
     await expect(reader.source.get_by_text("Only the document’s owner")).to_be_visible()
-    await expect(reader.source.get_by_role("button", name="Edit title, labels and metadata")).to_have_count(0)
+    await expect(reader.source.get_by_role("button", name="Edit the details")).to_have_count(0)
     await reader.page.get_by_role("tab", name="Versions").click()
     await expect(reader.source.get_by_role("button", name="Show version 1")).to_be_visible()
     await expect(button(reader, "Read the file again")).to_be_hidden()

@@ -1,4 +1,4 @@
-/** The details of a document: its facts, labels and metadata. Title, labels and metadata can be changed. */
+/** The details of a document: its facts, labels and metadata. Title, labels and metadata can be changed; administrators also change the subject. */
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
@@ -17,6 +17,7 @@ import { textProblem } from "../administration/persona.js";
 import { byName, linesOf, valuesOf, valuesProblem } from "../common/values.js";
 
 const TITLE_BYTES = 512;
+const SUBJECT_BYTES = 200;
 
 const STATES: Partial<Record<DocumentState, string>> = {
   [DocumentState.READY]: "searchable",
@@ -29,21 +30,24 @@ interface Draft {
   readonly title: string;
   readonly labels: string;
   readonly metadata: string;
+  readonly subject: string;
 }
 
 /** The reason why a document's tabs offer no changes. */
 export const READ_ONLY = "Only the document’s owner, the owner of its collection and administrators change it.";
 
-const PARTS: readonly (keyof Draft)[] = ["title", "labels", "metadata"];
+const PARTS: readonly (keyof Draft)[] = ["title", "labels", "metadata", "subject"];
 
 export interface DetailsHooks {
   readonly say: (text: string) => void;
-  /** The title, the labels or the metadata have changed. */
+  /** The title, the labels, the metadata or the subject have changed. */
   readonly changed: () => void;
   /** The address at which this page shows the document. */
   readonly address: () => string;
   /** The signed-in user, `users/{uuid}`. */
   readonly user: string;
+  /** Whether the user is an administrator. */
+  readonly administrator: boolean;
 }
 
 export class DetailsView {
@@ -63,7 +67,7 @@ export class DetailsView {
     this.#name = one.name;
     const version = await this.#searchable(one, signal);
     if (signal.aborted) return;
-    const edit = button("Edit", () => void this.#edit(one), { class: "quiet", "aria-label": "Edit title, labels and metadata" });
+    const edit = button("Edit", () => void this.#edit(one), { class: "quiet", "aria-label": "Edit the details" });
     const copy = copyButton("Copy the link", "Copy the link to this document", this.#hooks.address, this.#hooks.say);
     const download = element("a", { href: originalOf(one.name), download: true }, "Download the original file");
     const tags = element("ul", { class: "tags" }, ...byName(one.labels).map(([key, value]) => element("li", WRITTEN, value ? `${key}: ${value}` : key)));
@@ -78,6 +82,7 @@ export class DetailsView {
       ["Language", languageOf(one.language)],
       ["Path", one.sourceKey],
       ["Address", one.uri],
+      ["Subject", one.subject],
       ["Collection", collectionId(one.collection)],
       ["Owner", one.owner === this.#hooks.user ? "you" : one.owner.replace("users/", "")],
       ["Type", one.mediaType],
@@ -103,7 +108,7 @@ export class DetailsView {
   }
 
   async #edit(one: Document): Promise<void> {
-    const fields = new Fields(draftOf(one));
+    const fields = new Fields(draftOf(one), this.#hooks.administrator);
     let before = fields.draft;
     let { etag } = one;
     const act = async () => {
@@ -135,12 +140,16 @@ class Fields {
   readonly first = element("input", { id: "document-title-field", type: "text", required: true, autocomplete: "off", ...WRITTEN });
   readonly #labels = element("textarea", { id: "document-labels", rows: "4", "aria-describedby": "document-labels-note", ...WRITTEN });
   readonly #metadata = element("textarea", { id: "document-metadata", rows: "4", "aria-describedby": "document-metadata-note", ...WRITTEN });
+  readonly #subject = element("input", { id: "document-subject", type: "text", autocomplete: "off", "aria-describedby": "document-subject-note", ...WRITTEN });
   readonly #theirs = element("div", { class: "theirs", hidden: true });
 
-  constructor(draft: Draft) {
+  /** `administrator`: whether to offer a change of the subject. */
+  constructor(draft: Draft, administrator: boolean) {
     this.first.value = draft.title;
     this.#labels.value = draft.labels;
     this.#metadata.value = draft.metadata;
+    this.#subject.value = draft.subject;
+    this.#subject.addEventListener("input", () => this.#subject.setCustomValidity(this.#subject.value.trim() && textProblem(this.#subject.value, SUBJECT_BYTES)));
     this.first.addEventListener("input", () => this.first.setCustomValidity(textProblem(this.first.value, TITLE_BYTES)));
     this.#labels.addEventListener("input", () => {
       const read = labelsOf(this.#labels.value);
@@ -149,12 +158,19 @@ class Fields {
     this.#metadata.addEventListener("input", () => this.#metadata.setCustomValidity(valuesProblem(this.#metadata.value)));
     const labels = 'One per line: “team: legal”. A name with a colon needs quotes: “"team:b": legal”. Searches can be limited to the documents with a label.';
     const metadata = "Your own values, one per line: “reviewed: true”, “pages: 12” or any other JSON.";
-    this.rows = [field("Title", this.first), field("Labels", this.#labels, labels), field("Metadata", this.#metadata, metadata), this.#theirs];
+    const subject = "The person whom the document is about: the subject of a user, or users/ and the id of a user. Among the readers of the collection, only this person and administrators then read the document.";
+    this.rows = [
+      field("Title", this.first),
+      field("Labels", this.#labels, labels),
+      field("Metadata", this.#metadata, metadata),
+      ...(administrator ? [field("Subject", this.#subject, subject)] : []),
+      this.#theirs,
+    ];
   }
 
   /** The content of the form as it was typed. A part that nobody changed is not sent, even if its lines could be read in another way. */
   get draft(): Draft {
-    return { title: this.first.value, labels: this.#labels.value, metadata: this.#metadata.value };
+    return { title: this.first.value, labels: this.#labels.value, metadata: this.#metadata.value, subject: this.#subject.value };
   }
 
   get values() {
@@ -164,6 +180,7 @@ class Fields {
       title: wellFormed(this.first.value.trim()),
       labels: typeof labels === "string" ? {} : labels,
       metadata: typeof metadata === "string" ? ({} as JsonObject) : metadata,
+      subject: wellFormed(this.#subject.value.trim()),
     };
   }
 
@@ -176,8 +193,8 @@ class Fields {
   }
 }
 
-function draftOf({ title, labels, metadata }: Document): Draft {
-  return { title, labels: labelLines(labels), metadata: linesOf(metadata) };
+function draftOf({ title, labels, metadata, subject }: Document): Draft {
+  return { title, labels: labelLines(labels), metadata: linesOf(metadata), subject };
 }
 
 function moment(time: Timestamp | undefined): string {
