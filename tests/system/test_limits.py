@@ -16,13 +16,12 @@ from responsa.knowledge.v1.knowledge_service_pb2 import (
     UploadDocumentRequest,
     UploadStart,
 )
-from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_client import Responsa
 from responsa_client.errors import NotFound, ResourceExhausted
 from tests.callers import Credential, Tenant
 from tests.gateway.sockets import Client, reason_of
 from tests.instance import Instance, eventually
-from tests.transports import Call, Outcome, Way, Ways, method_of
+from tests.transports import Call, Outcome, Way, Ways, method_of, stub_of
 from tests.transports_sse import Sse
 from tests.transports_ws import Ws
 
@@ -145,7 +144,7 @@ def test_streams_are_limited_over_every_transport(
     limit(instance, tenant, admin, streams=1)
     headers = tenant.headers(Credential.USER)
     parts: SimpleQueue[UploadDocumentRequest | None] = SimpleQueue()
-    upload = KnowledgeServiceStub(every_way.channel).UploadDocument.future(
+    upload = stub_of(every_way.channel, "KnowledgeService").UploadDocument.future(
         iter(parts.get, None), metadata=[(name, value) for name, value in headers.items()]
     )
     try:
@@ -210,10 +209,11 @@ def test_uploads_are_limited_by_the_day_and_by_what_is_stored(
     assert details(problem, "RetryInfo")
     # No time makes room for stored documents, so that reply has no time.
     limit(instance, tenant, admin, upload_bytes_per_day=0, storage_bytes=1000)
-    for problem in (create(Way.GRPC, "second.md").problem, create(Way.REST, "third.md").problem, put()[1]):
+    problems: list[Any] = [create(way, f"{way}-2.md").problem for way in (Way.GRPC, Way.REST)]
+    for problem in (*problems, put()[1]):
         info = details(problem, "ErrorInfo")
         assert (info["reason"], info["metadata"]["limit"]) == ("LIMIT_REACHED", "storage_bytes")
-        assert not [one for one in problem["details"] if one["@type"].endswith("RetryInfo")]
+        assert not [one for one in problem["details"] if one["@type"].endswith("/google.rpc.RetryInfo")]
 
 
 def test_administrators_change_limits_and_others_cannot(

@@ -344,8 +344,7 @@ class PostgresAccountStore:
         values = {"tenant_id": tenant_id}
         async with self._database.tenant(tenant_id) as connection:
             rows = await _INVITATIONS.rows(connection, self._queries["list_invitations"], query, values)
-        found = [OpenInvitation(**{**row, "role": Role(row["role"])}) for row in rows]
-        return _INVITATIONS.page(found, query)
+        return _INVITATIONS.page([_invitation(row) for row in rows], query)
 
     @shielded
     async def revoke_invitation(self, tenant_id: str, invitation_id: UUID, audit: AuditEvent) -> bool:
@@ -604,3 +603,14 @@ class PostgresAccountStore:
 
 def _account(row: Mapping[str, Any] | None) -> Account | None:
     return None if row is None else Account(user_of(row), row["hash"], row["password_time"])
+
+
+def _invitation(row: Mapping[str, Any]) -> OpenInvitation:
+    return OpenInvitation(
+        row["id"],
+        Role(row["role"]),
+        row["email"],
+        row["maker_id"],
+        row["create_time"],
+        row["expire_time"],
+    )
