@@ -49,6 +49,7 @@ PATTERNS: Mapping[str, str] = {
     f"^users/{_UUID}/limits$": f"must be the name of a user's limits as returned by the server, e.g. users/{_EXAMPLE}/limits",
     f"^apiKeys/{_UUID}$": f"must be the name of an API key as returned by the server, e.g. apiKeys/{_EXAMPLE}",
     f"^identities/{_UUID}$": f"must be the name of an identity as returned by the server, e.g. identities/{_EXAMPLE}",
+    f"^invitations/{_UUID}$": f"must be the name of an invitation as returned by the server, e.g. invitations/{_EXAMPLE}",
     f"^serviceGrants/{_UUID}$": f"must be the name of a service grant as returned by the server, e.g. serviceGrants/{_EXAMPLE}",
     r"^tenants/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a tenant, tenants/{{id}}, where the id is {_SLUG_FORM}; e.g. tenants/acme",
 }
