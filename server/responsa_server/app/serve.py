@@ -21,6 +21,7 @@ from responsa_server.domain.addresses import Address
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.importing import uncollected
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turn_log import NamedQueries
 
@@ -63,17 +64,18 @@ async def running(
                 stack.enter_context(_claimed_or_error(address))
         # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other
         # commands and a refused start do not need.
-        from responsa_server.app.accounts import mailing_on
-        from responsa_server.app.assemble import (
-            build_erasing,
-            build_knowledge,
-            build_turns,
-            keeper,
-            open_models,
-        )
-        from responsa_server.app.front import Callers, Silent
-        from responsa_server.stores.postgres.migrate import PostgresMigrations
-        from responsa_server.stores.redis import RedisCache
+        with uncollected():
+            from responsa_server.app.accounts import mailing_on
+            from responsa_server.app.assemble import (
+                build_erasing,
+                build_knowledge,
+                build_turns,
+                keeper,
+                open_models,
+            )
+            from responsa_server.app.front import Callers, Silent
+            from responsa_server.stores.postgres.migrate import PostgresMigrations
+            from responsa_server.stores.redis import RedisCache
 
         database = Database(urls.app, urls.log, size=settings.database_pool)
         await database.open()

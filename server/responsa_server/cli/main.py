@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from responsa_server import __version__
+from responsa_server.importing import uncollected
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     chosen = next((word for word in _words(given) if not word.startswith("-")), None)
     try:
-        app = typer.main.get_command(build(chosen))
+        with uncollected():
+            app = typer.main.get_command(build(chosen))
         if os.environ.get(_COMPLETE) == "complete_zsh":
             _without_quotes(app)
         app(args=given, prog_name="responsa")

@@ -1,0 +1,24 @@
+"""Imports without the garbage collector."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from responsa_server.importing import uncollected
+
+
+def test_the_collector_stops_for_imports_only() -> None:
+    assert gc.isenabled()
+    before = gc.get_freeze_count()
+    try:
+        with uncollected():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before
+        with pytest.raises(ImportError), uncollected():
+            raise ImportError
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
