@@ -135,6 +135,17 @@ def conninfo(url: str, options: str) -> str:
     return make_conninfo("", **{**_TCP, **parameters, "options": merged})
 
 
+@functools.cache
+def _named(filename: str) -> Sequence[tuple[str, LiteralString]]:
+    """The names and texts of the queries in a .sql file. Many stores read the same files."""
+    parts = _NAME.split((files(__package__ or "") / filename).read_text(encoding="utf-8"))[1:]
+    # The files are part of the package and contain no input, so they are as safe as literals.
+    return [
+        (name, cast("LiteralString", _COMMENT.sub("", body).strip()))
+        for name, body in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
 class Queries:
     """The named queries of some of this package's .sql files, as in `Queries("FILE.sql")["NAME"]`.
 
@@ -142,19 +153,10 @@ class Queries:
     """
 
     def __init__(self, *filenames: str) -> None:
-        parts = [
-            part
-            for filename in filenames
-            for part in _NAME.split((files(__package__ or "") / filename).read_text(encoding="utf-8"))[1:]
-        ]
-        names = parts[::2]
-        if len(set(names)) != len(names):
+        found = [one for filename in filenames for one in _named(filename)]
+        self._queries = dict(found)
+        if len(self._queries) != len(found):
             raise ValueError(f"{', '.join(filenames)}: a query's name occurs twice")
-        # The files are part of the package and contain no input, so they are as safe as literals.
-        self._queries: dict[str, LiteralString] = {
-            name: cast("LiteralString", _COMMENT.sub("", body).strip())
-            for name, body in zip(names, parts[1::2], strict=True)
-        }
 
     def __getitem__(self, name: str) -> LiteralString:
         return self._queries[name]
