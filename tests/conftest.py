@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import shutil
 import signal
@@ -41,6 +42,9 @@ _numbers = itertools.count(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Collecting imports hundreds of modules and makes thousands of objects that live as long as the process. `pytest_runtestloop` starts the collector.
+gc.disable()
+
 # By default, structlog draws tracebacks with rich, which takes seconds of CPU time for a single exception.
 structlog.configure(
     processors=[
@@ -52,6 +56,13 @@ structlog.configure(
 # Generated examples have no time limit, because no test may fail when the machine is busy.
 settings.register_profile("responsa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("responsa")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Start the garbage collector, which then leaves out the modules and the collected tests."""
+    gc.freeze()
+    gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
