@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.sandbox.confinement import capabilities
-from responsa_server.ingest.settings import MIB, ParseLimits
+from responsa_server.ingest.settings import ParseLimits
 
 HERE = Path(__file__).resolve().parent
 LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=2, wall_seconds=10, result_bytes=8 * MIB)

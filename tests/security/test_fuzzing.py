@@ -19,10 +19,11 @@ import psutil
 import pytest
 
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected
+from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.formats.table import FORMATS, Format
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.settings import MIB, ParseLimits
+from responsa_server.ingest.settings import ParseLimits
 from responsa_server.text.drawn import png
 from tests.faults.forms import Form, Report, forms
 

@@ -15,7 +15,9 @@ from typing import Final
 
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest import rejections
-from responsa_server.ingest.settings import MIB
+
+# Defined here and not in the settings, because the zygote imports this module and must not load pydantic.
+MIB: Final = 1024 * 1024
 
 ZIP_MAGIC: Final = b"PK\x03\x04"
 OLE_MAGIC: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"

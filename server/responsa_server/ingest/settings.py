@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
 
-MIB = 1024 * 1024
+from responsa_server.ingest.containers import MIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from structlog.typing import FilteringBoundLogger
 import responsa_server
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest import rejections
+from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
@@ -42,7 +43,7 @@ from responsa_server.ingest.sandbox.protocol import (
     unpack_drawn,
     unpack_message,
 )
-from responsa_server.ingest.settings import MIB, ParseLimits
+from responsa_server.ingest.settings import ParseLimits
 from responsa_server.text.canonical import ParsedDocument
 from responsa_server.text.drawn import DrawnPage
 
