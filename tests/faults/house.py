@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from responsa_server.domain.events import Terminal, ToolOutcome
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, TextPiece, ToolRequest
 from responsa_server.domain.people import Principal
 from responsa_server.domain.quotas import Demand
-from responsa_server.domain.tools import Effect, Sent, ToolCard, ToolResult
+from responsa_server.domain.tools import Effect, ToolCall, ToolCard, ToolResult
 from responsa_server.domain.turns import Question, TurnStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
@@ -91,11 +91,15 @@ class CountingTool:
     card: ToolCard
     effect: Effect
     calls: dict[str, int]
+    timeout_seconds: float = 600.0
 
-    async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
-        self.calls[key] = self.calls.get(key, 0) + 1
-        await sent()
-        return ToolResult(ToolOutcome.OK, str(arguments.get("note")))
+    async def call(self, call: ToolCall) -> ToolResult:
+        self.calls[call.key] = self.calls.get(call.key, 0) + 1
+        await call.sent()
+        return ToolResult(ToolOutcome.OK, str(call.arguments.get("note")))
+
+    async def close(self) -> None:
+        pass
 
 
 @dataclass

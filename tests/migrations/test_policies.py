@@ -177,7 +177,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "user_usage": Table(app=ALL),
     "turn_tool": Table(
         app="SELECT(tenant_id,turn_id) DELETE",
-        log="SELECT INSERT DELETE UPDATE(content,end_time,outcome)",
+        log="SELECT INSERT DELETE UPDATE(content,data,end_time,fault,outcome,sources)",
         policies=(LOG,),
     ),
 }

@@ -18,10 +18,12 @@ from responsa_lab.testing.script import (
 )
 from responsa_lab.testing.servers import ModelServer, ToolSink, endpoint
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
+from responsa_server.agents.engine.config import CallLimits, Traits
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.state import GraphState
-from responsa_server.agents.nodes.prompt import CallTool, Prompt, PromptOptions
+from responsa_server.agents.nodes.calling import CallTool
+from responsa_server.agents.nodes.prompt import Prompt, PromptOptions
 from responsa_server.domain.agents import AnswerTask, Emit
 from responsa_server.domain.events import Terminal, Usage
 from responsa_server.domain.faults import Faults
@@ -39,7 +41,7 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.people import Principal
 from responsa_server.domain.quotas import Demand
-from responsa_server.domain.tools import Effect, Tool, ToolCard
+from responsa_server.domain.tools import Effect, FixedTools, Tool, ToolCard
 from responsa_server.domain.turns import Question
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.providers.settings import CompatibleSettings
@@ -75,15 +77,16 @@ NO_SOCKET: Final = "in-process"
 """This value in place of a model's URL selects the scripted model without a server."""
 
 
-def plan(model: ChatModel, tools: Sequence[Tool]) -> Plan:
-    """The graph: the step that decides, then the tool if the model requests one, then the step that writes."""
+def plan(model: ChatModel, tools: Sequence[Tool], time_limit_seconds: float) -> Plan:
+    """The graph: the step that decides, then the tool if the model requests one, then the step that writes. time_limit_seconds: the limit of the calls of tools."""
     # No usage events are sent, because they would come between the deltas that the fault campaigns compare. The cost of
     # the calls is only in the turn's terminal event.
-    parts = NodeParts(model=model, tools=tools)
+    traits = Traits(calls=CallLimits(seconds=time_limit_seconds))
+    parts = NodeParts(model=model, tools=FixedTools(tools), traits=traits)
     decide = Prompt(parts, "decide", PromptOptions(tools=True), announcement=None, reports_usage=False)
     write = Prompt(parts, "write", reports_usage=False)
     return Plan(
-        {"decide": decide, "tool": CallTool(tools), "write": write},
+        {"decide": decide, "tool": CallTool(parts), "write": write},
         [
             Route(BEGIN, ("decide",)),
             Route("decide", ("tool", "write"), _decided),
@@ -113,7 +116,7 @@ class ScriptedAgent:
         faults: Faults | None = None,
     ) -> None:
         options = AgentOptions(VERSION, time_limit_seconds, history_messages=0)
-        self._agent = PlannedAgent(plan(model, tools), options, faults=faults)
+        self._agent = PlannedAgent(plan(model, tools, time_limit_seconds), options, faults=faults)
 
     @property
     def version(self) -> str:

@@ -13,7 +13,8 @@ from enum import StrEnum
 from time import monotonic
 from typing import Final
 
-from responsa_server.agents.nodes.prompt import CallModel, PromptInput, ResultModel, prompt_messages
+from responsa_server.agents.engine.calling import CallModel, ResultModel, returned
+from responsa_server.agents.nodes.prompt import PromptInput, prompt_messages
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import (
     Answered,
@@ -23,8 +24,8 @@ from responsa_server.domain.events import (
     Status,
     Step,
     ToolCalled,
+    ToolFault,
     ToolOutcome,
-    ToolReturned,
     Usage,
 )
 from responsa_server.domain.models import PromptMessage
@@ -210,9 +211,9 @@ def golden_result(script: Script) -> ToolResult:
         case ToolFailure.NONE:
             return ToolResult(ToolOutcome.OK, body)
         case ToolFailure.ERROR:
-            return ToolResult(ToolOutcome.ERROR, f"HTTP 500: {body}")
+            return ToolResult(ToolOutcome.ERROR, f"HTTP 500: {body}", error=ToolFault.STATUS)
         case ToolFailure.CUT:
-            return ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT)
+            return ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT, error=ToolFault.LOST)
 
 
 def read_tokens(messages: Sequence[PromptMessage]) -> int:
@@ -259,7 +260,7 @@ def golden_events(script: Script, question: str = "") -> Sequence[Event]:
         events += [
             Status(Step.CALLING_TOOL, "Calling a tool..."),
             ToolCalled(CALL_ID, TOOLS[script.tool], tool_arguments(script)),
-            ToolReturned(CALL_ID, result.outcome, result.content),
+            returned(CALL_ID, result),
         ]
     events.append(Status(Step.GENERATING, "Generating response..."))
     stops = [after for after in (script.fail_after, script.stall_after) if 0 <= after < script.tokens]

@@ -235,6 +235,56 @@ class ToolOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ToolFault(StrEnum):
+    """The kind of failure of a tool call.
+
+    TIMEOUT: no result in time. UNREACHABLE: no connection. REFUSED: our own rules forbid the call. STATUS: the other side reports a failure.
+    MALFORMED: its response cannot be read. TOO_LARGE: the arguments or the result are too large. SCHEMA: the result does not fit the tool's schema. ARGUMENTS: the
+    arguments do not fit the tool's schema. UNKNOWN_TOOL: the agent has no such tool. LOST: the call began, and its result was lost.
+    """
+
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    STATUS = "status"
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    SCHEMA = "schema"
+    ARGUMENTS = "arguments"
+    UNKNOWN_TOOL = "unknown_tool"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePassage:
+    """The passage of a document that is a tool's source. range: the bytes of the source's text in the version's canonical text."""
+
+    passage_id: UUID
+    document_id: UUID
+    version: int
+    range: ByteRange
+
+    @property
+    def document_version(self) -> VersionRead:
+        """The version from which the text was read."""
+        return VersionRead(self.document_id, self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSource:
+    """A source on which a tool's result rests.
+
+    uri: the source's address, or "". title: the source's name, or "". fetch_time: when the source was read. text: the exact text from which a citation may
+    quote. passage: for a source that is one of our own documents, its passage; a citation of it is an ordinary citation of the passage.
+    """
+
+    uri: str
+    title: str
+    fetch_time: datetime
+    text: str
+    passage: SourcePassage | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCalled:
     """A tool will be called. This event is committed before the call and never withdrawn.
@@ -249,11 +299,14 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class ToolReturned:
-    """The result of a tool call. This event is never withdrawn. content: at most 8 KiB."""
+    """The result of a tool call. This event is never withdrawn. The fields are those of `domain.tools.ToolResult`, within its limits."""
 
     call_id: str
     outcome: ToolOutcome
     content: str
+    data: object = None
+    sources: Sequence[ToolSource] = ()
+    fault: ToolFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +422,8 @@ def versions_read(event: Event) -> Sequence[VersionRead]:
     match event:
         case Cited(citation=one):
             return (VersionRead(one.document_id, one.version),)
+        case ToolReturned(sources=sources):
+            return [one.passage.document_version for one in sources if one.passage is not None]
         case Answered(citations=citations, also_found=also_found):
             return [VersionRead(one.document_id, one.version) for one in (*citations, *also_found)]
         case Refused(suggestions=suggestions):

@@ -1,15 +1,56 @@
-"""The interface to tools, through which a turn acts on other systems."""
+"""Tools, through which a turn reads and acts on other systems: their descriptions, declarations, calls and results."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
+from uuid import UUID
 
-from responsa_server.domain.events import ToolOutcome
+from responsa_server.domain.events import SourcePassage, ToolFault, ToolOutcome, ToolSource
+from responsa_server.domain.people import Principal, Role
 
-MAX_RESULT_BYTES: Final = 8 * 1024
+__all__ = [
+    "MAX_ARGUMENTS_BYTES",
+    "MAX_DATA_BYTES",
+    "MAX_RESULT_BYTES",
+    "MAX_SOURCES",
+    "MAX_SOURCES_BYTES",
+    "TOOL_SECONDS",
+    "Allow",
+    "Declaration",
+    "Effect",
+    "FixedTools",
+    "Grant",
+    "SecretPlace",
+    "Sent",
+    "SourcePassage",
+    "Tool",
+    "ToolCall",
+    "ToolCard",
+    "ToolFault",
+    "ToolOutcome",
+    "ToolResult",
+    "ToolSource",
+    "ToolUnfit",
+    "Toolbox",
+    "unnoticed",
+]
+
+# A log row holds an event of any of these sizes, even if all three are reached.
+MAX_RESULT_BYTES: Final = 32 * 1024
+"""The maximum size of a result's content, in bytes of UTF-8."""
+MAX_DATA_BYTES: Final = 32 * 1024
+"""The maximum size of a result's data, in bytes on the wire."""
+MAX_SOURCES_BYTES: Final = 32 * 1024
+"""The maximum size of a result's sources together, in bytes of UTF-8."""
+MAX_SOURCES: Final = 20
+"""The maximum number of a result's sources."""
+MAX_ARGUMENTS_BYTES: Final = 32 * 1024
+"""The maximum size of a call's arguments, in bytes on the wire."""
+TOOL_SECONDS: Final = 20.0
+"""The time limit of a call if its tool's declaration names none."""
 
 
 class Effect(StrEnum):
@@ -24,23 +65,33 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ToolCard:
-    """A tool's description for a model. id: characters of [a-z0-9-]. parameters: a JSON schema of the arguments."""
+    """A tool's description, for models and people.
+
+    id: at most 63 characters of [a-z0-9_-], a letter first. title: the name that people see. parameters: a JSON Schema of the arguments,
+    an object. returns: a JSON Schema of the result's data; None if results have no data, or data of any form.
+    """
 
     id: str
     description: str
     parameters: Mapping[str, object] = field(default_factory=lambda: {"type": "object"})
+    title: str = ""
+    returns: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
     """The result of a call.
 
-    content: the tool's output, or a sentence about the failure; at most 8 KiB. outcome: ERROR if the tool reports a
-    failure or cannot be reached; UNKNOWN if the call began and its response was lost.
+    outcome: ERROR if the tool reports a failure or cannot be reached; UNKNOWN if the call began and its response was lost.
+    content: what models and people read: the tool's output, or a sentence about the failure. data: the output as a
+    plain JSON value; None if there is none. sources: what the output rests on. error: the kind of failure, unless the outcome is OK.
     """
 
     outcome: ToolOutcome
     content: str
+    data: object = None
+    sources: Sequence[ToolSource] = ()
+    error: ToolFault | None = None
 
 
 Sent = Callable[[], Awaitable[None]]
@@ -49,12 +100,33 @@ response. A request that has been sent may take effect.
 """
 
 
+async def unnoticed() -> None:
+    """A `Sent` that does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool.
+
+    key: a text that is the same for all attempts at one call, and different for every other call. An idempotent
+    tool uses the key to recognise repeated calls. arguments: plain JSON values that fit the card's parameters. who: the user for whom
+    the turn works. turn_id: None outside a turn. seconds: the time that the call may take; the caller cancels it afterwards.
+    """
+
+    key: str
+    arguments: Mapping[str, object]
+    who: Principal
+    turn_id: UUID | None = None
+    sent: Sent = unnoticed
+    seconds: float = TOOL_SECONDS
+
+
 class Tool(Protocol):
     """A configured tool."""
 
     @property
     def card(self) -> ToolCard:
-        """The tool's description for models."""
+        """The tool's description."""
         ...
 
     @property
@@ -62,10 +134,102 @@ class Tool(Protocol):
         """The effect of the tool's calls. A call with an unknown outcome may be repeated, unless the effect is ONCE."""
         ...
 
-    async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
-        """Call the tool. A failed call returns a result and raises no exception.
+    @property
+    def timeout_seconds(self) -> float:
+        """The time limit of one call."""
+        ...
 
-        key: a text that is the same for all attempts at one call, and different for every other call. An idempotent
-        tool uses the key to recognise repeated calls.
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Call the tool. A failure of the other side is a result and not an exception. The caller has checked the arguments, and
+        checks the result's data and sizes.
         """
         ...
+
+    async def close(self) -> None:
+        """Release what the tool holds. No call runs any more."""
+        ...
+
+
+# Declarations: what the owner of the installation writes about a tool.
+
+
+@dataclass(frozen=True, slots=True)
+class SecretPlace:
+    """Where a secret stands: in the environment variable `env`, or in the file `file`. One of the two is empty."""
+
+    env: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Who may use a tool: the tenants, roles and agents with these ids. An empty list allows all."""
+
+    tenants: Sequence[str] = ()
+    roles: Sequence[Role] = ()
+    agents: Sequence[str] = ()
+
+    def allows(self, who: Principal, agent: str) -> bool:
+        """Whether this user may use the tool through this agent."""
+        return (
+            (not self.tenants or who.tenant_id in self.tenants)
+            and (not self.roles or who.role in self.roles)
+            and (not self.agents or agent in self.agents)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A checked declaration, `TOOLS_FOLDER/NAME.toml`.
+
+    name: the file's name without `.toml`. effect: None if the kind decides. timeout_seconds: the limit of one call. max_bytes: how many bytes
+    the tool reads of a response at most. secrets: where the declaration's secrets stand, by the names that its other keys use. options: the kind's own keys, as the kind's model. folder: the path of the
+    folder with the file; "" for a tool that needs no file.
+    """
+
+    name: str
+    kind: str
+    title: str
+    description: str
+    options: object
+    effect: Effect | None = None
+    timeout_seconds: float = TOOL_SECONDS
+    max_bytes: int = 1 << 20
+    allow: Allow = field(default_factory=Allow)
+    secrets: Mapping[str, SecretPlace] = field(default_factory=dict[str, SecretPlace])
+    folder: str = ""
+
+
+class ToolUnfit(Exception):
+    """A declared tool cannot be made: a secret or a part is missing, or a file that the declaration names is wrong. The message is
+    a sentence with the remedy; it contains no secret.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A tool together with who may use it."""
+
+    tool: Tool
+    allow: Allow = field(default_factory=Allow)
+
+
+class Toolbox(Protocol):
+    """The tools of this installation, as they are declared now."""
+
+    def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
+        """Return the tools with these names that exist and that this user may use through this agent, in the order of the names. A declaration
+        that makes several tools has the name of all of them.
+        """
+        ...
+
+
+class FixedTools:
+    """A `Toolbox` with a fixed list of tools, which everybody may use under any name."""
+
+    def __init__(self, tools: Sequence[Tool] = ()) -> None:
+        self._tools = tuple(tools)
+
+    def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
+        """Return all tools."""
+        return self._tools

@@ -21,8 +21,10 @@ from responsa_server.domain.events import (
     NumberedEvent,
     RefusalReason,
     ToolCalled,
+    ToolFault,
     ToolOutcome,
     ToolReturned,
+    ToolSource,
     Usage,
     VersionRead,
 )
@@ -294,10 +296,16 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class ToolRecord:
-    """The ledger's entry for a tool call in a turn. outcome: None if the call began and its outcome is unknown."""
+    """The ledger's entry for a tool call in a turn.
+
+    outcome: None if the call began and its outcome is unknown. content, data, sources, fault: as in `ToolReturned`.
+    """
 
     outcome: ToolOutcome | None
     content: str
+    data: object = None
+    sources: Sequence[ToolSource] = ()
+    fault: ToolFault | None = None
 
 
 @dataclass(frozen=True, slots=True)

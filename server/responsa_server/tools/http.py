@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 
 import httpx2
 
-from responsa_server.domain.events import ToolOutcome
-from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, Sent, ToolCard, ToolResult
+from responsa_server.domain.events import ToolFault, ToolOutcome
+from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, Sent, ToolCall, ToolCard, ToolResult
 
 _TRIES: Final = 3
 UNREACHED_CONTENT: Final = "The tool could not be reached; it was not called."
@@ -56,20 +56,26 @@ class HttpTool:
         """See `Tool.effect`."""
         return self._endpoint.effect
 
+    @property
+    def timeout_seconds(self) -> float:
+        """See `Tool.timeout_seconds`."""
+        return self._endpoint.answer_seconds
+
     async def close(self) -> None:
         """Wait until the connections of calls that have ended are closed."""
         if self._closing:
             await asyncio.wait(self._closing)
 
-    async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
+    async def call(self, call: ToolCall) -> ToolResult:
         """See `Tool.call`. A call whose effect may happen twice is tried up to three times before its outcome counts as unknown."""
-        body = json.dumps(dict(arguments)).encode()
-        unknown = ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT)
+        body = json.dumps(dict(call.arguments)).encode()
+        unknown = ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT, error=ToolFault.LOST)
         for place in range(1 if self._endpoint.effect is Effect.ONCE else _TRIES):
             try:
-                return await self._once(key, body, sent)
+                return await self._once(call.key, body, call.sent)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                return unknown if place else ToolResult(ToolOutcome.ERROR, UNREACHED_CONTENT)
+                unreached = ToolResult(ToolOutcome.ERROR, UNREACHED_CONTENT, error=ToolFault.UNREACHABLE)
+                return unknown if place else unreached
             except httpx2.RequestError:  # no readable answer; the effect may have happened
                 continue
         return unknown
@@ -110,4 +116,5 @@ class HttpTool:
         text = bytes(read[:MAX_RESULT_BYTES]).decode(errors="ignore")
         if response.is_success:
             return ToolResult(ToolOutcome.OK, text)
-        return ToolResult(ToolOutcome.ERROR, f"HTTP {response.status_code}: {text}"[:MAX_RESULT_BYTES])
+        content = f"HTTP {response.status_code}: {text}"[:MAX_RESULT_BYTES]
+        return ToolResult(ToolOutcome.ERROR, content, error=ToolFault.STATUS)

@@ -111,7 +111,11 @@ def _weight(event: Event) -> int:
             return _ENVELOPE_BYTES + len(message.encode()) + quoted
         case ToolCalled(arguments=arguments):
             return 4 * _ENVELOPE_BYTES + 2 * len(str(arguments).encode())
-        case ToolReturned(content=content):
-            return 2 * _ENVELOPE_BYTES + len(content.encode())
+        case ToolReturned(content=content, data=data, sources=sources):
+            quoted = sum(
+                2 * _ENVELOPE_BYTES + len((one.uri + one.title + one.text).encode()) for one in sources
+            )
+            typed = 0 if data is None else 2 * len(str(data).encode())
+            return 2 * _ENVELOPE_BYTES + len(content.encode()) + typed + quoted
         case _:
             return 4 * _ENVELOPE_BYTES

@@ -39,7 +39,8 @@ from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeat
 
 # This is far above the size of any regular event. A larger event would make a row that fits into no frame, and
 # clients could not read the turn.
-MAX_EVENT_BYTES: Final = 64 * 1024
+# The parts of a tool's result are limited in `domain/tools.py`; all of them together, with their envelopes, fit into an event.
+MAX_EVENT_BYTES: Final = 112 * 1024
 # How long a write is repeated. This is far longer than a lease, but it is safe: if another worker takes the turn
 # over, its newer epoch ends the repetition.
 _PATIENCE_SECONDS: Final = 60.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -11,7 +10,7 @@ from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.asking import FREE, Asker, Pricing
 from responsa_server.agents.engine.config import Traits
 from responsa_server.domain.models import ChatModel, Price
-from responsa_server.domain.tools import Effect, Sent, Tool, ToolCard, ToolResult
+from responsa_server.domain.tools import Effect, Tool, ToolCall, ToolCard, ToolResult
 
 PROMPTS = examine(SHIPPED / "chat", Surroundings()).prompts
 DEAR = Price(Decimal(1), Decimal(1), Decimal(1), Decimal(4))
@@ -40,9 +39,13 @@ class Offered:
 
     card: ToolCard
     effect: Effect = Effect.NONE
+    timeout_seconds: float = 20.0
 
-    async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
+    async def call(self, call: ToolCall) -> ToolResult:
         raise AssertionError(self.card.id)
+
+    async def close(self) -> None:
+        pass
 
 
 NOTE: Tool = Offered(ToolCard("note", "Notes."))

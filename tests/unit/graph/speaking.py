@@ -13,7 +13,7 @@ from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier
 from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt
-from responsa_server.domain.tools import Effect, Sent, ToolCard, ToolResult
+from responsa_server.domain.tools import Effect, ToolCall, ToolCard, ToolResult
 from responsa_server.domain.turns import ToolRecord
 from tests.agent_streams import stream
 from tests.unit.graph.evidence import WHO
@@ -55,10 +55,15 @@ class Does:
         default_factory=list[tuple[str, Mapping[str, object]]]
     )
 
-    async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
-        self.calls.append((key, arguments))
-        await sent()
+    timeout_seconds: float = 20.0
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        self.calls.append((call.key, call.arguments))
+        await call.sent()
         return self.result
+
+    async def close(self) -> None:
+        pass
 
 
 @dataclass

@@ -34,6 +34,7 @@ from responsa_server.domain.models import (
     TextPiece,
     ToolRequest,
 )
+from responsa_server.domain.tools import FixedTools
 from tests.unit.graph.asking import DEAR, NOTE, PROMPTS, costing
 from tests.unit.graph.evidence import Shelf, evidence, quote
 from tests.unit.graph.speaking import Says, Turn, deltas
@@ -173,7 +174,11 @@ async def written(
     run = run_of(turn)
     shelf = Shelf(quotes=[quote("The Nile is long."), quote("It ends in the sea.")])
     parts = NodeParts(
-        shelf, model=model, prompts=PROMPTS, tools=[NOTE], traits=Traits("Chat", shown=frozenset({"level"}))
+        shelf,
+        model=model,
+        prompts=PROMPTS,
+        tools=FixedTools([NOTE]),
+        traits=Traits("Chat", shown=frozenset({"level"})),
     )
     given_options = {"prompt": "response_synthesis", "cites": True, **options}
     node = Prompt(parts, "write", PromptOptions.model_validate(given_options))

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import pytest
 
 from responsa_server.agents.engine.asking import Pricing, no_price
+from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.prompt import (
-    CallModel,
     Prompt,
     PromptInput,
     PromptOptions,
     PromptOutput,
-    ResultModel,
     prompt_messages,
 )
 from responsa_server.domain.errors import Reason, Unavailable
@@ -32,7 +31,7 @@ from responsa_server.domain.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.domain.tools import Tool
+from responsa_server.domain.tools import FixedTools, Tool
 from tests.unit.graph.asking import FREELY, NOTE
 from tests.unit.graph.speaking import TURN, Says, Turn, deltas
 
@@ -52,7 +51,7 @@ async def asked(
     asks_tools: bool = False,
     price: Pricing = no_price,
 ) -> PromptOutput:
-    parts = NodeParts(model=model, tools=tools, price=price)
+    parts = NodeParts(model=model, tools=FixedTools(tools), price=price)
     node = Prompt(parts, options=PromptOptions(tools=bool(tools) or asks_tools))
     return await node.process(given or PromptInput(question="Why?"), turn.run)
 
@@ -121,12 +120,13 @@ async def test_an_answer_must_have_text_and_a_decision_need_not() -> None:
     assert (await asked(Says([END]), Turn(), asks_tools=True)).text == ""
 
 
-async def test_what_the_model_wants_called_is_passed_on_and_what_was_not_offered_is_not() -> None:
+async def test_requests_are_passed_on_even_for_unknown_tools_unless_the_node_has_no_tools() -> None:
     request = ToolRequest("call-9", "note", {"text": "x", "times": 2})
     output = await asked(Says([request, END]), Turn(), tools=[NOTE])
     assert output.calls == (CallModel(call_id="call-9", tool="note", arguments={"text": "x", "times": 2}),)
+    assert (await asked(Says([request, END]), Turn(), asks_tools=True)).calls == output.calls
     with pytest.raises(Unavailable, match="cannot be read"):
-        await asked(Says([request, END]), Turn(), asks_tools=True)
+        await asked(Says([request, END]), Turn())
 
 
 async def test_spending_is_known_while_it_grows_and_exact_once_the_provider_tells() -> None:

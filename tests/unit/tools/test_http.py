@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 import pytest
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
-from responsa_server.domain.events import ToolOutcome
-from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, ToolCard, ToolResult
+from responsa_server.domain.events import ToolFault, ToolOutcome
+from responsa_server.domain.tools import (
+    MAX_RESULT_BYTES,
+    Effect,
+    Sent,
+    ToolCall,
+    ToolCard,
+    ToolResult,
+    unnoticed,
+)
 from responsa_server.tools.http import LOST_CONTENT, UNREACHED_CONTENT, HttpEndpoint, HttpTool
+from tests.unit.graph.evidence import WHO
 
 
-async def unnoticed() -> None:
-    """Ignore that the tool has sent its request."""
+def request(
+    key: str = "k", arguments: Mapping[str, object] | None = None, sent: Sent = unnoticed
+) -> ToolCall:
+    return ToolCall(key, arguments or {}, WHO, sent=sent)
+
+
+LOST = ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT, error=ToolFault.LOST)
 
 
 @asynccontextmanager
@@ -43,7 +57,7 @@ async def test_a_call_carries_its_key_and_arguments_and_brings_back_what_was_sai
 
     async with tool_on(handle) as tool:
         assert (tool.card.id, tool.effect) == ("note", Effect.ONCE)
-        result = await tool.call("t/1", {"text": "x", "times": 2}, unnoticed)
+        result = await tool.call(request("t/1", {"text": "x", "times": 2}))
     assert result == ToolResult(ToolOutcome.OK, "fertig – ü")
     got = seen[0].request
     assert (got.method, got.path, got.headers["idempotency-key"]) == ("POST", "/note", "t/1")
@@ -55,7 +69,9 @@ async def test_an_error_is_told_as_the_tools_own() -> None:
         await exchange.reply(HTTPStatus.SERVICE_UNAVAILABLE, b"later")
 
     async with tool_on(handle) as tool:
-        assert await tool.call("k", {}, unnoticed) == ToolResult(ToolOutcome.ERROR, "HTTP 503: later")
+        assert await tool.call(request()) == ToolResult(
+            ToolOutcome.ERROR, "HTTP 503: later", error=ToolFault.STATUS
+        )
 
 
 async def test_a_long_answer_is_not_read_to_its_end() -> None:
@@ -65,7 +81,7 @@ async def test_a_long_answer_is_not_read_to_its_end() -> None:
             await exchange.piece(b"x" * 1000)
 
     async with tool_on(handle) as tool:
-        result = await tool.call("k", {}, unnoticed)
+        result = await tool.call(request())
     assert result == ToolResult(ToolOutcome.OK, "x" * MAX_RESULT_BYTES)
 
 
@@ -82,7 +98,7 @@ async def test_between_request_and_answer_the_tool_has_all_of_the_request() -> N
         gate.set()
 
     async with tool_on(handle) as tool:
-        assert (await tool.call("k", {"text": "x"}, inside)).outcome is ToolOutcome.OK
+        assert (await tool.call(request(arguments={"text": "x"}, sent=inside))).outcome is ToolOutcome.OK
 
 
 @pytest.mark.parametrize(("effect", "tries"), [(Effect.ONCE, 1), (Effect.IDEMPOTENT, 3), (Effect.NONE, 3)])
@@ -94,7 +110,7 @@ async def test_a_connection_that_breaks_off_leaves_the_outcome_unknown(effect: E
         exchange.cut()
 
     async with tool_on(handle, effect) as tool:
-        assert await tool.call("k", {}, unnoticed) == ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT)
+        assert await tool.call(request()) == LOST
     assert keys == ["k"] * tries
 
 
@@ -108,7 +124,7 @@ async def test_a_tool_that_may_be_called_again_is() -> None:
             await exchange.reply(HTTPStatus.OK, b"ok")
 
     async with tool_on(handle, Effect.IDEMPOTENT) as tool:
-        assert await tool.call("k", {}, unnoticed) == ToolResult(ToolOutcome.OK, "ok")
+        assert await tool.call(request()) == ToolResult(ToolOutcome.OK, "ok")
 
 
 async def test_silence_leaves_the_outcome_unknown() -> None:
@@ -116,7 +132,7 @@ async def test_silence_leaves_the_outcome_unknown() -> None:
         await asyncio.Event().wait()
 
     async with tool_on(handle, answer_seconds=0.05) as tool:
-        assert (await tool.call("k", {}, unnoticed)).outcome is ToolOutcome.UNKNOWN
+        assert (await tool.call(request())).outcome is ToolOutcome.UNKNOWN
 
 
 async def test_a_tool_that_is_not_there_was_not_called() -> None:
@@ -128,7 +144,8 @@ async def test_a_tool_that_is_not_there_was_not_called() -> None:
     gone = HttpTool(ToolCard("note", "Notes."), HttpEndpoint(server.url, Effect.ONCE))
     await server.close()
     try:
-        assert await gone.call("k", {}, unnoticed) == ToolResult(ToolOutcome.ERROR, UNREACHED_CONTENT)
+        unreached = ToolResult(ToolOutcome.ERROR, UNREACHED_CONTENT, error=ToolFault.UNREACHABLE)
+        assert await gone.call(request()) == unreached
     finally:
         await gone.close()
 
@@ -138,7 +155,7 @@ async def test_a_redirect_is_not_followed() -> None:
         await exchange.reply(HTTPStatus.TEMPORARY_REDIRECT, b"")
 
     async with tool_on(handle) as tool:
-        assert (await tool.call("k", {}, unnoticed)).outcome is ToolOutcome.ERROR
+        assert (await tool.call(request())).outcome is ToolOutcome.ERROR
 
 
 @pytest.mark.parametrize("steps", range(6))
@@ -154,7 +171,7 @@ async def test_a_call_that_is_cancelled_twice_closes_its_socket(steps: int) -> N
                 left.set()
 
     async with tool_on(handle) as tool:
-        calling = asyncio.create_task(tool.call("k", {}, unnoticed))
+        calling = asyncio.create_task(tool.call(request()))
         await asked.wait()
         calling.cancel()
         for _ in range(steps):
@@ -176,5 +193,5 @@ async def test_an_answer_that_cannot_be_read_leaves_the_outcome_unknown(effect: 
         await exchange.end()
 
     async with tool_on(handle, effect) as tool:
-        assert await tool.call("k", {}, unnoticed) == ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT)
+        assert await tool.call(request()) == LOST
     assert len(calls) == tries

@@ -178,7 +178,7 @@ def build(content: Content, context: BuildContext) -> Built:
         )
         prompts = PromptSet(content.sources(), content.parts())
         unpriced = [name for name in content.chain if models.price(name) is None]
-        made = plan(config, parts, prompts, context.kinds)
+        made = plan(config, parts, prompts, context.kinds, content.agent)
         return Built(content, config, made, trained, unpriced if config.limits.cost_micros else ())
     except KeyError as error:  # the version may name a model or a kind of node that only another release has
         problem = Problem(AGENT_FILE, f"cannot run on this server: {str(error.args[0]).rstrip('.')}")

@@ -136,7 +136,7 @@ def read_prompts(folder: Path, prefix: str) -> PromptFiles:
     base = folder / PROMPTS
     for path in sorted(base.rglob("*.md")) if base.is_dir() else ():
         name, file = path.relative_to(base).as_posix(), prefix + path.relative_to(folder).as_posix()
-        text = _text(path, file, problems)
+        text = file_text(path, file, problems)
         if text is None:
             continue
         if name.startswith(f"{_PARTS}/"):
@@ -153,14 +153,14 @@ def _config(
     if not path.is_file():
         problems.append(Problem(AGENT_FILE, "is missing from the folder"))
         return None
-    text = _text(path, AGENT_FILE, problems)
+    text = file_text(path, AGENT_FILE, problems)
     if text is None:
         return None
     texts[AGENT_FILE] = (text, 1)
     try:
         return rtoml.loads(text)
     except rtoml.TomlParsingError as error:
-        problems.append(_syntax(AGENT_FILE, error, 1))
+        problems.append(syntax_problem(AGENT_FILE, error, 1))
         return None
 
 
@@ -179,7 +179,7 @@ def _prompt(file: str, text: str, problems: list[Problem], texts: dict[str, tupl
     try:
         found = FrontMatter.model_validate(rtoml.loads(front))
     except rtoml.TomlParsingError as error:
-        problems.append(_syntax(file, error, 2))
+        problems.append(syntax_problem(file, error, 2))
     except ValidationError as error:
         problems.extend(from_validation(error, FrontMatter, file=file))
     else:
@@ -187,7 +187,8 @@ def _prompt(file: str, text: str, problems: list[Problem], texts: dict[str, tupl
     return source
 
 
-def _syntax(file: str, error: rtoml.TomlParsingError, first_line: int) -> Problem:
+def syntax_problem(file: str, error: rtoml.TomlParsingError, first_line: int) -> Problem:
+    """A mistake in TOML that begins at this line of a file."""
     if (found := _AT.match(str(error))) is None:
         return Problem(file, f"is not valid TOML: {error}")
     return Problem(
@@ -198,7 +199,8 @@ def _syntax(file: str, error: rtoml.TomlParsingError, first_line: int) -> Proble
     )
 
 
-def _text(path: Path, file: str, problems: list[Problem]) -> str | None:
+def file_text(path: Path, file: str, problems: list[Problem]) -> str | None:
+    """A file's text with LF line ends; None, and a problem, if it is too large or not UTF-8. Raises OSError."""
     data = _bytes(path, file, problems)
     if data is None:
         return None

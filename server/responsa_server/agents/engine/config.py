@@ -143,6 +143,31 @@ class LimitsTable(Table):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """The limits of an agent's tool calls. seconds: the time for calls that are made together. calls: the maximum number of calls in a turn."""
+
+    seconds: float = 60.0
+    calls: int = 16
+
+
+class ToolsTable(Table):
+    """`tools`: the tools that the agent's nodes may call."""
+
+    use: Texts = Field(
+        (),
+        max_length=64,
+        description="The tools, by the names of their declarations. A tool that this server lacks, or that a user may not use, is left out.",
+    )
+    seconds: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="The maximum number of seconds for calls that are made together. Each tool has a limit as well.",
+    )
+    calls: int = Field(16, ge=1, le=64, description="The maximum number of calls in a turn.")
+
+
 class ParametersTable(Table):
     """`parameters`: the parameters of a question, as one flat JSON Schema."""
 
@@ -298,6 +323,7 @@ class AgentConfig(Table):
     conversation: ConversationTable = ConversationTable.model_validate({})
     retrieval: RetrievalTable = RetrievalTable.model_validate({})
     limits: LimitsTable = LimitsTable.model_validate({})
+    tools: ToolsTable = ToolsTable.model_validate({})
     parameters: ParametersTable = ParametersTable.model_validate({})
     nodes: Mapping[Annotated[str, Field(pattern=NODE_NAME)], NodeTable] = Field(
         min_length=1, description="The nodes, by name."
@@ -308,7 +334,7 @@ class AgentConfig(Table):
 @dataclass(frozen=True, slots=True)
 class Traits:
     """The settings of an agent that its nodes need. shown: the parameters that a prompt may contain. Parameters that name
-    records are not among them.
+    records are not among them. agent: the agent's id. tools: the names of the tools that the agent uses. calls: the limits of their calls.
     """
 
     name: str = "Responsa"
@@ -317,12 +343,23 @@ class Traits:
     model: ModelTable = field(default_factory=lambda: ModelTable.model_validate({}))
     retrieval: RetrievalTable = field(default_factory=lambda: RetrievalTable.model_validate({}))
     shown: frozenset[str] = frozenset()
+    agent: str = ""
+    tools: Sequence[str] = ()
+    calls: CallLimits = field(default_factory=CallLimits)
 
 
-def traits(config: AgentConfig) -> Traits:
-    """The traits of a configuration."""
+def traits(config: AgentConfig, agent: str = "") -> Traits:
+    """The traits of a configuration. agent: the agent's id."""
     properties = config.parameters.properties
     shown = frozenset(name for name, schema in properties.items() if RESOURCE not in schema)
     return Traits(
-        config.name, config.questions, config.without_retrieval, config.model, config.retrieval, shown
+        config.name,
+        config.questions,
+        config.without_retrieval,
+        config.model,
+        config.retrieval,
+        shown,
+        agent,
+        config.tools.use,
+        CallLimits(config.tools.seconds, config.tools.calls),
     )

@@ -404,14 +404,18 @@ _UNANNOUNCED = ""
 
 
 def plan(
-    config: AgentConfig, parts: NodeParts, prompts: PromptSet | None, kinds: Mapping[str, NodeKind]
+    config: AgentConfig,
+    parts: NodeParts,
+    prompts: PromptSet | None,
+    kinds: Mapping[str, NodeKind],
+    agent: str = "",
 ) -> Plan:
     """The plan of a configuration that has no problems. The plan leaves out the nodes that no turn can reach. Whether
-    the agent has a model can change which nodes these are.
+    the agent has a model can change which nodes these are. agent: the agent's id.
 
     Raises PartMissing, PlanError.
     """
-    parts = replace(parts, prompts=prompts or parts.prompts, traits=traits(config))
+    parts = replace(parts, prompts=prompts or parts.prompts, traits=traits(config, agent))
     model = parts.model is not None
     edges = possible_edges(config, model=model)
     within = reachable(edges)

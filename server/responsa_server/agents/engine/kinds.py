@@ -15,8 +15,9 @@ from responsa_server.domain.conversations import Summaries
 from responsa_server.domain.events import FallbackKind
 from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.domain.models import ChatModel
+from responsa_server.domain.people import Principal
 from responsa_server.domain.teachers import Teachers
-from responsa_server.domain.tools import Tool
+from responsa_server.domain.tools import FixedTools, Tool, Toolbox
 
 Part = TypeVar("Part")
 
@@ -43,12 +44,16 @@ class NodeParts:
     model: ChatModel | None = None
     small: frozenset[str] = frozenset()
     larger: ChatModel | None = None
-    tools: Sequence[Tool] = ()
+    tools: Toolbox = field(default_factory=FixedTools)
     prompts: PromptSet | None = None
     classifiers: Mapping[str, IntentClassifier] = field(default_factory=dict[str, IntentClassifier])
     examples: Mapping[str, Sequence[Example]] = field(default_factory=dict[str, Sequence[Example]])
     price: Pricing = no_price
     traits: Traits = field(default_factory=Traits)
+
+    def granted(self, who: Principal) -> Sequence[Tool]:
+        """The tools that the agent uses and that this user may use, as they are declared now."""
+        return self.tools.granted(self.traits.tools, who, self.traits.agent)
 
     def asker(self, prompt: object) -> Asker | None:
         """The asker for a node with this prompt or table of prompts; None if the agent has no model or the node has no prompt."""

@@ -1,4 +1,4 @@
-"""Asks a language model, sends its answer as it arrives, and calls the tools that it requests."""
+"""Asks a language model, and sends its answer as it arrives."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue
 
 from responsa_server.agents.engine.answer_text import AnswerWriter, emit_text
 from responsa_server.agents.engine.asking import ModelCall, label_of, may_write, offered, patience
+from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.citations import claims
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
 from responsa_server.agents.engine.node import (
@@ -29,18 +30,14 @@ from responsa_server.agents.engine.node import (
 )
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.state import Said
-from responsa_server.domain.agents import Barrier
 from responsa_server.domain.answers import Claim, Evidence
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Fallback,
     FallbackKind,
-    Status,
     Step,
-    ToolCalled,
     ToolOutcome,
-    ToolReturned,
 )
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.models import (
@@ -55,7 +52,7 @@ from responsa_server.domain.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, Tool, ToolResult
+from responsa_server.domain.tools import ToolCard
 
 GENERATING: Final = Announcement(Step.GENERATING, "Generating response...")
 OFFERED: Final = offered(
@@ -96,25 +93,6 @@ class PromptOptions(NodeOptions):
     cites: bool = False
     tools: bool = False
     stream: bool = True
-
-
-class CallModel(NodeModel):
-    """A requested call of a tool. call_id: the model's own id for the call. signature: data that the provider requires
-    together with the result.
-    """
-
-    call_id: str
-    tool: str
-    arguments: dict[str, JsonValue]
-    signature: str = ""
-
-
-class ResultModel(NodeModel):
-    """The result of a call."""
-
-    call: CallModel
-    outcome: ToolOutcome
-    content: str
 
 
 class PromptInput(NodeModel):
@@ -184,7 +162,6 @@ class Prompt(Node[PromptInput, PromptOutput]):
         self._options = options or PromptOptions()
         self._model = required(parts.model, "model")
         self._asker = parts.asker(self._options.prompt)
-        self._tools = [tool.card for tool in parts.tools] if self._options.tools else []
         self._reports_usage = reports_usage
         if isinstance(prompt := self._options.prompt, dict):
             self.reads = {"choice": prompt[BY]}
@@ -195,7 +172,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """
         passages = self._passages(given, run)
         try:
-            prompt = self._made(given, passages, run)
+            prompt = self._made(given, passages, run, self._cards(run))
         except OverBudget as over:
             over.text = given.text
             raise
@@ -231,7 +208,11 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """Whether a small model's text is checked before it is sent. The text is checked if all of this holds: the
         node cites, it has passages, it has no tools, and no text of the answer has been sent yet.
         """
-        return self._options.cites and bool(passages) and not given.text and not self._tools
+        return self._options.cites and bool(passages) and not given.text and not self._options.tools
+
+    def _cards(self, run: Run) -> Sequence[ToolCard]:
+        """The cards of the tools that the model may request."""
+        return [tool.card for tool in self._parts.granted(run.who)] if self._options.tools else []
 
     async def _written(
         self, call: ModelCall, run: Run, text: AnswerWriter, calls: list[CallModel], holding: frozenset[str]
@@ -289,19 +270,21 @@ class Prompt(Node[PromptInput, PromptOutput]):
         run.read(one.version for one in shown)
         return [f"{one.title}\n\n{one.text}" if one.title else one.text for one in shown]
 
-    def _made(self, given: PromptInput, passages: Sequence[str], run: Run) -> ModelPrompt:
+    def _made(
+        self, given: PromptInput, passages: Sequence[str], run: Run, tools: Sequence[ToolCard]
+    ) -> ModelPrompt:
         name = self._chosen(given.choice)
         if self._asker is None or not name:
             messages = prompt_messages(given)
             most = may_write(run, self._parts.traits.model.max_output_tokens, messages, self._parts.price())
             temperature = self._parts.traits.model.temperature
-            return ModelPrompt(messages, label_of(run), self._tools, max_tokens=most, temperature=temperature)
+            return ModelPrompt(messages, label_of(run), tools, max_tokens=most, temperature=temperature)
         others = {"summary": given.summary, "parameters": self._chosen_parameters(given)}
         untrusted = Untrusted(
             given.standalone_question or given.question, given.history, passages, others=others
         )
         trusted = {"persona": given.persona, "without_retrieval": self._lead(given)}
-        return self._asker.prompt(run, name, trusted, untrusted, after=_done(given), tools=self._tools)
+        return self._asker.prompt(run, name, trusted, untrusted, after=_done(given), tools=tools)
 
     def _chosen(self, choice: str) -> str:
         prompt = self._options.prompt
@@ -319,8 +302,8 @@ class Prompt(Node[PromptInput, PromptOutput]):
         return "\n".join(f"{name}: {value}" for name, value in given.parameters.items() if name in shown)
 
     def _wanted(self, request: ToolRequest) -> CallModel:
-        if request.tool not in {card.id for card in self._tools}:
-            raise ModelError(ModelFault.MALFORMED, f"a request for {request.tool!r}, which was not offered")
+        if not self._options.tools:
+            raise ModelError(ModelFault.MALFORMED, f"a request for {request.tool!r}, but no tool was offered")
         return CallModel.model_validate(
             {
                 "call_id": request.call_id,
@@ -372,84 +355,3 @@ PROMPT: Final = NodeKind(
     offers=OFFERED,
     needs_model=True,
 )
-
-
-UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so nobody knows whether it was done. It is not called again."
-
-
-class CallToolInput(NodeModel):
-    """The requested calls, and the results of earlier calls."""
-
-    calls: tuple[CallModel, ...]
-    results: tuple[ResultModel, ...] = ()
-
-
-class CallToolOutput(NodeModel):
-    """The results of all calls so far; no call is left."""
-
-    calls: tuple[CallModel, ...]
-    results: tuple[ResultModel, ...]
-
-
-class CallTool(Node[CallToolInput, CallToolOutput]):
-    """Makes the calls in order. For each call, the node sends the event, waits until the event is committed,
-    calls the tool, and sends the result.
-
-    The ledger (`Run.tools`) has the calls that earlier attempts at the turn have begun. A call with a result is not repeated.
-    A call with an unknown outcome is repeated only if its tool allows that. The key of a call consists of this node's name
-    and the call's number in the turn. The key is the same in every attempt, because a milestone stores the requested calls
-    before the first call begins.
-    """
-
-    name = "tool"
-    input_model = CallToolInput
-    output_model = CallToolOutput
-    effect = Effect.ONCE
-    policy = Policy(timeout_seconds=_LONGEST_SECONDS)
-
-    def __init__(self, tools: Sequence[Tool]) -> None:
-        self._tools: Mapping[str, Tool] = {tool.card.id: tool for tool in tools}
-
-    async def process(self, given: CallToolInput, run: Run) -> CallToolOutput:
-        """Make the calls. A failed call is a result, never an error."""
-        results = list(given.results)
-        for call in given.calls:
-            result = await self._result(f"{self.name}-{len(results) + 1}", call, run)
-            results.append(ResultModel(call=call, outcome=result.outcome, content=result.content))
-        return CallToolOutput(calls=(), results=tuple(results))
-
-    async def _result(self, call_id: str, call: CallModel, run: Run) -> ToolResult:
-        """The result of a call, made now or in an earlier attempt."""
-        known = run.tools.get(call_id)
-        if known is not None and known.outcome is not None:
-            return ToolResult(known.outcome, known.content)
-        tool = self._tools.get(call.tool)
-        if tool is None:
-            return ToolResult(ToolOutcome.ERROR, f"There is no tool {call.tool}.")
-        if known is not None and tool.effect is Effect.ONCE:
-            result = ToolResult(ToolOutcome.UNKNOWN, UNKNOWN_CONTENT)
-        else:
-            run.emit(Status(Step.CALLING_TOOL, "Calling a tool..."))
-            if known is None:
-                run.emit(ToolCalled(call_id, call.tool, call.arguments))
-                committed = Barrier()
-                run.emit(committed)
-                await committed.passed.wait()
-            result = await self._called(tool, call_id, call, run)
-        run.emit(ToolReturned(call_id, result.outcome, result.content))
-        return result
-
-    async def _called(self, tool: Tool, call_id: str, call: CallModel, run: Run) -> ToolResult:
-        async def sent() -> None:
-            await run.faults.at(Fault.INSIDE_TOOL, run.turn_id)
-
-        await run.faults.at(Fault.BEFORE_TOOL, run.turn_id)
-        result = await tool.call(f"{run.turn_id}/{call_id}", call.arguments, sent)
-        await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
-        # The ledger cannot store NUL. NUL is replaced before the cut, because the replacement is longer. The event has the same
-        # text as the ledger.
-        content = result.content.replace("\x00", "\ufffd").encode()
-        return ToolResult(result.outcome, content[:MAX_RESULT_BYTES].decode(errors="ignore"))
-
-
-TOOL_CALLER: Final = NodeKind(lambda parts, _, __: CallTool(parts.tools), CallToolInput, CallToolOutput)

@@ -7,6 +7,7 @@ from typing import Final
 
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.nodes import (
+    calling,
     deciding,
     output,
     prompt,
@@ -35,6 +36,6 @@ KINDS: Final[Mapping[str, NodeKind]] = {
     "post_processor": output.POST_PROCESSOR,
     "output": output.OUTPUT,
     "citation_checker": quoting.CITATION_CHECKER,
-    "tool_caller": prompt.TOOL_CALLER,
+    "tool_caller": calling.TOOL_CALLER,
     "refuse": refuse.KIND,
 }

@@ -8,7 +8,7 @@ import contextlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final, LiteralString, Protocol
 from uuid import UUID
@@ -19,7 +19,16 @@ from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Unavailable
-from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned, Usage
+from responsa_server.domain.events import (
+    ByteRange,
+    SourcePassage,
+    ToolCalled,
+    ToolFault,
+    ToolOutcome,
+    ToolReturned,
+    ToolSource,
+    Usage,
+)
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.quotas import Grant, Metric
 from responsa_server.domain.turns import (
@@ -154,8 +163,7 @@ class TurnLog:
                     row["last_seq"], row["text_bytes"], usage_of(row), row["state"]
                 )
             for row in await self._all(connection, "tools", {"turns": turns}):
-                outcome = ToolOutcome(row["outcome"]) if row["outcome"] else None
-                tools.setdefault(row["turn_id"], {})[row["call_id"]] = ToolRecord(outcome, row["content"])
+                tools.setdefault(row["turn_id"], {})[row["call_id"]] = _record(row)
         return [
             ClaimedTurn(
                 claim=Claim(row["id"], row["tenant_id"], row["epoch"], lease_seconds, grant_of(row)),
@@ -534,11 +542,71 @@ def _tools(batch: Sequence[Append]) -> dict[str, object]:
         "arguments": [json.dumps(dict(tool.arguments)) for _, tool, _ in called],
         "outcomes": [outcome.outcome.value if outcome else "" for _, _, outcome in called],
         "contents": [outcome.content if outcome else "" for _, _, outcome in called],
+        "datas": [_json(outcome.data) if outcome else "" for _, _, outcome in called],
+        "sources": [_sources(outcome.sources) if outcome else "" for _, _, outcome in called],
+        "faults": [_fault(outcome) if outcome else "" for _, _, outcome in called],
         "returned_turns": [turn for turn, _ in returned],
         "returns": [tool.call_id for _, tool in returned],
         "returned_outcomes": [tool.outcome.value for _, tool in returned],
         "returned_contents": [tool.content for _, tool in returned],
+        "returned_datas": [_json(tool.data) for _, tool in returned],
+        "returned_sources": [_sources(tool.sources) for _, tool in returned],
+        "returned_faults": [_fault(tool) for _, tool in returned],
     }
+
+
+def _json(value: object) -> str:
+    """A value as JSON; "" for None."""
+    return "" if value is None else json.dumps(value)
+
+
+def _fault(tool: ToolReturned) -> str:
+    return tool.fault.value if tool.fault else ""
+
+
+def _sources(sources: Sequence[ToolSource]) -> str:
+    """The sources as JSON; "" if there are none."""
+    return _json([_source(one) for one in sources]) if sources else ""
+
+
+def _source(one: ToolSource) -> Mapping[str, object]:
+    plain = {"uri": one.uri, "title": one.title, "fetch_time": one.fetch_time.isoformat(), "text": one.text}
+    if one.passage is None:
+        return plain
+    passage = one.passage
+    place = {
+        "passage": str(passage.passage_id),
+        "document": str(passage.document_id),
+        "version": passage.version,
+        "start": passage.range.start,
+        "end": passage.range.end,
+    }
+    return {**plain, "passage": place}
+
+
+def _record(row: Mapping[str, Any]) -> ToolRecord:
+    """An entry of the ledger."""
+    return ToolRecord(
+        ToolOutcome(row["outcome"]) if row["outcome"] else None,
+        row["content"],
+        row["data"],
+        tuple(_read_source(one) for one in row["sources"] or ()),
+        ToolFault(row["fault"]) if row["fault"] else None,
+    )
+
+
+def _read_source(plain: Mapping[str, Any]) -> ToolSource:
+    place = plain.get("passage")
+    passage = None
+    if place is not None:
+        passage = SourcePassage(
+            UUID(place["passage"]),
+            UUID(place["document"]),
+            place["version"],
+            ByteRange(place["start"], place["end"]),
+        )
+    time = datetime.fromisoformat(plain["fetch_time"])
+    return ToolSource(plain["uri"], plain["title"], time, plain["text"], passage)
 
 
 def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:

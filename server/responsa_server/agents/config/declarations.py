@@ -1,0 +1,205 @@
+"""Reads and checks the owner's declarations of tools, `TOOLS_FOLDER/NAME.toml`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Protocol
+
+import rtoml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from responsa_server.agents.config.files import file_text, syntax_problem
+from responsa_server.agents.config.problems import (
+    SECRET,
+    Problem,
+    closest,
+    from_validation,
+    placed,
+    quoted,
+)
+from responsa_server.agents.engine.config import Table, Texts
+from responsa_server.domain.people import Role
+from responsa_server.domain.tools import TOOL_SECONDS, Allow, Declaration, Effect, SecretPlace
+
+TOOL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_SUFFIX: Final = ".toml"
+
+
+class AllowTable(Table):
+    """`allow`: who may use the tool."""
+
+    tenants: Texts = Field((), description="The tenants that may use the tool; empty: all.")
+    roles: Annotated[tuple[Literal["user", "admin", "service"], ...], Field(strict=False)] = Field(
+        (), description="The roles of users that may use the tool; empty: all."
+    )
+    agents: Texts = Field((), description="The agents that may use the tool; empty: all.")
+
+
+class SecretTable(Table):
+    """A secret: where it stands."""
+
+    env: str = Field("", description="The environment variable of the server that holds the secret.")
+    file: str = Field(
+        "", description="The file that holds the secret; a relative path begins at the tools' folder."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> SecretTable:
+        if bool(self.env) == bool(self.file):
+            raise ValueError("needs either env or file")
+        return self
+
+
+class DeclarationTable(BaseModel):
+    """The keys that every declaration may have. All others are keys of its kind."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    kind: str = Field(description="One of the kinds in docs/tools.md.")
+    title: str = Field(
+        "",
+        max_length=100,
+        description="The name that people see, for example in “Calling the weather…”; empty: the kind's own title, or the file's name.",
+    )
+    description: str = Field(
+        "",
+        max_length=4000,
+        description="What the tool does and when to use it, for a model; empty: the kind's own description.",
+    )
+    effect: Literal["none", "idempotent", "once"] | None = Field(
+        None,
+        description="What a call changes. “none”: nothing. “idempotent”: a repeated call with the same key has no further effect. “once”: every call has an effect, so a call with an unknown outcome is never repeated. Unset: the kind's own.",
+    )
+    timeout: float = Field(
+        TOOL_SECONDS, gt=0, le=600, description="The maximum number of seconds for one call."
+    )
+    max_bytes: int = Field(
+        1 << 20,
+        ge=1024,
+        le=16 << 20,
+        description="The maximum number of bytes that the tool reads of a response.",
+    )
+    allow: AllowTable = Field(
+        AllowTable.model_validate({}), description="Who may use the tool; unset: everybody."
+    )
+    secrets: Mapping[str, SecretTable] = Field(
+        default_factory=dict[str, SecretTable],
+        description="The secrets of this tool, by the names that its other keys use. The file has no secret itself.",
+    )
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The keys of the kind."""
+        return self.__pydantic_extra__ or {}
+
+
+class KindOfTool(Protocol):
+    """What the check needs of a kind of tools. options: the model of the kind's own keys."""
+
+    @property
+    def options(self) -> type[BaseModel]:
+        """The model of the kind's own keys."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """The title of a declaration without one; "" for the file's name."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """The description of a declaration without one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredTool:
+    """A file of the tools' folder: its declaration, or its problems."""
+
+    name: str
+    declaration: Declaration | None
+    problems: Sequence[Problem] = ()
+
+
+def read_tools(folder: Path, kinds: Mapping[str, KindOfTool]) -> Sequence[DeclaredTool]:
+    """The declarations in a folder, by name. A folder that is missing has none. Blocks. Raises OSError."""
+    if not folder.is_dir():
+        return []
+    return [_read(path, kinds) for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_file()]
+
+
+def _read(path: Path, kinds: Mapping[str, KindOfTool]) -> DeclaredTool:
+    name, file = path.name.removesuffix(_SUFFIX), path.name
+    problems = list[Problem]()
+    if not TOOL_NAME.fullmatch(name):
+        problems.append(
+            Problem(
+                file,
+                f"the name “{name}” is not a valid name of a tool: use at most 63 lower-case letters, digits, “-” and “_”, with a letter first",
+            )
+        )
+    text = file_text(path, file, problems)
+    if text is None:
+        return DeclaredTool(name, None, problems)
+    try:
+        raw = rtoml.loads(text)
+    except rtoml.TomlParsingError as error:
+        return DeclaredTool(name, None, [*problems, syntax_problem(file, error, 1)])
+    declaration, found = declared(name, raw, kinds, path.parent)
+    problems += found
+    for line, one in enumerate(text.split("\n"), 1):
+        if SECRET.search(one):
+            problems.append(
+                Problem(
+                    file,
+                    "has a secret; name the place of the secret in [secrets], and remove it here",
+                    line=line,
+                )
+            )
+    if problems:
+        return DeclaredTool(name, None, placed(problems, {file: (text, 1)}))
+    return DeclaredTool(name, declaration)
+
+
+def declared(
+    name: str, raw: Mapping[str, Any], kinds: Mapping[str, KindOfTool], folder: Path
+) -> tuple[Declaration | None, Sequence[Problem]]:
+    """The declaration with this name, or its problems. raw: the file as plain values."""
+    file = f"{name}{_SUFFIX}"
+    try:
+        table = DeclarationTable.model_validate(raw)
+    except ValidationError as error:
+        return None, list(from_validation(error, DeclarationTable, file=file))
+    kind = kinds.get(table.kind)
+    if kind is None:
+        message = f"there is no kind of tool “{table.kind}”; there are {quoted(sorted(kinds))}"
+        return None, [Problem(file, message, ("kind",), closest(table.kind, kinds))]
+    known = [*DeclarationTable.model_fields, *_keys(kind.options)]
+    try:
+        options = kind.options.model_validate(dict(table.options))
+    except ValidationError as error:
+        unknown = f"the kind {table.kind} has no key “{{}}”"
+        return None, list(from_validation(error, kind.options, known=known, unknown=unknown, file=file))
+    return (
+        Declaration(
+            name,
+            table.kind,
+            table.title or kind.title or name,
+            table.description or kind.description,
+            options,
+            Effect(table.effect) if table.effect else None,
+            table.timeout,
+            table.max_bytes,
+            Allow(table.allow.tenants, tuple(Role(one) for one in table.allow.roles), table.allow.agents),
+            {key: SecretPlace(one.env, one.file) for key, one in table.secrets.items()},
+            str(folder),
+        ),
+        [],
+    )
+
+
+def _keys(model: type[BaseModel]) -> Sequence[str]:
+    return [info.alias or name for name, info in model.model_fields.items()]

@@ -1,0 +1,402 @@
+"""Calls tools for a turn: the ledger, the deadline, and the checks of arguments and results, once for all kinds of tools."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
+
+import jsonschema_rs
+from pydantic import JsonValue
+
+from responsa_server.agents.engine.config import CallLimits
+from responsa_server.agents.engine.node import NodeModel, Run
+from responsa_server.domain.agents import Barrier
+from responsa_server.domain.events import (
+    Status,
+    Step,
+    ToolCalled,
+    ToolFault,
+    ToolOutcome,
+    ToolReturned,
+    ToolSource,
+)
+from responsa_server.domain.faults import Fault
+from responsa_server.domain.tools import (
+    MAX_ARGUMENTS_BYTES,
+    MAX_DATA_BYTES,
+    MAX_RESULT_BYTES,
+    MAX_SOURCES,
+    MAX_SOURCES_BYTES,
+    Effect,
+    Tool,
+    ToolCall,
+    ToolCard,
+    ToolResult,
+)
+
+UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so nobody knows whether it was done. It is not called again."
+_CUT_NOTE: Final = "\n[The result was longer. The rest is left out.]"
+_MOST_COMPLAINT: Final = 500
+_MOST_DEPTH: Final = 32
+_MOST_TITLE_BYTES: Final = 512
+_MOST_URI_BYTES: Final = 2048
+
+Done = TypeVar("Done")
+
+
+class CallModel(NodeModel):
+    """A requested call of a tool. call_id: the model's own id for the call. signature: data that the provider requires
+    together with the result.
+    """
+
+    call_id: str
+    tool: str
+    arguments: dict[str, JsonValue]
+    signature: str = ""
+
+
+class ResultModel(NodeModel):
+    """The result of a call. id: the call's id in the log of the turn; "" if no call was made. An answer that is repeated from an earlier call has the id of that call."""
+
+    call: CallModel
+    outcome: ToolOutcome
+    content: str
+    id: str = ""
+    sources: tuple[ToolSource, ...] = ()
+    fault: ToolFault | None = None
+
+
+@dataclass(slots=True)
+class _Plan:
+    """A requested call and what becomes of it: a result that is known before any call is made, an earlier result that it repeats, or a call."""
+
+    call: CallModel
+    call_id: str
+    tool: Tool | None = None
+    result: ResultModel | None = None
+    same_as: int | None = None
+    announced: bool = False
+    title: str = ""
+
+
+class ToolCaller:
+    """Makes the calls that a model or a rule asks for.
+
+    Before a call, its intent is committed to the turn's log (`ToolCalled`); afterwards, its result is (`ToolReturned`). A later attempt at the turn
+    does not repeat a call that has a result, nor a call of a tool with the effect ONCE. An equal call of a tool without effects is made once in a turn.
+    """
+
+    def __init__(self, name: str, limits: CallLimits | None = None) -> None:
+        """name: the node's name, which begins the ids of its calls."""
+        self._name = name
+        self._limits = limits or CallLimits()
+
+    async def made(
+        self, calls: Sequence[CallModel], before: Sequence[ResultModel], tools: Sequence[Tool], run: Run
+    ) -> Sequence[ResultModel]:
+        """The results of the calls, in their order. A failed call is a result, never an error.
+
+        before: the results of the turn's earlier calls. tools: the tools that may be called.
+        """
+        plans = self._planned(calls, before, {tool.card.id: tool for tool in tools}, run)
+        todo = [one for one in plans if one.result is None and one.same_as is None]
+        for one in todo:
+            run.emit(Status(Step.CALLING_TOOL, f"Calling {one.title}..."))
+            if not one.announced:
+                run.emit(ToolCalled(one.call_id, one.call.tool, one.call.arguments))
+        if any(not one.announced for one in todo):
+            committed = Barrier()
+            run.emit(committed)
+            await committed.passed.wait()
+        deadline = asyncio.get_running_loop().time() + self._limits.seconds
+        made = await _together([self._called(one, run, deadline) for one in todo])
+        for one, result in zip(todo, made, strict=True):
+            one.result = result
+        return [_result_of(one, plans) for one in plans]
+
+    def _planned(
+        self,
+        calls: Sequence[CallModel],
+        before: Sequence[ResultModel],
+        tools: Mapping[str, Tool],
+        run: Run,
+    ) -> Sequence[_Plan]:
+        plans = list[_Plan]()
+        answered = {_key(one.call): one for one in before if one.outcome is ToolOutcome.OK and one.id}
+        asked = dict[str, int]()
+        for place, call in enumerate(calls):
+            plan = _Plan(call, f"{self._name}-{len(before) + place + 1}", tools.get(call.tool))
+            plans.append(plan)
+            known = run.tools.get(plan.call_id)
+            if known is not None and known.outcome is not None:
+                result = ToolResult(known.outcome, known.content, known.data, known.sources, known.fault)
+                plan.result = _modelled(call, plan.call_id, result)
+                continue
+            if known is not None and (plan.tool is None or plan.tool.effect is Effect.ONCE):
+                result = ToolResult(ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, error=ToolFault.LOST)
+                run.emit(returned(plan.call_id, result))
+                plan.result = _modelled(call, plan.call_id, result)
+                continue
+            if plan.tool is None:
+                plan.result = _not_made(call, ToolFault.UNKNOWN_TOOL, _unknown(call.tool, tools))
+                continue
+            plan.announced = known is not None
+            plan.title = plan.tool.card.title or "a tool"
+            if not plan.announced and (complaint := argument_problem(plan.tool.card, call.arguments)):
+                plan.result = _not_made(call, ToolFault.ARGUMENTS, complaint)
+                continue
+            key = _key(call)
+            if plan.tool.effect is Effect.NONE and not plan.announced:
+                if (earlier := answered.get(key)) is not None:
+                    plan.result = earlier.model_copy(update={"call": call})
+                    continue
+                if key in asked:
+                    plan.same_as = asked[key]
+                    continue
+            if not plan.announced and len(before) + place >= self._limits.calls:
+                message = f"This turn may call tools {self._limits.calls} times, and has done so. Answer with the results so far."
+                plan.result = _not_made(call, ToolFault.REFUSED, message)
+                continue
+            asked[key] = place
+        return plans
+
+    async def _called(self, plan: _Plan, run: Run, deadline: float) -> ResultModel:
+        tool = cast("Tool", plan.tool)
+        began = False
+
+        async def sent() -> None:
+            nonlocal began
+            began = True
+            await run.faults.at(Fault.INSIDE_TOOL, run.turn_id)
+
+        await run.faults.at(Fault.BEFORE_TOOL, run.turn_id)
+        seconds = max(0.0, min(tool.timeout_seconds, deadline - asyncio.get_running_loop().time()))
+        call = ToolCall(
+            f"{run.turn_id}/{plan.call_id}", plan.call.arguments, run.who, run.turn_id, sent, seconds
+        )
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                result = checked(await tool.call(call), tool)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            result = _late(tool, seconds, began=began)
+        await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
+        run.emit(returned(plan.call_id, result))
+        run.read(one.passage.document_version for one in result.sources if one.passage is not None)
+        return _modelled(plan.call, plan.call_id, result)
+
+
+async def _together(work: Sequence[Awaitable[Done]]) -> Sequence[Done]:
+    """The results of several calls that run side by side. If one raises an exception, the others are cancelled."""
+    if len(work) == 1:
+        return [await work[0]]
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _result_of(plan: _Plan, plans: Sequence[_Plan]) -> ResultModel:
+    if plan.result is not None:
+        return plan.result
+    first = plans[cast("int", plan.same_as)].result
+    return cast("ResultModel", first).model_copy(update={"call": plan.call})
+
+
+def _key(call: CallModel) -> str:
+    """A text that is equal for equal calls: the tool, and the arguments as canonical JSON."""
+    return json.dumps([call.tool, call.arguments], sort_keys=True, separators=(",", ":"))
+
+
+def _modelled(call: CallModel, call_id: str, result: ToolResult) -> ResultModel:
+    return ResultModel(
+        call=call,
+        outcome=result.outcome,
+        content=result.content,
+        id=call_id,
+        sources=tuple(result.sources),
+        fault=result.error,
+    )
+
+
+def _not_made(call: CallModel, fault: ToolFault, content: str) -> ResultModel:
+    return ResultModel(call=call, outcome=ToolOutcome.ERROR, content=content, fault=fault)
+
+
+def returned(call_id: str, result: ToolResult) -> ToolReturned:
+    """The event of a result."""
+    return ToolReturned(
+        call_id, result.outcome, result.content, result.data, tuple(result.sources), result.error
+    )
+
+
+def _unknown(name: str, tools: Mapping[str, Tool]) -> str:
+    known = ", ".join(sorted(tools))
+    return f"There is no tool {_readable(name)[:64]}." + (f" The tools are: {known}." if known else "")
+
+
+def _late(tool: Tool, seconds: float, *, began: bool) -> ToolResult:
+    if began and tool.effect is not Effect.NONE:
+        content = f"The tool did not answer within {seconds:g} seconds, so nobody knows whether it was done."
+        return ToolResult(ToolOutcome.UNKNOWN, content, error=ToolFault.TIMEOUT)
+    content = f"The tool did not answer within {seconds:g} seconds."
+    return ToolResult(ToolOutcome.ERROR, content, error=ToolFault.TIMEOUT)
+
+
+# The checks of arguments and results.
+
+
+def argument_problem(card: ToolCard, arguments: Mapping[str, object]) -> str:
+    """What is wrong with a call's arguments, as a sentence for a model; "" if they fit the card."""
+    try:
+        size = wire_bytes(arguments)
+    except ValueError as error:
+        return f"The arguments cannot be used: {error}."
+    if size > MAX_ARGUMENTS_BYTES:
+        return f"The arguments have {size:,} bytes; they may have {MAX_ARGUMENTS_BYTES:,}."
+    if found := _complaint(card.parameters, arguments):
+        return f"The arguments do not fit: {found}."
+    return ""
+
+
+def schema_problem(schema: Mapping[str, object]) -> str:
+    """Why this is not a usable JSON Schema; "" if it is."""
+    try:
+        _validator(json.dumps(schema, sort_keys=True))
+    except (jsonschema_rs.ValidationError, ValueError) as error:
+        return str(getattr(error, "message", error)).splitlines()[0]
+    return ""
+
+
+def checked(result: ToolResult, tool: Tool) -> ToolResult:
+    """The result as the log can store it: valid text without NUL, within the limits. Data that is not valid JSON, is too large or does not fit
+    the tool's schema is an error; if the tool may have had an effect, the outcome is then unknown.
+    """
+    content = _cut(_readable(result.content), MAX_RESULT_BYTES, _CUT_NOTE)
+    result = replace(result, content=content, sources=_bounded(result.sources))
+    if result.outcome is not ToolOutcome.OK:
+        return result
+    try:
+        size = wire_bytes(result.data)
+    except ValueError as error:
+        return _unusable(tool, ToolFault.MALFORMED, f"The tool's result cannot be used: {error}.")
+    if size > MAX_DATA_BYTES:
+        text = f"The tool's data has {size:,} bytes; it may have {MAX_DATA_BYTES:,}."
+        return _unusable(tool, ToolFault.TOO_LARGE, text)
+    schema = tool.card.returns
+    if schema is not None and (found := _complaint(schema, result.data)):
+        return _unusable(tool, ToolFault.SCHEMA, f"The tool's result does not fit its schema: {found}.")
+    return result
+
+
+def _unusable(tool: Tool, fault: ToolFault, content: str) -> ToolResult:
+    if tool.effect is Effect.NONE:
+        return ToolResult(ToolOutcome.ERROR, content, error=fault)
+    return ToolResult(ToolOutcome.UNKNOWN, f"{content} The call was made.", error=fault)
+
+
+def wire_bytes(value: object, depth: int = 0) -> int:
+    """The size of a plain JSON value on the wire, in bytes; at least as large as the real one. Raises ValueError if the value is not JSON, is nested too deeply, or has text
+    that is not valid Unicode.
+    """
+    if depth > _MOST_DEPTH:
+        raise ValueError(f"it is nested more than {_MOST_DEPTH} levels deep")
+    match value:
+        case None | bool():
+            return 6
+        case int():
+            if abs(value) >= 1 << 1023:
+                raise ValueError("it has a number that is too large")
+            return 12
+        case float():
+            if value != value or value in (float("inf"), float("-inf")):
+                raise ValueError("it has a number that is not finite")
+            return 12
+        case str():
+            try:
+                return 12 + len(value.encode())
+            except UnicodeEncodeError:
+                raise ValueError("it has text that is not valid Unicode") from None
+        case list() | tuple():
+            items = cast("Sequence[object]", value)
+            return 12 + sum(wire_bytes(one, depth + 1) for one in items)
+        case Mapping():
+            pairs = cast("Mapping[object, object]", value)
+            if not all(isinstance(key, str) for key in pairs):
+                raise ValueError("it has a key that is not a text")
+            return 12 + sum(
+                12 + wire_bytes(key, depth + 1) + wire_bytes(one, depth + 1) for key, one in pairs.items()
+            )
+        case _:
+            raise ValueError(f"it has a value of the type {type(value).__name__}")
+
+
+def _bounded(sources: Sequence[ToolSource]) -> Sequence[ToolSource]:
+    left, kept = MAX_SOURCES_BYTES, list[ToolSource]()
+    for one in sources[:MAX_SOURCES]:
+        uri = _readable(one.uri)
+        uri = uri if len(uri.encode()) <= _MOST_URI_BYTES else ""
+        title = _cut(_readable(one.title), _MOST_TITLE_BYTES)
+        left -= len((uri + title).encode())
+        if left <= 0:
+            break
+        text, passage = _cut(_readable(one.text), left), one.passage
+        size = len(text.encode())
+        if passage is not None and (text != one.text):
+            start = passage.range.start
+            passage = replace(passage, range=replace(passage.range, end=start + size))
+        left -= size
+        kept.append(replace(one, uri=uri, title=title, text=text, passage=passage))
+    return tuple(kept)
+
+
+def _readable(text: str) -> str:
+    """The text without what the log cannot store: NUL and halves of surrogate pairs become U+FFFD."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def _cut(text: str, most: int, note: str = "") -> str:
+    """The text, cut at a character to at most this many bytes, with the note at its end if it was cut."""
+    data = text.encode()
+    if len(data) <= most:
+        return text
+    return data[: most - len(note.encode())].decode(errors="ignore") + note
+
+
+def _complaint(schema: Mapping[str, object], value: object) -> str:
+    """What does not fit a schema, with the path of the value; "" if all fits. A schema that cannot be used admits nothing."""
+    try:
+        validator = _validator(json.dumps(schema, sort_keys=True))
+    except (jsonschema_rs.ValidationError, ValueError):
+        return "the tool's schema is not valid"
+    found = next(iter(validator.iter_errors(value)), None)
+    if found is None:
+        return ""
+    place = "/".join(map(str, found.instance_path))
+    message = _readable(found.message.splitlines()[0])[:_MOST_COMPLAINT]
+    return f"{place}: {message}" if place else message
+
+
+@lru_cache(maxsize=512)
+def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
+    # Regular expressions of others' schemas run in linear time.
+    return jsonschema_rs.Draft202012Validator(
+        json.loads(schema),
+        validate_formats=True,
+        retriever=_no_retrieval,
+        pattern_options=jsonschema_rs.RegexOptions(),
+    )
+
+
+def _no_retrieval(address: str) -> Any:
+    """Refuse to fetch a schema that another schema refers to."""
+    raise ValueError(f"{address} is not fetched")

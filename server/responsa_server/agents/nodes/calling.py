@@ -1,0 +1,54 @@
+"""Calls the tools that a model requests."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from responsa_server.agents.engine.calling import CallModel, ResultModel, ToolCaller
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts
+from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
+from responsa_server.domain.tools import Effect
+
+# The calls have a deadline of their own.
+_LONGEST_SECONDS: Final = 3600.0
+
+
+class CallToolInput(NodeModel):
+    """The requested calls, and the results of earlier calls."""
+
+    calls: tuple[CallModel, ...]
+    results: tuple[ResultModel, ...] = ()
+
+
+class CallToolOutput(NodeModel):
+    """The results of all calls so far; no call is left."""
+
+    calls: tuple[CallModel, ...]
+    results: tuple[ResultModel, ...]
+
+
+class CallTool(Node[CallToolInput, CallToolOutput]):
+    """Makes the requested calls side by side, and adds their results in the order of the requests.
+
+    The key of a call consists of this node's name and the call's number in the turn. The key is the same in every attempt, because a milestone stores
+    the requested calls before the first call begins.
+    """
+
+    name = "tool"
+    input_model = CallToolInput
+    output_model = CallToolOutput
+    effect = Effect.ONCE
+    policy = Policy(timeout_seconds=_LONGEST_SECONDS)
+
+    def __init__(self, parts: NodeParts, name: str = "tool") -> None:
+        self.name = name
+        self._parts = parts
+
+    async def process(self, given: CallToolInput, run: Run) -> CallToolOutput:
+        """Make the calls. A failed call is a result, never an error."""
+        caller = ToolCaller(self.name, self._parts.traits.calls)
+        made = await caller.made(given.calls, given.results, self._parts.granted(run.who), run)
+        return CallToolOutput(calls=(), results=(*given.results, *made))
+
+
+TOOL_CALLER: Final = NodeKind(lambda parts, _, name: CallTool(parts, name), CallToolInput, CallToolOutput)

@@ -1,0 +1,64 @@
+"""Kinds of tools: how a declaration becomes tools, and the parts that tools are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from responsa_server.domain.answers import EvidenceSource
+from responsa_server.domain.tools import Declaration, Effect, SecretPlace, Tool, ToolUnfit
+
+
+class ToolOptions(BaseModel):
+    """Base of the models of kinds' own keys. It rejects unknown keys and does not convert values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _no_secret(place: SecretPlace) -> str:
+    raise ToolUnfit("This server reads no secrets.")
+
+
+def now() -> datetime:
+    """The current time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolParts:
+    """The parts that tools are made of.
+
+    evidence: the search in the documents; None if there is none. clock: the current time, with its zone. secret: reads a secret; raises ToolUnfit if it is missing or empty.
+    """
+
+    evidence: EvidenceSource | None = None
+    clock: Callable[[], datetime] = now
+    secret: Callable[[SecretPlace], str] = _no_secret
+
+    def secret_of(self, declaration: Declaration, name: str) -> str:
+        """The secret with this name in this declaration. Raises ToolUnfit."""
+        place = declaration.secrets.get(name)
+        if place is None:
+            raise ToolUnfit(f"It needs the secret “{name}”; name its place in [secrets].")
+        return self.secret(place)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolKind:
+    """A kind of tools.
+
+    options: the model of the kind's own keys. make: makes the tools of a declaration, whose `options` are an instance of that model; it raises ToolUnfit and does not block for long.
+    effect: the effect of the kind's calls; None if a declaration must name it. title, description: those of a declaration without them. shipped: whether there is a tool with the kind's
+    name without any declaration.
+    """
+
+    options: type[ToolOptions]
+    make: Callable[[Declaration, Any, ToolParts], Sequence[Tool]]
+    effect: Effect | None = Effect.NONE
+    title: str = ""
+    description: str = ""
+    shipped: bool = False

@@ -1,0 +1,13 @@
+"""The table of kinds of tools. A new kind needs one file in this folder and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from responsa_server.tools import clock
+from responsa_server.tools.kinds import ToolKind
+
+KINDS: Final[Mapping[str, ToolKind]] = {
+    "time": clock.KIND,
+}
