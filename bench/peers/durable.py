@@ -17,6 +17,7 @@ from bench.peers.lag import lagging
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
+from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.process import MemoryCounters, freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
@@ -113,6 +114,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             conversations=Conversations(conversations, documents, new_id),
             library=library,
             catalogue=Alone(AgentCard(DEFAULT, DEFAULT, "", parts.agent.version, is_default=True)),
+            tools=LiveTools(None, {}, lambda _: ()),
             teachers=PostgresTeachers(database, new_id),
             users=UserAdministration(PostgresUsers(database), new_id, cache),
             tenants=TenantAdministration(

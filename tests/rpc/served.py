@@ -25,6 +25,7 @@ from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_server.app.process import MemoryCounters
+from responsa_server.app.tools import tools_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
@@ -72,6 +73,7 @@ from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis_relay import RedisRelay
+from responsa_server.tools.kinds import ToolParts
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.runtime import Runtime
@@ -186,6 +188,7 @@ class Cards:
                 ("atlas",),
                 ("scripted:strong",),
                 4,
+                tools=("time",),
             ),
         }
         self.problems_of: list[AgentProblem] = []
@@ -325,6 +328,8 @@ async def serving(
         gate=limiter,
     )
     cards, counters = Cards(), MemoryCounters()
+    tools = tools_of(None, ToolParts())
+    tools.reload()
     book = (
         LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), uuid7)
         if limiter is None
@@ -343,6 +348,7 @@ async def serving(
             conversations=Conversations(conversations, house.documents, uuid7),
             library=house.library,
             catalogue=cards,
+            tools=tools,
             teachers=PostgresTeachers(database, uuid7),
             users=UserAdministration(PostgresUsers(database), uuid7, people.cache),
             tenants=TenantAdministration(

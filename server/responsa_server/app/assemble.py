@@ -22,6 +22,7 @@ from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.files import Folders, Watch, read_prompts
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.problems import clause
+from responsa_server.agents.config.tools import LiveTools
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import PromptError, PromptSet
@@ -30,6 +31,7 @@ from responsa_server.app.models import by_name, doubles, known_models, model_tab
 from responsa_server.app.process import MemoryCounters
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.settings import ServeRole, Settings
+from responsa_server.app.tools import live_tools
 from responsa_server.app.vector_stores import open_vectors
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import Agent
@@ -221,9 +223,10 @@ def _parser(settings: Settings, stack: AsyncExitStack, layout: Layout) -> Parser
 
 @dataclass(frozen=True, slots=True)
 class AgentParts:
-    """The agents, the teachers (the personas of agents), and the counters that the agents update."""
+    """The agents, the tools that they call, the teachers (the personas of agents), and the counters that the agents update."""
 
     agents: LiveAgents
+    tools: LiveTools
     teachers: Teachers
     counters: Counters
 
@@ -246,12 +249,15 @@ async def build_agents(
     """
     teachers, counters = PostgresTeachers(database, new_id), MemoryCounters()
     evidence = knowledge.evidence
+    tools = live_tools(settings, layout, evidence)
+    stack.push_async_callback(tools.close)
     parts = NodeParts(
         source=evidence,
         extractor=evidence,
         judge=evidence,
         teachers=teachers,
         summaries=PostgresSummaries(database),
+        tools=tools,
     )
     defaults = Defaults(
         tuple(settings.models.default), settings.turns.history_messages, settings.turns.time_limit_seconds
@@ -275,6 +281,7 @@ async def build_agents(
             coded=await _testing_agent(settings, faults, stack),
             notify=announce_reload,
             runs_turns=settings.role is not ServeRole.RPC,
+            tools=tools.reload,
         ),
     )
     try:
@@ -289,10 +296,11 @@ async def build_agents(
         ) from error
     stack.push_async_callback(agents.close)
     if settings.agents.watch:
-        watch = Watch(folders.roots, lambda: agents.want_reload(notify=True))
+        roots = [*folders.roots, *([tools.folder] if tools.folder and tools.folder.is_dir() else [])]
+        watch = Watch(roots, lambda: agents.want_reload(notify=True))
         watch.start()
         stack.push_async_callback(watch.close)
-    return AgentParts(agents, teachers, counters)
+    return AgentParts(agents, tools, teachers, counters)
 
 
 def surroundings(models: Models, settings: Settings) -> Surroundings:

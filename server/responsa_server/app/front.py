@@ -81,6 +81,7 @@ class Callers:
                 conversations=Conversations(PostgresConversationStore(database), knowledge.documents, new_id),
                 library=knowledge.library,
                 catalogue=agents.agents,
+                tools=agents.tools,
                 teachers=agents.teachers,
                 users=UserAdministration(PostgresUsers(database), new_id, cache),
                 tenants=TenantAdministration(

@@ -32,7 +32,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from responsa_server.agents.config.settings import AgentSettings
+from responsa_server.agents.config.settings import AgentSettings, ToolSettings
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.identity.openid_settings import OidcSettings
 from responsa_server.identity.settings import (
@@ -259,6 +259,7 @@ class Settings(BaseSettings):
     oidc: OidcSettings = OidcSettings()
     limits: LimitSettings = LimitSettings()
     agents: AgentSettings = AgentSettings()
+    tools: ToolSettings = ToolSettings()
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()
     testing: TestingSettings = TestingSettings()

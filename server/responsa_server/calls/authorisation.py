@@ -47,6 +47,8 @@ RULES: Mapping[str, Rule] = {
     _CHAT + "VerifyCitations": Rule.MEMBER,
     _CHAT + "ListAgents": Rule.MEMBER,
     _CHAT + "GetAgent": Rule.MEMBER,
+    _CHAT + "ListTools": Rule.MEMBER,
+    _CHAT + "GetTool": Rule.MEMBER,
     _KNOWLEDGE + "CreateCollection": Rule.MEMBER,
     _KNOWLEDGE + "GetCollection": Rule.MEMBER,
     _KNOWLEDGE + "ListCollections": Rule.MEMBER,

@@ -39,12 +39,14 @@ from responsa_server.calls.services.auth import AuthService
 from responsa_server.calls.services.chat import ChatService
 from responsa_server.calls.services.knowledge import KnowledgeService
 from responsa_server.calls.services.operations import OperationsService
+from responsa_server.calls.services.tools import ToolService
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation, Migrations, Part
 from responsa_server.domain.teachers import Teachers
+from responsa_server.domain.tools import ToolCatalogue
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.limits import LimitBook, Limiter
@@ -84,6 +86,7 @@ class Services:
     conversations: Conversations
     library: Library
     catalogue: Catalogue
+    tools: ToolCatalogue
     teachers: Teachers
     users: UserAdministration
     tenants: TenantAdministration
@@ -149,7 +152,10 @@ def health_calls(logger: Logger | None = None) -> Calls:
 
 def _methods(services: Services, work: Background) -> Iterator[Method]:
     handlers: Sequence[Sequence[object]] = (
-        [ChatService(services.turns, services.conversations, services.catalogue, work)],
+        [
+            ChatService(services.turns, services.conversations, services.catalogue, work),
+            ToolService(services.tools, services.catalogue),
+        ],
         [KnowledgeService(services.library, services.limiter)],
         [
             AuthService(
@@ -170,6 +176,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 services.parts,
                 services.counters,
                 services.catalogue,
+                services.tools,
                 services.audit,
                 work,
             ),

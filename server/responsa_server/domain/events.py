@@ -289,12 +289,13 @@ class ToolSource:
 class ToolCalled:
     """A tool will be called. This event is committed before the call and never withdrawn.
 
-    tool: the tool's id. arguments: plain JSON values.
+    tool: the tool's id. arguments: plain JSON values. title: the tool's name for people, or "".
     """
 
     call_id: str
     tool: str
     arguments: Mapping[str, object]
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,12 @@ AGENTS: Final = ListRules(
     (Order("name"), Order("name", descending=True)),
     slug_ids=True,
 )
+TOOLS: Final = ListRules(
+    "tools",
+    (Field("name", filterable=False), Field("title")),
+    (Order("name"), Order("name", descending=True)),
+    slug_ids=True,
+)
 TEACHERS: Final = ListRules(
     "teachers",
     (Field("display_name"), _CREATED),

@@ -22,15 +22,17 @@ __all__ = [
     "Declaration",
     "Effect",
     "FixedTools",
-    "Grant",
     "SecretPlace",
     "Sent",
     "SourcePassage",
     "Tool",
     "ToolCall",
     "ToolCard",
+    "ToolCatalogue",
+    "ToolEntry",
     "ToolFault",
     "ToolOutcome",
+    "ToolProblem",
     "ToolResult",
     "ToolSource",
     "ToolUnfit",
@@ -207,11 +209,44 @@ class ToolUnfit(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """A tool together with who may use it."""
+class ToolProblem:
+    """A mistake in a declaration, or something that its tools lack. file: relative to the tools' folder; "" for a tool without a file. line: from 1, or 0 if unknown. suggestion: a possible correction, or ""."""
 
-    tool: Tool
-    allow: Allow = field(default_factory=Allow)
+    file: str
+    line: int
+    key: str
+    message: str
+    suggestion: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEntry:
+    """A tool in the catalogue.
+
+    names: the names with which an agent may list the tool: its id and its declaration's name. kind: "" if it is not known. problems: why the tool cannot be used, or why an earlier declaration is still in
+    service. usable: whether it can be used.
+    """
+
+    card: ToolCard
+    names: frozenset[str]
+    kind: str
+    effect: Effect
+    timeout_seconds: float
+    allow: Allow
+    problems: Sequence[ToolProblem] = ()
+    usable: bool = True
+
+
+class ToolCatalogue(Protocol):
+    """The declared tools of this installation."""
+
+    def entries(self) -> Sequence[ToolEntry]:
+        """Return all tools, ordered by id. A declaration that makes no tool, because of its problems, has an entry too."""
+        ...
+
+    def problems(self) -> Sequence[ToolProblem]:
+        """Return all problems, ordered by file."""
+        ...
 
 
 class Toolbox(Protocol):

@@ -96,6 +96,7 @@ class LiveOptions:
     by id. notify: asks the other processes to reload. strict: whether a broken shipped agent prevents the start.
     runs_turns: whether turns run in this process. poll_seconds: the interval at which new versions and open
     turns are read from the database. keep_seconds: how long an old version stays in memory after the last turn that needs it.
+    tools: reads the declarations of tools again, and returns whether a tool has changed; it blocks, and raises OSError.
     """
 
     default: str
@@ -105,6 +106,7 @@ class LiveOptions:
     runs_turns: bool = True
     poll_seconds: float = POLL_SECONDS
     keep_seconds: float = KEEP_SECONDS
+    tools: Callable[[], bool] = lambda: False
 
 
 class LiveAgents:
@@ -138,6 +140,7 @@ class LiveAgents:
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._notifies = False
+        self._tools_changed = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -286,6 +289,8 @@ class LiveAgents:
 
     async def _reload(self) -> Sequence[Reloaded]:
         async with self._lock:
+            if await asyncio.to_thread(self._options.tools):
+                self._tools_changed = True
             scanned = await asyncio.to_thread(self._scanner.scan)
             self._shipped = {one.identity for one in scanned if one.shipped}
             versions = self._snapshot.versions.values()
@@ -404,7 +409,8 @@ class LiveAgents:
             notify, self._notifies = self._notifies, False
             try:
                 found = await self.reload(notify=False)
-                if notify and any(one.changed for one in found):
+                changed, self._tools_changed = self._tools_changed, False
+                if notify and (changed or any(one.changed for one in found)):
                     self._options.notify()
             except Unavailable as error:
                 self._log.warning("agents_not_reloaded", reason=error.reason.value)
@@ -447,6 +453,7 @@ def _card(identity: str, agent: ConfiguredAgent, *, default: bool) -> AgentCard:
         models=agent.content.chain,
         history_messages=config.history.messages,
         is_default=default,
+        tools=config.tools.use,
     )
 
 

@@ -1,4 +1,4 @@
-"""The settings `agents`, which say where the agents' files are."""
+"""The settings `agents` and `tools`, which say where the files of agents and tools are."""
 
 from __future__ import annotations
 
@@ -26,4 +26,13 @@ class AgentSettings(BaseModel, extra="forbid"):
     watch: bool = Field(
         default=True,
         description="Whether the server reloads agents when their files change. If it does not, run `responsa agents reload` after a change.",
+    )
+
+
+class ToolSettings(BaseModel, extra="forbid"):
+    """The settings for tools: where their declarations are."""
+
+    folder: Path | None = Field(
+        default=None,
+        description="The folder with the declarations of your tools, `NAME.toml`; if empty, `tools` in the data folder. The server reloads them as it reloads agents.",
     )

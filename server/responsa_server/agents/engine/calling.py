@@ -105,9 +105,9 @@ class ToolCaller:
         plans = self._planned(calls, before, {tool.card.id: tool for tool in tools}, run)
         todo = [one for one in plans if one.result is None and one.same_as is None]
         for one in todo:
-            run.emit(Status(Step.CALLING_TOOL, f"Calling {one.title}..."))
+            run.emit(Status(Step.CALLING_TOOL, f"Calling {one.title or 'a tool'}..."))
             if not one.announced:
-                run.emit(ToolCalled(one.call_id, one.call.tool, one.call.arguments))
+                run.emit(ToolCalled(one.call_id, one.call.tool, one.call.arguments, one.title))
         if any(not one.announced for one in todo):
             committed = Barrier()
             run.emit(committed)
@@ -145,7 +145,7 @@ class ToolCaller:
                 plan.result = _not_made(call, ToolFault.UNKNOWN_TOOL, _unknown(call.tool, tools))
                 continue
             plan.announced = known is not None
-            plan.title = plan.tool.card.title or "a tool"
+            plan.title = plan.tool.card.title
             if not plan.announced and (complaint := argument_problem(plan.tool.card, call.arguments)):
                 plan.result = _not_made(call, ToolFault.ARGUMENTS, complaint)
                 continue

@@ -7,11 +7,12 @@ from uuid import UUID
 
 from responsa.admin.v1 import admin_service_pb2, teacher_pb2
 from responsa.chat.v1 import agent_pb2
-from responsa_server.calls.convert import structs
+from responsa_server.calls.convert import structs, tools
 from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
 from responsa_server.domain.agents import AgentCard, Reloaded
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
+from responsa_server.domain.tools import ToolProblem
 
 
 def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
@@ -30,9 +31,12 @@ def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
     )
 
 
-def reloads(found: Sequence[Reloaded]) -> admin_service_pb2.ReloadAgentsResponse:
-    """Convert the results of a reload."""
+def reloads(
+    found: Sequence[Reloaded], problems: Sequence[ToolProblem]
+) -> admin_service_pb2.ReloadAgentsResponse:
+    """Convert the results of a reload. problems: the problems of the tools."""
     return admin_service_pb2.ReloadAgentsResponse(
+        tool_problems=[tools.problem(one) for one in problems],
         agents=[
             admin_service_pb2.AgentReload(
                 agent=names.agent(one.agent),
@@ -50,7 +54,7 @@ def reloads(found: Sequence[Reloaded]) -> admin_service_pb2.ReloadAgentsResponse
                 ],
             )
             for one in found
-        ]
+        ],
     )
 
 

@@ -13,6 +13,7 @@ from responsa.chat.v1 import (
     conversation_pb2,
     message_pb2,
     suggestion_pb2,
+    tool_pb2,
     turn_pb2,
 )
 from responsa.type.v1 import byte_range_pb2
@@ -43,6 +44,7 @@ from responsa_server.domain.events import (
     Suggestion,
     ToolCalled,
     ToolReturned,
+    ToolSource,
     Usage,
 )
 from responsa_server.domain.filters import parse_filter
@@ -244,6 +246,19 @@ def usage(value: Usage) -> turn_pb2.Usage:
     )
 
 
+def tool_source(value: ToolSource) -> tool_pb2.ToolSource:
+    """Convert a source of a tool's result."""
+    result = tool_pb2.ToolSource(
+        uri=value.uri, title=value.title, fetch_time=timestamp(value.fetch_time), text=value.text
+    )
+    if value.passage is not None:
+        place = value.passage
+        result.document_version = names.document_version(place.document_id, place.version)
+        result.passage = names.passage(place.passage_id)
+        result.source_range.CopyFrom(byte_range(place.range))
+    return result
+
+
 def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
     """Convert one event of a turn's log."""
     result = turn_pb2.TurnEvent(seq=value.seq, attempt=value.attempt)
@@ -267,10 +282,15 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.tool_call.call_id = what.call_id
             result.tool_call.tool = names.tool(what.tool)
             json_format.ParseDict(dict(what.arguments), result.tool_call.arguments)
+            result.tool_call.title = what.title
         case ToolReturned():
             result.tool_result.call_id = what.call_id
             result.tool_result.outcome = values.TOOL_OUTCOME.number(what.outcome)
             result.tool_result.content = what.content
+            if what.data is not None:
+                json_format.ParseDict(what.data, result.tool_result.data)
+            result.tool_result.sources.extend(map(tool_source, what.sources))
+            result.tool_result.fault = values.TOOL_FAULT.number(what.fault)
         case ProviderSwitched():
             result.provider_switched.source = what.source
             result.provider_switched.target = what.target

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from responsa.admin.v1 import system_status_pb2, tenant_pb2
 from responsa.auth.v1 import sign_in_pb2, user_pb2
-from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
+from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, tool_pb2, turn_pb2
 from responsa.knowledge.v1 import (
     document_pb2,
     document_version_pb2,
@@ -30,6 +30,7 @@ from responsa_server.domain.events import (
     FallbackKind,
     RefusalReason,
     Step,
+    ToolFault,
     ToolOutcome,
 )
 from responsa_server.domain.generations import GenerationState
@@ -38,6 +39,7 @@ from responsa_server.domain.knowledge import DocumentState, IngestStage, SearchM
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
 from responsa_server.domain.tenants import TenantState
+from responsa_server.domain.tools import Effect
 from responsa_server.domain.turns import OnBusy, TurnState, Verdict
 from responsa_server.identity.settings import Registration
 from responsa_server.text.compare import HunkKind
@@ -144,6 +146,8 @@ TURN_STATE: Final = EnumMap(turn_pb2.TurnState, TurnState)
 REFUSAL_REASON: Final = EnumMap(turn_pb2.RefusalReason, RefusalReason)
 ANSWER_OUTCOME: Final = EnumMap(turn_pb2.AnswerOutcome, AnswerOutcome)
 TOOL_OUTCOME: Final = EnumMap(turn_pb2.ToolOutcome, ToolOutcome)
+TOOL_FAULT: Final = EnumMap(tool_pb2.ToolFault, ToolFault)
+TOOL_EFFECT: Final = EnumMap(tool_pb2.ToolEffect, Effect)
 CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
 FALLBACK_KIND: Final = EnumMap(turn_pb2.FallbackKind, FallbackKind)
 VERDICT: Final = EnumMap(citation_pb2.CitationVerdict, Verdict)

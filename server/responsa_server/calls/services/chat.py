@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import operator as operators
-import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
-from typing import Final
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -19,24 +16,15 @@ from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import agents, chat
 from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
+from responsa_server.calls.services.paging import fits, page_of
 from responsa_server.domain import lists, names
-from responsa_server.domain.agents import AgentCard, Catalogue
+from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.filters import holds
-from responsa_server.domain.listing import Comparison, ListQuery, Operator, Page, Wildcard
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Accepted
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
-
-_COMPARED: Final[Mapping[Operator, Callable[[str, str], bool]]] = {
-    Operator.EQ: operators.eq,
-    Operator.NE: operators.ne,
-    Operator.LT: operators.lt,
-    Operator.LE: operators.le,
-    Operator.GT: operators.gt,
-    Operator.GE: operators.ge,
-}
 
 
 class ChatService:
@@ -193,7 +181,12 @@ class ChatService:
     async def ListAgents(self, request: pb.ListAgentsRequest) -> pb.ListAgentsResponse:
         """List the agents."""
         asked = Listing(lists.AGENTS, caller(), request)
-        page = page_of(self._catalogue.cards(), asked.query)
+        found = [
+            one
+            for one in self._catalogue.cards()
+            if all(holds(wanted, partial(fits, one.display_name)) for wanted in asked.query.filters)
+        ]
+        page = page_of(found, lambda one: one.id, asked.query)
         return pb.ListAgentsResponse(
             agents=[agents.agent(one, one.schema) for one in page.items], next_page_token=asked.token(page)
         )
@@ -202,33 +195,3 @@ class ChatService:
         """Return one agent, with the choices that it offers the caller."""
         card = self._catalogue.card(named_slug("name", "agents", request.name))
         return agents.agent(card, await self._catalogue.schema(caller(), card))
-
-
-def page_of(cards: Sequence[AgentCard], query: ListQuery) -> Page[AgentCard]:
-    """A page of the agents in memory, sorted by name, with the same paging as the database's lists."""
-    descending = query.order.descending
-    found = sorted(
-        (
-            one
-            for one in cards
-            if all(holds(asked, partial(_fits, one.display_name)) for asked in query.filters)
-        ),
-        key=lambda one: one.id,
-        reverse=descending,
-    )
-    if query.after is not None:
-        last = str(query.after[1])
-        found = [one for one in found if (one.id < last if descending else one.id > last)]
-    shown = found[: query.limit]
-    return Page(shown, (shown[-1].id, shown[-1].id) if len(found) > query.limit else None)
-
-
-def _fits(text: str, asked: Comparison) -> bool:
-    match asked.operator, asked.value:
-        case Operator.HAS, value:
-            return text != "" if value == "*" else str(value).lower() in text.lower()
-        case (Operator.EQ | Operator.NE) as operator, Wildcard(parts):
-            pattern = ".*".join(re.escape(part) for part in parts)
-            return (re.fullmatch(pattern, text, re.DOTALL) is not None) is (operator is Operator.EQ)
-        case operator, value:
-            return _COMPARED[operator](text, str(value))

@@ -18,6 +18,7 @@ from responsa.admin.v1 import user_quota_pb2 as _user_quota_pb2
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import session_pb2 as _session_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
+from responsa.chat.v1 import tool_pb2 as _tool_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -250,18 +251,26 @@ class ReloadAgentsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AGENTS_FIELD_NUMBER: _builtins.int
+    TOOL_PROBLEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentReload]:
         """One outcome for each agent, ordered by the agents' ids."""
+
+    @_builtins.property
+    def tool_problems(self) -> _containers.RepeatedCompositeFieldContainer[_tool_pb2.ToolProblem]:
+        """The mistakes in the declarations of tools, and what tools lack. A tool with problems is not available; a declaration with a mistake that was once valid stays
+        in service as it was.
+        """
 
     def __init__(
         self,
         *,
         agents: _abc.Iterable[Global___AgentReload] | None = ...,
+        tool_problems: _abc.Iterable[_tool_pb2.ToolProblem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "tool_problems", b"tool_problems"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

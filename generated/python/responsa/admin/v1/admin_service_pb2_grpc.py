@@ -283,7 +283,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReloadAgents(self, request, context):
-        """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
+        """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
         version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
         installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
         """

@@ -45,7 +45,7 @@ class AdminServiceStub:
     DeleteTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteTeacherRequest, _empty_pb2.Empty]
     """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
-    """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
+    """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
     installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
     """
@@ -239,7 +239,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ReloadAgentsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ReloadAgentsRequest, _abc.Awaitable[_admin_service_pb2.ReloadAgentsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ReloadAgentsResponse]:
-        """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
+        """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
         version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
         installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
         """

@@ -8,6 +8,7 @@ from responsa.chat.v1 import agent_pb2 as responsa_dot_chat_dot_v1_dot_agent__pb
 from responsa.chat.v1 import chat_service_pb2 as responsa_dot_chat_dot_v1_dot_chat__service__pb2
 from responsa.chat.v1 import conversation_pb2 as responsa_dot_chat_dot_v1_dot_conversation__pb2
 from responsa.chat.v1 import message_pb2 as responsa_dot_chat_dot_v1_dot_message__pb2
+from responsa.chat.v1 import tool_pb2 as responsa_dot_chat_dot_v1_dot_tool__pb2
 from responsa.chat.v1 import turn_pb2 as responsa_dot_chat_dot_v1_dot_turn__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -125,6 +126,16 @@ class ChatServiceStub:
                 '/responsa.chat.v1.ChatService/GetAgent',
                 request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetAgentRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+                _registered_method=True)
+        self.ListTools = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/ListTools',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListToolsRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListToolsResponse.FromString,
+                _registered_method=True)
+        self.GetTool = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/GetTool',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetToolRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_tool__pb2.Tool.FromString,
                 _registered_method=True)
 
 
@@ -280,6 +291,21 @@ class ChatServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTools(self, request, context):
+        """ListTools lists the tools that the caller may use through at least one agent, ordered by name by default. An owner of the installation gets all declared
+        tools, with their problems. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTool(self, request, context):
+        """GetTool returns one of the tools that ListTools lists for the caller. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ChatServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -367,6 +393,16 @@ def add_ChatServiceServicer_to_server(servicer, server):
                     servicer.GetAgent,
                     request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetAgentRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.SerializeToString,
+            ),
+            'ListTools': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTools,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListToolsRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListToolsResponse.SerializeToString,
+            ),
+            'GetTool': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTool,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetToolRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_tool__pb2.Tool.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -830,6 +866,60 @@ class ChatService:
             '/responsa.chat.v1.ChatService/GetAgent',
             responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetAgentRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTools(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/ListTools',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListToolsRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListToolsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/GetTool',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetToolRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_tool__pb2.Tool.FromString,
             options,
             channel_credentials,
             insecure,

@@ -10,6 +10,7 @@ from responsa.chat.v1 import agent_pb2 as _agent_pb2
 from responsa.chat.v1 import chat_service_pb2 as _chat_service_pb2
 from responsa.chat.v1 import conversation_pb2 as _conversation_pb2
 from responsa.chat.v1 import message_pb2 as _message_pb2
+from responsa.chat.v1 import tool_pb2 as _tool_pb2
 from responsa.chat.v1 import turn_pb2 as _turn_pb2
 import abc as _abc_1
 
@@ -96,6 +97,12 @@ class ChatServiceStub:
     """GetAgent returns one agent with the schema of its parameters. If a parameter names a resource, the schema lists the resources that the caller may choose.
     Errors: RESOURCE_NOT_FOUND.
     """
+    ListTools: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListToolsRequest, _chat_service_pb2.ListToolsResponse]
+    """ListTools lists the tools that the caller may use through at least one agent, ordered by name by default. An owner of the installation gets all declared
+    tools, with their problems. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    """
+    GetTool: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetToolRequest, _tool_pb2.Tool]
+    """GetTool returns one of the tools that ListTools lists for the caller. Errors: RESOURCE_NOT_FOUND."""
 
 class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
     """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is the same
@@ -276,5 +283,23 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetAgent returns one agent with the schema of its parameters. If a parameter names a resource, the schema lists the resources that the caller may choose.
         Errors: RESOURCE_NOT_FOUND.
         """
+
+    @_abc_1.abstractmethod
+    def ListTools(
+        self,
+        request: _chat_service_pb2.ListToolsRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.ListToolsRequest, _abc.Awaitable[_chat_service_pb2.ListToolsResponse]],
+    ) -> _abc.Awaitable[_chat_service_pb2.ListToolsResponse]:
+        """ListTools lists the tools that the caller may use through at least one agent, ordered by name by default. An owner of the installation gets all declared
+        tools, with their problems. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTool(
+        self,
+        request: _chat_service_pb2.GetToolRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.GetToolRequest, _abc.Awaitable[_tool_pb2.Tool]],
+    ) -> _abc.Awaitable[_tool_pb2.Tool]:
+        """GetTool returns one of the tools that ListTools lists for the caller. Errors: RESOURCE_NOT_FOUND."""
 
 def add_ChatServiceServicer_to_server(servicer: ChatServiceServicer, server: _aio.Server) -> None: ...

@@ -17,6 +17,7 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.parts import Health, Installation, Migrations, MigrationState, Part, PartReport
 from responsa_server.domain.people import AuditEvent
+from responsa_server.domain.tools import ToolCatalogue
 
 Result = TypeVar("Result")
 
@@ -33,6 +34,7 @@ class SystemService:
         parts: Sequence[Part],
         counters: Counters,
         catalogue: Catalogue,
+        tools: ToolCatalogue,
         audit: AuditTrail,
         work: Background,
     ) -> None:
@@ -41,6 +43,7 @@ class SystemService:
         self._parts = tuple(parts)
         self._counters = counters
         self._catalogue = catalogue
+        self._tools = tools
         self._audit = audit
         self._work = work
 
@@ -55,9 +58,9 @@ class SystemService:
         return people.system_status(self._installation, migration, named, counts)
 
     async def ReloadAgents(self, request: pb.ReloadAgentsRequest) -> pb.ReloadAgentsResponse:
-        """Read the files of all agents again. The event is written first, so that no reload is missing in the audit log."""
+        """Read the files of all tools and agents again. The event is written first, so that no reload is missing in the audit log."""
         await self._audit.record(AuditEvent.of(caller(), "agents.reload", "agents/-"))
-        return agents.reloads(await self._catalogue.reload())
+        return agents.reloads(await self._catalogue.reload(), self._tools.problems())
 
     async def _migration(self) -> MigrationState:
         try:

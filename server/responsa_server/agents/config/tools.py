@@ -1,0 +1,191 @@
+"""The tools of this process. Their declarations may change at any time. Implements `Toolbox` and `ToolCatalogue`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.agents.config.declarations import DeclaredTool, KindOfTool, declared, read_tools
+from responsa_server.agents.config.problems import Problem
+from responsa_server.agents.engine.calling import schema_problem
+from responsa_server.domain.people import Principal
+from responsa_server.domain.tools import (
+    Allow,
+    Declaration,
+    Effect,
+    Tool,
+    ToolCard,
+    ToolEntry,
+    ToolProblem,
+    ToolUnfit,
+)
+
+Make = Callable[[Declaration], Sequence[Tool]]
+"""Makes the tools of a declaration. Raises ToolUnfit."""
+
+_PROBLEM_FILE: Final = "{}.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A declaration, its tools, and the problems of its file. declaration: None if the file was never valid."""
+
+    name: str
+    declaration: Declaration | None
+    tools: Sequence[Tool] = ()
+    problems: Sequence[ToolProblem] = ()
+
+
+class LiveTools:
+    """The declared tools. A declaration with a mistake stays in service as it was when it was last valid. `close` releases the tools.
+
+    folder: the folder with the declarations, or None. shipped: the names of the kinds that have a tool without a declaration.
+    """
+
+    def __init__(
+        self, folder: Path | None, kinds: Mapping[str, KindOfTool], make: Make, shipped: Sequence[str] = ()
+    ) -> None:
+        self.folder = folder
+        self._kinds = kinds
+        self._make = make
+        self._shipped = shipped
+        self._made: Mapping[str, _Made] = {}
+        self._retired = list[Tool]()
+        self._reported = frozenset[str]()
+        self._log: FilteringBoundLogger = structlog.get_logger("tools")
+
+    def reload(self) -> bool:
+        """Read the declarations again and make the tools of those that have changed. Blocks. Returns whether a tool or a problem has changed. Raises OSError."""
+        found = {one.name: one for one in self._shipped_tools()}
+        if self.folder is not None:
+            found |= {one.name: one for one in read_tools(self.folder, self._kinds)}
+        before, after = self._made, dict[str, _Made]()
+        taken = dict[str, str]()
+        for name, one in sorted(found.items()):
+            made = self._remade(one, before.get(name))
+            if clash := next((tool.card.id for tool in made.tools if tool.card.id in taken), ""):
+                message = f"its tool “{clash}” has the same name as one of “{taken[clash]}”; rename one of the files"
+                made = _Made(name, made.declaration, (), [_problem(Problem(_file(name), message))])
+            taken |= {tool.card.id: name for tool in made.tools}
+            after[name] = made
+        kept = {id(tool) for one in after.values() for tool in one.tools}
+        # A call of a tool that was replaced may still run, so the tool is released at the end.
+        self._retired += [tool for one in before.values() for tool in one.tools if id(tool) not in kept]
+        self._made = after
+        self._report()
+        return after != before
+
+    async def close(self) -> None:
+        """Release all tools, also those that were replaced."""
+        for tool in [*self._retired, *(tool for one in self._made.values() for tool in one.tools)]:
+            await tool.close()
+        self._retired = []
+        self._made = {}
+
+    def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
+        """See `Toolbox.granted`."""
+        found = dict[str, Tool]()
+        for wanted in names:
+            for name, one in self._made.items():
+                if one.declaration is None or not one.declaration.allow.allows(who, agent):
+                    continue
+                for tool in one.tools:
+                    if wanted in (name, tool.card.id):
+                        found.setdefault(tool.card.id, tool)
+        return list(found.values())
+
+    def entries(self) -> Sequence[ToolEntry]:
+        """See `ToolCatalogue.entries`."""
+        found = list[ToolEntry]()
+        for name, one in self._made.items():
+            kind = one.declaration.kind if one.declaration else ""
+            allow = one.declaration.allow if one.declaration else Allow()
+            seconds = one.declaration.timeout_seconds if one.declaration else 0.0
+            found += [
+                ToolEntry(
+                    tool.card,
+                    frozenset({name, tool.card.id}),
+                    kind,
+                    tool.effect,
+                    tool.timeout_seconds,
+                    allow,
+                    one.problems,
+                )
+                for tool in one.tools
+            ]
+            if not one.tools:
+                title = one.declaration.title if one.declaration else name
+                description = one.declaration.description if one.declaration else ""
+                card = ToolCard(name, description, title=title)
+                found.append(
+                    ToolEntry(
+                        card, frozenset({name}), kind, Effect.NONE, seconds, allow, one.problems, usable=False
+                    )
+                )
+        return sorted(found, key=lambda entry: entry.card.id)
+
+    def problems(self) -> Sequence[ToolProblem]:
+        """See `ToolCatalogue.problems`."""
+        return [problem for one in self._made.values() for problem in one.problems]
+
+    def _shipped_tools(self) -> Sequence[DeclaredTool]:
+        made = list[DeclaredTool]()
+        for name in self._shipped:
+            declaration, problems = declared(name, {"kind": name}, self._kinds, Path())
+            made.append(DeclaredTool(name, declaration, problems))
+        return made
+
+    def _remade(self, one: DeclaredTool, before: _Made | None) -> _Made:
+        problems = [_problem(problem) for problem in one.problems]
+        if one.declaration is None:
+            if before is None or before.declaration is None:
+                return _Made(one.name, None, (), problems)
+            return _Made(one.name, before.declaration, before.tools, problems)
+        if (
+            before is not None
+            and before.declaration == one.declaration
+            and before.tools
+            and not before.problems
+        ):
+            return before
+        try:
+            tools = self._make(one.declaration)
+            _check(tools)
+        except ToolUnfit as error:
+            return _Made(one.name, one.declaration, (), [_problem(Problem(_file(one.name), str(error)))])
+        return _Made(one.name, one.declaration, tools)
+
+    def _report(self) -> None:
+        """Log each problem when it appears. A tool that lacks something is so reported once, and not with every question."""
+        lines = {line(one) for one in self.problems()}
+        for one in sorted(lines - self._reported):
+            self._log.warning("tool_problem", problem=one)
+        self._reported = frozenset(lines)
+
+
+def line(one: ToolProblem) -> str:
+    """A problem as one line: file, line, key, message and suggestion."""
+    place = f"{one.file}{f':{one.line}' if one.line else ''}"
+    hint = f" Did you mean “{one.suggestion}”?" if one.suggestion else ""
+    return f"{place}: {f'{one.key}: ' if one.key else ''}{one.message.rstrip('.')}.{hint}"
+
+
+def _check(tools: Sequence[Tool]) -> None:
+    """Raises ToolUnfit if a tool has a schema that cannot be used."""
+    for tool in tools:
+        for schema in (tool.card.parameters, tool.card.returns):
+            if schema is not None and (why := schema_problem(schema)):
+                raise ToolUnfit(f"the schema of the tool “{tool.card.id}” is not valid: {why}")
+
+
+def _file(name: str) -> str:
+    return _PROBLEM_FILE.format(name)
+
+
+def _problem(one: Problem) -> ToolProblem:
+    return ToolProblem(one.file, one.line or 0, one.path, one.message, one.suggestion)

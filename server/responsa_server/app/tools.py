@@ -1,0 +1,62 @@
+"""The tools of this server: the kinds that it has, and the parts that they are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+
+from responsa_server.agents.config.tools import LiveTools
+from responsa_server.app.settings import Settings, environment
+from responsa_server.domain.answers import EvidenceSource
+from responsa_server.domain.tools import Declaration, SecretPlace, Tool, ToolUnfit
+from responsa_server.embedded import Layout
+from responsa_server.tools.kinds import ToolParts
+from responsa_server.tools.table import KINDS
+
+_MOST_SECRET_BYTES = 16 * 1024
+
+
+def live_tools(settings: Settings, layout: Layout, evidence: EvidenceSource | None = None) -> LiveTools:
+    """Return the tools, which `reload` reads. evidence: the search in the documents."""
+    folder = tools_folder(settings, layout.home)
+    parts = ToolParts(evidence, secret=lambda place: read_secret(place, folder))
+    return tools_of(folder, parts)
+
+
+def tools_of(folder: Path | None, parts: ToolParts) -> LiveTools:
+    """Return the tools of a folder, which `reload` reads."""
+
+    def make(declaration: Declaration) -> list[Tool]:
+        return list(KINDS[declaration.kind].make(declaration, declaration.options, parts))
+
+    return LiveTools(folder, KINDS, make, [name for name, kind in KINDS.items() if kind.shipped])
+
+
+def tools_folder(settings: Settings, home: Path) -> Path:
+    """Return the folder of the declarations. A missing folder is created, so that it can be watched."""
+    folder = settings.tools.folder or home / "tools"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        structlog.get_logger("tools").warning("tools_folder_missing", folder=str(folder), error=str(error))
+    return folder
+
+
+def read_secret(place: SecretPlace, folder: Path) -> str:
+    """Return a secret, without white space around it. folder: where relative paths begin. Raises ToolUnfit if it is missing."""
+    if place.env:
+        if value := environment().get(place.env, "").strip():
+            return value
+        raise ToolUnfit(
+            f"The environment variable {place.env} is not set; set it, and start the server again."
+        )
+    path = folder / place.file
+    try:
+        with path.open("rb") as file:
+            value = file.read(_MOST_SECRET_BYTES).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ToolUnfit(f"The file {place.file} cannot be read ({type(error).__name__}).") from None
+    if not value:
+        raise ToolUnfit(f"The file {place.file} is empty; write the secret into it.")
+    return value

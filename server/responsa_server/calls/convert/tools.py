@@ -1,0 +1,39 @@
+"""Tools and their problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+
+from responsa.chat.v1 import tool_pb2
+from responsa_server.calls.convert import structs, values
+from responsa_server.domain import names
+from responsa_server.domain.tools import ToolEntry, ToolProblem
+
+
+def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2.Tool:
+    """Convert a tool. agents: the ids of the agents through which the caller may use it. problems: whether the caller sees its problems."""
+    card = entry.card
+    timeout = Duration()
+    timeout.FromTimedelta(timedelta(seconds=entry.timeout_seconds))
+    return tool_pb2.Tool(
+        name=names.tool(card.id),
+        title=card.title or card.id,
+        description=card.description,
+        kind=entry.kind,
+        effect=values.TOOL_EFFECT.number(entry.effect if entry.usable else None),
+        parameters_schema=structs.of(card.parameters),
+        returns_schema=None if card.returns is None else structs.of(card.returns),
+        timeout=timeout,
+        agents=[names.agent(one) for one in agents],
+        problems=[problem(one) for one in entry.problems] if problems else (),
+    )
+
+
+def problem(one: ToolProblem) -> tool_pb2.ToolProblem:
+    """Convert a problem."""
+    return tool_pb2.ToolProblem(
+        file=one.file, line=one.line, key=one.key, message=one.message, suggestion=one.suggestion
+    )

@@ -1,0 +1,47 @@
+"""Pages and filters of lists that are in memory, with the same rules as the database's lists."""
+
+from __future__ import annotations
+
+import operator as operators
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeVar
+
+from responsa_server.domain.listing import Comparison, ListQuery, Operator, Page, Wildcard
+
+Item = TypeVar("Item")
+
+_COMPARED: Final[Mapping[Operator, Callable[[str, str], bool]]] = {
+    Operator.EQ: operators.eq,
+    Operator.NE: operators.ne,
+    Operator.LT: operators.lt,
+    Operator.LE: operators.le,
+    Operator.GT: operators.gt,
+    Operator.GE: operators.ge,
+}
+
+
+def page_of(items: Iterable[Item], identity: Callable[[Item], str], query: ListQuery) -> Page[Item]:
+    """A page of items, sorted by their ids."""
+    descending = query.order.descending
+    found = sorted(items, key=identity, reverse=descending)
+    if query.after is not None:
+        last = str(query.after[1])
+        found = [one for one in found if (identity(one) < last if descending else identity(one) > last)]
+    shown = found[: query.limit]
+    if len(found) <= query.limit:
+        return Page(shown, None)
+    end = identity(shown[-1])
+    return Page(shown, (end, end))
+
+
+def fits(text: str, asked: Comparison) -> bool:
+    """Whether a text fits a comparison of a filter."""
+    match asked.operator, asked.value:
+        case Operator.HAS, value:
+            return text != "" if value == "*" else str(value).lower() in text.lower()
+        case (Operator.EQ | Operator.NE) as operator, Wildcard(parts):
+            pattern = ".*".join(re.escape(part) for part in parts)
+            return (re.fullmatch(pattern, text, re.DOTALL) is not None) is (operator is Operator.EQ)
+        case operator, value:
+            return _COMPARED[operator](text, str(value))

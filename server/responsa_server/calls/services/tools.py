@@ -1,0 +1,65 @@
+"""The part of ChatService that is about tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from responsa.chat.v1 import chat_service_pb2 as pb
+from responsa.chat.v1 import tool_pb2
+from responsa_server.calls.call import caller
+from responsa_server.calls.convert import tools
+from responsa_server.calls.listing import Listing
+from responsa_server.calls.services.paging import fits, page_of
+from responsa_server.domain import lists
+from responsa_server.domain.agents import Catalogue
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.filters import holds
+from responsa_server.domain.people import Principal
+from responsa_server.domain.tools import ToolCatalogue, ToolEntry
+
+
+class ToolService:
+    """The tools that agents can call."""
+
+    def __init__(self, tools: ToolCatalogue, agents: Catalogue) -> None:
+        self._tools = tools
+        self._agents = agents
+
+    async def ListTools(self, request: pb.ListToolsRequest) -> pb.ListToolsResponse:
+        """List the tools that the caller may use; for an owner, all."""
+        who = caller()
+        asked = Listing(lists.TOOLS, who, request)
+        found = [
+            one
+            for one in self._tools.entries()
+            if self._visible(one, who)
+            and all(holds(wanted, partial(fits, one.card.title)) for wanted in asked.query.filters)
+        ]
+        page = page_of(found, lambda one: one.card.id, asked.query)
+        return pb.ListToolsResponse(
+            tools=[self._converted(one, who) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def GetTool(self, request: pb.GetToolRequest) -> tool_pb2.Tool:
+        """Return one of these tools."""
+        who = caller()
+        wanted = request.name.removeprefix("tools/")
+        for one in self._tools.entries():
+            if one.card.id == wanted and self._visible(one, who):
+                return self._converted(one, who)
+        raise NotFound.of("tool", request.name)
+
+    def _visible(self, entry: ToolEntry, who: Principal) -> bool:
+        return who.owner or (entry.usable and bool(self._users(entry, who)))
+
+    def _converted(self, entry: ToolEntry, who: Principal) -> tool_pb2.Tool:
+        return tools.tool(entry, self._users(entry, who), problems=who.owner)
+
+    def _users(self, entry: ToolEntry, who: Principal) -> Sequence[str]:
+        """The agents through which this user may use the tool."""
+        return [
+            card.id
+            for card in self._agents.cards()
+            if not entry.names.isdisjoint(card.tools) and entry.allow.allows(who, card.id)
+        ]
