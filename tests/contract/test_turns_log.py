@@ -121,7 +121,7 @@ async def test_one_that_cannot_be_stored_takes_back_its_statement_alone(
     for new in (good, bad):
         await turn_store.accept(people.ann, new, cancelled)
     before = count(database_urls)
-    too_long = ToolReturned("call-1", ToolOutcome.OK, "x" * 9000)
+    too_long = ToolReturned("call-1", ToolOutcome.OK, "x" * 33_000)
     with pytest.raises(psycopg.errors.CheckViolation):
         await turn_store.append([one(claim_of(good), row(2)), one(claim_of(bad), tools=[CALLED, too_long])])
     assert count(database_urls) == before

@@ -97,6 +97,7 @@ NAMES: Mapping[str, str] = {
     "responsa/Session": "SELECT 'sessions/' || id FROM responsa.session WHERE tenant_id = 'acme'",
     "responsa/Teacher": "SELECT 'teachers/' || id FROM responsa.teacher WHERE tenant_id = 'acme'",
     "responsa/Tenant": "SELECT 'tenants/acme'",
+    "responsa/Tool": "SELECT 'tools/time'",
     "responsa/Turn": "SELECT 'turns/' || id FROM responsa.turn WHERE tenant_id = 'acme'",
     "responsa/User": "SELECT 'users/' || id FROM responsa.app_user WHERE tenant_id = 'acme' AND disable_time IS NULL",
     "responsa/UserLimits": "SELECT 'users/' || id || '/limits' FROM responsa.app_user WHERE tenant_id = 'acme' AND disable_time IS NULL",

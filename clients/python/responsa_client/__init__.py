@@ -24,6 +24,7 @@ from responsa.chat.v1.chat_service_pb2 import OnBusy
 from responsa.chat.v1.citation_pb2 import Citation, CitationVerdict
 from responsa.chat.v1.conversation_pb2 import Conversation
 from responsa.chat.v1.message_pb2 import Message
+from responsa.chat.v1.tool_pb2 import Tool, ToolEffect, ToolFault, ToolProblem, ToolSource
 from responsa.chat.v1.turn_pb2 import (
     CancelCause,
     Fallback,
@@ -129,7 +130,12 @@ __all__ = [
     "StreamCut",
     "SystemStatus",
     "Teacher",
+    "Tool",
+    "ToolEffect",
+    "ToolFault",
     "ToolOutcome",
+    "ToolProblem",
+    "ToolSource",
     "Turn",
     "TurnAnswer",
     "TurnCancelled",

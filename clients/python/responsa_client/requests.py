@@ -78,6 +78,11 @@ def agent_name(agent: str) -> str:
     return agent if not agent or agent.startswith("agents/") else f"agents/{agent}"
 
 
+def tool_name(tool: str) -> str:
+    """ "calculator" and "tools/calculator" both name `tools/calculator`."""
+    return tool if tool.startswith("tools/") else f"tools/{tool}"
+
+
 def teacher_name(teacher: str) -> str:
     """A bare UUID and "teachers/{uuid}" both name `teachers/{uuid}`."""
     return teacher if "/" in teacher else f"teachers/{teacher}"

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.settings import Settings, environment
-from responsa_server.domain.answers import EvidenceSource
+from responsa_server.domain.answers import (
+    DEFAULT_SEARCH,
+    Evidence,
+    EvidenceSource,
+    SearchOptions,
+    ShownPassage,
+)
+from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Declaration, SecretPlace, Tool, ToolUnfit
 from responsa_server.embedded import Layout
 from responsa_server.tools.kinds import ToolParts
@@ -31,6 +39,32 @@ def tools_of(folder: Path | None, parts: ToolParts) -> LiveTools:
         return list(KINDS[declaration.kind].make(declaration, declaration.options, parts))
 
     return LiveTools(folder, KINDS, make, [name for name, kind in KINDS.items() if kind.shipped])
+
+
+class _NoDocuments:
+    """An `EvidenceSource` for a check of declarations, which makes tools and calls none."""
+
+    async def search(
+        self,
+        who: Principal,
+        questions: tuple[str, ...],
+        collections: tuple[str, ...],
+        options: SearchOptions = DEFAULT_SEARCH,
+    ) -> Evidence:
+        """Find nothing."""
+        return Evidence(0, 0, {})
+
+    def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
+        """Return nothing."""
+        return ()
+
+
+def checked_tools(folder: Path) -> LiveTools:
+    """Return the tools of a folder with their problems, without a server."""
+    parts = ToolParts(_NoDocuments(), secret=lambda place: read_secret(place, folder))
+    tools = tools_of(folder, parts)
+    tools.reload()
+    return tools
 
 
 def tools_folder(settings: Settings, home: Path) -> Path:

@@ -8,7 +8,7 @@ import typer
 
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import agent_pb2
-from responsa_server.cli import completion
+from responsa_server.cli import completion, tools
 from responsa_server.cli.output import EXIT_USAGE, one_line, print_json, print_text, reporting
 from responsa_server.cli.parameters import described, parameters
 from responsa_server.cli.session import open_client
@@ -92,15 +92,16 @@ def draw_agent(
 
 def reload_agents(
     json: Annotated[
-        bool, typer.Option("--json", help="Print one AgentReload per line, as proto-JSON.")
+        bool, typer.Option("--json", help="Print one AgentReload or ToolProblem per line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Make the server read all agents' files again. This command needs the role ADMIN.
+    """Make the server read the files of all tools and agents again. This command is for owners of the installation.
 
-    An agent with problems keeps its previous version. Exit codes: 0 all agents are up to date, 2 at least one has problems.
+    An agent or a tool with problems keeps its previous version. Exit codes: 0 all are up to date, 2 at least one has problems.
     """
     with reporting(json=json), open_client() as client:
-        found = client.reload_agents()
+        reloaded = client.reload()
+        found = reloaded.agents
         for one in found:
             if json:
                 print_json(one)
@@ -108,7 +109,12 @@ def reload_agents(
             print_text(_reloaded(one))
             for problem in one.problems:
                 print_text(f"  {_problem(one, problem)}")
-    if any(one.problems for one in found):
+        for problem in reloaded.tool_problems:
+            if json:
+                print_json(problem)
+            else:
+                print_text(f"tools/{tools.problem_line(problem)}")
+    if reloaded.tool_problems or any(one.problems for one in found):
         raise typer.Exit(EXIT_USAGE)
 
 

@@ -58,6 +58,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("synonyms", "responsa_server.cli.synonyms", "Show and change the synonyms of a collection."),
     Command("agents", "responsa_server.cli.agents", "Show and reload agents, and check their files."),
+    Command("tools", "responsa_server.cli.tools", "Show tools, and check their declarations."),
     Command(
         "teachers", "responsa_server.cli.teachers", "Show and change teachers, the personas that agents use."
     ),

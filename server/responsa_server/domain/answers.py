@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from responsa_server.domain.events import AlsoFound, ByteRange, VersionRead
+from responsa_server.domain.events import AlsoFound, ByteRange, SourcePassage, VersionRead
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import Passage
@@ -97,12 +97,15 @@ DEFAULT_SEARCH: Final = SearchOptions()
 @dataclass(frozen=True, slots=True)
 class ShownPassage:
     """A passage as a prompt may show it. title: the document's title. text: the passage's text, whole or cut after a
-    sentence. version: the version of the document; None if the text comes from no document.
+    sentence. version: the version of the document; None if the text comes from no document. uri: the document's address, or "". place: where the text stands; None if it comes from no
+    document.
     """
 
     title: str
     text: str
     version: VersionRead | None = None
+    uri: str = ""
+    place: SourcePassage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.events import SourcePassage, ToolFault, ToolOutcome, ToolSource
+from responsa_server.domain.events import SourcePassage, ToolFault, ToolOutcome, ToolSource, Usage
 from responsa_server.domain.people import Principal, Role
 
 __all__ = [
@@ -86,7 +86,7 @@ class ToolResult:
 
     outcome: ERROR if the tool reports a failure or cannot be reached; UNKNOWN if the call began and its response was lost.
     content: what models and people read: the tool's output, or a sentence about the failure. data: the output as a
-    plain JSON value; None if there is none. sources: what the output rests on. error: the kind of failure, unless the outcome is OK.
+    plain JSON value; None if there is none. sources: what the output rests on. error: the kind of failure, unless the outcome is OK. usage: what the call has cost.
     """
 
     outcome: ToolOutcome
@@ -94,6 +94,7 @@ class ToolResult:
     data: object = None
     sources: Sequence[ToolSource] = ()
     error: ToolFault | None = None
+    usage: Usage = field(default_factory=Usage)
 
 
 Sent = Callable[[], Awaitable[None]]
@@ -112,7 +113,8 @@ class ToolCall:
 
     key: a text that is the same for all attempts at one call, and different for every other call. An idempotent
     tool uses the key to recognise repeated calls. arguments: plain JSON values that fit the card's parameters. who: the user for whom
-    the turn works. turn_id: None outside a turn. seconds: the time that the call may take; the caller cancels it afterwards.
+    the turn works. turn_id: None outside a turn. seconds: the time that the call may take; the caller cancels it afterwards. collections: the collections that the
+    question or its agent names; empty for all. asked: whether the question itself names them. document_filter: the question's filter on documents, or "".
     """
 
     key: str
@@ -121,6 +123,9 @@ class ToolCall:
     turn_id: UUID | None = None
     sent: Sent = unnoticed
     seconds: float = TOOL_SECONDS
+    collections: tuple[str, ...] = ()
+    asked: bool = False
+    document_filter: str = ""
 
 
 class Tool(Protocol):

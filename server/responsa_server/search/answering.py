@@ -23,6 +23,7 @@ from responsa_server.domain.events import (
     MAX_SUGGESTIONS,
     AlsoFound,
     ByteRange,
+    SourcePassage,
     VersionRead,
 )
 from responsa_server.domain.kinds import CollectionKind
@@ -120,6 +121,10 @@ class LibraryEvidence:
                 one.found.passage.title,
                 one.text,
                 VersionRead(one.found.passage.document_id, one.found.passage.version),
+                one.found.passage.uri,
+                SourcePassage(
+                    one.found.passage.id, one.found.passage.document_id, one.found.passage.version, one.source
+                ),
             )
             for one in excerpts(retrieval.passages, most_bytes)
         ]

@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2, tenant_pb2
 from responsa.auth.v1 import sign_in_pb2, user_pb2
-from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
+from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, tool_pb2, turn_pb2
 from responsa.knowledge.v1 import (
     collection_pb2,
     document_pb2,
@@ -45,6 +45,7 @@ from responsa_server.domain.events import (
     Refused,
     Step,
     Terminal,
+    ToolFault,
     ToolOutcome,
     Usage,
 )
@@ -65,6 +66,7 @@ from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 from responsa_server.domain.tenants import TenantState
+from responsa_server.domain.tools import Effect
 from responsa_server.domain.turns import OnBusy, Question, Turn, TurnState, Verdict
 from responsa_server.identity.settings import Registration
 from responsa_server.text.compare import HunkKind
@@ -131,6 +133,8 @@ DOCUMENT = Document(
         (system_status_pb2.Health, Health, values.HEALTH, "HEALTH_"),
         (collection_kind_pb2.CollectionKind, CollectionKind, values.COLLECTION_KIND, "COLLECTION_KIND_"),
         (tenant_pb2.TenantState, TenantState, values.TENANT_STATE, "TENANT_STATE_"),
+        (tool_pb2.ToolFault, ToolFault, values.TOOL_FAULT, "TOOL_FAULT_"),
+        (tool_pb2.ToolEffect, Effect, values.TOOL_EFFECT, "TOOL_EFFECT_"),
     ],
 )
 def test_enums_are_the_same_inside_and_outside(
@@ -159,10 +163,11 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         system_status_pb2,
         collection_kind_pb2,
         tenant_pb2,
+        tool_pb2,
     )
     found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(one, EnumMap) for one in vars(values).values())
-    assert len(found) == mapped == 20
+    assert len(found) == mapped == 22
 
 
 def test_enums_with_other_names_are_no_pair() -> None:

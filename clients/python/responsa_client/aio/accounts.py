@@ -151,9 +151,13 @@ class AsyncAccountCalls(AsyncPart):
         await self._calls.unary(self._stubs.admin.DeleteTeacher, request, repeatable=False)
 
     async def reload_agents(self) -> list[admin_service_pb2.AgentReload]:
-        """Ask the server to read all agents' files again. If an agent's files are not valid, its previous version stays in service, and the result lists the problems."""
+        """Like `reload`, but returns only the outcomes for the agents."""
+        return list((await self.reload()).agents)
+
+    async def reload(self) -> admin_service_pb2.ReloadAgentsResponse:
+        """Ask the server to read the files of all tools and agents again. If an agent's files are not valid, its previous version stays in service, and the result lists the problems."""
         request = admin_service_pb2.ReloadAgentsRequest()
-        return list((await self._calls.unary(self._stubs.admin.ReloadAgents, request)).agents)
+        return await self._calls.unary(self._stubs.admin.ReloadAgents, request)
 
     async def create_user(
         self,

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from responsa.chat.v1 import agent_pb2, chat_service_pb2, conversation_pb2, message_pb2, turn_pb2
+from responsa.chat.v1 import (
+    agent_pb2,
+    chat_service_pb2,
+    conversation_pb2,
+    message_pb2,
+    tool_pb2,
+    turn_pb2,
+)
 from responsa_client import requests
 from responsa_client.aio.calls import AsyncPart
 from responsa_client.aio.stream import AsyncTurnStream
@@ -194,6 +201,18 @@ class AsyncChatCalls(AsyncPart):
         """The agent with this id or name. The schema of its parameters lists the records that a parameter can name. Raises NotFound, whose metadata `known` lists all agents."""
         request = chat_service_pb2.GetAgentRequest(name=requests.agent_name(agent))
         return await self._calls.unary(self._stubs.chat.GetAgent, request)
+
+    def tools(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[tool_pb2.Tool]:
+        """The tools that the caller may use through some agent, by default in order of their names. An owner of the installation gets all tools, with their problems."""
+        request = chat_service_pb2.ListToolsRequest(
+            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.chat.ListTools, request, lambda page: page.tools)
+
+    async def tool(self, tool: str) -> tool_pb2.Tool:
+        """The tool with this id or name. Raises NotFound."""
+        request = chat_service_pb2.GetToolRequest(name=requests.tool_name(tool))
+        return await self._calls.unary(self._stubs.chat.GetTool, request)
 
     async def create_conversation(
         self, title: str = "", labels: Mapping[str, str] | None = None, request_id: str | None = None

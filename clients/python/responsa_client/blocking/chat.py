@@ -5,7 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from responsa.chat.v1 import agent_pb2, chat_service_pb2, conversation_pb2, message_pb2, turn_pb2
+from responsa.chat.v1 import (
+    agent_pb2,
+    chat_service_pb2,
+    conversation_pb2,
+    message_pb2,
+    tool_pb2,
+    turn_pb2,
+)
 from responsa_client import requests
 from responsa_client.blocking.calls import Part
 from responsa_client.blocking.stream import TurnStream
@@ -195,6 +202,18 @@ class ChatCalls(Part):
         """The agent with this id or name. The schema of its parameters lists the records that a parameter can name. Raises NotFound, whose metadata `known` lists all agents."""
         request = chat_service_pb2.GetAgentRequest(name=requests.agent_name(agent))
         return self._calls.unary(self._stubs.chat.GetAgent, request)
+
+    def tools(self, filter_by: str = "", order_by: str = "") -> Iterator[tool_pb2.Tool]:
+        """The tools that the caller may use through some agent, by default in order of their names. An owner of the installation gets all tools, with their problems."""
+        request = chat_service_pb2.ListToolsRequest(
+            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.chat.ListTools, request, lambda page: page.tools)
+
+    def tool(self, tool: str) -> tool_pb2.Tool:
+        """The tool with this id or name. Raises NotFound."""
+        request = chat_service_pb2.GetToolRequest(name=requests.tool_name(tool))
+        return self._calls.unary(self._stubs.chat.GetTool, request)
 
     def create_conversation(
         self, title: str = "", labels: Mapping[str, str] | None = None, request_id: str | None = None

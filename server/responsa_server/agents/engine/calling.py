@@ -70,6 +70,15 @@ class ResultModel(NodeModel):
     fault: ToolFault | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CallScope:
+    """The documents that a question is about; see `ToolCall`."""
+
+    collections: tuple[str, ...] = ()
+    asked: bool = False
+    document_filter: str = ""
+
+
 @dataclass(slots=True)
 class _Plan:
     """A requested call and what becomes of it: a result that is known before any call is made, an earlier result that it repeats, or a call."""
@@ -96,12 +105,18 @@ class ToolCaller:
         self._limits = limits or CallLimits()
 
     async def made(
-        self, calls: Sequence[CallModel], before: Sequence[ResultModel], tools: Sequence[Tool], run: Run
+        self,
+        calls: Sequence[CallModel],
+        before: Sequence[ResultModel],
+        tools: Sequence[Tool],
+        run: Run,
+        scope: CallScope | None = None,
     ) -> Sequence[ResultModel]:
         """The results of the calls, in their order. A failed call is a result, never an error.
 
-        before: the results of the turn's earlier calls. tools: the tools that may be called.
+        before: the results of the turn's earlier calls. tools: the tools that may be called. scope: the documents that the question is about.
         """
+        scope = scope or CallScope()
         plans = self._planned(calls, before, {tool.card.id: tool for tool in tools}, run)
         todo = [one for one in plans if one.result is None and one.same_as is None]
         for one in todo:
@@ -113,7 +128,7 @@ class ToolCaller:
             run.emit(committed)
             await committed.passed.wait()
         deadline = asyncio.get_running_loop().time() + self._limits.seconds
-        made = await _together([self._called(one, run, deadline) for one in todo])
+        made = await _together([self._called(one, run, deadline, scope) for one in todo])
         for one, result in zip(todo, made, strict=True):
             one.result = result
         return [_result_of(one, plans) for one in plans]
@@ -164,7 +179,7 @@ class ToolCaller:
             asked[key] = place
         return plans
 
-    async def _called(self, plan: _Plan, run: Run, deadline: float) -> ResultModel:
+    async def _called(self, plan: _Plan, run: Run, deadline: float, scope: CallScope) -> ResultModel:
         tool = cast("Tool", plan.tool)
         began = False
 
@@ -176,7 +191,15 @@ class ToolCaller:
         await run.faults.at(Fault.BEFORE_TOOL, run.turn_id)
         seconds = max(0.0, min(tool.timeout_seconds, deadline - asyncio.get_running_loop().time()))
         call = ToolCall(
-            f"{run.turn_id}/{plan.call_id}", plan.call.arguments, run.who, run.turn_id, sent, seconds
+            f"{run.turn_id}/{plan.call_id}",
+            plan.call.arguments,
+            run.who,
+            run.turn_id,
+            sent,
+            seconds,
+            scope.collections,
+            scope.asked,
+            scope.document_filter,
         )
         limit = asyncio.timeout(seconds)
         try:
@@ -186,6 +209,7 @@ class ToolCaller:
             if not limit.expired():
                 raise
             result = _late(tool, seconds, began=began)
+        run.spend(result.usage)
         await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
         run.emit(returned(plan.call_id, result))
         run.read(one.passage.document_version for one in result.sources if one.passage is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from responsa_server.agents.engine.calling import CallModel, ResultModel, ToolCaller
+from responsa_server.agents.engine.calling import CallModel, CallScope, ResultModel, ToolCaller
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.domain.tools import Effect
@@ -14,10 +14,12 @@ _LONGEST_SECONDS: Final = 3600.0
 
 
 class CallToolInput(NodeModel):
-    """The requested calls, and the results of earlier calls."""
+    """The requested calls, the results of earlier calls, and the documents that the question is about."""
 
     calls: tuple[CallModel, ...]
     results: tuple[ResultModel, ...] = ()
+    collections: tuple[str, ...] = ()
+    document_filter: str = ""
 
 
 class CallToolOutput(NodeModel):
@@ -47,7 +49,12 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
     async def process(self, given: CallToolInput, run: Run) -> CallToolOutput:
         """Make the calls. A failed call is a result, never an error."""
         caller = ToolCaller(self.name, self._parts.traits.calls)
-        made = await caller.made(given.calls, given.results, self._parts.granted(run.who), run)
+        scope = CallScope(
+            given.collections or self._parts.traits.retrieval.collections,
+            bool(given.collections),
+            given.document_filter,
+        )
+        made = await caller.made(given.calls, given.results, self._parts.granted(run.who), run, scope)
         return CallToolOutput(calls=(), results=(*given.results, *made))
 
 

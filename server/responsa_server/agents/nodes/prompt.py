@@ -28,7 +28,7 @@ from responsa_server.agents.engine.node import (
     PromptChoice,
     Run,
 )
-from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.engine.prompts import Untrusted, fenced
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.answers import Claim, Evidence
 from responsa_server.domain.conversations import Speaker
@@ -284,7 +284,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             given.standalone_question or given.question, given.history, passages, others=others
         )
         trusted = {"persona": given.persona, "without_retrieval": self._lead(given)}
-        return self._asker.prompt(run, name, trusted, untrusted, after=_done(given), tools=tools)
+        return self._asker.prompt(run, name, trusted, untrusted, after=_done(given, run.nonce), tools=tools)
 
     def _chosen(self, choice: str) -> str:
         prompt = self._options.prompt
@@ -331,7 +331,8 @@ def prompt_messages(given: PromptInput) -> Sequence[PromptMessage]:
     return [*messages, *_done(given)]
 
 
-def _done(given: PromptInput) -> Sequence[PromptMessage]:
+def _done(given: PromptInput, mark: str = "") -> Sequence[PromptMessage]:
+    """The text and the tool calls of this turn so far. mark: the turn's number in the marks around the tools' results; "" for no marks."""
     messages: list[PromptMessage] = []
     if given.text or given.results:
         asked = [
@@ -340,7 +341,8 @@ def _done(given: PromptInput) -> Sequence[PromptMessage]:
         ]
         messages.append(PromptMessage(Role.ASSISTANT, given.text, asked, place=Place.MODEL))
     for one in given.results:
-        content = one.content if one.outcome is ToolOutcome.OK else f"{one.outcome}: {one.content}"
+        content = fenced("result", one.content, mark) if mark else one.content
+        content = content if one.outcome is ToolOutcome.OK else f"{one.outcome}: {content}"
         messages.append(PromptMessage(Role.TOOL, content, answers=one.call.call_id, place=Place.TOOL))
     return messages
 

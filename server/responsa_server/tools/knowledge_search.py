@@ -1,0 +1,140 @@
+"""The kind `knowledge_search`: searches the organisation's documents, as the user for whom the turn works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final, cast
+
+from pydantic import Field
+
+from responsa_server.domain.answers import EvidenceSource, SearchOptions
+from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.events import ToolSource, Usage
+from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.lists import SEARCHED
+from responsa_server.domain.tools import (
+    MAX_SOURCES_BYTES,
+    Declaration,
+    Effect,
+    Tool,
+    ToolCall,
+    ToolCard,
+    ToolFault,
+    ToolOutcome,
+    ToolResult,
+    ToolUnfit,
+)
+from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
+
+_PARAMETERS: Final[Mapping[str, object]] = {
+    "type": "object",
+    "properties": {
+        "query": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 1000,
+            "description": "The question, or the words to look for, in the language of the documents.",
+        }
+    },
+    "required": ["query"],
+    "additionalProperties": False,
+}
+_RETURNS: Final[Mapping[str, object]] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {"title": {"type": "string"}, "uri": {"type": "string"}, "passage": {"type": "string"}},
+        "required": ["title", "passage"],
+    },
+}
+
+
+class KnowledgeOptions(ToolOptions):
+    """The keys of `knowledge_search`."""
+
+    collections: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="The collections to search, by their ids; empty: those of the question or its agent, else all that the user may read.",
+    )
+    passages: int = Field(6, ge=1, le=20, description="The maximum number of passages.")
+    bytes: int = Field(
+        12_000,
+        ge=500,
+        le=MAX_SOURCES_BYTES,
+        description="The maximum size of all passages together, in bytes.",
+    )
+
+
+class KnowledgeTool:
+    """Implements `Tool`. A question that names collections or a filter limits the search to them; the declaration's collections cannot widen it."""
+
+    effect = Effect.NONE
+
+    def __init__(
+        self,
+        declaration: Declaration,
+        options: KnowledgeOptions,
+        evidence: EvidenceSource,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.card = ToolCard(
+            declaration.name, declaration.description, _PARAMETERS, declaration.title, _RETURNS
+        )
+        self.timeout_seconds = declaration.timeout_seconds
+        self._options = options
+        self._evidence = evidence
+        self._clock = clock
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """See `Tool.call`."""
+        query, options = cast("str", call.arguments["query"]), self._options
+        collections, own = call.collections, options.collections
+        if call.asked and own:
+            collections = tuple(one for one in own if one in call.collections)
+            if not collections:
+                return _nothing()
+        elif own:
+            collections = own
+        filters = tuple(parse_filter(SEARCHED, call.document_filter))
+        try:
+            found = await self._evidence.search(
+                call.who, (query,), collections, SearchOptions(options.passages, filters=filters)
+            )
+        except ResponsaError as error:
+            return ToolResult(ToolOutcome.ERROR, error.message, error=ToolFault.UNREACHABLE)
+        used, time = Usage(found.embedding_tokens), self._clock()
+        shown = [one for one in self._evidence.passages(found, options.bytes) if one.place is not None]
+        if not shown:
+            return _nothing(used)
+        sources = [ToolSource(one.uri, one.title, time, one.text, one.place) for one in shown]
+        content = "\n\n".join(f"[{number}] {one.title}\n{one.text}" for number, one in enumerate(shown, 1))
+        data = [
+            {"title": one.title, "uri": one.uri, "passage": str(one.place.passage_id)}
+            for one in shown
+            if one.place is not None
+        ]
+        return ToolResult(ToolOutcome.OK, content, data, sources, usage=used)
+
+    async def close(self) -> None:
+        """See `Tool.close`."""
+
+
+def _nothing(used: Usage | None = None) -> ToolResult:
+    return ToolResult(ToolOutcome.OK, "No passage was found.", [], usage=used or Usage())
+
+
+def _make(declaration: Declaration, options: KnowledgeOptions, parts: ToolParts) -> Sequence[Tool]:
+    if parts.evidence is None:
+        raise ToolUnfit("This server has no documents to search.")
+    return [KnowledgeTool(declaration, options, parts.evidence, parts.clock)]
+
+
+KIND: Final = ToolKind(
+    KnowledgeOptions,
+    _make,
+    title="the documents",
+    description="Searches the organisation's documents and returns the passages that fit best, numbered. Use it for what the organisation itself knows.",
+    shipped=True,
+)
