@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from responsa_lab.scripted.broken import Broken, Kind
+from responsa_lab.scripted.calling import Calling
 from responsa_lab.scripted.obedient import Obedient
 from responsa_lab.scripted.strong import Strong
 from responsa_server.domain.models import ChatModel
@@ -23,6 +24,7 @@ def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
         Strong(PRICED),
         Obedient(),
         Obedient("heedless", inside=True),
+        Calling(),
         *(Broken(kind, idle_seconds) for kind in Kind),
     ]
     return {f"{PROVIDER}:{one.name}": one for one in found}

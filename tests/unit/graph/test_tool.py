@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
+from pydantic import JsonValue
 
-from responsa_server.agents.engine.calling import UNKNOWN_CONTENT, CallModel, ResultModel
+from responsa_server.agents.engine.calling import (
+    UNKNOWN_CONTENT,
+    CallModel,
+    ResultModel,
+    checked,
+    returned,
+)
+from responsa_server.agents.engine.config import CallLimits, Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.calling import CallTool, CallToolInput, CallToolOutput
-from responsa_server.domain.events import Status, Step, ToolCalled, ToolFault, ToolOutcome, ToolReturned
+from responsa_server.calls.frames import AskFrames
+from responsa_server.domain.events import (
+    ByteRange,
+    NumberedEvent,
+    SourcePassage,
+    Status,
+    Step,
+    ToolCalled,
+    ToolFault,
+    ToolOutcome,
+    ToolReturned,
+    ToolSource,
+    VersionRead,
+    versions_read,
+)
 from responsa_server.domain.faults import Fault
-from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, FixedTools, Tool, ToolResult
+from responsa_server.domain.tools import (
+    MAX_DATA_BYTES,
+    MAX_RESULT_BYTES,
+    MAX_SOURCES,
+    MAX_SOURCES_BYTES,
+    Effect,
+    FixedTools,
+    Tool,
+    ToolCall,
+    ToolCard,
+    ToolResult,
+)
 from responsa_server.domain.turns import ToolRecord
+from responsa_server.turns.writer import MAX_EVENT_BYTES
 from tests.unit.graph.speaking import TURN, Does, Turn
 
 CALL = CallModel(call_id="call-9", tool="note", arguments={"text": "x"})
@@ -102,17 +138,205 @@ async def test_a_tool_that_is_not_there_is_an_error_for_the_model_and_no_event()
 async def test_a_result_is_cut_at_a_character() -> None:
     turn = Turn()
     await called(Does(result=ToolResult(ToolOutcome.OK, "x" + "ü" * MAX_RESULT_BYTES)), turn)
-    returned = turn.events[-1]
-    assert isinstance(returned, ToolReturned)
-    assert returned.content.endswith("ü\n[The result was longer. The rest is left out.]")
-    assert MAX_RESULT_BYTES - 1 <= len(returned.content.encode()) <= MAX_RESULT_BYTES
+    event = turn.events[-1]
+    assert isinstance(event, ToolReturned)
+    assert event.content.endswith("ü\n[The result was longer. The rest is left out.]")
+    assert MAX_RESULT_BYTES - 1 <= len(event.content.encode()) <= MAX_RESULT_BYTES
 
 
 async def test_what_no_ledger_keeps_is_replaced_before_a_result_is_cut() -> None:
     turn, text = Turn(), "x" * (MAX_RESULT_BYTES - 4)
     output = await called(Does(result=ToolResult(ToolOutcome.OK, "\x00\ud800" + text)), turn)
-    returned = turn.events[-1]
-    assert isinstance(returned, ToolReturned)
-    assert returned.content.startswith("\ufffd\ufffd")
-    assert len(returned.content.encode()) == MAX_RESULT_BYTES
-    assert output.results[0].content == returned.content
+    event = turn.events[-1]
+    assert isinstance(event, ToolReturned)
+    assert event.content.startswith("\ufffd\ufffd")
+    assert len(event.content.encode()) == MAX_RESULT_BYTES
+    assert output.results[0].content == event.content
+
+
+# Several calls at once
+
+
+class Waits(Does):
+    """A tool whose calls wait until `going` of them have begun, or for ever."""
+
+    def __init__(self, effect: Effect = Effect.NONE, going: int = 1, *, hangs: bool = False) -> None:
+        super().__init__(effect)
+        self.hangs = hangs
+        self.going = going
+        self.begun, self.never = asyncio.Event(), asyncio.Event()
+        self.cancelled = 0
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        self.calls.append((call.key, call.arguments))
+        await call.sent()
+        if len(self.calls) == self.going:
+            self.begun.set()
+        try:
+            await (self.never if self.hangs else self.begun).wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return ToolResult(ToolOutcome.OK, str(call.arguments["text"]))
+
+
+def text(value: str) -> CallModel:
+    return CallModel(call_id=value, tool="note", arguments={"text": value})
+
+
+async def test_calls_that_are_requested_together_run_side_by_side_after_one_commit() -> None:
+    tool, turn = Waits(going=3), Turn()
+    output = await called(tool, turn, text("a"), text("b"), text("c"))
+    assert [one.content for one in output.results] == ["a", "b", "c"]
+    kinds = [type(one) for one in turn.events]
+    assert kinds == [*[Status, ToolCalled] * 3, *[ToolReturned] * 3]
+
+
+async def test_a_call_without_effect_is_made_once_in_a_turn() -> None:
+    tool, turn = Does(Effect.NONE), Turn()
+    output = await called(tool, turn, text("a"), text("b"), text("a"))
+    later = CallToolInput(calls=(text("b"),), results=output.results)
+    after = await caller(tool).process(later, turn.run)
+    assert [arguments["text"] for _, arguments in tool.calls] == ["a", "b"]
+    assert [one.id for one in after.results] == ["tool-1", "tool-2", "tool-1", "tool-2"]
+    failing = Does(Effect.NONE, ToolResult(ToolOutcome.ERROR, "no", error=ToolFault.STATUS))
+    failed = await called(failing, Turn(), text("a"))
+    await caller(failing).process(CallToolInput(calls=(text("a"),), results=failed.results), turn.run)
+    assert len(failing.calls) == 2, "a failed call may succeed later"
+
+
+@pytest.mark.parametrize(
+    ("effect", "outcome"),
+    [
+        (Effect.NONE, ToolOutcome.ERROR),
+        (Effect.IDEMPOTENT, ToolOutcome.UNKNOWN),
+        (Effect.ONCE, ToolOutcome.UNKNOWN),
+    ],
+)
+async def test_calls_that_are_made_together_have_one_deadline(effect: Effect, outcome: ToolOutcome) -> None:
+    hangs, turn = Waits(effect, hangs=True), Turn()
+    node = CallTool(NodeParts(tools=FixedTools([hangs]), traits=Traits(calls=CallLimits(seconds=0.01))))
+    output = await node.process(CallToolInput(calls=(text("a"), text("b"))), turn.run)
+    assert [(one.outcome, one.fault) for one in output.results] == [(outcome, ToolFault.TIMEOUT)] * 2
+    assert hangs.cancelled == 2
+
+
+async def test_a_cancelled_turn_cancels_all_its_calls() -> None:
+    hangs, turn = Waits(going=3, hangs=True), Turn()
+    calling = asyncio.create_task(called(hangs, turn, text("a"), text("b"), text("c")))
+    await hangs.begun.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert hangs.cancelled == 3
+
+
+# What models get wrong, and what tools return
+
+
+STRICT = ToolCard(
+    "note",
+    "Notes.",
+    {
+        "type": "object",
+        "properties": {"text": {"type": "string", "maxLength": 5}},
+        "required": ["text"],
+        "additionalProperties": False,
+    },
+    returns={"type": "array", "items": {"type": "integer"}},
+)
+
+
+def deep(levels: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, '"text" is a required property'),
+        ({"text": 1}, "text: 1 is not of type"),
+        ({"text": "x", "y": 1}, "'y' was unexpected"),
+        ({"text": "x" * 40_000}, "40,"),
+        ({"text": "\ud800"}, "not valid Unicode"),
+        ({"text": "x", "y": deep(50)}, "nested"),
+    ],
+)
+async def test_wrong_arguments_go_back_to_the_model_and_call_nothing(
+    arguments: dict[str, JsonValue], says: str
+) -> None:
+    tool, turn = Does(card=STRICT), Turn()
+    output = await called(tool, turn, CallModel(call_id="c", tool="note", arguments=arguments))
+    (result,) = output.results
+    assert (result.outcome, result.fault, result.id) == (ToolOutcome.ERROR, ToolFault.ARGUMENTS, "")
+    assert says in result.content
+    assert len(result.content) < 600
+    assert (tool.calls, turn.events) == ([], [])
+
+
+async def test_a_turn_may_call_tools_so_often_and_no_more() -> None:
+    tool = Does()
+    node = CallTool(NodeParts(tools=FixedTools([tool]), traits=Traits(calls=CallLimits(calls=2))))
+    output = await node.process(CallToolInput(calls=(CALL, CALL, CALL)), Turn().run)
+    assert [one.fault for one in output.results] == [None, None, ToolFault.REFUSED]
+    after = await node.process(CallToolInput(calls=(CALL,), results=output.results), Turn().run)
+    assert (len(tool.calls), after.results[-1].fault) == (2, ToolFault.REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        ([1, 2], None),
+        (["x"], ToolFault.SCHEMA),
+        (None, ToolFault.SCHEMA),
+        ([1] * 9000, ToolFault.TOO_LARGE),
+        ([float("nan")], ToolFault.MALFORMED),
+        ([b"x"], ToolFault.MALFORMED),
+        (deep(40), ToolFault.MALFORMED),
+    ],
+)
+@pytest.mark.parametrize("effect", [Effect.NONE, Effect.ONCE])
+async def test_data_that_does_not_fit_is_a_typed_failure(
+    data: object, fault: ToolFault | None, effect: Effect
+) -> None:
+    tool, turn = Does(effect, ToolResult(ToolOutcome.OK, "done", data), STRICT), Turn()
+    await called(tool, turn)
+    event = turn.events[-1]
+    assert isinstance(event, ToolReturned)
+    failed = ToolOutcome.ERROR if effect is Effect.NONE else ToolOutcome.UNKNOWN
+    assert (event.outcome, event.fault) == (failed if fault else ToolOutcome.OK, fault)
+    assert event.data == (None if fault else data)
+
+
+async def test_sources_are_bounded_and_a_cut_passage_ends_where_its_text_does() -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    place = SourcePassage(UUID(int=1), UUID(int=2), 3, ByteRange(100, 100 + 2 * MAX_SOURCES_BYTES))
+    sources = [
+        ToolSource("x" * 3000, "a\x00b", now, "short"),
+        ToolSource("https://example.org", "", now, "ü" * MAX_SOURCES_BYTES, place),
+        ToolSource("", "", now, "left out"),
+    ]
+    turn = Turn()
+    await called(Does(result=ToolResult(ToolOutcome.OK, "done", sources=sources)), turn)
+    event = next(one for one in turn.events if isinstance(one, ToolReturned))
+    first, second = event.sources
+    assert (first.uri, first.title, first.text) == ("", "a\ufffdb", "short")
+    assert second.passage is not None
+    assert second.passage.range.end - second.passage.range.start == len(second.text.encode())
+    assert sum(len((one.uri + one.title + one.text).encode()) for one in event.sources) <= MAX_SOURCES_BYTES
+    assert versions_read(event) == [VersionRead(UUID(int=2), 3)]
+
+
+def test_the_largest_result_fits_into_an_event_of_the_log() -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    size = MAX_SOURCES_BYTES // MAX_SOURCES
+    place = SourcePassage(UUID(int=1), UUID(int=2), 3, ByteRange(0, size))
+    sources = [ToolSource("", "", now, "x" * size, place)] * MAX_SOURCES
+    numbers = [1.5] * (MAX_DATA_BYTES // 12 - 1)
+    result = checked(ToolResult(ToolOutcome.OK, "x" * MAX_RESULT_BYTES, numbers, sources), Does())
+    assert (result.error, len(result.sources)) == (None, MAX_SOURCES)
+    event = NumberedEvent(1, 1, now, returned("tool-1", result))
+    assert len(AskFrames().encode(TURN, 0, 1, [event])) <= MAX_EVENT_BYTES

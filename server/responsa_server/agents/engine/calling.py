@@ -212,7 +212,6 @@ class ToolCaller:
         run.spend(result.usage)
         await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
         run.emit(returned(plan.call_id, result))
-        run.read(one.passage.document_version for one in result.sources if one.passage is not None)
         return _modelled(plan.call, plan.call_id, result)
 
 
@@ -380,6 +379,8 @@ def _bounded(sources: Sequence[ToolSource]) -> Sequence[ToolSource]:
             passage = replace(passage, range=replace(passage.range, end=start + size))
         left -= size
         kept.append(replace(one, uri=uri, title=title, text=text, passage=passage))
+        if size < len(one.text.encode("utf-8", "replace")):
+            break
     return tuple(kept)
 
 

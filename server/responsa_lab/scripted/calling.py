@@ -1,0 +1,52 @@
+"""A model that requests the tools that its question names."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator
+from typing import Any, Final, cast
+
+from responsa_lab.scripted.strong import tokens_read
+from responsa_server.domain.events import Usage
+from responsa_server.domain.models import (
+    Ended,
+    ModelPiece,
+    ModelPrompt,
+    Role,
+    Spent,
+    TextPiece,
+    ToolRequest,
+)
+
+_CALL: Final = re.compile(r"^call (?P<tool>\S+) (?P<arguments>\{.*\})$", re.MULTILINE)
+_FOR_EVER: Final = re.compile(r"^for ever$", re.MULTILINE)
+_MARK: Final = re.compile(r"⟦[^⟦⟧\n]*⟧\n?")
+
+
+class Calling:
+    """A `ChatModel` with the name `calling`. It requests one tool for each line `call TOOL {…}` of the question, all of them at once. Then it writes the tools' results, each on a line of its
+    own. With a line `for ever`, it requests the tools again as long as any are offered.
+    """
+
+    name = "calling"
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        """See `ChatModel.stream`."""
+        await asyncio.sleep(0)
+        read = tokens_read(prompt)
+        question = "\n".join(one.text for one in prompt.messages if one.role is Role.USER)
+        results = [one.text for one in prompt.messages if one.role is Role.TOOL]
+        written = 0
+        if prompt.tools and (not results or _FOR_EVER.search(question)):
+            for place, found in enumerate(_CALL.finditer(question), len(results) + 1):
+                arguments = cast("dict[str, Any]", json.loads(found["arguments"]))
+                written += 1
+                yield ToolRequest(f"request-{place}", found["tool"], arguments)
+        if not written:
+            for text in [_MARK.sub("", one).strip() for one in results] or ["No tool was called."]:
+                written += 1
+                yield TextPiece(f"{text}\n")
+        yield Spent(Usage(input_tokens=read, output_tokens=written))
+        yield Ended(complete=True)

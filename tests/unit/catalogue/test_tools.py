@@ -1,0 +1,128 @@
+"""The declarations of tools: what a file says wrongly, who may use a tool, and reloads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from responsa_server.agents.config.tools import LiveTools, line
+from responsa_server.app.tools import checked_tools, read_secret
+from responsa_server.domain.people import Role
+from responsa_server.domain.tools import SecretPlace, ToolUnfit
+from tests.unit.graph.evidence import WHO
+
+SHIPPED = ["calculator", "knowledge_search", "time"]
+
+
+def tools(folder: Path, **files: str) -> LiveTools:
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+    return checked_tools(folder)
+
+
+def granted(live: LiveTools, *names: str, tenant: str = "acme", role: Role = Role.USER) -> list[str]:
+    who = replace(WHO, tenant_id=tenant, role=role)
+    return [one.card.id for one in live.granted(names, who, "guide")]
+
+
+def test_some_tools_need_no_file(tmp_path: Path) -> None:
+    live = tools(tmp_path)
+    assert [one.card.id for one in live.entries()] == SHIPPED
+    assert granted(live, "time", "abacus", "calculator") == ["time", "calculator"]
+
+
+def test_a_declaration_is_made_into_a_tool(tmp_path: Path) -> None:
+    live = tools(
+        tmp_path,
+        handbook="""
+            kind = "knowledge_search"
+            title = "the handbook"
+            timeout = 5
+            collections = ["handbook"]
+            """,
+    )
+    (found,) = (one for one in live.entries() if one.card.id == "handbook")
+    assert (found.card.title, found.kind, found.timeout_seconds) == ("the handbook", "knowledge_search", 5.0)
+    assert found.card.description, "the kind's own"
+    assert live.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('kind = "calculater"', "x.toml:1: kind: there is no kind of tool “calculater”"),
+        ('kind = "calculater"', "Did you mean “calculator”?"),
+        ('title = "X"', "x.toml: kind: “kind” is missing."),
+        ('kind = "time"\ntimout = 5', "x.toml:2: timout: the kind time has no key “timout”. Did you mean “timeout”?"),
+        ('kind = "time"\ntimeout = "5"', "x.toml:2: timeout: must be a number, not the text “5”."),
+        ('kind = "time"\ntimeout = 0', "x.toml:2: timeout: must be more than 0, not the number 0."),
+        ('kind = "time"\neffect = "twice"', "must be “none”, “idempotent” or “once”"),
+        ('kind = "time"\n[allow]\nroles = ["boss"]', "x.toml:3: allow.roles[0]: must be “user”, “admin” or “service”"),
+        ('kind = "time"\n[allow]\ntenant = ["a"]', "Did you mean “tenants”?"),
+        ('kind = "time"\n[secrets]\nkey = {}', "x.toml:3: secrets.key: needs either env or file."),
+        ('kind = "time"\n[secrets]\nkey = { env = "A", file = "b" }', "needs either env or file."),
+        ('kind = "time"\ndescription = "sk-abcdefghijklmnop"', "x.toml:2: has a secret; name the place"),
+        ("kind = ", "x.toml:1: is not valid TOML"),
+        ('kind = "knowledge_search"\npassages = 0', "x.toml:2: passages: must be at least 1, not the number 0."),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_reported_with_its_place_and_remedy(tmp_path: Path, text: str, problem: str) -> None:
+    live = tools(tmp_path, x=text)
+    (found,) = live.problems()
+    assert problem in line(found)
+    assert "abcdefghijklmnop" not in line(found)
+    assert [one.card.id for one in live.entries() if one.usable] == SHIPPED
+    assert granted(live, "x") == []
+
+
+def test_a_file_with_an_impossible_name_is_reported(tmp_path: Path) -> None:
+    (found,) = tools(tmp_path, Größe='kind = "time"').problems()
+    assert "is not a valid name of a tool" in line(found)
+
+
+def test_a_tool_is_for_those_whom_its_declaration_allows(tmp_path: Path) -> None:
+    live = tools(
+        tmp_path,
+        a='kind = "time"\n[allow]\ntenants = ["rival"]',
+        b='kind = "time"\n[allow]\nroles = ["admin"]',
+        c='kind = "time"\n[allow]\nagents = ["guide"]',
+        d='kind = "time"\n[allow]\nagents = ["other"]',
+    )
+    asked = ("a", "b", "c", "d")
+    assert granted(live, *asked) == ["c"]
+    assert granted(live, *asked, tenant="rival") == ["a", "c"]
+    assert granted(live, *asked, role=Role.ADMIN) == ["b", "c"]
+
+
+def test_a_broken_file_keeps_its_last_valid_tool_and_other_tools_stay_the_same(tmp_path: Path) -> None:
+    live = tools(tmp_path, x='kind = "time"\ntitle = "one"')
+    before = live.granted(["x", "time"], WHO, "guide")
+    assert not live.reload()
+    (tmp_path / "x.toml").write_text("kind = 1")
+    assert live.reload()
+    assert [one.card.title for one in live.granted(["x"], WHO, "guide")] == ["one"]
+    assert len(live.problems()) == 1
+    (tmp_path / "x.toml").write_text('kind = "time"\ntitle = "two"')
+    assert live.reload()
+    after = live.granted(["x", "time"], WHO, "guide")
+    assert [one.card.title for one in after] == ["two", "the clock"]
+    assert (after[1] is before[1], live.problems()) == (True, [])
+    (tmp_path / "x.toml").unlink()
+    assert live.reload()
+    assert granted(live, "x") == []
+
+
+def test_a_secret_is_read_where_the_declaration_says_and_is_in_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text(" secret \n")
+    (tmp_path / "empty").write_text("\n")
+    monkeypatch.setenv("TOOL_KEY", "other")
+    assert read_secret(SecretPlace(file="key"), tmp_path) == "secret"
+    assert read_secret(SecretPlace(env="TOOL_KEY"), tmp_path) == "other"
+    for place in (SecretPlace(env="TOOL_NO_KEY"), SecretPlace(file="none"), SecretPlace(file="empty")):
+        with pytest.raises(ToolUnfit) as caught:
+            read_secret(place, tmp_path)
+        assert (place.env or place.file) in str(caught.value)

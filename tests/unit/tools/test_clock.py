@@ -1,0 +1,54 @@
+"""The clock: zones, differences, and what it refuses."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from responsa_server.domain.tools import Declaration, ToolCall, ToolFault, ToolOutcome, ToolResult
+from responsa_server.tools.clock import KIND
+from responsa_server.tools.kinds import ToolOptions, ToolParts
+from tests.unit.graph.evidence import WHO
+
+NOW = datetime(2026, 3, 28, 23, 30, tzinfo=UTC)
+DECLARED = Declaration("time", "time", "the clock", "Tells the time.", ToolOptions())
+
+
+async def asked(**arguments: str) -> ToolResult:
+    (tool,) = KIND.make(DECLARED, DECLARED.options, ToolParts(clock=lambda: NOW))
+    return await tool.call(ToolCall("k", arguments, WHO))
+
+
+async def test_now_is_the_clocks_time_in_the_zone() -> None:
+    assert (await asked()).data == {"time": "2026-03-28T23:30:00+00:00", "zone": "UTC", "weekday": "Saturday"}
+    berlin = await asked(zone="Europe/Berlin")
+    assert berlin.content == "2026-03-29T00:30:00+01:00 (Europe/Berlin), a Sunday."
+
+
+async def test_days_are_counted_on_the_calendar_and_seconds_as_they_pass() -> None:
+    """The clock in Berlin goes forward on this night."""
+    result = await asked(zone="Europe/Berlin", time="2026-03-28T12:00", until="2026-03-29T12:00")
+    assert isinstance(result.data, dict)
+    assert (result.data["days"], result.data["seconds"]) == (1, 23 * 3600)
+
+
+async def test_a_time_with_an_offset_is_shown_in_the_zone() -> None:
+    result = await asked(zone="Asia/Tokyo", time="2026-01-01T00:00:00-05:00")
+    assert result.content.startswith("2026-01-01T14:00:00+09:00")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"zone": "Mars/Olympus"}, "no time zone"),
+        ({"zone": "../../etc/passwd"}, "no time zone"),
+        ({"time": "tomorrow"}, "not valid"),
+        ({"zone": "Asia/Tokyo", "time": "9999-12-31T23:59:00+00:00"}, "not valid"),
+        ({"zone": "America/New_York", "time": "0001-01-01T00:00:00+00:00"}, "not valid"),
+    ],
+)
+async def test_what_is_not_a_time_is_refused_with_the_reason(arguments: dict[str, str], says: str) -> None:
+    result = await asked(**arguments)
+    assert (result.outcome, result.error) == (ToolOutcome.ERROR, ToolFault.ARGUMENTS)
+    assert says in result.content
