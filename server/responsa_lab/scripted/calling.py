@@ -46,7 +46,7 @@ class Calling:
                 yield ToolRequest(f"request-{place}", found["tool"], arguments)
         if not written:
             for text in [_MARK.sub("", one).strip() for one in results] or ["No tool was called."]:
+                yield TextPiece(f"\n{text}" if written else text)
                 written += 1
-                yield TextPiece(f"{text}\n")
         yield Spent(Usage(input_tokens=read, output_tokens=written))
         yield Ended(complete=True)

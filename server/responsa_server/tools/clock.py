@@ -108,7 +108,8 @@ def _result(time: datetime, until: datetime | None, zone: str) -> tuple[Mapping[
         "days": days,
         "seconds": elapsed // timedelta(seconds=1),
     }
-    return data, f"{content} Until {data['until']}: {days} days on the calendar, {elapsed} elapsed."
+    counted = "1 day" if days == 1 else f"{days} days"
+    return data, f"{content} Until {data['until']}: {counted} on the calendar, {elapsed} elapsed."
 
 
 def _wrong(message: str) -> ToolResult:
