@@ -1,4 +1,4 @@
-"""Writes the tables of docs/agents.md from the configuration's models and the table of node kinds.
+"""Writes the tables of docs/agents.md and docs/tools.md from the configuration's models and the tables of kinds.
 
 Usage: python tools/agents_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
@@ -6,7 +6,7 @@ Usage: python tools/agents_reference.py [--check]   (--check only compares, and 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -14,11 +14,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from responsa_server.agents.config.declarations import DeclarationTable, SecretTable
 from responsa_server.agents.engine.config import AgentConfig, EdgeTable, NodeTable, RetryTable, WhenTable
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.nodes.table import KINDS
+from responsa_server.tools.kinds import ToolKind
+from responsa_server.tools.table import KINDS as TOOL_KINDS
 
-PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "agents.md"
+DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 BEGIN: Final = "<!-- written by `make generate` from here -->"
 END: Final = "<!-- to here -->"
 
@@ -33,13 +36,14 @@ _TABLES: Final[Mapping[str, type[BaseModel]]] = {
 
 def main() -> None:
     """Writes the page; with `--check`, only compares it."""
-    before = PAGE.read_text(encoding="utf-8")
-    after = page(before)
-    if "--check" in sys.argv[1:]:
-        if before != after:
-            sys.exit("docs/agents.md is out of date; run `make generate`")
-        return
-    PAGE.write_text(after, encoding="utf-8")
+    for name, tables in PAGES.items():
+        path = DOCS / name
+        before = path.read_text(encoding="utf-8")
+        after = page(before, tables())
+        if "--check" not in sys.argv[1:]:
+            path.write_text(after, encoding="utf-8")
+        elif before != after:
+            sys.exit(f"docs/{name} is out of date; run `make generate`")
 
 
 def reference(kinds: Mapping[str, NodeKind] = KINDS) -> str:
@@ -63,13 +67,30 @@ def reference(kinds: Mapping[str, NodeKind] = KINDS) -> str:
     return "\n".join(parts) + "\n"
 
 
-def page(text: str) -> str:
+def tools_reference(kinds: Mapping[str, ToolKind] = TOOL_KINDS) -> str:
+    """The tables in Markdown: each key of a declaration with its default, then the keys of each kind of tools."""
+    parts = [_HEAD, *_rows(DeclarationTable, "")]
+    parts += ["", "Keys of each entry of `secrets`:", "", _HEAD, *_rows(SecretTable, "")]
+    for name, kind in sorted(kinds.items()):
+        effect = "named by the declaration" if kind.effect is None else f"`{kind.effect.value}`"
+        need = " Needs no declaration." if kind.shipped else ""
+        parts += ["", f"### {name}", "", f"{kind.description} Effect: {effect}.{need}"]
+        if kind.options.model_fields:
+            parts += ["", _HEAD, *_rows(kind.options, "")]
+    return "\n".join(parts) + "\n"
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {"agents.md": reference, "tools.md": tools_reference}
+"""The pages with tables, and the functions that return their tables."""
+
+
+def page(text: str, tables: str) -> str:
     """The page with new tables between its marks. Raises ValueError if the page has no marks."""
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
         raise ValueError("the page has no marks to write between")
-    return f"{before}{BEGIN}\n\n{reference()}\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
 
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:

@@ -249,7 +249,7 @@ async def build_agents(
     """
     teachers, counters = PostgresTeachers(database, new_id), MemoryCounters()
     evidence = knowledge.evidence
-    tools = live_tools(settings, layout, evidence)
+    tools = live_tools(settings, evidence)
     stack.push_async_callback(tools.close)
     parts = NodeParts(
         source=evidence,
@@ -281,7 +281,7 @@ async def build_agents(
             coded=await _testing_agent(settings, faults, stack),
             notify=announce_reload,
             runs_turns=settings.role is not ServeRole.RPC,
-            tools=tools.reload,
+            tools=tools,
         ),
     )
     try:

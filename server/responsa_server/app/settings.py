@@ -322,6 +322,11 @@ class Settings(BaseSettings):
         return (f"[{self.listen}]" if ":" in self.listen else self.listen) in LOOPBACK_HOSTS
 
     @property
+    def tools_folder(self) -> Path:
+        """The folder with the declarations of tools."""
+        return self.tools.folder or self.home / "tools"
+
+    @property
     def page_url(self) -> str:
         """The page's address in mails, without a slash at the end."""
         return (self.mail.page_url or f"http://localhost:{self.port}").rstrip("/")

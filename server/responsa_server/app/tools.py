@@ -18,16 +18,15 @@ from responsa_server.domain.answers import (
 )
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Declaration, SecretPlace, Tool, ToolUnfit
-from responsa_server.embedded import Layout
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.table import KINDS
 
 _MOST_SECRET_BYTES = 16 * 1024
 
 
-def live_tools(settings: Settings, layout: Layout, evidence: EvidenceSource | None = None) -> LiveTools:
+def live_tools(settings: Settings, evidence: EvidenceSource | None = None) -> LiveTools:
     """Return the tools, which `reload` reads. evidence: the search in the documents."""
-    folder = tools_folder(settings, layout.home)
+    folder = made_folder(settings)
     parts = ToolParts(evidence, secret=lambda place: read_secret(place, folder))
     return tools_of(folder, parts)
 
@@ -67,9 +66,9 @@ def checked_tools(folder: Path) -> LiveTools:
     return tools
 
 
-def tools_folder(settings: Settings, home: Path) -> Path:
+def made_folder(settings: Settings) -> Path:
     """Return the folder of the declarations. A missing folder is created, so that it can be watched."""
-    folder = settings.tools.folder or home / "tools"
+    folder = settings.tools_folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -6,8 +6,9 @@ import pytest
 
 from responsa_server.agents.engine.config import AgentConfig
 from responsa_server.agents.nodes.table import KINDS
+from responsa_server.tools.table import KINDS as TOOL_KINDS
 from tests.instance import ROOT
-from tools.agents_reference import BEGIN, page, reference
+from tools.agents_reference import BEGIN, PAGES, page, reference, tools_reference
 
 
 def test_every_key_stands_there_with_its_default_and_what_it_says() -> None:
@@ -28,12 +29,22 @@ def test_every_key_stands_there_with_its_default_and_what_it_says() -> None:
     assert {row[0][3:-1] for row in rows if len(row) == 4} == set(KINDS)
 
 
-def test_the_page_is_as_the_models_say() -> None:
+def test_the_pages_are_as_the_models_say() -> None:
+    for name, tables in PAGES.items():
+        text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        assert text == page(text, tables()), "run `make generate`"
     text = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
-    assert text == page(text), "run `make generate`"
-    assert page(text.replace("| `history.messages`", "| `history.massages`")) == text
+    assert page(text.replace("| `history.messages`", "| `history.massages`"), reference()) == text
     with pytest.raises(ValueError, match="no marks"):
-        page("# Agents")
+        page("# Agents", "")
+
+
+def test_every_key_of_a_tool_and_every_kind_is_described() -> None:
+    lines = tools_reference().splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("| `")]
+    assert [row for row in rows if not row[2].strip(" |")] == []
+    assert ["| `timeout`", "`20.0`"] in [row[:2] for row in rows]
+    assert [line[4:] for line in lines if line.startswith("### ")] == sorted(TOOL_KINDS)
 
 
 def test_each_kind_is_told_of_in_words() -> None:

@@ -54,6 +54,13 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:5:18: conversation.title: must be “question” or “time”, not the text “tim”. Did you mean “time”?"
         ],
     ),
+    "05 a tool twice, and one with an impossible name": (
+        [("agent.toml", "limits =", 'tools = { use = ["time", "time", "Uhr"] }\nlimits =')],
+        [
+            "agent.toml:5:26: tools.use[1]: “time” is listed twice; remove one.",
+            "agent.toml:5:34: tools.use[2]: “Uhr” is not a valid name of a tool: use lower-case letters, digits, “-” and “_”, with a letter first.",
+        ],
+    ),
     "06 unknown kind": (
         [("agent.toml", 'kind = "grader"', 'kind = "grade"')],
         ["agent.toml:14:11: nodes.grade.kind: there is no kind of node “grade”. Did you mean “grader”?"],

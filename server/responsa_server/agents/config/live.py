@@ -11,13 +11,14 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.config.build import BuildContext, BuildFailed, Built, ConfiguredAgent, build
 from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.check.tables import missing_tools
 from responsa_server.agents.config.content import ENGINE, Content, ContentBroken, new_version, unpacked
 from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent
 from responsa_server.agents.config.parameters import schema_of, with_choices
@@ -88,6 +89,19 @@ class AgentSnapshot:
         return cls(current, visible, every, dict(sorted(cards.items())), dict(sorted(problems.items())))
 
 
+class ReloadedTools(Protocol):
+    """The tools, as a reload of agents sees them."""
+
+    def reload(self) -> bool:
+        """Read the declarations again. Blocks. Returns whether something has changed. Raises OSError."""
+        ...
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names with which agents may list the tools."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
     """How the agents of a process are kept up to date.
@@ -96,7 +110,7 @@ class LiveOptions:
     by id. notify: asks the other processes to reload. strict: whether a broken shipped agent prevents the start.
     runs_turns: whether turns run in this process. poll_seconds: the interval at which new versions and open
     turns are read from the database. keep_seconds: how long an old version stays in memory after the last turn that needs it.
-    tools: reads the declarations of tools again, and returns whether a tool has changed; it blocks, and raises OSError.
+    tools: the tools, whose declarations are read again together with the agents; None if there are none.
     """
 
     default: str
@@ -106,7 +120,7 @@ class LiveOptions:
     runs_turns: bool = True
     poll_seconds: float = POLL_SECONDS
     keep_seconds: float = KEEP_SECONDS
-    tools: Callable[[], bool] = lambda: False
+    tools: ReloadedTools | None = None
 
 
 class LiveAgents:
@@ -141,6 +155,7 @@ class LiveAgents:
         self._wanted = asyncio.Event()
         self._notifies = False
         self._tools_changed = False
+        self._noted = frozenset[str]()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -289,7 +304,8 @@ class LiveAgents:
 
     async def _reload(self) -> Sequence[Reloaded]:
         async with self._lock:
-            if await asyncio.to_thread(self._options.tools):
+            tools = self._options.tools
+            if tools is not None and await asyncio.to_thread(tools.reload):
                 self._tools_changed = True
             scanned = await asyncio.to_thread(self._scanner.scan)
             self._shipped = {one.identity for one in scanned if one.shipped}
@@ -311,7 +327,23 @@ class LiveAgents:
             # The lock is free during the training, so that old versions continue to serve and polling continues.
             await _train(added, self._log)
         async with self._lock:
-            return self._replace(scanned, known, failed)
+            found = self._replace(scanned, known, failed)
+            self._note_missing_tools()
+            return found
+
+    def _note_missing_tools(self) -> None:
+        """Log each tool that an agent names and the server does not have, once."""
+        if self._options.tools is None:
+            return
+        names_of_tools = self._options.tools.names
+        notes = {
+            f"{identity}/{note}"
+            for identity, one in self._snapshot.configured.items()
+            for note in missing_tools(one.config, names_of_tools)
+        }
+        for note in sorted(notes - self._noted):
+            self._log.warning("agent_without_tool", note=note)
+        self._noted = frozenset(notes)
 
     def _replace(
         self,

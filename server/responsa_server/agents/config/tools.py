@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -128,6 +128,11 @@ class LiveTools:
                     )
                 )
         return sorted(found, key=lambda entry: entry.card.id)
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names with which agents may list the tools that can be used."""
+        return {name for one in self.entries() if one.usable for name in one.names}
 
     def problems(self) -> Sequence[ToolProblem]:
         """See `ToolCatalogue.problems`."""

@@ -9,12 +9,14 @@ from pathlib import Path
 import typer
 
 from responsa_server.agents.config.check import NamedModels, Surroundings
+from responsa_server.agents.config.check.tables import missing_tools
 from responsa_server.agents.config.files import Folders, agents_in, examine
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.agents.engine.edges import mermaid
 from responsa_server.app.models import by_name, known_models
 from responsa_server.app.settings import load
+from responsa_server.app.tools import checked_tools
 from responsa_server.cli.local.failures import USAGE, reporting
 
 
@@ -31,6 +33,7 @@ def check(named: str | None, *, json: bool) -> None:
     wrong = False
     with reporting():
         surroundings = _surroundings()
+        tools = checked_tools(load().tools_folder).names
         for folder in _all() if named is None else _folders(named):
             found = examine(folder, surroundings)
             wrong = wrong or bool(found.problems)
@@ -38,6 +41,9 @@ def check(named: str | None, *, json: bool) -> None:
                 typer.echo(dumps(_plain(folder, one), ensure_ascii=False) if json else _line(folder, one))
             if not found.problems and not json:
                 typer.echo(f"{folder.resolve().name}: ok")
+            if found.config is not None and not json:
+                for note in missing_tools(found.config, tools):
+                    typer.echo(f"note: {_line(folder, note)}")
     raise typer.Exit(USAGE if wrong else 0)
 
 

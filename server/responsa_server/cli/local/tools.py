@@ -26,7 +26,7 @@ def check(folder: str | None, *, json: bool) -> None:
     """
     with reporting():
         settings = load()
-        path = Path(folder) if folder else settings.tools.folder or settings.home / "tools"
+        path = Path(folder) if folder else settings.tools_folder
         if folder and not path.is_dir():
             typer.echo(f"{path} is not a folder; name the folder with the declarations.", err=True)
             raise typer.Exit(USAGE)

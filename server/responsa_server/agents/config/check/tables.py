@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, cast
 
 import jsonschema_rs
@@ -269,3 +269,35 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
 def no_retrieval(address: str) -> Any:
     """Refuse to fetch a schema that another schema refers to."""
     raise ValueError(f"{address} is not fetched")
+
+
+_TOOL: Final = re.compile(r"[a-z][a-z0-9_-]{0,126}")
+
+
+def tools(config: AgentConfig) -> Iterator[Problem]:
+    """Problems of the table `tools`, and of nodes that request tools which nothing calls. Whether a tool exists is no problem of the agent; see `missing_tools`."""
+    use = config.tools.use
+    for place, name in enumerate(use):
+        if not _TOOL.fullmatch(name):
+            message = f"“{name}” is not a valid name of a tool: use lower-case letters, digits, “-” and “_”, with a letter first"
+            yield in_config(("tools", "use", place), message)
+        elif name in use[:place]:
+            yield in_config(("tools", "use", place), f"“{name}” is listed twice; remove one")
+    calls = any(table.kind == "tool_caller" for table in config.nodes.values())
+    for name, table in config.nodes.items():
+        if table.kind != "prompt" or table.options.get("tools") is not True:
+            continue
+        if not use:
+            message = f"“{name}” may request tools, but the agent uses none; name them in tools.use"
+            yield in_config(("nodes", name, "tools"), message)
+        if not calls:
+            message = f"“{name}” may request tools, but no node calls them; add a node of the kind “tool_caller” and an edge to it"
+            yield in_config(("nodes", name, "tools"), message)
+
+
+def missing_tools(config: AgentConfig, known: Collection[str]) -> Iterator[Problem]:
+    """A note for each tool that the agent names and the server does not have. The agent works without it. known: the names of the tools."""
+    for place, name in enumerate(config.tools.use):
+        if name not in known:
+            message = f"the server has no tool “{name}”, so the agent works without it; declare it in the tools' folder"
+            yield in_config(("tools", "use", place), message, closest(name, known))
