@@ -72,7 +72,7 @@ def tools_reference(kinds: Mapping[str, ToolKind] = TOOL_KINDS) -> str:
     parts = [_HEAD, *_rows(DeclarationTable, "")]
     parts += ["", "Keys of each entry of `secrets`:", "", _HEAD, *_rows(SecretTable, "")]
     for name, kind in sorted(kinds.items()):
-        effect = "named by the declaration" if kind.effect is None else f"`{kind.effect.value}`"
+        effect = "named by the declaration" if kind.effect is None else f"`{kind.effect.value}` by default"
         need = " Needs no declaration." if kind.shipped else ""
         parts += ["", f"### {name}", "", f"{kind.description} Effect: {effect}.{need}"]
         if kind.options.model_fields:

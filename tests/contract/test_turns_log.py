@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -11,8 +13,17 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned, Usage
-from responsa_server.domain.turns import LogRow, TurnLost, TurnState
+from responsa_server.domain.events import (
+    ByteRange,
+    SourcePassage,
+    ToolCalled,
+    ToolFault,
+    ToolOutcome,
+    ToolReturned,
+    ToolSource,
+    Usage,
+)
+from responsa_server.domain.turns import LogRow, ToolRecord, TurnLost, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
@@ -230,21 +241,46 @@ async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
     unknown = ToolCalled("call-3", "tools/mail", {"to": "bob"})
     await append(turn_store, claim_of(new), row(2), tools=[CALLED])
     await append(turn_store, claim_of(new), row(3, 6), tools=[DONE, *both, unknown])
+    source = ToolSource(
+        "https://example.org",
+        "ü\x00",
+        datetime(2026, 3, 1, tzinfo=UTC),
+        "text",
+        SourcePassage(UUID(int=1), UUID(int=2), 3, ByteRange(4, 8)),
+    )
+    typed = [
+        ToolCalled("call-4", "tools/web", {}),
+        ToolReturned("call-4", ToolOutcome.OK, "found", {"n": [1, None, "\x00ü"]}, [source]),
+        ToolCalled("call-5", "tools/web", {}),
+    ]
+    lost = ToolReturned("call-5", ToolOutcome.ERROR, "late", fault=ToolFault.TIMEOUT)
+    await append(turn_store, claim_of(new), row(7), tools=typed)
+    await append(turn_store, claim_of(new), row(8), tools=[lost])
     run_out(database_urls, new.id)
     (claimed,) = await claim_all(turn_store)
-    assert record(claimed) == {
+    assert claimed.tools["call-4"] == ToolRecord(
+        ToolOutcome.OK, "found", {"n": [1, None, "\x00ü"]}, (source,), None
+    )
+    assert claimed.tools["call-5"] == ToolRecord(ToolOutcome.ERROR, "late", fault=ToolFault.TIMEOUT)
+    assert {call: one for call, one in record(claimed).items() if call < "call-4"} == {
         "call-1": ("ok", "sent"),
         "call-2": ("error", "no\ufffdne"),
         "call-3": (None, ""),
     }
     # Neither a repetition nor the turn's end deletes a tool call.
-    await append(turn_store, claimed.claim, row(7), tools=[CALLED])
-    await append(turn_store, claimed.claim, row(8), tools=[ToolReturned("call-3", ToolOutcome.UNKNOWN, "")])
-    await turn_store.finish(claimed.claim, [row(9)], FAILED)
+    await append(turn_store, claimed.claim, row(9), tools=[CALLED])
+    await append(turn_store, claimed.claim, row(10), tools=[ToolReturned("call-3", ToolOutcome.UNKNOWN, "")])
+    await turn_store.finish(claimed.claim, [row(11)], FAILED)
     ledger = (
         "SELECT array_agg(call_id || ' ' || outcome || ' ' || epoch ORDER BY call_id) FROM responsa.turn_tool"
     )
-    assert value(database_urls, ledger) == ["call-1 ok 1", "call-2 error 1", "call-3 unknown 1"]
+    assert value(database_urls, ledger) == [
+        "call-1 ok 1",
+        "call-2 error 1",
+        "call-3 unknown 1",
+        "call-4 ok 1",
+        "call-5 error 1",
+    ]
     arguments = "SELECT arguments ->> 'to' FROM responsa.turn_tool WHERE call_id = 'call-3'"
     assert value(database_urls, arguments) == "bob"
 

@@ -26,8 +26,8 @@ _MARK: Final = re.compile(r"⟦[^⟦⟧\n]*⟧\n?")
 
 
 class Calling:
-    """A `ChatModel` with the name `calling`. It requests one tool for each line `call TOOL {…}` of the question, all of them at once. Then it writes the tools' results, each on a line of its
-    own. With a line `for ever`, it requests the tools again as long as any are offered.
+    """A `ChatModel` with the name `calling`. It requests one tool for each line `call TOOL {…}` of the question, all of them at once. Then it writes the tools' results, one on each
+    line. With a line `for ever`, it requests the tools again as long as any are offered.
     """
 
     name = "calling"

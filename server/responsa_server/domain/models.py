@@ -44,13 +44,15 @@ class ToolRequest:
     """A model's request for a tool call.
 
     call_id: the request's id, unique among the prompt's messages. tool: the id on the tool's card. arguments: plain
-    JSON values. signature: an opaque value that must be returned to the provider with the tool's result, or "".
+    JSON values. signature: an opaque value that must be returned to the provider with the tool's result, or "". problem: why the model's arguments cannot
+    be read, as a clause; `arguments` is then empty.
     """
 
     call_id: str
     tool: str
     arguments: Mapping[str, object]
     signature: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -488,21 +488,17 @@ class RequestParts:
             )
 
     def requests(self) -> Sequence[ToolRequest]:
-        """All requests, ordered by index. Raises ModelError (MALFORMED) if the arguments of a request are not a JSON object, or if no event can carry them."""
+        """All requests, ordered by index. A request whose arguments are not a JSON object, or that no event can carry, has a `problem`."""
         return [self._request(self._requests[index]) for index in sorted(self._requests)]
 
     def _request(self, one: _PartialRequest) -> ToolRequest:
         try:
             arguments = _ARGUMENTS.validate_json(one.arguments or "{}")
         except ValidationError:
-            raise ModelError(
-                ModelFault.MALFORMED, f"the arguments of {one.tool[:64]!r} are not a JSON object"
-            ) from None
+            return ToolRequest(one.call_id, one.tool, {}, one.signature, "they are not a JSON object")
         if not _sendable(dict(arguments), _MAX_ARGUMENTS_DEPTH):
-            raise ModelError(
-                ModelFault.MALFORMED,
-                "a tool's arguments are nested too deep, or hold a number that is not finite",
-            )
+            problem = "they are nested too deep, or hold a number that is not finite"
+            return ToolRequest(one.call_id, one.tool, {}, one.signature, problem)
         return ToolRequest(one.call_id, one.tool, cast("Mapping[str, object]", arguments), one.signature)
 
 

@@ -64,6 +64,7 @@ def test_a_declaration_is_made_into_a_tool(tmp_path: Path) -> None:
         ('kind = "time"\n[secrets]\nkey = {}', "x.toml:3: secrets.key: needs either env or file."),
         ('kind = "time"\n[secrets]\nkey = { env = "A", file = "b" }', "needs either env or file."),
         ('kind = "time"\ndescription = "sk-abcdefghijklmnop"', "x.toml:2: has a secret; name the place"),
+        ('kind = "time"\neffect = "once"', "x.toml: a tool of the kind time has the effect “none”; remove the key effect."),
         ("kind = ", "x.toml:1: is not valid TOML"),
         ('kind = "knowledge_search"\npassages = 0', "x.toml:2: passages: must be at least 1, not the number 0."),
     ],
@@ -109,6 +110,10 @@ def test_a_broken_file_keeps_its_last_valid_tool_and_other_tools_stay_the_same(t
     after = live.granted(["x", "time"], WHO, "guide")
     assert [one.card.title for one in after] == ["two", "the clock"]
     assert (after[1] is before[1], live.problems()) == (True, [])
+    (tmp_path / "secret").write_text("new")
+    assert live.reload()
+    remade = live.granted(["x", "time"], WHO, "guide")
+    assert (remade[0] is after[0], remade[1] is after[1]) == (False, True)
     (tmp_path / "x.toml").unlink()
     assert live.reload()
     assert granted(live, "x") == []

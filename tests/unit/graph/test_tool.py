@@ -277,6 +277,15 @@ async def test_wrong_arguments_go_back_to_the_model_and_call_nothing(
     assert (tool.calls, turn.events) == ([], [])
 
 
+async def test_arguments_that_cannot_be_read_go_back_to_the_model() -> None:
+    tool, turn = Does(card=STRICT), Turn()
+    broken = CALL.model_copy(update={"arguments": {}, "problem": "they are not a JSON object"})
+    output = await called(tool, turn, broken)
+    (result,) = output.results
+    assert result.content == "The arguments cannot be read: they are not a JSON object."
+    assert (result.fault, tool.calls) == (ToolFault.ARGUMENTS, [])
+
+
 async def test_a_turn_may_call_tools_so_often_and_no_more() -> None:
     tool = Does()
     node = CallTool(NodeParts(tools=FixedTools([tool]), traits=Traits(calls=CallLimits(calls=2))))

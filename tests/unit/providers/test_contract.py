@@ -110,13 +110,18 @@ async def test_requests_of_tools_come_whole_after_the_text(wire: WireServer) -> 
     assert pieces == [TextPiece("So: "), *calls, Ended(complete=True)]
 
 
-async def test_arguments_that_no_event_can_tell_are_malformed(wire: WireServer) -> None:
+async def test_arguments_that_no_event_can_carry_are_a_problem_or_malformed(wire: WireServer) -> None:
     deep: dict[str, object] = {}
     for _ in range(20):
         deep = {"a": deep}
-    for arguments in ({"a": "x" * (17 << 10)}, deep):
-        events = wire.events(Scene(calls=[ToolRequest("a", "note", arguments)]))
-        assert (await failure(wire, telling(wire, events))).fault is ModelFault.MALFORMED
+    async with speaking(
+        wire, telling(wire, wire.events(Scene(calls=[ToolRequest("a", "note", deep)])))
+    ) as model:
+        pieces = await answer(model, ModelPrompt(PROMPT.messages, "", [CARD]))
+    (request,) = [one for one in pieces if isinstance(one, ToolRequest)]
+    assert (request.tool, request.arguments, request.problem[:15]) == ("note", {}, "they are nested")
+    long = wire.events(Scene(calls=[ToolRequest("a", "note", {"a": "x" * (17 << 10)})]))
+    assert (await failure(wire, telling(wire, long))).fault is ModelFault.MALFORMED
     many = wire.events(Scene(calls=[ToolRequest(str(place), "note", {}) for place in range(65)]))
     assert (await failure(wire, telling(wire, many))).fault is ModelFault.MALFORMED
 

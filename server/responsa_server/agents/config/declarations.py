@@ -105,6 +105,11 @@ class KindOfTool(Protocol):
         ...
 
     @property
+    def effect(self) -> Effect | None:
+        """The effect of a declaration without one; None if each declaration must name it."""
+        ...
+
+    @property
     def title(self) -> str:
         """The title of a declaration without one; "" for the file's name."""
         ...
@@ -125,7 +130,7 @@ class DeclaredTool:
 
 
 def read_tools(folder: Path, kinds: Mapping[str, KindOfTool]) -> Sequence[DeclaredTool]:
-    """The declarations in a folder, by name. A folder that is missing has none. Blocks. Raises OSError."""
+    """The declarations in a folder, by name. Empty if the folder is missing. Blocks. Raises OSError."""
     if not folder.is_dir():
         return []
     return [_read(path, kinds) for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_file()]
@@ -165,9 +170,9 @@ def _read(path: Path, kinds: Mapping[str, KindOfTool]) -> DeclaredTool:
 
 
 def declared(
-    name: str, raw: Mapping[str, Any], kinds: Mapping[str, KindOfTool], folder: Path
+    name: str, raw: Mapping[str, Any], kinds: Mapping[str, KindOfTool], folder: Path | None = None
 ) -> tuple[Declaration | None, Sequence[Problem]]:
-    """The declaration with this name, or its problems. raw: the file as plain values."""
+    """The declaration with this name, or its problems. raw: the file as plain values. folder: the folder of the file; None if there is no file."""
     file = f"{name}{_SUFFIX}"
     try:
         table = DeclarationTable.model_validate(raw)
@@ -177,6 +182,9 @@ def declared(
     if kind is None:
         message = f"there is no kind of tool “{table.kind}”; there are {quoted(sorted(kinds))}"
         return None, [Problem(file, message, ("kind",), closest(table.kind, kinds))]
+    if kind.effect is None and table.effect is None:
+        message = f"is missing: say what a call of a tool of the kind {table.kind} changes"
+        return None, [Problem(file, message, ("effect",))]
     known = [*DeclarationTable.model_fields, *_keys(kind.options)]
     try:
         options = kind.options.model_validate(dict(table.options))
@@ -195,7 +203,7 @@ def declared(
             table.max_bytes,
             Allow(table.allow.tenants, tuple(Role(one) for one in table.allow.roles), table.allow.agents),
             {key: SecretPlace(one.env, one.file) for key, one in table.secrets.items()},
-            str(folder),
+            str(folder) if folder else "",
         ),
         [],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,7 @@ Make = Callable[[Declaration], Sequence[Tool]]
 """Makes the tools of a declaration. Raises ToolUnfit."""
 
 _PROBLEM_FILE: Final = "{}.toml"
+_MOST_FILES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class LiveTools:
         self._made: Mapping[str, _Made] = {}
         self._retired = list[Tool]()
         self._reported = frozenset[str]()
+        self._others: Sequence[tuple[str, int, int]] = ()
         self._log: FilteringBoundLogger = structlog.get_logger("tools")
 
     def reload(self) -> bool:
@@ -64,10 +67,13 @@ class LiveTools:
         found = {one.name: one for one in self._shipped_tools()}
         if self.folder is not None:
             found |= {one.name: one for one in read_tools(self.folder, self._kinds)}
+        # A declaration may name other files of the folder, such as a secret or a description of an API.
+        others = _others(self.folder)
+        same, self._others = others == self._others, others
         before, after = self._made, dict[str, _Made]()
         taken = dict[str, str]()
         for name, one in sorted(found.items()):
-            made = self._remade(one, before.get(name))
+            made = self._remade(one, before.get(name), same=same)
             if clash := next((tool.card.id for tool in made.tools if tool.card.id in taken), ""):
                 message = f"its tool “{clash}” has the same name as one of “{taken[clash]}”; rename one of the files"
                 made = _Made(name, made.declaration, (), [_problem(Problem(_file(name), message))])
@@ -141,26 +147,23 @@ class LiveTools:
     def _shipped_tools(self) -> Sequence[DeclaredTool]:
         made = list[DeclaredTool]()
         for name in self._shipped:
-            declaration, problems = declared(name, {"kind": name}, self._kinds, Path())
+            declaration, problems = declared(name, {"kind": name}, self._kinds)
             made.append(DeclaredTool(name, declaration, problems))
         return made
 
-    def _remade(self, one: DeclaredTool, before: _Made | None) -> _Made:
+    def _remade(self, one: DeclaredTool, before: _Made | None, *, same: bool) -> _Made:
+        """The tools of a declaration. same: whether the other files of the folder are as they were."""
         problems = [_problem(problem) for problem in one.problems]
         if one.declaration is None:
             if before is None or before.declaration is None:
                 return _Made(one.name, None, (), problems)
             return _Made(one.name, before.declaration, before.tools, problems)
-        if (
-            before is not None
-            and before.declaration == one.declaration
-            and before.tools
-            and not before.problems
-        ):
+        unchanged = before is not None and before.declaration == one.declaration and not before.problems
+        if before is not None and unchanged and before.tools and (same or not one.declaration.folder):
             return before
         try:
             tools = self._make(one.declaration)
-            _check(tools)
+            _check(tools, one.declaration)
         except ToolUnfit as error:
             return _Made(one.name, one.declaration, (), [_problem(Problem(_file(one.name), str(error)))])
         return _Made(one.name, one.declaration, tools)
@@ -180,12 +183,28 @@ def line(one: ToolProblem) -> str:
     return f"{place}: {f'{one.key}: ' if one.key else ''}{one.message.rstrip('.')}.{hint}"
 
 
-def _check(tools: Sequence[Tool]) -> None:
-    """Raises ToolUnfit if a tool has a schema that cannot be used."""
+def _check(tools: Sequence[Tool], declaration: Declaration) -> None:
+    """Raises ToolUnfit if a tool has a schema that cannot be used, or another effect than its declaration says."""
     for tool in tools:
+        if declaration.effect is not None and tool.effect is not declaration.effect:
+            raise ToolUnfit(
+                f"a tool of the kind {declaration.kind} has the effect “{tool.effect.value}”; remove the key effect"
+            )
         for schema in (tool.card.parameters, tool.card.returns):
             if schema is not None and (why := schema_problem(schema)):
                 raise ToolUnfit(f"the schema of the tool “{tool.card.id}” is not valid: {why}")
+
+
+def _others(folder: Path | None) -> Sequence[tuple[str, int, int]]:
+    """A value that changes when a file of the folder changes that is not a declaration."""
+    if folder is None or not folder.is_dir():
+        return ()
+    found = list[tuple[str, int, int]]()
+    for path in islice(folder.rglob("*"), _MOST_FILES):
+        if path.suffix != ".toml" and path.is_file():
+            of = path.stat()
+            found.append((str(path), of.st_mtime_ns, of.st_size))
+    return sorted(found)
 
 
 def _file(name: str) -> str:

@@ -50,13 +50,14 @@ Done = TypeVar("Done")
 
 class CallModel(NodeModel):
     """A requested call of a tool. call_id: the model's own id for the call. signature: data that the provider requires
-    together with the result.
+    together with the result. problem: why the model's arguments cannot be read, or "".
     """
 
     call_id: str
     tool: str
     arguments: dict[str, JsonValue]
     signature: str = ""
+    problem: str = ""
 
 
 class ResultModel(NodeModel):
@@ -161,7 +162,7 @@ class ToolCaller:
                 continue
             plan.announced = known is not None
             plan.title = plan.tool.card.title
-            if not plan.announced and (complaint := argument_problem(plan.tool.card, call.arguments)):
+            if not plan.announced and (complaint := argument_problem(plan.tool.card, call)):
                 plan.result = _not_made(call, ToolFault.ARGUMENTS, complaint)
                 continue
             key = _key(call)
@@ -278,15 +279,17 @@ def _late(tool: Tool, seconds: float, *, began: bool) -> ToolResult:
 # The checks of arguments and results.
 
 
-def argument_problem(card: ToolCard, arguments: Mapping[str, object]) -> str:
+def argument_problem(card: ToolCard, call: CallModel) -> str:
     """What is wrong with a call's arguments, as a sentence for a model; "" if they fit the card."""
+    if call.problem:
+        return f"The arguments cannot be read: {call.problem}."
     try:
-        size = wire_bytes(arguments)
+        size = wire_bytes(call.arguments)
     except ValueError as error:
         return f"The arguments cannot be used: {error}."
     if size > MAX_ARGUMENTS_BYTES:
         return f"The arguments have {size:,} bytes; they may have {MAX_ARGUMENTS_BYTES:,}."
-    if found := _complaint(card.parameters, arguments):
+    if found := _complaint(card.parameters, call.arguments):
         return f"The arguments do not fit: {found}."
     return ""
 

@@ -9,7 +9,7 @@ from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.domain.tools import Effect
 
-# The calls have a deadline of their own.
+# The calls have their own deadline.
 _LONGEST_SECONDS: Final = 3600.0
 
 

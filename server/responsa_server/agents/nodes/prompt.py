@@ -310,6 +310,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
                 "tool": request.tool,
                 "arguments": request.arguments,
                 "signature": request.signature,
+                "problem": request.problem,
             }
         )
 

@@ -926,7 +926,7 @@ class TurnToolCall(_message.Message):
     tool: _builtins.str
     """The tool, `tools/{id}`."""
     title: _builtins.str
-    """The tool's name to show to people; empty if it has none."""
+    """The tool's name to show to people; empty for a tool without a name."""
     @_builtins.property
     def arguments(self) -> _struct_pb2.Struct:
         """The arguments."""
@@ -969,7 +969,7 @@ class TurnToolResult(_message.Message):
     """The kind of failure, unless the outcome is TOOL_OUTCOME_OK."""
     @_builtins.property
     def data(self) -> _struct_pb2.Value:
-        """The tool's result as data; unset if it has none. At most 32 KiB."""
+        """The tool's result as data; unset for a result without data. At most 32 KiB."""
 
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_tool_pb2.ToolSource]:

@@ -275,7 +275,7 @@ _TOOL: Final = re.compile(r"[a-z][a-z0-9_-]{0,126}")
 
 
 def tools(config: AgentConfig) -> Iterator[Problem]:
-    """Problems of the table `tools`, and of nodes that request tools which nothing calls. Whether a tool exists is no problem of the agent; see `missing_tools`."""
+    """Problems of the table `tools`, and of nodes that request tools which nothing calls. `missing_tools` says which tools do not exist."""
     use = config.tools.use
     for place, name in enumerate(use):
         if not _TOOL.fullmatch(name):

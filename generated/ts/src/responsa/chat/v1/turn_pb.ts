@@ -809,7 +809,7 @@ export type TurnToolCall = Message<"responsa.chat.v1.TurnToolCall"> & {
   arguments?: JsonObject | undefined;
 
   /**
-   * The tool's name to show to people; empty if it has none.
+   * The tool's name to show to people; empty for a tool without a name.
    *
    * @generated from field: string title = 4;
    */
@@ -851,7 +851,7 @@ export type TurnToolResult = Message<"responsa.chat.v1.TurnToolResult"> & {
   content: string;
 
   /**
-   * The tool's result as data; unset if it has none. At most 32 KiB.
+   * The tool's result as data; unset for a result without data. At most 32 KiB.
    *
    * @generated from field: google.protobuf.Value data = 4;
    */
