@@ -52,7 +52,7 @@ MAX_SOURCES: Final = 20
 MAX_ARGUMENTS_BYTES: Final = 32 * 1024
 """The maximum size of a call's arguments, in bytes on the wire."""
 TOOL_SECONDS: Final = 20.0
-"""The time limit of a call if its tool's declaration names none."""
+"""The time limit of a call if its tool's declaration does not give it."""
 
 
 class Effect(StrEnum):

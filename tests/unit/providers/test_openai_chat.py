@@ -138,19 +138,32 @@ def calling(arguments: str, calls: int = 1) -> str:
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param("[1]", id="no object"),
+        pytest.param('{"a": ', id="no JSON"),
+        pytest.param('{"a": NaN}', id="no number"),
+        pytest.param('{"a": [-1e999]}', id="no finite number"),
+        pytest.param('{"a": 1' + "0" * 400 + "}", id="no double"),
+        pytest.param('{"a":' * 17 + "1" + "}" * 17, id="too deep"),
+    ],
+)
+async def test_arguments_that_cannot_be_read_are_a_problem_of_the_request(arguments: str) -> None:
+    async with served(telling(calling(arguments), STOP)) as model:
+        (request, _) = await answer(model)
+    assert isinstance(request, ToolRequest)
+    assert (request.arguments, request.problem[:9]) == ({}, "they are ")
+
+
+@pytest.mark.parametrize(
     "data",
     [
-        pytest.param([calling("[1]")], id="no object"),
-        pytest.param([calling('{"a": NaN}')], id="no number"),
-        pytest.param([calling('{"a": [-1e999]}')], id="no finite number"),
-        pytest.param([calling('{"a": 1' + "0" * 400 + "}")], id="no double"),
-        pytest.param([calling('{"a":' * 17 + "1" + "}" * 17)], id="too deep"),
         pytest.param([calling('{"a": "' + "x" * (16 * 1024) + '"}')], id="too long"),
         pytest.param([calling('{"a": "' + "x" * 9000), calling("ü" * 4000 + '"}')], id="too long together"),
         pytest.param([calling("{}", 65)], id="too many"),
     ],
 )
-async def test_arguments_that_no_event_can_tell_are_malformed(data: list[str]) -> None:
+async def test_requests_that_are_too_large_are_malformed(data: list[str]) -> None:
     async with served(telling(*data, STOP)) as model:
         with pytest.raises(ModelError) as caught:
             await answer(model)
