@@ -25,6 +25,7 @@ from responsa_server.domain.events import (
     Refused,
     Terminal,
     ToolCalled,
+    ToolFault,
     ToolOutcome,
     ToolReturned,
     Usage,
@@ -217,7 +218,7 @@ class Run:
     def _report_open_calls(self) -> None:
         """Report the cost of interrupted model calls, and that the outcome of open tool calls is unknown. Raises TurnLost, Unavailable."""
         tools = [
-            ToolReturned(call_id, ToolOutcome.UNKNOWN, _CUT_OFF_CONTENT)
+            ToolReturned(call_id, ToolOutcome.UNKNOWN, _CUT_OFF_CONTENT, fault=ToolFault.LOST)
             for call_id in sorted(self._open_calls)
         ]
         for event in (*self._cut_off, *tools):
