@@ -102,7 +102,9 @@ def _page(tool: tool_pb2.Tool) -> str:
     required = schema.get("required", [])
     arguments = [
         f"  {name:<12} {one_line(str(one.get('description', one.get('type', ''))), 100)}{'' if name in required else ' (optional)'}"
-        for name, one in schema.get("properties", {}).items()
+        for name, one in sorted(
+            schema.get("properties", {}).items(), key=lambda pair: (pair[0] not in required, pair[0])
+        )
     ]
     lines += ["arguments", *arguments] if arguments else []
     lines += [f"problem    {problem_line(one)}" for one in tool.problems]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from decimal import (
     ROUND_CEILING,
@@ -57,17 +56,17 @@ _RETURNS: Final[Mapping[str, object]] = {
 }
 _SPELLINGS: Final = str.maketrans({"×": "*", "·": "*", "÷": "/", "\u2212": "-", "\u2013": "-", "^": "**"})
 _BINARY: Final[Mapping[type[ast.operator], Callable[[Decimal, Decimal], Decimal]]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
+    ast.Add: Decimal.__add__,
+    ast.Sub: Decimal.__sub__,
+    ast.Mult: Decimal.__mul__,
+    ast.Div: Decimal.__truediv__,
+    ast.FloorDiv: Decimal.__floordiv__,
+    ast.Mod: Decimal.__mod__,
+    ast.Pow: Decimal.__pow__,
 }
 _UNARY: Final[Mapping[type[ast.unaryop], Callable[[Decimal], Decimal]]] = {
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
+    ast.UAdd: Decimal.__pos__,
+    ast.USub: Decimal.__neg__,
 }
 
 
@@ -77,18 +76,38 @@ def _round(value: Decimal, places: Decimal = Decimal(0)) -> Decimal:
     return value.quantize(Decimal(1).scaleb(-int(places)), rounding=ROUND_HALF_UP)
 
 
+def _ceil(value: Decimal) -> Decimal:
+    return value.to_integral_value(ROUND_CEILING)
+
+
+def _floor(value: Decimal) -> Decimal:
+    return value.to_integral_value(ROUND_FLOOR)
+
+
+def _max(first: Decimal, *others: Decimal) -> Decimal:
+    return max((first, *others))
+
+
+def _min(first: Decimal, *others: Decimal) -> Decimal:
+    return min((first, *others))
+
+
+def _sum(*values: Decimal) -> Decimal:
+    return sum(values, Decimal(0))
+
+
 _FUNCTIONS: Final[Mapping[str, Callable[..., Decimal]]] = {
-    "abs": abs,
-    "ceil": lambda value: value.to_integral_value(ROUND_CEILING),
-    "exp": lambda value: value.exp(),
-    "floor": lambda value: value.to_integral_value(ROUND_FLOOR),
-    "ln": lambda value: value.ln(),
-    "log10": lambda value: value.log10(),
-    "max": lambda first, *others: max(first, *others) if others else first,
-    "min": lambda first, *others: min(first, *others) if others else first,
+    "abs": Decimal.__abs__,
+    "ceil": _ceil,
+    "exp": Decimal.exp,
+    "floor": _floor,
+    "ln": Decimal.ln,
+    "log10": Decimal.log10,
+    "max": _max,
+    "min": _min,
     "round": _round,
-    "sqrt": lambda value: value.sqrt(),
-    "sum": lambda *values: sum(values, Decimal(0)),
+    "sqrt": Decimal.sqrt,
+    "sum": _sum,
 }
 
 

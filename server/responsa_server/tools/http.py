@@ -116,5 +116,5 @@ class HttpTool:
         text = bytes(read[:MAX_RESULT_BYTES]).decode(errors="ignore")
         if response.is_success:
             return ToolResult(ToolOutcome.OK, text)
-        content = f"HTTP {response.status_code}: {text}"[:MAX_RESULT_BYTES]
-        return ToolResult(ToolOutcome.ERROR, content, error=ToolFault.STATUS)
+        failure = f"HTTP {response.status_code}: {text}"[:MAX_RESULT_BYTES]
+        return ToolResult(ToolOutcome.ERROR, failure, error=ToolFault.STATUS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import assert_never
+from typing import assert_never, cast
 
 from google.protobuf import json_format
 
@@ -288,7 +288,8 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.tool_result.outcome = values.TOOL_OUTCOME.number(what.outcome)
             result.tool_result.content = what.content
             if what.data is not None:
-                json_format.ParseDict(what.data, result.tool_result.data)
+                # A Value takes any JSON, not only the objects of the function's type.
+                json_format.ParseDict(cast("dict[str, object]", what.data), result.tool_result.data)
             result.tool_result.sources.extend(map(tool_source, what.sources))
             result.tool_result.fault = values.TOOL_FAULT.number(what.fault)
         case ProviderSwitched():
