@@ -249,7 +249,7 @@ async def build_agents(
     """
     teachers, counters = PostgresTeachers(database, new_id), MemoryCounters()
     evidence = knowledge.evidence
-    tools = live_tools(settings, evidence)
+    tools = live_tools(settings, database, evidence)
     stack.push_async_callback(tools.close)
     parts = NodeParts(
         source=evidence,

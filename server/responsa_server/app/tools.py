@@ -16,18 +16,29 @@ from responsa_server.domain.answers import (
     SearchOptions,
     ShownPassage,
 )
+from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Declaration, SecretPlace, Tool, ToolUnfit
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.table import KINDS
 
 _MOST_SECRET_BYTES = 16 * 1024
 
 
-def live_tools(settings: Settings, evidence: EvidenceSource | None = None) -> LiveTools:
+def live_tools(settings: Settings, database: Database, evidence: EvidenceSource) -> LiveTools:
     """Return the tools, which `reload` reads. evidence: the search in the documents."""
+    users = PostgresUsers(database)
+
+    async def subject(who: Principal) -> str:
+        try:
+            return (await users.get(who.tenant_id, who.user_id)).subject
+        except ResponsaError:
+            return ""
+
     folder = made_folder(settings)
-    parts = ToolParts(evidence, secret=lambda place: read_secret(place, folder))
+    parts = ToolParts(evidence, secret=lambda place: read_secret(place, folder), subject=subject)
     return tools_of(folder, parts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from responsa_server.domain.answers import EvidenceSource
+from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Declaration, Effect, SecretPlace, Tool, ToolUnfit
 
 
@@ -33,11 +34,13 @@ class ToolParts:
     """The parts that tools are made of.
 
     evidence: the search in the documents; None if there is none. clock: the current time, with its zone. secret: reads a secret; raises ToolUnfit if it is missing or empty.
+    subject: the subject of a user, or ""; None if there are no users.
     """
 
     evidence: EvidenceSource | None = None
     clock: Callable[[], datetime] = now
     secret: Callable[[SecretPlace], str] = _no_secret
+    subject: Callable[[Principal], Awaitable[str]] | None = None
 
     def secret_of(self, declaration: Declaration, name: str) -> str:
         """The secret with this name in this declaration. Raises ToolUnfit."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from responsa_server.tools import calculator, clock, knowledge_search
+from responsa_server.tools import calculator, clock, knowledge_search, sql_query
 from responsa_server.tools.kinds import ToolKind
 
 KINDS: Final[Mapping[str, ToolKind]] = {
     "calculator": calculator.KIND,
     "time": clock.KIND,
     "knowledge_search": knowledge_search.KIND,
+    "sql_query": sql_query.KIND,
 }
