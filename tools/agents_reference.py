@@ -77,7 +77,15 @@ def tools_reference(kinds: Mapping[str, ToolKind] = TOOL_KINDS) -> str:
         parts += ["", f"### {name}", "", f"{kind.description} Effect: {effect}.{need}"]
         if kind.options.model_fields:
             parts += ["", _HEAD, *_rows(kind.options, "")]
+        for field, info in kind.options.model_fields.items():
+            entry = next((one for one in get_args(info.annotation) if _is_model(one)), None)
+            if entry is not None:
+                parts += ["", f"Keys of each entry of `{field}`:", "", _HEAD, *_rows(entry, "")]
     return "\n".join(parts) + "\n"
+
+
+def _is_model(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
 
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {"agents.md": reference, "tools.md": tools_reference}

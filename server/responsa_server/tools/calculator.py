@@ -76,6 +76,22 @@ def _round(value: Decimal, places: Decimal = Decimal(0)) -> Decimal:
     return value.quantize(Decimal(1).scaleb(-int(places)), rounding=ROUND_HALF_UP)
 
 
+def _exp(value: Decimal) -> Decimal:
+    return value.exp()
+
+
+def _ln(value: Decimal) -> Decimal:
+    return value.ln()
+
+
+def _log10(value: Decimal) -> Decimal:
+    return value.log10()
+
+
+def _sqrt(value: Decimal) -> Decimal:
+    return value.sqrt()
+
+
 def _ceil(value: Decimal) -> Decimal:
     return value.to_integral_value(ROUND_CEILING)
 
@@ -99,14 +115,14 @@ def _sum(*values: Decimal) -> Decimal:
 _FUNCTIONS: Final[Mapping[str, Callable[..., Decimal]]] = {
     "abs": Decimal.__abs__,
     "ceil": _ceil,
-    "exp": Decimal.exp,
+    "exp": _exp,
     "floor": _floor,
-    "ln": Decimal.ln,
-    "log10": Decimal.log10,
+    "ln": _ln,
+    "log10": _log10,
     "max": _max,
     "min": _min,
     "round": _round,
-    "sqrt": Decimal.sqrt,
+    "sqrt": _sqrt,
     "sum": _sum,
 }
 

@@ -181,7 +181,7 @@ def _plain(value: object) -> object:
             return value.isoformat()
         case UUID():
             return str(value)
-        case bytes() | memoryview():
+        case bytes():
             return f"{len(value)} bytes"
         case list():
             return [_plain(one) for one in cast("list[object]", value)]
