@@ -1,0 +1,244 @@
+"""HTTP clients that reach only what a declaration allows.
+
+A client looks a host up, checks all of its addresses, and connects to one of these addresses, so that a second look-up cannot lead elsewhere (DNS rebinding). TLS certificates are still
+checked against the host's name. Redirects are not followed, and neither proxies nor other settings come from the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Final
+
+import httpx2
+
+from responsa_server.outbound.addresses import Allowed, IpAddress, Origin, OutboundError, origin_of
+
+USER_AGENT: Final = "responsa"
+_MOST_ADDRESSES: Final = 4
+_LOGGER: Final = logging.getLogger(__name__)
+
+Resolve = Callable[[str, int], Awaitable[Sequence[IpAddress]]]
+"""Looks a host up. Raises OSError if it has no address."""
+
+
+class Refused(httpx2.TransportError):
+    """The server's own rules do not allow this request. Nothing was sent. The message names the rule, and no address that a name stands for."""
+
+
+class TooLarge(httpx2.TransportError):
+    """The response has more bytes than the declaration allows."""
+
+
+class Unreadable(httpx2.TransportError):
+    """The response arrived in an encoding that was not requested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a client may reach. origins: the only origins that requests may go to; None for any. allowed: the addresses beyond the public ones."""
+
+    origins: frozenset[Origin] | None
+    allowed: Allowed = field(default_factory=Allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Time limits in seconds. connect: for the look-up and for each attempt to connect. all: for a whole request with its response."""
+
+    connect: float = 5.0
+    all: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request. headers: beyond those that every request has. body: None for a request without a body."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response. media_type: in lower case, without parameters; "" if the response names none. charset: "" if the response names none."""
+
+    status: int
+    media_type: str
+    charset: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+async def look_up(host: str, port: int) -> Sequence[IpAddress]:
+    """Look a host up as the system does. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return list(dict.fromkeys(ip_address(one[4][0]) for one in found))
+
+
+class Connector:
+    """Makes clients. One object serves all declarations of a process. Call `close` at the end."""
+
+    def __init__(self, resolve: Resolve = look_up, trust: ssl.SSLContext | None = None) -> None:
+        """trust: the certificates to trust; None for those of the system."""
+        self._resolve = resolve
+        self._trust = trust
+        self._plain = httpx2.create_ssl_context(verify=False, trust_env=False)
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Wait until the connections of requests that have ended are closed."""
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def client(self, reach: Reach, times: Times) -> httpx2.AsyncClient:
+        """Return a client. The caller closes it. The client's times between two pieces of a response are limited by `times.all`; the caller limits the whole request."""
+        return httpx2.AsyncClient(
+            transport=GuardedTransport(reach, self._resolve, await self._trusted(reach), times.connect),
+            timeout=httpx2.Timeout(times.all, connect=times.connect),
+            headers={"user-agent": USER_AGENT, "accept-encoding": "identity"},
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def fetch(
+        self,
+        reach: Reach,
+        outgoing: Outgoing,
+        times: Times,
+        most: int,
+        sent: Callable[[], Awaitable[None]] | None = None,
+    ) -> Reply:
+        """Make one request over a connection of its own, and read the response. Redirects are responses.
+
+        most: the largest body of a response, in bytes. sent: is awaited once the request may have been sent, before the response is read.
+
+        Raises:
+            Refused, TooLarge, Unreadable: see there.
+            httpx2.ConnectError, httpx2.ConnectTimeout: nothing was sent.
+            httpx2.RequestError: the response cannot be read.
+            TimeoutError: the time for the request is over.
+        """
+        client = await self.client(reach, times)
+        try:
+            try:
+                request = client.build_request(
+                    outgoing.method, outgoing.url, headers=outgoing.headers, content=outgoing.body
+                )
+            except (httpx2.InvalidURL, ValueError) as error:
+                raise Refused("the address or a header cannot be sent") from error
+            if sent is not None:
+                request.stream = _Announced(outgoing.body or b"", sent)
+            async with asyncio.timeout(times.all):
+                response = await client.send(request, stream=True)
+                return await _read(response, most)
+        finally:
+            # Close in a separate task, because a cancelled caller may be cancelled again, and the socket must still be closed.
+            closing = asyncio.create_task(client.aclose())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            await asyncio.shield(closing)
+
+    async def _trusted(self, reach: Reach) -> ssl.SSLContext:
+        if reach.origins is not None and all(one.scheme == "http" for one in reach.origins):
+            return self._plain
+        if self._trust is None:
+            # Loading the certificates takes a while, so a thread does it, once.
+            self._trust = await asyncio.to_thread(httpx2.create_ssl_context, trust_env=False)
+        return self._trust
+
+
+class GuardedTransport(httpx2.AsyncBaseTransport):
+    """Connects to checked addresses only. Every request opens its own connection: if a request used a kept connection that the server had just closed, its outcome would be unknown."""
+
+    def __init__(self, reach: Reach, resolve: Resolve, trust: ssl.SSLContext, connect_seconds: float) -> None:
+        self._reach = reach
+        self._resolve = resolve
+        self._connect_seconds = connect_seconds
+        self._inner = httpx2.AsyncHTTPTransport(
+            verify=trust, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """See httpx2.AsyncBaseTransport. Raises Refused."""
+        try:
+            origin = origin_of(request.url)
+        except OutboundError as error:
+            raise Refused(str(error)) from None
+        if self._reach.origins is not None and origin not in self._reach.origins:
+            raise Refused(f"{origin} is not an address that the declaration names")
+        failed: httpx2.TransportError | None = None
+        for address in await self._addresses(origin):
+            host = f"[{address}]" if address.version == 6 else str(address)
+            checked = httpx2.Request(
+                request.method,
+                request.url.copy_with(host=host),
+                headers=request.headers,
+                stream=request.stream,
+                # The name, so that the certificate is the one of the host and not the one of an address.
+                extensions={**request.extensions, "sni_hostname": origin.host},
+            )
+            try:
+                return await self._inner.handle_async_request(checked)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                failed = error
+        raise failed or httpx2.ConnectError("the host has no address")
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._inner.aclose()
+
+    async def _addresses(self, origin: Origin) -> Sequence[IpAddress]:
+        """The addresses of a host. One address that is not allowed refuses them all, because nobody knows which one the host's owner means."""
+        try:
+            found: Sequence[IpAddress] = [ip_address(origin.host)]
+        except ValueError:
+            try:
+                async with asyncio.timeout(self._connect_seconds):
+                    found = await self._resolve(origin.host, origin.port)
+            except TimeoutError as error:
+                raise httpx2.ConnectTimeout("the host's name was not looked up in time") from error
+            except (OSError, UnicodeError, ValueError) as error:
+                raise httpx2.ConnectError("the host's name cannot be looked up") from error
+        for address in found:
+            if not self._reach.allowed.may_reach(origin.host, address):
+                _LOGGER.warning("refused a connection to %s: its address %s is not allowed", origin, address)
+                raise Refused(
+                    f"the address of {origin.host} is not public; if it is the organisation's own, name it in allow_private"
+                )
+        return found[:_MOST_ADDRESSES]
+
+
+class _Announced(httpx2.AsyncByteStream):
+    """The body of a request, and then a call of `sent`."""
+
+    def __init__(self, body: bytes, sent: Callable[[], Awaitable[None]]) -> None:
+        self._body = body
+        self._sent = sent
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        if self._body:
+            yield self._body
+        await self._sent()
+
+
+async def _read(response: httpx2.Response, most: int) -> Reply:
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # Raw bytes: a compressed response could become any size.
+    if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Unreadable("the response is compressed, although this was not requested")
+    body = bytearray()
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > most:
+            raise TooLarge(f"the response has more than {most} bytes")
+    return Reply(
+        response.status_code, media_type, response.charset_encoding or "", dict(response.headers), bytes(body)
+    )
