@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
@@ -26,7 +27,7 @@ from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.gateway import GatewaySettings, build_app
 from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, hosts_of, origins_of
-from responsa_server.domain.errors import NotPermitted, Precondition, Reason, ResponsaError
+from responsa_server.domain.errors import NotPermitted, Precondition, Reason, ResponsaError, Unavailable
 from responsa_server.domain.people import Origin, Principal, Role, User, UserChange
 from responsa_server.identity import openid_provider
 from responsa_server.identity.linked import LinkedIdentities
@@ -708,12 +709,27 @@ def test_the_addresses_that_a_configuration_may_name(issuer: str, address: str, 
             read({"jwks_uri": address}, "jwks_uri")
 
 
+async def test_a_provider_cannot_make_the_server_reach_the_organisations_own_network() -> None:
+    """The issuer names an address of its own choice, and its name may stand for any address."""
+    settings = OidcProviderSettings(issuer="https://login.example", client_id="x", allow_private=("10.0.0.6",))
+    provider = openid_provider.OpenIdProvider("corp", settings, OidcSettings(connect_seconds=0.1))
+    reach = provider._reach.allowed  # pyright: ignore[reportPrivateUsage]  # nothing outside can be reached here
+    assert not reach.may_reach("keys.example", ip_address("10.0.0.5"))
+    assert reach.may_reach("keys.example", ip_address("10.0.0.6"))
+    assert reach.may_reach("login.example", ip_address("10.0.0.5"))
+    assert not reach.may_reach("login.example", ip_address("169.254.169.254"))
+    with pytest.raises(Unavailable):
+        await provider._read("https://10.0.0.5/keys", 100)  # pyright: ignore[reportPrivateUsage]  # as above
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"issuer": "http://login.example"},
         {"issuer": "https://login.example/?x"},
         {"issuer": "login.example"},
+        {"issuer": "https://2130706433"},
+        {"allow_private": "169.254.169.254"},
         {"scopes": "email"},
         {"algorithms": "HS256"},
         {"algorithms": "none"},

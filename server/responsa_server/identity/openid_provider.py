@@ -1,6 +1,6 @@
 """Speaks with an OpenID Connect provider: its configuration and keys, the exchange of a code, and the check of an id token (OpenID Connect Core 1.0, RFC 9700).
 
-Whatever a provider sends is limited in size and time. Redirects are not followed, and addresses are https unless the provider is this machine.
+Whatever a provider sends is limited in size and time. Addresses are https unless the provider is this machine; `outbound` decides which of them may be reached, and follows no redirects.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import json
 import logging
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,16 @@ import jwt
 
 from responsa_server.domain.errors import Reason, Unauthenticated, Unavailable
 from responsa_server.identity.openid_settings import OidcProviderSettings, OidcSettings, is_loopback
+from responsa_server.outbound.addresses import origin_of, read_allowed
+from responsa_server.outbound.connector import (
+    Connector,
+    Outgoing,
+    Reach,
+    Refused,
+    Times,
+    TooLarge,
+    Unreadable,
+)
 
 CONFIGURATION_BYTES: Final = 65_536
 KEYS_BYTES: Final = 262_144
@@ -39,6 +48,7 @@ LEEWAY_SECONDS: Final = 60.0
 _MAX_SUB: Final = 255
 _MOST_KEYS: Final = 100
 _REQUIRED: Final = ["iss", "sub", "aud", "exp", "iat", "nonce"]
+_LOOPBACK: Final = ("127.0.0.0/8", "::1")
 _KEY_TYPES: Final[Mapping[str, str]] = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -97,10 +107,15 @@ class OpenIdProvider:
         """name: the provider's id in the settings. clock: returns seconds since 1970."""
         self.name = name
         self.settings = settings
-        self._limits = limits
+        self._connector = Connector()
+        self._times = Times(limits.connect_seconds, limits.answer_seconds)
         self._clock = clock
         self._local = is_loopback(urlsplit(settings.issuer).hostname)
-        self._trust: ssl.SSLContext | None = None
+        # The settings name the issuer, so it may be a host of the organisation's own network.
+        host = origin_of(settings.issuer).host
+        self._reach = Reach(
+            None, read_allowed([*(_LOOPBACK if self._local else ()), host, *settings.allow_private])
+        )
         self._reading = asyncio.Lock()
         self._configuration: Configuration | None = None
         self._configured = float("-inf")
@@ -298,31 +313,19 @@ class OpenIdProvider:
         self, method: str, address: str, most: int, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[int, bytes]:
         """Make one request. Returns the status and at most `most` bytes. Raises Unavailable, ProviderFault for a longer reply."""
-        if self._trust is None:
-            # Loading the certificates takes a while, so a thread does it, once.
-            self._trust = await asyncio.to_thread(httpx2.create_ssl_context, trust_env=False)
-        sent = {"accept": "application/json", "accept-encoding": "identity", **headers}
-        found = bytearray()
+        sent = {"accept": "application/json", **headers}
         try:
-            async with (
-                asyncio.timeout(self._limits.answer_seconds),
-                httpx2.AsyncClient(
-                    verify=self._trust,
-                    trust_env=False,
-                    follow_redirects=False,
-                    timeout=httpx2.Timeout(self._limits.answer_seconds, connect=self._limits.connect_seconds),
-                ) as client,
-                client.stream(method, address, headers=sent, content=body) as response,
-            ):
-                # Raw bytes: a compressed reply could become any size.
-                async for piece in response.aiter_raw():
-                    found += piece
-                    if len(found) > most:
-                        raise ProviderFault(f"{urlsplit(address).path}: more than {most} bytes")
-                return response.status_code, bytes(found)
+            reply = await self._connector.fetch(
+                self._reach, Outgoing(method, address, sent, body), self._times, most
+            )
+            return reply.status, reply.body
+        except (TooLarge, Unreadable) as error:
+            raise ProviderFault(f"{urlsplit(address).path}: {error}") from error
+        except Refused as error:
+            raise self._unavailable(str(error)) from error
         except TimeoutError as error:
             raise self._unavailable("time limit") from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        except (httpx2.RequestError, OSError) as error:
             raise self._unavailable(type(error).__name__) from error
 
     def _unavailable(self, cause: str) -> Unavailable:

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
+from responsa_server.outbound.addresses import origin_of, read_allowed
+
 TENANT_ID: Final = "^[a-z0-9][a-z0-9-]{0,62}$"
 
 
@@ -32,6 +34,11 @@ def _secure(url: str) -> str:
     return url
 
 
+def _reachable(url: str) -> str:
+    origin_of(url)
+    return _secure(url)
+
+
 def _origin(url: str) -> str:
     if url and urlsplit(_secure(url)).path not in ("", "/"):
         raise ValueError("must be the address without a path, such as https://chat.example.org")
@@ -43,6 +50,11 @@ def _words(value: object) -> object:
     if isinstance(value, str):
         return json.loads(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
     return value
+
+
+def _private(entry: str) -> str:
+    read_allowed([entry])
+    return entry
 
 
 def _domain(name: str) -> str:
@@ -58,7 +70,7 @@ ProviderId = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
 class OidcProviderSettings(BaseModel, extra="forbid"):
     """An OpenID Connect provider, which signs the people of one tenant in."""
 
-    issuer: Annotated[str, AfterValidator(_secure)] = Field(
+    issuer: Annotated[str, AfterValidator(_reachable)] = Field(
         description="The provider's issuer, such as `https://login.example.org/realms/acme`, exactly as the provider writes it. The server reads the provider's configuration from `ISSUER/.well-known/openid-configuration`."
     )
     client_id: str = Field(
@@ -102,6 +114,12 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     ] = Field(
         default=(),
         description="Domains of e-mail addresses, separated by spaces. A person whose address the provider has verified (`email_verified`) and who has such an address needs no invitation for the first sign-in.",
+    )
+    allow_private: Annotated[
+        tuple[Annotated[str, AfterValidator(_private)], ...], NoDecode, BeforeValidator(_words)
+    ] = Field(
+        default=(),
+        description="IP addresses, networks such as `10.1.0.0/16` and host names of the organisation's own network, separated by spaces, to which the provider's configuration may lead. The issuer's host is always one of them.",
     )
     command_line: bool = Field(
         default=False,
