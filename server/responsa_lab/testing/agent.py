@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 from responsa_lab.testing.script import (
     MODEL,
@@ -41,11 +42,13 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.people import Principal
 from responsa_server.domain.quotas import Demand
-from responsa_server.domain.tools import Effect, FixedTools, Tool, ToolCard
+from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, FixedTools, Tool, ToolCard
 from responsa_server.domain.turns import Question
+from responsa_server.outbound.connector import Connector
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.providers.settings import CompatibleSettings
-from responsa_server.tools.http import HttpEndpoint, HttpTool
+from responsa_server.tools.endpoint import Endpoint
+from responsa_server.tools.http_api import HttpApiTool, Request
 
 
 class ScriptedModel:
@@ -178,13 +181,29 @@ async def scripted_agent(
             stack.push_async_callback(sink.close)
             tool_url = sink.url
         model = await _model(model_url, stack)
-        tools: list[HttpTool] = []
+        connector = Connector()
+        stack.push_async_callback(connector.close)
+        tools: list[HttpApiTool] = []
         for effect, card in tool_cards().items():
-            tool = HttpTool(
-                card, HttpEndpoint(endpoint(tool_url, effect), effect, answer_seconds=time_limit_seconds)
+            url = endpoint(tool_url, effect)
+            # The tool's server is on the loopback interface, or where the command line says.
+            reached = Endpoint(
+                connector,
+                url,
+                allow_private=(str(urlsplit(url).hostname),),
+                effect=effect,
+                most=MAX_RESULT_BYTES,
             )
-            stack.push_async_callback(tool.close)
-            tools.append(tool)
+            tools.append(
+                HttpApiTool(
+                    card,
+                    reached,
+                    Request("POST", url, {}, {}, None),
+                    effect=effect,
+                    timeout_seconds=time_limit_seconds,
+                    result="text",
+                )
+            )
         yield ScriptedAgent(model, tools, time_limit_seconds=time_limit_seconds, faults=faults)
 
 

@@ -30,7 +30,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.models import PromptMessage
 from responsa_server.domain.tools import Effect, ToolResult
-from responsa_server.tools.http import LOST_CONTENT
+from responsa_server.tools.endpoint import LOST
 
 _TEXT: Final = """the of and to in a is that it was for on are as with his they at be this from have or by one had not but what all were when we there
 can an your which their said if do will each about how up out them then she many some so these would other into has more two like him see
@@ -213,7 +213,7 @@ def golden_result(script: Script) -> ToolResult:
         case ToolFailure.ERROR:
             return ToolResult(ToolOutcome.ERROR, f"HTTP 500: {body}", error=ToolFault.STATUS)
         case ToolFailure.CUT:
-            return ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT, error=ToolFault.LOST)
+            return ToolResult(ToolOutcome.UNKNOWN, LOST, error=ToolFault.LOST)
 
 
 def read_tokens(messages: Sequence[PromptMessage]) -> int:

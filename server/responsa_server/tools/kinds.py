@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from responsa_server.domain.answers import EvidenceSource
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Declaration, Effect, SecretPlace, Tool, ToolUnfit
+from responsa_server.outbound.connector import Connector
 
 
 class ToolOptions(BaseModel):
@@ -35,12 +36,15 @@ class ToolParts:
 
     evidence: the search in the documents; None if there is none. clock: the current time, with its zone. secret: reads a secret; raises ToolUnfit if it is missing or empty.
     subject: the subject of a user, or ""; None if there are no users.
+    connector: makes all connections to declared hosts. read_html: reads the text of an HTML page, as an uploaded page is read; it raises ValueError. None: pages stay as they are.
     """
 
     evidence: EvidenceSource | None = None
     clock: Callable[[], datetime] = now
     secret: Callable[[SecretPlace], str] = _no_secret
     subject: Callable[[Principal], Awaitable[str]] | None = None
+    connector: Connector = field(default_factory=Connector)
+    read_html: Callable[[bytes], Awaitable[str]] | None = None
 
     def secret_of(self, declaration: Declaration, name: str) -> str:
         """The secret with this name in this declaration. Raises ToolUnfit."""

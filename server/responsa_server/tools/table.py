@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from responsa_server.tools import calculator, clock, knowledge_search, sql_query
+from responsa_server.tools import (
+    calculator,
+    clock,
+    http_api,
+    knowledge_search,
+    openapi,
+    sql_query,
+    web_search,
+)
 from responsa_server.tools.kinds import ToolKind
 
 KINDS: Final[Mapping[str, ToolKind]] = {
@@ -13,4 +21,7 @@ KINDS: Final[Mapping[str, ToolKind]] = {
     "time": clock.KIND,
     "knowledge_search": knowledge_search.KIND,
     "sql_query": sql_query.KIND,
+    "http_api": http_api.KIND,
+    "openapi": openapi.KIND,
+    "web_search": web_search.KIND,
 }

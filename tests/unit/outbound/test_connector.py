@@ -203,7 +203,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
     def rebinding(host: Any, *rest: Any, **more: Any) -> Any:
         if host not in ("rebound.example", b"rebound.example"):
             return system(host, *rest, **more)
-        asked.append(host)
+        asked.append(str(host))
         return system("127.0.0.1" if len(asked) == 1 else "127.0.0.2", *rest, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)

@@ -1,0 +1,272 @@
+"""One HTTP endpoint that a declaration names: its secrets, its calls, and the outcome of each. The kinds of tools that speak HTTP share it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, cast
+from urllib.parse import quote
+
+import httpx2
+from pydantic import AfterValidator, Field
+
+from responsa_server.domain.tools import (
+    Declaration,
+    Effect,
+    ToolCall,
+    ToolFault,
+    ToolOutcome,
+    ToolResult,
+    ToolUnfit,
+)
+from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
+from responsa_server.outbound.connector import (
+    Connector,
+    Outgoing,
+    Reach,
+    Refused,
+    Reply,
+    Times,
+    TooLarge,
+    Unreadable,
+)
+from responsa_server.tools.kinds import ToolOptions, ToolParts
+
+_TRIES: Final = 3
+_CONNECT_SECONDS: Final = 5.0
+_SHOWN_BYTES: Final = 2048
+_LEAST_SECRET: Final = 8
+_HIDDEN: Final = "[secret]"
+
+UNREACHED: Final = "The tool could not be reached; it was not called."
+REFUSED: Final = (
+    "The server's rules for connections do not allow this call; it was not made. The log says why."
+)
+LOST: Final = (
+    "The connection to the tool was lost before it answered, so nobody knows whether the call was done."
+)
+LOST_READING: Final = "The connection to the tool was lost before it answered."
+LATE: Final = "The tool did not answer in time, so nobody knows whether the call was done."
+LATE_READING: Final = "The tool did not answer in time."
+LARGE: Final = "The tool's response is larger than its declaration allows."
+
+
+class Auth(ToolOptions):
+    """How a call proves itself. Exactly one of the ways; each names a secret of the declaration."""
+
+    bearer: str = Field(default="", description="The secret that is sent as `Authorization: Bearer …`.")
+    header: str = Field(
+        default="", description="The name of a header, such as `X-Api-Key`, that holds `secret`."
+    )
+    secret: str = Field(default="", description="The secret that `header` holds.")
+    basic_user: str = Field(default="", description="The user's name for `Authorization: Basic …`.")
+    basic_password: str = Field(default="", description="The secret that is the password of `basic_user`.")
+    query: str = Field(
+        default="",
+        description="Not allowed: servers and proxies write URLs into their logs. Use `bearer` or `header`.",
+    )
+
+
+def _url(url: str) -> str:
+    origin_of(url)
+    return url
+
+
+def _private(entry: str) -> str:
+    read_allowed([entry])
+    return entry
+
+
+Url = Annotated[str, AfterValidator(_url)]
+AllowPrivate = Annotated[
+    tuple[Annotated[str, AfterValidator(_private)], ...],
+    Field(
+        strict=False,
+        description="IP addresses, networks such as `10.1.0.0/16` and host names of the organisation's own network that the tool may reach. Without it, only public addresses.",
+    ),
+]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The headers that prove a declaration's calls, and the texts in which a response could repeat their secrets."""
+
+    headers: Mapping[str, str]
+    hidden: Sequence[str]
+
+    def __repr__(self) -> str:
+        return "Credential(…)"
+
+
+_ANYBODY: Final = Credential({}, ())
+
+
+def credential_of(auth: Auth | None, declaration: Declaration, parts: ToolParts) -> Credential:
+    """Return the credential of a declaration, whose secrets are read. Raises ToolUnfit."""
+    secrets = {name: parts.secret_of(declaration, name) for name in declaration.secrets}
+    hidden = _variants(list(secrets.values()))
+    if auth is None:
+        return Credential({}, hidden)
+    if auth.query:
+        raise ToolUnfit(
+            "auth.query is not allowed, because servers and proxies write URLs into their logs; use auth.bearer or auth.header"
+        )
+    ways = [bool(auth.bearer), bool(auth.header), bool(auth.basic_user)]
+    if sum(ways) != 1:
+        raise ToolUnfit(
+            "auth needs exactly one of bearer, header (with secret) and basic_user (with basic_password)"
+        )
+
+    def value(name: str, key: str) -> str:
+        if name not in secrets:
+            raise ToolUnfit(f"auth.{key} names the secret {name!r}, which [secrets] does not declare")
+        found = secrets[name]
+        if not found.isprintable() or not found.isascii():
+            raise ToolUnfit(f"the secret {name!r} has characters that a header cannot hold")
+        return found
+
+    if auth.bearer:
+        return Credential({"authorization": f"Bearer {value(auth.bearer, 'bearer')}"}, hidden)
+    if auth.header:
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", auth.header):
+            raise ToolUnfit("auth.header is not the name of a header, such as X-Api-Key")
+        return Credential({auth.header.lower(): value(auth.secret, "secret")}, hidden)
+    pair = f"{auth.basic_user}:{value(auth.basic_password, 'basic_password')}"
+    encoded = base64.b64encode(pair.encode()).decode()
+    return Credential({"authorization": f"Basic {encoded}"}, (*hidden, encoded))
+
+
+def endpoint_of(
+    declaration: Declaration,
+    parts: ToolParts,
+    url: str,
+    auth: Auth | None,
+    allow_private: Sequence[str],
+    effect: Effect,
+) -> Endpoint:
+    """Return the endpoint of a declaration. Raises ToolUnfit."""
+    return Endpoint(
+        parts.connector,
+        url,
+        allow_private=allow_private,
+        credential=credential_of(auth, declaration, parts),
+        effect=effect,
+        most=declaration.max_bytes,
+    )
+
+
+class Endpoint:
+    """Makes the calls of one declaration. A secret goes to the declared origins only, and never into a result."""
+
+    def __init__(
+        self,
+        connector: Connector,
+        url: str,
+        *,
+        allow_private: Sequence[str],
+        credential: Credential = _ANYBODY,
+        effect: Effect,
+        most: int,
+    ) -> None:
+        """url: any URL of the origin that calls may go to. most: the largest response, in bytes. Raises ToolUnfit."""
+        try:
+            origin = origin_of(url)
+            allowed = read_allowed(allow_private)
+        except OutboundError as error:
+            raise ToolUnfit(str(error)) from error
+        if credential.headers and origin.scheme == "http" and not allow_private:
+            raise ToolUnfit("a secret needs an https address, unless the host is named in allow_private")
+        self._connector = connector
+        self._reach = Reach(frozenset([origin]), allowed)
+        self._credential = credential
+        self._effect = effect
+        self._most = most
+
+    async def call(self, outgoing: Outgoing, call: ToolCall) -> Reply | ToolResult:
+        """Make a call. Returns the response if its status is 2xx, and a failure as a result otherwise.
+
+        A call whose effect may happen twice is tried up to three times if its connection breaks off.
+        """
+        headers = {**outgoing.headers, "idempotency-key": call.key, **self._credential.headers}
+        sent = Outgoing(outgoing.method, outgoing.url, headers, outgoing.body)
+        times = Times(min(_CONNECT_SECONDS, call.seconds), call.seconds)
+        for place in range(1 if self._effect is Effect.ONCE else _TRIES):
+            try:
+                reply = await self._connector.fetch(self._reach, sent, times, self._most, call.sent)
+            except Refused:
+                return ToolResult(ToolOutcome.ERROR, REFUSED, error=ToolFault.REFUSED)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                if place:
+                    break
+                return ToolResult(ToolOutcome.ERROR, UNREACHED, error=ToolFault.UNREACHABLE)
+            except TooLarge:
+                return self._unread(LARGE, LARGE, ToolFault.TOO_LARGE)
+            except (TimeoutError, httpx2.TimeoutException):
+                return self._unread(LATE, LATE_READING, ToolFault.TIMEOUT)
+            except Unreadable as error:
+                return self._unread(str(error), str(error), ToolFault.MALFORMED)
+            except httpx2.RequestError:  # no readable response; the effect may have happened
+                continue
+            return self._answered(self._shown(reply))
+        return self._unread(LOST, LOST_READING, ToolFault.LOST)
+
+    def _answered(self, reply: Reply) -> Reply | ToolResult:
+        if 200 <= reply.status < 300:
+            return reply
+        text = reply.body[:_SHOWN_BYTES].decode(errors="ignore")
+        return ToolResult(ToolOutcome.ERROR, f"HTTP {reply.status}: {text}", error=ToolFault.STATUS)
+
+    def _unread(self, effective: str, reading: str, fault: ToolFault) -> ToolResult:
+        """The result of a call that was sent and whose response is missing. A call without an effect is over; that of another one is unknown."""
+        if self._effect is Effect.NONE:
+            return ToolResult(ToolOutcome.ERROR, reading, error=fault)
+        return ToolResult(ToolOutcome.UNKNOWN, effective, error=fault)
+
+    def _shown(self, reply: Reply) -> Reply:
+        """The response without the declaration's secrets, should the other side repeat them."""
+        body = reply.body
+        for one in self._credential.hidden:
+            body = body.replace(one.encode(), _HIDDEN.encode())
+        return Reply(reply.status, reply.media_type, reply.charset, reply.headers, body)
+
+
+def _variants(secrets: Sequence[str]) -> Sequence[str]:
+    """The forms in which a response may repeat secrets. Shorter texts than eight characters would hide ordinary words."""
+    found: dict[str, None] = {}
+    for one in secrets:
+        if len(one) >= _LEAST_SECRET:
+            for form in (one, json.dumps(one)[1:-1], quote(one, safe="")):
+                found[form] = None
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def text_of(reply: Reply) -> str:
+    """Return the text of a response. Bytes that are not valid in its character set become U+FFFD."""
+    try:
+        return reply.body.decode(reply.charset or "utf-8", errors="replace")
+    except (LookupError, ValueError):
+        return reply.body.decode("utf-8", errors="replace")
+
+
+def json_of(reply: Reply) -> object:
+    """Return the JSON value of a response. Raises ValueError for what is not JSON, or what no event can carry (a number that is not finite, a half of a surrogate pair, deep nesting)."""
+
+    def constant(name: str) -> object:
+        raise ValueError(f"{name} is not a JSON value")
+
+    try:
+        found = cast("object", json.loads(reply.body, parse_constant=constant))
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    except (RecursionError, UnicodeError) as error:
+        raise ValueError("not JSON that can be read") from error
+    return found
+
+
+def malformed(content: str, effect: Effect) -> ToolResult:
+    """The result of a call whose response arrived and cannot be read."""
+    outcome = ToolOutcome.ERROR if effect is Effect.NONE else ToolOutcome.UNKNOWN
+    return ToolResult(outcome, content, error=ToolFault.MALFORMED)

@@ -1,0 +1,54 @@
+"""Makes tools of declarations, as the server does, with servers on the loopback interface."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_server.agents.config.declarations import declared
+from responsa_server.domain.tools import SecretPlace, Sent, Tool, ToolCall, ToolUnfit, unnoticed
+from responsa_server.tools.kinds import ToolParts
+from responsa_server.tools.table import KINDS
+from tests.unit.graph.evidence import WHO
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+SECRET = 's3cret/with-"signs" & more'
+"""The value of every secret."""
+
+
+def secret(place: SecretPlace) -> str:
+    if place.env == "MISSING":
+        raise ToolUnfit("Set MISSING.")
+    return SECRET
+
+
+def made(raw: Mapping[str, Any], folder: Path = Path(), **parts: Any) -> Sequence[Tool]:
+    """The tools of a declaration named `note`. Raises ToolUnfit; the declaration must be valid."""
+    declaration, problems = declared("note", raw, KINDS, folder)
+    assert declaration is not None, problems
+    return KINDS[declaration.kind].make(declaration, declaration.options, ToolParts(secret=secret, **parts))
+
+
+@asynccontextmanager
+async def served(handler: Handler) -> AsyncGenerator[str]:
+    """The URL of a server with this handler."""
+    server = LoopbackServer(handler)
+    await server.start()
+    try:
+        yield server.url
+    finally:
+        await server.close()
+
+
+def request(
+    arguments: Mapping[str, object] | None = None,
+    *,
+    key: str = "k",
+    sent: Sent = unnoticed,
+    seconds: float = 20.0,
+) -> ToolCall:
+    return ToolCall(key, arguments or {}, WHO, sent=sent, seconds=seconds)
