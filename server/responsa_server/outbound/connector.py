@@ -67,7 +67,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response. media_type: in lower case, without parameters; "" if the response names none. charset: "" if the response names none."""
+    """A response. media_type: in lower case, without parameters; "" if the response has no type. charset: "" if the response has no charset."""
 
     status: int
     media_type: str
@@ -101,12 +101,16 @@ class Connector:
     async def client(self, reach: Reach, times: Times) -> httpx2.AsyncClient:
         """Return a client. The caller closes it. The client's times between two pieces of a response are limited by `times.all`; the caller limits the whole request."""
         return httpx2.AsyncClient(
-            transport=GuardedTransport(reach, self._resolve, await self._trusted(reach), times.connect),
+            transport=await self.transport(reach, times),
             timeout=httpx2.Timeout(times.all, connect=times.connect),
             headers={"user-agent": USER_AGENT, "accept-encoding": "identity"},
             follow_redirects=False,
             trust_env=False,
         )
+
+    async def transport(self, reach: Reach, times: Times) -> GuardedTransport:
+        """Return the connections of a client. The caller closes them."""
+        return GuardedTransport(reach, self._resolve, await self._trusted(reach), times.connect)
 
     async def fetch(
         self,
@@ -116,7 +120,7 @@ class Connector:
         most: int,
         sent: Callable[[], Awaitable[None]] | None = None,
     ) -> Reply:
-        """Make one request over a connection of its own, and read the response. Redirects are responses.
+        """Make one request over its own connection, and read the response. Redirects are responses.
 
         most: the largest body of a response, in bytes. sent: is awaited once the request may have been sent, before the response is read.
 

@@ -63,7 +63,7 @@ class HttpApiOptions(ToolOptions):
     )
     query: dict[str, str] = Field(
         default={},
-        description="The query of the URL. A value may contain places; a parameter with a place of its own that has no argument is left out.",
+        description="The query of the URL. A value may contain places; an entry whose places have no arguments is left out.",
     )
     headers: dict[str, str] = Field(default={}, description="Headers with fixed values.")
     body: dict[str, Any] | None = Field(

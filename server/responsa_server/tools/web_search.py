@@ -86,7 +86,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Wire:
-    """How a provider speaks. url: its own address. auth: how its key is sent; None if it needs none. ask: makes the request. items, keys: where its results stand, and the names of a result's uri, title, snippet and date."""
+    """How a provider speaks. url: its own address. auth: how its key is sent; None if it needs no key. ask: makes the request. items, keys: where its results stand, and the names of a result's uri, title, snippet and date."""
 
     url: str
     auth: Callable[[str], Auth] | None
