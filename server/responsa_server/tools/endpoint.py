@@ -101,6 +101,12 @@ class Credential:
     def __repr__(self) -> str:
         return "Credential(…)"
 
+    def hide(self, text: str) -> str:
+        """Return a text of the other side without the declaration's secrets."""
+        for one in self.hidden:
+            text = text.replace(one, _HIDDEN)
+        return text
+
 
 _ANYBODY: Final = Credential({}, ())
 
@@ -159,6 +165,18 @@ def endpoint_of(
     )
 
 
+def reach_of(url: str, allow_private: Sequence[str], credential: Credential) -> Reach:
+    """Return what a declaration may reach: the origin of its URL. Raises ToolUnfit."""
+    try:
+        origin = origin_of(url)
+        allowed = read_allowed(allow_private)
+    except OutboundError as error:
+        raise ToolUnfit(str(error)) from error
+    if credential.headers and origin.scheme == "http" and not allow_private:
+        raise ToolUnfit("a secret needs an https address, unless the host is named in allow_private")
+    return Reach(frozenset([origin]), allowed)
+
+
 class Endpoint:
     """Makes the calls of one declaration. A secret goes to the declared origins only, and never into a result."""
 
@@ -173,15 +191,8 @@ class Endpoint:
         most: int,
     ) -> None:
         """url: any URL of the origin that calls may go to. most: the largest response, in bytes. Raises ToolUnfit."""
-        try:
-            origin = origin_of(url)
-            allowed = read_allowed(allow_private)
-        except OutboundError as error:
-            raise ToolUnfit(str(error)) from error
-        if credential.headers and origin.scheme == "http" and not allow_private:
-            raise ToolUnfit("a secret needs an https address, unless the host is named in allow_private")
         self._connector = connector
-        self._reach = Reach(frozenset([origin]), allowed)
+        self._reach = reach_of(url, allow_private, credential)
         self._credential = credential
         self._effect = effect
         self._most = most

@@ -10,6 +10,7 @@ from responsa_server.tools import (
     clock,
     http_api,
     knowledge_search,
+    mcp,
     openapi,
     sql_query,
     web_search,
@@ -24,4 +25,5 @@ KINDS: Final[Mapping[str, ToolKind]] = {
     "http_api": http_api.KIND,
     "openapi": openapi.KIND,
     "web_search": web_search.KIND,
+    "mcp": mcp.KIND,
 }

@@ -1,0 +1,140 @@
+"""The program of an MCP server: its messages are lines of JSON on its standard input and output (Model Context Protocol, transport "stdio")."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import zlib
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
+
+Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
+
+_LAUNCHER: Final = Path(__file__).with_name("mcp_launcher.py")
+_ENVIRONMENT: Final[Mapping[str, str]] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+# Each declaration and tenant has another user, so that two programs can neither signal nor trace each other. The range is above those that systems and containers use.
+_FIRST_USER: Final = 1_700_000_000
+_USERS: Final = 100_000_000
+_END_SECONDS: Final = 2.0
+_REST_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How a program is started. command: the absolute path of the program, and its arguments. environment: beyond PATH and LANG. identity: the declaration and the tenant. memory_bytes: the largest address space. most: how many bytes the program may write before it answers."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    identity: str
+    memory_bytes: int
+    most: int
+
+    def __repr__(self) -> str:
+        return f"Program({self.command[0]!r})"
+
+
+def user_of(identity: str) -> int:
+    """The user id of a program if the server runs as root."""
+    return _FIRST_USER + zlib.crc32(identity.encode()) % _USERS
+
+
+@contextlib.asynccontextmanager
+async def running(program: Program, ended: Callable[[], None]) -> AsyncGenerator[Streams]:
+    """Start a program and yield the streams of its messages. ended: is called when the program has nothing more to say. At the end, the program and all that it started are killed. Raises OSError."""
+    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER)]
+    confined = [str(user_of(program.identity)), str(program.memory_bytes), str(os.getpid())]
+    process = await asyncio.create_subprocess_exec(
+        *launcher,
+        *confined,
+        *program.command,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=DEVNULL,  # nobody knows what a program writes there
+        env={**_ENVIRONMENT, **program.environment},
+        cwd="/",
+        start_new_session=True,
+        limit=program.most,
+    )
+    to_session, from_program = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    to_program, from_session = anyio.create_memory_object_stream[SessionMessage](0)
+    tasks = [
+        asyncio.create_task(_read(process, to_session, program.most), name="mcp-read"),
+        asyncio.create_task(_write(process, from_session), name="mcp-write"),
+    ]
+    tasks[0].add_done_callback(lambda _: ended())
+    try:
+        yield from_program, to_program
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for stream in (to_session, from_program, to_program, from_session):
+            stream.close()
+        await _end(process)
+
+
+async def _read(
+    process: Process, to_session: MemoryObjectSendStream[SessionMessage | Exception], most: int
+) -> None:
+    """Pass the program's messages on. A program that writes what is not a message, or too much before it answers, is over."""
+    if process.stdout is None:
+        raise RuntimeError("the program has no standard output")
+    unanswered = 0
+    with to_session:
+        while True:
+            try:
+                line = await process.stdout.readline()
+                message = jsonrpc_message_adapter.validate_json(line, by_name=False) if line else None
+            except ValueError:  # not a message, or a line without an end
+                return
+            unanswered += len(line)
+            if message is None or unanswered > most:
+                return
+            if isinstance(message, JSONRPCResponse | JSONRPCError):
+                unanswered = 0
+            try:
+                await to_session.send(SessionMessage(message))
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return
+
+
+async def _write(process: Process, from_session: MemoryObjectReceiveStream[SessionMessage]) -> None:
+    if process.stdin is None:
+        raise RuntimeError("the program has no standard input")
+    async with from_session:
+        async for one in from_session:
+            process.stdin.write(
+                one.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+            )
+            try:
+                await process.stdin.drain()
+            except ConnectionError:
+                return
+
+
+async def _end(process: Process) -> None:
+    """Close the program's input, which asks it to end, and kill its whole session soon after."""
+    if process.stdin is not None:
+        process.stdin.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS if process.returncode is None else 0):
+            await process.wait()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    # The pipe closes when its rest is read, unless a process that left the session keeps it open.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS):
+            while process.stdout is not None and await process.stdout.read(_REST_BYTES):
+                pass
+            await process.wait()

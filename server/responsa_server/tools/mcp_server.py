@@ -1,0 +1,430 @@
+"""Speaks with MCP servers through the official SDK, and makes typed results of whatever they do.
+
+A server cannot ask for anything: sampling, elicitation and roots are refused, and it has no stream on which it could speak first. A session belongs to one tenant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, cast
+
+import httpx2
+from mcp.client.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    CONNECTION_CLOSED,
+    INVALID_REQUEST,
+    CallToolRequest,
+    CallToolRequestParams,
+    CallToolResult,
+    EmbeddedResource,
+    ListToolsResult,
+    PaginatedRequestParams,
+    ResourceLink,
+    TextContent,
+    TextResourceContents,
+)
+from mcp_types import Tool as SaidTool
+from pydantic import ValidationError
+
+from responsa_server.domain.tools import (
+    Effect,
+    ToolCall,
+    ToolFault,
+    ToolOutcome,
+    ToolResult,
+    ToolSource,
+    ToolUnfit,
+)
+from responsa_server.outbound.connector import (
+    USER_AGENT,
+    GuardedTransport,
+    Reach,
+    Refused,
+    Times,
+    TooLarge,
+)
+from responsa_server.tools.endpoint import LATE, LATE_READING, LOST, LOST_READING, REFUSED, UNREACHED
+from responsa_server.tools.mcp import MOST_TOOLS, McpTarget, McpTool, Pinned
+from responsa_server.tools.mcp_process import Program, running
+
+_MOST_PAGES: Final = 20
+_MOST_MESSAGE: Final = 500
+_CONNECT_SECONDS: Final = 5.0
+_START_SECONDS: Final = 20.0
+_IDLE_SECONDS: Final = 60.0
+_OLD_SECONDS: Final = 600.0
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 60.0
+_CHANGED: Final = "The tool's server has changed the tool's description. The tool is withheld until the owner of the installation agrees to the new one."
+_PAUSED: Final = "The tool's server failed a moment ago and is started again soon; it was not called."
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class _Failed(Exception):
+    """A session cannot begin. The message has nothing that the server sent."""
+
+    def __init__(self, message: str, result: ToolResult) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class _Session:
+    """A session with a server, in its own task, since the SDK must leave it in the task that entered it. tools: what the server says of its tools. client: None while there is no connection."""
+
+    def __init__(self, connect: Callable[[Callable[[], None]], AbstractAsyncContextManager[Any]]) -> None:
+        self.tools: Mapping[str, Pinned] = {}
+        self.client: Client | None = None
+        self.ready = asyncio.get_running_loop().create_future()
+        self.begun = asyncio.get_running_loop().time()
+        self.used = self.begun
+        self.calls = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._end = asyncio.Event()
+        self._connect = connect
+        self.task = asyncio.create_task(self._run(), name="mcp-session")
+
+    async def _run(self) -> None:
+        try:
+            async with Client(self._connect(self._end.set), cache=None) as client:
+                self.tools = await _listed(client)
+                self.client = client
+                self.ready.set_result(None)
+                await self._end.wait()
+        except (
+            Exception
+        ) as error:  # an SDK over a foreign server raises anything, in groups; the waiting call gets it
+            self._unready(_first(error))
+        finally:
+            self.client = None
+            self._unready(ConnectionResetError("the session ended"))
+
+    def _unready(self, error: Exception) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(error)
+            self.ready.exception()  # nobody may be waiting any more
+
+    async def close(self, patience: float = 0.0) -> None:
+        """End the session. patience: for how many seconds its calls may go on."""
+        if patience:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self.idle.wait()
+        self._end.set()
+        if not self.ready.done():
+            self.task.cancel()
+        await asyncio.wait([self.task], timeout=_CONNECT_SECONDS)
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+class McpSessions:
+    """The sessions with a declaration's server: one for each tenant."""
+
+    def __init__(self, target: McpTarget) -> None:
+        for name in ("mcp", "client"):  # the SDK's loggers, which write what a server sent
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._target = target
+        self._name = target.declaration.name
+        self._sessions: dict[str, _Session] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._pauses: dict[str, tuple[float, float]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def offered(self) -> Sequence[Pinned]:
+        """What the server says of its tools. Raises ToolUnfit if it does not answer as it should."""
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                return list((await self._session("")).tools.values())
+        except (TimeoutError, _Failed) as error:
+            reason = str(error) or "time limit"
+            raise ToolUnfit(f"its server does not answer as it should: {reason}") from error
+
+    async def _session(self, tenant: str) -> _Session:
+        """The session of a tenant, which begins if there is none. Raises _Failed."""
+        loop = asyncio.get_running_loop()
+        async with self._locks.setdefault(tenant, asyncio.Lock()):
+            found = self._sessions.get(tenant)
+            old = found is not None and (
+                loop.time() - found.used > _IDLE_SECONDS or loop.time() - found.begun > _OLD_SECONDS
+            )
+            if found is not None and (found.client is None or (old and not found.calls)):
+                self._drop(tenant, found)
+                found = None
+            if found is not None:
+                return found
+            pause, until = self._pauses.get(tenant, (0.0, 0.0))
+            if loop.time() < until:
+                raise _Failed("it failed a moment ago", _error(_PAUSED, ToolFault.UNREACHABLE))
+            found = self._sessions[tenant] = _Session(lambda ended: self._connected(tenant, ended))
+            try:
+                await asyncio.shield(found.ready)
+            except asyncio.CancelledError:
+                self._drop(tenant, found)
+                raise
+            except Exception as error:
+                longer = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+                self._pauses[tenant] = (longer, loop.time() + longer)
+                self._drop(tenant, found)
+                _LOGGER.warning("MCP server of the tool %s: %s", self._name, type(error).__name__)
+                raise _Failed(type(error).__name__, _unbegun(error)) from error
+            self._pauses.pop(tenant, None)
+            return found
+
+    def _drop(self, tenant: str, session: _Session, patience: float = 0.0) -> None:
+        """End a session that gets no more calls. patience: for how many seconds its calls may go on."""
+        if self._sessions.get(tenant) is session:
+            del self._sessions[tenant]
+        ending = asyncio.create_task(session.close(patience))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+    async def close(self) -> None:
+        """End all sessions."""
+        for tenant, session in list(self._sessions.items()):
+            self._drop(tenant, session)
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    async def call(self, tool: McpTool, call: ToolCall) -> ToolResult:
+        """Call a tool of the server, as `Tool.call` says."""
+        began, tenant = False, call.who.tenant_id
+        session: _Session | None = None
+        try:
+            async with asyncio.timeout(call.seconds):
+                session = await self._session(tenant)
+                said = session.tools.get(tool.pinned.name)
+                if said is None or said.digest != tool.pinned.digest:
+                    _LOGGER.warning("MCP server of the tool %s: its description has changed", tool.card.id)
+                    return _error(_CHANGED, ToolFault.REFUSED)
+                began = True
+                try:
+                    result = await self._called(session, tool, call)
+                except MCPError as error:
+                    if not _again(error, tool):
+                        raise
+                    self._drop(tenant, session)
+                    session = await self._session(tenant)
+                    result = await self._called(session, tool, call)
+        except _Failed as failed:
+            return failed.result
+        except asyncio.CancelledError:
+            if session is not None:
+                self._drop(tenant, session, call.seconds)
+            raise
+        except TimeoutError:
+            # The server may be stuck: later calls get another session.
+            if session is not None:
+                self._drop(tenant, session, call.seconds)
+            lost = began and tool.effect is not Effect.NONE
+            if not began:
+                return _error(UNREACHED, ToolFault.TIMEOUT)
+            outcome = ToolOutcome.UNKNOWN if lost else ToolOutcome.ERROR
+            return ToolResult(outcome, LATE if lost else LATE_READING, error=ToolFault.TIMEOUT)
+        except MCPError as error:
+            if error.code == CONNECTION_CLOSED:
+                if session is not None:
+                    self._drop(tenant, session)
+                return _lost(tool)
+            return _error(self._hidden(error.message)[:_MOST_MESSAGE], ToolFault.STATUS)
+        except ValidationError:
+            return _unread(tool)
+        except Exception as error:  # an SDK over a foreign server raises anything; a call never does
+            _LOGGER.warning("MCP tool %s: %s", tool.card.id, type(error).__name__)
+            if session is not None:
+                self._drop(tenant, session)
+            return _lost(tool)
+        return self._shown(tool, result)
+
+    async def _called(self, session: _Session, tool: McpTool, call: ToolCall) -> CallToolResult:
+        client = session.client
+        if client is None:
+            raise MCPError(CONNECTION_CLOSED, "")
+        params = CallToolRequestParams(name=tool.pinned.name, arguments=dict(call.arguments))
+        await call.sent()
+        session.calls += 1
+        session.idle.clear()
+        try:
+            # Not `call_tool`, which would follow what the server says of its schema now.
+            return await client.session.send_request(CallToolRequest(params=params), CallToolResult)
+        finally:
+            session.calls -= 1
+            if not session.calls:
+                session.idle.set()
+            session.used = asyncio.get_running_loop().time()
+
+    def _shown(self, tool: McpTool, result: CallToolResult) -> ToolResult:
+        texts: list[str] = []
+        for block in result.content:
+            match block:
+                case TextContent():
+                    texts.append(block.text)
+                case ResourceLink():
+                    texts.append(f"{block.title or block.name}: {block.uri}")
+                case EmbeddedResource(resource=TextResourceContents() as inner):
+                    texts.append(inner.text)
+                case _:
+                    texts.append(f"[{block.type} left out]")
+        data: object = result.structured_content
+        if data is not None:
+            try:
+                data = json.loads(self._hidden(json.dumps(data)))
+            except ValueError:
+                return _unread(tool)
+        text = self._hidden("\n".join(texts)) or (
+            "" if data is None else json.dumps(data, ensure_ascii=False)
+        )
+        if result.is_error:
+            return _error(text[: _MOST_MESSAGE * 4], ToolFault.STATUS)
+        source = ToolSource(
+            self._target.options.url or "", tool.card.title or tool.card.id, self._target.parts.clock(), text
+        )
+        sources = [source] if tool.effect is Effect.NONE and text.strip() else []
+        return ToolResult(ToolOutcome.OK, text, data, sources)
+
+    def _hidden(self, text: str) -> str:
+        return self._target.credential.hide(text)
+
+    def _connected(self, tenant: str, ended: Callable[[], None]) -> AbstractAsyncContextManager[Any]:
+        options, declaration = self._target.options, self._target.declaration
+        if self._target.reach is not None:
+            return self._over_http(options.url or "", self._target.reach)
+        return running(
+            Program(
+                options.command,
+                self._target.environment,
+                f"{declaration.name}/{tenant}",
+                options.memory_mb << 20,
+                declaration.max_bytes,
+            ),
+            ended,
+        )
+
+    @asynccontextmanager
+    async def _over_http(self, url: str, reach: Reach) -> AsyncGenerator[Any]:
+        seconds, most = self._target.declaration.timeout_seconds, self._target.declaration.max_bytes
+        times = Times(_CONNECT_SECONDS, seconds)
+        client = httpx2.AsyncClient(
+            transport=_Bounded(await self._target.parts.connector.transport(reach, times), most),
+            timeout=httpx2.Timeout(seconds, connect=_CONNECT_SECONDS),
+            headers={
+                "user-agent": USER_AGENT,
+                "accept-encoding": "identity",
+                **self._target.credential.headers,
+            },
+            follow_redirects=False,
+            trust_env=False,
+        )
+        async with (
+            client,
+            streamable_http_client(url, http_client=client, max_sse_event_size=most) as streams,
+        ):
+            yield streams
+
+
+class _Bounded(httpx2.AsyncBaseTransport):
+    """Limits the size of each response, and opens no stream on which a server could send whatever it likes."""
+
+    def __init__(self, inner: GuardedTransport, most: int) -> None:
+        self._inner = inner
+        self._most = most
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """See httpx2.AsyncBaseTransport."""
+        if request.method == "GET":
+            return httpx2.Response(405)
+        response = await self._inner.handle_async_request(request)
+        if response.headers.get("content-encoding", "identity") != "identity":
+            await response.aclose()
+            raise httpx2.DecodingError("the response is compressed, although this was not requested")
+        return httpx2.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=_Limited(response, self._most),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._inner.aclose()
+
+
+class _Limited(httpx2.AsyncByteStream):
+    def __init__(self, response: httpx2.Response, most: int) -> None:
+        self._response = response
+        self._most = most
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        size = 0
+        async for part in cast("httpx2.AsyncByteStream", self._response.stream):
+            size += len(part)
+            if size > self._most:
+                raise TooLarge(f"the response has more than {self._most} bytes")
+            yield part
+
+    async def aclose(self) -> None:
+        await cast("httpx2.AsyncByteStream", self._response.stream).aclose()
+
+
+def _again(error: MCPError, tool: McpTool) -> bool:
+    """Whether a call is made once more: its session was over before the call, or a repeated call does no harm."""
+    forgotten = error.code == INVALID_REQUEST and error.message == "Session terminated"
+    return forgotten or (error.code == CONNECTION_CLOSED and tool.effect is not Effect.ONCE)
+
+
+def _error(content: str, fault: ToolFault) -> ToolResult:
+    return ToolResult(ToolOutcome.ERROR, content, error=fault)
+
+
+def _unbegun(error: Exception) -> ToolResult:
+    """The result of a call whose session could not begin."""
+    if isinstance(error, Refused):
+        return _error(REFUSED, ToolFault.REFUSED)
+    if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, OSError)):
+        return _error(UNREACHED, ToolFault.UNREACHABLE)
+    return _error("The tool's server does not answer as it should; it was not called.", ToolFault.MALFORMED)
+
+
+def _first(error: BaseException) -> Exception:
+    """The first cause in a group of exceptions."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error if isinstance(error, Exception) else RuntimeError(type(error).__name__)
+
+
+async def _listed(client: Client) -> Mapping[str, Pinned]:
+    """What a server says of its tools. Raises ValueError if it says too much."""
+    found: dict[str, Pinned] = {}
+    cursor: str | None = None
+    for _ in range(_MOST_PAGES):
+        page: ListToolsResult = await client.session.list_tools(params=PaginatedRequestParams(cursor=cursor))
+        for one in page.tools:
+            found[one.name] = _pinned(one)
+        if len(found) > MOST_TOOLS:
+            break
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+    raise ValueError("the server has too many tools")
+
+
+def _pinned(tool: SaidTool) -> Pinned:
+    return Pinned(tool.name, tool.title or "", tool.description or "", tool.input_schema, tool.output_schema)
+
+
+def _lost(tool: McpTool) -> ToolResult:
+    if tool.effect is Effect.NONE:
+        return _error(LOST_READING, ToolFault.LOST)
+    return ToolResult(ToolOutcome.UNKNOWN, LOST, error=ToolFault.LOST)
+
+
+def _unread(tool: McpTool) -> ToolResult:
+    outcome = ToolOutcome.ERROR if tool.effect is Effect.NONE else ToolOutcome.UNKNOWN
+    return ToolResult(outcome, "The tool's response cannot be read.", error=ToolFault.MALFORMED)

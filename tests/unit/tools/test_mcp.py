@@ -1,0 +1,235 @@
+"""MCP servers over HTTP and as programs, through the official SDK. The servers misbehave in every way that tests/wire/mcp.py knows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from responsa_lab.testing.loopback import Exchange
+from responsa_server.agents.config.declarations import declared
+from responsa_server.agents.engine.calling import checked
+from responsa_server.domain.events import ToolFault, ToolOutcome
+from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
+from responsa_server.tools.kinds import ToolParts
+from responsa_server.tools.mcp import offered, pinned_path, write_pinned
+from responsa_server.tools.table import KINDS
+from tests.unit.tools.declaring import SECRET, made, request, secret, served
+from tests.wire import mcp
+
+PYTHON = "/usr/bin/python3"
+SOURCE = Path(mcp.__file__).read_text(encoding="utf-8")
+Transport = Literal["http", "program"]
+
+
+class HttpServer:
+    """The server over Streamable HTTP. seen: the methods of all messages, and the HTTP methods of other requests. changed: see `mcp.listed`."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.changed = ""
+
+    async def handle(self, exchange: Exchange) -> None:
+        self.headers.append(exchange.request.headers)
+        if exchange.request.method != "POST":
+            self.seen.append(exchange.request.method)
+            await exchange.reply(200, b"")
+            return
+        message = json.loads(exchange.request.body)
+        self.seen.append(message.get("method", ""))
+        answer: Any = mcp.handled(message, self.changed)  # pyright: ignore[reportUnknownMemberType] # the program has no types, see there
+        if answer is not None:
+            await exchange.reply(200, json.dumps(answer).encode(), {"mcp-session-id": "s1"})
+        elif "id" not in message:
+            await exchange.reply(202, b"")
+        else:
+            await self._misbehave(message["params"]["name"], exchange)
+
+    async def _misbehave(self, name: str, exchange: Exchange) -> None:
+        match name:
+            case "hangs":
+                await asyncio.Event().wait()
+            case "dies":
+                exchange.cut()
+            case "garbled":
+                await exchange.reply(200, b"<html>", {"content-type": "text/html"})
+            case "floods":
+                await exchange.begin("text/event-stream")
+                note = {
+                    "jsonrpc": "2.0",
+                    "method": "notifications/message",
+                    "params": {"level": "info", "data": "x"},
+                }
+                while True:
+                    await exchange.piece(b"data: " + json.dumps(note).encode() + b"\n\n")
+            case _:
+                await exchange.begin("text/event-stream")
+                ask = {
+                    "jsonrpc": "2.0",
+                    "id": "q",
+                    "method": "sampling/createMessage",
+                    "params": {"messages": [], "maxTokens": 1},
+                }
+                await exchange.piece(b"data: " + json.dumps(ask).encode() + b"\n\n")
+                answer = {
+                    "jsonrpc": "2.0",
+                    "id": json.loads(exchange.request.body)["id"],
+                    "result": {"content": [{"type": "text", "text": "-32600"}]},
+                }
+                await exchange.piece(b"data: " + json.dumps(answer).encode() + b"\n\n")
+                await exchange.end()
+
+
+async def trusted(raw: Mapping[str, Any], folder: Path) -> Sequence[Tool]:
+    """The tools of a declaration whose server the owner trusts now."""
+    declaration, problems = declared("note", raw, KINDS, folder)
+    assert declaration is not None, problems
+    write_pinned(declaration, await offered(declaration, ToolParts(secret=secret)))
+    return made(raw, folder)
+
+
+@asynccontextmanager
+async def tools_on(
+    transport: Transport, folder: Path, **keys: Any
+) -> AsyncGenerator[tuple[Mapping[str, Tool], HttpServer]]:
+    server = HttpServer()
+    async with served(server.handle) as url:
+        raw: dict[str, Any] = {"kind": "mcp", "max_bytes": 1 << 17, **keys}
+        if transport == "http":
+            raw |= {"url": f"{url}/mcp", "allow_private": ["127.0.0.1"]}
+        else:
+            raw |= {"command": [PYTHON, "-c", SOURCE]}
+        tools = {one.card.id.removeprefix("note_"): one for one in await trusted(raw, folder)}
+        try:
+            yield tools, server
+        finally:
+            for one in tools.values():
+                await one.close()
+
+
+BOTH = pytest.mark.parametrize("transport", ["http", "program"])
+
+
+@BOTH
+async def test_tools_are_called_and_every_failure_is_typed(transport: Transport, tmp_path: Path) -> None:
+    async with tools_on(transport, tmp_path, effect="none") as (tools, server):
+        assert tools["echo"].card.title == "Echo"
+        assert tools["count"].card.returns == mcp.TOOLS["count"]["outputSchema"]
+
+        async def call(name: str, seconds: float = 20.0, **arguments: Any) -> ToolResult:
+            result = checked(await tools[name].call(request(arguments, seconds=seconds)), tools[name])
+            assert len(result.content) < 40_000
+            return result
+
+        said = await call("echo", text="Grüße")
+        assert (said.outcome, said.content) == (ToolOutcome.OK, "Grüße")
+        assert [one.text for one in said.sources] == ["Grüße"]
+        assert (await call("count")).data == {"n": 3}
+        assert (await call("fails")).error is ToolFault.STATUS
+        refused = await call("refuses")
+        assert (refused.error, refused.content) == (ToolFault.STATUS, "no such city")
+        assert (await call("lies")).error is ToolFault.MALFORMED
+        assert (await call("orders")).outcome is ToolOutcome.OK  # text like any other
+        asked = await call("samples")
+        assert asked.outcome is ToolOutcome.OK
+        assert "result" not in asked.content  # nothing that the server asked for was done
+        late = await call("hangs", 0.3)
+        assert (late.outcome, late.error) == (ToolOutcome.ERROR, ToolFault.TIMEOUT)
+        for name in ("floods", "large", "garbled", "dies"):
+            lost = await call(name)
+            assert lost.outcome is ToolOutcome.ERROR, name
+            # The next call begins a session, and works.
+            assert (await call("echo", text=name)).content == name
+    if transport == "http":
+        assert "GET" not in server.seen
+
+
+@BOTH
+async def test_a_changed_description_is_withheld_until_the_owner_agrees(
+    transport: Transport, tmp_path: Path
+) -> None:
+    async with tools_on(transport, tmp_path) as (tools, _):
+        assert (await tools["echo"].call(request({"text": "x"}))).outcome is ToolOutcome.OK
+    if transport == "program":
+        later = {"kind": "mcp", "command": [PYTHON, "-c", SOURCE], "environment": {"CHANGED": "echo"}}
+        changed = {one.card.id: one for one in made(later, tmp_path)}
+        withheld = await changed["note_echo"].call(request({"text": "x"}))
+        assert (withheld.outcome, withheld.error) == (ToolOutcome.ERROR, ToolFault.REFUSED)
+        assert "password" not in changed["note_echo"].card.description
+        assert (await changed["note_count"].call(request())).outcome is ToolOutcome.OK
+        await changed["note_echo"].close()
+        agreed = {one.card.id: one for one in await trusted(later, tmp_path)}
+        assert "password" in agreed["note_echo"].card.description
+        assert (await agreed["note_echo"].call(request({"text": "x"}))).outcome is ToolOutcome.OK
+        await agreed["note_echo"].close()
+
+
+async def test_a_call_with_an_effect_is_never_repeated_and_its_outcome_may_be_unknown(tmp_path: Path) -> None:
+    """The server says of its tools that they only read; it is not believed."""
+    async with tools_on("http", tmp_path) as (tools, server):
+        lost = await tools["dies"].call(request())
+        assert (lost.outcome, lost.error) == (ToolOutcome.UNKNOWN, ToolFault.LOST)
+        assert server.seen.count("tools/call") == 1
+
+
+async def test_a_program_is_confined_and_has_the_declared_environment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESPONSA_SECRET", "hunter2")
+    keys = {"secrets": {"key": {"env": "KEY"}}, "secret_environment": {"API_KEY": "key"}, "memory_mb": 512}
+    async with tools_on("program", tmp_path, **keys) as (tools, _):
+        said = await tools["who"].call(request())
+        found = json.loads(said.content)
+        assert set(found["env"]) <= {"PATH", "LANG", "API_KEY", "LC_CTYPE", "PWD"}
+        assert SECRET not in said.content  # the program repeated it
+        assert (found["uid"] != os.getuid()) == (os.getuid() == 0)
+        assert re.search(rf"Max address space +{512 << 20} ", found["limits"])
+        await asyncio.gather(*(one.close() for one in tools.values()))
+        with pytest.raises(ProcessLookupError):
+            os.kill(found["pid"], 0)
+
+
+async def test_a_server_that_fails_is_not_asked_at_once_again(tmp_path: Path) -> None:
+    async with tools_on("http", tmp_path) as (tools, _):
+        pass
+    gone = await tools["echo"].call(request({"text": "x"}))
+    assert (gone.outcome, gone.error) == (ToolOutcome.ERROR, ToolFault.UNREACHABLE)
+    again = await tools["echo"].call(request({"text": "x"}))
+    assert "a moment ago" in again.content
+    await tools["echo"].close()
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({}, "url or command"),
+        ({"url": "https://a.example", "command": ["/bin/true"]}, "url or command"),
+        ({"command": ["python3"]}, "absolute path"),
+        ({"command": ["/nowhere"]}, "absolute path"),
+        ({"url": "https://a.example"}, "responsa tools trust note"),
+        ({"url": "https://a.example", "tools": ["other"]}, "responsa tools trust note"),
+    ],
+)
+def test_a_declaration_that_cannot_work_says_why(keys: Mapping[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ToolUnfit, match=said):
+        made({"kind": "mcp", **keys}, tmp_path)
+
+
+def test_pinned_descriptions_that_were_changed_by_hand_are_not_used(tmp_path: Path) -> None:
+    raw = {"kind": "mcp", "url": "https://a.example"}
+    declaration, _ = declared("note", raw, KINDS, tmp_path)
+    assert declaration is not None
+    path = write_pinned(declaration, [])
+    assert path == pinned_path(declaration)
+    entry = {"name": "a", "title": "", "description": "b", "parameters": {}, "returns": None, "sha256": "0"}
+    path.write_text(json.dumps({"tools": [entry]}))
+    with pytest.raises(ToolUnfit, match="changed by hand"):
+        made(raw, tmp_path)
