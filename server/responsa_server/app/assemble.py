@@ -59,6 +59,7 @@ from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
+from responsa_server.outbound.connector import Connector
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.providers.table import ModelTable
@@ -91,7 +92,7 @@ from responsa_server.turns.settings import TurnOptions
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Documents and search. queue: the queue of all jobs. embedder: the embedded model, which also classifies questions. embedders: all embedding models. jobs: the jobs that ingest documents, or None if this process does not ingest documents. vectors: the vector store outside the database, or None."""
+    """Documents and search. queue: the queue of all jobs. embedder: the embedded model, which also classifies questions. embedders: all embedding models. jobs: the jobs that ingest documents, or None if this process does not ingest documents. vectors: the vector store outside the database, or None. parser: reads documents in a sandbox."""
 
     embedder: MiniLmEmbedder
     embedders: ConfiguredEmbedders
@@ -103,6 +104,7 @@ class Knowledge:
     queue: JobQueue
     jobs: KnowledgeJobs | None
     vectors: VectorStore | None
+    parser: ParserPool
 
 
 async def build_knowledge(
@@ -176,7 +178,17 @@ async def build_knowledge(
         reindex = Reindex(GenerationBuildStore(database, queue), indexers, watching.ended)
         jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex)
     return Knowledge(
-        embedder, embedders, retriever, collections, documents, library, evidence, queue, jobs, vectors.store
+        embedder,
+        embedders,
+        retriever,
+        collections,
+        documents,
+        library,
+        evidence,
+        queue,
+        jobs,
+        vectors.store,
+        parser,
     )
 
 
@@ -249,7 +261,9 @@ async def build_agents(
     """
     teachers, counters = PostgresTeachers(database, new_id), MemoryCounters()
     evidence = knowledge.evidence
-    tools = live_tools(settings, database, evidence)
+    connector = Connector()
+    stack.push_async_callback(connector.close)
+    tools = live_tools(settings, database, evidence, connector, knowledge.parser)
     stack.push_async_callback(tools.close)
     parts = NodeParts(
         source=evidence,

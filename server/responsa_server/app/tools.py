@@ -16,9 +16,13 @@ from responsa_server.domain.answers import (
     SearchOptions,
     ShownPassage,
 )
-from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.errors import DocumentRejected, ResponsaError
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Declaration, SecretPlace, Tool, ToolUnfit
+from responsa_server.ingest.formats.table import HTML
+from responsa_server.ingest.rejections import ParserUnavailable
+from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.outbound.connector import Connector
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.tools.kinds import ToolParts
@@ -27,8 +31,14 @@ from responsa_server.tools.table import KINDS
 _MOST_SECRET_BYTES = 16 * 1024
 
 
-def live_tools(settings: Settings, database: Database, evidence: EvidenceSource) -> LiveTools:
-    """Return the tools, which `reload` reads. evidence: the search in the documents."""
+def live_tools(
+    settings: Settings,
+    database: Database,
+    evidence: EvidenceSource,
+    connector: Connector,
+    parser: ParserPool,
+) -> LiveTools:
+    """Return the tools, which `reload` reads. evidence: the search in the documents. parser: reads HTML pages in a sandbox."""
     users = PostgresUsers(database)
 
     async def subject(who: Principal) -> str:
@@ -37,8 +47,20 @@ def live_tools(settings: Settings, database: Database, evidence: EvidenceSource)
         except ResponsaError:
             return ""
 
+    async def read_html(data: bytes) -> str:
+        try:
+            return (await parser.parse(data, known_format=HTML.name)).canonical_text
+        except (DocumentRejected, ParserUnavailable) as error:
+            raise ValueError(str(error)) from error
+
     folder = made_folder(settings)
-    parts = ToolParts(evidence, secret=lambda place: read_secret(place, folder), subject=subject)
+    parts = ToolParts(
+        evidence,
+        secret=lambda place: read_secret(place, folder),
+        subject=subject,
+        connector=connector,
+        read_html=read_html,
+    )
     return tools_of(folder, parts)
 
 

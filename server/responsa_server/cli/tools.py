@@ -1,4 +1,4 @@
-"""The commands `responsa tools list | show | check`."""
+"""The commands `responsa tools list | show | check | trust`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("list")(list_tools)
     group.command("show")(show_tool)
     group.command("check")(check_tools)
+    group.command("trust")(trust_tools)
     app.add_typer(group, name=name)
 
 
@@ -78,6 +79,26 @@ def check_tools(
     from responsa_server.cli.local.tools import check
 
     check(folder, json=json)
+
+
+def trust_tools(
+    name: Annotated[str, typer.Argument(help="The declaration's name: its file without .toml.")],
+    folder: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FOLDER]", help="A folder of declarations. Default: the tools of this machine."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree without a question.")] = False,
+) -> None:
+    """Agree to what an MCP server says of its tools. This command asks the server of a declaration for its tools, shows what is new, and writes the descriptions
+    next to the declaration. Models see these descriptions and no others.
+
+    Exit codes: 0 agreed, or nothing is new; 1 not agreed; 2 the declaration cannot be used, or its server does not answer.
+    """
+    from responsa_server.cli.local.tools import trust
+
+    trust(name, folder, yes=yes)
 
 
 def problem_line(problem: tool_pb2.ToolProblem) -> str:

@@ -357,4 +357,8 @@ def _make(declaration: Declaration, options: HttpApiOptions, parts: ToolParts) -
     return [tool]
 
 
-KIND: Final = ToolKind(HttpApiOptions, _make, description="Calls an API of the organisation.")
+KIND: Final = ToolKind(
+    HttpApiOptions,
+    _make,
+    description="Calls an API of the organisation. Other methods than GET have another default.",
+)

@@ -228,4 +228,9 @@ def _make(declaration: Declaration, options: McpOptions, parts: ToolParts) -> Se
     return [McpTool(server, pinned[one], effect) for one in wanted]
 
 
-KIND: Final = ToolKind(McpOptions, _make, effect=Effect.ONCE)
+KIND: Final = ToolKind(
+    McpOptions,
+    _make,
+    effect=Effect.ONCE,
+    description="A tool of an MCP server.",
+)

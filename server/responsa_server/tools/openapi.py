@@ -381,4 +381,8 @@ def _make(declaration: Declaration, options: OpenApiOptions, parts: ToolParts) -
     return made
 
 
-KIND: Final = ToolKind(OpenApiOptions, _make)
+KIND: Final = ToolKind(
+    OpenApiOptions,
+    _make,
+    description="Calls an API of the organisation, as its OpenAPI file describes it. Other methods than GET have another default.",
+)

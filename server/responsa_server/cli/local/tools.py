@@ -1,17 +1,24 @@
-"""The command `responsa tools check`, which reads declarations on this machine without a server."""
+"""The commands `responsa tools check` and `responsa tools trust`, which read declarations on this machine without a server."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 
 import typer
 
+from responsa_server.agents.config.declarations import read_tools
 from responsa_server.agents.config.tools import line
 from responsa_server.app.settings import load
-from responsa_server.app.tools import checked_tools
+from responsa_server.app.tools import checked_tools, read_secret
 from responsa_server.cli.local.failures import USAGE, reporting
+from responsa_server.domain.tools import Declaration, ToolUnfit
+from responsa_server.tools.kinds import ToolParts
+from responsa_server.tools.mcp import Pinned, offered, read_pinned, write_pinned
+from responsa_server.tools.table import KINDS
 
 
 def check(folder: str | None, *, json: bool) -> None:
@@ -40,3 +47,52 @@ def check(folder: str | None, *, json: bool) -> None:
                 if not any(f"{name}.toml" in broken for name in entry.names):
                     typer.echo(f"{entry.card.id}: ok")
     raise typer.Exit(USAGE if problems else 0)
+
+
+def trust(name: str, folder: str | None, *, yes: bool) -> None:
+    """Ask the MCP server of a declaration for its tools, and write down what the owner agrees to.
+
+    Args:
+        name: the declaration's name.
+        folder: the folder with the declarations; None means the tools of this machine.
+        yes: whether to agree without a question.
+
+    Raises:
+        typer.Exit: always; see the command.
+    """
+    with reporting():
+        path = Path(folder) if folder else load().tools_folder
+        declaration = next((one.declaration for one in read_tools(path, KINDS) if one.name == name), None)
+        if declaration is None or declaration.kind != "mcp":
+            typer.echo(f"{path / name}.toml is not a valid declaration of the kind mcp.", err=True)
+            raise typer.Exit(USAGE)
+        parts = ToolParts(secret=lambda place: read_secret(place, path))
+        try:
+            tools = asyncio.run(offered(declaration, parts))
+        except ToolUnfit as error:
+            typer.echo(f"{name}: {str(error).rstrip('.')}.", err=True)
+            raise typer.Exit(USAGE) from error
+        news = _news(declaration, tools)
+        for one in news:
+            typer.echo(one)
+        if not news:
+            typer.echo("Nothing is new.")
+        elif not yes and not typer.confirm("Agree?", default=False):
+            raise typer.Exit(1)
+        typer.echo(f"Written: {write_pinned(declaration, tools)}")
+    raise typer.Exit(0)
+
+
+def _news(declaration: Declaration, tools: Sequence[Pinned]) -> Sequence[str]:
+    """What differs from that to which the owner has agreed, with everything that a model would see. Characters that a terminal would obey are escaped."""
+    try:
+        before = {one.name: one for one in read_pinned(declaration)}
+    except ToolUnfit:
+        before = dict[str, Pinned]()
+    found = list[str]()
+    for one in tools:
+        old = before.pop(one.name, None)
+        if old is None or old.digest != one.digest:
+            said = dumps(asdict(one), indent=2, ensure_ascii=True)
+            found.append(f"{'new' if old is None else 'changed'}: {said}")
+    return [*found, *(f"gone: {dumps(gone)}" for gone in before)]
