@@ -85,7 +85,7 @@ async def test_operations_become_tools_with_their_schemas(tmp_path: Path) -> Non
         get, delete, add = made(raw, tmp_path)
         assert [one.card.id for one in (get, delete, add)] == [
             "note_get_pet",
-            "note_delete_pets_petid",
+            "note_delete_pets_pet_id",
             "note_add_pet",
         ]
         assert [one.effect for one in (get, delete, add)] == [Effect.NONE, Effect.IDEMPOTENT, Effect.ONCE]
