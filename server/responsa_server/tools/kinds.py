@@ -54,6 +54,12 @@ class ToolParts:
         return self.secret(place)
 
 
+def described(kind: ToolKind, declaration: Declaration, own: str) -> str:
+    """Return the description of one of several tools of a declaration: what the declaration says, and the tool's own description. The kind's description says too little of one tool."""
+    given = "" if declaration.description == kind.description and own else declaration.description
+    return f"{given} {own}".strip()
+
+
 @dataclass(frozen=True, slots=True)
 class ToolKind:
     """A kind of tools.

@@ -22,7 +22,7 @@ from pydantic import Field
 from responsa_server.domain.tools import Declaration, Effect, Tool, ToolCall, ToolCard, ToolResult, ToolUnfit
 from responsa_server.outbound.connector import Reach
 from responsa_server.tools.endpoint import AllowPrivate, Auth, Credential, Url, credential_of, reach_of
-from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
+from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts, described
 
 if TYPE_CHECKING:
     # The SDK takes seconds to load, so the first call loads it, in a thread.
@@ -186,7 +186,7 @@ class McpTool:
         words = re.sub(r"[^a-z0-9]+", "_", pinned.name.lower()).strip("_")
         self.card = ToolCard(
             f"{declaration.name}_{words}"[:_MOST_ID].rstrip("_"),
-            f"{declaration.description} {pinned.description}".strip(),
+            described(KIND, declaration, pinned.description),
             pinned.parameters,
             pinned.title or declaration.title,
             pinned.returns,

@@ -20,11 +20,12 @@ from responsa_server.domain.tools import Declaration, Tool, ToolCard, ToolUnfit
 from responsa_server.outbound.connector import Outgoing
 from responsa_server.tools.endpoint import AllowPrivate, Auth, endpoint_of
 from responsa_server.tools.http_api import HttpApiTool, Request, effect_of, plain
-from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
+from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts, described
 
 _METHODS: Final = ("get", "head", "post", "put", "patch", "delete")
 _MOST_FILE: Final = 8 << 20
 _MOST_ID: Final = 63
+_MOST_DESCRIPTION: Final = 1024
 _LOCAL: Final = "#/components/schemas/"
 _JSON: Final = re.compile(r"application/(?:[\w.+-]+\+)?json", re.ASCII)
 # Keys of OpenAPI's schemas that are not JSON Schema, or that say nothing about a value.
@@ -216,7 +217,7 @@ class _Reader:
         has_body = self._body(operation, where, properties, required)
         card = ToolCard(
             _tool_id(declaration.name, str(operation.get("operationId") or f"{method}-{path}")),
-            _description(declaration.description, operation),
+            described(KIND, declaration, _description(operation)),
             self._closed(properties, required),
             str(operation.get("summary") or declaration.title)[:120],
             self._returns(operation) if options.checked else None,
@@ -357,9 +358,9 @@ def _tool_id(name: str, operation: str) -> str:
     return f"{name}_{re.sub(r'[^a-z0-9]+', '_', words.lower()).strip('_')}"[:_MOST_ID].rstrip("_")
 
 
-def _description(description: str, operation: Json) -> str:
-    own = " ".join(str(operation.get("description") or operation.get("summary") or "").split())
-    return f"{description} {own}".strip()[:1024]
+def _description(operation: Json) -> str:
+    text = operation.get("description") or operation.get("summary") or ""
+    return " ".join(str(text).split())[:_MOST_DESCRIPTION]
 
 
 def _make(declaration: Declaration, options: OpenApiOptions, parts: ToolParts) -> Sequence[Tool]:
