@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from responsa_server.agents.config.tools import LiveTools, line
 from responsa_server.app.tools import checked_tools, read_secret
 from responsa_server.domain.people import Role
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
+from tests.instance import ROOT
 from tests.unit.graph.evidence import WHO
 
 SHIPPED = ["calculator", "knowledge_search", "time"]
@@ -47,6 +49,23 @@ def test_a_declaration_is_made_into_a_tool(tmp_path: Path) -> None:
     assert (found.card.title, found.kind, found.timeout_seconds) == ("the handbook", "knowledge_search", 5.0)
     assert found.card.description, "the kind's own"
     assert live.problems() == []
+
+
+def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEATHER_KEY", "hunter2hunter2")
+    page = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
+    found = re.findall(r"^```toml\n(kind = .*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(found) == 5
+    for place, text in enumerate(found):
+        (tmp_path / f"n{place}.toml").write_text(text, encoding="utf-8")
+    live = checked_tools(tmp_path)
+    problems = [line(one) for one in live.problems()]
+    # What these two lack is not in the page: a file, and an owner's word.
+    assert [one.partition(": ")[2][:20] for one in problems] == [
+        "shop.yaml cannot be ",
+        "The file tickets-tok",
+    ]
+    assert {"n0", "n1", "n3"} <= {one.card.id for one in live.entries() if one.usable}
 
 
 @pytest.mark.parametrize(

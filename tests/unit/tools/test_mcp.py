@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import typer
 
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.agents.config.declarations import declared
 from responsa_server.agents.engine.calling import checked
+from responsa_server.app.tools import checked_tools
+from responsa_server.cli.local.tools import trust
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
 from responsa_server.tools.kinds import ToolParts
@@ -170,6 +173,43 @@ async def test_a_changed_description_is_withheld_until_the_owner_agrees(
         assert "password" in agreed["note_echo"].card.description
         assert (await agreed["note_echo"].call(request({"text": "x"}))).outcome is ToolOutcome.OK
         await agreed["note_echo"].close()
+
+
+def test_the_owner_sees_what_is_new_and_agrees(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command and the reload of the server, on a declaration in a file."""
+
+    def declare(changed: str) -> None:
+        command = json.dumps([PYTHON, "-c", SOURCE])
+        text = f'kind = "mcp"\ncommand = {command}\nenvironment = {{ CHANGED = "{changed}" }}\n'
+        (tmp_path / "note.toml").write_text(text)
+
+    def agree(answer: bool) -> tuple[int, str]:
+        monkeypatch.setattr(typer, "confirm", lambda *_, **__: answer)
+        with pytest.raises(typer.Exit) as ended:
+            trust("note", str(tmp_path), yes=False)
+        return ended.value.exit_code, capsys.readouterr().out
+
+    def descriptions() -> set[str]:
+        return {one.card.description for one in live.entries() if one.card.id == "note_echo"}
+
+    declare("")
+    live = checked_tools(tmp_path)
+    assert "responsa tools trust note" in live.problems()[0].message
+    assert agree(False)[0] == 1
+    assert not live.reload()
+    code, said = agree(True)
+    assert (code, "Repeats a text." in said) == (0, True)
+    assert live.reload()
+    assert (descriptions(), live.problems()) == ({"Repeats a text."}, [])
+    assert "Nothing is new." in agree(False)[1]
+    declare("echo")
+    code, said = agree(True)
+    assert said.count("changed: ") == 1
+    assert "password" in said
+    assert live.reload()
+    assert "password" in descriptions().pop()
 
 
 async def test_a_call_with_an_effect_is_never_repeated_and_its_outcome_may_be_unknown(tmp_path: Path) -> None:
