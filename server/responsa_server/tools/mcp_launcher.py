@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
             sys.exit(125)
     if os.getppid() != parent:  # the server ended before the signal was set
         sys.exit(125)
-    os.execve(program[0], program, dict(os.environ))  # noqa: S606 # no shell is meant
+    os.execv(program[0], program)  # noqa: S606 # no shell is meant
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from responsa_server.tools import (
     clock,
     http_api,
     knowledge_search,
+    langchain,
     mcp,
     openapi,
     sql_query,
@@ -26,4 +27,5 @@ KINDS: Final[Mapping[str, ToolKind]] = {
     "openapi": openapi.KIND,
     "web_search": web_search.KIND,
     "mcp": mcp.KIND,
+    "langchain": langchain.KIND,
 }

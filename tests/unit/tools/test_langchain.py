@@ -1,0 +1,53 @@
+"""Tools of LangChain by their import paths. The tools are in this module."""
+
+from __future__ import annotations
+
+import pytest
+from langchain_core.tools import ToolException, tool
+
+from responsa_server.agents.engine.calling import argument_problem, checked
+from responsa_server.domain.events import ToolFault, ToolOutcome
+from responsa_server.domain.tools import ToolUnfit
+from tests.unit.tools.declaring import made, request
+
+HERE = "tests.unit.tools.test_langchain"
+
+
+@tool
+def price(name: str, pieces: int = 1) -> dict[str, float]:
+    """The price of a product."""
+    if name == "none":
+        raise ToolException("no such product")
+    if name == "broken":
+        raise RuntimeError("password hunter2")
+    return {"euros": 3.5 * pieces}
+
+
+async def test_a_langchain_tool_is_called_with_checked_arguments() -> None:
+    (found,) = made({"kind": "langchain", "tool": f"{HERE}:price", "effect": "none"})
+    assert found.card.description == "The price of a product."
+    assert argument_problem(found.card, {"name": "x", "pieces": 2}) == ""
+    assert argument_problem(found.card, {"pieces": 2})
+    result = checked(await found.call(request({"name": "x", "pieces": 2})), found)
+    assert (result.outcome, result.content) == (ToolOutcome.OK, '{"euros": 7.0}')
+    assert result.sources[0].text == result.content
+    failed = await found.call(request({"name": "none"}))
+    assert (failed.outcome, failed.error, failed.content) == (
+        ToolOutcome.ERROR,
+        ToolFault.STATUS,
+        "no such product",
+    )
+    assert "hunter2" not in (await found.call(request({"name": "broken"}))).content
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("nowhere.at.all:x", "cannot be imported"),
+        (f"{HERE}:missing", "cannot be imported"),
+        (f"{HERE}:HERE", "not a LangChain tool"),
+    ],
+)
+def test_an_import_path_that_leads_to_no_tool_says_so(path: str, said: str) -> None:
+    with pytest.raises(ToolUnfit, match=said):
+        made({"kind": "langchain", "tool": path})
