@@ -711,7 +711,9 @@ def test_the_addresses_that_a_configuration_may_name(issuer: str, address: str, 
 
 async def test_a_provider_cannot_make_the_server_reach_the_organisations_own_network() -> None:
     """The issuer names any address, and its name may stand for any address."""
-    settings = OidcProviderSettings(issuer="https://login.example", client_id="x", allow_private=("10.0.0.6",))
+    settings = OidcProviderSettings(
+        issuer="https://login.example", client_id="x", allow_private=("10.0.0.6",)
+    )
     provider = openid_provider.OpenIdProvider("corp", settings, OidcSettings(connect_seconds=0.1))
     reach = provider._reach.allowed  # pyright: ignore[reportPrivateUsage]  # nothing outside can be reached here
     assert not reach.may_reach("keys.example", ip_address("10.0.0.5"))

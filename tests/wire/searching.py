@@ -16,13 +16,13 @@ Page = Mapping[str, str]
 
 
 class SearchService:
-    """A service with one of the wires. It refuses requests that do not fit its wire. asked: the queries. body: replaces the usual response."""
+    """A service with one of the wires. It refuses requests that do not fit its wire. key: the key that it accepts. asked: the queries. body: replaces the usual response."""
 
     def __init__(self, provider: str, key: str, pages: Sequence[Page]) -> None:
         self.asked: list[str] = []
         self.body: bytes | None = None
         self._provider = provider
-        self._key = key
+        self.key = key
         self._pages = pages
 
     async def handle(self, exchange: Exchange) -> None:
@@ -36,7 +36,7 @@ class SearchService:
         got = exchange.request
         if (got.method, got.path) != ("POST", "/search") or got.headers.get(
             "authorization"
-        ) != f"Bearer {self._key}":
+        ) != f"Bearer {self.key}":
             return None
         body = json.loads(got.body)
         assert set(body) <= {"query", "max_results", "search_depth"}
@@ -62,7 +62,7 @@ class SearchService:
 
     def _serper(self, exchange: Exchange) -> Any:
         got = exchange.request
-        if (got.method, got.path) != ("POST", "/search") or got.headers.get("x-api-key") != self._key:
+        if (got.method, got.path) != ("POST", "/search") or got.headers.get("x-api-key") != self.key:
             return None
         body = json.loads(got.body)
         assert set(body) <= {"q", "num", "hl"}

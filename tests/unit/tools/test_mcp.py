@@ -48,7 +48,7 @@ class HttpServer:
             return
         message = json.loads(exchange.request.body)
         self.seen.append(message.get("method", ""))
-        answer: Any = mcp.handled(message, self.changed)  # pyright: ignore[reportUnknownMemberType] # the program has no types, see there
+        answer = mcp.handled(message, self.changed)
         if answer is not None:
             await exchange.reply(200, json.dumps(answer).encode(), {"mcp-session-id": "s1"})
         elif "id" not in message:
@@ -75,7 +75,7 @@ class HttpServer:
                     await exchange.piece(b"data: " + json.dumps(note).encode() + b"\n\n")
             case _:
                 await exchange.begin("text/event-stream")
-                ask = {
+                ask: dict[str, Any] = {
                     "jsonrpc": "2.0",
                     "id": "q",
                     "method": "sampling/createMessage",
@@ -186,7 +186,10 @@ def test_the_owner_sees_what_is_new_and_agrees(
         (tmp_path / "note.toml").write_text(text)
 
     def agree(answer: bool) -> tuple[int, str]:
-        monkeypatch.setattr(typer, "confirm", lambda *_, **__: answer)
+        def confirmed(*_: object, **__: object) -> bool:
+            return answer
+
+        monkeypatch.setattr(typer, "confirm", confirmed)
         with pytest.raises(typer.Exit) as ended:
             trust("note", str(tmp_path), yes=False)
         return ended.value.exit_code, capsys.readouterr().out
@@ -269,7 +272,14 @@ def test_pinned_descriptions_that_were_changed_by_hand_are_not_used(tmp_path: Pa
     assert declaration is not None
     path = write_pinned(declaration, [])
     assert path == pinned_path(declaration)
-    entry = {"name": "a", "title": "", "description": "b", "parameters": {}, "returns": None, "sha256": "0"}
+    entry: dict[str, Any] = {
+        "name": "a",
+        "title": "",
+        "description": "b",
+        "parameters": {},
+        "returns": None,
+        "sha256": "0",
+    }
     path.write_text(json.dumps({"tools": [entry]}))
     with pytest.raises(ToolUnfit, match="changed by hand"):
         made(raw, tmp_path)

@@ -76,7 +76,7 @@ async def test_responses_that_are_not_the_wires_are_typed(provider: str) -> None
             assert (nothing.outcome, nothing.content) == (ToolOutcome.OK, "The search found nothing.")
             assert nothing.sources == []
         if provider != "searxng":
-            service._key = "another"
+            service.key = "another"
             refused = await tool.call(request({"query": "x"}))
             assert (refused.error, SECRET in refused.content) == (ToolFault.STATUS, False)
 
