@@ -57,7 +57,8 @@ def listed(changed: str = "") -> Json:
 
 def handled(message: Json, changed: str = "") -> Json | None:
     """The answer to a usual request; None for what needs no answer, or has a special one."""
-    method, params = message.get("method"), message.get("params") or {}
+    method = message.get("method")
+    params: Json = message.get("params") or {}
     if "id" not in message:
         return None
     result: Json | None
@@ -70,7 +71,7 @@ def handled(message: Json, changed: str = "") -> Json | None:
     elif method == "tools/list":
         result = listed(changed)
     elif method == "tools/call":
-        result = called(params["name"], params.get("arguments") or {})
+        result = called(params["name"], params.get("arguments", {}))
         if result is None:
             return None
     else:
@@ -119,7 +120,8 @@ def write(message: Json) -> None:
 def main() -> None:
     for line in sys.stdin:
         message = json.loads(line)
-        name = (message.get("params") or {}).get("name")
+        params: Json = message.get("params") or {}
+        name = params.get("name")
         answer = handled(message, os.environ.get("CHANGED", ""))
         if answer is not None:
             write(answer)
