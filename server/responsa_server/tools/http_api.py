@@ -360,5 +360,5 @@ def _make(declaration: Declaration, options: HttpApiOptions, parts: ToolParts) -
 KIND: Final = ToolKind(
     HttpApiOptions,
     _make,
-    description="Calls an API of the organisation. Other methods than GET have another default.",
+    description="Calls an API of the organisation.",
 )

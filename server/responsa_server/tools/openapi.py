@@ -385,5 +385,5 @@ def _make(declaration: Declaration, options: OpenApiOptions, parts: ToolParts) -
 KIND: Final = ToolKind(
     OpenApiOptions,
     _make,
-    description="Calls an API of the organisation, as its OpenAPI file describes it. Other methods than GET have another default.",
+    description="Calls an API of the organisation, as its OpenAPI file describes it.",
 )

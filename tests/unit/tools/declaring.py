@@ -9,6 +9,7 @@ from typing import Any
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.agents.config.declarations import declared
+from responsa_server.agents.engine.calling import CallModel, argument_problem
 from responsa_server.domain.tools import SecretPlace, Sent, Tool, ToolCall, ToolUnfit, unnoticed
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.table import KINDS
@@ -42,6 +43,11 @@ async def served(handler: Handler) -> AsyncGenerator[str]:
         yield server.url
     finally:
         await server.close()
+
+
+def complaint(tool: Tool, arguments: dict[str, Any]) -> str:
+    """What the server says of these arguments before a call; "" if they fit."""
+    return argument_problem(tool.card, CallModel(call_id="c", tool=tool.card.id, arguments=arguments))
 
 
 def request(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from langchain_core.tools import ToolException, tool
 
-from responsa_server.agents.engine.calling import argument_problem, checked
+from responsa_server.agents.engine.calling import checked
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import ToolUnfit
-from tests.unit.tools.declaring import made, request
+from tests.unit.tools.declaring import complaint, made, request
 
 HERE = "tests.unit.tools.test_langchain"
 
@@ -26,8 +26,8 @@ def price(name: str, pieces: int = 1) -> dict[str, float]:
 async def test_a_langchain_tool_is_called_with_checked_arguments() -> None:
     (found,) = made({"kind": "langchain", "tool": f"{HERE}:price", "effect": "none"})
     assert found.card.description == "The price of a product."
-    assert argument_problem(found.card, {"name": "x", "pieces": 2}) == ""
-    assert argument_problem(found.card, {"pieces": 2})
+    assert complaint(found, {"name": "x", "pieces": 2}) == ""
+    assert complaint(found, {"pieces": 2})
     result = checked(await found.call(request({"name": "x", "pieces": 2})), found)
     assert (result.outcome, result.content) == (ToolOutcome.OK, '{"euros": 7.0}')
     assert result.sources[0].text == result.content

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from responsa_lab.testing.loopback import Exchange, Request
-from responsa_server.agents.engine.calling import argument_problem, checked, schema_problem
+from responsa_server.agents.engine.calling import checked, schema_problem
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import Effect, ToolUnfit
-from tests.unit.tools.declaring import made, request, served
+from tests.unit.tools.declaring import complaint, made, request, served
 
 PETS = """
 openapi: VERSION
@@ -98,9 +98,9 @@ async def test_operations_become_tools_with_their_schemas(tmp_path: Path) -> Non
         assert wrong.error is ToolFault.SCHEMA
         assert checked(await get.call(request({"petId": 3})), get).outcome is ToolOutcome.OK
         pet = {"name": "Rex", "age": None, "parent": {"name": "Max", "age": 3}}
-        assert argument_problem(add.card, {"body": pet}) == ""
-        assert argument_problem(add.card, {"body": {**pet, "age": 0}})
-        assert argument_problem(add.card, {"body": {"name": "x", "parent": {}}})
+        assert complaint(add, {"body": pet}) == ""
+        assert complaint(add, {"body": {**pet, "age": 0}})
+        assert complaint(add, {"body": {"name": "x", "parent": {}}})
         assert (await add.call(request({"body": pet}))).outcome is ToolOutcome.OK
     first, second, third = seen
     assert (first.method, first.path) == ("GET", "/pets/3?fields=a&fields=b%26c&tag=x%2Cy")
