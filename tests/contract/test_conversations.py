@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
@@ -10,7 +12,17 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Speaker
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
-from responsa_server.domain.events import ToolCalled, Usage
+from responsa_server.domain.events import (
+    ByteRange,
+    Citation,
+    ToolCalled,
+    ToolCitation,
+    ToolOrigin,
+    ToolOutcome,
+    ToolReturned,
+    ToolSource,
+    Usage,
+)
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES, TURNS
@@ -35,6 +47,7 @@ from tests.contract.turn_steps import (
 
 BY_UPDATE = Order("update_time", descending=True)
 BY_TIME = Order("create_time")
+FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
 
 
 async def ask(
@@ -232,6 +245,7 @@ async def test_messages_come_in_the_order_they_were_written_with_their_citations
     assert [one.speaker for one in messages] == [Speaker.USER, Speaker.ASSISTANT] * 3
     assert [len(one.citations) for one in messages] == [0, 1] * 3
     (cited,) = messages[1].citations
+    assert isinstance(cited, Citation)
     assert (cited.page, cited.box, cited.path) == (3, (100, 200, 900, 250), "Rivers!A4")
     assert [one.id for one in messages] == [
         one.id for one in await conversation_store.history(people.ann, place.id, 10)
@@ -250,6 +264,38 @@ async def test_messages_come_in_the_order_they_were_written_with_their_citations
         with pytest.raises(NotFound):
             await conversation_store.answer_of(who, messages[1].turn_id)
         assert await conversation_store.history(who, place.id, 10) == []
+
+
+async def test_what_a_tool_returned_is_cited_and_kept_for_the_turns_owner(
+    conversation_store: PostgresConversationStore, turn_store: PostgresTurnStore, people: People
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    source = ToolSource("https://example.org/nile", "The Nile", FETCHED, "Facts. The Nile is 6,650 km long.")
+    returned = ToolReturned("tool-1", ToolOutcome.OK, "found", sources=[source])
+    called = ToolCalled("tool-1", "web_search", {"query": "nile"})
+    await append(turn_store, claim_of(new), row(2), tools=[called, returned])
+    quote = "The Nile is 6,650 km long."
+    cited = ToolCitation(
+        ToolOrigin("tool-1", "web_search", 0, FETCHED),
+        source.title,
+        source.uri,
+        ByteRange(7, 7 + len(quote)),
+        quote,
+        hashlib.sha256(quote.encode()).digest(),
+        ByteRange(0, len(quote)),
+        0.5,
+    )
+    passage = citation()
+    await turn_store.finish(claim_of(new), [row(3)], answered(passage, cited))
+    message = await conversation_store.answer_of(people.ann, new.id)
+    assert message is not None
+    assert message.citations == [passage, cited]
+    for named in ({"turn_id": new.id}, {"message_id": message.id}):
+        assert await conversation_store.citations(people.ann, **named) == [passage, cited]
+        assert await conversation_store.tool_sources(people.ann, **named) == {"tool-1": (source,)}
+        for who in (people.bob, people.eve):
+            assert await conversation_store.tool_sources(who, **named) == {}
 
 
 async def test_turns_are_listed_newest_first_and_filtered(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import pytest
@@ -11,8 +11,9 @@ from uuid_utils.compat import uuid7
 
 from bench.agents import GraphAgent
 from responsa_server.domain.answers import Evidence
+from responsa_server.domain.events import Citation
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import Question, Turn, TurnState, Verdict
+from responsa_server.domain.turns import CitationCheck, Question, Turn, TurnState, Verdict
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -68,6 +69,17 @@ async def ask(turns: Turns, who: Principal, text: str, conversation: UUID | None
     return await turns.wait(who, accepted.turn_id)
 
 
+async def verdicts_of(conversations: Conversations, who: Principal, turn: Turn) -> set[Verdict]:
+    return {one.verdict for one in await conversations.verify(who, turn_id=turn.id)}
+
+
+def documents(checks: Sequence[CitationCheck]) -> Sequence[Citation]:
+    """The citations, all of which are of documents."""
+    found = [one.citation for one in checks if isinstance(one.citation, Citation)]
+    assert len(found) == len(checks)
+    return found
+
+
 async def test_an_answer_quotes_its_document_and_verifies_until_that_changes(
     house: House, turns: Turns, conversations: Conversations, people: People
 ) -> None:
@@ -77,21 +89,19 @@ async def test_an_answer_quotes_its_document_and_verifies_until_that_changes(
     assert turn.usage.embedding_tokens > 5
     assert "The Alster is 56 kilometres long." in json.loads(turn.terminal or b"")["text"]
     checks = await conversations.verify(people.ann, turn_id=turn.id)
-    assert {verdict for _, verdict in checks} == {Verdict.VALID}
-    for citation, _ in checks:
+    assert {one.verdict for one in checks} == {Verdict.VALID}
+    for citation in documents(checks):
         assert citation.document_id == taken.document_id
         assert RIVERS.encode()[citation.source.start : citation.source.end] == citation.quote.encode()
     # First a newer version has the quote at the same place, then a version lacks the quote, then the document is deleted.
     await house.take_in(people.ann, RIVERS + "\nThe end.\n", "rivers.md")
-    assert {one for _, one in await conversations.verify(people.ann, turn_id=turn.id)} == {Verdict.VALID}
+    assert await verdicts_of(conversations, people.ann, turn) == {Verdict.VALID}
     await house.take_in(people.ann, "Moved.\n\n" + RIVERS, "rivers.md")
-    assert {one for _, one in await conversations.verify(people.ann, turn_id=turn.id)} == {
-        Verdict.SOURCE_CHANGED
-    }
+    assert await verdicts_of(conversations, people.ann, turn) == {Verdict.SOURCE_CHANGED}
     await house.library.delete_document(people.ann, taken.document_id, "")
     after = await conversations.verify(people.ann, turn_id=turn.id)
-    assert {verdict for _, verdict in after} == {Verdict.SOURCE_DELETED}
-    assert [citation for citation, _ in after] == [citation for citation, _ in checks]
+    assert {one.verdict for one in after} == {Verdict.SOURCE_DELETED}
+    assert [one.citation for one in after] == [one.citation for one in checks]
 
 
 async def test_citations_hold_when_a_document_is_read_again(
@@ -103,13 +113,13 @@ async def test_citations_hold_when_a_document_is_read_again(
     async def verdicts(before: bytes, after: bytes) -> set[Verdict]:
         reading = await house.library.reindex(people.ann, taken.document_id)
         await house.ingest(parser=OtherParser(house.parser, before, after)).run("acme", reading.id)
-        return {verdict for _, verdict in await conversations.verify(people.ann, turn_id=turn.id)}
+        return await verdicts_of(conversations, people.ann, turn)
 
     assert await verdicts(b"", b"") == {Verdict.VALID}
     end = RIVERS.rstrip()[-20:].encode()
     assert await verdicts(end, end + b" And more.") == {Verdict.VALID}
     assert await verdicts(b"56 kilometres", b"56 km") == {Verdict.SOURCE_CHANGED}
-    citations = [one for one, _ in await conversations.verify(people.ann, turn_id=turn.id)]
+    citations = documents(await conversations.verify(people.ann, turn_id=turn.id))
     await house.documents.prune("acme", taken.document_id)
     for citation in citations:
         content = house.library.content(people.ann, citation.document_id, citation.version)

@@ -139,7 +139,7 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
             assert terminal_of(snapshot)["reason"] == "not_permitted"
         assert await told(turns, people.bob, turn, end) == []
         checks = await verify(people.bob, turn_id=turn)
-        assert [verdict for _, verdict in checks] == ([Verdict.NOT_PERMITTED] if how == "cited" else [])
+        assert [one.verdict for one in checks] == ([Verdict.NOT_PERMITTED] if how == "cited" else [])
         await asked(turns, people.bob, follow_up)
         await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
         assert (await views())[4] == open_to_bob[4]
@@ -197,8 +197,8 @@ async def test_a_deletion_gives_no_answer_back_and_takes_none(
         assert await state() is TurnState.REFUSED
         await delete()
         assert await state() is TurnState.REFUSED
-        ((cited, verdict),) = await verify(people.bob, turn_id=turn)
-        assert (cited.quote, verdict) == ("", Verdict.NOT_PERMITTED)
+        (check,) = await verify(people.bob, turn_id=turn)
+        assert (check.citation.quote, check.verdict) == ("", Verdict.NOT_PERMITTED)
         assert SECRET not in str(await talks.history(people.bob, talk, 10))
 
         if erased == "document":
@@ -214,8 +214,8 @@ async def test_a_deletion_gives_no_answer_back_and_takes_none(
         read = again
         await delete()
         assert await state() is TurnState.ANSWERED
-        ((cited, verdict),) = await verify(people.bob, turn_id=turn)
-        assert (cited.quote, verdict) == (SECRET, Verdict.SOURCE_DELETED)
+        (check,) = await verify(people.bob, turn_id=turn)
+        assert (check.citation.quote, check.verdict) == (SECRET, Verdict.SOURCE_DELETED)
 
 
 async def test_a_stream_ends_when_its_reader_loses_the_role_that_may_read(

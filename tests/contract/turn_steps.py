@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.events import ByteRange, Citation, ToolCalled, ToolReturned, Usage
+from responsa_server.domain.events import AnyCitation, ByteRange, Citation, ToolCalled, ToolReturned, Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import (
     Append,
@@ -82,7 +82,7 @@ def citation(quote: str = "The Nile is 6,650 km long.") -> Citation:
     )
 
 
-def answered(*citations: Citation) -> Conclusion:
+def answered(*citations: AnyCitation) -> Conclusion:
     messages = (
         NewMessage(uuid7(), Speaker.USER, "How long is the Nile?"),
         NewMessage(uuid7(), Speaker.ASSISTANT, "The Nile is 6,650 km long.", citations),

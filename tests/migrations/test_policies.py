@@ -176,7 +176,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "user_quota": Table(app=ALL),
     "user_usage": Table(app=ALL),
     "turn_tool": Table(
-        app="SELECT(tenant_id,turn_id) DELETE",
+        app="SELECT(call_id,sources,tenant_id,turn_id) DELETE",
         log="SELECT INSERT DELETE UPDATE(content,data,end_time,fault,outcome,sources)",
         policies=(LOG,),
     ),

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ from responsa_server.domain.events import (
     Status,
     Step,
     Terminal,
+    ToolCalled,
+    ToolCitation,
+    ToolOrigin,
+    ToolOutcome,
+    ToolReturned,
+    ToolSource,
     Usage,
 )
 from responsa_server.domain.parts import Health, Installation, Part, PartReport
@@ -86,6 +93,13 @@ from tests.people import people_of
 
 PIECES = ("The river ", "is seven ", "kilometres ", "long.")
 ANSWER = "".join(PIECES)
+PAGE = ToolSource(
+    "https://example.org/river",
+    "A river",
+    datetime(2026, 11, 22, 23, 40, tzinfo=UTC),
+    f"Ü. {ANSWER} It is wide.",
+)
+"""What the tool of the scripted agent returns."""
 SECRET_CAUSE = "password=hunter2 host=10.1.2.3"  # the text of a driver's error
 
 
@@ -160,16 +174,24 @@ class ScriptedAgent:
         if "refuse" in text:
             yield Refused(RefusalReason.NO_SUPPORT, "Nothing in the documents supports an answer.", Usage(3))
             return
+        if "fetch" in text:
+            yield ToolCalled("tool-1", "web_search", {"query": "river"})
+            yield ToolReturned("tool-1", ToolOutcome.OK, "1 page", sources=[PAGE])
         yield Status(Step.GENERATING, "Generating response...")
         offset = 0
         for piece in PIECES:
             yield Delta(piece, offset)
             offset += len(piece)
-        cited = Citation(
-            uuid7(), uuid7(), 1, "Rivers", "rivers.md", ByteRange(0, offset), ANSWER, hashlib.sha256(ANSWER.encode()).digest(), ByteRange(0, offset), 0.9
-        )  # fmt: skip
+        sha256, whole = hashlib.sha256(ANSWER.encode()).digest(), ByteRange(0, offset)
+        cited = Citation(uuid7(), uuid7(), 1, "Rivers", "rivers.md", whole, ANSWER, sha256, whole, 0.9)
+        if "fetch" in text:
+            start = PAGE.text.encode().index(ANSWER.encode())
+            origin = ToolOrigin("tool-1", "web_search", 0, PAGE.fetch_time)
+            cited = ToolCitation(
+                origin, PAGE.title, PAGE.uri, ByteRange(start, start + offset), ANSWER, sha256, whole, 0.9
+            )
         yield Cited(cited)
-        yield Answered(ANSWER, cited.sha256, [cited], AnswerOutcome.COMPLETE, 3, Usage(5))
+        yield Answered(ANSWER, sha256, [cited], AnswerOutcome.COMPLETE, 3, Usage(5))
 
 
 class Cards:

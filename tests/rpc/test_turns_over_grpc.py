@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC
 from uuid import uuid4
 
 import grpc
@@ -17,7 +18,7 @@ from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import conversation_pb2, turn_pb2
 from responsa_client.errors import error_of_status
 from responsa_server.domain.errors import Reason
-from tests.rpc.served import ANSWER, SECRET_CAUSE, Served, failed
+from tests.rpc.served import ANSWER, PAGE, SECRET_CAUSE, Served, failed
 from tests.rpc.streams import asked, events, kinds
 
 
@@ -116,6 +117,30 @@ async def test_messages_and_citations_are_kept(served: Served) -> None:
     for name in (turn.name, answer.name):
         verified = await served.chat.VerifyCitations(pb.VerifyCitationsRequest(name=name), metadata=who)
         assert [one.verdict for one in verified.checks] == [3]  # the script cites a missing passage
+
+
+async def test_the_source_of_a_tool_is_cited_kept_and_checked(served: Served) -> None:
+    who = served.bob.metadata
+    frames = await asked(served, served.bob, "fetch")
+    (returned,) = [one.tool_result for frame in frames for one in frame.events if one.HasField("tool_result")]
+    assert [(one.uri, one.title, one.text) for one in returned.sources] == [(PAGE.uri, PAGE.title, PAGE.text)]
+    (cited,) = frames[-1].events[-1].answer.citations
+    assert (cited.uri, cited.title, cited.passage, cited.document_version) == (PAGE.uri, PAGE.title, "", "")
+    result = cited.tool_result
+    assert (result.call_id, result.tool, result.source_index) == ("tool-1", "tools/web_search", 0)
+    assert result.fetch_time.ToDatetime(UTC) == PAGE.fetch_time
+    text = returned.sources[result.source_index].text.encode()
+    assert text[cited.source_range.start : cited.source_range.end].decode() == cited.quote == ANSWER
+
+    turn = await served.chat.GetTurn(pb.GetTurnRequest(name=frames[0].turn), metadata=who)
+    listed = await served.chat.ListMessages(pb.ListMessagesRequest(parent=turn.conversation), metadata=who)
+    assert list(listed.messages[1].citations) == [cited]
+    for name in (turn.name, listed.messages[1].name):
+        verified = await served.chat.VerifyCitations(pb.VerifyCitationsRequest(name=name), metadata=who)
+        (check,) = verified.checks
+        assert (check.verdict, check.citation, check.source_text) == (1, cited, PAGE.text)
+        shown = check.source_text.encode()[check.quote_range.start : check.quote_range.end]
+        assert shown.decode() == ANSWER
 
 
 async def test_conversations_are_changed_whole_or_not_at_all(served: Served) -> None:

@@ -140,7 +140,8 @@ class AskFrames:
 
 
 def _is_of(document_version: str, documents: Collection[UUID]) -> bool:
-    return UUID(document_version.split("/")[1]) in documents
+    # A citation of a tool's source names no document.
+    return bool(document_version) and UUID(document_version.split("/")[1]) in documents
 
 
 def _agent(question: Question) -> str:

@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from responsa_server.domain.events import AlsoFound, ByteRange, SourcePassage, VersionRead
+from responsa_server.domain.events import (
+    AlsoFound,
+    ByteRange,
+    SourcePassage,
+    ToolOrigin,
+    ToolSource,
+    VersionRead,
+)
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import Passage
@@ -118,6 +125,14 @@ class Claim:
     passage: int
 
 
+@dataclass(frozen=True, slots=True)
+class FoundSource:
+    """A source that a tool returned, and from which call it is."""
+
+    origin: ToolOrigin
+    source: ToolSource
+
+
 class EvidenceSource(Protocol):
     """Finds evidence for a question in the documents."""
 
@@ -138,6 +153,16 @@ class EvidenceSource(Protocol):
     def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """Return the passages for a prompt, the best first, with at most `most_bytes` of UTF-8 in total. Equal evidence
         gives equal passages.
+        """
+        ...
+
+    async def with_sources(
+        self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
+    ) -> Evidence:
+        """Return the evidence with the texts of these sources as further passages, the best first. `passages`, the extractor and the judge treat them like the passages
+        of documents.
+
+        question: one of the phrasings that the search used. evidence: None if nothing was searched.
         """
         ...
 
@@ -169,4 +194,10 @@ class CitationJudge(Protocol):
 
         most_bytes: the value that was passed to `passages`, so that the claims' numbers refer to the same passages.
         """
+        ...
+
+    async def judge_sources(
+        self, claims: Sequence[Claim], sources: Sequence[FoundSource]
+    ) -> Sequence[Quote | None]:
+        """Like `judge`, for claims that cite what tools returned: `Claim.passage` is the position of the cited source in `sources`, counted from 1."""
         ...

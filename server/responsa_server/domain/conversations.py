@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.events import Citation, RefusalReason, VersionRead
+from responsa_server.domain.events import AnyCitation, RefusalReason, ToolSource, VersionRead
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
 
@@ -51,7 +51,7 @@ class Message:
     turn_id: UUID
     speaker: Speaker
     text: str
-    citations: Sequence[Citation]
+    citations: Sequence[AnyCitation]
     refusal: RefusalReason | None
     create_time: datetime
     read: Sequence[VersionRead] = ()
@@ -113,8 +113,14 @@ class ConversationStore(Protocol):
 
     async def citations(
         self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
-    ) -> Sequence[Citation]:
+    ) -> Sequence[AnyCitation]:
         """Return the recorded citations of a turn's answer or of a message, whether the caller may still read their documents or not. Raises NotFound."""
+        ...
+
+    async def tool_sources(
+        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+    ) -> Mapping[str, Sequence[ToolSource]]:
+        """Return the sources that the tools returned to a turn, or to the turn of a message, by the ids of the calls. The calls of old turns are deleted with their events."""
         ...
 
     async def history(self, who: Principal, identity: UUID, most: int) -> Sequence[Message]:

@@ -122,6 +122,50 @@ class Citation:
     box: tuple[int, int, int, int] | None = None
     path: str = ""
 
+    @property
+    def read(self) -> VersionRead | None:
+        """The version that the citation quotes."""
+        return VersionRead(self.document_id, self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOrigin:
+    """A source that a tool returned.
+
+    call_id: the id of the call within its turn. tool: the tool's id. source_index: the position of the source among the result's sources, from 0. fetch_time: when the
+    tool fetched the source.
+    """
+
+    call_id: str
+    tool: str
+    source_index: int
+    fetch_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCitation:
+    """A part of an answer and the text that supports it, from a source that a tool returned.
+
+    title, uri: of the source. source: the byte range of the quote in the source's text. The other fields are those of `Citation`.
+    """
+
+    origin: ToolOrigin
+    title: str
+    uri: str
+    source: ByteRange
+    quote: str
+    sha256: bytes
+    answer: ByteRange
+    score: float
+
+    @property
+    def read(self) -> VersionRead | None:
+        """None: the quote is from no document."""
+        return None
+
+
+AnyCitation = Citation | ToolCitation
+
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
@@ -224,7 +268,7 @@ class Delta:
 class Cited:
     """A citation for a part of the answer that has already been sent."""
 
-    citation: Citation
+    citation: AnyCitation
 
 
 class ToolOutcome(StrEnum):
@@ -366,7 +410,7 @@ class Answered:
 
     text: str
     sha256: bytes
-    citations: Sequence[Citation]
+    citations: Sequence[AnyCitation]
     outcome: AnswerOutcome
     passages_used: int
     usage: Usage
@@ -422,11 +466,12 @@ def versions_read(event: Event) -> Sequence[VersionRead]:
     """The versions of documents that an event quotes or names."""
     match event:
         case Cited(citation=one):
-            return (VersionRead(one.document_id, one.version),)
+            return () if one.read is None else (one.read,)
         case ToolReturned(sources=sources):
             return [one.passage.document_version for one in sources if one.passage is not None]
         case Answered(citations=citations, also_found=also_found):
-            return [VersionRead(one.document_id, one.version) for one in (*citations, *also_found)]
+            quoted = [one.read for one in citations if one.read is not None]
+            return [*quoted, *(VersionRead(one.document_id, one.version) for one in also_found)]
         case Refused(suggestions=suggestions):
             return [VersionRead(one.document_id, one.version) for one in suggestions]
         case _:

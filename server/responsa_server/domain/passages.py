@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
-from responsa_server.domain.events import ByteRange
+from responsa_server.domain.events import ByteRange, ToolOrigin, VersionRead
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter
 from responsa_server.domain.people import Reader
@@ -64,7 +64,7 @@ class PlacedBlock(NamedTuple):
 class Passage:
     """A part of a document version. source: the passage's byte range in the canonical text. text: those bytes, decoded.
     places: the places of the passage's blocks, in order; empty if the document's format keeps no places. If the passage begins within a table, the first
-    one is the table's header, which stands before the passage.
+    one is the table's header, which stands before the passage. origin: the tool's source that the passage is; None for a passage of a document.
     """
 
     id: UUID
@@ -77,6 +77,12 @@ class Passage:
     text: str
     headings: Sequence[str] = ()
     places: Sequence[PlacedBlock] = ()
+    origin: ToolOrigin | None = None
+
+    @property
+    def read(self) -> VersionRead | None:
+        """The version of the document from which the text was read; None if the text comes from no document."""
+        return None if self.origin is not None else VersionRead(self.document_id, self.version)
 
     def place_of(self, source: ByteRange) -> PlacedBlock | None:
         """The place of the first block that has bytes of this range; None if no such block has a place."""

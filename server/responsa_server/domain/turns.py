@@ -17,7 +17,8 @@ from uuid import UUID
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
-    Citation,
+    AnyCitation,
+    ByteRange,
     NumberedEvent,
     RefusalReason,
     ToolCalled,
@@ -74,6 +75,18 @@ class Verdict(StrEnum):
     SOURCE_CHANGED = "source_changed"
     SOURCE_DELETED = "source_deleted"
     NOT_PERMITTED = "not_permitted"
+
+
+@dataclass(frozen=True, slots=True)
+class CitationCheck:
+    """A citation with its verdict. source_text, quote_range: for a valid citation of a tool's source, the source's text around the quote, and the bytes of the quote in this
+    text; otherwise "" and None.
+    """
+
+    citation: AnyCitation
+    verdict: Verdict
+    source_text: str = ""
+    quote_range: ByteRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +370,7 @@ class NewMessage:
     id: UUID
     speaker: Speaker
     text: str
-    citations: Sequence[Citation] = ()
+    citations: Sequence[AnyCitation] = ()
     refusal: RefusalReason | None = None
 
 

@@ -8,13 +8,15 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.conversations import Conversation, ConversationStore
-from responsa_server.domain.events import ByteRange, Citation
+from responsa_server.domain.events import ByteRange, Citation, ToolCitation, ToolSource
 from responsa_server.domain.knowledge import SourceRef, Sources, SourceSlice
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import NewId, Verdict
+from responsa_server.domain.turns import CitationCheck, NewId, Verdict
 from responsa_server.turns.runtime import repeated
 
 _PATIENCE_SECONDS: Final = 5.0
+_CONTEXT_BYTES: Final = 4096
+"""How much of a tool's source is shown before a quote, and how much after it."""
 
 
 class Conversations:
@@ -53,19 +55,21 @@ class Conversations:
 
     async def verify(
         self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
-    ) -> Sequence[tuple[Citation, Verdict]]:
-        """Check each citation of a turn's answer, or of a message, against the current documents. The results have the order of the citations. Where the caller may
-        not read the document, the citation is without the quote and without what describes its source.
+    ) -> Sequence[CitationCheck]:
+        """Check each citation of a turn's answer, or of a message: against the current documents, or against the text that a tool returned. The results have the order of the
+        citations. Where the caller may not read the document, the citation is without the quote and without what describes its source.
 
         The result is empty for a refusal, a failure or a turn that has not ended. Raises NotFound.
         """
         citations = await self.store.citations(who, turn_id=turn_id, message_id=message_id)
-        if not citations:
-            return []
-        verdicts = await self._verdicts(who, citations)
+        documents = [one for one in citations if isinstance(one, Citation)]
+        verdicts = iter(await self._verdicts(who, documents) if documents else ())
+        kept: Mapping[str, Sequence[ToolSource]] = {}
+        if len(documents) < len(citations):
+            kept = await self.store.tool_sources(who, turn_id=turn_id, message_id=message_id)
         return [
-            (_blank(one) if verdict is Verdict.NOT_PERMITTED else one, verdict)
-            for one, verdict in zip(citations, verdicts, strict=True)
+            _document_check(one, next(verdicts)) if isinstance(one, Citation) else _tool_check(one, kept)
+            for one in citations
         ]
 
     async def _verdicts(self, who: Principal, citations: Sequence[Citation]) -> Sequence[Verdict]:
@@ -86,6 +90,32 @@ class Conversations:
             )
             for one, found in zip(citations, slices, strict=True)
         ]
+
+
+def _document_check(citation: Citation, verdict: Verdict) -> CitationCheck:
+    return CitationCheck(_blank(citation) if verdict is Verdict.NOT_PERMITTED else citation, verdict)
+
+
+def _tool_check(citation: ToolCitation, kept: Mapping[str, Sequence[ToolSource]]) -> CitationCheck:
+    """Check a citation against the text that the tool returned. The turn belongs to the caller, and so does what its tools returned."""
+    sources = kept.get(citation.origin.call_id, ())
+    if citation.origin.source_index >= len(sources):
+        return CitationCheck(citation, Verdict.SOURCE_DELETED)
+    text = sources[citation.origin.source_index].text.encode()
+    start, end = citation.source.start, citation.source.end
+    if hashlib.sha256(text[start:end]).digest() != citation.sha256:
+        return CitationCheck(citation, Verdict.SOURCE_CHANGED)
+    before = text[max(start - _CONTEXT_BYTES, 0) : start]
+    # What is cut off may be a part of a character.
+    shown = before.decode(errors="ignore")
+    after = text[end : end + _CONTEXT_BYTES].decode(errors="ignore")
+    from_byte = len(shown.encode())
+    return CitationCheck(
+        citation,
+        Verdict.VALID,
+        f"{shown}{text[start:end].decode()}{after}",
+        ByteRange(from_byte, from_byte + end - start),
+    )
 
 
 def _blank(citation: Citation) -> Citation:

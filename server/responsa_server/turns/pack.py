@@ -11,6 +11,7 @@ from uuid import UUID
 from responsa_server.domain.events import (
     MAX_DELTA_BYTES,
     Answered,
+    Citation,
     Cited,
     Delta,
     Event,
@@ -18,6 +19,7 @@ from responsa_server.domain.events import (
     Refused,
     Terminal,
     ToolCalled,
+    ToolCitation,
     ToolReturned,
 )
 from responsa_server.domain.turns import Ending, FrameCodec, LogRow, OpenTurn
@@ -97,8 +99,11 @@ def ending(codec: FrameCodec, turn: OpenTurn, time: datetime, terminal: Terminal
 def _weight(event: Event) -> int:
     """The approximate size of an event on the wire, in bytes."""
     match event:
-        case Cited(citation=one):
+        case Cited(citation=Citation() as one):
             return 4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote + one.path).encode())
+        case Cited(citation=ToolCitation() as one):
+            texts = one.title + one.uri + one.quote + one.origin.call_id + one.origin.tool
+            return 4 * _ENVELOPE_BYTES + len(texts.encode())
         case Answered(text=text, citations=citations, also_found=also_found):
             cited = sum(_weight(Cited(one)) for one in citations)
             named = sum(2 * _ENVELOPE_BYTES + len(one.title.encode()) for one in also_found)

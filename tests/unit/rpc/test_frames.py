@@ -24,6 +24,7 @@ from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
+    AnyCitation,
     AttemptRestarted,
     ByteRange,
     CancelCause,
@@ -42,11 +43,23 @@ from responsa_server.domain.events import (
     Status,
     Step,
     ToolCalled,
+    ToolCitation,
+    ToolOrigin,
     ToolOutcome,
     ToolReturned,
     Usage,
+    versions_read,
 )
-from responsa_server.domain.turns import Followed, Heartbeat, LogRow, OnBusy, Question, Reconnect, Snapshot
+from responsa_server.domain.turns import (
+    Followed,
+    Heartbeat,
+    LogRow,
+    OnBusy,
+    Question,
+    Reconnect,
+    Snapshot,
+    WithoutDocuments,
+)
 
 TURN = UUID("0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
 _PLAIN = st.recursive(
@@ -168,6 +181,39 @@ def test_what_a_turn_has_cost_is_told_in_full() -> None:
     made = turn_pb2.TurnEvent.FromString(AskFrames().encode_terminal(numbered(EVENTS[4][1])))
     usage = made.answer.usage
     assert (usage.embedding_tokens, usage.input_tokens, usage.output_tokens) == (7, 30, 12)
+
+
+FETCHED = ToolCitation(
+    ToolOrigin("tool-1", "web_search", 0, NOW),
+    "A page",
+    "https://example.org/",
+    ByteRange(0, len(QUOTE.encode())),
+    QUOTE,
+    CITATION.sha256,
+    ByteRange(0, len(QUOTE.encode())),
+    0.5,
+)
+
+
+def test_an_answer_that_cites_a_tool_is_withdrawn_only_for_the_documents_that_it_cites() -> None:
+    codec = AskFrames()
+
+    def terminal(*citations: AnyCitation) -> bytes:
+        answer = Answered(QUOTE, CITATION.sha256, citations, AnswerOutcome.COMPLETE, 4, Usage(7))
+        return codec.encode_terminal(numbered(answer))
+
+    fetched, both = terminal(FETCHED), terminal(FETCHED, CITATION)
+    gone = [CITATION.document_id]
+    assert codec.without_documents(fetched, gone, "Gone.", has_read=False) == WithoutDocuments(
+        fetched, withdrawn=False
+    )
+    assert codec.without_documents(both, gone, "Gone.", has_read=False).withdrawn
+    assert codec.without_documents(fetched, gone, "Gone.", has_read=True).withdrawn
+    # It names no version that the turn has read.
+    assert versions_read(Cited(FETCHED)) == ()
+    assert (
+        len(versions_read(Answered(QUOTE, b"", (FETCHED, CITATION), AnswerOutcome.COMPLETE, 1, Usage()))) == 1
+    )
 
 
 def test_a_failure_is_the_status_that_a_call_would_carry() -> None:

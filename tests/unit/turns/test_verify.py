@@ -9,7 +9,14 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.conversations import ConversationStore, Message, Speaker
-from responsa_server.domain.events import ByteRange, Citation
+from responsa_server.domain.events import (
+    AnyCitation,
+    ByteRange,
+    Citation,
+    ToolCitation,
+    ToolOrigin,
+    ToolSource,
+)
 from responsa_server.domain.knowledge import SourceRef, SourceSlice
 from responsa_server.domain.people import Principal, Reader, Role
 from responsa_server.domain.turns import Verdict
@@ -41,16 +48,24 @@ class Shelf:
 
 
 class OneMessage:
-    """A store that holds one message."""
+    """A store that holds one message, and the sources that tools returned to its turn."""
 
-    def __init__(self, citations: Sequence[Citation]) -> None:
+    def __init__(
+        self, citations: Sequence[AnyCitation], kept: Mapping[str, Sequence[ToolSource]] | None = None
+    ) -> None:
+        self.kept = kept or {}
         now = datetime.now(UTC)
         self.held = Message(uuid7(), uuid7(), uuid7(), Speaker.ASSISTANT, "…", citations, None, now)
 
     async def citations(
         self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
-    ) -> Sequence[Citation]:
+    ) -> Sequence[AnyCitation]:
         return self.held.citations if self.held.turn_id == turn_id or self.held.id == message_id else ()
+
+    async def tool_sources(
+        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+    ) -> Mapping[str, Sequence[ToolSource]]:
+        return self.kept
 
 
 def cite(document: UUID, version: int, quote: str, start: int = 0) -> Citation:
@@ -86,6 +101,53 @@ async def test_each_citation_is_held_against_the_version_that_is_searched_today(
         await conversations.verify(WHO, message_id=store.held.id),
         await conversations.verify(WHO, turn_id=store.held.turn_id),
     ):
-        assert [verdict for _, verdict in checks] == expected
-        assert [citation for citation, _ in checks] == citations
+        assert [one.verdict for one in checks] == expected
+        assert [one.citation for one in checks] == citations
     assert await conversations.verify(WHO, turn_id=uuid7()) == []
+
+
+def fetched(call_id: str, index: int, text: str, quote: str, *, at: int | None = None) -> ToolCitation:
+    start = len(text[: text.index(quote)].encode()) if at is None else at
+    data = quote.encode()
+    return ToolCitation(
+        ToolOrigin(call_id, "web_search", index, datetime.now(UTC)),
+        "Nile",
+        "https://example.org/",
+        ByteRange(start, start + len(data)),
+        quote,
+        hashlib.sha256(data).digest(),
+        ByteRange(0, 1),
+        1.0,
+    )
+
+
+async def test_a_citation_of_a_tool_is_held_against_the_text_that_the_tool_returned() -> None:
+    text = "ü" * 3_000 + " The Nile is 6,650 km long. " + "é" * 3_000
+    quote = "The Nile is 6,650 km long."
+    document = uuid7()
+    citations: list[AnyCitation] = [
+        fetched("tool-1", 0, text, quote),
+        cite(document, 1, "long"),
+        fetched("tool-1", 0, text, quote, at=6_000),
+        fetched("tool-1", 1, text, quote),
+        fetched("tool-2", 0, text, quote),
+    ]
+    source = ToolSource("https://example.org/", "Nile", datetime.now(UTC), text)
+    store = OneMessage(citations, {"tool-1": [source]})
+    shelf = Shelf({document: (1, {1: b"long river"})})
+    conversations = Conversations(cast("ConversationStore", store), shelf, uuid7)
+    checks = await conversations.verify(WHO, turn_id=store.held.turn_id)
+    assert [one.citation for one in checks] == citations
+    assert [one.verdict for one in checks] == [
+        Verdict.VALID,
+        Verdict.VALID,
+        Verdict.SOURCE_CHANGED,
+        Verdict.SOURCE_DELETED,
+        Verdict.SOURCE_DELETED,
+    ]
+    shown, place = checks[0].source_text, checks[0].quote_range
+    assert place is not None
+    assert shown.encode()[place.start : place.end].decode() == quote
+    assert shown in text
+    assert len(shown.encode()) <= 9 * 1024
+    assert [(one.source_text, one.quote_range) for one in checks[1:]] == [("", None)] * 4

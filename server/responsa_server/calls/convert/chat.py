@@ -27,10 +27,10 @@ from responsa_server.domain.events import (
     MAX_FALLBACKS,
     AlsoFound,
     Answered,
+    AnyCitation,
     AttemptRestarted,
     ByteRange,
     Cancelled,
-    Citation,
     Cited,
     Delta,
     Failed,
@@ -43,12 +43,13 @@ from responsa_server.domain.events import (
     Status,
     Suggestion,
     ToolCalled,
+    ToolCitation,
     ToolReturned,
     ToolSource,
     Usage,
 )
 from responsa_server.domain.filters import parse_filter
-from responsa_server.domain.turns import OnBusy, Question, Turn, Verdict
+from responsa_server.domain.turns import CitationCheck, OnBusy, Question, Turn
 
 Asking = chat_service_pb2.AskRequest | chat_service_pb2.StartTurnRequest | chat_service_pb2.AnswerRequest
 
@@ -159,12 +160,17 @@ def message(value: Message) -> message_pb2.Message:
     )
 
 
-def checks(found: Sequence[tuple[Citation, Verdict]]) -> chat_service_pb2.VerifyCitationsResponse:
+def checks(found: Sequence[CitationCheck]) -> chat_service_pb2.VerifyCitationsResponse:
     """Convert citations and the verdicts on their sources."""
     return chat_service_pb2.VerifyCitationsResponse(
         checks=[
-            chat_service_pb2.CitationCheck(citation=citation(one), verdict=values.VERDICT.number(what))
-            for one, what in found
+            chat_service_pb2.CitationCheck(
+                citation=citation(one.citation),
+                verdict=values.VERDICT.number(one.verdict),
+                source_text=one.source_text,
+                quote_range=None if one.quote_range is None else byte_range(one.quote_range),
+            )
+            for one in found
         ]
     )
 
@@ -174,8 +180,24 @@ def byte_range(value: ByteRange) -> byte_range_pb2.ByteRange:
     return byte_range_pb2.ByteRange(start=value.start, end=value.end)
 
 
-def citation(value: Citation) -> citation_pb2.Citation:
+def citation(value: AnyCitation) -> citation_pb2.Citation:
     """Convert a citation."""
+    if isinstance(value, ToolCitation):
+        return citation_pb2.Citation(
+            title=value.title,
+            uri=value.uri,
+            source_range=byte_range(value.source),
+            quote=value.quote,
+            sha256=value.sha256,
+            answer_range=byte_range(value.answer),
+            score=value.score,
+            tool_result=citation_pb2.CitedToolResult(
+                call_id=value.origin.call_id,
+                tool=names.tool(value.origin.tool),
+                source_index=value.origin.source_index,
+                fetch_time=timestamp(value.origin.fetch_time),
+            ),
+        )
     return citation_pb2.Citation(
         passage=names.passage(value.passage_id),
         document_version=names.document_version(value.document_id, value.version),

@@ -14,7 +14,16 @@ from psycopg.types.json import Jsonb
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Message, Speaker, Summary
 from responsa_server.domain.errors import Conflict, NotFound, Reason
-from responsa_server.domain.events import ByteRange, Citation, RefusalReason, VersionRead
+from responsa_server.domain.events import (
+    AnyCitation,
+    ByteRange,
+    Citation,
+    RefusalReason,
+    ToolCitation,
+    ToolOrigin,
+    ToolSource,
+    VersionRead,
+)
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES
 from responsa_server.domain.people import AuditEvent, Principal
@@ -30,7 +39,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import check_etag, request_id_reused
-from responsa_server.stores.postgres.turn_log import NamedQueries, withheld_turns
+from responsa_server.stores.postgres.turn_log import NamedQueries, sources_of, withheld_turns
 
 _CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(
     CONVERSATIONS,
@@ -189,7 +198,7 @@ class PostgresConversationStore:
     @shielded
     async def citations(
         self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
-    ) -> Sequence[Citation]:
+    ) -> Sequence[AnyCitation]:
         """See `ConversationStore.citations`."""
         async with self._database.reading(who) as connection:
             if turn_id is not None:
@@ -203,6 +212,17 @@ class PostgresConversationStore:
             if row is None or row["id"] is None:
                 return ()
             return (await self._cited(connection, who, [row["id"]])).get(row["id"], ())
+
+    @shielded
+    async def tool_sources(
+        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+    ) -> Mapping[str, Sequence[ToolSource]]:
+        """See `ConversationStore.tool_sources`."""
+        values = {**_caller(who), "turn": turn_id, "message": message_id}
+        async with self._database.reading(who) as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(self._queries["tool_sources"], values)
+            return {row["call_id"]: sources_of(row["sources"]) for row in await cursor.fetchall()}
 
     @shielded
     async def history(self, who: Principal, identity: UUID, most: int) -> Sequence[Message]:
@@ -239,9 +259,9 @@ class PostgresConversationStore:
 
     async def _cited(
         self, connection: Connection, who: Principal, messages: Sequence[UUID]
-    ) -> Mapping[UUID, Sequence[Citation]]:
+    ) -> Mapping[UUID, Sequence[AnyCitation]]:
         """The citations of messages."""
-        cited: defaultdict[UUID, list[Citation]] = defaultdict(list)
+        cited: defaultdict[UUID, list[AnyCitation]] = defaultdict(list)
         if messages:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute(self._queries["citations"], {"tenant": who.tenant_id, "messages": messages})
@@ -318,7 +338,7 @@ def _conversation(row: Mapping[str, Any]) -> Conversation:
     )
 
 
-def _message(row: Mapping[str, Any], citations: Sequence[Citation]) -> Message:
+def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Message:
     return Message(
         id=row["id"],
         conversation_id=row["conversation_id"],
@@ -345,7 +365,18 @@ def versions_of(row: Mapping[str, Any]) -> Sequence[VersionRead]:
     return tuple(VersionRead(*one) for one in zip(documents, versions, strict=True))
 
 
-def _citation(row: Mapping[str, Any]) -> Citation:
+def _citation(row: Mapping[str, Any]) -> AnyCitation:
+    if row["call_id"] is not None:
+        return ToolCitation(
+            ToolOrigin(row["call_id"], row["tool"], row["source_index"], row["fetch_time"]),
+            title=row["title"],
+            uri=row["uri"],
+            source=ByteRange(row["source_start"], row["source_end"]),
+            quote=row["quote"],
+            sha256=row["sha256"],
+            answer=ByteRange(row["answer_start"], row["answer_end"]),
+            score=row["score"],
+        )
     return Citation(
         passage_id=row["passage_id"],
         document_id=row["document_id"],

@@ -94,10 +94,19 @@ WHERE tenant_id = %(tenant)s AND id = ANY (%(turns)s);
 SELECT id FROM responsa.withheld_turns(%(turns)s::uuid[]) AS w (id);
 
 -- name: citations
-SELECT message_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page, box, path
+SELECT message_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page, box, path,
+    call_id, tool, source_index, fetch_time
 FROM responsa.citation
 WHERE tenant_id = %(tenant)s AND message_id = ANY (%(messages)s)
 ORDER BY message_id, place;
+
+-- name: tool_sources
+-- What the tools returned to a turn of the caller.
+SELECT c.call_id, c.sources FROM responsa.turn_tool AS c
+WHERE c.tenant_id = %(tenant)s AND c.sources IS NOT NULL AND c.turn_id = (
+    SELECT t.id FROM responsa.turn AS t
+    WHERE t.tenant_id = %(tenant)s AND t.user_id = %(user)s
+        AND t.id = coalesce(%(turn)s::uuid, (SELECT m.turn_id FROM responsa.message AS m WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s)));
 
 -- name: find_summary
 -- Only if the transaction's user may read all that the summary was drawn from. Servers of the release before have not recorded that: then all turns count.

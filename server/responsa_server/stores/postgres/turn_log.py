@@ -20,9 +20,11 @@ from psycopg.types.json import Jsonb
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.events import (
+    AnyCitation,
     ByteRange,
     SourcePassage,
     ToolCalled,
+    ToolCitation,
     ToolFault,
     ToolOutcome,
     ToolReturned,
@@ -590,9 +592,14 @@ def _record(row: Mapping[str, Any]) -> ToolRecord:
         ToolOutcome(row["outcome"]) if row["outcome"] else None,
         row["content"],
         row["data"],
-        tuple(_read_source(one) for one in row["sources"] or ()),
+        sources_of(row["sources"]),
         ToolFault(row["fault"]) if row["fault"] else None,
     )
+
+
+def sources_of(plain: Sequence[Mapping[str, Any]] | None) -> Sequence[ToolSource]:
+    """The sources in a column of the ledger."""
+    return tuple(_read_source(one) for one in plain or ())
 
 
 def _read_source(plain: Mapping[str, Any]) -> ToolSource:
@@ -675,9 +682,6 @@ def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:
             "finish": finish,
             "message_id": str(message.id),
             "place": place,
-            "passage_id": str(one.passage_id),
-            "document_id": str(one.document_id),
-            "version": one.version,
             "title": one.title,
             "uri": one.uri,
             "source_start": one.source.start,
@@ -687,9 +691,28 @@ def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:
             "answer_start": one.answer.start,
             "answer_end": one.answer.end,
             "score": one.score,
-            "page": one.page,
-            "box": one.box,
-            "path": one.path,
+            **_origin(one),
         }
         for place, one in enumerate(message.citations)
     ]
+
+
+def _origin(citation: AnyCitation) -> dict[str, object]:
+    """The columns that say where a citation's quote is from."""
+    if isinstance(citation, ToolCitation):
+        return {
+            "page": 0,
+            "path": "",
+            "call_id": citation.origin.call_id,
+            "tool": citation.origin.tool,
+            "source_index": citation.origin.source_index,
+            "fetch_time": citation.origin.fetch_time.isoformat(),
+        }
+    return {
+        "passage_id": str(citation.passage_id),
+        "document_id": str(citation.document_id),
+        "version": citation.version,
+        "page": citation.page,
+        "box": citation.box,
+        "path": citation.path,
+    }

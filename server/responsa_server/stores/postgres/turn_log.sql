@@ -197,12 +197,12 @@ WITH fence AS MATERIALIZED (
 ), cited AS (
     INSERT INTO responsa.citation (
         message_id, place, tenant_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page,
-        box, path)
+        box, path, call_id, tool, source_index, fetch_time)
     SELECT message_id, c.place, f.tenant_id, passage_id, document_id, version, c.title, uri, source_start, source_end, quote,
-        decode(sha256, 'hex'), answer_start, answer_end, score, page, box, path
+        decode(sha256, 'hex'), answer_start, answer_end, score, page, box, path, call_id, tool, source_index, fetch_time
     FROM fenced AS f JOIN jsonb_to_recordset(%(citations)s) AS c (finish bigint, message_id uuid, place smallint, passage_id uuid, document_id uuid, version int,
         title text, uri text, source_start bigint, source_end bigint, quote text, sha256 text, answer_start int, answer_end int, score double precision,
-        page int, box smallint[], path text)
+        page int, box smallint[], path text, call_id text, tool text, source_index smallint, fetch_time timestamptz)
         ON c.finish = f.place
 ), touched AS (
     UPDATE responsa.conversation AS c SET update_time = now(), revision = c.revision + 1,

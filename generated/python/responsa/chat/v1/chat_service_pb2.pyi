@@ -16,6 +16,7 @@ from responsa.chat.v1 import conversation_pb2 as _conversation_pb2
 from responsa.chat.v1 import message_pb2 as _message_pb2
 from responsa.chat.v1 import tool_pb2 as _tool_pb2
 from responsa.chat.v1 import turn_pb2 as _turn_pb2
+from responsa.type.v1 import byte_range_pb2 as _byte_range_pb2
 from responsa.type.v1 import scope_pb2 as _scope_pb2
 import builtins as _builtins
 import sys
@@ -788,21 +789,31 @@ class CitationCheck(_message.Message):
 
     CITATION_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
+    SOURCE_TEXT_FIELD_NUMBER: _builtins.int
+    QUOTE_RANGE_FIELD_NUMBER: _builtins.int
     verdict: _citation_pb2.CitationVerdict.ValueType
     """The verdict."""
+    source_text: _builtins.str
+    """For a citation of a tool's result with the verdict VALID: the text of the source around the quote, as the tool returned it; at most 9 KiB."""
     @_builtins.property
     def citation(self) -> _citation_pb2.Citation:
         """The citation, as in the answer. With the verdict NOT_PERMITTED, it has only `passage`, `document_version` and `answer_range`."""
+
+    @_builtins.property
+    def quote_range(self) -> _byte_range_pb2.ByteRange:
+        """The position of the quote in `source_text`."""
 
     def __init__(
         self,
         *,
         citation: _citation_pb2.Citation | None = ...,
         verdict: _citation_pb2.CitationVerdict.ValueType = ...,
+        source_text: _builtins.str = ...,
+        quote_range: _byte_range_pb2.ByteRange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["citation", b"citation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["citation", b"citation", "quote_range", b"quote_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citation", b"citation", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citation", b"citation", "quote_range", b"quote_range", "source_text", b"source_text", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from responsa.type.v1 import byte_range_pb2 as _byte_range_pb2
 import builtins as _builtins
@@ -27,11 +28,11 @@ class _CitationVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Citat
     CITATION_VERDICT_UNSPECIFIED: _CitationVerdict.ValueType  # 0
     """Never sent."""
     CITATION_VERDICT_VALID: _CitationVerdict.ValueType  # 1
-    """The document's current version still has the quote at this position, byte for byte."""
+    """The document's current version still has the quote at this position, byte for byte. For a tool's source: the text that the tool returned has it."""
     CITATION_VERDICT_SOURCE_CHANGED: _CitationVerdict.ValueType  # 2
-    """The document has a newer version, which does not have the quote at this position."""
+    """The document has a newer version, which does not have the quote at this position. For a tool's source: the text that the tool returned does not have it."""
     CITATION_VERDICT_SOURCE_DELETED: _CitationVerdict.ValueType  # 3
-    """The document was deleted."""
+    """The document was deleted. For a tool's source: the text that the tool returned is no longer stored, because the events of old turns are deleted."""
     CITATION_VERDICT_NOT_PERMITTED: _CitationVerdict.ValueType  # 4
     """The caller does not have, or no longer has, permission to read the document."""
 
@@ -41,11 +42,11 @@ class CitationVerdict(_CitationVerdict, metaclass=_CitationVerdictEnumTypeWrappe
 CITATION_VERDICT_UNSPECIFIED: CitationVerdict.ValueType  # 0
 """Never sent."""
 CITATION_VERDICT_VALID: CitationVerdict.ValueType  # 1
-"""The document's current version still has the quote at this position, byte for byte."""
+"""The document's current version still has the quote at this position, byte for byte. For a tool's source: the text that the tool returned has it."""
 CITATION_VERDICT_SOURCE_CHANGED: CitationVerdict.ValueType  # 2
-"""The document has a newer version, which does not have the quote at this position."""
+"""The document has a newer version, which does not have the quote at this position. For a tool's source: the text that the tool returned does not have it."""
 CITATION_VERDICT_SOURCE_DELETED: CitationVerdict.ValueType  # 3
-"""The document was deleted."""
+"""The document was deleted. For a tool's source: the text that the tool returned is no longer stored, because the events of old turns are deleted."""
 CITATION_VERDICT_NOT_PERMITTED: CitationVerdict.ValueType  # 4
 """The caller does not have, or no longer has, permission to read the document."""
 Global___CitationVerdict: _TypeAlias = CitationVerdict  # noqa: Y015
@@ -53,7 +54,8 @@ Global___CitationVerdict: _TypeAlias = CitationVerdict  # noqa: Y015
 @_typing.final
 class Citation(_message.Message):
     """Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
-    quote and the quote's hash.
+    quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned: then `tool_result` is set, and `passage`,
+    `document_version`, `page`, `box` and `path` are not.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -70,14 +72,15 @@ class Citation(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     BOX_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    TOOL_RESULT_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
     """The passage that the answer used, `passages/{uuid}`. The passage may have been deleted since then."""
     document_version: _builtins.str
     """The version of the document that the answer used, `documents/{uuid}/versions/{n}`."""
     title: _builtins.str
-    """The title that the document had when the answer was written."""
+    """The title that the document or the tool's source had when the answer was written."""
     uri: _builtins.str
-    """Where the document came from: its URI or its source_key. May be empty."""
+    """Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty."""
     quote: _builtins.str
     """The quoted text, exactly as in the source; at most 1 KiB."""
     sha256: _builtins.bytes
@@ -90,7 +93,7 @@ class Citation(_message.Message):
     """The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
-        """The position of the quote in the version's canonical text."""
+        """The position of the quote in the version's canonical text, or in the text of the tool's source."""
 
     @_builtins.property
     def answer_range(self) -> _byte_range_pb2.ByteRange:
@@ -99,6 +102,10 @@ class Citation(_message.Message):
     @_builtins.property
     def box(self) -> Global___PageBox:
         """The part of that page in which the quote begins; unset if it is not known."""
+
+    @_builtins.property
+    def tool_result(self) -> Global___CitedToolResult:
+        """The result of a tool."""
 
     def __init__(
         self,
@@ -115,14 +122,55 @@ class Citation(_message.Message):
         page: _builtins.int = ...,
         box: Global___PageBox | None = ...,
         path: _builtins.str = ...,
+        tool_result: Global___CitedToolResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "source_range", b"source_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "origin", b"origin", "source_range", b"source_range", "tool_result", b"tool_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "document_version", b"document_version", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "document_version", b"document_version", "origin", b"origin", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "title", b"title", "tool_result", b"tool_result", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_origin: _TypeAlias = _typing.Literal["tool_result"]  # noqa: Y015
+    _WhichOneofArgType_origin: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_origin) -> _WhichOneofReturnType_origin | None: ...
+
+Global___Citation: _TypeAlias = Citation  # noqa: Y015
+
+@_typing.final
+class CitedToolResult(_message.Message):
+    """CitedToolResult names the source that a tool returned and an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
+    fetched again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
+    SOURCE_INDEX_FIELD_NUMBER: _builtins.int
+    FETCH_TIME_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """The id of the call within its turn, as in TurnToolCall."""
+    tool: _builtins.str
+    """The tool, `tools/{id}`."""
+    source_index: _builtins.int
+    """The position of the source in the result's `sources`, counted from 0."""
+    @_builtins.property
+    def fetch_time(self) -> _timestamp_pb2.Timestamp:
+        """When the tool fetched the source."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        tool: _builtins.str = ...,
+        source_index: _builtins.int = ...,
+        fetch_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fetch_time", b"fetch_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "fetch_time", b"fetch_time", "source_index", b"source_index", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Citation: _TypeAlias = Citation  # noqa: Y015
+Global___CitedToolResult: _TypeAlias = CitedToolResult  # noqa: Y015
 
 @_typing.final
 class PageBox(_message.Message):

@@ -6,6 +6,8 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { ByteRange } from "../../type/v1/byte_range_pb.js";
 import { file_responsa_type_v1_byte_range } from "../../type/v1/byte_range_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,11 +16,12 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/citation.proto.
  */
 export const file_responsa_chat_v1_citation: GenFile = /*@__PURE__*/
-  fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2NpdGF0aW9uLnByb3RvEhByZXNwb25zYS5jaGF0LnYxIvICCghDaXRhdGlvbhImCgdwYXNzYWdlGAEgASgJQhX6QRIKEHJlc3BvbnNhL1Bhc3NhZ2USNwoQZG9jdW1lbnRfdmVyc2lvbhgCIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SDQoFdGl0bGUYAyABKAkSCwoDdXJpGAQgASgJEjEKDHNvdXJjZV9yYW5nZRgFIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEhcKBXF1b3RlGAYgASgJQgi6SAVyAyiACBIXCgZzaGEyNTYYByABKAxCB7pIBHoCaCASMQoMYW5zd2VyX3JhbmdlGAggASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USDQoFc2NvcmUYCSABKAESDAoEcGFnZRgKIAEoBRImCgNib3gYCyABKAsyGS5yZXNwb25zYS5jaGF0LnYxLlBhZ2VCb3gSDAoEcGF0aBgMIAEoCSJDCgdQYWdlQm94EgwKBGxlZnQYASABKAUSCwoDdG9wGAIgASgFEg0KBXJpZ2h0GAMgASgFEg4KBmJvdHRvbRgEIAEoBSq9AQoPQ2l0YXRpb25WZXJkaWN0EiAKHENJVEFUSU9OX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIaChZDSVRBVElPTl9WRVJESUNUX1ZBTElEEAESIwofQ0lUQVRJT05fVkVSRElDVF9TT1VSQ0VfQ0hBTkdFRBACEiMKH0NJVEFUSU9OX1ZFUkRJQ1RfU09VUkNFX0RFTEVURUQQAxIiCh5DSVRBVElPTl9WRVJESUNUX05PVF9QRVJNSVRURUQQBGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_resource, file_responsa_type_v1_byte_range]);
+  fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2NpdGF0aW9uLnByb3RvEhByZXNwb25zYS5jaGF0LnYxIrYDCghDaXRhdGlvbhImCgdwYXNzYWdlGAEgASgJQhX6QRIKEHJlc3BvbnNhL1Bhc3NhZ2USNwoQZG9jdW1lbnRfdmVyc2lvbhgCIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SDQoFdGl0bGUYAyABKAkSCwoDdXJpGAQgASgJEjEKDHNvdXJjZV9yYW5nZRgFIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEhcKBXF1b3RlGAYgASgJQgi6SAVyAyiACBIXCgZzaGEyNTYYByABKAxCB7pIBHoCaCASMQoMYW5zd2VyX3JhbmdlGAggASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USDQoFc2NvcmUYCSABKAESDAoEcGFnZRgKIAEoBRImCgNib3gYCyABKAsyGS5yZXNwb25zYS5jaGF0LnYxLlBhZ2VCb3gSDAoEcGF0aBgMIAEoCRI4Cgt0b29sX3Jlc3VsdBgNIAEoCzIhLnJlc3BvbnNhLmNoYXQudjEuQ2l0ZWRUb29sUmVzdWx0SABCCAoGb3JpZ2luIooBCg9DaXRlZFRvb2xSZXN1bHQSDwoHY2FsbF9pZBgBIAEoCRIgCgR0b29sGAIgASgJQhL6QQ8KDXJlc3BvbnNhL1Rvb2wSFAoMc291cmNlX2luZGV4GAMgASgFEi4KCmZldGNoX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkMKB1BhZ2VCb3gSDAoEbGVmdBgBIAEoBRILCgN0b3AYAiABKAUSDQoFcmlnaHQYAyABKAUSDgoGYm90dG9tGAQgASgFKr0BCg9DaXRhdGlvblZlcmRpY3QSIAocQ0lUQVRJT05fVkVSRElDVF9VTlNQRUNJRklFRBAAEhoKFkNJVEFUSU9OX1ZFUkRJQ1RfVkFMSUQQARIjCh9DSVRBVElPTl9WRVJESUNUX1NPVVJDRV9DSEFOR0VEEAISIwofQ0lUQVRJT05fVkVSRElDVF9TT1VSQ0VfREVMRVRFRBADEiIKHkNJVEFUSU9OX1ZFUkRJQ1RfTk9UX1BFUk1JVFRFRBAEYgZwcm90bzM", [file_buf_validate_validate, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_type_v1_byte_range]);
 
 /**
  * Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
- * quote and the quote's hash.
+ * quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned: then `tool_result` is set, and `passage`,
+ * `document_version`, `page`, `box` and `path` are not.
  *
  * @generated from message responsa.chat.v1.Citation
  */
@@ -38,21 +41,21 @@ export type Citation = Message<"responsa.chat.v1.Citation"> & {
   documentVersion: string;
 
   /**
-   * The title that the document had when the answer was written.
+   * The title that the document or the tool's source had when the answer was written.
    *
    * @generated from field: string title = 3;
    */
   title: string;
 
   /**
-   * Where the document came from: its URI or its source_key. May be empty.
+   * Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty.
    *
    * @generated from field: string uri = 4;
    */
   uri: string;
 
   /**
-   * The position of the quote in the version's canonical text.
+   * The position of the quote in the version's canonical text, or in the text of the tool's source.
    *
    * @generated from field: responsa.type.v1.ByteRange source_range = 5;
    */
@@ -106,6 +109,21 @@ export type Citation = Message<"responsa.chat.v1.Citation"> & {
    * @generated from field: string path = 12;
    */
   path: string;
+
+  /**
+   * The origin of a quote that is not from a passage.
+   *
+   * @generated from oneof responsa.chat.v1.Citation.origin
+   */
+  origin: {
+    /**
+     * The result of a tool.
+     *
+     * @generated from field: responsa.chat.v1.CitedToolResult tool_result = 13;
+     */
+    value: CitedToolResult;
+    case: "toolResult";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -114,6 +132,49 @@ export type Citation = Message<"responsa.chat.v1.Citation"> & {
  */
 export const CitationSchema: GenMessage<Citation> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_citation, 0);
+
+/**
+ * CitedToolResult names the source that a tool returned and an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
+ * fetched again.
+ *
+ * @generated from message responsa.chat.v1.CitedToolResult
+ */
+export type CitedToolResult = Message<"responsa.chat.v1.CitedToolResult"> & {
+  /**
+   * The id of the call within its turn, as in TurnToolCall.
+   *
+   * @generated from field: string call_id = 1;
+   */
+  callId: string;
+
+  /**
+   * The tool, `tools/{id}`.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * The position of the source in the result's `sources`, counted from 0.
+   *
+   * @generated from field: int32 source_index = 3;
+   */
+  sourceIndex: number;
+
+  /**
+   * When the tool fetched the source.
+   *
+   * @generated from field: google.protobuf.Timestamp fetch_time = 4;
+   */
+  fetchTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message responsa.chat.v1.CitedToolResult.
+ * Use `create(CitedToolResultSchema)` to create a new message.
+ */
+export const CitedToolResultSchema: GenMessage<CitedToolResult> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_citation, 1);
 
 /**
  * PageBox is a rectangle on a page. The edges are in thousandths of the page's width and height, from the top left corner of the page as it is shown.
@@ -155,7 +216,7 @@ export type PageBox = Message<"responsa.chat.v1.PageBox"> & {
  * Use `create(PageBoxSchema)` to create a new message.
  */
 export const PageBoxSchema: GenMessage<PageBox> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_citation, 1);
+  messageDesc(file_responsa_chat_v1_citation, 2);
 
 /**
  * CitationVerdict is the result of checking a citation against its source.
@@ -171,21 +232,21 @@ export enum CitationVerdict {
   UNSPECIFIED = 0,
 
   /**
-   * The document's current version still has the quote at this position, byte for byte.
+   * The document's current version still has the quote at this position, byte for byte. For a tool's source: the text that the tool returned has it.
    *
    * @generated from enum value: CITATION_VERDICT_VALID = 1;
    */
   VALID = 1,
 
   /**
-   * The document has a newer version, which does not have the quote at this position.
+   * The document has a newer version, which does not have the quote at this position. For a tool's source: the text that the tool returned does not have it.
    *
    * @generated from enum value: CITATION_VERDICT_SOURCE_CHANGED = 2;
    */
   SOURCE_CHANGED = 2,
 
   /**
-   * The document was deleted.
+   * The document was deleted. For a tool's source: the text that the tool returned is no longer stored, because the events of old turns are deleted.
    *
    * @generated from enum value: CITATION_VERDICT_SOURCE_DELETED = 3;
    */
