@@ -11,6 +11,7 @@ from responsa_server.domain.answers import (
     Claim,
     Evidence,
     Extraction,
+    FoundSource,
     Quote,
     SearchOptions,
     ShownPassage,
@@ -55,6 +56,12 @@ class MemoryEvidence:
         """See `EvidenceSource.passages`."""
         return [ShownPassage(_PASSAGE.title, _TEXT)]
 
+    async def with_sources(
+        self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
+    ) -> Evidence:
+        """See `EvidenceSource.with_sources`."""
+        return evidence or Evidence(passages=1, embedding_tokens=0, content={"questions": [question]})
+
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         """See `Extractor.extract`."""
         return Extraction(_quotes(), support=0.9, supported=True)
@@ -65,6 +72,10 @@ class MemoryEvidence:
 
     async def judge(self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int) -> Sequence[Quote]:
         """See `CitationJudge.judge`."""
+        return [_quotes()[0] for _ in claims]
+
+    async def judge_sources(self, claims: Sequence[Claim], sources: Sequence[FoundSource]) -> Sequence[Quote]:
+        """See `CitationJudge.judge_sources`."""
         return [_quotes()[0] for _ in claims]
 
 

@@ -22,12 +22,13 @@ from responsa_server.domain.models import (
 
 _CALL: Final = re.compile(r"^call (?P<tool>\S+) (?P<arguments>\{.*\})$", re.MULTILINE)
 _FOR_EVER: Final = re.compile(r"^for ever$", re.MULTILINE)
+_NUMBER: Final = re.compile(r"^\[(\d{1,2})\] ", re.MULTILINE)
 _MARK: Final = re.compile(r"⟦[^⟦⟧\n]*⟧\n?")
 
 
 class Calling:
     """A `ChatModel` with the name `calling`. It requests one tool for each line `call TOOL {…}` of the question, all of them at once. Then it writes the tools' results, one on each
-    line. With a line `for ever`, it requests the tools again as long as any are offered.
+    line. If a result has numbered sources, the last number ends the line, as a citation. With a line `for ever`, it requests the tools again as long as any are offered.
     """
 
     name = "calling"
@@ -45,8 +46,14 @@ class Calling:
                 written += 1
                 yield ToolRequest(f"request-{place}", found["tool"], arguments)
         if not written:
-            for text in [_MARK.sub("", one).strip() for one in results] or ["No tool was called."]:
+            for text in [_cited(_MARK.sub("", one).strip()) for one in results] or ["No tool was called."]:
                 yield TextPiece(f"\n{text}" if written else text)
                 written += 1
         yield Spent(Usage(input_tokens=read, output_tokens=written))
         yield Ended(complete=True)
+
+
+def _cited(result: str) -> str:
+    """The result without the numbers of its sources, followed by the last of them."""
+    numbers = _NUMBER.findall(result)
+    return _NUMBER.sub("", result) + (f" [{numbers[-1]}]" if numbers else "")

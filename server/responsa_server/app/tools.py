@@ -13,6 +13,7 @@ from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
     Evidence,
     EvidenceSource,
+    FoundSource,
     SearchOptions,
     ShownPassage,
 )
@@ -89,6 +90,12 @@ class _NoDocuments:
     def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """Return nothing."""
         return ()
+
+    async def with_sources(
+        self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
+    ) -> Evidence:
+        """Find nothing."""
+        return Evidence(0, 0, {})
 
 
 def checked_tools(folder: Path) -> LiveTools:

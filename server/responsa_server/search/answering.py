@@ -13,6 +13,7 @@ from responsa_server.domain.answers import (
     Claim,
     Evidence,
     Extraction,
+    FoundSource,
     Quote,
     SearchOptions,
     ShownPassage,
@@ -24,7 +25,6 @@ from responsa_server.domain.events import (
     AlsoFound,
     ByteRange,
     SourcePassage,
-    VersionRead,
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.people import Principal
@@ -33,6 +33,7 @@ from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.extract import MAX_PARTS, PASSAGES_READ, Extractor, SupportedPart
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage, joined
 from responsa_server.search.support import DEFAULT_SUPPORT
+from responsa_server.search.tool_sources import NO_COLLECTION, whole, with_sources
 from responsa_server.search.wording import PassageWords
 from responsa_server.text.lexical import language_of
 
@@ -120,14 +121,26 @@ class LibraryEvidence:
             ShownPassage(
                 one.found.passage.title,
                 one.text,
-                VersionRead(one.found.passage.document_id, one.found.passage.version),
+                one.found.passage.read,
                 one.found.passage.uri,
-                SourcePassage(
-                    one.found.passage.id, one.found.passage.document_id, one.found.passage.version, one.source
-                ),
+                _place(one),
             )
-            for one in excerpts(retrieval.passages, most_bytes)
+            for one in _shown(retrieval, most_bytes)
         ]
+
+    async def with_sources(
+        self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
+    ) -> Evidence:
+        """See `EvidenceSource.with_sources`."""
+        if not sources:
+            return evidence or Evidence(0, 0, {})
+        # Without a search, the evidence has no content.
+        found = self._plain.validate_python(evidence.content) if evidence and evidence.content else None
+        both = await self._retriever.analyse(
+            lambda analyses: with_sources(found, question, sources, analyses.analyzer)
+        )
+        content = self._plain.dump_python(both, mode="json")
+        return replace(evidence or Evidence(0, 0, {}), passages=len(both.passages), content=content)
 
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         """See `Extractor.extract`."""
@@ -142,7 +155,8 @@ class LibraryEvidence:
         found = await self._retriever.analyse(
             lambda analyses: Extractor(analyses).closest(retrieval, FLOOR, MAX_SUGGESTIONS)
         )
-        return tuple(_shortened(one) for one in found)
+        # A suggestion names its collection, which a tool's source has not.
+        return tuple(_shortened(one) for one in found if one.passage.collection_id)
 
     async def judge(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
@@ -158,7 +172,17 @@ class LibraryEvidence:
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int, analyses: PassageAnalyses
     ) -> Sequence[Quote | None]:
         retrieval = self._plain.validate_python(evidence.content)
-        return judge_claims(claims, excerpts(retrieval.passages, most_bytes), analyses)
+        return judge_claims(claims, _shown(retrieval, most_bytes), analyses)
+
+    async def judge_sources(
+        self, claims: Sequence[Claim], sources: Sequence[FoundSource]
+    ) -> Sequence[Quote | None]:
+        """See `CitationJudge.judge_sources`."""
+        if not claims:
+            return ()
+        return await self._retriever.analyse(
+            lambda analyses: judge_claims(claims, [whole(one) for one in sources], analyses)
+        )
 
     def _extract(self, question: str, evidence: Evidence, analyses: PassageAnalyses) -> Extraction:
         retrieval = self._plain.validate_python(evidence.content)
@@ -170,9 +194,28 @@ class LibraryEvidence:
             also_found = tuple(
                 _also_found(one)
                 for one in Extractor(analyses).supporting(retrieval, self._support)
-                if one.passage.collection_id != answered
+                if one.passage.collection_id not in (answered, NO_COLLECTION)
             )
         return Extraction(quotes, found.support, found.supported(self._support), also_found[:MAX_ALSO_FOUND])
+
+
+def _place(one: Excerpt) -> SourcePassage | None:
+    """Where an excerpt is in a document; None if it is from no document."""
+    passage = one.found.passage
+    if passage.origin is not None:
+        return None
+    return SourcePassage(passage.id, passage.document_id, passage.version, one.source)
+
+
+def _shown(retrieval: Retrieval, most_bytes: int) -> Sequence[Excerpt]:
+    """The excerpts that a prompt shows: those of documents, then those of tools' sources. If there are both, the sources get at most half of the bytes."""
+    documents = [one for one in retrieval.passages if one.found.passage.collection_id != NO_COLLECTION]
+    sources = [one for one in retrieval.passages if one.found.passage.collection_id == NO_COLLECTION]
+    if not sources:
+        return excerpts(documents, most_bytes)
+    shown = excerpts(sources, most_bytes // 2 if documents else most_bytes)
+    used = sum(len((one.found.passage.title + one.text).encode()) for one in shown)
+    return [*excerpts(documents, most_bytes - used), *shown]
 
 
 def _preferred(

@@ -109,7 +109,7 @@ class KnowledgeTool:
         if not shown:
             return _nothing(used)
         sources = [ToolSource(one.uri, one.title, time, one.text, one.place) for one in shown]
-        content = "\n\n".join(f"[{number}] {one.title}\n{one.text}" for number, one in enumerate(shown, 1))
+        content = "\n\n".join(f"{one.title}\n{one.text}" for one in shown)
         data = [
             {"title": one.title, "uri": one.uri, "passage": str(one.place.passage_id)}
             for one in shown
@@ -135,6 +135,6 @@ KIND: Final = ToolKind(
     KnowledgeOptions,
     _make,
     title="the documents",
-    description="Searches the organisation's documents and returns the passages that fit best, numbered. Use it for what the organisation itself knows.",
+    description="Searches the organisation's documents and returns the passages that fit best. Use it for what the organisation itself knows.",
     shipped=True,
 )

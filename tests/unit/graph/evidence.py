@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -13,6 +14,7 @@ from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
     Evidence,
     Extraction,
+    FoundSource,
     Quote,
     SearchOptions,
     ShownPassage,
@@ -84,6 +86,11 @@ class Shelf:
 
     def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         return [ShownPassage(one.passage.title, one.text) for one in self.extraction.quotes]
+
+    async def with_sources(
+        self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
+    ) -> Evidence:
+        return replace(evidence or Evidence(0, 0, {}), passages=len(self.extraction.quotes) + len(sources))
 
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         assert evidence == self.found

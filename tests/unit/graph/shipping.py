@@ -13,7 +13,7 @@ from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.domain.answers import Claim, Evidence, Quote
+from responsa_server.domain.answers import Claim, Evidence, FoundSource, Quote
 from responsa_server.domain.conversations import Summary
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.intents import Classified
@@ -39,6 +39,11 @@ class Judge:
         return [
             self.quotes[one.passage - 1] if 0 < one.passage <= len(self.quotes) else None for one in claims
         ]
+
+    async def judge_sources(
+        self, claims: Sequence[Claim], sources: Sequence[FoundSource]
+    ) -> Sequence[Quote | None]:
+        return [None for _ in claims]
 
 
 @dataclass

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from responsa_server.agents.engine.citations import MarkFilter
+from responsa_server.agents.engine.calling import CallModel, ResultModel
+from responsa_server.agents.engine.citations import AnswerModel, MarkFilter, of_plain
 from responsa_server.agents.nodes.quoting import CitationChecker, CitationCheckerInput
-from responsa_server.domain.answers import Claim, Evidence, Quote
-from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, ByteRange, Cited
+from responsa_server.domain.answers import Claim, Evidence, FoundSource, Quote
+from responsa_server.domain.events import (
+    MAX_CITATIONS,
+    AnswerOutcome,
+    ByteRange,
+    Cited,
+    ToolCitation,
+    ToolOrigin,
+    ToolOutcome,
+    ToolSource,
+)
 from tests.unit.graph.evidence import Shelf, evidence, quote, retrieval
 from tests.unit.graph.speaking import Turn
 
@@ -18,6 +30,7 @@ class Believes:
     def __init__(self, quotes: Mapping[str, Quote]) -> None:
         self.quotes = quotes
         self.asked: list[tuple[Sequence[Claim], int]] = []
+        self.fetched: list[tuple[Sequence[Claim], Sequence[FoundSource]]] = []
 
     async def judge(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
@@ -25,7 +38,14 @@ class Believes:
         self.asked.append((claims, most_bytes))
         return [self.quotes.get(one.text) for one in claims]
 
+    async def judge_sources(
+        self, claims: Sequence[Claim], sources: Sequence[FoundSource]
+    ) -> Sequence[Quote | None]:
+        self.fetched.append((claims, sources))
+        return [self.quotes.get(one.text) for one in claims]
 
+
+FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
 SHELF = Shelf(quotes=[quote("One."), quote("Two.")])
 """Shows two passages."""
 
@@ -85,3 +105,46 @@ async def test_an_answer_has_no_more_citations_than_it_may() -> None:
     output = await node.process(written(" ".join(f"{one} [1]" for one in sentences)), Turn().run)
     assert len(output.answer.citations) == MAX_CITATIONS
     assert output.unsupported == 0
+
+
+def result(call_id: str, *texts: str) -> ResultModel:
+    return ResultModel(
+        call=CallModel(call_id=f"model-{call_id}", tool="web_search", arguments={}),
+        outcome=ToolOutcome.OK,
+        content="found",
+        id=call_id,
+        sources=tuple(ToolSource("https://example.org/", "Example", FETCHED, one) for one in texts),
+    )
+
+
+async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() -> None:
+    origin = ToolOrigin("tool-2", "web_search", 0, FETCHED)
+    whole = quote("It sings loudly.")
+    fetched = replace(whole, passage=replace(whole.passage, origin=origin))
+    judge = Believes({"It boils.": quote("Water boils."), "It sings.": fetched})
+    node = CitationChecker(SHELF, judge)
+    # The call that is repeated has the id of the first one, and its sources have the numbers of the first one.
+    results = (result("tool-1", "a", "b"), result("tool-1", "a", "b"), result("tool-2", "c"))
+    given = written("It boils. [1] It sings. [5] It freezes. [3]", found=evidence(2))
+    output = await node.process(given.model_copy(update={"results": results}), Turn().run)
+    assert judge.asked[0][0] == [Claim("It boils.", 1)]
+    ((claims, sources),) = judge.fetched
+    assert claims == [Claim("It sings.", 3), Claim("It freezes.", 1)]
+    assert [one.source.text for one in sources] == ["a", "b", "c"]
+    assert sources[2].origin == origin
+    assert [of_plain(one).answer for one in output.answer.citations] == [ByteRange(0, 9), ByteRange(10, 19)]
+    cited = of_plain(output.answer.citations[1])
+    assert isinstance(cited, ToolCitation)
+    assert (cited.origin, cited.quote) == (origin, "It sings loudly.")
+    assert output.unsupported == 1
+    # As state, and read back from it.
+    plain = node.validate_output(output)
+    assert AnswerModel.model_validate(plain["answer"]) == output.answer
+
+
+async def test_results_that_the_evidence_contains_have_no_numbers_of_their_own() -> None:
+    judge = Believes({})
+    given = written("It sings. [3]", found=evidence(2))
+    update = {"results": (result("tool-1", "a"),), "gathered": 1}
+    await CitationChecker(SHELF, judge).process(given.model_copy(update=update), Turn().run)
+    assert (judge.asked[0][0], judge.fetched) == ([Claim("It sings.", 3)], [])

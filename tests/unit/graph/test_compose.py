@@ -109,9 +109,8 @@ def test_a_citation_has_the_place_of_the_first_block_that_it_quotes() -> None:
     )
     whole = replace(one, passage=replace(one.passage, places=places))
     later = replace(whole, source=ByteRange(start + 13, one.source.end), text="On page three.")
-    first, second = compose([whole, later]).citations
+    first, second = map(plain, compose([whole, later]).citations)
     assert (first.page, first.box, first.path) == (2, (10, 20, 900, 40), "")
     assert (second.page, second.box, second.path) == (3, None, "Sheet1!A2")
-    assert (plain(first).page, plain(first).box, plain(second).path) == (2, (10, 20, 900, 40), "Sheet1!A2")
-    (none,) = compose([one]).citations
+    (none,) = map(plain, compose([one]).citations)
     assert (none.page, none.box, none.path) == (0, None, "")

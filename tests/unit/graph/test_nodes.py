@@ -203,6 +203,7 @@ def test_what_is_announced_is_what_users_are_promised() -> None:
         "condition": None,
         "prompt": Announcement(Step.GENERATING, "Generating response..."),
         "tool_caller": None,  # each call sends its own status, because not every call is made
+        "source_gatherer": None,
     }
 
 

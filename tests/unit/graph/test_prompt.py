@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 
@@ -15,10 +16,11 @@ from responsa_server.agents.nodes.prompt import (
     PromptInput,
     PromptOptions,
     PromptOutput,
+    done,
     prompt_messages,
 )
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, ToolOutcome, Usage
+from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, ToolOutcome, ToolSource, Usage
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.models import (
     Ended,
@@ -183,6 +185,33 @@ def test_a_prompt_holds_the_talk_the_question_and_what_was_done() -> None:
         PromptMessage(Role.TOOL, "done", answers="c"),
         PromptMessage(Role.TOOL, "unknown: who knows", answers="c"),
     ]
+
+
+async def test_a_model_that_cites_gets_the_tools_sources_with_their_numbers() -> None:
+    def result(call_id: str, content: str, *sources: ToolSource) -> ResultModel:
+        call = CallModel(call_id=f"model-{call_id}", tool="note", arguments={})
+        return ResultModel(call=call, outcome=ToolOutcome.OK, content=content, id=call_id, sources=sources)
+
+    then = datetime(2026, 11, 22, tzinfo=UTC)
+    rivers = ToolSource("https://example.org/rivers", "Rivers", then, "The Nile is long.")
+    lakes = ToolSource("https://example.org/lakes", "", then, "The Victoria is wide.")
+    results = [
+        result("tool-1", "Already shown."),
+        result("tool-2", "Rivers: The Nile is long.", rivers),
+        result("tool-2", "Rivers: The Nile is long.", rivers),
+        result("tool-3", "1 page", lakes),
+    ]
+    given = PromptInput.model_validate({"question": "And?", "results": results, "gathered": 1})
+    assert [one.text for one in done(given, shown=2) if one.role is Role.TOOL] == [
+        "Rivers: [3] The Nile is long.",
+        "Rivers: [3] The Nile is long.",
+        "1 page\n\n[4]\nhttps://example.org/lakes\nThe Victoria is wide.",
+    ]
+    fenced = [one.text for one in done(given, "abc", 2) if one.role is Role.TOOL]
+    assert fenced[2].startswith("⟦data result")
+    assert "\n\n[4]\n⟦data source" in fenced[2]
+    # A model that does not cite gets the results alone.
+    assert [one.text for one in done(given) if one.role is Role.TOOL][2] == "1 page"
 
 
 async def test_the_request_is_labelled_with_the_turns_name() -> None:

@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final, cast
-from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from responsa_server.agents.engine.citations import AnswerModel, CitationModel, RefusalModel
+from responsa_server.agents.engine.citations import AnswerModel, RefusalModel, of_plain
 from responsa_server.agents.engine.config import EXTRACTIVE, TEMPLATE, AgentConfig
 from responsa_server.agents.engine.graph import Graph, Plan, verify
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
@@ -26,7 +25,6 @@ from responsa_server.domain.events import (
     MAX_SUGGESTIONS,
     Answered,
     AnswerOutcome,
-    Citation,
     Fallback,
     RefusalReason,
     Refused,
@@ -220,7 +218,7 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
         quoted = not end.model or (not checked and end.model != TEMPLATE)
         return replace(
             _with_origin(end, state, quoted=quoted) if answer.passages_used else end,
-            citations=[_citation(one) for one in answer.citations],
+            citations=[of_plain(one) for one in answer.citations],
             passages_used=answer.passages_used,
             model=EXTRACTIVE if quoted else end.model,
         )
@@ -305,22 +303,4 @@ def _suggestion(quote: Quote) -> Suggestion:
         page=place.page if place else 0,
         box=place.box if place else None,
         path=place.path if place else "",
-    )
-
-
-def _citation(model: CitationModel) -> Citation:
-    return Citation(
-        passage_id=UUID(model.passage_id),
-        document_id=UUID(model.document_id),
-        version=model.version,
-        title=model.title,
-        uri=model.uri,
-        source=model.source,
-        quote=model.quote,
-        sha256=bytes.fromhex(model.sha256),
-        answer=model.answer,
-        score=model.score,
-        page=model.page,
-        box=model.box,
-        path=model.path,
     )

@@ -12,22 +12,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+from uuid import UUID
 
 from pydantic import Field
 
+from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.node import NodeModel
-from responsa_server.domain.answers import Quote
+from responsa_server.domain.answers import FoundSource, Quote
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     MAX_CITATIONS,
     MAX_DELTA_BYTES,
     MAX_QUOTE_BYTES,
     AnswerOutcome,
+    AnyCitation,
     ByteRange,
     Citation,
     Cited,
     Delta,
     RefusalReason,
+    ToolCitation,
+    ToolOrigin,
 )
 from responsa_server.text.sentences import sentences
 
@@ -46,7 +51,7 @@ class Composition:
     outcome: AnswerOutcome
 
     @property
-    def citations(self) -> Sequence[Citation]:
+    def citations(self) -> Sequence[AnyCitation]:
         """The citations in the order of the text."""
         return [event.citation for event in self.events if isinstance(event, Cited)]
 
@@ -110,9 +115,13 @@ def split(text: str, most_bytes: int) -> Iterator[str]:
         yield rest
 
 
-def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) -> Citation:
-    """The citation of a piece of a quote: its place in the document and in the answer."""
+def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) -> AnyCitation:
+    """The citation of a piece of a quote: its place in the document or in the tool's source, and in the answer."""
     passage = quote.passage
+    sha256 = hashlib.sha256(piece.encode()).digest()
+    score = min(max(quote.score, 0.0), 1.0)
+    if passage.origin is not None:
+        return ToolCitation(passage.origin, passage.title, passage.uri, source, piece, sha256, answer, score)
     place = passage.place_of(source)
     return Citation(
         passage_id=passage.id,
@@ -122,9 +131,9 @@ def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) 
         uri=passage.uri,
         source=source,
         quote=piece,
-        sha256=hashlib.sha256(piece.encode()).digest(),
+        sha256=sha256,
         answer=answer,
-        score=min(max(quote.score, 0.0), 1.0),
+        score=score,
         page=place.page if place else 0,
         box=place.box if place else None,
         path=place.path if place else "",
@@ -336,11 +345,13 @@ ends the previous clause.
 
 
 class CitationModel(NodeModel):
-    """A citation as plain state, with its hash in hexadecimal."""
+    """A citation as plain state, with its hash in hexadecimal. origin: the tool's source that the quote is from; None if it is from a passage. The fields that name
+    the passage are then empty.
+    """
 
-    passage_id: str
-    document_id: str
-    version: int = Field(ge=1)
+    passage_id: str = ""
+    document_id: str = ""
+    version: int = Field(default=0, ge=0)
     title: str
     uri: str
     source: ByteRange
@@ -351,6 +362,7 @@ class CitationModel(NodeModel):
     page: int = Field(default=0, ge=0)
     box: tuple[int, int, int, int] | None = None
     path: str = ""
+    origin: ToolOrigin | None = None
 
 
 class AnswerModel(NodeModel):
@@ -439,7 +451,19 @@ def _sentences(text: str) -> Sequence[ByteRange]:
     return found
 
 
-def citation(claimed: Claimed, quote: Quote) -> Citation:
+def found_sources(results: Sequence[ResultModel]) -> Sequence[FoundSource]:
+    """The sources that tools returned in a turn so far, in order. A source of a result that repeats an earlier one occurs once. A model cites the sources by their
+    positions, which come after those of the passages.
+    """
+    found: dict[tuple[str, int], FoundSource] = {}
+    for one in results:
+        for index, source in enumerate(one.sources):
+            origin = ToolOrigin(one.id, one.call.tool, index, source.fetch_time)
+            found.setdefault((one.id, index), FoundSource(origin, source))
+    return list(found.values())
+
+
+def citation(claimed: Claimed, quote: Quote) -> AnyCitation:
     """The citation of a claim that a quote supports. A quote that is too long is cut at its end."""
     first = next(split(quote.text, MAX_QUOTE_BYTES), "")
     # A quote that was cut does not end with the space at the cut.
@@ -448,8 +472,20 @@ def citation(claimed: Claimed, quote: Quote) -> Citation:
     return citation_of(quote, words, ByteRange(start, start + len(words.encode())), claimed.source)
 
 
-def plain(one: Citation) -> CitationModel:
+def plain(one: AnyCitation) -> CitationModel:
     """A citation as plain state."""
+    sha256 = one.sha256.hex()
+    if isinstance(one, ToolCitation):
+        return CitationModel(
+            title=one.title,
+            uri=one.uri,
+            source=one.source,
+            quote=one.quote,
+            sha256=sha256,
+            answer=one.answer,
+            score=one.score,
+            origin=one.origin,
+        )
     return CitationModel(
         passage_id=str(one.passage_id),
         document_id=str(one.document_id),
@@ -458,10 +494,34 @@ def plain(one: Citation) -> CitationModel:
         uri=one.uri,
         source=one.source,
         quote=one.quote,
-        sha256=one.sha256.hex(),
+        sha256=sha256,
         answer=one.answer,
         score=one.score,
         page=one.page,
         box=one.box,
         path=one.path,
+    )
+
+
+def of_plain(model: CitationModel) -> AnyCitation:
+    """The citation in plain state: the inverse of `plain`."""
+    sha256 = bytes.fromhex(model.sha256)
+    if model.origin is not None:
+        return ToolCitation(
+            model.origin, model.title, model.uri, model.source, model.quote, sha256, model.answer, model.score
+        )
+    return Citation(
+        passage_id=UUID(model.passage_id),
+        document_id=UUID(model.document_id),
+        version=model.version,
+        title=model.title,
+        uri=model.uri,
+        source=model.source,
+        quote=model.quote,
+        sha256=sha256,
+        answer=model.answer,
+        score=model.score,
+        page=model.page,
+        box=model.box,
+        path=model.path,
     )

@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue
 from responsa_server.agents.engine.answer_text import AnswerWriter, emit_text
 from responsa_server.agents.engine.asking import ModelCall, label_of, may_write, offered, patience
 from responsa_server.agents.engine.calling import CallModel, ResultModel
-from responsa_server.agents.engine.citations import claims
+from responsa_server.agents.engine.citations import claims, found_sources
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
 from responsa_server.agents.engine.node import (
     BY,
@@ -98,8 +98,8 @@ class PromptOptions(NodeOptions):
 class PromptInput(NodeModel):
     """The question, the history, and the turn so far: the text that was sent and the results of tools.
 
-    choice: the value of the field that chooses among prompts. evidence: the evidence to show to the model. fallbacks: the
-    fallbacks of the turn so far.
+    choice: the value of the field that chooses among prompts. evidence: the evidence to show to the model. gathered: how many results the evidence contains.
+    fallbacks: the fallbacks of the turn so far.
     """
 
     question: str
@@ -112,6 +112,7 @@ class PromptInput(NodeModel):
     persona: str = ""
     parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     evidence: Evidence | None = None
+    gathered: int = Field(default=0, ge=0)
     fallbacks: tuple[Fallback, ...] = ()
 
 
@@ -119,7 +120,7 @@ class PromptOutput(NodeModel):
     """The answer's text from its beginning, whether the model has finished it, and the requested calls of tools.
 
     model: the model that wrote the text, as `provider:model`. marks: for each mark, its byte offset in the text and the number
-    of the passage that it names. shown: how many passages the prompt contained.
+    of the passage or the tool's source that it names. shown: how many passages the prompt contained.
     """
 
     text: str
@@ -275,7 +276,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
     ) -> ModelPrompt:
         name = self._chosen(given.choice)
         if self._asker is None or not name:
-            messages = prompt_messages(given)
+            messages = prompt_messages(given, cites=self._options.cites)
             most = may_write(run, self._parts.traits.model.max_output_tokens, messages, self._parts.price())
             temperature = self._parts.traits.model.temperature
             return ModelPrompt(messages, label_of(run), tools, max_tokens=most, temperature=temperature)
@@ -284,7 +285,8 @@ class Prompt(Node[PromptInput, PromptOutput]):
             given.standalone_question or given.question, given.history, passages, others=others
         )
         trusted = {"persona": given.persona, "without_retrieval": self._lead(given)}
-        return self._asker.prompt(run, name, trusted, untrusted, after=_done(given, run.nonce), tools=tools)
+        after = done(given, run.nonce, len(passages) if self._options.cites else None)
+        return self._asker.prompt(run, name, trusted, untrusted, after=after, tools=tools)
 
     def _chosen(self, choice: str) -> str:
         prompt = self._options.prompt
@@ -321,7 +323,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         return Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=error.retry_after or 1.0)
 
 
-def prompt_messages(given: PromptInput) -> Sequence[PromptMessage]:
+def prompt_messages(given: PromptInput, *, cites: bool = False) -> Sequence[PromptMessage]:
     """The messages for a model without a prompt: the history, the question, and the text and tool calls of this turn so far."""
     messages: list[PromptMessage] = []
     for one in given.history:
@@ -329,23 +331,59 @@ def prompt_messages(given: PromptInput) -> Sequence[PromptMessage]:
         role, place = (Role.USER, Place.USER) if asked else (Role.ASSISTANT, Place.MODEL)
         messages.append(PromptMessage(role, one.text, place=place))
     messages.append(PromptMessage(Role.USER, given.standalone_question or given.question))
-    return [*messages, *_done(given)]
+    return [*messages, *done(given, shown=0 if cites else None)]
 
 
-def _done(given: PromptInput, mark: str = "") -> Sequence[PromptMessage]:
-    """The text and the tool calls of this turn so far. mark: the turn's number in the marks around the tools' results; "" for no marks."""
+def done(given: PromptInput, mark: str = "", shown: int | None = None) -> Sequence[PromptMessage]:
+    """The text and the tool calls of this turn so far. Results that are in the evidence are left out.
+
+    mark: the turn's number in the marks around the tools' results; "" for no marks. shown: the number of passages in the prompt, after which the tools' sources are
+    numbered; None if the model does not cite.
+    """
     messages: list[PromptMessage] = []
-    if given.text or given.results:
+    results = given.results[given.gathered :]
+    if given.text or results:
         asked = [
             ToolRequest(one.call.call_id, one.call.tool, one.call.arguments, one.call.signature)
-            for one in given.results
+            for one in results
         ]
         messages.append(PromptMessage(Role.ASSISTANT, given.text, asked, place=Place.MODEL))
-    for one in given.results:
-        content = fenced("result", one.content, mark) if mark else one.content
+    numbers = _numbers(results, shown)
+    for one in results:
+        content = _with_sources(one, numbers, mark)
         content = content if one.outcome is ToolOutcome.OK else f"{one.outcome}: {content}"
         messages.append(PromptMessage(Role.TOOL, content, answers=one.call.call_id, place=Place.TOOL))
     return messages
+
+
+def _numbers(results: Sequence[ResultModel], shown: int | None) -> Mapping[tuple[str, int], int]:
+    """The number of each source, by the id of its call and its position in the result. None of them has a number if the model does not cite."""
+    if shown is None:
+        return {}
+    origins = [one.origin for one in found_sources(results)]
+    return {(one.call_id, one.source_index): number for number, one in enumerate(origins, shown + 1)}
+
+
+def _with_sources(result: ResultModel, numbers: Mapping[tuple[str, int], int], mark: str) -> str:
+    """A result and its sources. The number of a source stands before its text, in the result itself if the result contains the text."""
+    content, at = result.content, 0
+    others: list[str] = []
+    for index, source in enumerate(result.sources):
+        number = numbers.get((result.id, index))
+        if number is None or not source.text:
+            continue
+        place = content.find(source.text, at)
+        if place >= 0:
+            before = f"{content[:place]}[{number}] {source.text}"
+            content, at = before + content[place + len(source.text) :], len(before)
+        else:
+            named = f"{source.title or source.uri}\n{source.text}"
+            others.append(f"[{number}]\n{_fenced('source', named, mark)}")
+    return "\n\n".join([_fenced("result", content, mark), *others])
+
+
+def _fenced(what: str, text: str, mark: str) -> str:
+    return fenced(what, text, mark) if mark else text
 
 
 PROMPT: Final = NodeKind(

@@ -10,7 +10,17 @@ from typing import Final
 from pydantic import Field
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
-from responsa_server.agents.engine.citations import AnswerModel, Mark, citation, claims, compose, plain
+from responsa_server.agents.engine.calling import ResultModel
+from responsa_server.agents.engine.citations import (
+    AnswerModel,
+    Claimed,
+    Mark,
+    citation,
+    claims,
+    compose,
+    found_sources,
+    plain,
+)
 from responsa_server.agents.engine.config import RetrievalTable
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import (
@@ -202,12 +212,14 @@ _NOTHING: Final = Evidence(0, 0, {})
 
 
 class CitationCheckerInput(NodeModel):
-    """The text as it was sent, the marks that were removed from it, and the evidence that the prompt contained."""
+    """The text as it was sent, the marks that were removed from it, and the evidence and the tools' results that the prompts contained."""
 
     text: str = Field(min_length=1)
     complete: bool = True
     marks: tuple[Mark, ...] = ()
     evidence: Evidence = _NOTHING
+    results: tuple[ResultModel, ...] = ()
+    gathered: int = Field(default=0, ge=0)
 
 
 class CitationCheckerOutput(NodeModel):
@@ -237,10 +249,8 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
     async def process(self, given: CitationCheckerInput, run: Run) -> CitationCheckerOutput:
         """Send the citations in the order of the text."""
         found = claims(given.text, given.marks)
-        quotes: Sequence[Quote | None] = ()
-        if found:
-            asked = [Claim(one.text, one.passage) for one in found]
-            quotes = await self._judge.judge(asked, given.evidence, self._most_bytes)
+        shown = len(self._source.passages(given.evidence, self._most_bytes)) if given.evidence.passages else 0
+        quotes = await self._judged(found, shown, given)
         borne_out = [
             citation(claimed, quote)
             for claimed, quote in zip(found, quotes, strict=True)
@@ -249,7 +259,6 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         kept = borne_out[:MAX_CITATIONS]
         for one in kept:
             run.emit(Cited(one))
-        shown = len(self._source.passages(given.evidence, self._most_bytes)) if given.evidence.passages else 0
         return CitationCheckerOutput(
             answer=AnswerModel(
                 text=given.text,
@@ -259,6 +268,29 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             ),
             unsupported=len(found) - len(borne_out),
         )
+
+    async def _judged(
+        self, found: Sequence[Claimed], shown: int, given: CitationCheckerInput
+    ) -> Sequence[Quote | None]:
+        """For each claim, the quote that supports it. shown: the number of passages in the prompt; greater numbers name the tools' sources."""
+        sources = found_sources(given.results[given.gathered :])
+        of_passages = [one for one in found if one.passage <= shown or not sources]
+        asked = [Claim(one.text, one.passage) for one in of_passages]
+        quotes = (
+            dict(
+                zip(
+                    of_passages, await self._judge.judge(asked, given.evidence, self._most_bytes), strict=True
+                )
+            )
+            if asked
+            else {}
+        )
+        of_sources = [one for one in found if one not in quotes]
+        fetched = [Claim(one.text, one.passage - shown) for one in of_sources]
+        quotes |= zip(
+            of_sources, await self._judge.judge_sources(fetched, sources) if fetched else (), strict=True
+        )
+        return [quotes[one] for one in found]
 
 
 CITATION_CHECKER: Final = NodeKind(

@@ -9,6 +9,7 @@ from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.nodes import (
     calling,
     deciding,
+    gathering,
     output,
     prompt,
     quoting,
@@ -37,5 +38,6 @@ KINDS: Final[Mapping[str, NodeKind]] = {
     "output": output.OUTPUT,
     "citation_checker": quoting.CITATION_CHECKER,
     "tool_caller": calling.TOOL_CALLER,
+    "source_gatherer": gathering.SOURCE_GATHERER,
     "refuse": refuse.KIND,
 }

@@ -26,14 +26,13 @@ from responsa_server.domain.events import (
     MAX_DELTA_BYTES,
     MAX_QUOTE_BYTES,
     AnswerOutcome,
+    AnyCitation,
     ByteRange,
-    Citation,
     Cited,
     Delta,
     Fallback,
     FallbackKind,
     Step,
-    VersionRead,
 )
 
 WITHOUT_MODEL: Final = "without_model"
@@ -102,7 +101,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
         quotes = given.extraction.quotes[:MAX_CITATIONS] if given.extraction is not None else ()
         if not self._has_model and WITHOUT_MODEL in self._prompts.front(self._template).variables:
             run.fell_back(Fallback(FallbackKind.TEMPLATE, "model", self.name, "no_model"))
-        run.read(VersionRead(one.passage.document_id, one.passage.version) for one in quotes)
+        run.read(one.passage.read for one in quotes)
         whole = self._prompts.text(self._template, self._values(given, quotes)).replace("\x00", "\ufffd")
         text = whole.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
         citations = found_in(text, quotes)
@@ -131,9 +130,9 @@ class Template(Node[TemplateInput, TemplateOutput]):
         }
 
 
-def found_in(text: str, quotes: Sequence[Quote]) -> Sequence[Citation]:
+def found_in(text: str, quotes: Sequence[Quote]) -> Sequence[AnyCitation]:
     """A citation for each quote that the text shows, in order. A quote longer than MAX_QUOTE_BYTES has several, which all refer to the whole quote."""
-    found: list[Citation] = []
+    found: list[AnyCitation] = []
     data, place = text.encode(), 0
     for quote in quotes:
         shown = quote.markdown.encode()
@@ -149,7 +148,7 @@ def found_in(text: str, quotes: Sequence[Quote]) -> Sequence[Citation]:
     return found[:MAX_CITATIONS]
 
 
-def emit_cited(text: str, citations: Sequence[Citation], run: Run) -> None:
+def emit_cited(text: str, citations: Sequence[AnyCitation], run: Run) -> None:
     """Send a text in deltas, and each citation as soon as its quote is sent."""
     left, end = list(citations), 0
     for part in split(text, MAX_DELTA_BYTES):
