@@ -23,10 +23,11 @@ from uuid import NAMESPACE_URL, uuid5
 import grpc
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_status import rpc_status
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, ResumeTurnRequest
-from responsa.chat.v1.citation_pb2 import Citation, PageBox
+from responsa.chat.v1.citation_pb2 import Citation, CitedToolResult, PageBox
 from responsa.chat.v1.suggestion_pb2 import Suggestion
 from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
 from responsa.type.v1.byte_range_pb2 import ByteRange
@@ -40,6 +41,10 @@ CITATION = Citation(
     page=3, box=PageBox(left=100, top=250, right=900, bottom=300),
 )  # fmt: skip
 
+FETCHED = Citation(
+    title="A page", uri="https://example.org/page", quote="A lease ends.",
+    tool_result=CitedToolResult(call_id="tool-1", tool="tools/web_search", fetch_time=Timestamp(seconds=1_795_000_000)),
+)  # fmt: skip
 SUGGESTION = Suggestion(
     passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", quote="4 leases", text="4 leases",
     source_range=ByteRange(start=7, end=15), score=0.5, page=2, path="Sheet2!A4:C4",
@@ -57,7 +62,7 @@ def answer(text: str, **fields: Any) -> TurnEvent:
     event.answer.text = text
     event.answer.sha256 = hashlib.sha256(text.encode()).digest()
     event.answer.passages_used = 3
-    event.answer.citations.append(CITATION)
+    event.answer.citations.append(fields.get("cited", CITATION))
     event.answer.outcome = fields.get("outcome", 1)
     event.answer.intent = fields.get("intent", "")
     return event
@@ -86,6 +91,7 @@ BODIES: Mapping[str, Sequence[TurnEvent]] = {
     "answer": [RETRIEVING, GENERATING, delta("A **lease** "), delta("<script>alert(1)</script> "), delta("ends."),
                other(citation=CITATION), answer(MARKDOWN)],
     "limit": [answer("Much.", outcome=2)],
+    "fetched": [answer("A page.", cited=FETCHED)],
     "newer": [stepped(99, "Something new..."), answer("Much.", outcome=2)],
     "restarted": [GENERATING, delta("A lea"), other(attempt_restarted={"discard_from_seq": 3, "keep_bytes": 0}), delta("A lease."), answer("A lease.")],
     "post": [stepped(6, "Classifying your query..."), other(provider_switched={"source": "a:b", "target": "c:d", "cause": "timeout"}),

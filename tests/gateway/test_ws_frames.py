@@ -36,6 +36,16 @@ SUGGESTION = {
     "page": 2,
     "path": "Sheet2!A4:C4",
 }
+FETCHED = {
+    "passage": "",
+    "document": "",
+    "title": "A page",
+    "uri": "https://example.org/page",
+    "quote": "A lease ends.",
+    "tool": "tools/web_search",
+    "call_id": "tool-1",
+    "fetch_time": "2026-11-18T11:06:40Z",
+}
 METADATA: Json = {
     "intent": None,
     "chunks_used": 3,
@@ -66,6 +76,10 @@ def error(code: str, number: int, text: str, info: Json) -> Json:
 TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
     "answer": (False, [(2, RETRIEVING), (3, GENERATING), (8, message(HTML, METADATA))]),
     "limit": (False, [(2, message("<p>Much.</p>\n", METADATA | {"outcome": "output_limit"}))]),
+    "fetched": (
+        False,
+        [(2, message("<p>A page.</p>\n", METADATA | {"source_chunks": [], "sources": [FETCHED]}))],
+    ),
     "newer": (
         False,
         [

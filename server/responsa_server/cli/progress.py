@@ -123,7 +123,9 @@ class LiveAnswer:
                 again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
                 self._step = event.status.message + again
             case "tool_call":
-                self._step = f"Calling {event.tool_call.tool.removeprefix('tools/')}..."
+                self._step = (
+                    f"Calling {event.tool_call.title or event.tool_call.tool.removeprefix('tools/')}..."
+                )
             case "provider_switched":
                 switched = event.provider_switched
                 self._step = f"{switched.source} did not answer. Calling {switched.target}..."
@@ -142,6 +144,13 @@ class LiveAnswer:
                 self._draw(f"Waiting for {earlier}..." if place else self._step)
             case Reconnecting():
                 self._draw("The connection was lost. Connecting again...")
+
+    def print_error(self, sentence: str) -> None:
+        """Print a line that stays, above the answer."""
+        if self.visible:
+            self._console.print(f"responsa: {shown(sentence)}", soft_wrap=True)
+        else:
+            print_error(sentence)
 
     def say(self, step: str) -> None:
         """Show what the command does instead of the turn's steps and notices, which may come at any time."""

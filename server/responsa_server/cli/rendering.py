@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from google.protobuf import json_format
+
 from responsa.chat.v1 import citation_pb2, suggestion_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2
 from responsa.type.v1 import collection_kind_pb2
@@ -16,8 +18,9 @@ from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
 
 _QUOTE = 240
+_ARGUMENTS = 160
 _Place = tuple[str, int, int]
-"""A document version, and the first and last byte of a quote."""
+"""A document version or a tool's source, and the first and last byte of a quote."""
 
 
 def answer_body(answer: turn_pb2.TurnAnswer) -> str:
@@ -120,10 +123,47 @@ def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[_Place,
     for number in sorted(first):
         citation = first[number]
         source = citation.source_range
-        place = f"{citation.uri or citation.document_version}, {place_within(citation)}bytes {source.start}-{source.end}"
+        origin = (
+            _fetched(citation)
+            if citation.HasField("tool_result")
+            else citation.uri or citation.document_version
+        )
+        place = f"{origin}, {place_within(citation)}bytes {source.start}-{source.end}"
         title = one_line(citation.title, 120) or "(untitled)"
         lines.append(f'[{number}] {title} ({place})\n    "{one_line(citation.quote, _QUOTE)}"')
     return lines
+
+
+def _fetched(citation: citation_pb2.Citation) -> str:
+    """Where and when a tool fetched a source, e.g. "https://example.org/a, fetched by web_search on 2026-11-22 at 23:40 UTC"."""
+    result = citation.tool_result
+    when = result.fetch_time.ToDatetime()
+    by = f"fetched by {_tool_id(result.tool)} on {when:%Y-%m-%d} at {when:%H:%M} UTC"
+    return ", ".join(part for part in (one_line(citation.uri, 300), by) if part)
+
+
+def _tool_id(name: str) -> str:
+    return one_line(name.removeprefix("tools/"), 80)
+
+
+_OUTCOMES: Final = {turn_pb2.TOOL_OUTCOME_OK: "done", turn_pb2.TOOL_OUTCOME_ERROR: "failed"}
+
+
+def tool_line(call: turn_pb2.TurnToolCall, result: turn_pb2.TurnToolResult, seconds: float) -> str:
+    """Return the line for a tool call that has ended: the tool, its arguments, the outcome and the time; for a failure, also its reason."""
+    arguments = one_line(json_format.MessageToJson(call.arguments, indent=None), _ARGUMENTS)
+    # A stream that was resumed after the call does not name the tool.
+    tool = one_line(call.title, 80) or _tool_id(call.tool or result.call_id)
+    given = f" with {arguments}" if call.arguments.fields else ""
+    outcome = _OUTCOMES.get(result.outcome, "ended")
+    parts = [f"Called {tool}{given}: {outcome} in {seconds:.1f} s"]
+    if found := len(result.sources):
+        parts.append(f", {found} source{'' if found == 1 else 's'}")
+    if result.outcome not in _OUTCOMES:
+        parts.append(", and it is not known whether it was done")
+    elif result.outcome == turn_pb2.TOOL_OUTCOME_ERROR and result.content:
+        parts.append(f": {one_line(result.content, _QUOTE)}")
+    return "".join(parts)
 
 
 def place_within(
@@ -138,7 +178,9 @@ def place_within(
 
 
 def _place(citation: citation_pb2.Citation) -> _Place:
-    return citation.document_version, citation.source_range.start, citation.source_range.end
+    result = citation.tool_result
+    source = citation.document_version or f"{result.call_id}/{result.source_index}"
+    return source, citation.source_range.start, citation.source_range.end
 
 
 _INSTEAD = {

@@ -38,7 +38,7 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.parameters import REASONS, hint, typed
 from responsa_server.cli.progress import LiveAnswer
-from responsa_server.cli.rendering import answer_body, answer_notes, origin, refusal_text, remarks
+from responsa_server.cli.rendering import answer_body, answer_notes, origin, refusal_text, remarks, tool_line
 from responsa_server.cli.session import open_client
 from responsa_server.cli.terminal import can_move_cursor
 
@@ -152,7 +152,7 @@ def ask(
     """Ask a question and get a cited answer, or a refusal with its reason.
 
     The answer is Markdown. A terminal shows it rendered, without colors if NO_COLOR is set; a pipe and a terminal with
-    TERM=dumb get the Markdown itself. After the answer, the command prints on stderr the agent and the model, each fallback, the
+    TERM=dumb get the Markdown itself. On stderr, the command prints each call of a tool as it ends and, after the answer, the agent and the model, each fallback, the
     cost, and the command that continues the conversation.
 
     If the connection is lost or the server restarts, the command reconnects and prints every event once, in order.
@@ -359,6 +359,7 @@ class TurnPrinter:
         # The seq of the last event that was printed completely. If Ctrl-C interrupts the printing of an event, that
         # event is printed again when the turn is resumed.
         self._printed = 0
+        self._calls: dict[str, turn_pb2.TurnEvent] = {}
         self.conversation = ""
 
     @property
@@ -398,10 +399,21 @@ class TurnPrinter:
                     print_json(event)
                 else:
                     self._live.event(event, stream.text)
+                    self._tool(event)
                 self._printed = stream.last_seq
         # A stream that ends without raising has delivered its terminal event.
         assert stream.terminal is not None
         return stream.terminal
+
+    def _tool(self, event: turn_pb2.TurnEvent) -> None:
+        """Print a tool call when its result arrives."""
+        if event.HasField("tool_call"):
+            self._calls[event.tool_call.call_id] = event
+        elif event.HasField("tool_result"):
+            began = self._calls.pop(event.tool_result.call_id, event)
+            took = event.create_time.ToDatetime() - began.create_time.ToDatetime()
+            line = tool_line(began.tool_call, event.tool_result, max(0.0, took.total_seconds()))
+            self._live.print_error(line)
 
     def end(self, terminal: turn_pb2.TurnEvent, *, stopped: bool = False) -> int:
         """Print the result of the turn, and return the exit code. stopped: whether this command has cancelled the turn."""

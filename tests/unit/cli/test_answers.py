@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
 from responsa.chat.v1 import citation_pb2, suggestion_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
 from responsa_server.cli.blocks import parse
 from responsa_server.cli.output import one_line, shown, shown_name
-from responsa_server.cli.rendering import answer_body, answer_notes, origin, refusal_text
+from responsa_server.cli.rendering import answer_body, answer_notes, origin, refusal_text, tool_line
 
 
 def answer_text(answer: turn_pb2.TurnAnswer) -> str:
@@ -54,6 +57,47 @@ def test_a_source_names_its_page_or_cell() -> None:
     text = answer_text(turn_pb2.TurnAnswer(text="One. Two.", citations=[paged, cell]))
     assert "[1] T (documents/d/versions/1, page 3, bytes 0-1)" in text
     assert "[2] T (documents/d/versions/1, Sheet2!A4:C4, bytes 9-10)" in text
+
+
+def test_a_source_of_a_tool_names_its_address_and_when_it_was_fetched() -> None:
+    page, other = cited(4, 5, "q", "A page"), cited(9, 5, "r", "")
+    for index, one in enumerate((page, other)):
+        one.document_version, one.uri = "", "https://example.org/\x1b[2J\npage"
+        one.tool_result.call_id, one.tool_result.tool = "tool-1", "tools/web_search"
+        one.tool_result.source_index = index
+        one.tool_result.fetch_time.FromDatetime(datetime(2026, 11, 22, 23, 40, tzinfo=UTC))
+    text = answer_text(turn_pb2.TurnAnswer(text="One. Two.", citations=[page, other]))
+    where = "fetched by web_search on 2026-11-22 at 23:40 UTC, bytes 5-6"
+    assert f"[1] A page (https://example.org/\x1b[2J page, {where})" in text
+    assert f"[2] (untitled) (https://example.org/\x1b[2J page, {where})" in text
+
+
+@pytest.mark.parametrize(
+    ("result", "line"),
+    [
+        (
+            {"outcome": 1, "content": "found", "sources": [{"title": "A"}, {"title": "B"}]},
+            'Called Web with {"query": "nile"}: done in 1.2 s, 2 sources',
+        ),
+        (
+            {"outcome": 2, "content": "HTTP 500:\n…"},
+            'Called Web with {"query": "nile"}: failed in 1.2 s: HTTP 500: …',
+        ),
+        (
+            {"outcome": 3},
+            'Called Web with {"query": "nile"}: ended in 1.2 s, and it is not known whether it was done',
+        ),
+    ],
+)
+def test_a_call_of_a_tool_is_one_line(result: dict[str, Any], line: str) -> None:
+    call = turn_pb2.TurnToolCall(call_id="tool-1", tool="tools/web_search", title="Web")
+    call.arguments["query"] = "nile"
+    assert tool_line(call, turn_pb2.TurnToolResult(**result), 1.23) == line
+
+
+def test_a_result_without_its_call_names_the_call() -> None:
+    result = turn_pb2.TurnToolResult(call_id="tool-1", outcome=turn_pb2.TOOL_OUTCOME_OK)
+    assert tool_line(turn_pb2.TurnToolCall(), result, 0.0) == "Called tool-1: done in 0.0 s"
 
 
 def test_a_cut_answer_says_so() -> None:

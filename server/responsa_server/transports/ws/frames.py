@@ -160,7 +160,7 @@ def _metadata(
     return {
         "intent": intent or None,
         "chunks_used": used,
-        "source_chunks": [*dict.fromkeys(one.passage for one in citations)],
+        "source_chunks": [*dict.fromkeys(one.passage for one in citations if one.passage)],
         "sources": [
             {
                 "passage": one.passage,
@@ -169,11 +169,20 @@ def _metadata(
                 "uri": one.uri,
                 "quote": one.quote,
                 **_place(one),
+                **_tool(one),
             }
             for one in citations
         ],
         "conversation_id": conversation.removeprefix("conversations/"),
     }
+
+
+def _tool(one: Citation) -> dict[str, Json]:
+    """The call whose result a quote is from; empty for a quote of a document."""
+    if not one.HasField("tool_result"):
+        return {}
+    result = one.tool_result
+    return {"tool": result.tool, "call_id": result.call_id, "fetch_time": result.fetch_time.ToJsonString()}
 
 
 def _named(collection: str, kind: CollectionKind.ValueType, also: Sequence[AlsoFound]) -> dict[str, Json]:
