@@ -43,7 +43,7 @@ class Tab:
     @property
     def steps(self) -> Locator:
         """The status line above each reply."""
-        return self.page.locator(".steps summary")
+        return self.page.locator(".steps > summary")
 
     @property
     def stop(self) -> Locator:

@@ -264,3 +264,26 @@ async def test_a_teachers_name_is_text_whatever_it_holds(person: Person) -> None
     await tab.page.get_by_role("button", name="Delete").click()
     await expect(tab.page.get_by_role("dialog")).to_contain_text(HOSTILE_TITLE)
     assert await tab.page.evaluate("globalThis.pwned") is None
+
+
+async def test_a_call_of_a_tool_is_shown_with_its_sources_and_what_it_found_is_cited(person: Person) -> None:
+    text = "# Battery\n\nThe battery of Wren lasts about 18 months."
+    client = person.client
+    client.wait(client.create_document(text, source_key="wren.md", uri="https://example.org/wren"))
+    tab = await person.sign_in()
+    await tab.choose("Fetcher")
+    await expect(tab.page.locator(".empty")).to_contain_text("This agent can use the documents.")
+    await tab.ask('call knowledge_search {"query": "How long does the battery of Wren last?"}')
+    await tab.steps.click()
+    call = tab.page.locator(".steps .tool-call", has_text="Tool the documents")
+    await expect(call.locator("summary")).to_have_text(re.compile(r"done in .*, 1 source$"))
+    link = call.get_by_role("list", name="Sources of the documents").get_by_role("link")
+    await expect(link).to_have_attribute("href", "https://example.org/wren")
+    await expect(link).to_have_attribute("rel", "noopener noreferrer")
+    result = call.get_by_role("region", name="Result")
+    await expect(result).to_be_hidden()
+    await call.locator("summary").click()
+    await expect(result).to_contain_text("The battery of Wren lasts about 18 months.")
+    await tab.chips.click()
+    await expect(tab.mark).to_have_text("The battery of Wren lasts about 18 months.")
+    await expect(tab.source.locator(".badge")).to_contain_text("Verified")

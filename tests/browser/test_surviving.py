@@ -264,12 +264,16 @@ async def test_what_is_not_known_of_a_tool_is_said(asker: Person) -> None:
         "Responsa does not know whether the call took effect, and does not call the tool again."
     )
     await tab.steps.click()
-    await expect(tab.page.locator(".steps li", has_text="Tool record-once with")).to_be_visible()
+    call = tab.page.locator(".steps .tool-call", has_text="Tool record-once")
+    await expect(call).to_contain_text("it is not known whether it was done")
+    await expect(call.get_by_role("region", name="Arguments")).to_be_hidden()
+    await call.locator("summary").click()
+    await expect(call.get_by_role("region", name="Arguments")).to_contain_text('"note": "seed-1"')
     await tab.ask("tokens=5 tool=once tool_fail=error")
     await expect(tab.answers.nth(1)).to_contain_text("It failed: HTTP 500")
     await tab.ask("tokens=5 tool=idempotent")
     await expect(tab.answers.nth(2).locator(".steps li", has_text="record-idempotent")).to_contain_text(
-        ": done"
+        "done in"
     )
 
 

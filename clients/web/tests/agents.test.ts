@@ -2,8 +2,9 @@ import { create } from "@bufbuild/protobuf";
 import { Code, createClient, createRouterTransport } from "@connectrpc/connect";
 import { AgentSchema } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import { ChatService } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
+import { ToolSchema } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { describe, expect, it } from "vitest";
-import { AgentChoice, agentOf, allAgents, labelOf, named, violationsOf } from "../src/chat/agents.js";
+import { AgentChoice, agentOf, allAgents, allTools, labelOf, named, toolsOf, violationsOf } from "../src/chat/agents.js";
 import { failureOf } from "../src/common/errors.js";
 import { refusedFields, responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";
@@ -92,5 +93,20 @@ describe("violationsOf", () => {
     expect([...violationsOf(gone, "teacher_id")]).toEqual([["teacher_id", "There is no such teacher."]]);
     expect(violationsOf(gone, "").size).toBe(0);
     expect(violationsOf(failureOf(responsaError(Code.NotFound, "RESOURCE_NOT_FOUND", "No.")), "teacher_id").size).toBe(0);
+  });
+});
+
+describe("toolsOf", () => {
+  const tool = (id: string, title: string, ...agents: string[]) => create(ToolSchema, { name: `tools/${id}`, title, agents: agents.map((one) => `agents/${one}`) });
+
+  it("names the tools of the agent, from every page, without those that do not work", async () => {
+    const broken = create(ToolSchema, { name: "tools/web", title: "the web", agents: ["agents/chat"], problems: [{ message: "It needs a key." }] });
+    const pages = [[tool("calculator", "the calculator", "chat", "tutor"), broken], [tool("wiki", "", "chat"), tool("time", "the clock", "tutor")]];
+    const transport = createRouterTransport(({ service }) =>
+      service(ChatService, { listTools: ({ pageToken }) => ({ tools: pages[Number(pageToken)]!, nextPageToken: pageToken ? "" : "1" }) }),
+    );
+    const found = await allTools({ chat: createClient(ChatService, transport) });
+    expect(toolsOf(found, "agents/chat")).toBe("the calculator and wiki");
+    expect(toolsOf(found, "agents/default")).toBe("");
   });
 });

@@ -79,4 +79,18 @@ describe("sources", () => {
     expect(sources([at(3), at(3), at(7), at(0)])[0]!.places).toEqual(["page 3", "page 7"]);
     expect(placeOf(at(2, "Sheet2!A4:C4"))).toBe("Sheet2!A4:C4");
   });
+
+  it("lists each source of a tool's call once, with the tool and the time, apart from documents", () => {
+    const fetched = (callId: string, sourceIndex: number, title: string) =>
+      create(CitationSchema, { title, uri: "https://example.org/", origin: { case: "toolResult", value: { callId, sourceIndex, tool: "tools/web_search", fetchTime: { seconds: 1_790_000_000n } } } });
+    const found = sources([citation(0, 1), fetched("tool-1", 0, "B"), fetched("tool-1", 1, "C"), fetched("tool-2", 0, "D"), fetched("tool-1", 0, "B")]);
+    expect(found.map((one) => [one.title, one.citations])).toEqual([
+      ["One", [0]],
+      ["B", [1, 4]],
+      ["C", [2]],
+      ["D", [3]],
+    ]);
+    expect(found[0]!.fetched).toBe("");
+    expect(found[1]!.fetched).toMatch(/^fetched by web_search, \d+ Sept? 2026, \d\d:\d\d$/);
+  });
 });

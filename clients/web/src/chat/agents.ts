@@ -2,6 +2,8 @@
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
+import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
+import { toolOf } from "./fetched.js";
 import type { Api } from "../common/api.js";
 import type { Failure } from "../common/errors.js";
 import { isParameters } from "./schema.js";
@@ -20,6 +22,24 @@ export async function allAgents(api: Pick<Api, "chat">): Promise<Agent[]> {
     pageToken = page.nextPageToken;
   } while (pageToken);
   return found.sort((a, b) => Number(b.isDefault) - Number(a.isDefault) || a.displayName.localeCompare(b.displayName));
+}
+
+/** All tools that the user may use. Raises ConnectError. */
+export async function allTools(api: Pick<Api, "chat">): Promise<Tool[]> {
+  const found: Tool[] = [];
+  let pageToken = "";
+  do {
+    const page = await api.chat.listTools({ pageSize: 200, pageToken });
+    found.push(...page.tools);
+    pageToken = page.nextPageToken;
+  } while (pageToken);
+  return found;
+}
+
+/** What people call the tools that an agent, `agents/{id}`, can use: "the calculator and the documents"; "" if it uses no tools. */
+export function toolsOf(tools: readonly Tool[], agent: string): string {
+  const usable = tools.filter((one) => one.agents.includes(agent) && one.problems.length === 0);
+  return new Intl.ListFormat("en-GB").format(usable.map((one) => one.title || toolOf(one.name)));
 }
 
 /** The agent `agents/{id}` of a version `agents/{id}/versions/{n}`; "" for any other text. */

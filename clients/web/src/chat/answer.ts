@@ -5,6 +5,7 @@ import type { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.
 import { copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "../common/dom.js";
 import { refusalWords, type Outcome } from "./outcome.js";
+import { fetchedBy, linkOf } from "./fetched.js";
 import { parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
 import { suggestionCards } from "./suggestions.js";
@@ -68,7 +69,8 @@ export class AnswerView {
       const numbers = element("span", { class: "numbers", "aria-hidden": "true" }, source.citations.map((one) => one + 1).join(" · "));
       const row = element("li", {}, numbers, title);
       if (source.places.length > 0) row.append(element("span", { class: "note", ...WRITTEN }, source.places.join(", ")));
-      if (source.uri && source.uri !== source.title) row.append(element("span", { class: "note", ...WRITTEN }, source.uri));
+      if (source.fetched) row.append(element("span", { class: "note" }, source.fetched));
+      if (source.uri && (source.fetched || source.uri !== source.title)) row.append(addressOf(source.uri, source.fetched !== ""));
       list.append(row);
     }
     this.root.append(list);
@@ -81,7 +83,7 @@ export class AnswerView {
   #chip(index: number): HTMLElement {
     const citation = this.#citations[index]!;
     const { quote } = citation;
-    const title = [citation.title, placeOf(citation)].filter(Boolean).join(", ");
+    const title = [citation.title || citation.uri, placeOf(citation), fetchedBy(citation)].filter(Boolean).join(", ");
     const chip = button(String(index + 1), () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": `Source ${index + 1}: ${title}` });
     tipped(chip, () => {
       const text = plainText(quote);
@@ -98,6 +100,13 @@ export class AnswerView {
     for (const chip of this.root.querySelectorAll<HTMLElement>(".chip")) if (chip.matches(":hover, :focus-visible, [aria-current]")) lit.add(chip.dataset["of"]);
     for (const part of this.root.querySelectorAll<HTMLElement>(".supported")) part.classList.toggle("lit", lit.has(part.dataset["citation"]));
   }
+}
+
+/** The address of a source. Only what a tool fetched from the web is a link, which opens in another tab. */
+function addressOf(uri: string, fetched: boolean): HTMLElement {
+  const href = fetched ? linkOf(uri) : undefined;
+  if (href) return element("a", { class: "note", href, title: href, target: "_blank", rel: "noopener noreferrer", ...WRITTEN }, uri);
+  return element("span", { class: "note", ...WRITTEN }, uri);
 }
 
 /** The button that copies the block of code in which it stands. */

@@ -2,8 +2,9 @@
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
+import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { TurnState, type Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { agentOf, type AgentChoice } from "./agents.js";
+import { agentOf, allTools, toolsOf, type AgentChoice } from "./agents.js";
 import type { OpenSource } from "./answer.js";
 import type { Api } from "../common/api.js";
 import { byteLength, uuid, wellFormed } from "../text/bytes.js";
@@ -74,6 +75,8 @@ export class ChatView {
   #turns: ReadonlyMap<string, Turn> = new Map();
   #etag = "";
   #looking = false;
+  /** The tools that the user may use, once they were asked for. */
+  #granted: Promise<readonly Tool[]> | undefined;
   #suggested: { readonly signal: AbortSignal; readonly about: string; readonly found: Promise<Suggested> } | undefined;
   #nextPage = "";
 
@@ -366,7 +369,22 @@ export class ChatView {
       this.#question.value = question;
       this.focus();
     };
-    this.#talk.show([welcome(this.picker.agent, use, (most) => this.#suggest(most))]);
+    this.#talk.show([welcome(this.picker.agent, use, (most) => this.#suggest(most), () => this.#tools())]);
+  }
+
+  /** What people call the tools of the chosen agent. */
+  async #tools(): Promise<string> {
+    const agent = this.picker.agent?.name;
+    if (!agent) return "";
+    this.#granted ??= allTools(this.#api);
+    const granted = this.#granted;
+    return granted.then(
+      (tools) => toolsOf(tools, agent),
+      (error: unknown) => {
+        if (this.#granted === granted) this.#granted = undefined; // the next greeting asks again
+        throw error;
+      },
+    );
   }
 
   /** Questions about the documents that a question would search now. */

@@ -1,6 +1,7 @@
 /** Finds the cited parts of an answer and the documents that it cites. */
 
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { fetchedBy } from "./fetched.js";
 import { unitsAt } from "../text/bytes.js";
 import type { Place } from "../text/markdown.js";
 
@@ -25,8 +26,10 @@ export function parts(text: string, citations: readonly Citation[]): Part[] {
 }
 
 export interface Source {
-  /** `documents/{uuid}/versions/{n}`. */
+  /** `documents/{uuid}/versions/{n}`; "" for a source that a tool returned. */
   readonly version: string;
+  /** Which tool fetched the source, and when; "" for a document. */
+  readonly fetched: string;
   readonly title: string;
   readonly uri: string;
   /** The numbers of the document's citations, from 0. */
@@ -40,13 +43,14 @@ export function placeOf({ page, path }: Citation): string {
   return path || (page > 0 ? `page ${page}` : "");
 }
 
-/** The documents that an answer cites, in the order of their first citation. */
+/** The documents and the tools' sources that an answer cites, in the order of their first citation. */
 export function sources(citations: readonly Citation[]): Source[] {
-  const found = new Map<string, { version: string; title: string; uri: string; citations: number[]; places: string[] }>();
+  const found = new Map<string, { version: string; fetched: string; title: string; uri: string; citations: number[]; places: string[] }>();
   citations.forEach((one, index) => {
-    const { documentVersion: version, title, uri } = one;
-    const known = found.get(version) ?? { version, title, uri, citations: [], places: [] };
-    found.set(version, known);
+    const { documentVersion: version, origin, title, uri } = one;
+    const key = origin.case === "toolResult" ? `${origin.value.callId} ${origin.value.sourceIndex}` : version;
+    const known = found.get(key) ?? { version, fetched: fetchedBy(one), title, uri, citations: [], places: [] };
+    found.set(key, known);
     known.citations.push(index);
     const place = placeOf(one);
     if (place && !known.places.includes(place)) known.places.push(place);

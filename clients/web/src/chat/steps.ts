@@ -40,11 +40,14 @@ export class StepsView {
     return row;
   }
 
-  /** Show an event that is not a step. Returns the row of the event. */
-  note(text: string): HTMLElement {
-    const row = element("li", {}, text);
+  /** Show an event that is not a step. */
+  note(text: string): void {
+    this.add(element("li", {}, text));
+  }
+
+  /** Show an event that is not a step in a row of its kind. */
+  add(row: HTMLElement): void {
     this.#list.append(row);
-    return row;
   }
 
   done(summary: string, at: number): void {

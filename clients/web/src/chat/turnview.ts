@@ -1,9 +1,10 @@
 /** Shows one question, and its answer while it arrives. */
 
+import { create } from "@bufbuild/protobuf";
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
-import { CancelCause, ToolOutcome, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { CancelCause, ToolOutcome, TurnToolCallSchema, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { count } from "../common/facts.js";
 import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
 import { button, element, replace, WRITTEN } from "../common/dom.js";
@@ -13,6 +14,7 @@ import { called, outcomeOf, refusalWords, stepWords, switched, type Outcome } fr
 import { plainText } from "../text/prose.js";
 import { duration, StepsView } from "./steps.js";
 import type { Suggested } from "./suggest.js";
+import { ToolCallView } from "./toolview.js";
 
 export interface TurnHooks {
   readonly open: OpenSource;
@@ -27,7 +29,7 @@ export interface TurnHooks {
 }
 
 const SPOKEN = 700; // the number of characters after which an answer is cut for screen readers
-const ARGUMENTS = 120; // the number of characters after which a tool's arguments are cut
+const FAILURE = 120; // the number of characters after which a tool's failure is cut
 const EXAMPLES = 4; // the maximum number of questions to try
 const QUOTES = "A number after a sentence opens the passage that the sentence comes from.";
 const QUOTES_ALONE = `${QUOTES} If no document supports an answer, Responsa refuses the question.`;
@@ -48,7 +50,7 @@ export class TurnView {
   readonly #stop: HTMLButtonElement;
   readonly #body = element("div", { class: "body" });
   readonly #answer: AnswerView;
-  readonly #tools = new Map<string, { readonly name: string; readonly row: HTMLElement }>();
+  readonly #tools = new Map<string, ToolCallView>();
   #accepted: number | undefined;
   #version = "";
   #place = 0;
@@ -125,10 +127,10 @@ export class TurnView {
         break;
       }
       case "toolCall":
-        this.#called(event.value);
+        this.#steps.busy(`Calling the tool ${this.#called(event.value, at).tool}…`);
         break;
       case "toolResult":
-        this.#returned(event.value);
+        this.#returned(event.value, at);
         break;
       case "providerSwitched":
         this.#steps.note(switched(event.value));
@@ -210,26 +212,25 @@ export class TurnView {
     if (this.#hooks.askAgain) this.#body.append(button("Ask again", this.#hooks.askAgain, { class: "quiet" }));
   }
 
-  #called({ callId, tool, arguments: given }: TurnToolCall): void {
-    const name = tool.replace(/^tools\//, "");
-    const shown = given && Object.keys(given).length > 0 ? ` with ${shortened(JSON.stringify(given))}` : "";
-    const row = this.#steps.note(`Tool ${name}${shown}`);
-    this.#steps.busy(`Calling the tool ${name}…`);
-    this.#tools.set(callId, { name, row });
+  #called(call: TurnToolCall, at: number): ToolCallView {
+    const view = new ToolCallView(call, at);
+    this.#steps.add(view.root);
+    this.#tools.set(call.callId, view);
+    return view;
   }
 
-  #returned({ callId, outcome, content }: TurnToolResult): void {
-    const { name, row } = this.#tools.get(callId) ?? { name: callId, row: this.#steps.note(`Tool ${callId}`) };
+  #returned(result: TurnToolResult, at: number): void {
+    const { callId, outcome, content } = result;
+    const view = this.#tools.get(callId) ?? this.#called(create(TurnToolCallSchema, { callId, tool: callId }), at);
+    view.returned(result, at);
     if (outcome === ToolOutcome.OK) {
-      row.append(": done");
-      this.#steps.busy(`The tool ${name} has finished…`);
+      this.#steps.busy(`The tool ${view.tool} has finished…`);
       return;
     }
     const unknown = outcome !== ToolOutcome.ERROR;
     const what = unknown ? "Responsa does not know whether the call took effect, and does not call the tool again." : `It failed: ${shortened(content)}`;
-    row.append(`: ${what}`);
     // The page shows openly what the tool may have done in the user's name.
-    const text = `Tool ${name}: ${what}`;
+    const text = `Tool ${view.tool}: ${what}`;
     this.reply.querySelector(".progress")?.after(element("p", { class: unknown ? "note tool-report warning" : "note tool-report", ...WRITTEN }, text));
     this.#hooks.say(text);
   }
@@ -271,13 +272,16 @@ export function questionRow(text: string): HTMLElement {
 
 /**
  * The greeting before the first message: the agent's purpose and questions to try. `use` puts a question into the question box. `more` finds further questions in the
- * documents; they are shown when they are known.
+ * documents; they are shown when they are known. `tools` reads what people call the agent's tools.
  */
-export function welcome(agent: Agent | undefined, use: (question: string) => void, more: (most: number) => Promise<Suggested>): HTMLElement {
+export function welcome(agent: Agent | undefined, use: (question: string) => void, more: (most: number) => Promise<Suggested>, tools: () => Promise<string>): HTMLElement {
   const support = !agent || agent.isDefault ? QUOTES_ALONE : QUOTES;
   const row = element("li", { class: "empty" }, element("p", {}, "Ask a question."));
   if (agent?.description) row.append(element("p", WRITTEN, agent.description));
-  row.append(element("p", { class: "note" }, support));
+  const note = element("p", { class: "note" }, support);
+  row.append(note);
+  // Without the tools, the greeting says nothing about them.
+  void tools().then((names) => names && note.append(" ", element("span", WRITTEN, `This agent can use ${names}.`)), () => undefined);
   const rows = (questions: readonly string[]) => questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN })));
   const own = (agent?.examples ?? []).slice(0, EXAMPLES);
   const list = element("ul", { class: "examples", "aria-label": "Questions to try" }, ...rows(own));
@@ -303,7 +307,7 @@ function milliseconds(time: Timestamp | undefined): number {
 }
 
 function shortened(text: string): string {
-  return text.length > ARGUMENTS ? `${text.slice(0, ARGUMENTS)}…` : text;
+  return text.length > FAILURE ? `${text.slice(0, FAILURE)}…` : text;
 }
 
 function spoken(text: string, citations: number): string {

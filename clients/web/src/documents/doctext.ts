@@ -43,6 +43,14 @@ export class TextView {
     replace(this.root, element("blockquote", {}, text));
   }
 
+  /** Show a text that is not a document’s, with the range marked. Returns the mark. */
+  fetched(text: string, { start, end }: Range): HTMLElement | undefined {
+    const [from = 0, to = 0] = unitsAt(text, [start, end]);
+    const mark = element("mark", { tabindex: "-1" }, text.slice(from, to));
+    replace(this.root, element("span", {}, text.slice(0, from), mark, text.slice(to)));
+    return this.toMark();
+  }
+
   /** Begin to read the text around a range of `documents/{uuid}` or of one of its versions. */
   read(name: string, range: Range, signal: AbortSignal): { readonly text: CanonicalText; readonly done: Promise<void> } {
     const text = new CanonicalText((readOffset, inner) => this.#api.knowledge.getDocumentContent({ name, readOffset: BigInt(readOffset) }, { signal: inner, ...NO_LIMIT }));

@@ -1,6 +1,10 @@
-/** The panel that shows a document: its text or its pages with the cited passage marked, its passages, versions and details. */
+/**
+ * The panel that shows a document: its text or its pages with the cited passage marked, its passages, versions and details. It also shows a source that a tool
+ * fetched.
+ */
 
 import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import type { CitationCheck } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import { CitationVerdict, type Citation, type PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { DocumentState, type Document, type Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { manages, type Me } from "./access.js";
@@ -10,8 +14,9 @@ import { PagesView } from "./docpages.js";
 import { PassagesView } from "./docpassages.js";
 import { TextView, type Range } from "./doctext.js";
 import { VersionsView } from "./docversions.js";
-import { button, element, focused, WRITTEN } from "../common/dom.js";
+import { button, element, focused, replace, WRITTEN } from "../common/dom.js";
 import { failureOf } from "../common/errors.js";
+import { fetchedBy, linkOf } from "../chat/fetched.js";
 import { PATIENCE, persist } from "../common/patience.js";
 import { documentOf, fragmentOf, type DocumentPlace, type TabId } from "./place.js";
 import { keepInSight } from "../text/sight.js";
@@ -35,6 +40,13 @@ const VERDICTS: Partial<Record<CitationVerdict, readonly [style: string, text: s
   [CitationVerdict.SOURCE_CHANGED]: ["warn", "The document has changed since this answer. You see the quoted version."],
   [CitationVerdict.SOURCE_DELETED]: ["warn", "This document was deleted after this answer."],
   [CitationVerdict.NOT_PERMITTED]: ["warn", "You are no longer allowed to read this document."],
+};
+
+/** The verdicts on a quote of what a tool returned. */
+const FETCHED_VERDICTS: Partial<Record<CitationVerdict, readonly [style: string, text: string]>> = {
+  [CitationVerdict.VALID]: ["good", "Verified: the tool returned this text. The source may have changed since then."],
+  [CitationVerdict.SOURCE_CHANGED]: ["warn", "The text that the tool returned does not contain this quote."],
+  [CitationVerdict.SOURCE_DELETED]: ["warn", "The text that the tool returned is no longer stored. You see the quote."],
 };
 
 const UNCHECKED = ["", "The source could not be checked. Try again later."] as const;
@@ -170,8 +182,27 @@ export class DocumentPanel {
     const signal = this.#begin(title, by, true);
     const range = { start: Number(citation.sourceRange?.start ?? 0n), end: Number(citation.sourceRange?.end ?? 0n) };
     this.#badge.hidden = false;
+    if (citation.origin.case === "toolResult") return this.#openFetched(cited, signal);
     const { documentVersion: name, quote, page, box } = citation;
     await Promise.all([this.#verify(cited, signal), this.#open({ name, title, range, quote, marked: "The cited passage is marked.", page, box }, signal)]);
+  }
+
+  /** Show the quote of what a tool returned, and then the text around it. Nothing is fetched again. */
+  async #openFetched(cited: Cited, signal: AbortSignal): Promise<void> {
+    const { uri, quote } = cited.citation;
+    this.#shown = { name: "", title: this.#title.textContent ?? "", ...NOTHING };
+    this.#filled.clear();
+    const href = linkOf(uri);
+    const address = href ? element("a", { href, title: href, target: "_blank", rel: "noopener noreferrer", ...WRITTEN }, uri) : element("span", WRITTEN, uri);
+    const by = fetchedBy(cited.citation);
+    replace(this.#note, `${by.charAt(0).toUpperCase()}${by.slice(1)}`, ...(uri ? [": ", address] : []));
+    this.#text.quote(quote);
+    const check = await this.#verify(cited, signal);
+    if (signal.aborted || !check?.sourceText) return;
+    const range = { start: Number(check.quoteRange?.start ?? 0n), end: Number(check.quoteRange?.end ?? 0n) };
+    const mark = this.#text.fetched(check.sourceText, range);
+    // Do not move the focus if the user has already moved it.
+    if (mark && focused() === this.#title) mark.focus({ preventScroll: true });
   }
 
   /** Open a passage of a document's version. */
@@ -238,21 +269,24 @@ export class DocumentPanel {
     keepInSight(by, parts, change, bottom);
   }
 
-  async #verify({ citation, answer, index }: Cited, signal: AbortSignal): Promise<void> {
+  /** Show whether the source still has the quote. Returns the server's check of this citation, if there is one. */
+  async #verify({ citation, answer, index }: Cited, signal: AbortSignal): Promise<CitationCheck | undefined> {
     if (citation.sha256.length === 0) {
       this.#badge.hidden = true; // a suggestion, which no answer cites
-      return;
+      return undefined;
     }
     try {
       const { checks } = await this.#api.chat.verifyCitations({ name: answer }, { signal });
-      const check = checks[index];
-      const known = check?.citation?.passage === citation.passage ? VERDICTS[check.verdict] : undefined;
+      const check = checks.find((one, number) => number === index && one.citation && sameSource(one.citation, citation));
+      const known = check && (citation.origin.case === "toolResult" ? FETCHED_VERDICTS : VERDICTS)[check.verdict];
       const [style, text] = known ?? (checks.length === 0 ? INCOMPLETE : UNCHECKED);
-      if (signal.aborted) return;
+      if (signal.aborted) return undefined;
       this.#badge.className = `badge ${style}`;
       this.#badge.textContent = text;
+      return check;
     } catch {
       if (!signal.aborted) this.#badge.textContent = UNCHECKED[1]; // the passage is shown even without a check
+      return undefined;
     }
   }
 
@@ -395,4 +429,10 @@ export class DocumentPanel {
 function shownPassage({ documentVersion: name, sourceRange, page, box }: Passage, title: string): Shown {
   const range = { start: Number(sourceRange?.start ?? 0n), end: Number(sourceRange?.end ?? 0n) };
   return { name, title, range, quote: "", marked: "The passage is marked.", page, box };
+}
+
+/** Whether two citations are of the same passage, or of the same source of a tool's call. */
+function sameSource(one: Citation, other: Citation): boolean {
+  const [a, b] = [one.origin.value, other.origin.value];
+  return one.passage === other.passage && a?.callId === b?.callId && a?.sourceIndex === b?.sourceIndex;
 }
