@@ -8,7 +8,7 @@ import hashlib
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa_client import CitationVerdict, SearchMode, search_request
@@ -280,10 +280,23 @@ def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str], ve
 
 
 @contextlib.asynccontextmanager
-async def answering(client: AsyncResponsa, question: str, collection: str) -> AsyncGenerator[turn_pb2.Turn]:
-    """Asks a question of one collection, and yields the finished turn. Deletes the conversation at the end."""
+async def answering(
+    client: AsyncResponsa,
+    question: str,
+    collection: str = "",
+    *,
+    agent: str = "",
+    parameters: Mapping[str, Any] | None = None,
+) -> AsyncGenerator[turn_pb2.Turn]:
+    """Asks a question, and yields the finished turn. Deletes the conversation at the end. collection: where the agent looks; "" for where it looks anyway. agent: "" for the default agent."""
     # A user may ask only some questions a minute, and the client waits for the next ones.
-    turn = await client.answer(question, collections=[collection], timeout=_PATIENCE_SECONDS)
+    turn = await client.answer(
+        question,
+        collections=[collection] if collection else [],
+        agent=agent,
+        parameters=parameters,
+        timeout=_PATIENCE_SECONDS,
+    )
     try:
         yield turn
     finally:

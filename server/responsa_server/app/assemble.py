@@ -269,6 +269,7 @@ async def build_agents(
         source=evidence,
         extractor=evidence,
         judge=evidence,
+        sections=evidence,
         teachers=teachers,
         summaries=PostgresSummaries(database),
         tools=tools,

@@ -183,6 +183,20 @@ class Extractor(Protocol):
         ...
 
 
+class SectionSource(Protocol):
+    """Finds the whole sections that the passages of evidence are from."""
+
+    async def sections(
+        self, who: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
+    ) -> Sequence[Sequence[Quote]]:
+        """Return the sections that fit the question of the search best, best first: at most `most`. A section is the text between two headings of its document.
+
+        divided: whether a section is several quotes that follow each other, so that each part of it has its own citation; otherwise it is one quote. most_bytes: the maximum size of a section. Of a longer section, the blocks around its best piece are
+        returned; code is never cut. Documents that the caller may not read any more are left out. Raises Unavailable.
+        """
+        ...
+
+
 class CitationJudge(Protocol):
     """Decides whether a passage supports the claim that cites it."""
 

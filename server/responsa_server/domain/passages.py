@@ -345,6 +345,14 @@ class LexicalIndex(Protocol):
         """
         ...
 
+    async def around(
+        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
+    ) -> Mapping[UUID, tuple[int, bytes]]:
+        """Return the canonical text around each of these passages, and the place of its first byte: the passage with at most `most_bytes` bytes before it and
+        as many after it. A character at an end may be cut. Passages whose documents are gone are left out.
+        """
+        ...
+
 
 class VectorIndex(Protocol):
     """Vectors of passages, as a search reads them.

@@ -32,6 +32,7 @@ from responsa_server.search.claims import THRESHOLD, Excerpt, excerpts, read_pas
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.extract import MAX_PARTS, PASSAGES_READ, Extractor, SupportedPart
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage, joined
+from responsa_server.search.sections import AROUND_BYTES, whole_sections
 from responsa_server.search.support import DEFAULT_SUPPORT
 from responsa_server.search.tool_sources import NO_COLLECTION, whole, with_sources
 from responsa_server.search.wording import PassageWords
@@ -48,7 +49,7 @@ value on, and 8 of 25 refused questions that have an answer get it. With 0.2, th
 
 
 class LibraryEvidence:
-    """An `EvidenceSource`, an `Extractor` and a `CitationJudge` over the library's passages.
+    """An `EvidenceSource`, an `Extractor`, a `SectionSource` and a `CitationJudge` over the library's passages.
 
     support: the minimum support (0 to 1) of an answer; a question whose answer has less support is refused. top_k: the maximum
     number of passages that a search returns. most: the maximum number of parts of an answer.
@@ -157,6 +158,19 @@ class LibraryEvidence:
         )
         # A suggestion names its collection, which a tool's source has not.
         return tuple(_shortened(one) for one in found if one.passage.collection_id)
+
+    async def sections(
+        self, who: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
+    ) -> Sequence[Sequence[Quote]]:
+        """See `SectionSource.sections`."""
+        if not evidence.passages:
+            return ()
+        retrieval = self._plain.validate_python(evidence.content)
+        ids = [one.found.passage.id for one in (*retrieval.passages, *retrieval.elsewhere)]
+        around = await self._retriever.around(who, ids, AROUND_BYTES)
+        return await self._retriever.analyse(
+            lambda analyses: whole_sections(retrieval, around, analyses, most, most_bytes, divided=divided)
+        )
 
     async def judge(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int

@@ -226,6 +226,12 @@ class Retriever:
         """Runs `work` on the thread that keeps the analyses of the latest passages, outside the event loop. The calls run one after the other."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._analyses)
 
+    async def around(
+        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
+    ) -> Mapping[UUID, tuple[int, bytes]]:
+        """See `LexicalIndex.around`."""
+        return await self._lexical.around(reader, ids, most_bytes)
+
     def missed(self) -> frozenset[str]:
         """The models that searches of the last five minutes needed and that the settings do not declare."""
         since = monotonic() - _MISSED_SECONDS

@@ -217,7 +217,9 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
         end = _written(answer.text, complete=whole, state=state, usage=usage)
         quoted = not end.model or (not checked and end.model != TEMPLATE)
         return replace(
-            _with_origin(end, state, quoted=quoted) if answer.passages_used else end,
+            _with_origin(end, state, quoted=quoted, given=answer.collections)
+            if answer.passages_used
+            else end,
             citations=[of_plain(one) for one in answer.citations],
             passages_used=answer.passages_used,
             model=EXTRACTIVE if quoted else end.model,
@@ -267,15 +269,18 @@ def _support(state: Mapping[str, object]) -> float:
     return _extraction(state).support
 
 
-def _with_origin(end: Answered, state: Mapping[str, object], *, quoted: bool) -> Answered:
+def _with_origin(
+    end: Answered, state: Mapping[str, object], *, quoted: bool, given: tuple[str, ...] = ()
+) -> Answered:
     """The answer with the collections that it comes from, and what else was found. quoted: whether the text consists of the
-    extraction's quotes. Otherwise, all passages of the evidence may be in it.
+    extraction's quotes. Otherwise, all passages of the evidence may be in it. given: the collections, if the answer says them.
     """
     found = state.get("evidence")
     if not found:
         return end
     evidence, extraction = _EVIDENCE.validate_python(found), _extraction(state)
-    collections = {one.passage.collection_id for one in extraction.quotes} if quoted else evidence.collections
+    of_quotes = {one.passage.collection_id for one in extraction.quotes}
+    collections = given or (of_quotes if quoted else evidence.collections)
     kinds = {evidence.kinds.get(one) for one in collections}
     also = (*extraction.also_found, *evidence.also_found) if quoted else evidence.also_found
     return replace(

@@ -96,9 +96,8 @@ def _fitting(text: str, most_bytes: int) -> str:
     return text if len(data) <= most_bytes else data[:most_bytes].decode(errors="ignore")
 
 
-def emit_text(text: str, run: Run) -> None:
-    """Send the text of a whole answer in deltas."""
-    start = 0
+def emit_text(text: str, run: Run, start: int = 0) -> None:
+    """Send the text of a whole answer in deltas. start: how many bytes of the answer were sent before."""
     for part in split(text, MAX_DELTA_BYTES):
         run.emit(Delta(part, start))
         start += len(part.encode())

@@ -366,12 +366,13 @@ class CitationModel(NodeModel):
 
 
 class AnswerModel(NodeModel):
-    """A whole answer, as plain state."""
+    """A whole answer, as plain state. collections: the collections that its text is from; empty if the extraction's quotes or the evidence say so."""
 
     text: str = Field(min_length=1)
     citations: tuple[CitationModel, ...] = Field(max_length=MAX_CITATIONS)
     outcome: AnswerOutcome
     passages_used: int = Field(ge=0)
+    collections: tuple[str, ...] = ()
 
 
 class RefusalModel(NodeModel):

@@ -88,6 +88,15 @@ class ConversationTable(Table):
     )
 
 
+class SourceTable(Table):
+    """`retrieval.sources.NAME`: where a search looks if a question chooses this source."""
+
+    collections: Texts = Field((), description="The collections to search; empty: those of the agent.")
+    filter: str = Field(
+        "", description="A filter that the documents must meet, as in a search; empty: all documents."
+    )
+
+
 class RetrievalTable(Table):
     """`retrieval`: where and how to search documents."""
 
@@ -98,6 +107,14 @@ class RetrievalTable(Table):
     last_collections: Texts = Field(
         (),
         description="Collections to use only when no other document supports an answer.",
+    )
+    source_parameter: str = Field(
+        "",
+        description="The parameter with which a question chooses one of `retrieval.sources`; empty: questions cannot choose.",
+    )
+    sources: Mapping[str, SourceTable] = Field(
+        default_factory=dict[str, SourceTable],
+        description="For each value of this parameter, where the search looks: `collections`, `filter` (as in a search), or both. Without a value, it looks everywhere.",
     )
     top_k: int | None = Field(
         None,

@@ -10,7 +10,7 @@ from responsa_server.agents.engine.asking import Asker, Pricing, no_price
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.node import AnyNode, NodeModel, NodeOptions, Offered
 from responsa_server.agents.engine.prompts import PromptSet
-from responsa_server.domain.answers import CitationJudge, EvidenceSource, Extractor
+from responsa_server.domain.answers import CitationJudge, EvidenceSource, Extractor, SectionSource
 from responsa_server.domain.conversations import Summaries
 from responsa_server.domain.events import FallbackKind
 from responsa_server.domain.intents import Example, IntentClassifier
@@ -50,6 +50,7 @@ class NodeParts:
     examples: Mapping[str, Sequence[Example]] = field(default_factory=dict[str, Sequence[Example]])
     price: Pricing = no_price
     traits: Traits = field(default_factory=Traits)
+    sections: SectionSource | None = None
 
     def granted(self, who: Principal) -> Sequence[Tool]:
         """The tools that the agent uses and that this user may use, as they are declared now."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.config import RetrievalTable
@@ -204,7 +204,7 @@ class RetrieveInput(NodeModel):
     """The question and the collections to search.
 
     standalone_question: the rewritten question; "" if the question needs no rewriting. expansions: other queries for the
-    question. document_filter: a filter on documents, or "".
+    question. document_filter: a filter on documents, or "". parameters: the question's parameters, one of which may choose a source.
     """
 
     question: str
@@ -212,6 +212,7 @@ class RetrieveInput(NodeModel):
     expansions: tuple[str, ...] = ()
     collections: tuple[str, ...] = ()
     document_filter: str = ""
+    parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
 
 
 class RetrieveOutput(NodeModel):
@@ -233,18 +234,25 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
         self._source = source
         self._collections = table.collections
+        self._sources = {
+            name: (one.collections, tuple(parse_filter(SEARCHED, one.filter)))
+            for name, one in table.sources.items()
+        }
+        self._source_parameter = table.source_parameter
         self._options = SearchOptions(
             table.top_k, table.threshold, table.rerank, last=table.last_collections, support=table.support
         )
 
     async def process(self, given: RetrieveInput, run: Run) -> RetrieveOutput:
-        """Search the collections that the request names, or the agent's collections if the request names no collection."""
-        collections = given.collections or self._collections
+        """Search the collections that the request names, or those of the source that it chooses, or the agent's collections."""
+        value = given.parameters.get(self._source_parameter, "")
+        within, filters = self._sources.get(str(value), ((), ()))
+        collections = given.collections or within or self._collections
         questions = wordings(given)
         options = replace(
             self._options,
             expansions=tuple(distinct(given.expansions, said=questions)),
-            filters=tuple(parse_filter(SEARCHED, given.document_filter)),
+            filters=(*filters, *parse_filter(SEARCHED, given.document_filter)),
         )
         evidence = await self._source.search(run.who, questions, collections, options)
         run.spend(Usage(evidence.embedding_tokens))

@@ -356,6 +356,14 @@ class PostgresLexicalIndex:
         [rows] = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "before")
         return {id_: text.decode(errors="ignore") for id_, text in rows}
 
+    @shielded
+    async def around(
+        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
+    ) -> Mapping[UUID, tuple[int, bytes]]:
+        """See `LexicalIndex.around`."""
+        [rows] = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "around")
+        return {id_: (start, bytes(text)) for id_, start, text in rows}
+
     async def _search(
         self, reader: Reader, values: Mapping[str, object], *names: str
     ) -> Sequence[Sequence[tuple[Any, ...]]]:

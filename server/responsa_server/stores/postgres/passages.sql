@@ -237,6 +237,15 @@ FROM responsa.passage AS p
 JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
 
+-- name: around
+-- The text around each passage, with the place of its first byte.
+SELECT p.id, greatest(p.byte_start - %(most)s::int, 0),
+    substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, 0) + 1
+        FOR p.byte_end + %(most)s::int - greatest(p.byte_start - %(most)s::int, 0))
+FROM responsa.passage AS p
+JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
+WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
+
 -- name: cached_vectors
 SELECT text_sha256, vector FROM responsa.embedding_cache
 WHERE tenant_id = %(tenant)s AND model = %(model)s AND text_sha256 = ANY (%(hashes)s);

@@ -62,7 +62,12 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
     found = [*tables.secrets(config), *wrong, *tables.node_tables(config, surroundings)]
     if agent is None:
         return None, found
-    found += [*tables.parameters(agent), *tables.collections(agent), *tables.tools(agent)]
+    found += [
+        *tables.parameters(agent),
+        *tables.collections(agent),
+        *tables.sources(agent),
+        *tables.tools(agent),
+    ]
     # In a graph that lacks a node or an edge, the other checks would report the same mistake again.
     nodes_whole = not any(one.key[:1] == ("nodes",) and len(one.key) < 3 for one in wrong)
     graph_whole = nodes_whole and not any(one.key[:1] == ("graph",) for one in wrong)

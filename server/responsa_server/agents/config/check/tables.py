@@ -18,6 +18,7 @@ from responsa_server.agents.config.problems import (
     closest,
     from_validation,
     in_config,
+    quoted,
 )
 from responsa_server.agents.engine.config import (
     DEFAULT_MODEL,
@@ -28,6 +29,9 @@ from responsa_server.agents.engine.config import (
     Scalar,
     Table,
 )
+from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.lists import SEARCHED
 
 HELD: Final = "contains a key or token; put secrets into the environment or into secret files"
 _COLLECTION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -122,9 +126,17 @@ def _suggested_model(name: str, surroundings: Surroundings) -> str:
 def collections(config: AgentConfig) -> Iterator[Problem]:
     """Malformed and repeated names of collections."""
     table = config.retrieval
-    for field, given in (("collections", table.collections), ("last_collections", table.last_collections)):
+    lists: list[tuple[Key, Sequence[str]]] = [
+        (("retrieval", "collections"), table.collections),
+        (("retrieval", "last_collections"), table.last_collections),
+        *(
+            (("retrieval", "sources", name, "collections"), one.collections)
+            for name, one in table.sources.items()
+        ),
+    ]
+    for at, given in lists:
         for place, name in enumerate(given):
-            key: Key = ("retrieval", field, place)
+            key: Key = (*at, place)
             if not _COLLECTION.fullmatch(name):
                 likely = re.sub(r"[\s_.]+", "-", name.removeprefix("collections/").strip().lower())
                 yield in_config(
@@ -134,6 +146,37 @@ def collections(config: AgentConfig) -> Iterator[Problem]:
                 )
             elif name in given[:place]:
                 yield in_config(key, f"the collection “{name}” is listed twice")
+
+
+def sources(config: AgentConfig) -> Iterator[Problem]:
+    """Sources that no question can choose, values that choose no source, and filters that cannot be read."""
+    table = config.retrieval
+    key: Key = ("retrieval", "source_parameter")
+    if bool(table.sources) != bool(table.source_parameter):
+        missing = "source_parameter" if table.sources else "sources"
+        yield in_config(("retrieval",), f"sources and source_parameter need each other; add {missing}")
+    elif table.sources:
+        schema = config.parameters.properties.get(table.source_parameter)
+        if schema is None:
+            yield in_config(
+                key,
+                f"there is no parameter “{table.source_parameter}”",
+                closest(table.source_parameter, config.parameters.properties),
+            )
+        else:
+            values = cast("Sequence[object]", schema.get("enum", ()))
+            if set(values) != set(table.sources):
+                yield in_config(
+                    key,
+                    f"the values (enum) of the parameter “{table.source_parameter}” must be the names of the sources: {quoted(sorted(table.sources))}",
+                )
+    for name, one in table.sources.items():
+        try:
+            parse_filter(SEARCHED, one.filter)
+        except InvalidRequest as error:
+            yield in_config(
+                ("retrieval", "sources", name, "filter"), f"is not a valid filter: {error.message}"
+            )
 
 
 def secrets(value: object, key: Key = (), *, by_name: bool = True) -> Iterator[Problem]:

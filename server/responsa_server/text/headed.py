@@ -1,0 +1,140 @@
+"""Headed sections: the parts of a Markdown text between two headings, and the blocks of each. Pure.
+
+A section begins with its heading and ends before the next heading of any level. The text before the first heading is a section without a
+heading. A line that looks like a heading within a code fence is code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from responsa_server.domain.events import ByteRange
+
+_FENCE: Final = re.compile(r"[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(`{3,}|~{3,})(.*)")
+_HEADING: Final = re.compile(r" {0,3}#{1,6}(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+_UNDERLINE: Final = re.compile(r" {0,3}(?:=+|-{2,})[ \t]*$")
+_NOT_A_TITLE: Final = re.compile(r"[ \t]*(?:[-*+>|]|\d{1,9}[.)])")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadedBlock:
+    """A paragraph, a list, a table or a code block. source: its bytes, from its first visible character. indent: the columns before this character.
+    fenced: whether it is fenced code.
+    """
+
+    source: ByteRange
+    indent: int
+    fenced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeadedSection:
+    """A heading with the text below it. source: its bytes, without white space at the end. heading: the heading's Markdown, without its marks; '' if it has no heading.
+    blocks: its blocks below the heading, in order.
+    """
+
+    source: ByteRange
+    heading: str
+    blocks: Sequence[HeadedBlock]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    start: int
+    end: int
+    text: str
+
+
+def headed_sections(text: str, start: int = 0, *, fenced: bool = False) -> Sequence[HeadedSection]:
+    """The sections of a text that have a visible character, in order. start: the offset of the text's first byte. fenced: whether the text begins within fenced code."""
+    found: list[HeadedSection] = []
+    heading, begins = "", start
+    blocks: list[HeadedBlock] = []
+
+    def close() -> None:
+        ends = blocks[-1].source.end if blocks else 0
+        if blocks:
+            first = begins if heading else blocks[0].source.start
+            found.append(HeadedSection(ByteRange(first, ends), heading, tuple(blocks)))
+
+    for lines, is_code in _blocks(text, start, fenced=fenced):
+        titled = None if is_code else _title(lines)
+        if titled is None:
+            blocks.append(_block(lines, fenced=is_code))
+            continue
+        close()
+        heading, begins, blocks = titled, lines[0].start, []
+    close()
+    return found
+
+
+def _lines(text: str, start: int) -> Iterator[_Line]:
+    for line in text.split("\n"):
+        size = len(line.encode())
+        yield _Line(start, start + size, line)
+        start += size + 1
+
+
+def _blocks(text: str, start: int, *, fenced: bool) -> Iterator[tuple[Sequence[_Line], bool]]:
+    """The lines of each block, and whether the block is fenced code. A heading is a block by itself."""
+    block: list[_Line] = []
+    mark = "```" if fenced else ""
+    for line in _lines(text, start):
+        fence = _FENCE.match(line.text)
+        if mark:
+            block.append(line)
+            if fence and fence.group(1).startswith(mark) and not fence.group(2).strip():
+                yield block, True
+                block, mark = [], ""
+        elif fence and not ("`" in fence.group(1) and "`" in fence.group(2)):
+            if block:
+                yield block, False
+            block, mark = [line], fence.group(1)
+        elif not line.text.strip():
+            if block:
+                yield block, False
+            block = []
+        elif _HEADING.match(line.text):
+            if block:
+                yield block, False
+            yield [line], False
+            block = []
+        elif len(block) == 1 and _UNDERLINE.match(line.text) and not _NOT_A_TITLE.match(block[0].text):
+            yield [*block, line], False
+            block = []
+        else:
+            block.append(line)
+    if block:
+        yield block, bool(mark)
+
+
+def _title(lines: Sequence[_Line]) -> str | None:
+    """The heading that a block is; None if it is not a heading."""
+    if len(lines) == 1 and (found := _HEADING.match(lines[0].text)):
+        return found.group(1) or ""
+    if len(lines) == 2 and _UNDERLINE.match(lines[1].text) and not _NOT_A_TITLE.match(lines[0].text):
+        return lines[0].text.strip()
+    return None
+
+
+def _block(lines: Sequence[_Line], *, fenced: bool) -> HeadedBlock:
+    first = lines[0].text
+    blank = len(first) - len(first.lstrip())
+    end = lines[-1].end - (len(lines[-1].text.encode()) - len(lines[-1].text.rstrip().encode()))
+    source = ByteRange(lines[0].start + len(first[:blank].encode()), end)
+    return HeadedBlock(source, len(first[:blank].expandtabs(4)), fenced)
+
+
+def code_blocks(text: str) -> Sequence[str]:
+    """The code of each fenced block with a visible character, without its fences, in order."""
+    found: list[str] = []
+    for lines, fenced in _blocks(text, 0, fenced=False):
+        if fenced:
+            closed = len(lines) > 1 and lines[-1].text.strip().strip("`~") == ""
+            code = "\n".join(line.text for line in lines[1 : -1 if closed else None])
+            if code.strip():
+                found.append(code)
+    return found

@@ -1,0 +1,80 @@
+"""Sections between headings, their blocks and their code."""
+
+from __future__ import annotations
+
+import pytest
+
+from responsa_server.text.headed import code_blocks, headed_sections
+
+PAGE = """Before all.
+
+# Wells
+
+How deep is it?
+
+```sh
+# not a heading
+
+measure --depth
+```
+
+## Water ##
+
+- clean
+- cold
+
+Table
+-----
+| a | b |
+|---|---|
+| 1 | 2 |
+"""
+
+
+def cut(text: str) -> list[tuple[str, list[str]]]:
+    """The heading and the text of each block of each section, and checks the bounds of the sections."""
+    data, end = text.encode(), 0
+    found: list[tuple[str, list[str]]] = []
+    for one in headed_sections(text):
+        assert end <= one.source.start < one.source.end
+        end = one.source.end
+        assert one.blocks[-1].source.end == end
+        blocks = [data[block.source.start : block.source.end].decode() for block in one.blocks]
+        found.append((one.heading, blocks))
+    return found
+
+
+def test_sections_begin_at_headings_and_keep_their_code_whole() -> None:
+    assert cut(PAGE) == [
+        ("", ["Before all."]),
+        ("Wells", ["How deep is it?", "```sh\n# not a heading\n\nmeasure --depth\n```"]),
+        ("Water", ["- clean\n- cold"]),
+        ("Table", ["| a | b |\n|---|---|\n| 1 | 2 |"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sections"),
+    [
+        ("", []),
+        ("# Only a heading", []),
+        ("# Ä\n\nö", [("Ä", ["ö"])]),
+        ("a\n\n```\n# open", [("", ["a", "```\n# open"])]),
+        ("- item\n---\n\nb", [("", ["- item\n---", "b"])]),
+        ("1. do\n\n   ```sh\n   run\n   ```", [("", ["1. do", "```sh\n   run\n   ```"])]),
+        ("````md\n```\n# x\n```\n````\n\n# y\nz", [("", ["````md\n```\n# x\n```\n````"]), ("y", ["z"])]),
+    ],
+)
+def test_what_looks_like_a_heading_or_a_fence(text: str, sections: list[tuple[str, list[str]]]) -> None:
+    assert cut(text) == sections
+
+
+def test_a_text_may_begin_within_code() -> None:
+    (one, two) = headed_sections("# code\n```\n# Heading\n\nText.", 100, fenced=True)
+    assert (one.source.start, one.source.end, one.blocks[0].fenced) == (100, 110, True)
+    assert (two.heading, two.source.start) == ("Heading", 111)
+
+
+def test_code_blocks_are_without_their_fences() -> None:
+    assert code_blocks(PAGE) == ["# not a heading\n\nmeasure --depth"]
+    assert code_blocks("```\n\n```\n~~~\nopen") == ["open"]
