@@ -217,9 +217,10 @@ def _chosen(blocks: Sequence[HeadedBlock], best: ByteRange, most_bytes: int) -> 
         return blocks
     place = next((place for place, one in enumerate(blocks) if best.start < one.source.end), last)
     first = end = place
-    if first and size(first - 1, end) <= most_bytes:
+    # Code and what leads to it belong together, however long they are.
+    leads = bool(first) and blocks[first].fenced and not blocks[first - 1].fenced
+    if first and (leads or size(first - 1, end) <= most_bytes):
         first -= 1
-    # A block of code that follows what leads to it belongs to it, however long it is.
     if end < last and blocks[end + 1].fenced and not blocks[end].fenced:
         end += 1
     while end < last and size(first, end + 1) <= most_bytes:

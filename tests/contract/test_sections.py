@@ -1,0 +1,53 @@
+"""Whole sections of documents, as PostgreSQL gives them: byte for byte, over the borders of passages, and only to readers of their documents."""
+
+from __future__ import annotations
+
+from responsa_server.domain.answers import Quote, SearchOptions
+from responsa_server.domain.people import Principal
+from responsa_server.search.answering import LibraryEvidence
+from tests.contract.conftest import People
+from tests.contract.library_house import House
+from tests.contract.shelf import retriever_of
+
+PUMPS = "".join(f"    pump({number}, pressure={number * 7});\n" for number in range(90))
+CODE = f"```cairo, noplayground\n# no heading\nfn main() {{\n{PUMPS}}}\n```"
+STARTING = f"## Starting all pumps\n\nThis program starts all pumps of the waterworks:\n\n{CODE}\n\nThen the valves open."
+PAGE = f"# Waterworks\n\nThe waterworks stand by the river.\n\n{STARTING}\n\n## Stopping\n\nPumps stop when the tank is full.\n"
+QUESTION = "Which program starts the pumps of the waterworks?"
+
+
+def whole(section: list[Quote]) -> str:
+    """The bytes of a section, and checks that its quotes are the document's bytes in order."""
+    data = PAGE.encode()
+    for one, following in zip(section, [*section[1:], None], strict=True):
+        assert data[one.source.start : one.source.end].decode() == one.text
+        assert following is None or not data[one.source.end : following.source.start].strip()
+    return data[section[0].source.start : section[-1].source.end].decode()
+
+
+async def test_the_section_with_the_answer_is_shown_whole_with_its_code(house: House, people: People) -> None:
+    await house.take_in(people.ann, PAGE, "waterworks.md")
+    knowledge = LibraryEvidence(retriever_of(house.database, house.embedder))
+
+    async def sections(who: Principal, most_bytes: int = 8000, *, divided: bool = True) -> list[list[Quote]]:
+        found = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(top_k=20))
+        assert found.passages > 1  # the section is longer than a passage
+        return [list(one) for one in await knowledge.sections(who, found, 5, most_bytes, divided=divided)]
+
+    first, *others = await sections(people.ann)
+    assert whole(first) == STARTING
+    assert len(first) > 1
+    assert "\n\n".join(one.markdown for one in first) == STARTING.replace(
+        "## Starting all pumps", "**Starting all pumps**"
+    ).replace("cairo, noplayground", "cairo")
+    assert {whole(one).partition("\n")[0] for one in others} == {"# Waterworks", "## Stopping"}
+    # As one quote, a section is the same.
+    ((one,), *_) = await sections(people.ann, divided=False)
+    assert one.text == STARTING
+    # Code is never cut, however little room there is; what leads to it stays with it.
+    (short, *_) = await sections(people.ann, 500)
+    assert CODE in whole(short)
+    assert whole(short).startswith("## Starting all pumps\n\nThis program starts")
+    assert "valves" not in whole(short)
+    # Who may not read the document any more gets none of it.
+    assert await sections(people.bob) == []
