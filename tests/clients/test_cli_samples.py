@@ -105,7 +105,10 @@ async def test_all_samples_are_those_of_agents_that_the_server_has(
     done = await responsa("samples", "load")
     assert done.code == 0
     assert [line.partition(":")[0] for line in done.out.splitlines()] == ["mine", "tutor"]
-    assert done.err == "responsa: The server has no agent chat: its samples were skipped.\n"
+    assert done.err == "".join(
+        f"responsa: The server has no agent {name}: its samples were skipped.\n"
+        for name in ("cairo", "chat", "scarb")
+    )
     shipped = read(SHIPPED_AGENTS / "tutor")
     assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
     assert len(served.teachers) == len(shipped.teachers) + 2
@@ -120,7 +123,7 @@ async def test_what_goes_wrong_with_samples_is_told(
 ) -> None:
     done = await responsa("samples", "load", "nobody")
     assert (done.code, done.out) == (2, "")
-    assert "no samples for nobody. These agents have samples: chat, mine, tutor." in done.err
+    assert "no samples for nobody. These agents have samples: cairo, chat, mine, scarb, tutor." in done.err
 
     (own / "samples" / "corpus" / "bad.md").write_text("unreadable")
     done = await responsa("samples", "load", "mine")

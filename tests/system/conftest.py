@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
+import yaml
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.agents.config.files import SHIPPED
@@ -108,7 +109,7 @@ class Bench:
     echo: Echo
     lab: Lab
     loaded: str
-    """What `samples load` printed."""
+    """What `samples load` printed for the tutor and the chat agent."""
 
     @property
     def agents(self) -> Path:
@@ -119,7 +120,9 @@ class Bench:
         """A copy of a shipped agent under another name, with these changes to its agent.toml. The server has not noticed the copy yet."""
         # agent.toml, which makes the folder an agent, is written last. Otherwise the server may read an
         # unfinished folder.
-        shutil.copytree(SHIPPED / agent, self.agents / name, ignore=shutil.ignore_patterns("agent.toml"))
+        shutil.copytree(
+            SHIPPED / agent, self.agents / name, ignore=shutil.ignore_patterns("agent.toml", "samples")
+        )
         text = (SHIPPED / agent / "agent.toml").read_text(encoding="utf-8")
         for old, new in changes.items():
             assert text.count(old) == 1, old
@@ -141,12 +144,12 @@ class Bench:
         except grpc.RpcError:
             return ""
 
-    def ask(self, question: str, agent: str = "", **parameters: str) -> Any:
+    def ask(self, question: str, agent: str = "", **parameters: str | bool) -> Any:
         """Ask a question. Returns the turn's terminal event."""
         return self.told(question, agent, **parameters)[1]
 
     def told(
-        self, question: str, agent: str = "", conversation: str = "", **parameters: str
+        self, question: str, agent: str = "", conversation: str = "", **parameters: str | bool
     ) -> tuple[Any, Any]:
         """Ask a question in a conversation; "" starts a new conversation. Returns the turn's event `started` and its terminal event."""
         request = chat.AskRequest(
@@ -166,7 +169,7 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def bench() -> Iterator[Bench]:
-    """A separate instance with the samples of the shipped agents, scripted models, and a model server that the test controls. It also has
+    """A separate instance with the samples of the tutor and the chat agent and a few of the code assistants, scripted models, and a model server that the test controls. It also has
     the embedded model if that is installed.
     """
     folder = Path(tempfile.mkdtemp(prefix="rsa-"))
@@ -185,7 +188,7 @@ def bench() -> Iterator[Bench]:
         with instance_in(folder, None, **settings) as one:
             # The command reads documents one by one, so on a busy machine it takes longer than other commands.
             loaded = subprocess.run(
-                one.command("samples", "load"),
+                one.command("samples", "load", "chat", "tutor"),
                 env=one.environment,
                 cwd=folder,
                 timeout=START_PATIENCE,
@@ -193,6 +196,14 @@ def bench() -> Iterator[Bench]:
                 capture_output=True,
                 text=True,
             )
+            for agent in ("cairo", "scarb"):
+                # Their samples are so many that the tests load only the documents of the golden questions.
+                golden = yaml.safe_load((SHIPPED / agent / "golden.yaml").read_text(encoding="utf-8"))
+                names = sorted({case["source"] for case in golden["answered"]})
+                for name in names:
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(SHIPPED / agent / "samples" / "corpus" / name, folder / name)
+                one.run("ingest", "--collection", agent, str(folder / names[0].partition("/")[0]))
             yield Bench(one, echo, lab, loaded.stdout)
     finally:
         echo.close()

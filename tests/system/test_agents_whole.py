@@ -22,6 +22,8 @@ from tests.instance import eventually
 from tests.system.conftest import Bench
 
 AGENTS: Final = ("chat", "tutor")
+CODE: Final = ("cairo", "scarb")
+"""The code assistants, which a small model does not answer for."""
 MODES: Final = {"none": "extractive", "strong": "scripted:strong", "embedded": "embedded:smollm2"}
 
 
@@ -43,14 +45,15 @@ def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
     if mode == "embedded":
         # The model uses all of its time, nearly always without a result. Therefore the test gives the model only a part of the usual time.
         changes |= {"limits = { seconds = 60,": "limits = { seconds = 8,"}
-    for agent in AGENTS:
+    agents = AGENTS if mode == "embedded" else (*AGENTS, *CODE)
+    for agent in agents:
         bench.copied(agent, f"{agent}-{mode}", changes)
     eventually(
-        lambda: all(bench.version(f"{agent}-{mode}") for agent in AGENTS),
+        lambda: all(bench.version(f"{agent}-{mode}") for agent in agents),
         lambda: bench.instance.log("server")[-2000:],
     )
     yield mode
-    for agent in AGENTS:
+    for agent in agents:
         shutil.rmtree(bench.agents / f"{agent}-{mode}")
 
 
@@ -85,8 +88,10 @@ def test_the_agents_that_come_along_answer_in_a_fresh_installation(bench: Bench)
     assert "PARAMETERS_INVALID" in refused.stdout, refused
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("agent", (*AGENTS, *CODE))
 def test_three_are_answered_out_of_the_samples(bench: Bench, mode: str, agent: str) -> None:
+    if mode == "embedded" and agent in CODE:
+        pytest.skip("a small model does not answer for the code assistants")
     said = golden(agent)
     assert len(said["answered"]) == 3
     for one in said["answered"]:
@@ -141,14 +146,37 @@ def test_a_subject_that_the_tutor_has_nothing_on_is_looked_for(
     assert end.refused.reason == turn_pb2.REFUSAL_REASON_NO_SUPPORT
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("agent", (*AGENTS, *CODE))
 def test_what_no_document_holds_is_refused(bench: Bench, mode: str, agent: str) -> None:
+    if mode == "embedded" and agent in CODE:
+        pytest.skip("a small model does not answer for the code assistants")
     said = golden(agent)
     (one,) = said["refused"]
     end = bench.ask(one["question"], f"{agent}-{mode}", **said["parameters"])
     assert end.WhichOneof("event") == "refused", end
     reason = turn_pb2.RefusalReason.Name(end.refused.reason).removeprefix("REFUSAL_REASON_")
     assert reason in one["reasons"]
+
+
+def test_a_code_assistant_shows_whole_sections_of_the_source_that_was_chosen(bench: Bench) -> None:
+    """Without a model, the best section with its code; with `raw`, several sections and no answer; with a source, only its documents."""
+    question = "Overload the + operator for a struct of potions."
+    whole = bench.ask(question, "cairo").answer
+    (found,) = {citation.uri for citation in whole.citations}
+    text = (SHIPPED / "cairo" / "samples" / "corpus" / found).read_text(encoding="utf-8")
+    code = text[text.index("```cairo") : text.index("```\n", text.index("```cairo") + 3)].partition("\n")[2]
+    assert code.rstrip() in whole.text
+    assert whole.model == "extractive"
+    assert whole.category == "explanation"
+    assert whole.collection == "collections/cairo"
+    raw = bench.ask(question, "cairo", raw=True).answer
+    assert raw.citations[0].uri == found
+    assert len({citation.answer_range.start for citation in raw.citations}) == 5
+    assert not raw.category
+    chosen = bench.ask(question, "cairo", raw=True, source="scarb_docs").answer
+    assert all(citation.uri.startswith("scarb_docs/") for citation in chosen.citations)
+    refused = bench.ask(question, "cairo", raw=True, source="openzeppelin_docs")
+    assert refused.WhichOneof("event") == "refused"
 
 
 def test_small_talk_is_answered_without_documents(bench: Bench, mode: str) -> None:

@@ -24,27 +24,34 @@ from tests.instance import ROOT
 AGENTS: Final = ROOT / "server" / "responsa_server" / "agents" / "shipped"
 INJECTION: Final = ROOT / "evals" / "injection_samples"
 OURS: Final = ("tutor", "chat")
+CODE: Final = ("cairo", "scarb")
+"""The code assistants, whose documents are those of other projects."""
 FOLDERS: Final = (*(AGENTS / name for name in (*OURS, "shared")), INJECTION)
 FILES: Final = sorted(path for folder in FOLDERS for path in folder.rglob("*") if path.is_file())
+QUESTIONS: Final = ROOT / "evals" / "code" / "questions.jsonl"
 SHARED_PROMPTS: Final = {
     "intent_classification",
     "response_synthesis",
     "conversation_summary",
     "kb_search_query",
     "query_expansion",
+    "explanation",
     "unreachable",
 }
 PROMPTS: Final = {
     "tutor": {"exercise", "greeting", "question_category", "retrieval_need"},
     "chat": {"chitchat", "chitchat_reply", "post", "post_draft"},
+    "cairo": {"code_category", "contract", "contract_test"},
+    "scarb": set(),
 }
 TEMPLATES: Final = {"greeting", "chitchat_reply", "post_draft", "unreachable"}
 """These templates are texts for people, not prompts for models. They have no user part."""
-PARTS: Final = {"system", "citing", "language", "json", "examples"}
+PARTS: Final = {"system", "citing", "code", "language", "json", "examples"}
 WRITTEN_BY_OTHERS: Final = {"question", "history", "summary", "passages", "parameters", "query"}
 LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "tutor/examples/need.jsonl": ({"retrieve", "direct"}, 150),
     "tutor/examples/categories.jsonl": ({"fact", "concept", "exercise", "comparison", "check"}, 120),
+    "cairo/examples/categories.jsonl": ({"contract", "test", "explanation"}, 70),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "out_of_scope"}, 300),
 }
 """For each file, its labels and the minimum number of its lines."""
@@ -97,7 +104,8 @@ def teachers() -> list[dict[str, Any]]:
 
 
 def corpus(agent: str) -> dict[str, str]:
-    return {path.name: text_of(path) for path in sorted((AGENTS / agent / "samples/corpus").glob("*.md"))}
+    folder = AGENTS / agent / "samples/corpus"
+    return {path.relative_to(folder).as_posix(): text_of(path) for path in sorted(folder.rglob("*.md"))}
 
 
 def source_of(path: Path) -> PromptSource:
@@ -127,12 +135,13 @@ def test_a_file_is_clean_text(path: Path) -> None:
         assert pattern.search(text) is None, pattern.search(text)
 
 
-@pytest.mark.parametrize("agent", OURS)
+@pytest.mark.parametrize("agent", (*OURS, *CODE))
 def test_an_agents_file_names_what_is_there(agent: str) -> None:
     config = tomllib.loads(text_of(AGENTS / agent / "agent.toml"))
     nodes = cast("dict[str, dict[str, Any]]", config["nodes"])
     edges = cast("list[dict[str, Any]]", config["graph"]["edges"])
-    assert {edge["from"] for edge in edges} | {edge["to"] for edge in edges} == {*nodes, "finish"}
+    begins = {"begin"} if agent in CODE else set[str]()
+    assert {edge["from"] for edge in edges} | {edge["to"] for edge in edges} == {*nodes, "finish"} | begins
     assert config["start"] in nodes
     there = {path.stem for folder in (agent, "shared") for path in (AGENTS / folder / "prompts").glob("*.md")}
     for node in nodes.values():
@@ -149,6 +158,8 @@ def test_an_agents_file_names_what_is_there(agent: str) -> None:
     searched = {
         "chat": {},
         "tutor": {"collections": ["tutor"]},
+        "cairo": {"collections": ["cairo", "scarb"]},
+        "scarb": {"collections": ["scarb"]},
     }
     assert config["retrieval"].items() >= searched[agent].items()
     assert len(config["questions"]) == 3
@@ -164,7 +175,7 @@ def test_the_prompts_are_those_that_are_promised() -> None:
         assert stems(f"{agent}/prompts") == names
 
 
-@pytest.mark.parametrize("agent", OURS)
+@pytest.mark.parametrize("agent", (*OURS, *CODE))
 def test_prompts_are_sound_and_use_what_they_declare(agent: str) -> None:
     prompts = prompts_of(agent)
     assert prompts.broken == {}
@@ -182,7 +193,7 @@ def test_prompts_are_sound_and_use_what_they_declare(agent: str) -> None:
 
 
 @pytest.mark.parametrize("full", [True, False])
-@pytest.mark.parametrize("agent", OURS)
+@pytest.mark.parametrize("agent", (*OURS, *CODE))
 def test_prompts_can_be_filled_in_with_everything_and_with_nothing(agent: str, full: bool) -> None:
     prompts = prompts_of(agent)
     history = [Said(speaker=Speaker.USER, text="Hello"), Said(speaker=Speaker.ASSISTANT, text="Good day")]
@@ -278,7 +289,7 @@ def test_teachers_have_fixed_random_ids() -> None:
         assert len({one[key] for one in found}) == len(found)
 
 
-@pytest.mark.parametrize("agent", OURS)
+@pytest.mark.parametrize("agent", (*OURS, *CODE))
 def test_golden_questions_are_answered_by_the_corpus(agent: str) -> None:
     cases, documents = golden(agent), corpus(agent)
     expected = {"parameters", "answered", "refused", "dialogues"}
@@ -288,7 +299,7 @@ def test_golden_questions_are_answered_by_the_corpus(agent: str) -> None:
     assert len(cases["answered"]) >= 3
     assert len(cases["refused"]) >= 1
     turns = [turn for dialogue in cases["dialogues"] for turn in dialogue["turns"]]
-    assert any(turn.get("follow_up") for turn in turns)
+    assert agent in CODE or any(turn.get("follow_up") for turn in turns)
     for one in (*cases["answered"], *turns, *cases.get("posts", ())):
         text = documents[one["source"]]
         assert text.count(one["quote"]) == 1, one
@@ -300,6 +311,34 @@ def test_golden_questions_are_answered_by_the_corpus(agent: str) -> None:
         one for kind in expected - {"parameters"} for one in cast("Sequence[dict[str, Any]]", cases[kind])
     ]
     assert len({one["id"] for one in named}) == len(named)
+
+
+def test_the_documents_of_code_assistants_have_their_licences_and_sources() -> None:
+    for agent in CODE:
+        samples = AGENTS / agent / "samples"
+        source = text_of(samples / "SOURCE.md")
+        for folder in (samples / "corpus").iterdir():
+            assert f"`corpus/{folder.name}`" in source
+        for licence in samples.glob("LICENCE-*.txt"):
+            assert licence.name in source
+            assert "MIT" in text_of(licence)
+    config = tomllib.loads(text_of(AGENTS / "cairo/agent.toml"))
+    folders = {one.name for agent in CODE for one in (AGENTS / agent / "samples/corpus").iterdir()}
+    assert set(config["parameters"]["properties"]["source"]["enum"]) == folders
+
+
+def test_each_question_on_code_names_a_section_of_its_document() -> None:
+    documents = {name: text.encode() for agent in CODE for name, text in corpus(agent).items()}
+    questions = rows(QUESTIONS)
+    assert len(questions) == 100
+    assert sum(one["kind"] == "code" for one in questions) >= 40
+    assert Counter(one["half"] for one in questions) == {"fit": 50, "look": 50}
+    for one in questions:
+        assert {each["doc_id"] for each in one["answers"]} == set(one["doc_ids"])
+        for each in one["answers"]:
+            labelled = documents[each["doc_id"]][each["byte_start"] : each["byte_end"]].decode()
+            assert labelled.startswith(each["text"])
+            assert labelled == labelled.strip()
 
 
 def test_golden_parameters_name_a_sample_teacher() -> None:
