@@ -88,7 +88,7 @@ def test_the_agents_that_come_along_answer_in_a_fresh_installation(bench: Bench)
     assert "PARAMETERS_INVALID" in refused.stdout, refused
 
 
-@pytest.mark.parametrize("agent", (*AGENTS, *CODE))
+@pytest.mark.parametrize("agent", [*AGENTS, *CODE])
 def test_three_are_answered_out_of_the_samples(bench: Bench, mode: str, agent: str) -> None:
     if mode == "embedded" and agent in CODE:
         pytest.skip("a small model does not answer for the code assistants")
@@ -146,7 +146,7 @@ def test_a_subject_that_the_tutor_has_nothing_on_is_looked_for(
     assert end.refused.reason == turn_pb2.REFUSAL_REASON_NO_SUPPORT
 
 
-@pytest.mark.parametrize("agent", (*AGENTS, *CODE))
+@pytest.mark.parametrize("agent", [*AGENTS, *CODE])
 def test_what_no_document_holds_is_refused(bench: Bench, mode: str, agent: str) -> None:
     if mode == "embedded" and agent in CODE:
         pytest.skip("a small model does not answer for the code assistants")

@@ -135,7 +135,7 @@ def test_a_file_is_clean_text(path: Path) -> None:
         assert pattern.search(text) is None, pattern.search(text)
 
 
-@pytest.mark.parametrize("agent", (*OURS, *CODE))
+@pytest.mark.parametrize("agent", [*OURS, *CODE])
 def test_an_agents_file_names_what_is_there(agent: str) -> None:
     config = tomllib.loads(text_of(AGENTS / agent / "agent.toml"))
     nodes = cast("dict[str, dict[str, Any]]", config["nodes"])
@@ -175,7 +175,7 @@ def test_the_prompts_are_those_that_are_promised() -> None:
         assert stems(f"{agent}/prompts") == names
 
 
-@pytest.mark.parametrize("agent", (*OURS, *CODE))
+@pytest.mark.parametrize("agent", [*OURS, *CODE])
 def test_prompts_are_sound_and_use_what_they_declare(agent: str) -> None:
     prompts = prompts_of(agent)
     assert prompts.broken == {}
@@ -193,7 +193,7 @@ def test_prompts_are_sound_and_use_what_they_declare(agent: str) -> None:
 
 
 @pytest.mark.parametrize("full", [True, False])
-@pytest.mark.parametrize("agent", (*OURS, *CODE))
+@pytest.mark.parametrize("agent", [*OURS, *CODE])
 def test_prompts_can_be_filled_in_with_everything_and_with_nothing(agent: str, full: bool) -> None:
     prompts = prompts_of(agent)
     history = [Said(speaker=Speaker.USER, text="Hello"), Said(speaker=Speaker.ASSISTANT, text="Good day")]
@@ -289,7 +289,7 @@ def test_teachers_have_fixed_random_ids() -> None:
         assert len({one[key] for one in found}) == len(found)
 
 
-@pytest.mark.parametrize("agent", (*OURS, *CODE))
+@pytest.mark.parametrize("agent", [*OURS, *CODE])
 def test_golden_questions_are_answered_by_the_corpus(agent: str) -> None:
     cases, documents = golden(agent), corpus(agent)
     expected = {"parameters", "answered", "refused", "dialogues"}

@@ -96,6 +96,12 @@ class Shelf:
         assert evidence == self.found
         return self.extraction
 
+    async def sections(
+        self, who: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
+    ) -> Sequence[Sequence[Quote]]:
+        assert evidence == self.found
+        return [[one] for one in self.extraction.quotes[:most]]
+
     async def closest(self, question: str, evidence: Evidence) -> tuple[Quote, ...]:
         assert evidence == self.found
         return self.near

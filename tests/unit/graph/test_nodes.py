@@ -43,7 +43,15 @@ HELLO = PromptSource(
     FrontMatter.model_validate({"variables": {"question": "as asked"}}),
     "You asked: {{ question }}",
 )
-PARTS = NodeParts(Shelf(), Shelf(), Judge(), Staff(), model=Says(), prompts=PromptSet({"hello": HELLO}))
+PARTS = NodeParts(
+    Shelf(),
+    Shelf(),
+    Judge(),
+    Staff(),
+    model=Says(),
+    prompts=PromptSet({"hello": HELLO}),
+    sections=Shelf(),
+)
 
 
 def run_into(events: list[Progress]) -> Run:
@@ -198,6 +206,9 @@ def test_what_is_announced_is_what_users_are_promised() -> None:
         "retriever": Announcement(Step.RETRIEVING, "Searching knowledge base..."),
         "grader": Announcement(Step.GRADING, "Analyzing results..."),
         "extractive_answer": Announcement(Step.GENERATING, "Generating response..."),
+        "section_answer": Announcement(Step.GENERATING, "Generating response..."),
+        "raw_sections": Announcement(Step.GENERATING, "Generating response..."),
+        "code_checker": None,
         "template": Announcement(Step.GENERATING, "Generating response..."),
         "refuse": None,
         "condition": None,
@@ -207,7 +218,20 @@ def test_what_is_announced_is_what_users_are_promised() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", ["retriever", "grader", "prompt", "template", "teacher", "citation_checker"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "retriever",
+        "grader",
+        "prompt",
+        "template",
+        "teacher",
+        "citation_checker",
+        "section_answer",
+        "raw_sections",
+        "code_checker",
+    ],
+)
 def test_a_node_without_its_part_is_not_made(kind: str) -> None:
     with pytest.raises(PartMissing, match="there is no"):
         made(kind, NodeParts())
@@ -224,6 +248,7 @@ async def test_a_template_is_told_as_it_is_kept() -> None:
         "citations": [],
         "outcome": "complete",
         "passages_used": 0,
+        "collections": [],
     }
     assert output == {"answer": answer, "model": "template"}
     assert events == [Delta("You asked: Who?", 0)]

@@ -1,0 +1,153 @@
+"""The shipped code assistants, with and without a model, and their note on the code in a model's text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from responsa_lab.scripted.strong import Strong
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.nodes.code import code_note
+from responsa_server.domain.agents import AgentEvent, AnswerTask
+from responsa_server.domain.events import Answered, Delta, FallbackKind, RefusalReason, Refused, Usage
+from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.lists import SEARCHED
+from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
+from tests.unit.graph.evidence import Shelf, evidence, quote, task
+from tests.unit.graph.shipping import Judge, Knows, shipped
+from tests.unit.graph.speaking import told_by
+
+CODE = "```cairo\nfn area(width: u64, height: u64) -> u64 {\n    width * height\n}\n```"
+SECTION = f"The function area multiplies.\n\n{CODE}"
+CATEGORIES = {"examples/categories.jsonl": Knows({"Write a contract": "contract"}, "explanation")}
+
+
+class Writes(Strong):
+    """Writes this text where a text is asked for, and records the prompts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+        self.prompts: list[ModelPrompt] = []
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        self.prompts.append(prompt)
+        if prompt.schema is not None:
+            async for piece in super().stream(prompt):
+                yield piece
+            return
+        yield TextPiece(self.text)
+        yield Spent(Usage(input_tokens=1, output_tokens=1))
+        yield Ended(complete=True)
+
+
+def parts(shelf: Shelf, model: Strong | None = None) -> NodeParts:
+    judge = Judge(shelf.extraction.quotes)
+    return NodeParts(shelf, shelf, judge, model=model, classifiers=CATEGORIES, sections=shelf)
+
+
+def books() -> Shelf:
+    found = replace(quote(SECTION), text=SECTION, shown=SECTION)
+    return Shelf(quotes=[found])
+
+
+def asked(text: str, **parameters: object) -> AnswerTask:
+    one = task(text)
+    return replace(one, question=replace(one.question, parameters=json.dumps(parameters)))
+
+
+def ended(told: Sequence[AgentEvent]) -> Answered:
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert "".join(one.text for one in told if isinstance(one, Delta)) == end.text
+    return end
+
+
+@pytest.mark.parametrize("agent", ["cairo", "scarb"])
+async def test_without_a_model_the_answer_is_the_section_with_its_code(agent: str) -> None:
+    end = ended(await told_by(shipped(agent, parts(books())), asked("How do I compute an area?")))
+    assert (end.text, end.model, len(end.citations)) == (SECTION, "extractive", 1)
+
+
+@pytest.mark.parametrize("agent", ["cairo", "scarb"])
+async def test_raw_shows_what_was_found_and_asks_no_model(agent: str) -> None:
+    model = Writes("Never.")
+    end = ended(await told_by(shipped(agent, parts(books(), model)), asked("area", raw=True)))
+    assert (end.text, end.model, model.prompts) == (SECTION, "extractive", [])
+
+
+@pytest.mark.parametrize("agent", ["cairo", "scarb"])
+async def test_where_nothing_is_found_raw_is_refused_too(agent: str) -> None:
+    shelf = Shelf(evidence(0))
+    for parameters in ({"raw": True}, {"raw": False}):
+        (*_, end) = await told_by(shipped(agent, parts(shelf)), asked("area", **parameters))
+        assert isinstance(end, Refused)
+        assert end.reason is RefusalReason.NO_SUPPORT
+
+
+async def test_a_source_decides_where_is_searched() -> None:
+    shelf = books()
+    agent = shipped("cairo", parts(shelf))
+    for source, collections, keys in (
+        ("cairo_book", ("cairo",), 'source_key = "cairo_book/*"'),
+        ("scarb_docs", ("scarb",), ""),
+        (None, ("cairo", "scarb"), ""),
+    ):
+        await told_by(agent, asked("area", **({"source": source} if source else {})))
+        assert shelf.asked[-1][1] == collections
+        assert shelf.options[-1].filters == tuple(parse_filter(SEARCHED, keys))
+    # The question's own filter holds as well.
+    one = asked("area", source="cairo_book")
+    one = replace(one, question=replace(one.question, document_filter='title = "x"'))
+    await told_by(agent, one)
+    assert len(shelf.options[-1].filters) == 2
+
+
+OWN = "```cairo\nfn volume() -> u64 {\n    1\n}\n```"
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (f"Use this. [1]\n\n{CODE}", "The code in this answer is word for word from the passages."),
+        (
+            f"Use this. [1]\n\n{OWN}",
+            "The code in this answer was written by the model, and its syntax is unchecked.",
+        ),
+        (
+            f"Use this. [1]\n\n{CODE}\n\nOr this:\n\n{OWN}",
+            "Of the 2 blocks of code, number 2 was written by the model, and its syntax is unchecked. The others are word for word from the passages.",
+        ),
+        ("Multiply both. [1]", ""),
+    ],
+)
+async def test_a_models_text_says_where_its_code_is_from(text: str, note: str) -> None:
+    model = Writes(text)
+    end = ended(await told_by(shipped("scarb", parts(books(), model)), asked("How do I compute an area?")))
+    sent = text.replace(" [1]", "")
+    assert end.text == (f"{sent}\n\n*{note}*" if note else sent)
+    assert len(end.citations) == 1
+
+
+async def test_contracts_are_written_with_their_own_prompt() -> None:
+    model = Writes("Here it is. [1]")
+    agent = shipped("cairo", parts(books(), model))
+    await told_by(agent, asked("Write a contract that computes an area."))
+    assert [one.purpose for one in model.prompts if one.schema is None] == ["contract"]
+
+
+async def test_a_model_that_is_away_is_replaced_by_the_section() -> None:
+    model = Writes("")
+    end = ended(await told_by(shipped("scarb", parts(books(), model)), asked("How do I compute an area?")))
+    assert end.text == SECTION
+    assert [one.kind for one in end.fallbacks] == [FallbackKind.EXTRACTIVE]
+
+
+def test_white_space_around_lines_makes_no_other_code() -> None:
+    passage = "fn main() {\n        let a = 1;\n\n}\nfn other() {}"
+    assert "word for word" in code_note(["fn main() {\n    let a = 1;\n}"], [passage])
+    assert "All code" in code_note(["let b = 1;", "let a = 2;"], [passage])
+    assert "numbers 1, 3 were" in code_note(["let b = 1;", "let a = 1;", "let c"], [passage])
