@@ -159,7 +159,7 @@ def _divided(found: FoundPassage, start: int, text: bytes, *, markdown: bool) ->
     """The sections of a text. Only Markdown has marks of headings: in other formats, a passage is a section."""
     if not markdown:
         source = found.passage.source
-        return [HeadedSection(source, "", (HeadedBlock(source, 0, fenced=False),))]
+        return [HeadedSection(source, "", (HeadedBlock(source, 0, code=False),))]
     whole = text.decode()
     sections = headed_sections(whole, start)
     if start == 0 or not _is_mistaken(sections, found.pieces):
@@ -169,7 +169,7 @@ def _divided(found: FoundPassage, start: int, text: bytes, *, markdown: bool) ->
 
 def _is_mistaken(sections: Sequence[HeadedSection], pieces: Sequence[PassagePiece]) -> bool:
     """Whether most sentences are in code, because the text begins within code."""
-    code = [block.source for one in sections for block in one.blocks if block.fenced]
+    code = [block.source for one in sections for block in one.blocks if block.code]
     sentences = [one.source for one in pieces if one.kind is VectorKind.SENTENCE]
     inside = sum(any(block.start < one.start < block.end for block in code) for one in sentences)
     return inside * 2 > len(sentences)
@@ -201,7 +201,7 @@ def _quotes(one: RankedSection, most_bytes: int, *, divided: bool) -> Sequence[Q
 def _shown(one: RankedSection, block: HeadedBlock) -> str:
     text = one.bytes_of(block.source)
     origin = Origin(one.markdown, block.indent)
-    return shown_code(text, origin) if block.fenced else shown_blocks(text, origin)
+    return shown_code(text, origin) if block.code else shown_blocks(text, origin)
 
 
 def _chosen(blocks: Sequence[HeadedBlock], best: ByteRange, most_bytes: int) -> Sequence[HeadedBlock]:
@@ -218,10 +218,10 @@ def _chosen(blocks: Sequence[HeadedBlock], best: ByteRange, most_bytes: int) -> 
     place = next((place for place, one in enumerate(blocks) if best.start < one.source.end), last)
     first = end = place
     # Code and what leads to it belong together, however long they are.
-    leads = bool(first) and blocks[first].fenced and not blocks[first - 1].fenced
+    leads = bool(first) and blocks[first].code and not blocks[first - 1].code
     if first and (leads or size(first - 1, end) <= most_bytes):
         first -= 1
-    if end < last and blocks[end + 1].fenced and not blocks[end].fenced:
+    if end < last and blocks[end + 1].code and not blocks[end].code:
         end += 1
     while end < last and size(first, end + 1) <= most_bytes:
         end += 1

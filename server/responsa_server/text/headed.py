@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from responsa_server.domain.events import ByteRange
@@ -16,18 +16,20 @@ from responsa_server.domain.events import ByteRange
 _FENCE: Final = re.compile(r"[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(`{3,}|~{3,})(.*)")
 _HEADING: Final = re.compile(r" {0,3}#{1,6}(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _UNDERLINE: Final = re.compile(r" {0,3}(?:=+|-{2,})[ \t]*$")
+_ITEM: Final = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)")
+_CODE_INDENT: Final = 4
 _NOT_A_TITLE: Final = re.compile(r"[ \t]*(?:[-*+>|]|\d{1,9}[.)])")
 
 
 @dataclass(frozen=True, slots=True)
 class HeadedBlock:
     """A paragraph, a list, a table or a code block. source: its bytes, from its first visible character. indent: the columns before this character.
-    fenced: whether it is fenced code.
+    code: whether it is code, in a fence or indented.
     """
 
     source: ByteRange
     indent: int
-    fenced: bool
+    code: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ def headed_sections(text: str, start: int = 0, *, fenced: bool = False) -> Seque
     found: list[HeadedSection] = []
     heading, begins = "", start
     blocks: list[HeadedBlock] = []
+    listed = False
 
     def close() -> None:
         ends = blocks[-1].source.end if blocks else 0
@@ -63,10 +66,14 @@ def headed_sections(text: str, start: int = 0, *, fenced: bool = False) -> Seque
     for lines, is_code in _blocks(text, start, fenced=fenced):
         titled = None if is_code else _title(lines)
         if titled is None:
-            blocks.append(_block(lines, fenced=is_code))
+            block = _block(lines, code=is_code)
+            listed = _ITEM.match(lines[0].text) is not None or (listed and block.indent > 1)
+            # Outside of a list, an indented block is code.
+            indented = block.indent >= _CODE_INDENT and not listed
+            blocks.append(replace(block, code=is_code or indented))
             continue
         close()
-        heading, begins, blocks = titled, lines[0].start, []
+        heading, begins, blocks, listed = titled, lines[0].start, [], False
     close()
     return found
 
@@ -120,12 +127,12 @@ def _title(lines: Sequence[_Line]) -> str | None:
     return None
 
 
-def _block(lines: Sequence[_Line], *, fenced: bool) -> HeadedBlock:
+def _block(lines: Sequence[_Line], *, code: bool) -> HeadedBlock:
     first = lines[0].text
     blank = len(first) - len(first.lstrip())
     end = lines[-1].end - (len(lines[-1].text.encode()) - len(lines[-1].text.rstrip().encode()))
     source = ByteRange(lines[0].start + len(first[:blank].encode()), end)
-    return HeadedBlock(source, len(first[:blank].expandtabs(4)), fenced)
+    return HeadedBlock(source, len(first[:blank].expandtabs(4)), code)
 
 
 def code_blocks(text: str) -> Sequence[str]:

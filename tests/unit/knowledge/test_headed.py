@@ -71,8 +71,20 @@ def test_what_looks_like_a_heading_or_a_fence(text: str, sections: list[tuple[st
 
 def test_a_text_may_begin_within_code() -> None:
     (one, two) = headed_sections("# code\n```\n# Heading\n\nText.", 100, fenced=True)
-    assert (one.source.start, one.source.end, one.blocks[0].fenced) == (100, 110, True)
+    assert (one.source.start, one.source.end, one.blocks[0].code) == (100, 110, True)
     assert (two.heading, two.source.start) == ("Heading", 111)
+
+
+def test_an_indented_block_is_code_unless_it_belongs_to_a_list() -> None:
+    (one,) = headed_sections("Run this:\n\n    run --all\n\n- item\n\n    more of it\n\nEnd.\n\n\ttab")
+    assert [(block.code, block.indent) for block in one.blocks] == [
+        (False, 0),
+        (True, 4),
+        (False, 0),
+        (False, 4),
+        (False, 0),
+        (True, 4),
+    ]
 
 
 def test_code_blocks_are_without_their_fences() -> None:
