@@ -106,7 +106,9 @@ def test_three_are_answered_out_of_the_samples(bench: Bench, mode: str, agent: s
             one["id"],
             end,
         )
-        if mode != "embedded" or end.answer.model == "extractive":
+        # A model chooses the sentences that it cites, and the sections of the code assistants have many.
+        chooses = mode == "embedded" or (mode == "strong" and agent in CODE)
+        if not chooses or end.answer.model == "extractive":
             quotes = [citation.quote for citation in end.answer.citations]
             assert any(one["quote"] in quote for quote in quotes), (one["id"], quotes, end.answer.text)
         if mode == "embedded":
