@@ -146,7 +146,7 @@ class Bench:
 
     def ask(self, question: str, agent: str = "", **parameters: str | bool) -> Any:
         """Ask a question. Returns the turn's terminal event."""
-        return self.told(question, agent, **parameters)[1]
+        return self.told(question, agent, "", **parameters)[1]
 
     def told(
         self, question: str, agent: str = "", conversation: str = "", **parameters: str | bool

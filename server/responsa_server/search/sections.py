@@ -189,7 +189,8 @@ def _quotes(one: RankedSection, most_bytes: int, *, divided: bool) -> Sequence[Q
     heading = one.section.heading if blocks[0] is one.section.blocks[0] else ""
     for group in groups:
         source = ByteRange(group[0].source.start, group[-1].source.end)
-        shown = "\n\n".join(text for block in group if (text := _shown(one, block)))
+        texts = [_shown(one, block) for block in group]
+        shown = "\n\n".join([text for text in texts if text])
         if heading and not made:
             source = ByteRange(one.section.source.start, source.end)
             shown = f"**{escaped(visible(heading))}**\n\n{shown}".rstrip()

@@ -29,7 +29,7 @@ CODE: Final = ("cairo", "scarb")
 FOLDERS: Final = (*(AGENTS / name for name in (*OURS, "shared")), INJECTION)
 FILES: Final = sorted(path for folder in FOLDERS for path in folder.rglob("*") if path.is_file())
 QUESTIONS: Final = ROOT / "evals" / "code" / "questions.jsonl"
-SHARED_PROMPTS: Final = {
+SHARED_PROMPTS: Final[Mapping[str, set[str]]] = {
     "intent_classification",
     "response_synthesis",
     "conversation_summary",
