@@ -14,6 +14,42 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:5:46: retrieval.collections[2]: “My notes” is not a valid id of a collection: use at most 63 lower-case letters, digits and “-”, and no “-” first. Did you mean “my-notes”?",
         ],
     ),
+    "04 sources that nobody chooses": (
+        [
+            (
+                "agent.toml",
+                "limits =",
+                'retrieval = { sources.handbook = { collections = ["Hand book"], filter = "colour = red" } }\nlimits =',
+            )
+        ],
+        [
+            "agent.toml:5:1: retrieval: sources and source_parameter need each other; add source_parameter.",
+            "agent.toml:5:51: retrieval.sources.handbook.collections[0]: “Hand book” is not a valid id of a collection: use at most 63 lower-case letters, digits and “-”, and no “-” first. Did you mean “hand-book”?",
+            "agent.toml:5:65: retrieval.sources.handbook.filter: is not a valid filter: there is no field `colour` (character 1); fields: source_key,uri,title,media_type,language,author,owner,collection,labels.KEY,metadata.KEY,date,create_time,update_time.",
+        ],
+    ),
+    "04 source of no parameter": (
+        [
+            (
+                "agent.toml",
+                "limits =",
+                'retrieval = { source_parameter = "levl", sources.handbook = {} }\nlimits =',
+            )
+        ],
+        ["agent.toml:5:15: retrieval.source_parameter: there is no parameter “levl”. Did you mean “level”?"],
+    ),
+    "04 values without a source": (
+        [
+            (
+                "agent.toml",
+                "limits =",
+                'retrieval = { source_parameter = "level", sources.low = {} }\nlimits =',
+            )
+        ],
+        [
+            "agent.toml:5:15: retrieval.source_parameter: the values (enum) of the parameter “level” must be the names of the sources: “low”."
+        ],
+    ),
     "05 no number": (
         [
             ("agent.toml", "limits =", "model = { temperature = nan }\nlimits ="),

@@ -175,7 +175,8 @@ def sources(config: AgentConfig) -> Iterator[Problem]:
             parse_filter(SEARCHED, one.filter)
         except InvalidRequest as error:
             yield in_config(
-                ("retrieval", "sources", name, "filter"), f"is not a valid filter: {error.message}"
+                ("retrieval", "sources", name, "filter"),
+                f"is not a valid filter: {error.message.removeprefix('filter: ')}",
             )
 
 
