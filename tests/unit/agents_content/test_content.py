@@ -29,7 +29,7 @@ CODE: Final = ("cairo", "scarb")
 FOLDERS: Final = (*(AGENTS / name for name in (*OURS, "shared")), INJECTION)
 FILES: Final = sorted(path for folder in FOLDERS for path in folder.rglob("*") if path.is_file())
 QUESTIONS: Final = ROOT / "evals" / "code" / "questions.jsonl"
-SHARED_PROMPTS: Final[Mapping[str, set[str]]] = {
+SHARED_PROMPTS: Final = {
     "intent_classification",
     "response_synthesis",
     "conversation_summary",
@@ -38,7 +38,7 @@ SHARED_PROMPTS: Final[Mapping[str, set[str]]] = {
     "explanation",
     "unreachable",
 }
-PROMPTS: Final = {
+PROMPTS: Final[Mapping[str, set[str]]] = {
     "tutor": {"exercise", "greeting", "question_category", "retrieval_need"},
     "chat": {"chitchat", "chitchat_reply", "post", "post_draft"},
     "cairo": {"code_category", "contract", "contract_test"},
