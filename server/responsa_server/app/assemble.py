@@ -65,6 +65,7 @@ from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.providers.table import ModelTable
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
+from responsa_server.search.contradicting import contradict
 from responsa_server.search.embedder import cached_vectors
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
 from responsa_server.search.support import DEFAULT_SUPPORT
@@ -270,6 +271,7 @@ async def build_agents(
         extractor=evidence,
         judge=evidence,
         sections=evidence,
+        contradict=contradict,
         teachers=teachers,
         summaries=PostgresSummaries(database),
         tools=tools,

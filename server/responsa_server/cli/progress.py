@@ -128,7 +128,8 @@ class LiveAnswer:
                 )
             case "provider_switched":
                 switched = event.provider_switched
-                self._step = f"{switched.source} did not answer. Calling {switched.target}..."
+                failed = "broke off its answer" if switched.mid_answer else "did not answer"
+                self._step = f"{switched.source} {failed}. Calling {switched.target}..."
             case "attempt_restarted":
                 self._step = "Starting again: another worker took over the question..."
             case _:

@@ -222,7 +222,16 @@ class DocumentsRead:
     versions: Sequence[VersionRead]
 
 
-AgentEvent = Event | Milestone | Barrier | DocumentsRead
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """The end of the text that was sent is withdrawn. The log gets an `AttemptRestarted`, and the kept beginning of a delta that
+    is withdrawn only in part gets a delta again. kept: what stays of the answer's text, from its beginning.
+    """
+
+    kept: str
+
+
+AgentEvent = Event | Milestone | Barrier | DocumentsRead | Withdrawal
 """What a running agent emits."""
 
 Emit = Callable[[AgentEvent], None]

@@ -356,8 +356,8 @@ class ToolReturned:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRestarted:
-    """A later attempt begins. All deltas and citations from discard_from_seq on are withdrawn; the first keep_bytes
-    bytes of the answer stay.
+    """A later attempt begins: another worker runs the turn, or another model has taken up the answer. All deltas and citations from
+    discard_from_seq on are withdrawn; the first keep_bytes bytes of the answer stay.
     """
 
     discard_from_seq: int
@@ -366,15 +366,16 @@ class AttemptRestarted:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSwitched:
-    """A model failed before any output, and another model was called.
+    """A model failed, and another model was called.
 
     source: the model that failed, as `provider:model`. target: the next model, as `provider:model`. cause: the failed
-    model's fault, e.g. `rate_limited`.
+    model's fault, e.g. `rate_limited`. mid_answer: whether a part of the answer stood already.
     """
 
     source: str
     target: str
     cause: str
+    mid_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)

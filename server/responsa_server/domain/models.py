@@ -85,7 +85,8 @@ class ModelPrompt:
     answer. temperature: 0 to 2, or None for the provider's default. purpose: what the prompt is for (such as
     "response_synthesis"), for scripted models and logs. cites: whether a marker such as `[1]` in the answer refers to a
     passage. patience_seconds: the time limit until the first word, for all models of a chain together; None means the
-    chain's default.
+    chain's default. prefix: the beginning of the answer, which the model continues; "" except for an adapter that
+    `takes_prefix`. takeover: how another model takes up an answer that breaks off; None if no other model may.
     """
 
     messages: Sequence[PromptMessage]
@@ -97,6 +98,54 @@ class ModelPrompt:
     purpose: str = ""
     cites: bool = False
     patience_seconds: float | None = None
+    prefix: str = ""
+    takeover: Takeover | None = None
+
+
+class Fit(StrEnum):
+    """How the text of a model that takes up an answer fits what stands of it.
+
+    OPEN: this cannot be decided yet. FITS: nothing speaks against it so far. ANEW: the model writes the answer again from
+    its beginning. REPEATS, CONTRADICTS: it says again, or otherwise, what stands.
+    """
+
+    OPEN = "open"
+    FITS = "fits"
+    ANEW = "anew"
+    REPEATS = "repeats"
+    CONTRADICTS = "contradicts"
+
+
+class Seam(Protocol):
+    """Compares what stands of an answer with the text of the model that takes it up."""
+
+    def add(self, text: str) -> Fit:
+        """Compare the next piece too. After ANEW, REPEATS or CONTRADICTS, nothing more is compared."""
+        ...
+
+    def end(self) -> Fit:
+        """Compare the whole text, which has ended; never OPEN."""
+        ...
+
+
+class Takeover(Protocol):
+    """How another model takes up an answer that broke off. All texts are as the models wrote them."""
+
+    def keeps(self, text: str, *, prefix: bool) -> int:
+        """Return how many characters of a broken-off text stay; 0 if the next model must write the answer anew. prefix: whether the next model
+        continues the text itself. If not, the text is cut after its last whole sentence.
+        """
+        ...
+
+    def prompt(self, stands: str, *, prefix: bool) -> ModelPrompt | None:
+        """Return the prompt for the next model, or None if the turn's budget allows no further call. stands: what stays of the answer; "" for a prompt for
+        the whole answer.
+        """
+        ...
+
+    def seam(self, stands: str) -> Seam:
+        """Return a comparison with what stands."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,16 +252,28 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """The model `source` failed before its first output, and the model `target` is called next. Both are
-    `provider:name`.
+    """The model `source` failed, and the model `target` is called next. Both are `provider:name`. begun: whether a part of the answer stands
+    that `source`, or a model before it, has sent.
     """
 
     source: str
     target: str
     fault: ModelFault
+    begun: bool = False
 
 
-ModelPiece = TextPiece | ToolRequest | Spent | Switched | Ended
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Text of the call is withdrawn.
+
+    keep: the number of characters of the call's text that stay. again: whether the model that wrote last is called once more.
+    """
+
+    keep: int
+    again: bool = False
+
+
+ModelPiece = TextPiece | ToolRequest | Spent | Switched | Withdrawn | Ended
 
 
 class ChatModel(Protocol):

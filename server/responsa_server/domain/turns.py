@@ -351,7 +351,8 @@ class Append:
 
     rows: the rows directly after the last committed row; if empty, only the checkpoint is written. checkpoint: the
     graph's checkpoint. tools: the events of these rows that the ledger records; a ToolCalled event records the intent,
-    and a ToolReturned event records the outcome. read: what the turn has read in addition to what is recorded.
+    and a ToolReturned event records the outcome. read: what the turn has read in addition to what is recorded. attempt: the
+    attempt that wrote the last row; 0 if it is the attempt that the claim began.
     """
 
     claim: Claim
@@ -359,6 +360,7 @@ class Append:
     checkpoint: Checkpoint | None = None
     tools: Sequence[ToolCalled | ToolReturned] = ()
     read: Sequence[VersionRead] = ()
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

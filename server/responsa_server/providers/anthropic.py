@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
@@ -26,6 +27,7 @@ from responsa_server.providers.http_model import (
     WireModel,
     alternating,
     ending,
+    with_prefix,
 )
 from responsa_server.providers.settings import CompatibleSettings
 
@@ -38,6 +40,10 @@ _STOPS: Final = {
     "pause_turn": Stop.LIMIT,
     "refusal": Stop.UNSAFE,
 }
+# The models that continue a message of their own at the end of a prompt. From version 4.6 on, models refuse such a prompt with the status 400.
+_TAKES_PREFIX: Final = re.compile(
+    r"claude-(?:[23]|instant|(?:opus|sonnet|haiku)-(?:3|4(?!-(?:[6-9]|\d\d(?!\d)))))"
+)
 # An event without a name counts as "message".
 _KINDS: Final = {
     "message",
@@ -103,6 +109,11 @@ class AnthropicMessages(HttpModel):
             headers["authorization"] = f"Bearer {key}"
         super().__init__(server, model, headers, complaint, _FAULTS)
 
+    @property
+    def takes_prefix(self) -> bool:
+        """See `HttpModel.takes_prefix`. The setting adds the models of a user's own server."""
+        return self._server.prefill != "none" or _TAKES_PREFIX.match(self._model) is not None
+
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
         return self._events("/messages", self._body(prompt))
 
@@ -154,7 +165,7 @@ class AnthropicMessages(HttpModel):
             "model": self._model,
             "stream": True,
             "max_tokens": prompt.max_tokens,
-            "messages": messages(prompt.messages),
+            "messages": messages(with_prefix(prompt)),
         }
         if system := [one.text for one in prompt.messages if one.role is Role.SYSTEM]:
             body["system"] = [{"type": "text", "text": text} for text in system if text]

@@ -1,4 +1,4 @@
-"""The layers around a model: the limits of its key, retries, and the chain that calls the next model if a model fails before its answer begins.
+"""The layers around a model: the limits of its key, retries, and the chain that calls the next model if a model fails before or within its answer.
 
 Retries are our own code, because retry libraries swallow the exception that closes a generator, and do not accept a clock.
 """
@@ -9,7 +9,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -22,15 +22,19 @@ from aiolimiter import AsyncLimiter
 from responsa_server.domain.models import (
     ChatModel,
     Ended,
+    Fit,
     ModelError,
     ModelFault,
     ModelPiece,
     ModelPrompt,
     PriceTable,
+    Seam,
     Spent,
     Stop,
     Switched,
     TextPiece,
+    ToolRequest,
+    Withdrawn,
 )
 
 _BARRED_SECONDS: Final = 30.0
@@ -41,6 +45,8 @@ _MOST_STRIKES: Final = 2
 _BLANK: Final = re.compile(r"\s*")
 _MARKS: Final = re.compile(r"\s*(?:\[[\d,\s]*\]\s*)*(?:\[[\d,\s]*)?")
 _MOST_HELD: Final = 1024
+# How long the beginning of a text that takes an answer up is held back at most, from its first piece, while it is unknown whether it fits.
+_SEAM_SECONDS: Final = 0.2
 
 
 class KeyLimits:
@@ -210,11 +216,17 @@ def together(before: Spent | None, now: Spent) -> Spent:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A model in a chain. name: the name `provider:model`. key: the name of the provider; models with the same key can be barred together."""
+    """A model in a chain.
+
+    name: the name `provider:model`. key: the name of the provider; models with the same key can be barred together. takes_prefix: whether the model
+    continues a prompt's `prefix`. small: whether the model is small; see `Models.small`.
+    """
 
     name: str
     key: str
     model: ChatModel
+    takes_prefix: bool = False
+    small: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,16 +287,204 @@ class Barred:
         self._bars[key] = _Bar(fault, self._clock() + _BARRED_SECONDS, patience_seconds)
 
 
+class _Misfit(Exception):
+    """A model repeats or contradicts what stands of the answer."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call of one model. keep: how many characters of the answer stay when the model's first text is sent. prefix: whether the model continues
+    the text itself. seam: compares the text with what stands; None for a text from the answer's beginning. said: whether the model has sent
+    a word or a tool request. placed: whether its first text was sent on.
+    """
+
+    prompt: ModelPrompt
+    patience_seconds: float
+    keep: int = 0
+    prefix: bool = False
+    seam: Seam | None = None
+    said: bool = False
+    placed: bool = False
+
+
+class _Answer:
+    """The answer of a chain, which several models may write.
+
+    open: whether another model may take the answer up. begun: whether some of its text stands.
+    """
+
+    def __init__(self, prompt: ModelPrompt) -> None:
+        self._prompt = prompt
+        self._clock = asyncio.get_running_loop().time
+        self._until = self._deadline(prompt)
+        self._text = ""
+        # Whether text has been sent, so that prompts come from the takeover; and whether the next call must not have a prefix.
+        self._taken_up = self._no_prefix = False
+        self.open = True
+
+    @property
+    def begun(self) -> bool:
+        """See the class."""
+        return bool(self._text)
+
+    def call(self, member: Member, most_seconds: float, members: int) -> _Call | None:
+        """The next call; None if the budget allows no further call. members: the number of models that are left, among which the patience is divided."""
+        prompt, takeover = self._prompt, self._prompt.takeover
+        keep, prefix, seam = 0, False, None
+        if takeover is not None and self._taken_up:
+            if self._text and not member.small:
+                prefix = member.takes_prefix and not self._no_prefix
+                keep = takeover.keeps(self._text, prefix=prefix)
+                prefix = prefix and keep > 0
+            made = takeover.prompt(self._text[:keep], prefix=prefix)
+            if made is None:
+                return None
+            prompt, seam = made, takeover.seam(self._text[:keep]) if keep else None
+            self._until = self._deadline(prompt)
+        patience = most_seconds
+        if self._until is not None:
+            # The remaining models share the remaining time equally. The last model gets all of the time that is left.
+            patience = min(patience, max(0.0, self._until - self._clock()) / members)
+        return _Call(prompt, patience, keep, prefix, seam)
+
+    def withdraw(self) -> None:
+        """The whole text is withdrawn, so the next call is for the whole answer."""
+        self._text = ""
+
+    def failed(self, call: _Call, error: ModelError) -> bool:
+        """Take note of a call that has failed. Returns whether the same model must be called once more, without a prefix."""
+        if call.said and self._prompt.takeover is None:
+            self.open = False
+        self._taken_up |= self.begun
+        # The server may not accept a prefix, or the model may have nothing to add to the last sentence.
+        self._no_prefix = (
+            call.prefix and not call.said and error.fault in (ModelFault.REFUSED, ModelFault.EMPTY)
+        )
+        return self._no_prefix
+
+    async def fitted(
+        self, call: _Call, pieces: AsyncGenerator[ModelPiece, None]
+    ) -> AsyncGenerator[ModelPiece, None]:
+        """The pieces, after what is withdrawn for them. Raises _Misfit."""
+        if call.seam is not None:
+            async with aclosing(self._compared(call, call.seam, pieces)) as compared:
+                async for one in compared:
+                    yield one
+            return
+        async for piece in pieces:
+            for one in self._sent(call, piece):
+                yield one
+
+    async def _compared(
+        self, call: _Call, seam: Seam, pieces: AsyncGenerator[ModelPiece, None]
+    ) -> AsyncGenerator[ModelPiece, None]:
+        comes, sent, anew, fit = "", False, False, Fit.OPEN
+        async with aclosing(_paced(pieces)) as paced:
+            async for piece in paced:
+                text = piece.text if isinstance(piece, TextPiece) else ""
+                comes += text
+                if text and not anew:
+                    fit = seam.add(text)
+                elif isinstance(piece, Ended) and comes and not anew and piece.stop is not Stop.UNSAFE:
+                    fit = seam.end()
+                if fit is Fit.ANEW and not (anew or sent):
+                    anew, call.keep = True, 0
+                if fit in (Fit.REPEATS, Fit.CONTRADICTS) or (fit is Fit.ANEW and not anew):
+                    raise _Misfit
+                if comes and not sent and (fit is not Fit.OPEN or piece is None):
+                    sent, text = True, comes
+                if text and sent:
+                    for one in self._sent(call, TextPiece(text)):
+                        yield one
+                if piece is not None and not isinstance(piece, TextPiece):
+                    for one in self._sent(call, piece):
+                        yield one
+
+    def _sent(self, call: _Call, piece: ModelPiece) -> Iterator[ModelPiece]:
+        """A piece, after the withdrawal of what does not stay before the first text of a call."""
+        text = isinstance(piece, TextPiece)
+        asks = isinstance(piece, ToolRequest)
+        first = not call.placed and (
+            text or asks or (isinstance(piece, Ended) and piece.stop is not Stop.UNSAFE)
+        )
+        if first:
+            call.placed = True
+            if call.keep < len(self._text):
+                self._text = self._text[: call.keep]
+                yield Withdrawn(call.keep)
+        if isinstance(piece, TextPiece):
+            if first:
+                piece = TextPiece(_joined(self._text, piece.text, prefix=call.prefix))
+            self._text += piece.text
+        self.open = self.open and not asks
+        yield piece
+
+    def _deadline(self, prompt: ModelPrompt) -> float | None:
+        return None if prompt.patience_seconds is None else self._clock() + prompt.patience_seconds
+
+
+def _joined(stands: str, text: str, *, prefix: bool) -> str:
+    """The first text after what stands, with exactly the white space that belongs between the two."""
+    if not stands:
+        return text
+    if stands[-1].isspace():
+        return text.lstrip()
+    return text if prefix or text[0].isspace() else f" {text}"
+
+
+async def _paced(pieces: AsyncGenerator[ModelPiece, None]) -> AsyncGenerator[ModelPiece | None, None]:
+    """The pieces, and None once, if the model pauses when _SEAM_SECONDS have passed since its first text."""
+    ready: asyncio.Queue[ModelPiece | Exception | None] = asyncio.Queue(1)
+
+    async def read() -> None:
+        try:
+            async for piece in pieces:
+                await ready.put(piece)
+        except Exception as error:  # raised by the reader of the queue
+            await ready.put(error)
+        else:
+            await ready.put(None)
+
+    reading = asyncio.create_task(read(), name="model-seam")
+    limit: float | None = None
+    passed = False
+    clock = asyncio.get_running_loop().time
+    try:
+        while True:
+            try:
+                async with asyncio.timeout_at(limit):
+                    piece = await ready.get()
+            except TimeoutError:
+                limit, passed = None, True
+                yield None
+                continue
+            if isinstance(piece, Exception):
+                raise piece
+            if piece is None:
+                return
+            if isinstance(piece, TextPiece) and limit is None and not passed:
+                limit = clock() + _SEAM_SECONDS
+            yield piece
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
 def _today() -> date:
     return datetime.now(UTC).date()
 
 
 class ModelChain:
-    """A `ChatModel` that calls several models in order until one answers.
+    """A `ChatModel` that calls several models in order until one finishes the answer.
 
-    The chain sends `Switched` before the pieces of each next model. Once it has sent text or a tool request, it raises the
-    next error, because another model would begin the answer again. If all models fail, it raises the error of the last
-    one. It logs each failure. patience_seconds: the time that each model has to send its first word, including its retries. This
+    The chain sends `Switched` before it calls each next model. If a model fails after its first word and the prompt has a `Takeover`, the next
+    model takes the answer up: it continues the text itself if it `takes_prefix`, otherwise the unfinished sentence is withdrawn and the
+    model writes on in a new message. A text that repeats or contradicts what stands is not sent on: the answer is withdrawn, and the same model
+    is called once more, for the whole answer. Small models always write the whole answer. Without a `Takeover`, or after a tool request, the chain raises
+    the error.
+
+    If all models fail, it raises the error of the last one; what stands of an answer then stays. It logs each failure. patience_seconds: the time
+    that each model has to send its first word, including its retries. This
     limit applies to the last model too, because the agent can go on without a model. A prompt's own patience is divided among the
     members.
     """
@@ -315,69 +515,84 @@ class ModelChain:
         holds whitespace back until a word follows, and also citation marks if the prompt cites. An answer that consists only of
         these fails (EMPTY).
         """
-        clock = asyncio.get_running_loop().time
-        until = None if prompt.patience_seconds is None else clock() + prompt.patience_seconds
+        answer = _Answer(prompt)
         spent: Spent | None = None
-        for left, member, after in zip(
-            range(len(self._members), 0, -1), self._members, [*self._members[1:], None], strict=True
-        ):
-            said, before, held = False, spent, ""
-            own = self._patience
-            if until is not None:
-                # The remaining models share the remaining time equally. The last model gets all of the time that is left.
-                own = min(own, max(0.0, until - clock()) / left)
-            begun, patience = clock(), asyncio.timeout(None)
-            barred = self._barred.fault(member, own)
-            try:
-                if barred is not None:
-                    raise ModelError(
-                        barred, "an earlier call failed in this way, so the model was not called"
-                    )
-                async with aclosing(member.model.stream(replace(prompt, patience_seconds=own))) as pieces:
-                    while not said:
-                        async with asyncio.timeout_at(begun + own) as patience:
-                            piece = await anext(pieces, None)
-                        if piece is None:
-                            return
-                        match piece:
-                            case Spent():
-                                yield (spent := together(before, self._priced(piece, member)))
-                                continue
-                            case TextPiece():
-                                held += piece.text
-                                if _is_nothing(held, prompt):
-                                    continue
-                                piece = TextPiece(held)
-                            case Ended() if held and not _may_be_empty(prompt, piece):
-                                raise ModelError(
-                                    ModelFault.EMPTY, "the answer held only blanks and citation marks"
-                                )
-                            case _:
-                                pass
-                        said = True
-                        self._barred.answered(member)
-                        yield piece
-                    async for piece in pieces:
-                        yield (
-                            together(before, self._priced(piece, member))
-                            if isinstance(piece, Spent)
-                            else piece
-                        )
+        member, *others = self._members
+        while True:
+            call = answer.call(member, self._patience, 1 + len(others))
+            if call is None:
+                # The budget allows no further call.
+                yield Ended(complete=False)
                 return
-            except TimeoutError:
-                if not patience.expired():
-                    raise
-                error = ModelError(ModelFault.TIMEOUT, f"the model sent no word within {own:g} s")
+            before = spent
+            try:
+                async with aclosing(self._heard(member, call)) as pieces:
+                    async for piece in answer.fitted(call, pieces):
+                        if isinstance(piece, Spent):
+                            spent = piece = together(before, self._priced(piece, member))
+                        yield piece
+                return
+            except _Misfit:
+                answer.withdraw()
+                yield Withdrawn(0, again=True)
+                continue
             except ModelError as caught:
                 error = caught
-            error.model = member.name
-            if barred is None:
-                log_failed(member.name, prompt, error)
-            if barred is None and (not said or error.fault is ModelFault.CREDENTIAL):
-                self._barred.failed(member, error, own, clock() - begun)
-            if said or after is None:
+            if answer.failed(call, error):
+                continue
+            if not others or not answer.open:
                 raise error
-            yield Switched(member.name, after.name, error.fault)
+            yield Switched(member.name, others[0].name, error.fault, answer.begun)
+            member, *others = others
+
+    async def _heard(self, member: Member, call: _Call) -> AsyncGenerator[ModelPiece, None]:
+        """The pieces of one model. Raises ModelError, with the model's name."""
+        clock = asyncio.get_running_loop().time
+        prompt, own, held = call.prompt, call.patience_seconds, ""
+        begun, patience = clock(), asyncio.timeout(None)
+        barred = self._barred.fault(member, own)
+        try:
+            if barred is not None:
+                raise ModelError(barred, "an earlier call failed in this way, so the model was not called")
+            async with aclosing(member.model.stream(replace(prompt, patience_seconds=own))) as pieces:
+                while not call.said:
+                    async with asyncio.timeout_at(begun + own) as patience:
+                        piece = await anext(pieces, None)
+                    if piece is None:
+                        return
+                    match piece:
+                        case Spent():
+                            yield piece
+                            continue
+                        case TextPiece():
+                            held += piece.text
+                            if _is_nothing(held, prompt):
+                                continue
+                            piece = TextPiece(held)
+                        case Ended() if held and not _may_be_empty(prompt, piece):
+                            raise ModelError(
+                                ModelFault.EMPTY, "the answer held only blanks and citation marks"
+                            )
+                        case _:
+                            pass
+                    call.said = True
+                    self._barred.answered(member)
+                    yield piece
+                async for piece in pieces:
+                    yield piece
+            return
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            error = ModelError(ModelFault.TIMEOUT, f"the model sent no word within {own:g} s")
+        except ModelError as caught:
+            error = caught
+        error.model = member.name
+        if barred is None:
+            log_failed(member.name, prompt, error)
+            if not call.said or error.fault is ModelFault.CREDENTIAL:
+                self._barred.failed(member, error, own, clock() - begun)
+        raise error
 
     def _priced(self, piece: Spent, member: Member) -> Spent:
         named = replace(piece, model=member.name)

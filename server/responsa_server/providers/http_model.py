@@ -225,6 +225,11 @@ class HttpModel(HttpServer, abc.ABC):
         """See `ChatModel.name`."""
         return self._model
 
+    @property
+    def takes_prefix(self) -> bool:
+        """Whether the model continues the `prefix` of a prompt."""
+        return False
+
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         """See `ChatModel.stream`."""
         async with self._send(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:
@@ -439,6 +444,12 @@ def alternating(
         else:
             made.append({"role": role, field: parts})
     return made
+
+
+def with_prefix(prompt: ModelPrompt) -> Sequence[PromptMessage]:
+    """The messages, with the prefix as the model's last message. Servers refuse a prefix that ends with white space."""
+    prefix = prompt.prefix.rstrip()
+    return [*prompt.messages, PromptMessage(Role.ASSISTANT, prefix)] if prefix else prompt.messages
 
 
 def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:

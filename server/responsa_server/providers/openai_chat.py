@@ -25,6 +25,7 @@ from responsa_server.providers.http_model import (
     RequestParts,
     WireModel,
     ending,
+    with_prefix,
 )
 from responsa_server.providers.settings import CompatibleSettings
 
@@ -87,6 +88,11 @@ class OpenAiChat(HttpModel):
         headers = {"authorization": f"Bearer {key}"} if key else {}
         super().__init__(server, model, headers, complaint, FAULTS)
 
+    @property
+    def takes_prefix(self) -> bool:
+        """See `HttpModel.takes_prefix`."""
+        return self._server.prefill != "none"
+
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
         label = {"x-client-request-id": prompt.label} if prompt.label else None
         return self._events("/chat/completions", self._body(prompt), label)
@@ -134,9 +140,13 @@ class OpenAiChat(HttpModel):
             "model": self._model,
             "stream": True,
             "stream_options": usage,
-            "messages": [_message(one) for one in prompt.messages],
+            "messages": [_message(one) for one in with_prefix(prompt)],
             "max_completion_tokens" if self._server.completion_limit else "max_tokens": prompt.max_tokens,
         }
+        if prompt.prefix and self._server.prefill == "continue":
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+        elif prompt.prefix and self._server.prefill == "marked":
+            body["messages"][-1]["prefix"] = True
         if prompt.temperature is not None:
             body["temperature"] = prompt.temperature
         if prompt.schema is not None and self._server.structured:

@@ -127,7 +127,7 @@ class GeminiSettings(ModelServerSettings):
 
 
 class CompatibleSettings(ModelServerSettings):
-    """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `continuous_usage`, `completion_limit` and `structured` apply only to OpenAI's protocol."""
+    """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `continuous_usage`, `completion_limit` and `structured` apply only to OpenAI's protocol, and `prefill` not to Gemini's."""
 
     wire: Wire = Field(default="openai", description="The vendor whose protocol the server uses.")
     continuous_usage: bool = Field(
@@ -140,6 +140,10 @@ class CompatibleSettings(ModelServerSettings):
     )
     structured: bool = Field(
         default=True, description="Whether the server accepts a JSON schema for its answer."
+    )
+    prefill: Literal["none", "last", "continue", "marked"] = Field(
+        default="none",
+        description="How the server is asked to continue an answer that another model broke off: `none`, if it cannot; `last`, if it continues an assistant's message at the end of the prompt (llama.cpp, Ollama); `continue`, if it needs vLLM's `continue_final_message` in addition; `marked`, if that message needs `prefix: true` (DeepSeek, Mistral).",
     )
     uds: str = Field(
         default="",

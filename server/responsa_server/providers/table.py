@@ -87,7 +87,11 @@ class ModelTable:
         if not wanted:
             return None
         if wanted not in self._chains:
-            members = [Member(name, self._key(name), self._model(name)) for name in wanted]
+            small = self.small(names)
+            members = [
+                Member(name, self._key(name), self._model(name), self._takes_prefix(name), name in small)
+                for name in wanted
+            ]
             self._chains[wanted] = ModelChain(
                 members, self._prices, self._barred, patience_seconds=self._options.patience_seconds
             )
@@ -146,6 +150,10 @@ class ModelTable:
     def _key(self, name: str) -> str:
         """The key under which a model is barred. All models of a server share one key; a model without a server has its own key."""
         return name if name in self._options.made else name.partition(":")[0]
+
+    def _takes_prefix(self, name: str) -> bool:
+        adapter = self._adapters.get(name)
+        return adapter is not None and adapter.takes_prefix
 
     def _model(self, name: str) -> ChatModel:
         if name in self._options.made:

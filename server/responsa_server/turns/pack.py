@@ -33,10 +33,11 @@ _ENVELOPE_BYTES: Final = 64
 
 @dataclass(slots=True)
 class Happened:
-    """An event and its time; deltas have no time."""
+    """An event and its time; deltas have no time. restarts: how many attempts have begun since the turn was claimed."""
 
     time: datetime | None
     event: Event
+    restarts: int = 0
 
 
 def utf8_length(text: str) -> int:
@@ -55,9 +56,11 @@ def merged(before: Event, after: Event, most_bytes: int = MAX_DELTA_BYTES) -> De
 
 
 def number(first_seq: int, attempt: int, events: Iterable[Happened]) -> Sequence[NumberedEvent]:
-    """Number the events for the log, from first_seq on."""
+    """Number the events for the log, from first_seq on. attempt: the attempt that the claim began."""
     return [
-        NumberedEvent(seq, attempt, None if isinstance(one.event, Delta) else one.time, one.event)
+        NumberedEvent(
+            seq, attempt + one.restarts, None if isinstance(one.event, Delta) else one.time, one.event
+        )
         for seq, one in enumerate(events, first_seq)
     ]
 

@@ -5,17 +5,21 @@ the events of all turns, batch by batch.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.agents import AgentEvent, Barrier, DocumentsRead, Milestone
+from responsa_server.domain.agents import AgentEvent, Barrier, DocumentsRead, Milestone, Withdrawal
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
+    AttemptRestarted,
     Delta,
+    Event,
     NumberedEvent,
     Terminal,
     ToolCalled,
@@ -108,6 +112,7 @@ class TurnWriter:
         "_barriers",
         "_checkpoint",
         "_closing",
+        "_deltas",
         "_failed",
         "_in_flight",
         "_outcome",
@@ -116,6 +121,7 @@ class TurnWriter:
         "_process_writer",
         "_read",
         "_recorded",
+        "_restarts",
         "_runtime",
         "_sealed",
         "_start",
@@ -161,6 +167,9 @@ class TurnWriter:
         self._read: dict[VersionRead, None] = {}
         self._recorded: set[VersionRead] = set()
         self._text_bytes = start.text_bytes
+        # The seq and the byte offset of each delta since the last milestone, for withdrawals.
+        self._deltas: list[tuple[int, int]] = []
+        self._restarts = 0
         self._sealed = False
         self._waiting_barriers: list[Barrier] = []
         self._barriers: list[Barrier] = []
@@ -192,15 +201,19 @@ class TurnWriter:
             ):
                 together = merged(self._pending[-1].event, event, self._runtime.options.merge_bytes)
                 if together is not None:
-                    self._pending[-1] = Happened(None, together)
+                    self._pending[-1] = Happened(None, together, self._restarts)
                     return
-            self._pending.append(Happened(None, event))
-            self._sealed = False
+            self._append(event)
+            self._deltas.append((self._sent_through() + len(self._pending), event.byte_offset))
+        elif isinstance(event, Withdrawal):
+            self._withdraw(event.kept.encode())
+            return
         elif isinstance(event, Milestone):
             through = self._sent_through() + len(self._pending)
             self._checkpoint = Checkpoint(through, self._text_bytes, self._owner.usage, event.state)
             # An event before a checkpoint must keep its number, so no later event is merged into it.
             self._sealed = True
+            self._deltas.clear()
         elif isinstance(event, Barrier):
             if self._pending or self._checkpoint is not None:
                 self._waiting_barriers.append(event)
@@ -217,8 +230,7 @@ class TurnWriter:
             if isinstance(event, (ToolCalled, ToolReturned)):
                 self._check_size(event)
                 self._tools.append(event)
-            self._pending.append(Happened(self._runtime.clock(), event))
-            self._sealed = False
+            self._append(event)
         if not self.queued and self._in_flight is None and not self._closing:
             self._process_writer.ready(self)
 
@@ -244,7 +256,7 @@ class TurnWriter:
             await self._next_outcome()
         if isinstance(self._failed, (TurnLost, Unavailable)):
             raise self._failed
-        happened = [*self._pending, Happened(self._runtime.clock(), terminal)]
+        happened = [*self._pending, Happened(self._runtime.clock(), terminal, self._restarts)]
         self._pending = []
         events = number(self.last_seq + 1, self._start.attempt, happened)
         rows = pack(self._runtime.codec, self.claim.turn_id, events)
@@ -281,7 +293,10 @@ class TurnWriter:
         if self._in_flight is None and (self._pending or self._checkpoint is not None):
             events = number(self.last_seq + 1, self._start.attempt, self._pending)
             rows = pack(self._runtime.codec, self.claim.turn_id, events)
-            self._in_flight = Append(self.claim, rows, self._checkpoint, self._tools, tuple(self._read))
+            attempt = self._start.attempt + self._restarts if self._restarts else 0
+            self._in_flight = Append(
+                self.claim, rows, self._checkpoint, self._tools, tuple(self._read), attempt
+            )
             self._recorded.update(self._read)
             self._read.clear()
             self._pending, self._tools, self._checkpoint = [], [], None
@@ -317,6 +332,26 @@ class TurnWriter:
         self._pending = []
         self._wake()
         self._owner.fail(error)
+
+    def _append(self, event: Event) -> None:
+        time = None if isinstance(event, Delta) else self._runtime.clock()
+        self._pending.append(Happened(time, event, self._restarts))
+        self._sealed = False
+
+    def _withdraw(self, kept: bytes) -> None:
+        """Withdraw the text after `kept`. Whole deltas are withdrawn, so that the remaining deltas are exactly the text that stays."""
+        if len(kept) >= self._text_bytes:
+            return
+        place = max(0, bisect_right(self._deltas, len(kept), key=itemgetter(1)) - 1)
+        seq, start = self._deltas[place]
+        del self._deltas[place:]
+        self._restarts += 1
+        self._append(AttemptRestarted(seq, start))
+        self._text_bytes = start
+        if len(kept) > start:
+            self.put(Delta(kept[start:].decode(), start))
+        elif not self.queued and self._in_flight is None and not self._closing:
+            self._process_writer.ready(self)
 
     def _note_read(self, versions: Sequence[VersionRead]) -> None:
         self._read.update((one, None) for one in versions if one not in self._recorded)

@@ -7,6 +7,7 @@ from typing import Final
 from responsa_server.agents.engine.citations import MarkFilter, split
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.prompts import FenceFilter
+from responsa_server.domain.agents import Withdrawal
 from responsa_server.domain.events import MAX_ANSWER_BYTES, MAX_DELTA_BYTES, Delta
 
 _MOST_READ: Final = 4 * MAX_ANSWER_BYTES
@@ -26,18 +27,27 @@ class AnswerWriter:
         self, run: Run, before: str = "", *, lead: str = "", cites: bool = False, sends: bool = True
     ) -> None:
         self._run = run
-        self._parts = [before]
+        self._before = before
+        self._cites = cites
+        self._lead = f"{lead}\n\n" if lead and not before else ""
+        # The pieces as they arrived, to which `withdraw` goes back.
+        self._raw = list[str]()
+        self._shown = len(before.encode())
         self.sends = sends
+        self._begin()
+
+    def _begin(self) -> None:
+        before = self._before
+        self._parts = [before]
         self.end = len(before.encode())
         # White space before the first word is held back, because the text may hold nothing else.
         self._waits = not before
         self._held = list[str]()
         self._read = 0
-        self._lead = f"{lead}\n\n" if lead and not before else ""
         # Marks of data are removed first, because the positions of citations are recorded in the text without marks of
         # data.
-        self._fences = FenceFilter(run.nonce, before) if run.nonce else None
-        self._filter = MarkFilter(self.end + len(self._lead.encode())) if cites else None
+        self._fences = FenceFilter(self._run.nonce, before) if self._run.nonce else None
+        self._filter = MarkFilter(self.end + len(self._lead.encode())) if self._cites else None
 
     @property
     def text(self) -> str:
@@ -53,12 +63,31 @@ class AnswerWriter:
         """Add the next piece. Returns False if the text no longer fits and was cut; then no further text can follow."""
         # U+0000 cannot be stored.
         text = text.replace("\x00", "\ufffd")
+        self._raw.append(text)
         self._read += len(text)
         if self._fences is not None:
             text = self._fences.feed(text)
         return (
             self._send(text if self._filter is None else self._filter.feed(text)) and self._read < _MOST_READ
         )
+
+    def withdraw(self, keep: int) -> None:
+        """Go back to the first `keep` characters of the pieces. What was sent of the rest is withdrawn."""
+        kept, sends = "".join(self._raw)[:keep], self.sends
+        self._raw.clear()
+        self._begin()
+        self.sends = False
+        if kept:
+            self.add(kept)
+        self.sends = sends
+        if self.end < self._shown:
+            self._run.emit(Withdrawal(self.text))
+            self._shown = self.end
+
+    @property
+    def shown(self) -> bool:
+        """Whether some of the pieces were sent."""
+        return self._shown > len(self._before.encode())
 
     def finish(self) -> None:
         """End the text."""
@@ -76,18 +105,20 @@ class AnswerWriter:
             text = self._lead + "".join(self._held)
         left = MAX_ANSWER_BYTES - self.end
         if (size := len(text.encode())) <= min(left, MAX_DELTA_BYTES):
-            if text and self.sends:
-                self._run.emit(Delta(text, self.end))
-            self.end += size
+            self._emit(text, size)
             self._parts.append(text)
             return True
         fitting = _fitting(text, left)
         for part in split(fitting, MAX_DELTA_BYTES):
-            if self.sends:
-                self._run.emit(Delta(part, self.end))
-            self.end += len(part.encode())
+            self._emit(part, len(part.encode()))
         self._parts.append(fitting)
         return fitting == text
+
+    def _emit(self, text: str, size: int) -> None:
+        if text and self.sends:
+            self._run.emit(Delta(text, self.end))
+            self._shown = self.end + size
+        self.end += size
 
 
 def _fitting(text: str, most_bytes: int) -> str:

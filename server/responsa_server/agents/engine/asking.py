@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.continuing import Comparison, continuing, kept
 from responsa_server.agents.engine.node import (
     Offered,
     OverBudget,
@@ -44,6 +45,7 @@ from responsa_server.domain.models import (
     Switched,
     TextPiece,
     ToolRequest,
+    Withdrawn,
 )
 from responsa_server.domain.tools import ToolCard
 
@@ -113,11 +115,16 @@ def patience(run: Run, most: float = inf) -> float | None:
     return None if left == inf else left
 
 
+Contradict = Callable[[str, str], bool]
+"""Whether two sentences contradict each other."""
+
+
 class ModelCall:
-    """A call of a model.
+    """A call of a model. Implements `Takeover` for the answer.
 
     model: the model that is currently writing, as `provider:model`. reports: whether the cost is also sent as an event (it
-    is always counted).
+    is always counted). shows: whether the text so far was sent to the reader. If not, a model that takes the answer up writes it anew, because
+    nobody misses what it replaces.
     """
 
     def __init__(
@@ -128,26 +135,64 @@ class ModelCall:
         price: Pricing = no_price,
         *,
         reports: bool = True,
+        shows: Callable[[], bool] = lambda: False,
+        contradict: Contradict | None = None,
     ) -> None:
+        """contradict: a test of sentences that two models wrote for the answer; None to leave it out."""
         self._model = model
         self._prompt = prompt
         self._run = run
         self._price = price
         self._spending = _Spending(run, prompt.messages, price(model.name))
         self._reports = reports
+        self._shows = shows
+        self._contradict = contradict
         self.model = model.name
 
-    async def pieces(self) -> AsyncGenerator[TextPiece | ToolRequest | Ended, None]:
+    def keeps(self, text: str, *, prefix: bool) -> int:
+        """See `Takeover.keeps`."""
+        return kept(text, prefix=prefix) if self._shows() else 0
+
+    def prompt(self, stands: str, *, prefix: bool) -> ModelPrompt | None:
+        """See `Takeover.prompt`."""
+        given = self._prompt
+        longer = continuing(given.messages, neutral(stands)) if stands else given.messages
+        messages = given.messages if prefix else longer
+        # What stands counts against the answer's limit.
+        most = max(1, given.max_tokens - len(stands.encode()) // BYTES_A_TOKEN)
+        try:
+            most = may_write(self._run, most, longer, self._price())
+        except OverBudget:
+            return None
+        self._spending.reads(longer)
+        return replace(
+            given,
+            messages=messages,
+            max_tokens=most,
+            patience_seconds=patience(self._run, given.patience_seconds or inf),
+            prefix=neutral(stands) if prefix else "",
+            takeover=self,
+        )
+
+    def seam(self, stands: str) -> Comparison:
+        """See `Takeover.seam`."""
+        return Comparison(stands, self._contradict)
+
+    async def pieces(self) -> AsyncGenerator[TextPiece | ToolRequest | Withdrawn | Ended, None]:
         """The pieces of the answer. The cost is counted while they arrive, and reported at the end, even after a failure.
 
         Raises ModelError.
         """
         try:
-            async with aclosing(self._model.stream(self._prompt)) as stream:
+            async with aclosing(self._model.stream(replace(self._prompt, takeover=self))) as stream:
                 async for piece in stream:
                     match piece:
                         case TextPiece():
                             self._spending.piece()
+                            yield piece
+                        case Withdrawn():
+                            if piece.again:
+                                self._spending.switched(self._price(self.model))
                             yield piece
                         case Spent():
                             self.model = piece.model or self.model
@@ -167,7 +212,7 @@ class ModelCall:
     def _switched(self, piece: Switched) -> None:
         self.model = piece.target
         self._spending.switched(self._price(piece.target))
-        self._run.emit(ProviderSwitched(piece.source, piece.target, piece.fault.value))
+        self._run.emit(ProviderSwitched(piece.source, piece.target, piece.fault.value, piece.begun))
         self._run.fell_back(Fallback(FallbackKind.PROVIDER, piece.source, piece.target, piece.fault.value))
 
 
@@ -183,6 +228,7 @@ class _Spending:
         "_begun",
         "_covered",
         "_known",
+        "_lost",
         "_messages",
         "_pieces",
         "_price",
@@ -198,8 +244,9 @@ class _Spending:
         self._messages = messages
         self._price = price
         self._reported = False
-        # `_known` has the counts up to the last report or change of model. `_read` and `_pieces` estimate the tokens since then.
-        self._known = Usage()
+        # `_known` has the counts up to the last report or change of model. `_read` and `_pieces` estimate the tokens since then. `_lost`
+        # is the part of `_known` that no report contains, because the calls broke off before their reports.
+        self._known = self._lost = Usage()
         self._read = self._pieces = 0
         # `_begun`: whether the prompt is counted for this model. `_covered`: whether the provider's report already
         # includes the next piece. `_reported_output`: the output tokens in the provider's last report.
@@ -215,6 +262,10 @@ class _Spending:
     def counted(self) -> Usage:
         """The cost of the call so far."""
         return self._known + self._guess() if self._read or self._pieces else self._known
+
+    def reads(self, messages: Sequence[PromptMessage]) -> None:
+        """The next model gets these messages."""
+        self._messages = messages
 
     def piece(self) -> None:
         """A piece of text has arrived."""
@@ -236,6 +287,7 @@ class _Spending:
 
     def exactly(self, usage: Usage) -> None:
         """The provider reports the cost of the call so far."""
+        usage += self._lost
         self._run.spend(usage - self.counted)
         self._begun = self._reported = True
         # Some providers report a piece's tokens before they send the piece; others send a report before any text is written.
@@ -245,7 +297,9 @@ class _Spending:
 
     def switched(self, price: Price | None) -> None:
         """Another model continues. price: the price of that model."""
-        self._known, self._read, self._pieces = self.counted, 0, 0
+        counted = self.counted
+        self._lost += counted - self._known
+        self._known, self._read, self._pieces = counted, 0, 0
         self._begun = self._covered = False
         self._reported_output = self._known.output_tokens
         self._price = price
@@ -399,6 +453,8 @@ class Asker:
                             raise ModelError(
                                 ModelFault.MALFORMED, "more than the prompt requested", model=self.model.name
                             )
+                    elif isinstance(piece, Withdrawn):
+                        pieces_read, size = ["".join(pieces_read)[: piece.keep]], 0
                     elif isinstance(piece, Ended) and piece.stop is Stop.UNSAFE:
                         raise ModelError(ModelFault.REFUSED, "the model refuses", model=self.model.name)
         except TimeoutError as error:

@@ -25,7 +25,7 @@ from responsa_server.agents.engine.state import (
     kept,
     plain_fallback,
 )
-from responsa_server.domain.agents import Milestone
+from responsa_server.domain.agents import Milestone, Withdrawal
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind, Status
 from responsa_server.domain.tools import Effect
@@ -106,29 +106,38 @@ def visit(source: str, target: str) -> str:
 class _Watched:
     """Forwards the events of a run, and records the last piece of the answer's text that the current node has sent."""
 
-    __slots__ = ("_emit", "_last")
+    __slots__ = ("_emit", "_kept", "_last", "_start")
 
     def __init__(self, emit: Callable[[Progress], None]) -> None:
         self._emit = emit
-        self._last: Delta | None = None
+        self.begin()
 
     def begin(self) -> None:
         """Another node begins."""
-        self._last = None
+        self._last: Delta | None = None
+        # Where the node's text begins, and where it ends after a withdrawal that no delta has followed.
+        self._start: int | None = None
+        self._kept = 0
 
     @property
     def text(self) -> bool:
-        """Whether the node has sent text."""
-        return self._last is not None
+        """Whether the node has sent text that was not withdrawn."""
+        return self._last is not None or (self._start is not None and self._kept > self._start)
 
     @property
     def end(self) -> int:
         """The byte offset in the answer at which the node's text ends; 0 if the node has sent no text."""
-        return 0 if self._last is None else self._last.byte_offset + len(self._last.text.encode())
+        if self._last is None:
+            return self._kept if self.text else 0
+        return self._last.byte_offset + len(self._last.text.encode())
 
     def __call__(self, event: Progress) -> None:
         if isinstance(event, Delta):
             self._last = event
+            if self._start is None:
+                self._start = event.byte_offset
+        elif isinstance(event, Withdrawal):
+            self._last, self._kept = None, len(event.kept.encode())
         self._emit(event)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from responsa_server.agents.engine.asking import Asker, Pricing, no_price
+from responsa_server.agents.engine.asking import Asker, Contradict, Pricing, no_price
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.node import AnyNode, NodeModel, NodeOptions, Offered
 from responsa_server.agents.engine.prompts import PromptSet
@@ -33,7 +33,7 @@ class NodeParts:
     classifiers, examples: trained classifiers and their examples, by the path of the examples in the agent's folder.
     price: the function that returns the models' prices at the time of a call. traits: values from the agent's tables;
     `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
-    models; None if no model is left.
+    models; None if no model is left. contradict: a test of the sentences of two models that write one answer.
     """
 
     source: EvidenceSource | None = None
@@ -49,6 +49,7 @@ class NodeParts:
     classifiers: Mapping[str, IntentClassifier] = field(default_factory=dict[str, IntentClassifier])
     examples: Mapping[str, Sequence[Example]] = field(default_factory=dict[str, Sequence[Example]])
     price: Pricing = no_price
+    contradict: Contradict | None = None
     traits: Traits = field(default_factory=Traits)
     sections: SectionSource | None = None
 

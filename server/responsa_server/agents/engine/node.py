@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from responsa_server.domain.agents import Barrier, DocumentsRead, Milestone
+from responsa_server.domain.agents import Barrier, DocumentsRead, Milestone, Withdrawal
 from responsa_server.domain.events import (
     Cited,
     Delta,
@@ -174,6 +174,7 @@ Progress = (
     | Barrier
     | Milestone
     | DocumentsRead
+    | Withdrawal
 )
 """The events of a running graph. Only the engine emits milestones. The turn's terminal event is made from the last state."""
 

@@ -51,6 +51,7 @@ from responsa_server.domain.models import (
     Stop,
     TextPiece,
     ToolRequest,
+    Withdrawn,
 )
 from responsa_server.domain.tools import ToolCard
 
@@ -134,7 +135,7 @@ class PromptOutput(NodeModel):
 class Prompt(Node[PromptInput, PromptOutput]):
     """One call of a model. The model's text continues the answer.
 
-    A stream that breaks off is not repeated, because its text was already sent. If the documents could not be searched,
+    If a stream breaks off, the next model of the chain takes the answer up. If the documents could not be searched,
     the answer begins with the sentence that the agent has for this case. This sentence is sent together with the
     model's first words.
 
@@ -178,9 +179,17 @@ class Prompt(Node[PromptInput, PromptOutput]):
             over.text = given.text
             raise
         prompt = replace(prompt, cites=self._options.cites, patience_seconds=patience(run))
-        call = ModelCall(self._model, prompt, run, self._parts.price, reports=self._reports_usage)
         text = AnswerWriter(
             run, given.text, lead=self._lead(given), cites=self._options.cites, sends=self._options.stream
+        )
+        call = ModelCall(
+            self._model,
+            prompt,
+            run,
+            self._parts.price,
+            reports=self._reports_usage,
+            shows=lambda: text.shown,
+            contradict=self._parts.contradict,
         )
         holding = self._parts.small if self._checks(passages, given) else frozenset[str]()
         calls = list[CallModel]()
@@ -230,7 +239,6 @@ class Prompt(Node[PromptInput, PromptOutput]):
                 async for piece in pieces:
                     match piece:
                         case TextPiece():
-                            # `call.model` is final at this point, because a chain changes its model only before the first word.
                             if holding and limit.when() is None and call.model in holding:
                                 text.sends = False
                                 seconds = patience(run, HELD_SECONDS) or 0.0
@@ -239,6 +247,13 @@ class Prompt(Node[PromptInput, PromptOutput]):
                             await run.faults.at(Fault.BETWEEN_CHUNKS, run.turn_id)
                             if not fits or (limited and run.limits.reached(run.spent())):
                                 return Ended(complete=False)
+                        case Withdrawn():
+                            text.withdraw(piece.keep)
+                            if not piece.keep:
+                                # The next model may be a larger one, whose text is sent as it arrives.
+                                text.sends = self._options.stream
+                                if not limit.expired():
+                                    limit.reschedule(None)
                         case ToolRequest():
                             calls.append(self._wanted(piece))
                         case Ended():

@@ -318,6 +318,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.provider_switched.source = what.source
             result.provider_switched.target = what.target
             result.provider_switched.cause = what.cause
+            result.provider_switched.mid_answer = what.mid_answer
         case ModelUsed():
             result.usage.model = what.model
             result.usage.usage.CopyFrom(usage(what.usage))

@@ -506,6 +506,7 @@ def _fence(batch: Sequence[Append]) -> dict[str, object]:
             uuid_array(read.document_id for read in one.read) if one.read else "" for one in batch
         ],
         "read_versions": [_numbers(read.version for read in one.read) if one.read else "" for one in batch],
+        "attempts": [one.attempt for one in batch],
     }
 
 

@@ -86,18 +86,18 @@ ON CONFLICT (turn_id, process) DO UPDATE SET until = excluded.until;
 -- The parts of an append become one statement; this part is the first. An append is accepted on three conditions. It has the turn's current
 -- epoch. Its rows follow directly on last_seq, the last committed event, so that a repeated append writes nothing twice. The turn was not released
 -- (lease_until), because a late write must not undo a release. first is 0 if there are no rows. row_from to row_to are the indexes of the turn's
--- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. read_documents and read_versions are arrays as text, or '' to add nothing. With these indexes no part of the statement needs to
+-- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. read_documents and read_versions are arrays as text, or '' to add nothing. attempt is the attempt of the last row if it began after the claim, otherwise 0. With these indexes no part of the statement needs to
 -- join two long lists.
 fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(leases)b::float8[], %(froms)b::int[],
-        %(tos)b::int[], %(saves)b::int[], %(read_documents)b::text[], %(read_versions)b::text[])
-        AS f (id, epoch, first, last, lease, row_from, row_to, saved, read_documents, read_versions)
+        %(tos)b::int[], %(saves)b::int[], %(read_documents)b::text[], %(read_versions)b::text[], %(attempts)b::int[])
+        AS f (id, epoch, first, last, lease, row_from, row_to, saved, read_documents, read_versions, attempt)
 ), held AS MATERIALIZED (
-    SELECT t.id, f.last, f.lease, f.row_from, f.row_to, f.saved, f.read_documents, f.read_versions FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id
+    SELECT t.id, f.last, f.lease, f.row_from, f.row_to, f.saved, f.read_documents, f.read_versions, f.attempt FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id
     WHERE t.epoch = f.epoch AND t.state || '' = 'running' AND t.lease_until IS DISTINCT FROM '-infinity' AND (f.first = 0 OR t.last_seq = f.first - 1) AND t.id = ANY (%(turns)b::uuid[])
     FOR NO KEY UPDATE OF t SKIP LOCKED
 ), fenced AS (
-    UPDATE responsa.turn AS t SET last_seq = greatest(t.last_seq, held.last), lease_until = now() + held.lease * interval '1 s',
+    UPDATE responsa.turn AS t SET last_seq = greatest(t.last_seq, held.last), attempt = greatest(t.attempt, held.attempt), lease_until = now() + held.lease * interval '1 s',
         read_documents = CASE WHEN held.read_documents = '' THEN t.read_documents ELSE coalesce(t.read_documents, '{}') || held.read_documents::uuid[] END,
         read_versions = CASE WHEN held.read_documents = '' THEN t.read_versions ELSE coalesce(t.read_versions, '{}') || held.read_versions::int[] END
     FROM held WHERE t.id = held.id AND t.id = ANY (%(turns)b::uuid[])

@@ -14,7 +14,6 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
 from responsa.chat.v1 import suggestion_pb2 as _suggestion_pb2
-from responsa.chat.v1 import tool_pb2 as _tool_pb2
 from responsa.type.v1 import collection_kind_pb2 as _collection_kind_pb2
 import builtins as _builtins
 import sys
@@ -528,7 +527,7 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def attempt_restarted(self) -> Global___TurnAttemptRestarted:
-        """Another worker took over the turn and withdrew a part of the text that was already sent."""
+        """A part of the text that was already sent is withdrawn, because another worker took over the turn, or another model took up the answer."""
 
     @_builtins.property
     def cancelled(self) -> Global___TurnCancelled:
@@ -855,29 +854,35 @@ Global___TurnFailed: _TypeAlias = TurnFailed  # noqa: Y015
 
 @_typing.final
 class TurnProviderSwitched(_message.Message):
-    """TurnProviderSwitched reports that a model failed before it wrote anything, and that the server called the next model."""
+    """TurnProviderSwitched reports that a model failed, and that the server called the next model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SOURCE_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    MID_ANSWER_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """The model that failed, `provider:model`."""
     target: _builtins.str
     """The next model, `provider:model`."""
     cause: _builtins.str
     """The cause, as a short code for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty."""
+    mid_answer: _builtins.bool
+    """Whether a part of the answer was already sent. If so, the next model takes the answer up: it goes on after what stands, or `attempt_restarted` first
+    withdraws the unfinished sentence or the model's whole text.
+    """
     def __init__(
         self,
         *,
         source: _builtins.str = ...,
         target: _builtins.str = ...,
         cause: _builtins.str = ...,
+        mid_answer: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "source", b"source", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "mid_answer", b"mid_answer", "source", b"source", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -920,13 +925,10 @@ class TurnToolCall(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
-    TITLE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The id of this call within its turn. The result has the same id."""
     tool: _builtins.str
     """The tool, `tools/{id}`."""
-    title: _builtins.str
-    """The tool's name to show to people; empty for a tool without a name."""
     @_builtins.property
     def arguments(self) -> _struct_pb2.Struct:
         """The arguments."""
@@ -937,11 +939,10 @@ class TurnToolCall(_message.Message):
         call_id: _builtins.str = ...,
         tool: _builtins.str = ...,
         arguments: _struct_pb2.Struct | None = ...,
-        title: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "call_id", b"call_id", "title", b"title", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "call_id", b"call_id", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -956,38 +957,22 @@ class TurnToolResult(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    SOURCES_FIELD_NUMBER: _builtins.int
-    FAULT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The id of the call."""
     outcome: Global___ToolOutcome.ValueType
     """The outcome."""
     content: _builtins.str
-    """The tool's result as a text, or a sentence about the error. The server cuts it after 32 KiB."""
-    fault: _tool_pb2.ToolFault.ValueType
-    """The kind of failure, unless the outcome is TOOL_OUTCOME_OK."""
-    @_builtins.property
-    def data(self) -> _struct_pb2.Value:
-        """The tool's result as data; unset for a result without data. At most 32 KiB."""
-
-    @_builtins.property
-    def sources(self) -> _containers.RepeatedCompositeFieldContainer[_tool_pb2.ToolSource]:
-        """The sources on which the result rests: at most 20, with at most 32 KiB together."""
-
+    """The tool's result, or a sentence about the error. The server cuts it after 8 KiB."""
     def __init__(
         self,
         *,
         call_id: _builtins.str = ...,
         outcome: Global___ToolOutcome.ValueType = ...,
         content: _builtins.str = ...,
-        data: _struct_pb2.Value | None = ...,
-        sources: _abc.Iterable[_tool_pb2.ToolSource] | None = ...,
-        fault: _tool_pb2.ToolFault.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "data", b"data", "fault", b"fault", "outcome", b"outcome", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "outcome", b"outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
