@@ -79,6 +79,11 @@ async def test_rows_follow_each_other_and_renew_the_lease(
     assert before < after
     assert await turn_store.renew([claim_of(new)]) == []
     assert value(database_urls, lease) > after
+    # An attempt that began within the claim counts for whoever continues the log.
+    attempt = "SELECT attempt FROM responsa.turn"
+    await append(turn_store, claim_of(new), row(10), attempt=3)
+    await append(turn_store, claim_of(new), row(11))
+    assert value(database_urls, attempt) == 3
 
 
 async def test_many_turns_of_many_tenants_are_written_in_one_statement(

@@ -53,8 +53,9 @@ def one(
     *rows: LogRow,
     checkpoint: Checkpoint | None = None,
     tools: Sequence[ToolCalled | ToolReturned] = (),
+    attempt: int = 0,
 ) -> Append:
-    return Append(claim, rows, checkpoint, tools)
+    return Append(claim, rows, checkpoint, tools, attempt=attempt)
 
 
 async def append(store: PostgresTurnStore, claim: Claim, *rows: LogRow, **more: Any) -> None:

@@ -369,7 +369,7 @@ class ProviderSwitched:
     """A model failed, and another model was called.
 
     source: the model that failed, as `provider:model`. target: the next model, as `provider:model`. cause: the failed
-    model's fault, e.g. `rate_limited`. mid_answer: whether a part of the answer stood already.
+    model's fault, e.g. `rate_limited`. mid_answer: whether a part of the answer was sent already.
     """
 
     source: str

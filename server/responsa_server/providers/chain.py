@@ -46,7 +46,7 @@ _BLANK: Final = re.compile(r"\s*")
 _MARKS: Final = re.compile(r"\s*(?:\[[\d,\s]*\]\s*)*(?:\[[\d,\s]*)?")
 _MOST_HELD: Final = 1024
 # How long the beginning of a text that takes an answer up is held back at most, from its first piece, while it is unknown whether it fits.
-_SEAM_SECONDS: Final = 0.2
+_SEAM_SECONDS: Final = 0.12
 
 
 class KeyLimits:

@@ -16,7 +16,8 @@ from responsa_server.domain.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.providers.anthropic import messages
+from responsa_server.providers.anthropic import AnthropicMessages, messages
+from responsa_server.providers.settings import CompatibleSettings
 from tests.unit.providers.told import gathered
 from tests.wire.anthropic import Anthropic
 from tests.wire.speaking import Complaint, Scene, complaining, speaking, telling
@@ -34,6 +35,24 @@ async def test_tokens_are_told_at_the_beginning_and_at_the_end() -> None:
         Spent(Usage(0, 100, 9), "", 40, 5),
         Ended(complete=True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("model", "takes"),
+    [
+        ("claude-3-5-haiku-20241022", True),
+        ("claude-opus-4-20250514", True),
+        ("claude-sonnet-4-5", True),
+        ("claude-opus-4-6", False),
+        ("claude-sonnet-4-10", False),
+        ("claude-opus-5", False),
+        ("other", False),
+    ],
+)
+def test_older_models_take_a_prefix(model: str, *, takes: bool) -> None:
+    server = CompatibleSettings(url="http://127.0.0.1:1")
+    assert AnthropicMessages(server, model).takes_prefix is takes
+    assert AnthropicMessages(server.model_copy(update={"prefill": "last"}), model).takes_prefix
 
 
 @pytest.mark.parametrize(

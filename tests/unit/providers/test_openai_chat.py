@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -68,6 +69,28 @@ async def test_a_tools_call_comes_together_from_its_parts() -> None:
             ToolRequest("b", "note", {}),
             Ended(complete=True),
         ]
+
+
+@pytest.mark.parametrize(
+    ("prefill", "marks"),
+    [
+        ("last", {}),
+        ("continue", {"continue_final_message": True, "add_generation_prompt": False}),
+        ("marked", {"prefix": True}),
+    ],
+)
+async def test_a_prefix_is_the_last_message_of_the_model(prefill: str, marks: dict[str, object]) -> None:
+    seen: list[Exchange] = []
+
+    async def handle(exchange: Exchange) -> None:
+        seen.append(exchange)
+        await telling(text("a"), STOP)(exchange)
+
+    async with served(handle, prefill=prefill) as model:
+        assert await answer(model, replace(PROMPT, prefix="So it is "))
+    body = json.loads(seen[0].request.body)
+    assert body["messages"][-1] | body == {**body, **body["messages"][-1], **marks}
+    assert (body["messages"][-1]["role"], body["messages"][-1]["content"]) == ("assistant", "So it is")
 
 
 async def test_the_request_is_what_openai_documents() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.agents import AgentEvent, Barrier, Meter, Milestone
+from responsa_server.domain.agents import AgentEvent, Barrier, Meter, Milestone, Withdrawal
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     MAX_DELTA_BYTES,
@@ -215,6 +215,31 @@ async def test_a_checkpoint_is_committed_with_the_events_before_it_and_keeps_its
     ] == [(4, 3, Usage(1, 2, 3), b"second"), (5, 5, Usage(1, 2, 3), b"third")]
     assert booked == Usage(1, 2, 3)
     assert [event.get("text") for event in events] == [None, "é", "b", "cd", None]
+
+
+async def test_a_withdrawal_takes_back_whole_deltas_and_begins_an_attempt() -> None:
+    log = ScriptedLog(open_=False)
+    async with writing(log) as begin:
+        one = begin()
+        one.put(Delta("Grüße", 0))
+        await log.entered.wait()
+        one.put(Delta(" an", 7), Delta(" alle", 10), Withdrawal("Grüße an a"), Delta("nna.", 12))
+        log.gate.set()
+        await one.writer.flush()
+        one.put(Withdrawal("Grüße an anna."), Withdrawal("Grüße"), Delta("!", 7))
+        events = await one.finish()
+    assert [(event["seq"], event["attempt"], event.get("text")) for event in events] == [
+        (2, 1, "Grüße"),
+        (3, 1, " an alle"),
+        (4, 2, None),
+        (5, 2, " an anna."),
+        (6, 3, None),
+        (7, 3, "!"),
+        (8, 3, None),
+    ]
+    restarts = [event for event in events if event["kind"] == "restarted"]
+    assert [(event["from"], event["keep"]) for event in restarts] == [(3, 7), (5, 7)]
+    assert [append.attempt for batch in log.appends for append in batch] == [0, 2]
 
 
 async def test_a_barrier_passes_when_all_before_it_is_committed() -> None:

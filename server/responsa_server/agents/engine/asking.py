@@ -212,7 +212,8 @@ class ModelCall:
     def _switched(self, piece: Switched) -> None:
         self.model = piece.target
         self._spending.switched(self._price(piece.target))
-        self._run.emit(ProviderSwitched(piece.source, piece.target, piece.fault.value, piece.begun))
+        shown = piece.begun and self._shows()
+        self._run.emit(ProviderSwitched(piece.source, piece.target, piece.fault.value, shown))
         self._run.fell_back(Fallback(FallbackKind.PROVIDER, piece.source, piece.target, piece.fault.value))
 
 

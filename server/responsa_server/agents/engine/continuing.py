@@ -24,16 +24,20 @@ _COMPARED: Final = 8
 """How many words of the new text are compared before it is sent."""
 _RUN: Final = 3
 """The minimum number of words that a repetition at the seam has; if what stands ends within a word, two words."""
+_LONGEST_RUN: Final = 40
+"""The maximum number of words that a repetition at the seam has. Longer ones have a whole sentence."""
 _LEAST_REPEATED: Final = 5
 """The minimum number of words of a repeated sentence. Shorter sentences, such as headings, may occur twice."""
 
 _WORD: Final = re.compile(r"\w+(?:['’.,]\w+)*")
 _MARK: Final = re.compile(r"\[\d{1,2}(?:,\s?\d{1,2})*\](?!\()")
-_MARKS_AFTER: Final = re.compile(r"(?:\s*\[\d{1,2}(?:,\s?\d{1,2})*\])+\s+")
+# A sentence's end with citation marks after it.
+_MARKED_END: Final = re.compile(
+    r"[.!?\u2026\u3002\uff01\uff1f][\"\u201d\u2019)]*(?:\s*\[\d{1,2}(?:,\s?\d{1,2})*\])+\s+(?=\S)"
+)
 _CODE: Final = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
-# Full stops of scripts without white space between sentences, and all full stops.
+# Full stops of scripts without white space between sentences.
 _STOPS: Final = frozenset("\u3002\uff01\uff1f\u0964")
-_ENDS: Final = frozenset(".!?\u2026)\"\u201d") | _STOPS
 
 
 def words_of(text: str) -> Sequence[str]:
@@ -44,19 +48,19 @@ def words_of(text: str) -> Sequence[str]:
 def whole_sentences(text: str) -> int:
     """How many characters the whole sentences of a broken-off text have, with the white space and the citation marks after them.
 
-    A line break ends a sentence. The end of the text does not: a full stop there may belong to a number. Unfinished code is left out.
+    Only the text that follows a sentence shows that the sentence is whole: a full stop at the end may belong to a number, and a line break there may be
+    the first of two. Unfinished code is left out.
     """
-    end = place = text.rfind("\n") + 1
-    for one in sentences(text[place:], "en"):
+    said = text.rstrip()
+    end = place = said.rfind("\n") + 1
+    for one in sentences(said[place:], "en"):
         place += len(one)
-        # White space ends a sentence. The number of a list's item is not a sentence, and neither is a text that only pauses after a word.
-        ended = one.rstrip()
-        ends = ended != one or one[-1] in _STOPS
-        goes_on = place == len(text) and ended[-1:] not in _ENDS
-        if ends and not goes_on and any(letter.isalpha() for letter in one):
+        # The last sentence ends without white space. The number of a list's item is not a sentence.
+        ends = one[-1].isspace() or one[-1] in _STOPS
+        if place < len(said) and ends and any(letter.isalpha() for letter in one):
             end = place
-    if (marks := _MARKS_AFTER.match(text, end)) is not None:
-        end = marks.end()
+    # The splitter takes such marks for a part of the next sentence, or does not split there.
+    end = max([end, *(one.end() for one in _MARKED_END.finditer(said))])
     fences = [one.start() for one in _CODE.finditer(text[:end])]
     return fences[-1] if len(fences) % 2 else end
 
@@ -110,23 +114,21 @@ class Comparison:
 
     def _opening(self, words: Sequence[str], *, whole: bool) -> Fit:
         """How the first words fit. whole: whether no more words will come."""
-        compared = words[:_COMPARED]
+        most = min(_COMPARED, len(self._words))
+        compared = words[:most]
         begins = self._words[: len(compared)]
-        enough = len(compared) >= min(_COMPARED, len(self._words))
         if self._rewrites_word(compared):
             return Fit.REPEATS
         same = self._same(begins, compared) if len(begins) == len(self._words) else begins == compared
         if compared and same:
             # The text begins like the answer. The beginning of a short answer is at the same time its end.
-            if enough or whole:
+            if len(compared) == most or whole:
                 return Fit.ANEW if len(compared) >= LEAST_KEPT else Fit.FITS
             return Fit.OPEN
-        if self._repeated(compared):
+        if self._repeated(words):
             return Fit.REPEATS
         # A run of words may still become a repetition, but only if it is one so far.
-        if not whole and len(compared) < _COMPARED and self._may_repeat(compared):
-            return Fit.OPEN
-        return Fit.FITS if compared or whole else Fit.OPEN
+        return Fit.OPEN if not whole and self._may_repeat(words) else Fit.FITS
 
     def _rewrites_word(self, words: Sequence[str]) -> bool:
         """Whether what stands ends within a word, and the text begins with the whole word."""
@@ -147,10 +149,10 @@ class Comparison:
         )
 
     def _may_repeat(self, words: Sequence[str]) -> bool:
-        """Whether the first words stand somewhere near the end of what stands, in this order and up to the end of the words so far."""
+        """Whether the words so far stand near the end of what stands, in this order."""
         if not words:
             return True
-        last = self._words[-2 * _COMPARED :]
+        last = self._words[-_LONGEST_RUN:]
         return any(
             self._same(last[place : place + len(words)], words) for place in range(len(last) - len(words) + 1)
         )
@@ -161,7 +163,7 @@ class Comparison:
         *before, end = standing
         *others, word = coming
         # What stands may end within a word.
-        return before == others and (word == end or (self._open and word.startswith(end) and len(end) > 1))
+        return before == others and (word == end or (self._open and word.startswith(end)))
 
     def _sentences_from(self, *, ended: bool) -> Fit:
         """How the sentences that have become whole fit."""

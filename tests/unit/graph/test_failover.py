@@ -1,0 +1,271 @@
+"""An answer that breaks off: what stays, what is withdrawn, and what the reader, the citations and the bill get of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+import pytest
+
+from responsa_server.agents.engine.answer_text import AnswerWriter
+from responsa_server.agents.engine.continuing import GO_ON, Comparison, kept, whole_sentences
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.domain.agents import AgentEvent, Withdrawal
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import (
+    Answered,
+    Delta,
+    Fallback,
+    FallbackKind,
+    ModelUsed,
+    ProviderSwitched,
+    Usage,
+)
+from responsa_server.domain.models import (
+    ChatModel,
+    Ended,
+    Fit,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    Role,
+    Spent,
+    TextPiece,
+)
+from responsa_server.providers.chain import Barred, Member, ModelChain
+from responsa_server.search.contradicting import contradict
+from tests.unit.graph.evidence import Shelf
+from tests.unit.graph.shipping import CLASSIFIERS, Judge, Staff, shipped
+from tests.unit.graph.speaking import Says, Turn, told_by
+from tests.unit.graph.test_bad_models import QUOTE, Free, asked
+
+CUT = ModelError(ModelFault.CUT, "cut")
+END = Ended(complete=True)
+FIRST = "Der Nil fließt weit nach Norden. [1] "
+LOST = "Er ist 6.6"
+REST = "Er mündet ins Mittelmeer [1]."
+WHOLE = "Der Nil fließt weit nach Norden. Er mündet ins Mittelmeer."
+ANEW = "Nur dieser eine Satz steht am Ende da. [1]"
+
+
+def breaks(*texts: str) -> Says:
+    return Says([*map(TextPiece, texts), CUT])
+
+
+def says(*texts: str) -> Says:
+    return Says([*map(TextPiece, texts), END])
+
+
+async def told(
+    *models: ChatModel,
+    prefix: bool = False,
+    small: Sequence[int] = (),
+) -> list[AgentEvent]:
+    members = [
+        Member(f"p{place}:m", f"p{place}", one, takes_prefix=prefix, small=place in small)
+        for place, one in enumerate(models)
+    ]
+    shelf = Shelf(quotes=[QUOTE])
+    parts = NodeParts(
+        shelf,
+        shelf,
+        Judge([QUOTE]),
+        Staff(),
+        model=ModelChain(members, Free(), Barred(), patience_seconds=30.0),
+        small=frozenset(members[place].name for place in small),
+        classifiers=CLASSIFIERS,
+        contradict=contradict,
+    )
+    return await told_by(shipped("tutor", parts), asked("tutor"))
+
+
+def shown(events: Sequence[AgentEvent]) -> str:
+    """The text that a reader sees in the end."""
+    text = ""
+    for one in events:
+        if isinstance(one, Delta):
+            assert one.byte_offset == len(text.encode())
+            text += one.text
+        elif isinstance(one, Withdrawal):
+            assert text.startswith(one.kept)
+            text = one.kept
+    return text
+
+
+def answering(model: Says) -> Sequence[ModelPrompt]:
+    """The prompts for the answer, without those for the agent's decisions."""
+    return [one for one in model.asked if one.purpose == "response_synthesis"]
+
+
+def end_of(events: Sequence[AgentEvent]) -> Answered:
+    end = events[-1]
+    assert isinstance(end, Answered)
+    assert end.text == shown(events)
+    return end
+
+
+async def test_the_next_model_writes_on_after_the_last_whole_sentence() -> None:
+    second = says(REST[:9], REST[9:])
+    events = await told(breaks(FIRST, LOST), second)
+    end = end_of(events)
+    assert (end.text, end.model) == (WHOLE, "p1:m")
+    assert [(one.answer.start, one.answer.end) for one in end.citations] == [(0, 33), (34, 59)]
+    assert [one for one in events if isinstance(one, Withdrawal)] == [
+        Withdrawal("Der Nil fließt weit nach Norden.")
+    ]
+    *decisions, switched = [one for one in events if isinstance(one, ProviderSwitched)]
+    assert switched == ProviderSwitched("p0:m", "p1:m", "cut", mid_answer=True)
+    assert not any(one.mid_answer for one in decisions)
+    assert Fallback(FallbackKind.PROVIDER, "p0:m", "p1:m", "cut") in end.fallbacks
+    *_, stands, order = second.asked[-1].messages
+    assert (stands.role, stands.text, order.text) == (Role.ASSISTANT, FIRST.rstrip(), GO_ON)
+
+
+async def test_a_model_that_takes_a_prefix_continues_it_and_nothing_is_withdrawn() -> None:
+    second = says("5 km lang. ", REST)
+    events = await told(breaks(FIRST, LOST), second, prefix=True)
+    assert end_of(events).text == WHOLE.replace("Er m", "Er ist 6.65 km lang. Er m")
+    assert not [one for one in events if isinstance(one, Withdrawal)]
+    assert second.asked[-1].prefix == FIRST + LOST
+
+
+@pytest.mark.parametrize("fault", [ModelFault.REFUSED, ModelFault.EMPTY])
+async def test_a_server_that_takes_no_prefix_after_all_is_asked_to_write_on(fault: ModelFault) -> None:
+    class Picky(Says):
+        async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+            self.asked.append(prompt)
+            if prompt.prefix:
+                raise ModelError(fault, "no prefix")
+            yield TextPiece(REST)
+            yield END
+
+    second = Picky()
+    assert end_of(await told(breaks(FIRST, LOST), second, prefix=True)).text == WHOLE
+    assert [bool(one.prefix) for one in answering(second)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("comes", "calls"),
+    [
+        ("weit nach Norden. Und dann ist Schluss.", 2),
+        ("Und noch etwas dazu. Der Nil fließt nicht weit nach Norden. Ende.", 2),
+        (FIRST + REST, 1),
+    ],
+    ids=["repeats", "contradicts", "begins again"],
+)
+async def test_what_does_not_fit_withdraws_the_whole_step(comes: str, calls: int) -> None:
+    class Twice(Says):
+        async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+            self.asked.append(prompt)
+            yield TextPiece(comes if prompt.messages[-1].text == GO_ON else ANEW)
+            yield END
+
+    second = Twice()
+    end = end_of(await told(breaks(FIRST, LOST), second))
+    assert end.text == (ANEW.removesuffix(" [1]") if calls == 2 else WHOLE)
+    assert len(answering(second)) == calls
+    assert len(end.citations) == (1 if calls == 2 else 2)
+
+
+async def test_a_small_model_writes_the_answer_anew_and_is_checked() -> None:
+    second = says(ANEW)
+    events = await told(breaks(FIRST, LOST), second, small=[1])
+    assert end_of(events).text == ANEW.removesuffix(" [1]")
+    assert GO_ON not in second.asked[-1].messages[-1].text
+    # What a small model had written was held back, so there is nothing to withdraw.
+    events = await told(breaks(FIRST, LOST), says(ANEW), small=[0])
+    assert end_of(events).text == ANEW.removesuffix(" [1]")
+    assert not [one for one in events if isinstance(one, Withdrawal)]
+
+
+async def test_three_models_in_turn_and_nobody_left() -> None:
+    end = end_of(await told(breaks(FIRST, LOST), breaks("Er ist lang und breit. Er"), says(REST)))
+    assert end.text == WHOLE.replace("Er m", "Er ist lang und breit. Er m")
+    with pytest.raises(Unavailable):
+        await told(breaks(FIRST, LOST), breaks("Er ist"))
+
+
+async def test_tokens_of_both_are_counted() -> None:
+    first = Says([Spent(Usage(input_tokens=70)), TextPiece(FIRST), TextPiece(LOST), CUT])
+    second = Says([TextPiece(REST), Spent(Usage(input_tokens=90, output_tokens=9)), END])
+    *_, used = [one.usage for one in await told(first, second) if isinstance(one, ModelUsed)]
+    # The two pieces of the first model are estimated, because its last report never came.
+    assert (used.input_tokens, used.output_tokens, used.unpriced_tokens) == (160, 11, 171)
+
+
+def test_a_writer_goes_back_to_any_character() -> None:
+    pieces = "Grüße  [1, 2] aus `[3]` der\nÜbung [4"
+    for keep in range(len(pieces) + 1):
+        turn = Turn()
+        writer = AnswerWriter(turn.run, "Vor: ", cites=True)
+        fresh = AnswerWriter(Turn().run, "Vor: ", cites=True)
+        for one in pieces:
+            writer.add(one)
+        writer.withdraw(keep)
+        for one in pieces[:keep]:
+            fresh.add(one)
+        for each in (writer, fresh):
+            each.add("und Ende [5].")
+            each.finish()
+        assert (writer.text, writer.marks) == (fresh.text, fresh.marks)
+        assert shown([Delta("Vor: ", 0), *turn.events]) == writer.text
+
+
+@pytest.mark.parametrize(
+    ("text", "stays"),
+    [
+        ("The hub serves 40 devices. It costs 3.", "The hub serves 40 devices. "),
+        ("It serves us well [2]. And", "It serves us well [2]. "),
+        ("It serves us well. [2] And", "It serves us well. [2] "),
+        ("One two three four.\n\n- item one\n- item tw", "One two three four.\n\n- item one\n"),
+        ("One two three four.\n", ""),
+        ("Text here is fine.\n```py\nx = 1\ny", "Text here is fine.\n"),
+        ("你好世界。这是第二", "你好世界。"),
+        ("1. Item", ""),
+    ],
+)
+def test_whole_sentences_stay(text: str, stays: str) -> None:
+    assert text[: whole_sentences(text)] == stays
+
+
+def test_too_little_is_not_worth_keeping() -> None:
+    assert (kept("So it is. An", prefix=False), kept("So it", prefix=True)) == (0, 0)
+
+
+STANDS = "The Rook hub serves up to 40 devices at once. It stands in the hall near the door. "
+
+
+@pytest.mark.parametrize(
+    ("stands", "pieces", "fit"),
+    [
+        (STANDS, ["The", " warranty lasts", " two years."], Fit.FITS),
+        (STANDS, ["It", " stands in the hall near the door. It"], Fit.REPEATS),
+        (STANDS, ["near", " the door. And"], Fit.REPEATS),
+        (STANDS, ["The Rook hub", " serves up to 40 devices at once"], Fit.ANEW),
+        (STANDS, ["A fact. The Rook hub serves up to 40", " devices at once. So"], Fit.REPEATS),
+        (STANDS, ["A fact. The Rook hub serves up to 50", " devices at once. So"], Fit.CONTRADICTS),
+        (f"{STANDS}It lasts two ye", ["ars", " for all."], Fit.FITS),
+        (f"{STANDS}It lasts two ye", ["years", " for all."], Fit.REPEATS),
+        (f"{STANDS}It lasts two ye", ["lasts two", " years for all."], Fit.REPEATS),
+    ],
+)
+def test_a_text_is_compared_with_what_stands(stands: str, pieces: Sequence[str], fit: Fit) -> None:
+    compared = Comparison(stands, contradict)
+    found = [compared.add(one) for one in pieces]
+    found.append(compared.end())
+    assert next((one for one in found if one not in (Fit.OPEN, Fit.FITS)), Fit.FITS) is fit
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        ("The fee is 25 euros per month.", "The fee is 30 euros per month.", True),
+        ("The warranty covers water damage.", "The warranty does not cover water damage.", True),
+        ("Die Garantie deckt Wasserschäden ab.", "Die Garantie deckt Wasserschäden nicht ab.", True),
+        ("The Pro plan costs 20 euros.", "The Basic plan costs 10 euros.", False),
+        ("It costs 20 euros per month.", "It costs 200 euros per year.", False),
+        ("The warranty covers water damage.", "It does not cover theft of parts.", False),
+    ],
+)
+def test_contradictions(one: str, other: str, *, found: bool) -> None:
+    assert contradict(one, other) is contradict(other, one) is found
