@@ -427,8 +427,9 @@ def _joined(stands: str, text: str, *, prefix: bool) -> str:
     """The first text after what stands, with exactly the white space that belongs between the two."""
     if not stands:
         return text
-    if stands[-1].isspace():
-        return text.lstrip()
+    if space := stands[len(stands.rstrip()) :]:
+        # A prefix is sent without the white space at its end, so the model writes this space again, and perhaps more of it.
+        return text.removeprefix(space) if prefix and text.startswith(space) else text.lstrip()
     return text if prefix or text[0].isspace() else f" {text}"
 
 

@@ -127,6 +127,9 @@ async def test_a_model_that_takes_a_prefix_continues_it_and_nothing_is_withdrawn
     assert end_of(events).text == WHOLE.replace("Er m", "Er ist 6.65 km lang. Er m")
     assert not [one for one in events if isinstance(one, Withdrawal)]
     assert second.asked[-1].prefix == FIRST + LOST
+    # The white space at the end of a prefix is written by the model, and may go on.
+    events = await told(breaks(FIRST, "Er fließt.\n"), says("\n\n", REST), prefix=True)
+    assert end_of(events).text == WHOLE.replace("Er m", "Er fließt.\n\nEr m")
 
 
 @pytest.mark.parametrize("fault", [ModelFault.REFUSED, ModelFault.EMPTY])
