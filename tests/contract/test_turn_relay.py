@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.relay import Committed, Hint, Interest, Reload, Taken, Work
+from responsa_server.domain.relay import Circuit, CircuitState, Committed, Hint, Interest, Reload, Taken, Work
 from responsa_server.domain.turns import LogRow
 from responsa_server.embedded import EmbeddedRedis, Layout, purge
 from responsa_server.stores import redis_relay
@@ -27,12 +27,15 @@ from tests.contract.turn_house import RELAY_KEY
 
 SEQS = st.integers(1, 2**62)
 ROWS = st.builds(LogRow, SEQS, SEQS, st.booleans(), st.binary(max_size=300))
+LINES = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=30)
+SECONDS = st.floats(0, allow_nan=False)
 HINTS = st.one_of(
     st.builds(Committed, st.uuids(), st.lists(ROWS, max_size=5), st.booleans()),
     st.builds(Interest, st.uuids(), st.lists(st.uuids(), max_size=5)),
     st.builds(Taken, st.uuids(), SEQS),
     st.just(Work()),
     st.just(Reload()),
+    st.builds(Circuit, LINES, st.sampled_from(CircuitState), LINES, SECONDS, SECONDS),
 )
 
 
@@ -41,7 +44,7 @@ def test_a_hint_is_what_it_was_after_its_way(sender: UUID, hint: Hint) -> None:
     assert decode(encode(sender, hint)) == (sender, hint)
 
 
-@given(st.binary(max_size=100), st.sampled_from([b"", b"c", b"i", b"t", b"w", b"r", b"?"]))
+@given(st.binary(max_size=100), st.sampled_from([b"", b"c", b"i", b"t", b"w", b"r", b"b", b"?"]))
 def test_what_nobody_understands_is_passed_over(noise: bytes, kind: bytes) -> None:
     decode(kind + noise)  # must not raise an error
     assert decode(b"?" + bytes(16)) is None

@@ -36,6 +36,7 @@ from responsa_server.app.vector_stores import open_vectors
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import Agent
 from responsa_server.domain.audit import AuditTrail
+from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.faults import Faults
 from responsa_server.domain.limits import MessageGate
@@ -376,13 +377,16 @@ async def build_turns(
     *,
     turn_queries: NamedQueries | None = None,
     gate: MessageGate | None = None,
+    breakers: Breakers | None = None,
 ) -> tuple[Turns, AgentParts]:
     """Build `Turns` and the agents that answer questions. The caller must close `Turns`.
 
-    gate: the limits of users; None in a process that accepts no questions. turn_queries: replaces the turn store's SQL in tests. Raises the same errors as `build_agents`.
+    gate: the limits of users; None in a process that accepts no questions. breakers: the circuit breakers that this process shares with others. turn_queries: replaces the turn store's SQL in tests. Raises the same errors as `build_agents`.
     """
     codec = AskFrames()
     relay = RedisRelay(redis_url(settings, layout), relay_key(settings, layout))
+    breakers = breakers or Breakers()
+    breakers.tell = relay.tell_all
     agents = await build_agents(
         settings, layout, database, knowledge, models, faults, lambda: relay.tell_all(Reload()), stack
     )
@@ -395,6 +399,7 @@ async def build_turns(
         agents.agents.want_reload,
         _pruning_audit(PostgresAuditTrail(database), settings.audit.retention_days),
         gate,
+        breakers.heard,
     )
     return turns, agents
 

@@ -101,6 +101,7 @@ async def running(
             stack,
             turn_queries=turn_queries,
             gate=limiter,
+            breakers=models.breakers,
         )
         await turns.start()
         stack.push_async_callback(turns.close)

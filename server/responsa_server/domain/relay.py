@@ -1,13 +1,15 @@
-"""Hints that processes send each other about turns and agents.
+"""Hints that processes send each other about turns, agents and circuit breakers.
 
-A lost hint does no harm: the database holds the facts, and each process polls the database, so a process learns the
-facts within half a second.
+A lost hint does no harm: the database holds the facts about turns, and each process polls the database, so a process learns the
+facts within half a second. A process that misses a hint about a circuit breaker makes a call that fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
 from typing import Protocol
 from uuid import UUID
 
@@ -51,7 +53,28 @@ class Reload:
     """A process has reloaded the agents' files, and all other processes should reload them too."""
 
 
-Hint = Committed | Interest | Taken | Work | Reload
+class CircuitState(StrEnum):
+    """What happened to a circuit. PROBED: one process tries a call."""
+
+    OPEN = "open"
+    PROBED = "probed"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """A circuit breaker has another state (domain/breakers.py). seconds: how long the state lasts. patience_seconds: a call with at least this patience is
+    admitted.
+    """
+
+    name: str
+    state: CircuitState
+    cause: str = ""
+    seconds: float = 0.0
+    patience_seconds: float = inf
+
+
+Hint = Committed | Interest | Taken | Work | Reload | Circuit
 
 
 class Relay(Protocol):

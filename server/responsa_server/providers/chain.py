@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 from aiolimiter import AsyncLimiter
 
+from responsa_server.domain.breakers import Breakers, Probe, Refused
 from responsa_server.domain.models import (
     ChatModel,
     Ended,
@@ -37,7 +38,6 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 
-_BARRED_SECONDS: Final = 30.0
 _LONG_SECONDS: Final = 5.0
 _MOST_STRIKES: Final = 2
 # Patterns for the beginning of an answer that has no word yet, only whitespace or citation marks. An answer may begin with at most
@@ -229,20 +229,8 @@ class Member:
     small: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    """The bar of a model or a key. until: the clock's time at which the bar ends. patience_seconds: a call with at least this
-    patience is allowed in spite of the bar.
-    """
-
-    fault: ModelFault
-    until: float
-    patience_seconds: float
-
-
 class Barred:
-    """The models that are barred because their next call would probably fail in the same way as the last call. The server does
-    not call them for 30 seconds. All chains share this object.
+    """Which failures of models open the circuits of `Breakers`. All chains share this object.
 
     If the provider rejects a key, all models with this key are barred at once. If the key is valid but may not use the model, only the model is barred. A model is also
     barred after two failures in a row that were timeouts, or failures to reach the server after a long wait. After timeouts, a
@@ -250,41 +238,53 @@ class Barred:
     not barred, because such a call costs no time and the server may be back the next moment.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._bars: dict[str, _Bar] = {}
-        self._strikes: dict[str, int] = {}
+    def __init__(self, clock: Callable[[], float] = time.monotonic, breakers: Breakers | None = None) -> None:
+        self.breakers = breakers or Breakers(clock)
+
+    def admit(self, member: Member, patience_seconds: float) -> ModelFault | Sequence[str]:
+        """The circuits that the call probes; or, if the model is barred for calls with this patience, the fault that caused it."""
+        probed: list[str] = []
+        for name in _circuits(member):
+            found = self.breakers.admit(name, patience_seconds)
+            if isinstance(found, Refused):
+                self.left(probed)
+                return ModelFault(found.cause)
+            if found is Probe.PROBE:
+                probed.append(name)
+        return probed
+
+    def left(self, probed: Sequence[str]) -> None:
+        """A call has ended. Probes whose outcome is not known may be repeated."""
+        for name in probed:
+            self.breakers.left(name)
 
     def failed(
         self, member: Member, error: ModelError, patience_seconds: float, waited_seconds: float
     ) -> None:
         """Records a failed call. patience_seconds: the patience of the call. waited_seconds: the time from the call to its failure."""
+        key, model = _circuits(member)
         if error.fault is ModelFault.CREDENTIAL:
-            self._add(member.name if error.own else member.key, error.fault, inf)
+            self.breakers.open(model if error.own else key, error.fault)
         elif error.fault is ModelFault.TIMEOUT or (
             error.fault is ModelFault.UNREACHABLE and waited_seconds >= _LONG_SECONDS
         ):
-            strikes = self._strikes[member.name] = self._strikes.get(member.name, 0) + 1
-            if strikes >= _MOST_STRIKES:
-                silent = error.fault is ModelFault.TIMEOUT
-                self._add(member.name, error.fault, 2 * patience_seconds if silent else inf)
+            silent = error.fault is ModelFault.TIMEOUT
+            self.breakers.failed(model, error.fault, _MOST_STRIKES, 2 * patience_seconds if silent else inf)
 
     def answered(self, member: Member) -> None:
         """Records that the answer to a call has begun."""
-        if self._strikes.pop(member.name, 0) >= _MOST_STRIKES:
-            self._bars.pop(member.name, None)
+        for name in _circuits(member):
+            self.breakers.succeeded(name)
 
     def fault(self, member: Member, patience_seconds: float) -> ModelFault | None:
         """If a model is now barred for calls with this patience, the fault that caused the bar; None if the call is allowed."""
-        now = self._clock()
-        for key in (member.key, member.name):
-            bar = self._bars.get(key)
-            if bar is not None and now < bar.until and patience_seconds < bar.patience_seconds:
-                return bar.fault
-        return None
+        causes = (self.breakers.cause(name, patience_seconds) for name in _circuits(member))
+        return next((ModelFault(cause) for cause in causes if cause), None)
 
-    def _add(self, key: str, fault: ModelFault, patience_seconds: float) -> None:
-        self._bars[key] = _Bar(fault, self._clock() + _BARRED_SECONDS, patience_seconds)
+
+def _circuits(member: Member) -> tuple[str, str]:
+    """The circuits of a model: that of its key, and its own."""
+    return f"key:{member.key}", f"model:{member.name}"
 
 
 class _Misfit(Exception):
@@ -551,10 +551,12 @@ class ModelChain:
         clock = asyncio.get_running_loop().time
         prompt, own, held = call.prompt, call.patience_seconds, ""
         begun, patience = clock(), asyncio.timeout(None)
-        barred = self._barred.fault(member, own)
+        admitted = self._barred.admit(member, own)
+        if isinstance(admitted, ModelFault):
+            error = ModelError(admitted, "an earlier call failed in this way, so the model was not called")
+            error.model = member.name
+            raise error
         try:
-            if barred is not None:
-                raise ModelError(barred, "an earlier call failed in this way, so the model was not called")
             async with aclosing(member.model.stream(replace(prompt, patience_seconds=own))) as pieces:
                 while not call.said:
                     async with asyncio.timeout_at(begun + own) as patience:
@@ -588,11 +590,12 @@ class ModelChain:
             error = ModelError(ModelFault.TIMEOUT, f"the model sent no word within {own:g} s")
         except ModelError as caught:
             error = caught
+        finally:
+            self._barred.left(admitted)
         error.model = member.name
-        if barred is None:
-            log_failed(member.name, prompt, error)
-            if not call.said or error.fault is ModelFault.CREDENTIAL:
-                self._barred.failed(member, error, own, clock() - begun)
+        log_failed(member.name, prompt, error)
+        if not call.said or error.fault is ModelFault.CREDENTIAL:
+            self._barred.failed(member, error, own, clock() - begun)
         raise error
 
     def _priced(self, piece: Spent, member: Member) -> Spent:

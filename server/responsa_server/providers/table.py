@@ -74,6 +74,8 @@ class ModelTable:
         self._prices = prices
         self._options = options
         self._barred = Barred()
+        self.breakers = self._barred.breakers
+        """The circuit breakers of all models."""
         self._adapters: dict[str, HttpModel] = {}
         self._chains: dict[Sequence[str], ModelChain] = {}
 

@@ -18,7 +18,7 @@ from responsa_server.domain.faults import Fault
 from responsa_server.domain.limits import UNLIMITED, MessageGate
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.quotas import Demand
-from responsa_server.domain.relay import Committed, Hint, Interest, Relay, Reload, Taken, Work
+from responsa_server.domain.relay import Circuit, Committed, Hint, Interest, Relay, Reload, Taken, Work
 from responsa_server.domain.turns import (
     MAX_QUESTION_BYTES,
     Accepted,
@@ -53,6 +53,10 @@ def _nothing() -> None:
     """Do nothing: this process does not read agents' files."""
 
 
+def _nothing_of(hint: Circuit) -> None:
+    """Do nothing: this process shares no circuit breakers."""
+
+
 class Turns:
     """The turns that callers ask for in this process, and the turns that this process runs. Call `start` before use, and `drain` and
     `close` at the end.
@@ -68,9 +72,10 @@ class Turns:
         reload: Callable[[], None] = _nothing,
         prune: Callable[[], Awaitable[None]] | None = None,
         gate: MessageGate | None = None,
+        circuits: Callable[[Circuit], None] = _nothing_of,
     ) -> None:
         """reload: a function to call when another process has reloaded the agents' files. prune: deletes other old records, as often as old events of turns are
-        deleted. gate: decides whether a user may ask another question now; without it, users are not limited.
+        deleted. gate: decides whether a user may ask another question now; without it, users are not limited. circuits: takes hints about circuit breakers.
         """
         self._gate = gate
         self._prune_more = prune
@@ -80,6 +85,7 @@ class Turns:
         self._relay = relay
         self._runtime = runtime
         self._reload = reload
+        self._circuits = circuits
         self._log = runtime.log
         self._process = runtime.new_id()
         self._hub = Hub(self._process, relay, runtime.options.poll_seconds, loop_time)
@@ -428,6 +434,8 @@ class Turns:
                 self._claiming.wake()
             case Reload():
                 self._reload()
+            case Circuit():
+                self._circuits(hint)
             case _:
                 assert_never(hint)
 

@@ -1,0 +1,122 @@
+"""Circuit breakers: whether to call something that has failed before. Each process has its own, and hints from other processes open and close them
+too; a lost hint costs a failed call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+from typing import Final
+
+from responsa_server.domain.relay import Circuit, CircuitState
+
+OPEN_SECONDS: Final = 30.0
+"""How long a circuit stays open. Afterwards one call may try."""
+PROBE_SECONDS: Final = 30.0
+"""The maximum time for which other calls wait for the outcome of a probe."""
+
+
+class Probe(StrEnum):
+    """What a call that is admitted means for its circuit. CALL: the circuit is closed, or the call waits longer than the failed ones. PROBE: its outcome closes or opens
+    the circuit.
+    """
+
+    CALL = "call"
+    PROBE = "probe"
+
+
+@dataclass(slots=True)
+class _Opened:
+    """cause: why. until: when a probe may begin. patience_seconds: a call with at least this patience is admitted all the same. probe_until: the
+    latest end of the probe that runs; 0 if none runs.
+    """
+
+    cause: str
+    until: float
+    patience_seconds: float
+    probe_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A call that must not be made. cause: the failure that opened the circuit."""
+
+    cause: str
+
+
+class Breakers:
+    """The circuits of a process, by name; any part may add names of its own, with a prefix. A circuit is closed until `failed` or `open` opens it.
+    After OPEN_SECONDS it lets one call at a time try.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[Circuit], None] | None = None,
+    ) -> None:
+        """tell: sends a hint to the other processes; None without other processes."""
+        self.tell = tell
+        self._clock = clock
+        self._opened: dict[str, _Opened] = {}
+        self._failures: dict[str, int] = {}
+
+    def admit(self, name: str, patience_seconds: float = 0.0) -> Probe | Refused:
+        """Whether to make a call. After a PROBE, `succeeded`, `failed`, `open` or `left` must follow."""
+        opened, now = self._opened.get(name), self._clock()
+        if opened is None or patience_seconds >= opened.patience_seconds:
+            return Probe.CALL
+        if now < max(opened.until, opened.probe_until):
+            return Refused(opened.cause)
+        opened.probe_until = now + PROBE_SECONDS
+        self._say(Circuit(name, CircuitState.PROBED, opened.cause, PROBE_SECONDS))
+        return Probe.PROBE
+
+    def cause(self, name: str, patience_seconds: float = 0.0) -> str:
+        """The failure that opened the circuit; "" if a call would be admitted. Begins no probe."""
+        opened = self._opened.get(name)
+        if opened is None or patience_seconds >= opened.patience_seconds:
+            return ""
+        return opened.cause if self._clock() < max(opened.until, opened.probe_until) else ""
+
+    def failed(self, name: str, cause: str, most: int, patience_seconds: float = inf) -> None:
+        """A call has failed. The circuit opens after `most` failures in a row, and at once if it was open before."""
+        failures = self._failures[name] = self._failures.get(name, 0) + 1
+        if failures >= most or name in self._opened:
+            self.open(name, cause, patience_seconds)
+
+    def open(self, name: str, cause: str, patience_seconds: float = inf) -> None:
+        """Open a circuit at once, because the next call would fail in the same way. patience_seconds: a call with at least this patience is admitted."""
+        self._opened[name] = _Opened(cause, self._clock() + OPEN_SECONDS, patience_seconds)
+        self._say(Circuit(name, CircuitState.OPEN, cause, OPEN_SECONDS, patience_seconds))
+
+    def succeeded(self, name: str) -> None:
+        """A call has succeeded: close the circuit."""
+        self._failures.pop(name, None)
+        if (opened := self._opened.pop(name, None)) is not None:
+            self._say(Circuit(name, CircuitState.CLOSED, opened.cause))
+
+    def left(self, name: str) -> None:
+        """A probe has ended without an outcome, so another call may try."""
+        if (opened := self._opened.get(name)) is not None:
+            opened.probe_until = 0.0
+
+    def heard(self, hint: Circuit) -> None:
+        """Take a hint of another process."""
+        now = self._clock()
+        match hint.state:
+            case CircuitState.OPEN:
+                until = now + min(hint.seconds, OPEN_SECONDS)
+                self._opened[hint.name] = _Opened(hint.cause, until, hint.patience_seconds)
+            case CircuitState.PROBED:
+                if (opened := self._opened.get(hint.name)) is not None:
+                    opened.probe_until = now + min(hint.seconds, PROBE_SECONDS)
+            case CircuitState.CLOSED:
+                self._opened.pop(hint.name, None)
+                self._failures.pop(hint.name, None)
+
+    def _say(self, hint: Circuit) -> None:
+        if self.tell is not None:
+            self.tell(hint)

@@ -1,0 +1,92 @@
+"""Circuit breakers: what opens and closes them, one probe at a time, and the hints between processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from responsa_server.domain.breakers import OPEN_SECONDS, PROBE_SECONDS, Breakers, Probe, Refused
+from responsa_server.domain.models import ModelFault, ModelPiece, ModelPrompt, TextPiece
+from responsa_server.domain.relay import Circuit
+from responsa_server.providers.chain import Barred, Member, ModelChain
+from tests.unit.graph.test_bad_models import Free
+from tests.unit.providers.test_chain import WHOLE, Clock
+from tests.unit.providers.told import Told, failing, gathered
+
+
+def pair(clock: Clock) -> tuple[Breakers, Breakers]:
+    """The breakers of two processes that hear each other."""
+    mine = Breakers(clock)
+    yours = Breakers(clock, mine.heard)
+    mine.tell = yours.heard
+    return mine, yours
+
+
+def test_failures_in_a_row_open_a_circuit_and_a_success_closes_it() -> None:
+    one = Breakers(Clock())
+    one.failed("a", "timeout", 2)
+    one.succeeded("a")
+    one.failed("a", "timeout", 2)
+    assert one.admit("a") is Probe.CALL
+    one.failed("a", "timeout", 2)
+    assert (one.admit("a"), one.cause("a"), one.cause("b")) == (Refused("timeout"), "timeout", "")
+    one.succeeded("a")
+    assert one.admit("a") is Probe.CALL
+
+
+def test_one_probe_at_a_time_in_all_processes() -> None:
+    clock = Clock()
+    mine, yours = pair(clock)
+    mine.open("a", "credential")
+    assert yours.admit("a") == Refused("credential")
+    clock.now = OPEN_SECONDS
+    assert yours.admit("a") is Probe.PROBE
+    assert mine.admit("a") == yours.admit("a") == Refused("credential")
+    yours.failed("a", "timeout", 9)
+    clock.now += OPEN_SECONDS - 1
+    assert mine.admit("a") == Refused("timeout")
+    clock.now += 1
+    assert mine.admit("a") is Probe.PROBE
+    # A probe that ended without an outcome, or of which nothing more was heard, may be repeated.
+    mine.left("a")
+    assert mine.admit("a") is Probe.PROBE
+    clock.now += PROBE_SECONDS
+    assert yours.admit("a") is Probe.PROBE
+    yours.succeeded("a")
+    assert mine.admit("a") is Probe.CALL
+
+
+def test_without_hints_each_process_finds_out_for_itself() -> None:
+    clock = Clock()
+    said = list[Circuit]()
+    mine, yours = Breakers(clock, said.append), Breakers(clock)
+    mine.open("a", "timeout", 60.0)
+    assert (yours.admit("a"), mine.admit("a", 60.0)) == (Probe.CALL, Probe.CALL)
+    assert [(one.name, one.seconds, one.patience_seconds) for one in said] == [("a", OPEN_SECONDS, 60.0)]
+
+
+async def test_a_probe_lets_the_other_calls_of_a_model_go_to_the_next_one() -> None:
+    clock = Clock()
+    barred = Barred(clock)
+    asked, going = asyncio.Event(), asyncio.Event()
+
+    class Slow(Told):
+        async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+            self.calls += 1
+            asked.set()
+            await going.wait()
+            yield TextPiece("slow")
+            yield WHOLE[-1]
+
+    slow, other = Slow(name="a:m"), Told(WHOLE, name="b:m")
+    members = [Member(one.name, one.name[0], one) for one in (slow, other)]
+    both = ModelChain(members, Free(), barred, patience_seconds=30.0)
+    barred.failed(members[0], failing(ModelFault.CREDENTIAL), 30.0, 0.0)
+    clock.now = OPEN_SECONDS
+    probing = asyncio.create_task(gathered(both))
+    await asked.wait()
+    pieces, _ = await gathered(both)
+    assert (pieces[1:], slow.calls) == (list(WHOLE), 1)
+    going.set()
+    assert TextPiece("slow") in (await probing)[0]
+    assert TextPiece("slow") in (await gathered(both))[0]
