@@ -131,7 +131,7 @@ class LiveAnswer:
                 failed = "broke off its answer" if switched.mid_answer else "did not answer"
                 self._step = f"{switched.source} {failed}. Calling {switched.target}..."
             case "attempt_restarted":
-                self._step = "Starting again: another worker took over the question..."
+                self._step = "Starting again: another worker or model took over..."
             case _:
                 pass
         self._text = text

@@ -48,7 +48,7 @@ class Refused:
 
 
 class Breakers:
-    """The circuits of a process, by name; any part may add names of its own, with a prefix. A circuit is closed until `failed` or `open` opens it.
+    """The circuits of a process, by name; any part may add its own names, with a prefix. A circuit is closed until `failed` or `open` opens it.
     After OPEN_SECONDS it lets one call at a time try.
     """
 

@@ -111,7 +111,7 @@ class Fit(StrEnum):
 
     OPEN = "open"
     FITS = "fits"
-    ANEW = "anew"
+    ANEW = "again"
     REPEATS = "repeats"
     CONTRADICTS = "contradicts"
 
@@ -132,7 +132,7 @@ class Takeover(Protocol):
     """How another model takes up an answer that broke off. All texts are as the models wrote them."""
 
     def keeps(self, text: str, *, prefix: bool) -> int:
-        """Return how many characters of a broken-off text stay; 0 if the next model must write the answer anew. prefix: whether the next model
+        """Return how many characters of a broken-off text stay; 0 if the next model must write the whole answer. prefix: whether the next model
         continues the text itself. If not, the text is cut after its last whole sentence.
         """
         ...

@@ -40,7 +40,7 @@ _STOPS: Final = {
     "pause_turn": Stop.LIMIT,
     "refusal": Stop.UNSAFE,
 }
-# The models that continue a message of their own at the end of a prompt. From version 4.6 on, models refuse such a prompt with the status 400.
+# The models that continue their last message at the end of a prompt. From version 4.6 on, models refuse such a prompt with the status 400.
 _TAKES_PREFIX: Final = re.compile(
     r"claude-(?:[23]|instant|(?:opus|sonnet|haiku)-(?:3|4(?!-(?:[6-9]|\d\d(?!\d)))))"
 )

@@ -123,7 +123,7 @@ class ModelCall:
     """A call of a model. Implements `Takeover` for the answer.
 
     model: the model that is currently writing, as `provider:model`. reports: whether the cost is also sent as an event (it
-    is always counted). shows: whether the text so far was sent to the reader. If not, a model that takes the answer up writes it anew, because
+    is always counted). shows: whether the text so far was sent to the reader. If not, a model that takes the answer up writes it again, because
     nobody misses what it replaces.
     """
 

@@ -19,7 +19,7 @@ GO_ON: Final = (
 """The instruction for a model that takes up an answer in a new message."""
 
 LEAST_KEPT: Final = 4
-"""The minimum number of words that are worth keeping. Of a shorter text, the next model writes the answer anew."""
+"""The minimum number of words that are worth keeping. Of a shorter text, the next model writes the whole answer."""
 _COMPARED: Final = 8
 """How many words of the new text are compared before it is sent."""
 _RUN: Final = 3
