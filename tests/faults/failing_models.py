@@ -117,6 +117,8 @@ class Models:
                     said = case.dice.choice(lines) if lines else ""
                     changed = re.sub(r"\d{5}", lambda one: str(int(one[0]) + 1), said).removeprefix("- ")
                     text = f"{rest}\n\n{changed} And so on." if changed else rest
+                case Act.RESTARTS:
+                    pass
         await exchange.begin("text/event-stream")
         pieces = _pieces(text, case.dice)
         case.answers.append(text)

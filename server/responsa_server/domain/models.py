@@ -105,13 +105,13 @@ class ModelPrompt:
 class Fit(StrEnum):
     """How the text of a model that takes up an answer fits what stands of it.
 
-    OPEN: this cannot be decided yet. FITS: nothing speaks against it so far. ANEW: the model writes the answer again from
+    OPEN: this cannot be decided yet. FITS: nothing speaks against it so far. RESTARTS: the model writes the answer again from
     its beginning. REPEATS, CONTRADICTS: it says again, or otherwise, what stands.
     """
 
     OPEN = "open"
     FITS = "fits"
-    ANEW = "again"
+    RESTARTS = "restarts"
     REPEATS = "repeats"
     CONTRADICTS = "contradicts"
 
@@ -120,7 +120,7 @@ class Seam(Protocol):
     """Compares what stands of an answer with the text of the model that takes it up."""
 
     def add(self, text: str) -> Fit:
-        """Compare the next piece too. After ANEW, REPEATS or CONTRADICTS, nothing more is compared."""
+        """Compare the next piece too. After RESTARTS, REPEATS or CONTRADICTS, nothing more is compared."""
         ...
 
     def end(self) -> Fit:

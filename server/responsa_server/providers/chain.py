@@ -387,9 +387,9 @@ class _Answer:
                     fit = seam.add(text)
                 elif isinstance(piece, Ended) and comes and not anew and piece.stop is not Stop.UNSAFE:
                     fit = seam.end()
-                if fit is Fit.ANEW and not (anew or sent):
+                if fit is Fit.RESTARTS and not (anew or sent):
                     anew, call.keep = True, 0
-                if fit in (Fit.REPEATS, Fit.CONTRADICTS) or (fit is Fit.ANEW and not anew):
+                if fit in (Fit.REPEATS, Fit.CONTRADICTS) or (fit is Fit.RESTARTS and not anew):
                     raise _Misfit
                 if comes and not sent and (fit is not Fit.OPEN or piece is None):
                     sent, text = True, comes
@@ -518,7 +518,7 @@ class ModelChain:
         """
         answer = _Answer(prompt)
         spent: Spent | None = None
-        member, *others = self._members
+        member, others = self._members[0], list(self._members[1:])
         while True:
             call = answer.call(member, self._patience, 1 + len(others))
             if call is None:
@@ -544,7 +544,7 @@ class ModelChain:
             if not others or not answer.open:
                 raise error
             yield Switched(member.name, others[0].name, error.fault, answer.begun)
-            member, *others = others
+            member = others.pop(0)
 
     async def _heard(self, member: Member, call: _Call) -> AsyncGenerator[ModelPiece, None]:
         """The pieces of one model. Raises ModelError, with the model's name."""

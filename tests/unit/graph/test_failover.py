@@ -244,7 +244,7 @@ STANDS = "The Rook hub serves up to 40 devices at once. It stands in the hall ne
         (STANDS, ["The", " warranty lasts", " two years."], Fit.FITS),
         (STANDS, ["It", " stands in the hall near the door. It"], Fit.REPEATS),
         (STANDS, ["near", " the door. And"], Fit.REPEATS),
-        (STANDS, ["The Rook hub", " serves up to 40 devices at once"], Fit.ANEW),
+        (STANDS, ["The Rook hub", " serves up to 40 devices at once"], Fit.RESTARTS),
         (STANDS, ["A fact. The Rook hub serves up to 40", " devices at once. So"], Fit.REPEATS),
         (STANDS, ["A fact. The Rook hub serves up to 50", " devices at once. So"], Fit.CONTRADICTS),
         (f"{STANDS}It lasts two ye", ["ars", " for all."], Fit.FITS),

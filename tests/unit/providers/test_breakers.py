@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from responsa_server.domain.breakers import OPEN_SECONDS, PROBE_SECONDS, Breakers, Probe, Refused
-from responsa_server.domain.models import ModelFault, ModelPiece, ModelPrompt, TextPiece
+from responsa_server.domain.models import Ended, ModelFault, ModelPiece, ModelPrompt, TextPiece
 from responsa_server.domain.relay import Circuit
 from responsa_server.providers.chain import Barred, Member, ModelChain
 from tests.unit.graph.test_bad_models import Free
@@ -70,16 +70,19 @@ async def test_a_probe_lets_the_other_calls_of_a_model_go_to_the_next_one() -> N
     barred = Barred(clock)
     asked, going = asyncio.Event(), asyncio.Event()
 
-    class Slow(Told):
+    class Slow:
+        name = "a:m"
+        calls = 0
+
         async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
             self.calls += 1
             asked.set()
             await going.wait()
             yield TextPiece("slow")
-            yield WHOLE[-1]
+            yield Ended(complete=True)
 
-    slow, other = Slow(name="a:m"), Told(WHOLE, name="b:m")
-    members = [Member(one.name, one.name[0], one) for one in (slow, other)]
+    slow, other = Slow(), Told(WHOLE, name="b:m")
+    members = [Member("a:m", "a", slow), Member("b:m", "b", other)]
     both = ModelChain(members, Free(), barred, patience_seconds=30.0)
     barred.failed(members[0], failing(ModelFault.CREDENTIAL), 30.0, 0.0)
     clock.now = OPEN_SECONDS

@@ -247,11 +247,13 @@ class _Spending:
         self._reported = False
         # `_known` has the counts up to the last report or change of model. `_read` and `_pieces` estimate the tokens since then. `_lost`
         # is the part of `_known` that no report contains, because the calls broke off before their reports.
-        self._known = self._lost = Usage()
+        self._known: Usage = Usage()
+        self._lost: Usage = Usage()
         self._read = self._pieces = 0
         # `_begun`: whether the prompt is counted for this model. `_covered`: whether the provider's report already
         # includes the next piece. `_reported_output`: the output tokens in the provider's last report.
-        self._begun = self._covered = False
+        self._begun = False
+        self._covered = False
         self._reported_output = 0
 
     @property
@@ -288,7 +290,7 @@ class _Spending:
 
     def exactly(self, usage: Usage) -> None:
         """The provider reports the cost of the call so far."""
-        usage += self._lost
+        usage = usage + self._lost
         self._run.spend(usage - self.counted)
         self._begun = self._reported = True
         # Some providers report a piece's tokens before they send the piece; others send a report before any text is written.
@@ -299,7 +301,7 @@ class _Spending:
     def switched(self, price: Price | None) -> None:
         """Another model continues. price: the price of that model."""
         counted = self.counted
-        self._lost += counted - self._known
+        self._lost = self._lost + (counted - self._known)
         self._known, self._read, self._pieces = counted, 0, 0
         self._begun = self._covered = False
         self._reported_output = self._known.output_tokens

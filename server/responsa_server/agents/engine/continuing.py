@@ -123,7 +123,7 @@ class Comparison:
         if compared and same:
             # The text begins like the answer. The beginning of a short answer is at the same time its end.
             if len(compared) == most or whole:
-                return Fit.ANEW if len(compared) >= LEAST_KEPT else Fit.FITS
+                return Fit.RESTARTS if len(compared) >= LEAST_KEPT else Fit.FITS
             return Fit.OPEN
         if self._repeated(words):
             return Fit.REPEATS
