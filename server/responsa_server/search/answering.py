@@ -36,6 +36,7 @@ from responsa_server.search.sections import AROUND_BYTES, whole_sections
 from responsa_server.search.support import DEFAULT_SUPPORT
 from responsa_server.search.tool_sources import NO_COLLECTION, whole, with_sources
 from responsa_server.search.wording import PassageWords
+from responsa_server.text.instructing import without_instructions
 from responsa_server.text.lexical import language_of
 
 TEXT_ONLY: Final = "text_only"
@@ -120,8 +121,8 @@ class LibraryEvidence:
         retrieval = self._plain.validate_python(evidence.content)
         return [
             ShownPassage(
-                one.found.passage.title,
-                one.text,
+                without_instructions(one.found.passage.title),
+                without_instructions(one.text),
                 one.found.passage.read,
                 one.found.passage.uri,
                 _place(one),

@@ -210,7 +210,7 @@ def _support_foreign(claim: str, excerpt: Excerpt, analyses: PassageAnalyses) ->
             above = passage.above | analysis.distinct
             numbers_above = titles | numbers_in(analysis.plain)
             continue
-        if not within(piece.source, excerpt.source):
+        if analysis.instructs or not within(piece.source, excerpt.source):
             continue
         around = [other for _, other in pieces[max(place - 1, 0) : place + 2]]
         near = above.union(*(other.distinct for other in around))

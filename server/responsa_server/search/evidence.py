@@ -16,9 +16,10 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
-from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
 from responsa_server.search.parts import PassageParts
 from responsa_server.search.scoring import Weights
+from responsa_server.text.instructing import instructing_spans
 from responsa_server.text.lexical import Analyzer, Token
 from responsa_server.text.sentences import plain
 
@@ -109,7 +110,7 @@ class PieceAnalysis:
     quote: the exact text of the piece. plain: the text without markup. context: the plain text of the previous piece; '' if the piece follows a heading or is the
     first. terms: the terms of the piece, in order. distinct: the same terms without repetition. columns: the terms of the names of a row's columns.
     systems: the operating systems that the piece is about. example: whether the piece shows an example. penalty: a deduction of 0 or more
-    for a piece that answers little by itself.
+    for a piece that answers little by itself. instructs: whether the piece gives instructions to an assistant, so that it is no evidence.
     """
 
     quote: str
@@ -121,6 +122,7 @@ class PieceAnalysis:
     systems: frozenset[str]
     example: bool
     penalty: float
+    instructs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,11 @@ class PassageAnalyses:
         context = ""
         pieces: list[PieceAnalysis] = []
         parts = PassageParts(found)
+        instructing = _instructing(passage)
         for place, piece in enumerate(found.pieces):
+            instructs = any(
+                start < piece.source.end and piece.source.start < end for start, end in instructing
+            )
             quote = raw[piece.source.start - offset : piece.source.end - offset].decode()
             words = plain(quote)
             terms = tuple(self.analyzer.terms(words, language))
@@ -196,12 +202,23 @@ class PassageAnalyses:
                     _systems(_SYSTEMS, quote),
                     piece.kind is VectorKind.CODE or _EXAMPLE.search(words) is not None,
                     penalty,
+                    instructs,
                 )
             )
-            context = "" if piece.kind is VectorKind.HEADING else words
+            if not instructs:
+                context = "" if piece.kind is VectorKind.HEADING else words
         above = " ".join((passage.title, *passage.headings))
         terms = self.analyzer.terms(above, language)
         return PassageAnalysis(frozenset(terms), _systems(_SYSTEMS, above), pieces)
+
+
+def _instructing(passage: Passage) -> Sequence[tuple[int, int]]:
+    """The ranges of a passage that give instructions to an assistant, in bytes of the canonical text."""
+    text, offset = passage.text, passage.source.start
+    return [
+        (offset + len(text[:start].encode()), offset + len(text[:end].encode()))
+        for start, end in instructing_spans(text)
+    ]
 
 
 def _systems(patterns: Mapping[str, re.Pattern[str]], text: str) -> frozenset[str]:
@@ -344,7 +361,7 @@ def _form_of(text: str) -> AnswerForm:
 def judge(
     question: ParsedQuestion, found: FoundPassage, passage_score: float, analyses: PassageAnalyses
 ) -> list[PieceEvidence]:
-    """The passage's quotable pieces in order, each with its signals. passage_score: the score of the passage, 0 to 1."""
+    """The passage's quotable pieces in order, each with its signals. A piece that gives instructions to an assistant is left out, as if the passage did not have it. passage_score: the score of the passage, 0 to 1."""
     analysis = analyses.of(found)
     before = 0
     titled = title = question.mask(analysis.above)
@@ -355,6 +372,8 @@ def judge(
         if piece.kind is VectorKind.HEADING:
             titled, before = title | own, 0
             systems = analysed.systems or analysis.systems
+            continue
+        if analysed.instructs:
             continue
         above = titled | question.mask(analysed.columns)
         against = analysed.penalty + _against(question, analysed, systems)

@@ -143,7 +143,7 @@ class Extractor:
         parts = (
             part
             for those in _by_collection(passages).values()
-            for part in _parts(self._judged(questions, those))
+            for part in self._parts(self._judged(questions, those))
         )
         for one in parts:
             passage = one.piece.passage
@@ -174,6 +174,21 @@ class Extractor:
         ]
         return sorted(judged, key=lambda one: -one.evidence.score - _ASKED * self._asked(questions, one))
 
+    def _parts(self, judged: Sequence[_RankedPiece]) -> Iterator[_RankedPart]:
+        """The parts of the pieces, in the same order. Parts that an answer must not show are left out, among them those with an instruction to an assistant."""
+        made: dict[UUID, PassageParts] = {}
+        for one in judged:
+            found = one.passage.found
+            parts = made.get(found.passage.id)
+            if parts is None:
+                parts = made[found.passage.id] = PassageParts(found)
+            part = parts.of(one.evidence.place)
+            if part is None:
+                continue
+            pieces = self._analyses.of(found).pieces[part.first : part.last + 1]
+            if not any(piece.instructs for piece in pieces):
+                yield _RankedPart(one, part)
+
     def _asked(self, questions: ParsedQuestions, one: _RankedPiece) -> float:
         """The share of the question's own words that are in a piece that a rewritten form found. The words of the conversation fit the earlier answer
         best, which must not be given again. 0 for a piece that the question itself found.
@@ -188,7 +203,7 @@ class Extractor:
         self, questions: ParsedQuestions, judged: Sequence[_RankedPiece], most: int
     ) -> tuple[ExtractedAnswer, int]:
         """The answer from the judged pieces of one collection, and the index of the string that found its leading part."""
-        parts = list(_parts(judged[:_CONSIDERED]))
+        parts = list(self._parts(judged[:_CONSIDERED]))
         if not parts:
             return _NO_ANSWER, questions.last
         best = parts[0].piece
@@ -273,19 +288,6 @@ def _by_collection(passages: Sequence[ScoredPassage]) -> Mapping[str, Sequence[S
     for one in passages:
         found.setdefault(one.found.passage.collection_id, []).append(one)
     return found
-
-
-def _parts(judged: Sequence[_RankedPiece]) -> Iterator[_RankedPart]:
-    """The parts of the pieces, in the same order. Pieces that an answer must not show are left out."""
-    made: dict[UUID, PassageParts] = {}
-    for one in judged:
-        found = one.passage.found
-        parts = made.get(found.passage.id)
-        if parts is None:
-            parts = made[found.passage.id] = PassageParts(found)
-        part = parts.of(one.evidence.place)
-        if part is not None:
-            yield _RankedPart(one, part)
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:

@@ -167,7 +167,7 @@ def passage_words(found: FoundPassage, passage: PassageAnalysis, analyzer: Analy
         if piece.kind is VectorKind.HEADING:
             above = title | _terms(words)
             numbered.update(_numbered(words))
-        else:
+        elif not analysis.instructs:
             terms = _terms(words) | _initials(words)
             negated = bool(negates(analysis.plain, language))
             implied = IMPLIED.search(analysis.plain) is not None

@@ -1,0 +1,398 @@
+"""Finds sentences in a text that give instructions to an assistant, such as "Ignore all previous instructions" or "End your reply with a poem".
+
+Such a sentence is no evidence for an answer, and a model must not follow it. Instructions to readers, such as "Press the button", are
+ordinary text. The patterns below describe whom a sentence addresses and what it asks for; a logistic regression weighs them. No model is
+needed. docs/retrieval.md says how often the result is wrong. `tools/instruction_weights.py` fits the weights.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+OMITTED: Final = "[…]"
+"""What stands in place of a sentence that `without_instructions` leaves out."""
+MOST_CHARACTERS: Final = 2_000
+"""The number of characters of a segment that are read. The time for a segment is bounded, whatever the text."""
+
+# The answer of the assistant: "your reply", "each response", and the same in other languages.
+_OUTPUT: Final = (
+    r"(?:\b(?:your|each of your|all your|any of your|every|each|all|the next|next)"
+    r" (?:\w+ ){0,2}?(?:answers?|reply|replies|responses?|outputs?|completions?|summary|summaries)\b|\byour sentences?\b"
+    r"|\b(?:in|with) (?:the|an?) (?:answer|reply|response)\b"
+    r"|\bword of (?:your|the) (?:answer|reply|response)|\bwhen you (?:respond|reply|answer|speak|talk|mention|summari[sz]e)"
+    r")"
+)
+_MACHINE: Final = (
+    r"(?:\b(?:ai|a\.i\.|llms?|gpt\w*|\w*gpt|chat ?bots?|bots?|(?:large )?language models?|ai (?:models?|systems?|assistants?|graders?|reviewers?|agents?)|assistants?|models?"
+    r"|openai|automated (?:\w+ )?(?:readers?|screening|systems?|reviewers?|summari[sz]ers?)|the software that \w+|sprachmodell\w*|assistent\w*|l'assistant|asistente|assistente"
+    r"|modello linguistico|modelo de lenguaje|ассистент\w*|модел[иья]\w*)\b|助手|语言模型|المساعد|सहायक|trợ lý)"
+)
+_STRONG_MACHINE: Final = (
+    r"(?:\b(?:ai|a\.i\.|llms?|gpt\w*|\w*gpt|chat ?bots?|bots?|(?:large )?language models?|openai|automated (?:\w+ )?(?:readers?|screening|systems?|reviewers?|summari[sz]ers?)|sprachmodell\w*"
+    r"|modello linguistico|modelo de lenguaje)\b|语言模型)"
+)
+_RULES: Final = r"(?:instructions?|directions?|directives?|rules?|prompts?|guidelines?|orders?|commands?|polic(?:y|ies)|restrictions?)"
+_QUIT: Final = (
+    r"(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?:ting)?|overrid(?:e|ing)|bypass(?:ing)?|neglect|drop|discard|cancel|abandon|stop (?:following|obeying)|(?:do not|don't|never) (?:follow|obey|heed)"
+    r"|no longer (?:follow|apply|obey)|(?:are|is) (?:now )?(?:void|cancelled|canceled|revoked|obsolete|suspended))"
+)
+_VERSE: Final = (
+    r"(?:poems?|limericks?|haikus?|stor(?:y|ies)|essays?|jokes?|songs?|verses?|lyrics|speech(?:es)?|letters?|e-?mails?|scripts?|plans?|articles?|blog posts?|reports?|reviews?|slogans?"
+    r"|descriptions?|introductions?|summar(?:y|ies)|overviews?|analys[ie]s|strateg(?:y|ies)|press releases?|recipes?|lists?|names?|titles?|dialogues?|paragraphs?|functions?|programs?"
+    r"|equivalents?|examples?|tweets?|workouts?|quiz(?:zes)?|riddles?|itinerar(?:y|ies))"
+)
+_LEADING: Final = (
+    r"^(?:[^:.\n]{0,60}:\s)?(?:[^\w<]|\d|(?:please|kindly|now|then|also|and|but|so|first|next|finally|instead|additionally|important|attention|note|hey|hello|hi|dear|always|never|just|simply|only|must|bitte|por favor|veuillez"
+    r"|s'il te plaît|пожалуйста|请|करें|hãy|do not|don't|make sure (?:that|to)|ensure (?:that)?|be sure to|you (?:must|should|shall|will|may|can|need to|have to)(?: now)?|before (?:you )?answer(?:ing)?(?: anything)?"
+    r"|in (?:your|each|every|the) (?:\w+ )?(?:answer|reply|response|replies|responses)|from now on|if [^,.]{1,80},|when [^,.]{1,80},|whenever [^,.]{1,80},|whatever [^,.]{1,80},|no matter [^,.]{1,80},|instead of [^,.]{1,80},|as [^,.]{1,60},"
+    r"|let's|(?:can|could|would|will) you)\b)*"
+)
+_SAY: Final = (
+    r"(?:say|state|claim|repl(?:y|ies)|respond|answer|output|print|write|tell|speak|call|mention|include|add|append|insert|integrate|incorporate|embed|weave|work|sneak|use|give|provide|begin|start|end|finish|conclude|close|open"
+    r"|put|make|keep|limit|recommend|suggest|promote|advertise|praise|modify|augment|enhance|extend|adjust|alter|adapt|change|rewrite|render|present|express|translate|convert|encode|transform|shift|flip|reverse|spell|misspell|scramble"
+    r"|jumble|shuffle|rearrange|replace|substitute|swap|remove|leave|omit|group|combine|introduce|apply|switch|adopt|rate|rank|cite|ask|direct|spread|conclude|copy|send|repeat|rewrite|anagram|confuse|prefix|hide|sign|ensure|insult|beginne"
+    r"|beende|schreibe|füge|antworte|sage|nenne|gib|übersetze|réponds|répondez|écris|écrivez|ajoute|ajoutez|commence|commencez|termine|traduis|dis|dites|responde|escribe|añade|agrega|empieza|termina|traduce|di|dile|rispondi|scrivi"
+    r"|aggiungi|inizia|traduci|responda|escreva|adicione|comece|traduza|schrijf|antwoord|voeg|begin|vertaal|добавь|напиши|отвечай|ответь|начинай|переведи|скажи|在|把|用|أضف|अपने|thêm)"
+)
+_COMPOSE: Final = r"(?:write|compose|draft|create|generate|develop|design|produce|invent|devise|make|provide|give|offer|suggest|recommend|plan|prepare|tell|show|outline|propose|find|list)"
+
+_NAMED: Final[Mapping[str, str]] = {
+    # What is asked of the answer.
+    "output": _OUTPUT,
+    "say_output": rf"{_LEADING}(?:{_SAY}\b.{{0,160}}?{_OUTPUT}|[^.]{{0,40}}{_OUTPUT},? (?:\w+ ){{0,2}}{_SAY}\b)",
+    "must_output": rf"{_OUTPUT} (?:must|should|shall|has to|needs to|will) ",
+    "only": r"\b(?:repl(?:y|ies)|respond|answer|output|say|print|speak|tell|write)s? (?:\w+ ){0,5}?(?:only|just|nothing|solely|exactly|anything else)\b|\b(?:only|nothing but|exactly) (?:with|the words?|one word|this|in)\b"
+    r"|\b(?:antworte|antwortest|sprich) .{0,40}\bnur\b|réponds .{0,40}(?:seulement|uniquement)|responde .{0,30}(?:solo|sólo|únicamente)|rispondi .{0,20}solo|responda .{0,20}apenas|antwoord .{0,20}alleen|отвечай .{0,20}только|只回答|فقط|केवल|chỉ (?:nói|trả lời)",
+    "only_word": r"\b(?:reply|respond|answer|output|print|say) (?:\w+ ){0,3}?(?:only|just|nothing but|exactly) (?:\w+ ){0,2}?(?:with )?(?:the|this|these) (?:\w+ )?(?:words?|phrase|sentence|text|line)\b",
+    "transform": r"\b(?:backwards?|in reverse|reversed?|emojis?|emoticons?|haikus?|rhymes?|in verse|base ?64|morse|binary|anagram\w*|misspell\w*|typos?|misspellings?|in capital letters|capitals|vowels?|ciphers?|homophon\w*"
+    r"|alphanumeric|substitution|symbols?|letters|spaces|punctuation|rückwärts|à l'envers|al revés|al contrario|de trás para a frente|achterstevoren|задом наперёд)\b|倒过来",
+    "transform_output": rf"(?:\b(?:letters?|words?|vowels?|symbols?|emojis?|numbers?|spaces|typos|misspell\w*|scramble|jumble|anagram\w*|encode|cipher|haiku|rhyme|verse|morse|base ?64|binary|backwards|reverse\w*|table|poem|translate|capital\w*)\b.{{0,60}}(?:{_OUTPUT}|\byour message)"
+    rf"|(?:{_OUTPUT}|\byour message).{{0,60}}\b(?:letters?|words?|vowels?|symbols?|emojis?|numbers?|spaces|typos|misspell\w*|encoded?|cipher|haiku|rhyme|verse|morse|base ?64|binary|backwards|in reverse|homophon\w*|alphanumeric|anagram\w*|poem|translated?|capitals?)\b)"
+    r"|\b(?:replace|substitute|swap|convert) (?:(?:every|each|all|the) )?(?:\w+ )?(?:letters?|vowels?|consonants?) (?:\w+ ){0,2}?(?:with|by|to|into|for)\b|\b(?:reply|respond|answer|speak)\b.{0,30}\b(?:emojis?|haikus?|rhyme|verse|morse|base ?64|binary|backwards|in reverse|riddles|capitals|vowels)\b",
+    "advert": r"https?://|\bwww\.|\b\w+\.(?:com|example|org|net|xyz)\b|\b(?:slogan|advert\w*|sensational|headline|webinar|subscribe|donat\w+|invest\w*|phrase|sentence|link|reminder|statement|recommendation)\b",
+    # To whom the sentence speaks.
+    "machine": _MACHINE,
+    "to_machine": rf"^\W*(?:(?:an? )?(?:important |urgent )?(?:note|notice|message|instructions?|attention|correction|update|hint|reminder|hinweis|nota|note|warning|order)s?(?: from (?:\w+ ){{1,4}})?(?: (?:to|for|of|an|à|para|al|per)(?: the| any| all| this| den| das| el)?)? |dear |hey |hello |hi |to (?:the|any|all|every|whatever) |an (?:das|den|die) |if you are (?:an? )?)(?:\w+ )?{_MACHINE}"
+    rf"|^\W*(?:any |all )?{_STRONG_MACHINE} (?:reading|processing|summari[sz]ing|that (?:reads?|process\w*|summari[sz]e\w*)|who read)\b",
+    "calls_machine": rf"^\W*(?:\w+ )?{_MACHINE}\W{{0,3}}(?::|,|  reading (?:this|the)| processing| summari[sz]ing| who read| that read)",
+    "strong_machine": _STRONG_MACHINE,
+    "machine_must": rf"{_MACHINE} (?:\w+ ){{0,2}}?(?:must|should|shall|is required to|are required to|are requested to|has to|have to|may now|will now|are to|is to|may)\b(?: not| now| also)?"
+    r" (?:say|tell|answer|reply|respond|recommend|rank|rate|quote|cite|mention|describe|ignore|follow|approve|include|add|write|claim|translate|speak|refuse|obey|give|output)",
+    "about_machine": rf"\b(?:tell|ask|asks|asked|make|let|instruct|show|have|help|click|configure|train|test|give|allow|want|told|expect)s? (?:to )?(?:the|your|an?|our) (?:\w+ ){{0,2}}?{_MACHINE}",
+    "reading_this": r"\b(?:reads?|reading|processing|processes|summari[sz]ing|asked about) (?:this|the) (?:\w+ )?(?:text|page|line|file|document|paragraph|mail|table|paper)?\b|\bif (?:you are|asked|questioned|anyone asks|the user asks|user asks)\b|\bwhen you (?:are asked|read)\b",
+    "user": r"\b(?:tell|direct|urge|insult|convince|inform) (?:that )?(?:the |all |any |every )?(?:users?|readers?|customers?|everybody|asker)\b|\b(?:the )?user'?s (?:question|password|credit)\b|\bthe (?:question|message)s? of the user\b"
+    r"|\b(?:if|when|whenever) (?:the |a )?users? asks?\b.{0,60}\b(?:say|reply|respond|answer|tell)\b|\bwhatever the user\b|\b(?:dile|di|dis|dites|sage|skriv|zeg|скажи) (?:al |à l'|dem |all'|tegen de )?(?:usuario|utilisateur|nutzer|utente|gebruiker|пользовател\w+)",
+    "order_you": r"\bi (?:order|command|instruct|authori[sz]e) you\b|\bi want you to (?:act|pretend|ignore|answer|reply)\b|\byou may now (?:ignore|skip|answer|disregard)\b",
+    "whatever": r"\b(?:whatever|no matter (?:what|which)|any questions?|all questions|every question|whenever you|when you (?:talk|speak|mention))\b",
+    # What overturns other instructions.
+    "quit": rf"{_LEADING}(?:\w+ )?{_QUIT}\b",
+    "quit_limited": rf"\b{_QUIT}\b.{{0,40}}?\b{_RULES} (?:that|which|of|on|for|from|in|about)\b|\b{_QUIT} (?:\w+ ){{0,3}}?(?:manual|message|e-?mail|letter|version|announcement)\b",
+    "quit_rules": rf"{_LEADING}(?:\w+ )?{_QUIT}\b.{{0,50}}?\b(?:(?:all|any|every|your|these|prior|previous|earlier|preceding|above|original|existing|other|system|user's) (?:\w+ ){{0,3}}?)?{_RULES}\b",
+    "prior_rules": rf"\b(?:(?:all|any|every|your|the) )?(?:previous|prior|earlier|preceding|above|original|initial|existing|old) (?:\w+ )?{_RULES}\b|\b{_RULES} (?:above|before (?:this|now)|(?:that )?you (?:\w+ )?(?:were|have been|received|got|had))",
+    "your_rules": rf"\byour (?:\w+ ){{0,2}}?{_RULES}\b",
+    "rules_void": rf"\b{_RULES}\b.{{0,60}}\b(?:no longer apply|(?:are|is|were) (?:now )?(?:void|cancelled|canceled|a test|revoked|suspended|off|switched off))\b",
+    "told_before": r"\b(?:everything|anything|all|what) (?:that )?you (?:were|have been|are|ever) (?:\w+ )?(?:told|instructed|taught|given)\b|\bwere you told\b|\byou were (?:configured|told|instructed)\b|\binstructed to\b",
+    "question_quit": r"\b(?:do not|don't|never|instead of|rather than|skip|ignore|disregard) (?:\w+ ){0,2}?(?:answer(?:ing)?|repl(?:y|ying)|respond(?:ing)?|question|request)\b(?: to)?.{0,20}\b(?:user|reader|question)",
+    "output_foreign": r"\bdeine[rnms]? (?:\w+ )?antwort(?:en)?\b|\b(?:ta|tes) réponses?\b|\b(?:tu|tus) respuestas?\b|\b(?:tua|tue) rispost[ae]\b|\b(?:sua|tua) respostas?\b|\bje antwoord(?:en)?\b|\b(?:сво\w+|тво\w+) ответ\w*|你的(?:回答|答案|回复|输出)|إجابتك|ردك|अपने (?:उत्तर|जवाब)|câu trả lời của bạn",
+    "only_foreign": r"\b(?:antworte|antwortest|sprich)\b.{0,40}\b(?:nur|ausschließlich)\b|\b(?:antworte|antwortest) ab\b|\bréponds .{0,40}(?:seulement|uniquement)|\bresponde .{0,30}(?:solo|sólo|únicamente)|\brispondi .{0,20}solo|\bantwoord .{0,20}alleen|отвечай .{0,20}только|只(?:能)?(?:回答|说)|وأجب .{0,12}فقط|chỉ (?:nói|trả lời)",
+    "prompt_foreign": r"\b(?:deine?n?|ton|votre|tu|tuo|seu|свой|твой) (?:\w+ )?(?:system-?)?prompts?\b|\bprompt (?:système|del sistema|di sistema|do sistema)|systemanweisung|системн\w+ промпт|你的系统提示|موجه النظام|\b(?:deine|tes|tus|tue|suas|свои|je) (?:\w+ )?(?:anweisungen|consignes|instrucciones|istruzioni|instruções|инструкции|instructies)\b|你的指令|تعليماتك|अपने निर्देश|hướng dẫn của bạn",
+    "void_foreign": r"\bignorier(?:e|en sie) (?:alle |sämtliche )?(?:\w+ ){0,2}anweisung|\bvergiss (?:alle |deine )|\bignore[zs]? (?:toutes )?(?:les |tes )?(?:consignes|instructions) (?:précédentes|ci-dessus)|\boublie[zs]? (?:toutes )?(?:tes|vos|les) (?:consignes|instructions)"
+    r"|\bignora (?:todas |tutte )?(?:las |le |tus |tue )?(?:instrucciones|istruzioni)|\b(?:olvida|dimentica) (?:todas |tutte )?(?:las |le )?(?:tus |tue )?(?:instrucciones|istruzioni)|\bignore todas as instruções|\besqueça (?:todas )?(?:as )?(?:suas )?instruções"
+    r"|\b(?:negeer|vergeet) (?:alle |je )(?:\w+ )?instructies|игнорируй\w* .{0,20}инструкци|забудь .{0,20}инструкци|(?:忽略|忘记|无视).{0,8}(?:指令|指示|说明)|(?:تجاهل|انس) .{0,12}(?:التعليمات|تعليماتك)|निर्देश\w*.{0,6} (?:को )?(?:अनदेखा|भूल)|(?:bỏ qua|quên) .{0,12}(?:chỉ dẫn|hướng dẫn)",
+    # Roles.
+    "persona": rf"{_LEADING}(?:pretend (?:to be|that you|you)|act (?:as|like)|imagine (?:that )?you are|behave (?:as|like)|simulate|impersonate|roleplay|role-play|stay in character|speak (?:as|like)|play the (?:role|part)|take on the (?:role|persona)|adopt|enter|introduce yourself|you (?:will )?(?:now )?play|you are now|you are no longer|your name is)\b",
+    "you_are": r"\byou (?:are|will be|act) (?:now|no longer|henceforth|from now)\b|\bfrom (?:now|this moment|this point|today) on,? (?:you|answer|reply|respond|only|speak|write)\b|\b(?:you have|there are) no (?:rules|restrictions|limits|teacher|filter)|\byour (?:only|one|real|new|next) (?:task|role|goal|job|instructions?|rules?|name)\b|\byour name is now\b|\byou are .{0,20}\b(?:evil|dan)\b"
+    r"|\bdu bist jetzt\b|\btu es maintenant\b|\beres (?:ahora )?un\b|\bsei (?:ora )?un\b|\bты теперь\b|\bтеперь ты\b|你现在是|从现在开始你是|\bantworte(?:st)? ab\b|\bab (?:jetzt|sofort) nur\b|\b(?:désormais|a partir de ahora|da ora in poi) .{0,20}(?:réponds|respondes|rispondi|uniquement)",
+    "role_speaks": r"(?:\byou (?:are|will|play)\b|\bfrom now on\b|\b(?:pretend|act|imagine|behave|speak|roleplay|simulate)\b).{0,60}\b(?:answers?|repl(?:y|ies)|responds?|speaks?|talks?|says?|refuses?|approve|lies)\b"
+    r"|\bdu bist .{0,30}\bsprich|\btu es .{0,30}\bparles|\beres .{0,30}\brespondes|\bsei .{0,30}\b(?:parli|rispondi)|ты .{0,30}(?:отвечаешь|говори)|你是.{0,20}(?:回答|语气)",
+    "unbound": r"\b(?:unrestricted|uncensored|unfiltered|without (?:any )?(?:filters?|restrictions?|rules|limits)|no moral|jailbreak\w*|do anything now|developer mode|debug mode|dan mode|maintenance mode|safety rules|content policy|never refuses?|personas?|personalit(?:y|ies))\b",
+    # The instructions of the assistant, and its tools.
+    "reveal": rf"{_LEADING}(?:reveal|print|show|display|repeat|output|list|leak|tell me|tell us|summari[sz]e|write down|encode|send|copy|put|give me|expose|disclose|continue|complete|translate)\b.{{0,60}}?\b(?:system (?:prompt|message|instructions?)|(?:initial|hidden|starting|first|original) (?:prompt|instructions?)|your (?:\w+ )?(?:instructions?|rules|prompt|guidelines|configuration)|(?:text|everything) (?:above|that stands before)|rules that you|instructions (?:that )?you|conversation|chat history|(?:previous|last) messages?)\b",
+    "system_prompt": r"\b(?:system ?prompt|system message|starting instructions|initial prompt|hidden prompt|prompt système|prompt del sistema|prompt di sistema|systemanweisung|системн\w+ промпт)\b|系统提示|موجه النظام",
+    "own_rules_asked": r"\bwhat (?:are|were|is) your (?:\w+ )?(?:instructions|rules|prompt)\b|\bwhat (?:were you|did the \w+) (?:told|tell you)\b",
+    "tool": r"\b(?:call|invoke) (?:the |your |a )?(?:\w+ )?tools?\b|\b(?:use|execute|run|open|trigger|call|invoke) the (?:tool|function) \w+_\w+|\b(?:use|with|using|run|open) your (?:\w+ )?tools?\b|\b(?:run|execute) the \w+ tool with\b|\btool (?:named|called) \w+_\w+|\binvoke \w+_\w+|\bcall it with\b",
+    "cite": r"\bcite (?:\[\d+\]|this|line)|\bdo not (?:cite|quote)|\bthat you (?:quote|cite)\b",
+    # Marks that models know.
+    "tag": r"^\W*(?:</?\|?(?:system|instructions?|assistant|prompt|inst|im_start|endoftext|context|data|passage)\|?>)|<\|(?:im_start|im_end|system|user|assistant|endoftext)|\[/?inst\]|\[system|⟦(?:end|data) [^⟧\n]{0,40}[0-9a-f]{8,}⟧|\"role\": ?\"(?:system|assistant)\""
+    r"|\b(?:begin|end|start) (?:of )?(?:system|data|document|context)\b.{0,40}\b(?:override|###|---|now|assistant)",
+    "speaker": r"^[^\w\[<]*(?:<!--\s*)?\[?(?:system(?: (?:note|override|message|update|prompt))?|assistant|ai|chatbot|bot|admin(?:istrator)? override)\s?:",
+    "heading": r"^\W*(?:</?\w+>\W*)?(?:(?:new |core |system |follow |hidden |secret |legal amendment,? )+(?:instructions?|prompt|task|directives?)|system prompt|new rule of the system|(?:###|\[|<|\()\s*instruction)(?: \d+)?(?: (?:for|to) the (?:ai|assistant|model|chatbot))?\s*:",
+    "core": r"\b(?:core instruction|follow instruction|new rule of the system|system override)\b",
+    "encoded": r"\b(?:decode|decrypt|unscramble) (?:this|and|the following)\b.{0,60}(?:do|follow|execute|says)|\b[A-Za-z0-9+/]{24,}={1,2}",
+    # Tasks that have nothing to do with a text.
+    "compose": rf"{_LEADING}{_COMPOSE} (?:me |us |up )?(?:with )?(?:an? |the |some |two |three |five |ten )?(?:[\w'-]+ ){{0,5}}?{_VERSE}\b",
+    "compose_about": rf"{_LEADING}{_COMPOSE}\b.{{0,60}}\b{_VERSE} (?:about|on|of|for|based on|that|describing|in the style|requesting|to)\b",
+    "explain": rf"{_LEADING}(?:explain|describe|break down|discuss|define|summari[sz]e|outline|analy[sz]e|compare|tell me about|give me|teach me|help me|identify|determine|calculate)\b",
+    "translate": rf"{_LEADING}(?:translate|how do you say|what(?:'s| is) ['\"‘“].{{1,60}}['\"’”] in)\b",
+    "asks": r"[?？؟]\W*$",
+    "for_me": r"\b(?:tell|give|show|help|teach|write) (?:me|us)\b|\b(?:can|could|would) you (?:\w+ )?(?:write|explain|show|tell|give|recommend|help|suggest)\b|\b(?:my|mine) (?:inbox|day)\b|\blet's talk\b|\bchat with me\b|\bi want you to\b",
+    # What speaks against it.
+    "third": r"^\W*(?:an? |the |some |this |these |those |many |each |every |most |except )(?!(?:assistant|ai|model|bot|chatbot|user)s? (?:must|should|shall|is|are|has)\b)",
+    "reports": r"\b(?:such as|for example|e\.g\.|says|said|is called|are called|attack|attacks|attacker|may|might|asked the|ask the model|evaluation|documents? contain)\b",
+    "code": r"`",
+    "sie": r"\bsie\b|\bvous\b|\b\w+ez\b|\busted\b",
+    "addressee": r"\b(?:manager|supplier|landlord|customer|doctor|operator|colleague|neighbour|player|players|teacher|server|client|field|header|form|witness|court|phone|invoice|friday|monday)\b",
+    "exam": r"\b(?:decimal places|full sentences|own words|in the box|in the space|underlined|working|at most \d+ words|in about \d+ words|exercise|of your neighbour|within (?:\w+ )?\w+ days|at the top|the id|the number|the code|json|valid)\b",
+    "page": r"\b(?:page|label|manual|version|e-?mail|step|steps|chapter|section|section|file|folder|box below|exercise|settings|line|lines)\b",
+}
+"""The patterns, by the name of the feature. All parts of a pattern that repeat are bounded."""
+_PATTERNS: Final = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _NAMED.items()}
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_OUTPUT_WORDS: Final = _words(
+    "answer answers reply replies response responses output outputs completion completions summary summaries sentence sentences respond speak talk mention summarise summarize message"
+)
+_MACHINE_WORDS: Final = _words(
+    "ai a llm llms gpt gpt4 chatgpt chatbot chatbots bot bots model models assistant assistants openai automated software sprachmodell sprachmodelle sprachmodells assistent assistenten"
+    " asistente assistente linguistico lenguaje ассистент ассистента ассистенту ассистентов модели модель моделью 助手 语言模型 المساعد सहायक trợ"
+)
+_GATES: Final[Mapping[str, frozenset[str]]] = {
+    **dict.fromkeys(("output", "say_output", "must_output"), _OUTPUT_WORDS),
+    **dict.fromkeys(
+        ("machine", "strong_machine", "to_machine", "calls_machine", "machine_must", "about_machine"),
+        _MACHINE_WORDS,
+    ),
+    **dict.fromkeys(
+        ("prior_rules", "your_rules", "rules_void", "quit_limited", "quit_rules"),
+        _words(
+            "instruction instructions direction directions directive directives rule rules prompt prompts guideline guidelines order orders command commands policy policies restriction restrictions manual message email letter version announcement"
+        ),
+    ),
+    "tool": _words("tool tools function invoke call"),
+    "user": _words(
+        "user users reader readers customer customers everybody asker people nutzer nutzers utilisateur usuario utente пользователю пользователям gebruiker"
+    ),
+}
+"""Words one of which must be in a text that has the feature. They save the time of the pattern."""
+
+_QUOTED: Final = re.compile(
+    r"“[^“”\n]{1,300}”|„[^„“”\n]{1,300}[“”]|«[^«»\n]{1,300}»|\"[^\"\n]{1,300}\"|`[^`\n]{1,300}`|(?<!\w)['‘][^'‘’\n]{2,300}['’](?!\w)"
+)
+_LEAST_OUTSIDE: Final = 2
+
+
+def bare(text: str) -> str:
+    """The text without what it quotes, in one line. A text that is hardly more than a quote stays whole."""
+    text = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).translate(_HIDDEN)
+    text = " ".join(_ADDRESS.sub("https://x ", text).split())
+    outside = _QUOTED.sub(' "" ', text)
+    return " ".join(outside.split()) if len(_WORD.findall(outside)) >= _LEAST_OUTSIDE else text
+
+
+_WORD: Final = re.compile(r"\w+")
+_ADDRESS: Final = re.compile(r"https?://[^\s)\]>\"']{1,1000}")
+_HIDDEN: Final = {
+    **dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF, 0xAD, ord("*"))),
+    0x2019: "'",
+}
+
+_BASE: Final = -2.99
+_WEIGHTS: Final[Mapping[str, float]] = {
+    "output": 1.92,
+    "say_output": 2.88,
+    "must_output": 0.86,
+    "only": 1.24,
+    "only_word": 4.00,
+    "transform": 0.47,
+    "transform_output": 2.98,
+    "advert": 1.02,
+    "machine": 0.14,
+    "to_machine": 4.13,
+    "calls_machine": 0.68,
+    "strong_machine": 1.33,
+    "machine_must": 3.13,
+    "about_machine": -2.08,
+    "reading_this": -0.20,
+    "user": 2.44,
+    "order_you": 4.49,
+    "whatever": 1.97,
+    "quit": 0.57,
+    "quit_limited": -2.89,
+    "quit_rules": 2.76,
+    "prior_rules": 1.40,
+    "your_rules": 1.49,
+    "rules_void": 1.79,
+    "told_before": 4.00,
+    "question_quit": 1.51,
+    "output_foreign": 3.07,
+    "only_foreign": 2.56,
+    "prompt_foreign": 3.40,
+    "void_foreign": 4.85,
+    "persona": 0.31,
+    "you_are": 0.87,
+    "role_speaks": 2.51,
+    "unbound": 1.83,
+    "reveal": 4.42,
+    "system_prompt": 1.44,
+    "own_rules_asked": 3.00,
+    "tool": 3.77,
+    "cite": 1.00,
+    "tag": 4.46,
+    "speaker": 4.00,
+    "heading": 4.01,
+    "core": 3.00,
+    "encoded": 5.00,
+    "explain": -0.16,
+    "third": -2.69,
+    "reports": -0.93,
+    "code": -1.29,
+    "sie": -0.74,
+    "addressee": -1.58,
+    "exam": -2.46,
+    "page": -1.60,
+}
+"""Fitted by tools/instruction_weights.py. A feature without a weight does not count."""
+
+
+def features(segment: str) -> Mapping[str, float]:
+    """The features of a sentence or line, by name: 1 if the pattern is in it, otherwise 0."""
+    found = _found(segment, _PATTERNS)
+    return {name: float(name in found) for name in _PATTERNS}
+
+
+def score(segment: str) -> float:
+    """The logit that a sentence or line gives an instruction to an assistant; from 0 on, it counts as one."""
+    return _BASE + sum(_WEIGHTS[name] for name in _found(segment, _WEIGHTS))
+
+
+def _found(segment: str, names: Iterable[str]) -> Sequence[str]:
+    text = bare(segment)
+    words = frozenset(_WORD.findall(text.lower()))
+    return [
+        name
+        for name in names
+        if not (name in _GATES and _GATES[name].isdisjoint(words)) and _PATTERNS[name].search(text)
+    ]
+
+
+def instructing_spans(text: str) -> Sequence[tuple[int, int]]:
+    """The ranges [start, end) of characters that give instructions to an assistant, in order and without overlaps.
+
+    A range consists of whole sentences, lines or cells of a table. If a range announces an instruction, as in "Follow this
+    instruction:", the next sentence or line of the paragraph belongs to it.
+    """
+    found: list[tuple[int, int]] = [match.span() for match in _ENCLOSED.finditer(text)]
+    for paragraph in _paragraphs(text):
+        announced = False
+        for sentence in _sentences(text, paragraph):
+            own = [_instructs(text[one.start : one.end]) for one in sentence]
+            if not any(own) and len(sentence) > 1:
+                # A sentence that goes on in the next line is also read as a whole.
+                own = [_instructs(text[sentence[0].start : sentence[-1].end])] * len(sentence)
+            follows = False
+            for one, instructs in zip(sentence, own, strict=True):
+                follows = instructs or announced or (follows and text[one.start].islower())
+                announced = instructs and _announces(text[one.start : one.end])
+                if follows:
+                    found.append((one.start, one.end))
+    return _merged(sorted(found))
+
+
+def without_instructions(text: str) -> str:
+    """The text with OMITTED in place of the sentences that give instructions to an assistant; the same text if there are no such sentences."""
+    kept: list[str] = []
+    place = 0
+    for start, end in instructing_spans(text):
+        kept += (text[place:start], OMITTED)
+        place = end
+    return "".join((*kept, text[place:])) if place else text
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """The characters [start, end) of a text, without white space at the ends: a sentence, or the part of it in one line."""
+
+    start: int
+    end: int
+
+
+_BLANK: Final = re.compile(r"\n[ \t\r]*\n")
+_ENDING: Final = re.compile(
+    r"(?<!\b[DM]r)(?<!\bMrs)(?<!\b[ei]\.[ge])[.!?…](?=[\"'”’)\]*_]{0,3}\s(?!\s?[a-zà-ÿ]))[\"'”’)\]*_]{0,3}|[。！？؟।]|\n|(?<=\s)\|(?=\s)|(?:^|(?<=\n))\|"
+)
+_ENCLOSED: Final = re.compile(
+    r"<(system|instructions?|assistant|prompt)>(?:(?!<\1>).){1,2000}?</\1>|\[INST\].{1,2000}?\[/INST\]|<\|im_start\|>.{1,2000}?<\|im_end\|>|<\|endoftext\|>.{1,2000}?<\|endoftext\|>",
+    re.IGNORECASE | re.DOTALL,
+)
+_ANNOUNCED: Final = 8
+"""The most words of a line that only announces an instruction."""
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    for match in _BLANK.finditer(text):
+        yield start, match.start()
+        start = match.end()
+    yield start, len(text)
+
+
+def _sentences(text: str, paragraph: tuple[int, int]) -> Iterator[Sequence[_Segment]]:
+    """The sentences of a paragraph, each as its segments: one for each line."""
+    start, end = paragraph
+    sentence: list[_Segment] = []
+    for match in (*_ENDING.finditer(text, start, end), None):
+        stop = end if match is None else match.end()
+        raw = text[start:stop]
+        low = start + len(raw) - len(raw.lstrip(" \t\r\n|"))
+        high = start + len(raw.rstrip(" \t\r\n|"))
+        if low < high:
+            sentence.append(_Segment(low, high))
+        start = stop
+        if sentence and (match is None or match.group() != "\n" or len(sentence) == _MOST_LINES):
+            yield sentence
+            sentence = []
+
+
+_MOST_LINES: Final = 4
+
+
+def _instructs(segment: str) -> bool:
+    """Whether a segment gives an instruction. Most segments have no word that can be part of one, and are decided by their words alone."""
+    words = _WORD.findall(segment[:MOST_CHARACTERS].lower())
+    if _TRIGGERS.isdisjoint(words) and _FOREIGN.search(segment) is None:
+        return False
+    return score(segment) >= 0
+
+
+def _announces(segment: str) -> bool:
+    """Whether an instruction says that another one follows."""
+    text = segment.rstrip("*_ \"”'>)]")
+    return text.endswith((":", "：")) or (
+        len(_WORD.findall(text)) <= _ANNOUNCED
+        and any(_PATTERNS[name].search(segment) for name in ("core", "heading", "tag"))
+    )
+
+
+def _merged(spans: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in spans:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+_TRIGGERS: Final = _words(
+    "answer answers answering reply replies respond responds response responses output outputs completion summary say says tell tells print ask rank rate"
+    " sentences sentence mention recommend speak talk"
+    " ai llm llms gpt chatgpt chatbot chatbots bot bots model models assistant assistants openai automated software sprachmodell sprachmodelle assistent assistenten asistente assistente"
+    " instruction instructions directions directives rules rule prompt prompts guidelines orders policy restrictions task"
+    " ignore ignoring disregard forget override bypass void cancelled pretend act imagine behave simulate impersonate roleplay character persona personas dan jailbreak"
+    " now henceforth name tool tools function invoke call execute system inst im_start endoftext conversation history previous above told user users"
+    " decode encode letter letters vowel vowels misspell scramble anagram"
+    " ignoriere vergiss antworte antwort antworten nutzer systemanweisung jetzt anweisungen réponse réponses réponds consignes désormais maintenant l'assistant respuesta respuestas responde instrucciones usuario eres asistente"
+    " risposta risposte rispondi istruzioni sei utente resposta respostas responda instruções antwoord instructies apenas"
+)
+_FOREIGN: Final = re.compile(
+    r"[⟦]|ответ|инструкци|промпт|(?:теперь ты|ты теперь)|ассистент|модел|指令|指示|提示|回答|回复|助手|语言模型|你是|تعليمات|إجابت|موجه|المساعد|أجب|निर्देश|उत्तर|जवाब|chỉ dẫn|hướng dẫn|câu trả lời|trợ lý",
+    re.IGNORECASE,
+)
