@@ -122,7 +122,7 @@ _NAMED: Final[Mapping[str, str]] = {
     "speaker": r"^[^\w\[<]*(?:<!--\s*)?\[?(?:system(?: (?:note|override|message|update|prompt))?|assistant|ai|chatbot|bot|admin(?:istrator)? override)\s?:",
     "heading": r"^\W*(?:</?\w+>\W*)?(?:(?:new |core |system |follow |hidden |secret |legal amendment,? )+(?:instructions?|prompt|task|directives?)|system prompt|new rule of the system|(?:###|\[|<|\()\s*instruction)(?: \d+)?(?: (?:for|to) the (?:ai|assistant|model|chatbot))?\s*:",
     "core": r"\b(?:core instruction|follow instruction|new rule of the system|system override)\b",
-    "encoded": r"\b(?:decode|decrypt|unscramble) (?:this|and|the following)\b.{0,60}(?:do|follow|execute|says)|\b[A-Za-z0-9+/]{24,}={1,2}",
+    "encoded": r"\b(?:decode|decrypt|unscramble) (?:this|and|the following)\b.{0,60}(?:do|follow|execute|says)|\b[A-Za-z0-9+/]{24,}={1,2}(?!\S)",
     # Tasks that have nothing to do with a text.
     "compose": rf"{_LEADING}{_COMPOSE} (?:me |us |up )?(?:with )?(?:an? |the |some |two |three |five |ten )?(?:[\w'-]+ ){{0,5}}?{_VERSE}\b",
     "compose_about": rf"{_LEADING}{_COMPOSE}\b.{{0,60}}\b{_VERSE} (?:about|on|of|for|based on|that|describing|in the style|requesting|to)\b",
