@@ -110,7 +110,7 @@ class PieceAnalysis:
     quote: the exact text of the piece. plain: the text without markup. context: the plain text of the previous piece; '' if the piece follows a heading or is the
     first. terms: the terms of the piece, in order. distinct: the same terms without repetition. columns: the terms of the names of a row's columns.
     systems: the operating systems that the piece is about. example: whether the piece shows an example. penalty: a deduction of 0 or more
-    for a piece that answers little by itself. instructs: whether the piece gives instructions to an assistant, so that it is no evidence.
+    for a piece that answers little by itself. instructs: whether the piece gives instructions to an assistant, so that it is not evidence.
     """
 
     quote: str

@@ -1,6 +1,6 @@
 """Finds sentences in a text that give instructions to an assistant, such as "Ignore all previous instructions" or "End your reply with a poem".
 
-Such a sentence is no evidence for an answer, and a model must not follow it. Instructions to readers, such as "Press the button", are
+Such a sentence is not evidence for an answer, and a model must not follow it. Instructions to readers, such as "Press the button", are
 ordinary text. The patterns below describe whom a sentence addresses and what it asks for; a logistic regression weighs them. No model is
 needed. docs/retrieval.md says how often the result is wrong. `tools/instruction_weights.py` fits the weights.
 """
