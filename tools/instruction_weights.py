@@ -73,11 +73,13 @@ def pages() -> Sequence[str]:
 def fitted(rows: Floats, right: Floats, weights: Floats, prior: Floats) -> Floats:
     """The base and the weights of a logistic regression by Newton's method. An L2 penalty draws them to `prior`."""
     given: Floats = np.hstack([np.ones((len(rows), 1)), rows])
-    found, penalty = prior.copy(), np.r_[0.0, np.full(rows.shape[1], RIDGE)]
+    found: Floats = prior.copy()
+    penalty: Floats = np.full(len(prior), RIDGE)
+    penalty[0] = 0.0
     for _ in range(ROUNDS):
         said: Floats = 1 / (1 + np.exp(-given @ found))
-        slope = given.T @ (weights * (right - said)) - penalty * (found - prior)
-        curve = (given.T * (weights * said * (1 - said))) @ given + np.diag(np.maximum(penalty, 1e-6))
+        slope: Floats = given.T @ (weights * (right - said)) - penalty * (found - prior)
+        curve: Floats = (given.T * (weights * said * (1 - said))) @ given + np.diag(np.maximum(penalty, 1e-6))
         found = found + np.linalg.solve(curve, slope)
     return found
 
