@@ -31,17 +31,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from responsa.chat.v1 import citation_pb2 as responsa_dot_chat_dot_v1_dot_citation__pb2
 from responsa.chat.v1 import suggestion_pb2 as responsa_dot_chat_dot_v1_dot_suggestion__pb2
+from responsa.chat.v1 import tool_pb2 as responsa_dot_chat_dot_v1_dot_tool__pb2
 from responsa.type.v1 import collection_kind_pb2 as responsa_dot_type_dot_v1_dot_collection__kind__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresponsa/chat/v1/turn.proto\x12\x10responsa.chat.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/chat/v1/suggestion.proto\x1a&responsa/type/v1/collection_kind.proto\"\x80\x01\n\x05Usage\x12\x18\n\x10\x65mbedding_tokens\x18\x01 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x17\n\x0f\x63ost_usd_micros\x18\x04 \x01(\x03\x12\x17\n\x0funpriced_tokens\x18\x05 \x01(\x03\"g\n\x08\x46\x61llback\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.responsa.chat.v1.FallbackKind\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\"\x91\x05\n\x04Turn\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x34\n\x0c\x63onversation\x18\x02 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15responsa/Conversation\x12\x12\n\x04text\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\ragent_version\x18\x05 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x30\n\x05state\x18\x06 \x01(\x0e\x32\x1b.responsa.chat.v1.TurnStateB\x04\xe2\x41\x01\x03\x12\x16\n\x08last_seq\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x39\n\x0eterminal_event\x18\x08 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnEventB\x04\xe2\x41\x01\x03\x12,\n\x05usage\x18\t \x01(\x0b\x32\x17.responsa.chat.v1.UsageB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tfallbacks\x18\x0c \x03(\x0b\x32\x1a.responsa.chat.v1.FallbackB\x04\xe2\x41\x01\x03\x12\x31\n\nparameters\x18\r \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12%\n\x05owner\x18\x0e \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User:-\xea\x41*\n\rresponsa/Turn\x12\x0cturns/{turn}*\x05turns2\x04turn\"\xba\x07\n\tTurnEvent\x12\x14\n\x03seq\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x07started\x18\x04 \x01(\x0b\x32\x1d.responsa.chat.v1.TurnStartedH\x00\x12.\n\x06status\x18\x05 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnStatusH\x00\x12,\n\x05\x64\x65lta\x18\x06 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnDeltaH\x00\x12.\n\x08\x63itation\x18\x07 \x01(\x0b\x32\x1a.responsa.chat.v1.CitationH\x00\x12.\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnAnswerH\x00\x12\x30\n\x07refused\x18\t \x01(\x0b\x32\x1d.responsa.chat.v1.TurnRefusedH\x00\x12.\n\x06\x66\x61iled\x18\n \x01(\x0b\x32\x1c.responsa.chat.v1.TurnFailedH\x00\x12\x33\n\ttool_call\x18\x0b \x01(\x0b\x32\x1e.responsa.chat.v1.TurnToolCallH\x00\x12\x37\n\x0btool_result\x18\x0c \x01(\x0b\x32 .responsa.chat.v1.TurnToolResultH\x00\x12\x43\n\x11\x61ttempt_restarted\x18\r \x01(\x0b\x32&.responsa.chat.v1.TurnAttemptRestartedH\x00\x12\x34\n\tcancelled\x18\x0e \x01(\x0b\x32\x1f.responsa.chat.v1.TurnCancelledH\x00\x12\x32\n\x08snapshot\x18\x0f \x01(\x0b\x32\x1e.responsa.chat.v1.TurnSnapshotH\x00\x12\x34\n\treconnect\x18\x10 \x01(\x0b\x32\x1f.responsa.chat.v1.TurnReconnectH\x00\x12\x34\n\theartbeat\x18\x11 \x01(\x0b\x32\x1f.responsa.chat.v1.TurnHeartbeatH\x00\x12\x43\n\x11provider_switched\x18\x12 \x01(\x0b\x32&.responsa.chat.v1.TurnProviderSwitchedH\x00\x12,\n\x05usage\x18\x13 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnUsageH\x00\x42\x07\n\x05\x65vent\"\x90\x01\n\x0bTurnStarted\x12\x30\n\x0c\x63onversation\x18\x01 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/Conversation\x12\x31\n\ragent_version\x18\x02 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x1c\n\x14\x63reated_conversation\x18\x03 \x01(\x08\"C\n\nTurnStatus\x12$\n\x04step\x18\x01 \x01(\x0e\x32\x16.responsa.chat.v1.Step\x12\x0f\n\x07message\x18\x02 \x01(\t\".\n\tTurnDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x62yte_offset\x18\x02 \x01(\x03\"\xf8\x03\n\nTurnAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12-\n\tcitations\x18\x03 \x03(\x0b\x32\x1a.responsa.chat.v1.Citation\x12\x30\n\x07outcome\x18\x04 \x01(\x0e\x32\x1f.responsa.chat.v1.AnswerOutcome\x12\x15\n\rpassages_used\x18\x05 \x01(\x05\x12&\n\x05usage\x18\x06 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x1b\n\x13standalone_question\x18\x07 \x01(\t\x12\x0f\n\x07support\x18\x08 \x01(\x01\x12\x0e\n\x06intent\x18\r \x01(\t\x12-\n\tfallbacks\x18\n \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\x12\x10\n\x08\x63\x61tegory\x18\x0b \x01(\t\x12\r\n\x05model\x18\x0c \x01(\t\x12,\n\ncollection\x18\x0e \x01(\tB\x18\xfa\x41\x15\n\x13responsa/Collection\x12\x39\n\x0f\x63ollection_kind\x18\x0f \x01(\x0e\x32 .responsa.type.v1.CollectionKind\x12/\n\nalso_found\x18\x10 \x03(\x0b\x32\x1b.responsa.chat.v1.AlsoFoundJ\x04\x08\t\x10\n\"\x80\x02\n\x0bTurnRefused\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.responsa.chat.v1.RefusalReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x0f\n\x07support\x18\x04 \x01(\x01\x12\x0e\n\x06intent\x18\x07 \x01(\t\x12-\n\tfallbacks\x18\x06 \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\x12\x31\n\x0bsuggestions\x18\x08 \x03(\x0b\x32\x1c.responsa.chat.v1.SuggestionJ\x04\x08\x05\x10\x06\"\x9a\x01\n\nTurnFailed\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x11\n\tretriable\x18\x02 \x01(\x08\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12-\n\tfallbacks\x18\x04 \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\"Y\n\x14TurnProviderSwitched\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x12\n\nmid_answer\x18\x04 \x01(\x08\"B\n\tTurnUsage\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x05usage\x18\x02 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\"m\n\x0cTurnToolCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12 \n\x04tool\x18\x02 \x01(\tB\x12\xfa\x41\x0f\n\rresponsa/Tool\x12*\n\targuments\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"b\n\x0eTurnToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12.\n\x07outcome\x18\x02 \x01(\x0e\x32\x1d.responsa.chat.v1.ToolOutcome\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\"D\n\x14TurnAttemptRestarted\x12\x18\n\x10\x64iscard_from_seq\x18\x01 \x01(\x03\x12\x12\n\nkeep_bytes\x18\x02 \x01(\x03\":\n\rTurnCancelled\x12)\n\x02\x62y\x18\x01 \x01(\x0e\x32\x1d.responsa.chat.v1.CancelCause\"X\n\x0cTurnSnapshot\x12\x13\n\x0bthrough_seq\x18\x01 \x01(\x03\x12\x33\n\x0eterminal_event\x18\x02 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnEvent\"9\n\rTurnReconnect\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"$\n\rTurnHeartbeat\x12\x13\n\x0bqueue_place\x18\x01 \x01(\x05*\xd0\x01\n\tTurnState\x12\x1a\n\x16TURN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TURN_STATE_PENDING\x10\x01\x12\x16\n\x12TURN_STATE_RUNNING\x10\x02\x12\x17\n\x13TURN_STATE_ANSWERED\x10\x03\x12\x16\n\x12TURN_STATE_REFUSED\x10\x04\x12\x15\n\x11TURN_STATE_FAILED\x10\x05\x12\x15\n\x11TURN_STATE_QUEUED\x10\x06\x12\x18\n\x14TURN_STATE_CANCELLED\x10\x07*\xa9\x01\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTEP_REWRITING\x10\x01\x12\x13\n\x0fSTEP_RETRIEVING\x10\x02\x12\x10\n\x0cSTEP_GRADING\x10\x03\x12\x13\n\x0fSTEP_GENERATING\x10\x04\x12\x15\n\x11STEP_CALLING_TOOL\x10\x05\x12\x10\n\x0cSTEP_ROUTING\x10\x06\x12\x12\n\x0eSTEP_VERIFYING\x10\x07*\x83\x02\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19REFUSAL_REASON_NO_SUPPORT\x10\x01\x12\x1f\n\x1bREFUSAL_REASON_OUT_OF_SCOPE\x10\x02\x12\x19\n\x15REFUSAL_REASON_UNSAFE\x10\x03\x12\x19\n\x15REFUSAL_REASON_BUDGET\x10\x04\x12\x18\n\x14REFUSAL_REASON_QUOTA\x10\x06\x12 \n\x1cREFUSAL_REASON_SOURCE_ERASED\x10\n\x12 \n\x1cREFUSAL_REASON_NOT_PERMITTED\x10\x0b*\x9e\x02\n\x0c\x46\x61llbackKind\x12\x1d\n\x19\x46\x41LLBACK_KIND_UNSPECIFIED\x10\x00\x12#\n\x1f\x46\x41LLBACK_KIND_WITHOUT_RETRIEVAL\x10\x01\x12\x1b\n\x17\x46\x41LLBACK_KIND_TEXT_ONLY\x10\x02\x12\x1a\n\x16\x46\x41LLBACK_KIND_PROVIDER\x10\x03\x12\x1c\n\x18\x46\x41LLBACK_KIND_EXTRACTIVE\x10\x04\x12\x1a\n\x16\x46\x41LLBACK_KIND_TEMPLATE\x10\x05\x12\x1c\n\x18\x46\x41LLBACK_KIND_CLASSIFIER\x10\x06\x12\x16\n\x12\x46\x41LLBACK_KIND_RULE\x10\x07\x12!\n\x1d\x46\x41LLBACK_KIND_WITHOUT_SUMMARY\x10\x08*m\n\rAnswerOutcome\x12\x1e\n\x1a\x41NSWER_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41NSWER_OUTCOME_COMPLETE\x10\x01\x12\x1f\n\x1b\x41NSWER_OUTCOME_OUTPUT_LIMIT\x10\x02*r\n\x0bToolOutcome\x12\x1c\n\x18TOOL_OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fTOOL_OUTCOME_OK\x10\x01\x12\x16\n\x12TOOL_OUTCOME_ERROR\x10\x02\x12\x18\n\x14TOOL_OUTCOME_UNKNOWN\x10\x03*\x9c\x01\n\x0b\x43\x61ncelCause\x12\x1c\n\x18\x43\x41NCEL_CAUSE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41NCEL_CAUSE_OWNER\x10\x01\x12\x1e\n\x1a\x43\x41NCEL_CAUSE_ADMINISTRATOR\x10\x02\x12\x1a\n\x16\x43\x41NCEL_CAUSE_INTERRUPT\x10\x03\x12\x1b\n\x17\x43\x41NCEL_CAUSE_DISCONNECT\x10\x04\x42 \xea\x41\x1d\n\rresponsa/Tool\x12\x0ctools/{tool}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresponsa/chat/v1/turn.proto\x12\x10responsa.chat.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/chat/v1/suggestion.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a&responsa/type/v1/collection_kind.proto\"\x80\x01\n\x05Usage\x12\x18\n\x10\x65mbedding_tokens\x18\x01 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x17\n\x0f\x63ost_usd_micros\x18\x04 \x01(\x03\x12\x17\n\x0funpriced_tokens\x18\x05 \x01(\x03\"g\n\x08\x46\x61llback\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.responsa.chat.v1.FallbackKind\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\"\x91\x05\n\x04Turn\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x34\n\x0c\x63onversation\x18\x02 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15responsa/Conversation\x12\x12\n\x04text\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\ragent_version\x18\x05 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x30\n\x05state\x18\x06 \x01(\x0e\x32\x1b.responsa.chat.v1.TurnStateB\x04\xe2\x41\x01\x03\x12\x16\n\x08last_seq\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x39\n\x0eterminal_event\x18\x08 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnEventB\x04\xe2\x41\x01\x03\x12,\n\x05usage\x18\t \x01(\x0b\x32\x17.responsa.chat.v1.UsageB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tfallbacks\x18\x0c \x03(\x0b\x32\x1a.responsa.chat.v1.FallbackB\x04\xe2\x41\x01\x03\x12\x31\n\nparameters\x18\r \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12%\n\x05owner\x18\x0e \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User:-\xea\x41*\n\rresponsa/Turn\x12\x0cturns/{turn}*\x05turns2\x04turn\"\xba\x07\n\tTurnEvent\x12\x14\n\x03seq\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x07started\x18\x04 \x01(\x0b\x32\x1d.responsa.chat.v1.TurnStartedH\x00\x12.\n\x06status\x18\x05 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnStatusH\x00\x12,\n\x05\x64\x65lta\x18\x06 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnDeltaH\x00\x12.\n\x08\x63itation\x18\x07 \x01(\x0b\x32\x1a.responsa.chat.v1.CitationH\x00\x12.\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnAnswerH\x00\x12\x30\n\x07refused\x18\t \x01(\x0b\x32\x1d.responsa.chat.v1.TurnRefusedH\x00\x12.\n\x06\x66\x61iled\x18\n \x01(\x0b\x32\x1c.responsa.chat.v1.TurnFailedH\x00\x12\x33\n\ttool_call\x18\x0b \x01(\x0b\x32\x1e.responsa.chat.v1.TurnToolCallH\x00\x12\x37\n\x0btool_result\x18\x0c \x01(\x0b\x32 .responsa.chat.v1.TurnToolResultH\x00\x12\x43\n\x11\x61ttempt_restarted\x18\r \x01(\x0b\x32&.responsa.chat.v1.TurnAttemptRestartedH\x00\x12\x34\n\tcancelled\x18\x0e \x01(\x0b\x32\x1f.responsa.chat.v1.TurnCancelledH\x00\x12\x32\n\x08snapshot\x18\x0f \x01(\x0b\x32\x1e.responsa.chat.v1.TurnSnapshotH\x00\x12\x34\n\treconnect\x18\x10 \x01(\x0b\x32\x1f.responsa.chat.v1.TurnReconnectH\x00\x12\x34\n\theartbeat\x18\x11 \x01(\x0b\x32\x1f.responsa.chat.v1.TurnHeartbeatH\x00\x12\x43\n\x11provider_switched\x18\x12 \x01(\x0b\x32&.responsa.chat.v1.TurnProviderSwitchedH\x00\x12,\n\x05usage\x18\x13 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnUsageH\x00\x42\x07\n\x05\x65vent\"\x90\x01\n\x0bTurnStarted\x12\x30\n\x0c\x63onversation\x18\x01 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/Conversation\x12\x31\n\ragent_version\x18\x02 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x1c\n\x14\x63reated_conversation\x18\x03 \x01(\x08\"C\n\nTurnStatus\x12$\n\x04step\x18\x01 \x01(\x0e\x32\x16.responsa.chat.v1.Step\x12\x0f\n\x07message\x18\x02 \x01(\t\".\n\tTurnDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x62yte_offset\x18\x02 \x01(\x03\"\xf8\x03\n\nTurnAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12-\n\tcitations\x18\x03 \x03(\x0b\x32\x1a.responsa.chat.v1.Citation\x12\x30\n\x07outcome\x18\x04 \x01(\x0e\x32\x1f.responsa.chat.v1.AnswerOutcome\x12\x15\n\rpassages_used\x18\x05 \x01(\x05\x12&\n\x05usage\x18\x06 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x1b\n\x13standalone_question\x18\x07 \x01(\t\x12\x0f\n\x07support\x18\x08 \x01(\x01\x12\x0e\n\x06intent\x18\r \x01(\t\x12-\n\tfallbacks\x18\n \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\x12\x10\n\x08\x63\x61tegory\x18\x0b \x01(\t\x12\r\n\x05model\x18\x0c \x01(\t\x12,\n\ncollection\x18\x0e \x01(\tB\x18\xfa\x41\x15\n\x13responsa/Collection\x12\x39\n\x0f\x63ollection_kind\x18\x0f \x01(\x0e\x32 .responsa.type.v1.CollectionKind\x12/\n\nalso_found\x18\x10 \x03(\x0b\x32\x1b.responsa.chat.v1.AlsoFoundJ\x04\x08\t\x10\n\"\x80\x02\n\x0bTurnRefused\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.responsa.chat.v1.RefusalReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x0f\n\x07support\x18\x04 \x01(\x01\x12\x0e\n\x06intent\x18\x07 \x01(\t\x12-\n\tfallbacks\x18\x06 \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\x12\x31\n\x0bsuggestions\x18\x08 \x03(\x0b\x32\x1c.responsa.chat.v1.SuggestionJ\x04\x08\x05\x10\x06\"\x9a\x01\n\nTurnFailed\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x11\n\tretriable\x18\x02 \x01(\x08\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12-\n\tfallbacks\x18\x04 \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\"Y\n\x14TurnProviderSwitched\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x12\n\nmid_answer\x18\x04 \x01(\x08\"B\n\tTurnUsage\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x05usage\x18\x02 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\"|\n\x0cTurnToolCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12 \n\x04tool\x18\x02 \x01(\tB\x12\xfa\x41\x0f\n\rresponsa/Tool\x12*\n\targuments\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05title\x18\x04 \x01(\t\"\xe3\x01\n\x0eTurnToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12.\n\x07outcome\x18\x02 \x01(\x0e\x32\x1d.responsa.chat.v1.ToolOutcome\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12$\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x16.google.protobuf.Value\x12-\n\x07sources\x18\x05 \x03(\x0b\x32\x1c.responsa.chat.v1.ToolSource\x12*\n\x05\x66\x61ult\x18\x06 \x01(\x0e\x32\x1b.responsa.chat.v1.ToolFault\"D\n\x14TurnAttemptRestarted\x12\x18\n\x10\x64iscard_from_seq\x18\x01 \x01(\x03\x12\x12\n\nkeep_bytes\x18\x02 \x01(\x03\":\n\rTurnCancelled\x12)\n\x02\x62y\x18\x01 \x01(\x0e\x32\x1d.responsa.chat.v1.CancelCause\"X\n\x0cTurnSnapshot\x12\x13\n\x0bthrough_seq\x18\x01 \x01(\x03\x12\x33\n\x0eterminal_event\x18\x02 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnEvent\"9\n\rTurnReconnect\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"$\n\rTurnHeartbeat\x12\x13\n\x0bqueue_place\x18\x01 \x01(\x05*\xd0\x01\n\tTurnState\x12\x1a\n\x16TURN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TURN_STATE_PENDING\x10\x01\x12\x16\n\x12TURN_STATE_RUNNING\x10\x02\x12\x17\n\x13TURN_STATE_ANSWERED\x10\x03\x12\x16\n\x12TURN_STATE_REFUSED\x10\x04\x12\x15\n\x11TURN_STATE_FAILED\x10\x05\x12\x15\n\x11TURN_STATE_QUEUED\x10\x06\x12\x18\n\x14TURN_STATE_CANCELLED\x10\x07*\xa9\x01\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTEP_REWRITING\x10\x01\x12\x13\n\x0fSTEP_RETRIEVING\x10\x02\x12\x10\n\x0cSTEP_GRADING\x10\x03\x12\x13\n\x0fSTEP_GENERATING\x10\x04\x12\x15\n\x11STEP_CALLING_TOOL\x10\x05\x12\x10\n\x0cSTEP_ROUTING\x10\x06\x12\x12\n\x0eSTEP_VERIFYING\x10\x07*\x83\x02\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19REFUSAL_REASON_NO_SUPPORT\x10\x01\x12\x1f\n\x1bREFUSAL_REASON_OUT_OF_SCOPE\x10\x02\x12\x19\n\x15REFUSAL_REASON_UNSAFE\x10\x03\x12\x19\n\x15REFUSAL_REASON_BUDGET\x10\x04\x12\x18\n\x14REFUSAL_REASON_QUOTA\x10\x06\x12 \n\x1cREFUSAL_REASON_SOURCE_ERASED\x10\n\x12 \n\x1cREFUSAL_REASON_NOT_PERMITTED\x10\x0b*\x9e\x02\n\x0c\x46\x61llbackKind\x12\x1d\n\x19\x46\x41LLBACK_KIND_UNSPECIFIED\x10\x00\x12#\n\x1f\x46\x41LLBACK_KIND_WITHOUT_RETRIEVAL\x10\x01\x12\x1b\n\x17\x46\x41LLBACK_KIND_TEXT_ONLY\x10\x02\x12\x1a\n\x16\x46\x41LLBACK_KIND_PROVIDER\x10\x03\x12\x1c\n\x18\x46\x41LLBACK_KIND_EXTRACTIVE\x10\x04\x12\x1a\n\x16\x46\x41LLBACK_KIND_TEMPLATE\x10\x05\x12\x1c\n\x18\x46\x41LLBACK_KIND_CLASSIFIER\x10\x06\x12\x16\n\x12\x46\x41LLBACK_KIND_RULE\x10\x07\x12!\n\x1d\x46\x41LLBACK_KIND_WITHOUT_SUMMARY\x10\x08*m\n\rAnswerOutcome\x12\x1e\n\x1a\x41NSWER_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41NSWER_OUTCOME_COMPLETE\x10\x01\x12\x1f\n\x1b\x41NSWER_OUTCOME_OUTPUT_LIMIT\x10\x02*r\n\x0bToolOutcome\x12\x1c\n\x18TOOL_OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fTOOL_OUTCOME_OK\x10\x01\x12\x16\n\x12TOOL_OUTCOME_ERROR\x10\x02\x12\x18\n\x14TOOL_OUTCOME_UNKNOWN\x10\x03*\x9c\x01\n\x0b\x43\x61ncelCause\x12\x1c\n\x18\x43\x41NCEL_CAUSE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41NCEL_CAUSE_OWNER\x10\x01\x12\x1e\n\x1a\x43\x41NCEL_CAUSE_ADMINISTRATOR\x10\x02\x12\x1a\n\x16\x43\x41NCEL_CAUSE_INTERRUPT\x10\x03\x12\x1b\n\x17\x43\x41NCEL_CAUSE_DISCONNECT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.chat.v1.turn_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\352A\035\n\rresponsa/Tool\022\014tools/{tool}'
+  DESCRIPTOR._loaded_options = None
   _globals['_TURN'].fields_by_name['name']._loaded_options = None
   _globals['_TURN'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_TURN'].fields_by_name['conversation']._loaded_options = None
@@ -82,56 +82,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TURNANSWER'].fields_by_name['collection']._serialized_options = b'\372A\025\n\023responsa/Collection'
   _globals['_TURNTOOLCALL'].fields_by_name['tool']._loaded_options = None
   _globals['_TURNTOOLCALL'].fields_by_name['tool']._serialized_options = b'\372A\017\n\rresponsa/Tool'
-  _globals['_TURNSTATE']._serialized_start=4094
-  _globals['_TURNSTATE']._serialized_end=4302
-  _globals['_STEP']._serialized_start=4305
-  _globals['_STEP']._serialized_end=4474
-  _globals['_REFUSALREASON']._serialized_start=4477
-  _globals['_REFUSALREASON']._serialized_end=4736
-  _globals['_FALLBACKKIND']._serialized_start=4739
-  _globals['_FALLBACKKIND']._serialized_end=5025
-  _globals['_ANSWEROUTCOME']._serialized_start=5027
-  _globals['_ANSWEROUTCOME']._serialized_end=5136
-  _globals['_TOOLOUTCOME']._serialized_start=5138
-  _globals['_TOOLOUTCOME']._serialized_end=5252
-  _globals['_CANCELCAUSE']._serialized_start=5255
-  _globals['_CANCELCAUSE']._serialized_end=5411
-  _globals['_USAGE']._serialized_start=367
-  _globals['_USAGE']._serialized_end=495
-  _globals['_FALLBACK']._serialized_start=497
-  _globals['_FALLBACK']._serialized_end=600
-  _globals['_TURN']._serialized_start=603
-  _globals['_TURN']._serialized_end=1260
-  _globals['_TURNEVENT']._serialized_start=1263
-  _globals['_TURNEVENT']._serialized_end=2217
-  _globals['_TURNSTARTED']._serialized_start=2220
-  _globals['_TURNSTARTED']._serialized_end=2364
-  _globals['_TURNSTATUS']._serialized_start=2366
-  _globals['_TURNSTATUS']._serialized_end=2433
-  _globals['_TURNDELTA']._serialized_start=2435
-  _globals['_TURNDELTA']._serialized_end=2481
-  _globals['_TURNANSWER']._serialized_start=2484
-  _globals['_TURNANSWER']._serialized_end=2988
-  _globals['_TURNREFUSED']._serialized_start=2991
-  _globals['_TURNREFUSED']._serialized_end=3247
-  _globals['_TURNFAILED']._serialized_start=3250
-  _globals['_TURNFAILED']._serialized_end=3404
-  _globals['_TURNPROVIDERSWITCHED']._serialized_start=3406
-  _globals['_TURNPROVIDERSWITCHED']._serialized_end=3495
-  _globals['_TURNUSAGE']._serialized_start=3497
-  _globals['_TURNUSAGE']._serialized_end=3563
-  _globals['_TURNTOOLCALL']._serialized_start=3565
-  _globals['_TURNTOOLCALL']._serialized_end=3674
-  _globals['_TURNTOOLRESULT']._serialized_start=3676
-  _globals['_TURNTOOLRESULT']._serialized_end=3774
-  _globals['_TURNATTEMPTRESTARTED']._serialized_start=3776
-  _globals['_TURNATTEMPTRESTARTED']._serialized_end=3844
-  _globals['_TURNCANCELLED']._serialized_start=3846
-  _globals['_TURNCANCELLED']._serialized_end=3904
-  _globals['_TURNSNAPSHOT']._serialized_start=3906
-  _globals['_TURNSNAPSHOT']._serialized_end=3994
-  _globals['_TURNRECONNECT']._serialized_start=3996
-  _globals['_TURNRECONNECT']._serialized_end=4053
-  _globals['_TURNHEARTBEAT']._serialized_start=4055
-  _globals['_TURNHEARTBEAT']._serialized_end=4091
+  _globals['_TURNSTATE']._serialized_start=4268
+  _globals['_TURNSTATE']._serialized_end=4476
+  _globals['_STEP']._serialized_start=4479
+  _globals['_STEP']._serialized_end=4648
+  _globals['_REFUSALREASON']._serialized_start=4651
+  _globals['_REFUSALREASON']._serialized_end=4910
+  _globals['_FALLBACKKIND']._serialized_start=4913
+  _globals['_FALLBACKKIND']._serialized_end=5199
+  _globals['_ANSWEROUTCOME']._serialized_start=5201
+  _globals['_ANSWEROUTCOME']._serialized_end=5310
+  _globals['_TOOLOUTCOME']._serialized_start=5312
+  _globals['_TOOLOUTCOME']._serialized_end=5426
+  _globals['_CANCELCAUSE']._serialized_start=5429
+  _globals['_CANCELCAUSE']._serialized_end=5585
+  _globals['_USAGE']._serialized_start=396
+  _globals['_USAGE']._serialized_end=524
+  _globals['_FALLBACK']._serialized_start=526
+  _globals['_FALLBACK']._serialized_end=629
+  _globals['_TURN']._serialized_start=632
+  _globals['_TURN']._serialized_end=1289
+  _globals['_TURNEVENT']._serialized_start=1292
+  _globals['_TURNEVENT']._serialized_end=2246
+  _globals['_TURNSTARTED']._serialized_start=2249
+  _globals['_TURNSTARTED']._serialized_end=2393
+  _globals['_TURNSTATUS']._serialized_start=2395
+  _globals['_TURNSTATUS']._serialized_end=2462
+  _globals['_TURNDELTA']._serialized_start=2464
+  _globals['_TURNDELTA']._serialized_end=2510
+  _globals['_TURNANSWER']._serialized_start=2513
+  _globals['_TURNANSWER']._serialized_end=3017
+  _globals['_TURNREFUSED']._serialized_start=3020
+  _globals['_TURNREFUSED']._serialized_end=3276
+  _globals['_TURNFAILED']._serialized_start=3279
+  _globals['_TURNFAILED']._serialized_end=3433
+  _globals['_TURNPROVIDERSWITCHED']._serialized_start=3435
+  _globals['_TURNPROVIDERSWITCHED']._serialized_end=3524
+  _globals['_TURNUSAGE']._serialized_start=3526
+  _globals['_TURNUSAGE']._serialized_end=3592
+  _globals['_TURNTOOLCALL']._serialized_start=3594
+  _globals['_TURNTOOLCALL']._serialized_end=3718
+  _globals['_TURNTOOLRESULT']._serialized_start=3721
+  _globals['_TURNTOOLRESULT']._serialized_end=3948
+  _globals['_TURNATTEMPTRESTARTED']._serialized_start=3950
+  _globals['_TURNATTEMPTRESTARTED']._serialized_end=4018
+  _globals['_TURNCANCELLED']._serialized_start=4020
+  _globals['_TURNCANCELLED']._serialized_end=4078
+  _globals['_TURNSNAPSHOT']._serialized_start=4080
+  _globals['_TURNSNAPSHOT']._serialized_end=4168
+  _globals['_TURNRECONNECT']._serialized_start=4170
+  _globals['_TURNRECONNECT']._serialized_end=4227
+  _globals['_TURNHEARTBEAT']._serialized_start=4229
+  _globals['_TURNHEARTBEAT']._serialized_end=4265
 # @@protoc_insertion_point(module_scope)

@@ -14,6 +14,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
 from responsa.chat.v1 import suggestion_pb2 as _suggestion_pb2
+from responsa.chat.v1 import tool_pb2 as _tool_pb2
 from responsa.type.v1 import collection_kind_pb2 as _collection_kind_pb2
 import builtins as _builtins
 import sys
@@ -925,10 +926,13 @@ class TurnToolCall(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The id of this call within its turn. The result has the same id."""
     tool: _builtins.str
     """The tool, `tools/{id}`."""
+    title: _builtins.str
+    """The tool's name to show to people; empty for a tool without a name."""
     @_builtins.property
     def arguments(self) -> _struct_pb2.Struct:
         """The arguments."""
@@ -939,10 +943,11 @@ class TurnToolCall(_message.Message):
         call_id: _builtins.str = ...,
         tool: _builtins.str = ...,
         arguments: _struct_pb2.Struct | None = ...,
+        title: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "call_id", b"call_id", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "call_id", b"call_id", "title", b"title", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -957,22 +962,38 @@ class TurnToolResult(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The id of the call."""
     outcome: Global___ToolOutcome.ValueType
     """The outcome."""
     content: _builtins.str
-    """The tool's result, or a sentence about the error. The server cuts it after 8 KiB."""
+    """The tool's result as a text, or a sentence about the error. The server cuts it after 32 KiB."""
+    fault: _tool_pb2.ToolFault.ValueType
+    """The kind of failure, unless the outcome is TOOL_OUTCOME_OK."""
+    @_builtins.property
+    def data(self) -> _struct_pb2.Value:
+        """The tool's result as data; unset for a result without data. At most 32 KiB."""
+
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[_tool_pb2.ToolSource]:
+        """The sources on which the result rests: at most 20, with at most 32 KiB together."""
+
     def __init__(
         self,
         *,
         call_id: _builtins.str = ...,
         outcome: Global___ToolOutcome.ValueType = ...,
         content: _builtins.str = ...,
+        data: _struct_pb2.Value | None = ...,
+        sources: _abc.Iterable[_tool_pb2.ToolSource] | None = ...,
+        fault: _tool_pb2.ToolFault.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "data", b"data", "fault", b"fault", "outcome", b"outcome", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
