@@ -24,7 +24,15 @@ from responsa_server.app.process import freeze, run
 from responsa_server.calls.convert import chat
 from responsa_server.calls.convert.chat import event as converted
 from responsa_server.domain import names
-from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, DocumentsRead, Milestone
+from responsa_server.domain.agents import (
+    Agent,
+    AgentEvent,
+    AnswerTask,
+    Barrier,
+    DocumentsRead,
+    Milestone,
+    Withdrawal,
+)
 from responsa_server.domain.events import Answered, Delta, Event, Failed, NumberedEvent, Refused, Started
 from responsa_server.domain.people import Principal, Role
 
@@ -85,8 +93,8 @@ class InMemoryChat:
         events: asyncio.Queue[Event] = asyncio.Queue()
 
         def emit(event: AgentEvent) -> None:
-            # Nothing survives a restart, so no milestone is stored.
-            if not isinstance(event, (Milestone, Barrier, DocumentsRead)):
+            # Nothing survives a restart, so no milestone is stored. A withdrawal needs a log, and one model withdraws nothing.
+            if not isinstance(event, (Milestone, Barrier, DocumentsRead, Withdrawal)):
                 events.put_nowait(event)
 
         async def work() -> None:

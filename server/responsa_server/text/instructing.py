@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 OMITTED: Final = "[…]"
@@ -296,6 +297,8 @@ def instructing_spans(text: str) -> Sequence[tuple[int, int]]:
     return _merged(sorted(found))
 
 
+# A turn that calls tools puts the same results into each of its prompts.
+@lru_cache(maxsize=256)
 def without_instructions(text: str) -> str:
     """The text with OMITTED in place of the sentences that give instructions to an assistant; the same text if there are no such sentences."""
     kept: list[str] = []

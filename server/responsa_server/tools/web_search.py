@@ -231,8 +231,7 @@ class WebSearchTool:
         except ValueError as error:
             return malformed(f"The search's response cannot be read: {str(error)[:200]}", Effect.NONE)
         entries = [
-            f"[{place}] {one.title}\n{one.uri}{f' ({one.date})' if one.date else ''}\n{one.snippet}"
-            for place, one in enumerate(found, 1)
+            f"{one.title}\n{one.uri}{f' ({one.date})' if one.date else ''}\n{one.snippet}" for one in found
         ]
         content = "\n\n".join(entries) if entries else _NONE
         data = {

@@ -86,6 +86,11 @@ class NoIndex:
     async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         raise NotImplementedError
 
+    async def around(
+        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
+    ) -> Mapping[UUID, tuple[int, bytes]]:
+        raise NotImplementedError
+
     async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
         raise NotImplementedError
 

@@ -129,6 +129,11 @@ class Three:
     async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         return [replace(self._passages[id_.int], pieces=[]) for id_ in ids]
 
+    async def around(
+        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
+    ) -> Mapping[UUID, tuple[int, bytes]]:
+        raise NotImplementedError
+
     async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
         return {}
 

@@ -13,7 +13,15 @@ from uuid_utils.compat import uuid7
 from responsa_lab.testing.agent import NO_SOCKET, ScriptedAgent, scripted_agent
 from responsa_lab.testing.script import Script, ToolFailure, golden_events, golden_text, golden_usage
 from responsa_lab.testing.servers import ModelServer, ToolSink
-from responsa_server.domain.agents import AgentEvent, AnswerTask, Barrier, DocumentsRead, Meter, Milestone
+from responsa_server.domain.agents import (
+    AgentEvent,
+    AnswerTask,
+    Barrier,
+    DocumentsRead,
+    Meter,
+    Milestone,
+    Withdrawal,
+)
 from responsa_server.domain.errors import InvalidRequest, Reason, Unavailable
 from responsa_server.domain.events import Answered, Delta, Event, ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.domain.faults import Fault
@@ -59,7 +67,7 @@ def asked(script: Script | str) -> AnswerTask:
 
 
 def events_of(told: Sequence[AgentEvent]) -> list[Event]:
-    return [one for one in told if not isinstance(one, (Milestone, Barrier, DocumentsRead))]
+    return [one for one in told if not isinstance(one, (Milestone, Barrier, DocumentsRead, Withdrawal))]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.domain.tools import ToolCard
+from responsa_server.text.instructing import without_instructions
 
 GENERATING: Final = Announcement(Step.GENERATING, "Generating response...")
 OFFERED: Final = offered(
@@ -398,7 +399,8 @@ def _with_sources(result: ResultModel, numbers: Mapping[tuple[str, int], int], m
 
 
 def _fenced(what: str, text: str, mark: str) -> str:
-    return fenced(what, text, mark) if mark else text
+    shown = without_instructions(text)
+    return fenced(what, shown, mark) if mark else shown
 
 
 PROMPT: Final = NodeKind(
