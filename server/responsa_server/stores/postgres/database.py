@@ -95,6 +95,7 @@ _TCP: Final[Mapping[str, str]] = {
 
 _NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--[^\n]*\n", re.MULTILINE)
+_INDENTATION: Final = re.compile(r"\n\s+")
 # Both statements are sent in one message, so that the beginning of a transaction costs one round trip and not two.
 _BEGIN_AS: Final = sql.SQL(
     "BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true), set_config('responsa.user_id', {user}, true), set_config('responsa.role', {role}, true)"
@@ -140,8 +141,9 @@ def _named(filename: str) -> Sequence[tuple[str, LiteralString]]:
     """The names and texts of the queries in a .sql file. Many stores read the same files."""
     parts = _NAME.split((files(__package__ or "") / filename).read_text(encoding="utf-8"))[1:]
     # The files are part of the package and contain no input, so they are as safe as literals.
+    # Without comments and indentation, more statements are short enough for the driver's cache of parsed statements.
     return [
-        (name, cast("LiteralString", _COMMENT.sub("", body).strip()))
+        (name, cast("LiteralString", _INDENTATION.sub("\n", _COMMENT.sub("", body)).strip()))
         for name, body in zip(parts[::2], parts[1::2], strict=True)
     ]
 

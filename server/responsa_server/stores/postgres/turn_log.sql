@@ -93,7 +93,7 @@ fence AS MATERIALIZED (
         %(tos)b::int[], %(saves)b::int[], %(read_documents)b::text[], %(read_versions)b::text[], %(attempts)b::int[])
         AS f (id, epoch, first, last, lease, row_from, row_to, saved, read_documents, read_versions, attempt)
 ), held AS MATERIALIZED (
-    SELECT t.id, f.last, f.lease, f.row_from, f.row_to, f.saved, f.read_documents, f.read_versions, f.attempt FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id
+    SELECT f.* FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id
     WHERE t.epoch = f.epoch AND t.state || '' = 'running' AND t.lease_until IS DISTINCT FROM '-infinity' AND (f.first = 0 OR t.last_seq = f.first - 1) AND t.id = ANY (%(turns)b::uuid[])
     FOR NO KEY UPDATE OF t SKIP LOCKED
 ), fenced AS (
