@@ -324,7 +324,7 @@ async def test_a_released_repetition_is_what_the_place_in_the_log_is_checked_for
     """Without the check of the position, a repeated append would write the same rows twice."""
     counting_on = Edited(
         ("append_fence", "AND (f.first = 0 OR t.last_seq = f.first - 1)", ""),
-        ("append_fence", "SELECT t.id, f.last,", "SELECT t.id, f.last - f.first + 1 + t.last_seq AS last,"),
+        ("append_fence", "held.last)", "held.last - held.first + 1 + t.last_seq)"),
         ("append_fence", "t.id, t.tenant_id, t.epoch", "t.id, t.tenant_id, t.epoch, t.last_seq"),
         (
             "append_rows",

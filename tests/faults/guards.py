@@ -63,12 +63,8 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
     Guard.REPEATABLE_WRITES: (
         # This append continues at the end of the log without checking the expected position.
         ("append_fence", "t.last_seq = f.first - 1", "t.last_seq >= f.first - 1"),
-        (
-            "append_fence",
-            "SELECT t.id, f.last, f.lease,",
-            "SELECT t.id, CASE WHEN f.first = 0 THEN 0 ELSE f.last + t.last_seq - f.first + 1 END AS last,"
-            " t.last_seq - f.first + 1 AS shift, f.lease,",
-        ),
+        ("append_fence", "SELECT f.* FROM", "SELECT f.*, t.last_seq - f.first + 1 AS shift FROM"),
+        ("append_fence", "held.last)", "CASE WHEN held.first = 0 THEN 0 ELSE held.last + held.shift END)"),
         ("append_fence", "RETURNING t.id,", "RETURNING held.shift, t.id,"),
         (
             "append_rows",
