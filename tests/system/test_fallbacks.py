@@ -170,7 +170,7 @@ def check_failed(failed: Json, model: str, plug: Plug) -> None:
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("plug", [Plug.CUT, Plug.STALLED])
 def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, place: int) -> None:
-    """Once an answer has begun, no other model continues it. The turn fails, and the conversation is unchanged."""
+    """The next model writes the answer in place of these three words. If no model is left, the turn fails, and the conversation is unchanged."""
     chain = house.chain()
     house.bench.lab.plug()
     _, first = house.asked(chain.agent)
@@ -178,33 +178,42 @@ def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, 
     before = house.messages(talk)
     house.bench.lab.plug(*[Plug.REFUSED] * place, plug)
     events, turn = house.asked(chain.agent, conversation=talk)
-    # A space that may come before a mark is sent only with the text that follows.
-    assert text_of(events) == f"I am {NAMES[place]}."
-    check_failed(turn["terminalEvent"]["failed"], chain.models[place], plug)
     moves = [provider(*pair, Plug.REFUSED) for pair in pairwise(chain.models[: place + 1])]
+    if place + 1 < len(chain.models):
+        moves.append(provider(*chain.models[place : place + 2], plug))
+        answer = turn["terminalEvent"]["answer"]
+        assert text_of(events) == answer["text"] == f"I am {NAMES[place + 1]}. Plus costs 3.90 euros a month."
+        assert answer["model"] == chain.models[place + 1]
+        assert [one.get("midAnswer", False) for one in told(events, "providerSwitched")] == [
+            False
+        ] * place + [True]
+        before = house.messages(talk)
+    else:
+        # A space that may come before a mark is sent only with the text that follows.
+        assert text_of(events) == f"I am {NAMES[place]}."
+        check_failed(turn["terminalEvent"]["failed"], chain.models[place], plug)
+        assert house.messages(talk) == before
     assert turn.get("fallbacks", []) == moves
-    assert house.messages(talk) == before
-    assert not any(one.asked for one in house.bench.lab.stations[place + 1 :])
-    # When the model is available again, a new question gets an answer.
+    # When the model is available again, a new question gets its answer.
     house.bench.lab.plug()
     _, again = house.asked(chain.agent, conversation=talk)
     assert again["terminalEvent"]["answer"]["model"] == chain.models[0]
-    assert len(house.messages(talk)) == 4
+    assert len(house.messages(talk)) == len(before) + 2
 
 
-def test_the_same_in_the_midst_over_other_ways(house: House) -> None:
+def test_the_last_is_unplugged_in_the_midst_over_other_ways(house: House) -> None:
     chain = house.chain()
     house.bench.lab.plug()
     _, first = house.asked(chain.agent)
     talk = first["conversation"]
     before = house.messages(talk)
-    house.bench.lab.plug(Plug.CUT)
+    house.bench.lab.plug(Plug.REFUSED, Plug.REFUSED, Plug.CUT)
     for way in (Way.WEB, Way.REST):
         events, turn = house.asked(chain.agent, way, conversation=talk)
-        assert text_of(events) == "I am alpha."
-        check_failed(turn["terminalEvent"]["failed"], chain.models[0], Plug.CUT)
+        assert text_of(events) == "I am gamma."
+        check_failed(turn["terminalEvent"]["failed"], chain.models[2], Plug.CUT)
     *_, told_text, end = over_socket(house, chain, talk)
-    assert (told_text["type"], told_text["text"]) == ("delta", "I am alpha.")
+    assert (told_text["type"], told_text["text"]) == ("delta", "I am gamma.")
     assert (end["type"], end["code"]) == ("error", "LLM_ERROR")
     assert detail(end["status"], "ErrorInfo")["reason"] == "MODEL_UNAVAILABLE"
     assert house.messages(talk) == before

@@ -12,7 +12,7 @@ from tests.instance import Instance
 from tests.transports import Ways
 
 QUESTION = "What does an answer cost?"
-COST = 526
+COST = 536
 """What an answer of the scripted model to this question costs, in millionths of a dollar."""
 LIMIT = 20 * COST
 QUESTIONS = 200

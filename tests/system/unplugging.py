@@ -106,7 +106,14 @@ def told(events: Sequence[Json], kind: str) -> list[Json]:
 
 
 def text_of(events: Sequence[Json]) -> str:
-    return "".join(one["text"] for one in told(events, "delta"))
+    """The text that stands at the end: later events may withdraw a part of what was sent."""
+    text = b""
+    for one in events:
+        if "attemptRestarted" in one:
+            text = text[: int(one["attemptRestarted"].get("keepBytes", 0))]
+        elif "delta" in one:
+            text += one["delta"]["text"].encode()
+    return text.decode()
 
 
 def detail(status: Json, kind: str) -> Json:
