@@ -38,6 +38,10 @@ _GOOD: Mapping[tuple[str, str], object] = {
     ("collection", "max_tokens"): 500,
     ("collection_generation", "dimensions"): 384,
     ("generation_vector", "dimensions"): 384,
+    # A citation names a passage of a version or what a tool returned.
+    ("citation", "passage_id"): UUID(int=1),
+    ("citation", "document_id"): UUID(int=1),
+    ("citation", "version"): 1,
     # A collection without a slug is readable by everyone: that row is made with it.
     ("collection_reader", "role"): "user",
     ("email_confirmation", "new_user_id"): UUID(int=1),

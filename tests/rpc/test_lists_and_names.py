@@ -42,6 +42,8 @@ NOUNS = {
     "UserQuota": "users",
     "Citations": "turns",
     "Agent": "agents",
+    "Invitation": "invitations",
+    "Tool": "tools",
     "Teacher": "teachers",
     "GrantOwnership": "users",
     "Ownership": "users",
@@ -105,7 +107,11 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
             verb,
         )
         noun = NOUNS[kind_of]
-        unknown = f"{noun}/nowhere" if noun in ("collections", "agents", "tenants") else f"{noun}/{UNKNOWN}"
+        unknown = (
+            f"{noun}/nowhere"
+            if noun in ("collections", "agents", "tenants", "tools")
+            else f"{noun}/{UNKNOWN}"
+        )
         unknown += ENDS.get(kind_of, "")
         who = served.ann if RULES[method] in (Rule.ADMIN, Rule.OWNER) else served.bob
 

@@ -20,6 +20,7 @@ from uuid_utils.compat import uuid7
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.app.tools import tools_of
 from responsa_server.calls.contract import Services, calls_of, health_calls
 from responsa_server.calls.interceptors.limits import MAX_PUBLIC_CALLS
 from responsa_server.domain.errors import Reason, Unavailable
@@ -42,6 +43,7 @@ from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
+from responsa_server.tools.kinds import ToolParts
 from responsa_server.transports.grpc.health import Health
 from responsa_server.transports.grpc.server import OPTIONS, RpcServer
 from responsa_server.turns.settings import TurnOptions
@@ -182,6 +184,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         None,
         house.library,
         served.cards,
+        tools_of(None, ToolParts()),
         PostgresTeachers(database, uuid7),
         UserAdministration(PostgresUsers(database), uuid7, CredentialCache()),
         TenantAdministration(PostgresTenants(database), uuid7, CredentialCache(), Registration.INVITED),
