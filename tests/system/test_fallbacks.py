@@ -180,7 +180,7 @@ def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, 
     events, turn = house.asked(chain.agent, conversation=talk)
     moves = [provider(*pair, Plug.REFUSED) for pair in pairwise(chain.models[: place + 1])]
     if place + 1 < len(chain.models):
-        moves.append(provider(*chain.models[place : place + 2], plug))
+        moves.append(provider(chain.models[place], chain.models[place + 1], plug))
         answer = turn["terminalEvent"]["answer"]
         assert text_of(events) == answer["text"] == f"I am {NAMES[place + 1]}. Plus costs 3.90 euros a month."
         assert answer["model"] == chain.models[place + 1]
