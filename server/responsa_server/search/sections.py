@@ -16,6 +16,7 @@ from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece,
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.headed import HeadedBlock, HeadedSection, headed_sections
+from responsa_server.text.instructing import instructing_spans
 from responsa_server.text.shown import MARKDOWN, Origin, escaped, shown_blocks, shown_code, visible
 
 AROUND_BYTES: Final = 32 * 1024
@@ -176,17 +177,22 @@ def _is_mistaken(sections: Sequence[HeadedSection], pieces: Sequence[PassagePiec
 
 
 def _quotes(one: RankedSection, most_bytes: int, *, divided: bool) -> Sequence[Quote]:
-    """The section's blocks as one quote, or if `divided`, as several: neighbours that are short together are one quote."""
-    blocks = _chosen(one.section.blocks, one.best, most_bytes)
+    """The section's blocks as one quote, or if `divided`, as several: neighbours that are short together are one quote. Blocks that give instructions to an
+    assistant are left out, and end a quote.
+    """
     groups: list[list[HeadedBlock]] = []
-    for block in blocks:
-        if groups and (not divided or block.source.end - groups[-1][0].source.start <= MAX_QUOTE_BYTES):
+    goes_on = False
+    for block in _chosen(one.section.blocks, one.best, most_bytes):
+        if not block.code and instructing_spans(one.bytes_of(block.source)):
+            goes_on = False
+        elif goes_on and (not divided or block.source.end - groups[-1][0].source.start <= MAX_QUOTE_BYTES):
             groups[-1].append(block)
         else:
             groups.append([block])
+            goes_on = True
     score = one.signals.total
     made: list[Quote] = []
-    heading = one.section.heading if blocks[0] is one.section.blocks[0] else ""
+    heading = one.section.heading if groups and groups[0][0] is one.section.blocks[0] else ""
     for group in groups:
         source = ByteRange(group[0].source.start, group[-1].source.end)
         texts = [_shown(one, block) for block in group]
