@@ -193,6 +193,8 @@ def _quotes(one: RankedSection, most_bytes: int, *, divided: bool) -> Sequence[Q
     score = one.signals.total
     made: list[Quote] = []
     heading = one.section.heading if groups and groups[0][0] is one.section.blocks[0] else ""
+    if instructing_spans(heading):
+        heading = ""
     for group in groups:
         source = ByteRange(group[0].source.start, group[-1].source.end)
         texts = [_shown(one, block) for block in group]

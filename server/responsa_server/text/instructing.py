@@ -11,13 +11,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 OMITTED: Final = "[…]"
 """What stands in place of a sentence that `without_instructions` leaves out."""
 MOST_CHARACTERS: Final = 2_000
-"""The number of characters of a segment that are read. The time for a segment is bounded, whatever the text."""
+"""The number of characters of a segment that are read together. The patterns may need a time that grows with the square of this number."""
 
 # The answer of the assistant: "your reply", "each response", and the same in other languages.
 _OUTPUT: Final = (
@@ -48,7 +47,7 @@ _VERSE: Final = (
 )
 _LEADING: Final = (
     r"^(?:[^:.\n]{0,60}:\s)?(?:[^\w<]|\d|(?:please|kindly|now|then|also|and|but|so|first|next|finally|instead|additionally|important|attention|note|hey|hello|hi|dear|always|never|just|simply|only|must|bitte|por favor|veuillez"
-    r"|s'il te plaît|пожалуйста|请|करें|hãy|do not|don't|make sure (?:that|to)|ensure (?:that)?|be sure to|you (?:must|should|shall|will|may|can|need to|have to)(?: now)?|before (?:you )?answer(?:ing)?(?: anything)?"
+    r"|s'il te plaît|пожалуйста|请|करें|hãy|do not|don't|make sure (?:that|to)|ensure (?:that)?|be sure to|you (?:must|should|shall|will|may|can|need to|have to)|before (?:you )?answer(?:ing)?(?: anything)?"
     r"|in (?:your|each|every|the) (?:\w+ )?(?:answer|reply|response|replies|responses)|from now on|if [^,.]{1,80},|when [^,.]{1,80},|whenever [^,.]{1,80},|whatever [^,.]{1,80},|no matter [^,.]{1,80},|instead of [^,.]{1,80},|as [^,.]{1,60},"
     r"|let's|(?:can|could|would|will) you)\b)*"
 )
@@ -297,8 +296,6 @@ def instructing_spans(text: str) -> Sequence[tuple[int, int]]:
     return _merged(sorted(found))
 
 
-# A turn that calls tools puts the same results into each of its prompts.
-@lru_cache(maxsize=256)
 def without_instructions(text: str) -> str:
     """The text with OMITTED in place of the sentences that give instructions to an assistant; the same text if there are no such sentences."""
     kept: list[str] = []
@@ -355,14 +352,31 @@ def _sentences(text: str, paragraph: tuple[int, int]) -> Iterator[Sequence[_Segm
 
 
 _MOST_LINES: Final = 4
+_OVERLAP: Final = 500
 
 
 def _instructs(segment: str) -> bool:
     """Whether a segment gives an instruction. Most segments have no word that can be part of one, and are decided by their words alone."""
-    words = _WORD.findall(segment[:MOST_CHARACTERS].lower())
-    if _TRIGGERS.isdisjoint(words) and _FOREIGN.search(segment) is None:
+    return any(_window_instructs(one) for one in _windows(segment))
+
+
+def _windows(segment: str) -> Iterator[str]:
+    """The parts of a segment that are read one by one; a long segment has several, which overlap."""
+    start = 0
+    while len(segment) - start > MOST_CHARACTERS:
+        yield segment[start : start + MOST_CHARACTERS]
+        start += MOST_CHARACTERS - _OVERLAP
+        # An instruction is recognised by its first words.
+        blank = segment.find(" ", start, start + _OVERLAP // 2)
+        start = blank + 1 if blank >= 0 else start
+    yield segment[start:]
+
+
+def _window_instructs(text: str) -> bool:
+    words = _WORD.findall(text.lower())
+    if _TRIGGERS.isdisjoint(words) and _FOREIGN.search(text) is None:
         return False
-    return score(segment) >= 0
+    return score(text) >= 0
 
 
 def _announces(segment: str) -> bool:

@@ -239,7 +239,7 @@ def visible(text: str) -> str:
     return " ".join("".join(parts).split())
 
 
-_RULER: Final = re.compile(r"[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_RULER: Final = re.compile(r"[ \t>]*+\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 
 
 def header_of(before: str, *, markdown: bool) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,11 @@ from responsa_server.tools.kinds import ToolOptions, ToolParts
 
 _TRIES: Final = 3
 _CONNECT_SECONDS: Final = 5.0
+# A gateway may give such a status after the act, and a redirect may follow one.
+_DOUBTFUL: Final = frozenset({303, 408, 502, 504})
+_CHARSET: Final = re.compile(
+    r"utf-8(?:-sig)?|ascii|utf-(?:16|32)(?:-[lb]e)?|iso8859-\d+|cp125\d|koi8-[ru]|shift_jis|euc_(?:jp|kr)|gb2312|gbk|gb18030|big5"
+)
 _SHOWN_BYTES: Final = 2048
 _LEAST_SECRET: Final = 8
 _HIDDEN: Final = "[secret]"
@@ -229,6 +235,8 @@ class Endpoint:
         if 200 <= reply.status < 300:
             return reply
         text = reply.body[:_SHOWN_BYTES].decode(errors="ignore")
+        if self._effect is not Effect.NONE and reply.status in _DOUBTFUL:
+            return ToolResult(ToolOutcome.UNKNOWN, f"HTTP {reply.status}. {LOST}", error=ToolFault.STATUS)
         return ToolResult(ToolOutcome.ERROR, f"HTTP {reply.status}: {text}", error=ToolFault.STATUS)
 
     def _unread(self, effective: str, reading: str, fault: ToolFault) -> ToolResult:
@@ -256,11 +264,15 @@ def _variants(secrets: Sequence[str]) -> Sequence[str]:
 
 
 def text_of(reply: Reply) -> str:
-    """Return the text of a response. Bytes that are not valid in its character set become U+FFFD."""
+    """Return the text of a response. Bytes that are not valid in its character set become U+FFFD.
+
+    Any other than the common character sets counts as UTF-8: Python also has codecs that need minutes, or that give halves of surrogate pairs.
+    """
     try:
-        return reply.body.decode(reply.charset or "utf-8", errors="replace")
+        name = codecs.lookup(reply.charset or "utf-8").name
     except (LookupError, ValueError):
-        return reply.body.decode("utf-8", errors="replace")
+        name = ""
+    return reply.body.decode(name if _CHARSET.fullmatch(name) else "utf-8", errors="replace")
 
 
 def json_of(reply: Reply) -> object:

@@ -375,8 +375,9 @@ class _Limited(httpx2.AsyncByteStream):
 
 def _again(error: MCPError, tool: McpTool) -> bool:
     """Whether a call is made once more: its session was over before the call, or a repeated call does no harm."""
+    # The server itself may say that the session is over, also after the effect.
     forgotten = error.code == INVALID_REQUEST and error.message == "Session terminated"
-    return forgotten or (error.code == CONNECTION_CLOSED and tool.effect is not Effect.ONCE)
+    return tool.effect is not Effect.ONCE and (forgotten or error.code == CONNECTION_CLOSED)
 
 
 def _error(content: str, fault: ToolFault) -> ToolResult:

@@ -106,7 +106,10 @@ class SqlTool:
                 message = "This query is about the user's own data, and no subject is set for the user. An administrator can set it."
                 return ToolResult(ToolOutcome.ERROR, message, error=ToolFault.REFUSED)
         try:
-            rows = await self._rows(values, call.seconds)
+            return self._result(await self._rows(values, call.seconds))
+        except (UnicodeError, RecursionError):
+            message = "The database returned a value that is not text, or is nested too deeply."
+            return ToolResult(ToolOutcome.ERROR, message, error=ToolFault.MALFORMED)
         except _Own:
             message = "This is Responsa's own database, which tools do not read."
             return ToolResult(ToolOutcome.ERROR, message, error=ToolFault.REFUSED)
@@ -126,7 +129,6 @@ class SqlTool:
             else:
                 message, fault = f"The database reports the error {error.sqlstate}.", ToolFault.STATUS
             return ToolResult(ToolOutcome.ERROR, message, error=fault)
-        return self._result(rows)
 
     async def close(self) -> None:
         """See `Tool.close`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +12,13 @@ from typing import Final
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.agents.config.declarations import DeclaredTool, KindOfTool, declared, read_tools
+from responsa_server.agents.config.declarations import (
+    TOOL_NAME,
+    DeclaredTool,
+    KindOfTool,
+    declared,
+    read_tools,
+)
 from responsa_server.agents.config.problems import Problem
 from responsa_server.agents.engine.calling import schema_problem
 from responsa_server.domain.people import Principal
@@ -69,7 +76,7 @@ class LiveTools:
             found |= {one.name: one for one in read_tools(self.folder, self._kinds)}
         # A declaration may name other files of the folder, such as a secret or a description of an API.
         others = _others(self.folder)
-        same, self._others = others == self._others, others
+        same = others == self._others
         before, after = self._made, dict[str, _Made]()
         taken = dict[str, str]()
         for name, one in sorted(found.items()):
@@ -82,7 +89,7 @@ class LiveTools:
         kept = {id(tool) for one in after.values() for tool in one.tools}
         # A call of a tool that was replaced may still run, so the tool is released at the end.
         self._retired += [tool for one in before.values() for tool in one.tools if id(tool) not in kept]
-        self._made = after
+        self._made, self._others = after, others
         self._report()
         return after != before
 
@@ -166,6 +173,11 @@ class LiveTools:
             _check(tools, one.declaration)
         except ToolUnfit as error:
             return _Made(one.name, one.declaration, (), [_problem(Problem(_file(one.name), str(error)))])
+        except (
+            Exception
+        ) as error:  # a description of another system holds anything, and the other tools must stay
+            message = f"its tools cannot be made ({type(error).__name__})"
+            return _Made(one.name, one.declaration, (), [_problem(Problem(_file(one.name), message))])
         return _Made(one.name, one.declaration, tools)
 
     def _report(self) -> None:
@@ -185,7 +197,14 @@ def line(one: ToolProblem) -> str:
 
 def _check(tools: Sequence[Tool], declaration: Declaration) -> None:
     """Raises ToolUnfit if a tool has a schema that cannot be used, or another effect than its declaration says."""
+    ids = Counter(tool.card.id for tool in tools)
     for tool in tools:
+        if not TOOL_NAME.fullmatch(tool.card.id):
+            raise ToolUnfit(
+                f"its tool would be named “{tool.card.id[:100]}”; names have at most 63 of the characters a-z, 0-9, _ and -, so shorten the file's name or the tool's"
+            )
+        if ids[tool.card.id] > 1:
+            raise ToolUnfit(f"two of its tools would be named “{tool.card.id}”; leave one of them out")
         if declaration.effect is not None and tool.effect is not declaration.effect:
             raise ToolUnfit(
                 f"a tool of the kind {declaration.kind} has the effect “{tool.effect.value}”; remove the key effect"

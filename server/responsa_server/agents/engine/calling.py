@@ -152,7 +152,10 @@ class ToolCaller:
                 result = ToolResult(known.outcome, known.content, known.data, known.sources, known.fault)
                 plan.result = _modelled(call, plan.call_id, result)
                 continue
-            if known is not None and (plan.tool is None or plan.tool.effect is Effect.ONCE):
+            # A declaration may have changed since the call was announced.
+            if known is not None and (
+                plan.tool is None or plan.tool.effect is Effect.ONCE or argument_problem(plan.tool.card, call)
+            ):
                 result = ToolResult(ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, error=ToolFault.LOST)
                 run.emit(returned(plan.call_id, result))
                 plan.result = _modelled(call, plan.call_id, result)

@@ -195,7 +195,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         holding = self._parts.small if self._checks(passages, given) else frozenset[str]()
         calls = list[CallModel]()
         try:
-            end = await self._written(call, run, text, calls, holding)
+            end, writer = await self._written(call, run, text, calls, holding)
             text.finish()
             if end.stop is Stop.UNSAFE:
                 # The provider stopped the text, so the part that was sent is not an answer.
@@ -204,13 +204,13 @@ class Prompt(Node[PromptInput, PromptOutput]):
                 raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
         except ModelError as error:
             raise self._unavailable(error) from error
-        if text.end and call.model in holding:
-            await self._send_checked(text, call.model, given, run)
+        if text.end and writer in holding:
+            await self._send_checked(text, writer, given, run)
         return PromptOutput(
             text=text.text,
             complete=end.complete,
             calls=tuple(calls),
-            model=call.model,
+            model=writer or call.model,
             marks=text.marks,
             shown=len(passages),
         )
@@ -227,27 +227,29 @@ class Prompt(Node[PromptInput, PromptOutput]):
 
     async def _written(
         self, call: ModelCall, run: Run, text: AnswerWriter, calls: list[CallModel], holding: frozenset[str]
-    ) -> Ended:
-        """Read the stream, and return its last piece. Raises ModelError.
+    ) -> tuple[Ended, str]:
+        """Read the stream, and return its last piece, and the model that wrote the text; "" if there is no text. Raises ModelError.
 
         holding: the models whose text is held back, for at most 15 seconds and at most half of the turn's remaining time.
         """
         limited = bool(run.limits.tokens or run.limits.cost_micros)
-        end = Ended(complete=True)
+        end, writer = Ended(complete=True), ""
         limit = asyncio.timeout(None)
         try:
             async with limit, aclosing(call.pieces()) as pieces:
                 async for piece in pieces:
                     match piece:
                         case TextPiece():
-                            if holding and limit.when() is None and call.model in holding:
+                            # When a model breaks off, the call names the next model before that model has written anything.
+                            writer = call.model
+                            if holding and limit.when() is None and writer in holding:
                                 text.sends = False
                                 seconds = patience(run, HELD_SECONDS) or 0.0
                                 limit.reschedule(asyncio.get_running_loop().time() + seconds)
                             fits = text.add(piece.text)
                             await run.faults.at(Fault.BETWEEN_CHUNKS, run.turn_id)
                             if not fits or (limited and run.limits.reached(run.spent())):
-                                return Ended(complete=False)
+                                return Ended(complete=False), writer
                         case Withdrawn():
                             text.withdraw(piece.keep)
                             if not piece.keep:
@@ -262,8 +264,8 @@ class Prompt(Node[PromptInput, PromptOutput]):
         except TimeoutError:
             if not limit.expired():
                 raise
-            return Ended(complete=False)
-        return end
+            return Ended(complete=False), writer
+        return end, writer
 
     async def _send_checked(self, text: AnswerWriter, model: str, given: PromptInput, run: Run) -> None:
         """Send a text that was held back. Raises Unavailable if no passage supports any part of the text."""
