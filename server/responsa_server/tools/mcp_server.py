@@ -19,7 +19,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     CONNECTION_CLOSED,
+    INTERNAL_ERROR,
     INVALID_REQUEST,
+    PARSE_ERROR,
     CallToolRequest,
     CallToolRequestParams,
     CallToolResult,
@@ -232,6 +234,9 @@ class McpSessions:
             if error.code == CONNECTION_CLOSED:
                 if session is not None:
                     self._drop(tenant, session)
+                return _lost(tool)
+            if error.code in (INTERNAL_ERROR, PARSE_ERROR) and tool.effect is not Effect.NONE:
+                # The SDK gives these codes to an HTTP status of 5xx and to a reply that is not JSON; the act may have been done.
                 return _lost(tool)
             return _error(self._hidden(error.message)[:_MOST_MESSAGE], ToolFault.STATUS)
         except ValidationError:

@@ -140,7 +140,7 @@ export class TurnView {
         this.#steps.note(called(event.value));
         break;
       case "attemptRestarted":
-        this.#steps.note("The answer was interrupted, and another worker continues it");
+        this.#steps.note("The answer was interrupted, and another worker or model continues it");
         this.#steps.busy("Continuing…");
         this.grow(reader);
         break;
