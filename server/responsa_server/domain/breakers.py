@@ -99,9 +99,10 @@ class Breakers:
             self._say(Circuit(name, CircuitState.CLOSED, opened.cause))
 
     def left(self, name: str) -> None:
-        """A probe has ended without an outcome, so another call may try."""
-        if (opened := self._opened.get(name)) is not None:
+        """A probe has ended. If it had no outcome, another call may try, in any process."""
+        if (opened := self._opened.get(name)) is not None and opened.probe_until:
             opened.probe_until = 0.0
+            self._say(Circuit(name, CircuitState.PROBED, opened.cause, 0.0))
 
     def heard(self, hint: Circuit) -> None:
         """Take a hint of another process."""

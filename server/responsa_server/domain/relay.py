@@ -54,7 +54,7 @@ class Reload:
 
 
 class CircuitState(StrEnum):
-    """What happened to a circuit. PROBED: one process tries a call."""
+    """What happened to a circuit. PROBED: one process tries a call; for 0 seconds, its call has ended without an outcome."""
 
     OPEN = "open"
     PROBED = "probed"

@@ -551,9 +551,9 @@ class ModelChain:
         clock = asyncio.get_running_loop().time
         prompt, own, held = call.prompt, call.patience_seconds, ""
         begun, patience = clock(), asyncio.timeout(None)
-        admitted = self._barred.admit(member, own)
-        if isinstance(admitted, ModelFault):
-            error = ModelError(admitted, "an earlier call failed in this way, so the model was not called")
+        probed = self._barred.admit(member, own)
+        if isinstance(probed, ModelFault):
+            error = ModelError(probed, "an earlier call failed in this way, so the model was not called")
             error.model = member.name
             raise error
         try:
@@ -580,6 +580,7 @@ class ModelChain:
                             pass
                     call.said = True
                     self._barred.answered(member)
+                    probed = ()
                     yield piece
                 async for piece in pieces:
                     yield piece
@@ -588,15 +589,19 @@ class ModelChain:
             if not patience.expired():
                 raise
             error = ModelError(ModelFault.TIMEOUT, f"the model sent no word within {own:g} s")
+            self._failed(member, call, error, clock() - begun)
         except ModelError as caught:
             error = caught
+            self._failed(member, call, error, clock() - begun)
         finally:
-            self._barred.left(admitted)
-        error.model = member.name
-        log_failed(member.name, prompt, error)
-        if not call.said or error.fault is ModelFault.CREDENTIAL:
-            self._barred.failed(member, error, own, clock() - begun)
+            self._barred.left(probed)
         raise error
+
+    def _failed(self, member: Member, call: _Call, error: ModelError, waited_seconds: float) -> None:
+        error.model = member.name
+        log_failed(member.name, call.prompt, error)
+        if not call.said or error.fault is ModelFault.CREDENTIAL:
+            self._barred.failed(member, error, call.patience_seconds, waited_seconds)
 
     def _priced(self, piece: Spent, member: Member) -> Spent:
         named = replace(piece, model=member.name)

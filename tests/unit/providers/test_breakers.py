@@ -49,6 +49,8 @@ def test_one_probe_at_a_time_in_all_processes() -> None:
     assert mine.admit("a") is Probe.PROBE
     # A probe that ended without an outcome, or of which nothing more was heard, may be repeated.
     mine.left("a")
+    assert yours.admit("a") is Probe.PROBE
+    yours.left("a")
     assert mine.admit("a") is Probe.PROBE
     clock.now += PROBE_SECONDS
     assert yours.admit("a") is Probe.PROBE
