@@ -327,12 +327,16 @@ class _Answer:
         """See the class."""
         return bool(self._text)
 
-    def call(self, member: Member, most_seconds: float, members: int) -> _Call | None:
-        """The next call; None if the budget allows no further call. members: the number of models that are left, among which the patience is divided."""
+    def call(
+        self, member: Member, most_seconds: float, members: int, *, whole: bool = False
+    ) -> _Call | None:
+        """The next call; None if the budget allows no further call. members: the number of models that are left, among which the patience is divided. whole: whether the
+        model must write the whole answer.
+        """
         prompt, takeover = self._prompt, self._prompt.takeover
         keep, prefix, seam = 0, False, None
         if takeover is not None and self._taken_up:
-            if self._text and not member.small:
+            if self._text and not (whole or member.small):
                 prefix = member.takes_prefix and not self._no_prefix
                 keep = takeover.keeps(self._text, prefix=prefix)
                 prefix = prefix and keep > 0
@@ -347,9 +351,10 @@ class _Answer:
             patience = min(patience, max(0.0, self._until - self._clock()) / members)
         return _Call(prompt, patience, keep, prefix, seam)
 
-    def withdraw(self) -> None:
-        """The whole text is withdrawn, so the next call is for the whole answer."""
-        self._text = ""
+    def withdraw(self, keep: int, *, again: bool) -> Withdrawn:
+        """Keep only the first `keep` characters of the text. again: whether the model is called once more."""
+        self._text = self._text[:keep]
+        return Withdrawn(keep, again)
 
     def failed(self, call: _Call, error: ModelError) -> bool:
         """Take note of a call that has failed. Returns whether the same model must be called once more, without a prefix."""
@@ -481,7 +486,7 @@ class ModelChain:
     The chain sends `Switched` before it calls each next model. If a model fails after its first word and the prompt has a `Takeover`, the next
     model takes the answer up: it continues the text itself if it `takes_prefix`, otherwise the unfinished sentence is withdrawn and the
     model writes on in a new message. A text that repeats or contradicts what stands is not sent on: the answer is withdrawn, and the same model
-    is called once more, for the whole answer. Small models always write the whole answer. Without a `Takeover`, or after a tool request, the chain raises
+    is called once more, for the whole answer; if the budget does not allow this, the answer ends with what stood before. Small models always write the whole answer. Without a `Takeover`, or after a tool request, the chain raises
     the error.
 
     If all models fail, it raises the error of the last one; what stands of an answer then stays. It logs each failure. patience_seconds: the time
@@ -519,12 +524,8 @@ class ModelChain:
         answer = _Answer(prompt)
         spent: Spent | None = None
         member, others = self._members[0], list(self._members[1:])
-        while True:
-            call = answer.call(member, self._patience, 1 + len(others))
-            if call is None:
-                # The budget allows no further call.
-                yield Ended(complete=False)
-                return
+        call = answer.call(member, self._patience, 1 + len(others))
+        while call is not None:
             before = spent
             try:
                 async with aclosing(self._heard(member, call)) as pieces:
@@ -534,17 +535,21 @@ class ModelChain:
                         yield piece
                 return
             except _Misfit:
-                answer.withdraw()
-                yield Withdrawn(0, again=True)
+                again = answer.call(member, self._patience, 1 + len(others), whole=True)
+                # Without a budget for the whole answer, only the text that does not fit is withdrawn.
+                yield answer.withdraw(0 if again else call.keep, again=again is not None)
+                call = again
                 continue
             except ModelError as caught:
                 error = caught
-            if answer.failed(call, error):
-                continue
-            if not others or not answer.open:
-                raise error
-            yield Switched(member.name, others[0].name, error.fault, answer.begun)
-            member = others.pop(0)
+            if not answer.failed(call, error):
+                if not others or not answer.open:
+                    raise error
+                yield Switched(member.name, others[0].name, error.fault, answer.begun)
+                member = others.pop(0)
+            call = answer.call(member, self._patience, 1 + len(others))
+        # The budget allows no further call.
+        yield Ended(complete=False)
 
     async def _heard(self, member: Member, call: _Call) -> AsyncGenerator[ModelPiece, None]:
         """The pieces of one model. Raises ModelError, with the model's name."""

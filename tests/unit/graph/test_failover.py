@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
+from responsa_server.agents.engine import continuing
 from responsa_server.agents.engine.answer_text import AnswerWriter
 from responsa_server.agents.engine.continuing import GO_ON, Comparison, kept, whole_sentences
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.domain.agents import AgentEvent, Withdrawal
+from responsa_server.domain.agents import AgentEvent, AnswerTask, Withdrawal
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     Answered,
@@ -39,6 +40,7 @@ from tests.unit.graph.shipping import CLASSIFIERS, Judge, Staff, shipped
 from tests.unit.graph.speaking import Says, Turn, told_by
 from tests.unit.graph.test_bad_models import QUOTE, Free, asked
 
+TUTOR_TOKENS = 40_000
 CUT = ModelError(ModelFault.CUT, "cut")
 END = Ended(complete=True)
 FIRST = "Der Nil fließt weit nach Norden. [1] "
@@ -60,6 +62,7 @@ async def told(
     *models: ChatModel,
     prefix: bool = False,
     small: Sequence[int] = (),
+    question: AnswerTask | None = None,
 ) -> list[AgentEvent]:
     members = [
         Member(f"p{place}:m", f"p{place}", one, takes_prefix=prefix, small=place in small)
@@ -76,7 +79,7 @@ async def told(
         classifiers=CLASSIFIERS,
         contradict=contradict,
     )
-    return await told_by(shipped("tutor", parts), asked("tutor"))
+    return await told_by(shipped("tutor", parts), question or asked("tutor"))
 
 
 def shown(events: Sequence[AgentEvent]) -> str:
@@ -170,6 +173,44 @@ async def test_what_does_not_fit_withdraws_the_whole_step(comes: str, calls: int
     assert len(end.citations) == (1 if calls == 2 else 2)
 
 
+class Spending(Says):
+    """A model whose answer leaves the turn 20 tokens, which is too little for another call."""
+
+    def __init__(self, question: AnswerTask, *pieces: ModelPiece | Exception) -> None:
+        super().__init__(pieces)
+        self._question = question
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        if prompt.purpose == "response_synthesis":
+            used = self._question.meter.usage
+            yield Spent(Usage(input_tokens=TUTOR_TOKENS - used.input_tokens - used.output_tokens - 20))
+        async for piece in super().stream(prompt):
+            yield piece
+
+
+@pytest.mark.parametrize(
+    "comes",
+    [
+        ("weit nach Norden. Und dann ist Schluss.",),
+        ("Und noch etwas dazu. ", "Der Nil fließt nicht", " weit nach Norden. Ende."),
+    ],
+    ids=["repeats", "contradicts"],
+)
+async def test_what_stood_stays_if_the_budget_allows_no_further_call(comes: Sequence[str]) -> None:
+    question = asked("tutor")
+    second = Spending(question, *map(TextPiece, comes), END)
+    end = end_of(await told(breaks(FIRST, LOST), second, question=question))
+    assert end.text.rstrip() == WHOLE.partition(" Er")[0]
+    assert len(answering(second)) == 1
+
+
+async def test_a_text_that_was_held_back_keeps_its_writer_if_no_other_model_may_be_called() -> None:
+    question = asked("tutor")
+    first = Spending(question, TextPiece(FIRST), TextPiece(LOST), CUT)
+    end = end_of(await told(first, says(ANEW), small=[0], question=question))
+    assert (end.text, end.model) == (f"{WHOLE.partition(' Er')[0]} {LOST}", "p0:m")
+
+
 async def test_a_small_model_writes_the_answer_anew_and_is_checked() -> None:
     second = says(ANEW)
     events = await told(breaks(FIRST, LOST), second, small=[1])
@@ -257,6 +298,25 @@ def test_a_text_is_compared_with_what_stands(stands: str, pieces: Sequence[str],
     found = [compared.add(one) for one in pieces]
     found.append(compared.end())
     assert next((one for one in found if one not in (Fit.OPEN, Fit.FITS)), Fit.FITS) is fit
+
+
+def test_long_code_is_not_read_again_with_each_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = list[int]()
+
+    def counted(text: str) -> int:
+        read.append(len(text))
+        return whole_sentences(text)
+
+    monkeypatch.setattr(continuing, "whole_sentences", counted)
+    code = "```py\n" + "x = call(1)\n" * 2000
+    compared = Comparison(STANDS)
+    for place in range(0, len(code), 4):
+        assert compared.add(code[place : place + 4]) in (Fit.OPEN, Fit.FITS)
+    assert sum(read) < 40 * len(code)
+    # After the code, sentences are compared again.
+    again = "```\nThat is all. The Rook hub serves up to 40 devices at once. " + "So it goes. " * 200
+    found = {compared.add(again[place : place + 4]) for place in range(0, len(again), 4)}
+    assert Fit.REPEATS in found
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ _RUN: Final = 3
 """The minimum number of words that a repetition at the seam has; if what stands ends within a word, two words."""
 _LONGEST_RUN: Final = 40
 """The maximum number of words that a repetition at the seam has. Longer ones have a whole sentence."""
+_GROWN: Final = 16
+"""An unfinished sentence is read again after it has grown by this fraction of its length."""
 _LEAST_REPEATED: Final = 5
 """The minimum number of words of a repeated sentence. Shorter sentences, such as headings, may occur twice."""
 
@@ -90,6 +92,8 @@ class Comparison:
         self._contradict = contradict
         self._text = ""
         self._read = 0
+        # The length of the text at which `_sentences_from` looks for whole sentences again.
+        self._again = 0
         self._begun = False
 
     def add(self, text: str) -> Fit:
@@ -167,8 +171,14 @@ class Comparison:
 
     def _sentences_from(self, *, ended: bool) -> Fit:
         """How the sentences that have become whole fit."""
-        end = len(self._text) if ended else whole_sentences(self._text[self._read :]) + self._read
+        end = size = len(self._text)
+        if not ended:
+            if size < self._again:
+                return Fit.FITS
+            end = whole_sentences(self._text[self._read :]) + self._read
         if end <= self._read:
+            # Code and long sentences are not read again with each piece, but only after they have grown by a sixteenth.
+            self._again = size + (size - self._read) // _GROWN
             return Fit.FITS
         new, self._read = self._text[self._read : end], end
         for line in new.split("\n"):
