@@ -113,7 +113,7 @@ class Registry:
         """Close the connection, and stop the loop and its thread."""
         if self._counter is not None:
             self._counter.close()
-        self._pools[1].close()
+        self.wait(self._pools[1].close())
         self.wait(self._pools[0].close())
         self.wait(self._context.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -470,6 +470,10 @@ async def test_recent_sessions_are_confirmed_together_and_what_another_server_ch
         assert (await refusal(elsewhere.identity.authenticate(credentials[2]))).reason is Reason.USER_DISABLED
         assert (await elsewhere.identity.authenticate(credentials[3])).role is Role.ADMIN
         await elsewhere.identity.authenticate(credentials[1])
+        checks = [one for one in asyncio.all_tasks() if one.get_name() == "checks of credentials"]
+        assert checks
+        await elsewhere.identity.close()
+        assert all(one.done() for one in checks)
     finally:
         await pools.close()
     # Without the database nobody is confirmed, and nobody is known for longer than before.

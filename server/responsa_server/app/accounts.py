@@ -73,8 +73,10 @@ class AccountParts:
             ),
         )
 
-    def close(self) -> None:
-        """Stop the threads that check passwords."""
+    async def close(self) -> None:
+        """Finish or stop the work in the background, and the threads that check passwords. Call this before the database is closed."""
+        await self.accounts.close()
+        await self.identity.close()
         self._passwords.close()
 
 

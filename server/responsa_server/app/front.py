@@ -156,8 +156,7 @@ class Callers:
         if self._gateway is not None:
             await self._gateway.stop()
         await self._server.drain(0.0)
-        await self._people.accounts.close()
-        self._people.close()
+        await self._people.close()
 
 
 class Silent:

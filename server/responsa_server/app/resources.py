@@ -124,9 +124,11 @@ async def identity_of(settings: Settings, layout: Layout) -> AsyncGenerator[Iden
     urls = database_urls(settings, layout)
     database = Database(urls.app, urls.log, size=2)
     await database.open()
+    identity = identity_on(settings, database)
     try:
-        yield identity_on(settings, database)
+        yield identity
     finally:
+        await identity.close()
         await database.close()
 
 

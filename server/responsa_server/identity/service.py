@@ -119,6 +119,10 @@ class Identity:
         self._background = Background()
         self._confirming: asyncio.Task[None] | None = None
 
+    async def close(self) -> None:
+        """Stop the checks of credentials. Call this before the database is closed."""
+        await self._background.cancel()
+
     async def authenticate(self, credential: Credential) -> Principal:
         """Return the principal of a credential. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED, TOKEN_INVALID, or USER_DISABLED; NotPermitted: TENANT_SUSPENDED."""
         if credential.kind == "token":
