@@ -891,17 +891,17 @@ Global___TurnProviderSwitched: _TypeAlias = TurnProviderSwitched  # noqa: Y015
 
 @_typing.final
 class TurnUsage(_message.Message):
-    """TurnUsage reports the cost of one call to a model."""
+    """TurnUsage reports the cost of a call to a model, and of the calls that it replaces because their models failed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model, `provider:model`."""
+    """The model that was called last, `provider:model`."""
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """The cost of this call."""
+        """The cost of these calls together."""
 
     def __init__(
         self,

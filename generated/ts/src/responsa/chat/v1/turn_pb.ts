@@ -762,20 +762,20 @@ export const TurnProviderSwitchedSchema: GenMessage<TurnProviderSwitched> = /*@_
   messageDesc(file_responsa_chat_v1_turn, 10);
 
 /**
- * TurnUsage reports the cost of one call to a model.
+ * TurnUsage reports the cost of a call to a model, and of the calls that it replaces because their models failed.
  *
  * @generated from message responsa.chat.v1.TurnUsage
  */
 export type TurnUsage = Message<"responsa.chat.v1.TurnUsage"> & {
   /**
-   * The model, `provider:model`.
+   * The model that was called last, `provider:model`.
    *
    * @generated from field: string model = 1;
    */
   model: string;
 
   /**
-   * The cost of this call.
+   * The cost of these calls together.
    *
    * @generated from field: responsa.chat.v1.Usage usage = 2;
    */
