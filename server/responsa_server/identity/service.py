@@ -417,7 +417,7 @@ class Identity:
             self._confirming = None
 
     async def confirm(self) -> bool:
-        """Ask the database with one query whether the credentials of recent calls are as they were. Those that are stay known for another 0.8 s; the others are looked up
+        """Ask the database with one query which credentials of recent calls have changed. Unchanged ones stay in the cache for another 0.8 s; the others are looked up
         again at their next call. Returns False, without a query, if there are too few of them. Raises Unavailable.
         """
         recent = self._cache.recent()

@@ -327,9 +327,7 @@ class _Answer:
         """See the class."""
         return bool(self._text)
 
-    def call(
-        self, member: Member, most_seconds: float, members: int, *, whole: bool = False
-    ) -> _Call | None:
+    def call(self, member: Member, most_seconds: float, members: int, *, whole: bool = False) -> _Call | None:
         """The next call; None if the budget allows no further call. members: the number of models that are left, among which the patience is divided. whole: whether the
         model must write the whole answer.
         """

@@ -47,7 +47,7 @@ _RESERVED_SECONDS: Final = 5.0
 class Reach:
     """Whether Redis can be reached, for all counts of a process. After one command has failed, no call waits for Redis until Redis has answered a probe.
 
-    lost: when a command or a probe last failed, on the clock `time.monotonic()`. away: whether calls go on without Redis.
+    lost: the latest time at which Redis was away, on the clock `time.monotonic()`. away: whether calls go on without Redis.
     """
 
     def __init__(self, url: str) -> None:
