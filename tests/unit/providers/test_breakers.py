@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+import pytest
+
 from responsa_server.domain.breakers import OPEN_SECONDS, PROBE_SECONDS, Breakers, Probe, Refused
 from responsa_server.domain.models import Ended, ModelFault, ModelPiece, ModelPrompt, TextPiece
-from responsa_server.domain.relay import Circuit
+from responsa_server.domain.relay import Circuit, CircuitState
 from responsa_server.providers.chain import Barred, Member, ModelChain
 from tests.unit.graph.test_bad_models import Free
 from tests.unit.providers.test_chain import WHOLE, Clock
@@ -95,3 +97,23 @@ async def test_a_probe_lets_the_other_calls_of_a_model_go_to_the_next_one() -> N
     going.set()
     assert TextPiece("slow") in (await probing)[0]
     assert TextPiece("slow") in (await gathered(both))[0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "last"),
+    [
+        (ModelFault.CREDENTIAL, (CircuitState.OPEN, OPEN_SECONDS)),
+        (ModelFault.RATE_LIMITED, (CircuitState.PROBED, 0.0)),
+    ],
+)
+async def test_other_processes_get_the_outcome_of_a_probe_or_that_it_had_none(
+    fault: ModelFault, last: tuple[CircuitState, float]
+) -> None:
+    clock = Clock()
+    barred, hints = Barred(clock), list[Circuit]()
+    member = Member("a:m", "a", Told([failing(fault)]))
+    barred.failed(member, failing(ModelFault.CREDENTIAL), 30.0, 0.0)
+    clock.now = OPEN_SECONDS
+    barred.breakers.tell = hints.append
+    await gathered(ModelChain([member], Free(), barred, patience_seconds=30.0))
+    assert [(one.state, one.seconds) for one in hints] == [(CircuitState.PROBED, PROBE_SECONDS), last]
