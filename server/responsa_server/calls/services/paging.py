@@ -40,8 +40,10 @@ def fits(text: str, asked: Comparison) -> bool:
     match asked.operator, asked.value:
         case Operator.HAS, value:
             return text != "" if value == "*" else str(value).lower() in text.lower()
-        case (Operator.EQ | Operator.NE) as operator, Wildcard(parts):
-            pattern = ".*".join(re.escape(part) for part in parts)
+        case (Operator.EQ | Operator.NE) as operator, Wildcard((first, *middle, last)):
+            # Each middle part is taken where it first occurs and never tried again elsewhere, so that no filter needs exponential time.
+            found = "".join(f"(?>.*?{re.escape(part)})" for part in middle)
+            pattern = f"{re.escape(first)}{found}.*{re.escape(last)}"
             return (re.fullmatch(pattern, text, re.DOTALL) is not None) is (operator is Operator.EQ)
         case operator, value:
             return _COMPARED[operator](text, str(value))
