@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 from google.protobuf.json_format import MessageToDict
 from playwright.async_api import expect
 
 from responsa.chat.v1 import turn_pb2
-from tests.browser.person import Person, Tab
+from responsa_lab.testing.loopback import LoopbackServer
+from tests.browser.person import Person, Tab, until
+from tests.browser.rules import flaws
 from tests.browser.texts import (
     BAKERY,
     HOSTILE_TITLE,
@@ -19,6 +23,8 @@ from tests.browser.texts import (
     UNANSWERABLE,
     WHO_BUILT,
 )
+from tests.instance import Instance
+from tests.wire.searching import Page, SearchService
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -287,3 +293,53 @@ async def test_a_call_of_a_tool_is_shown_with_its_sources_and_what_it_found_is_c
     await tab.chips.click()
     await expect(tab.mark).to_have_text("The battery of Wren lasts about 18 months.")
     await expect(tab.source.locator(".badge")).to_contain_text("Verified")
+
+
+@asynccontextmanager
+async def searched(person: Person, instance: Instance, pages: Sequence[Page]) -> AsyncIterator[None]:
+    """Declare the tool `web_search` with a service that finds these pages."""
+    server = LoopbackServer(SearchService("searxng", "", pages).handle)
+    await server.start()
+    declaration = instance.home / "tools" / "web_search.toml"
+    declaration.parent.mkdir(exist_ok=True)
+    declaration.write_text(
+        f'kind = "web_search"\nprovider = "searxng"\nurl = "{server.url}"\nallow_private = ["127.0.0.1"]\n'
+    )
+
+    async def listed() -> bool:
+        return any(one.name == "tools/web_search" for one in person.client.tools())
+
+    async def gone() -> bool:
+        return not await listed()
+
+    try:
+        await until(listed, "the tool in the list")
+        yield
+    finally:
+        declaration.unlink()
+        await until(gone, "a list without the tool")
+        await server.close()
+
+
+async def test_a_source_from_the_web_opens_as_the_text_that_the_tool_returned(
+    person: Person, instance: Instance
+) -> None:
+    uri = "https://example.org/keepers?year=1911"
+    snippet = "Tove Lind kept the light of Korsholm until 1911. Her brother had built the tower."
+    page = {"uri": uri, "title": "Keepers of the light", "snippet": snippet, "date": ""}
+    async with searched(person, instance, [page]):
+        tab = await person.sign_in()
+        await tab.choose("Fetcher")
+        await expect(tab.page.locator(".empty")).to_contain_text("can use the documents and the web search.")
+        await tab.ask('call web_search {"query": "Who kept the light of Korsholm?"}')
+        cited = tab.answers.get_by_role("list", name="Sources", exact=True).get_by_role("listitem")
+        await expect(cited).to_contain_text("fetched by web_search, ")
+        await expect(cited.get_by_role("link")).to_have_attribute("href", uri)
+        await tab.chips.first.click()
+        await expect(tab.source.locator(".badge")).to_contain_text("Verified: the tool returned this text.")
+        await expect(tab.source.get_by_role("heading")).to_have_text("Keepers of the light")
+        await expect(tab.source.get_by_role("tabpanel")).to_have_text(snippet)
+        await expect(tab.mark).to_be_focused()
+        await expect(tab.source.get_by_role("link", name=uri)).to_have_attribute("href", uri)
+        await expect(tab.source.get_by_role("tab")).to_have_count(0)
+        assert await flaws(tab.page) == []
