@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,11 @@ async def test_declarations_are_checked_without_a_server(
         assert done.code == 2
         assert line in done.out.splitlines()
         assert "calculator: ok" in done.out.splitlines()
+    done = await responsa("tools", "check", "--json")
+    assert [json.loads(one)["key"] for one in done.out.splitlines()] == ["titel"]
+    assert done.err == ""
+    done = await responsa("agents", "check", "chat", RESPONSA_API_KEY="")
+    assert done.out == "chat: ok\n"
     (folder / "berlin.toml").write_text('kind = "time"\ntitle = "Berlin"\n')
     done = await responsa("tools", "check", "--json")
     assert (done.code, done.out) == (0, "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -65,13 +65,20 @@ def live_tools(
     return tools_of(folder, parts)
 
 
-def tools_of(folder: Path | None, parts: ToolParts) -> LiveTools:
-    """Return the tools of a folder, which `reload` reads."""
+def _log_problem(problem: str) -> None:
+    structlog.get_logger("tools").warning("tool_problem", problem=problem)
+
+
+def tools_of(
+    folder: Path | None, parts: ToolParts, report: Callable[[str], None] = _log_problem
+) -> LiveTools:
+    """Return the tools of a folder, which `reload` reads. report: gets each problem when it appears."""
 
     def make(declaration: Declaration) -> list[Tool]:
         return list(KINDS[declaration.kind].make(declaration, declaration.options, parts))
 
-    return LiveTools(folder, KINDS, make, [name for name, kind in KINDS.items() if kind.shipped])
+    shipped = [name for name, kind in KINDS.items() if kind.shipped]
+    return LiveTools(folder, KINDS, make, shipped, report)
 
 
 class _NoDocuments:
@@ -101,7 +108,7 @@ class _NoDocuments:
 def checked_tools(folder: Path) -> LiveTools:
     """Return the tools of a folder with their problems, without a server."""
     parts = ToolParts(_NoDocuments(), secret=lambda place: read_secret(place, folder))
-    tools = tools_of(folder, parts)
+    tools = tools_of(folder, parts, report=lambda _: None)  # the caller asks for the problems
     tools.reload()
     return tools
 

@@ -9,9 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-import structlog
-from structlog.typing import FilteringBoundLogger
-
 from responsa_server.agents.config.declarations import (
     TOOL_NAME,
     DeclaredTool,
@@ -53,11 +50,17 @@ class _Made:
 class LiveTools:
     """The declared tools. A declaration with a mistake stays in service as it was when it was last valid. `close` releases the tools.
 
-    folder: the folder with the declarations, or None. shipped: the names of the kinds that have a tool without a declaration.
+    folder: the folder with the declarations, or None. shipped: the names of the kinds that have a tool without a declaration. report: gets each problem as one line,
+    when it appears.
     """
 
     def __init__(
-        self, folder: Path | None, kinds: Mapping[str, KindOfTool], make: Make, shipped: Sequence[str] = ()
+        self,
+        folder: Path | None,
+        kinds: Mapping[str, KindOfTool],
+        make: Make,
+        shipped: Sequence[str],
+        report: Callable[[str], None],
     ) -> None:
         self.folder = folder
         self._kinds = kinds
@@ -67,7 +70,7 @@ class LiveTools:
         self._retired = list[Tool]()
         self._reported = frozenset[str]()
         self._others: Sequence[tuple[str, int, int]] = ()
-        self._log: FilteringBoundLogger = structlog.get_logger("tools")
+        self._report = report
 
     def reload(self) -> bool:
         """Read the declarations again and make the tools of those that have changed. Blocks. Returns whether a tool or a problem has changed. Raises OSError."""
@@ -90,7 +93,7 @@ class LiveTools:
         # A call of a tool that was replaced may still run, so the tool is released at the end.
         self._retired += [tool for one in before.values() for tool in one.tools if id(tool) not in kept]
         self._made, self._others = after, others
-        self._report()
+        self._report_new()
         return after != before
 
     async def close(self) -> None:
@@ -180,11 +183,11 @@ class LiveTools:
             return _Made(one.name, one.declaration, (), [_problem(Problem(_file(one.name), message))])
         return _Made(one.name, one.declaration, tools)
 
-    def _report(self) -> None:
-        """Log each problem when it appears. A tool that lacks something is so reported once, and not with every question."""
+    def _report_new(self) -> None:
+        """Report each problem when it appears. A tool that lacks something is so reported once, and not with every question."""
         lines = {line(one) for one in self.problems()}
         for one in sorted(lines - self._reported):
-            self._log.warning("tool_problem", problem=one)
+            self._report(one)
         self._reported = frozenset(lines)
 
 
