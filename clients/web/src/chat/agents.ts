@@ -6,6 +6,7 @@ import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { toolOf } from "./fetched.js";
 import type { Api } from "../common/api.js";
 import type { Failure } from "../common/errors.js";
+import { allItems } from "../common/pages.js";
 import { isParameters } from "./schema.js";
 
 const KEY = "responsa.agent";
@@ -14,26 +15,19 @@ const VERSION = /^(agents\/[a-z0-9][a-z0-9-]{0,62})\/versions\/\d+$/;
 
 /** All agents: first the default agent, then the others in order of their display names. Raises ConnectError. */
 export async function allAgents(api: Pick<Api, "chat">): Promise<Agent[]> {
-  const found: Agent[] = [];
-  let pageToken = "";
-  do {
-    const page = await api.chat.listAgents({ pageSize: 200, pageToken });
-    found.push(...page.agents);
-    pageToken = page.nextPageToken;
-  } while (pageToken);
+  const found = await allItems(async (pageToken) => {
+    const { agents, nextPageToken } = await api.chat.listAgents({ pageSize: 200, pageToken });
+    return { items: agents, next: nextPageToken };
+  });
   return found.sort((a, b) => Number(b.isDefault) - Number(a.isDefault) || a.displayName.localeCompare(b.displayName));
 }
 
 /** All tools that the user may use. Raises ConnectError. */
 export async function allTools(api: Pick<Api, "chat">): Promise<Tool[]> {
-  const found: Tool[] = [];
-  let pageToken = "";
-  do {
-    const page = await api.chat.listTools({ pageSize: 200, pageToken });
-    found.push(...page.tools);
-    pageToken = page.nextPageToken;
-  } while (pageToken);
-  return found;
+  return allItems(async (pageToken) => {
+    const { tools, nextPageToken } = await api.chat.listTools({ pageSize: 200, pageToken });
+    return { items: tools, next: nextPageToken };
+  });
 }
 
 /** What people call the tools that an agent, `agents/{id}`, can use: "the calculator and the documents"; "" if it uses no tools. */

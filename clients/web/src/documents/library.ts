@@ -4,6 +4,7 @@ import type { Collection } from "@responsa/contract/responsa/knowledge/v1/collec
 import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
 import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 import type { Api } from "../common/api.js";
+import { allItems } from "../common/pages.js";
 
 export interface Named {
   /** `collections/{id}`. */
@@ -25,17 +26,14 @@ export const DEFAULT: Listed = { name: "collections/default", label: "default", 
 
 /** All collections that the user may read, in the server's order. Raises ConnectError. */
 export async function allCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
-  const found: Listed[] = [];
-  let pageToken = "";
-  do {
-    const page = await api.knowledge.listCollections({ pageSize: 200, pageToken });
-    for (const one of page.collections) {
+  return allItems(async (pageToken) => {
+    const { collections, nextPageToken } = await api.knowledge.listCollections({ pageSize: 200, pageToken });
+    const items = collections.map((one) => {
       const { name, documentCount, owner, ownerDisplayName, readers } = one;
-      found.push({ name, label: labelOf(one), documents: documentCount, owner, ownerDisplayName, readers });
-    }
-    pageToken = page.nextPageToken;
-  } while (pageToken);
-  return found;
+      return { name, label: labelOf(one), documents: documentCount, owner, ownerDisplayName, readers };
+    });
+    return { items, next: nextPageToken };
+  });
 }
 
 /** The text for a collection. A collection without a display name is called by the id that its owner chose: for others, its id may have a random end. */
