@@ -97,7 +97,7 @@ def reload_agents(
 ) -> None:
     """Make the server read the files of all tools and agents again. This command is for owners of the installation.
 
-    An agent or a tool with problems keeps its previous version. Exit codes: 0 all are up to date, 2 at least one has problems.
+    An agent or a tool with a mistake in its files keeps its previous version; a tool that lacks something, for example a secret, is not available. Exit codes: 0 all are up to date, 2 at least one has problems.
     """
     with reporting(json=json), open_client() as client:
         reloaded = client.reload()

@@ -258,8 +258,8 @@ class ReloadAgentsResponse(_message.Message):
 
     @_builtins.property
     def tool_problems(self) -> _containers.RepeatedCompositeFieldContainer[_tool_pb2.ToolProblem]:
-        """The mistakes in the declarations of tools, and what tools lack. A tool with problems is not available; a declaration with a mistake that was once valid stays
-        in service as it was.
+        """The mistakes in the declarations of tools, and what tools lack. A tool whose declaration has a mistake stays in service as it was
+        declared before; a tool that lacks something is not available.
         """
 
     def __init__(

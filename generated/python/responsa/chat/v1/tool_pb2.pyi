@@ -201,7 +201,9 @@ class Tool(_message.Message):
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolProblem]:
-        """Why agents cannot use the tool; empty if they can. Only owners of the installation see tools with problems."""
+        """The mistakes in the tool's declaration, and what the tool lacks. Agents cannot use a tool with problems, unless an earlier version of its declaration is still in
+        service. Only owners of the installation see problems.
+        """
 
     def __init__(
         self,

@@ -271,8 +271,8 @@ export type ReloadAgentsResponse = Message<"responsa.admin.v1.ReloadAgentsRespon
   agents: AgentReload[];
 
   /**
-   * The mistakes in the declarations of tools, and what tools lack. A tool with problems is not available; a declaration with a mistake that was once valid stays
-   * in service as it was.
+   * The mistakes in the declarations of tools, and what tools lack. A tool whose declaration has a mistake stays in service as it was
+   * declared before; a tool that lacks something is not available.
    *
    * @generated from field: repeated responsa.chat.v1.ToolProblem tool_problems = 2;
    */

@@ -151,7 +151,8 @@ export type Tool = Message<"responsa.chat.v1.Tool"> & {
   agents: string[];
 
   /**
-   * Why agents cannot use the tool; empty if they can. Only owners of the installation see tools with problems.
+   * The mistakes in the tool's declaration, and what the tool lacks. Agents cannot use a tool with problems, unless an earlier version of its declaration is still in
+   * service. Only owners of the installation see problems.
    *
    * @generated from field: repeated responsa.chat.v1.ToolProblem problems = 10;
    */
