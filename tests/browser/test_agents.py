@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -296,7 +296,7 @@ async def test_a_call_of_a_tool_is_shown_with_its_sources_and_what_it_found_is_c
 
 
 @asynccontextmanager
-async def searched(person: Person, instance: Instance, pages: Sequence[Page]) -> AsyncIterator[None]:
+async def searched(person: Person, instance: Instance, pages: Sequence[Page]) -> AsyncGenerator[None]:
     """Declare the tool `web_search` with a service that finds these pages."""
     server = LoopbackServer(SearchService("searxng", "", pages).handle)
     await server.start()
