@@ -41,6 +41,8 @@ TOOLS: dict[str, Json] = {
             "refuses",
             "who",
             "orders",
+            "waits",
+            "forgets",
         )
     },
 }

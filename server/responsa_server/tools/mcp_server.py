@@ -28,6 +28,7 @@ from mcp_types import (
     EmbeddedResource,
     ListToolsResult,
     PaginatedRequestParams,
+    RequestParamsMeta,
     ResourceLink,
     TextContent,
     TextResourceContents,
@@ -65,6 +66,8 @@ _OLD_SECONDS: Final = 600.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _CHANGED: Final = "The tool's server has changed the tool's description. The tool is withheld until the owner of the installation agrees to the new one."
+_KEY: Final = "responsa/idempotency-key"
+"""The name of a call's key in the call's `_meta`."""
 _PAUSED: Final = "The tool's server failed a moment ago and is started again soon; it was not called."
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -78,9 +81,15 @@ class _Failed(Exception):
 
 
 class _Session:
-    """A session with a server, in its own task, since the SDK must leave it in the task that entered it. tools: what the server says of its tools. client: None while there is no connection."""
+    """A session with a server, in its own task, since the SDK must leave it in the task that entered it. It ends after a minute without calls.
 
-    def __init__(self, connect: Callable[[Callable[[], None]], AbstractAsyncContextManager[Any]]) -> None:
+    tools: what the server says of its tools. client: None while there is no connection. used: when the session was last handed out, or its last call ended.
+    """
+
+    def __init__(
+        self, connect: Callable[[Callable[[], None]], AbstractAsyncContextManager[Any]], patience: float
+    ) -> None:
+        """patience: for how many seconds calls may go on when the session is closed."""
         self.tools: Mapping[str, Pinned] = {}
         self.client: Client | None = None
         self.ready = asyncio.get_running_loop().create_future()
@@ -91,6 +100,7 @@ class _Session:
         self.idle.set()
         self._end = asyncio.Event()
         self._connect = connect
+        self._patience = patience
         self.task = asyncio.create_task(self._run(), name="mcp-session")
 
     async def _run(self) -> None:
@@ -98,8 +108,10 @@ class _Session:
             async with Client(self._connect(self._end.set), cache=None) as client:
                 self.tools = await _listed(client)
                 self.client = client
+                self.used = asyncio.get_running_loop().time()
                 self.ready.set_result(None)
-                await self._end.wait()
+                await self._unused()
+                self.client = None  # leaving takes a while, and gets no calls
         except (
             Exception
         ) as error:  # an SDK over a foreign server raises anything, in groups; the waiting call gets it
@@ -108,17 +120,27 @@ class _Session:
             self.client = None
             self._unready(ConnectionResetError("the session ended"))
 
+    async def _unused(self) -> None:
+        """Wait until the session shall end, or has had no call for a minute."""
+        loop = asyncio.get_running_loop()
+        while loop.time() < self.used + _IDLE_SECONDS:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self.used + _IDLE_SECONDS):
+                    await self._end.wait()
+                    return
+            if self.calls:
+                self.used = loop.time()
+
     def _unready(self, error: Exception) -> None:
         if not self.ready.done():
             self.ready.set_exception(error)
             self.ready.exception()  # nobody may be waiting any more
 
-    async def close(self, patience: float = 0.0) -> None:
-        """End the session. patience: for how many seconds its calls may go on."""
-        if patience:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    await self.idle.wait()
+    async def close(self) -> None:
+        """End the session when its calls have ended, or when they have had their time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await self.idle.wait()
         self._end.set()
         if not self.ready.done():
             self.task.cancel()
@@ -150,22 +172,23 @@ class McpSessions:
             raise ToolUnfit(f"its server does not answer as it should: {reason}") from error
 
     async def _session(self, tenant: str) -> _Session:
-        """The session of a tenant, which begins if there is none. Raises _Failed."""
+        """Return the tenant's session, and begin one if needed. Raises _Failed."""
         loop = asyncio.get_running_loop()
         async with self._locks.setdefault(tenant, asyncio.Lock()):
             found = self._sessions.get(tenant)
-            old = found is not None and (
-                loop.time() - found.used > _IDLE_SECONDS or loop.time() - found.begun > _OLD_SECONDS
-            )
-            if found is not None and (found.client is None or (old and not found.calls)):
-                self._drop(tenant, found)
-                found = None
             if found is not None:
-                return found
+                old = not found.calls and loop.time() - found.begun > _OLD_SECONDS
+                if found.client is not None and not old:
+                    found.used = loop.time()
+                    return found
+                self._drop(tenant, found)
             pause, until = self._pauses.get(tenant, (0.0, 0.0))
             if loop.time() < until:
                 raise _Failed("it failed a moment ago", _error(_PAUSED, ToolFault.UNREACHABLE))
-            found = self._sessions[tenant] = _Session(lambda ended: self._connected(tenant, ended))
+            patience = self._target.declaration.timeout_seconds
+            found = _Session(lambda ended: self._connected(tenant, ended), patience)
+            self._sessions[tenant] = found
+            found.task.add_done_callback(lambda _: self._forget(tenant, found))
             try:
                 await asyncio.shield(found.ready)
             except asyncio.CancelledError:
@@ -180,11 +203,14 @@ class McpSessions:
             self._pauses.pop(tenant, None)
             return found
 
-    def _drop(self, tenant: str, session: _Session, patience: float = 0.0) -> None:
-        """End a session that gets no more calls. patience: for how many seconds its calls may go on."""
+    def _forget(self, tenant: str, session: _Session) -> None:
         if self._sessions.get(tenant) is session:
             del self._sessions[tenant]
-        ending = asyncio.create_task(session.close(patience))
+
+    def _drop(self, tenant: str, session: _Session) -> None:
+        """End a session, which gets no more calls; those of other callers may finish."""
+        self._forget(tenant, session)
+        ending = asyncio.create_task(session.close())
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
 
@@ -197,37 +223,41 @@ class McpSessions:
 
     async def call(self, tool: McpTool, call: ToolCall) -> ToolResult:
         """Call a tool of the server, as `Tool.call` says."""
-        began, tenant = False, call.who.tenant_id
+        tries, tenant = 0, call.who.tenant_id
         session: _Session | None = None
         try:
             async with asyncio.timeout(call.seconds):
-                session = await self._session(tenant)
-                said = session.tools.get(tool.pinned.name)
-                if said is None or said.digest != tool.pinned.digest:
-                    _LOGGER.warning("MCP server of the tool %s: its description has changed", tool.card.id)
-                    return _error(_CHANGED, ToolFault.REFUSED)
-                began = True
-                try:
-                    result = await self._called(session, tool, call)
-                except MCPError as error:
-                    if not _again(error, tool):
-                        raise
-                    self._drop(tenant, session)
+                while True:
                     session = await self._session(tenant)
-                    result = await self._called(session, tool, call)
+                    said = session.tools.get(tool.pinned.name)
+                    if said is None or said.digest != tool.pinned.digest:
+                        _LOGGER.warning(
+                            "MCP server of the tool %s: its description has changed", tool.card.id
+                        )
+                        if tries and tool.effect is not Effect.NONE:
+                            return _lost(tool)
+                        return _error(_CHANGED, ToolFault.REFUSED)
+                    tries += 1
+                    try:
+                        result = await self._called(session, tool, call)
+                        break
+                    except MCPError as error:
+                        if tries > 1 or not _again(error, tool):
+                            raise
+                        self._drop(tenant, session)
         except _Failed as failed:
-            return failed.result
+            return _lost(tool) if tries else failed.result
         except asyncio.CancelledError:
             if session is not None:
-                self._drop(tenant, session, call.seconds)
+                self._drop(tenant, session)
             raise
         except TimeoutError:
             # The server may be stuck: later calls get another session.
             if session is not None:
-                self._drop(tenant, session, call.seconds)
-            lost = began and tool.effect is not Effect.NONE
-            if not began:
+                self._drop(tenant, session)
+            if not tries:
                 return _error(UNREACHED, ToolFault.TIMEOUT)
+            lost = tool.effect is not Effect.NONE
             outcome = ToolOutcome.UNKNOWN if lost else ToolOutcome.ERROR
             return ToolResult(outcome, LATE if lost else LATE_READING, error=ToolFault.TIMEOUT)
         except MCPError as error:
@@ -252,11 +282,12 @@ class McpSessions:
         client = session.client
         if client is None:
             raise MCPError(CONNECTION_CLOSED, "")
-        params = CallToolRequestParams(name=tool.pinned.name, arguments=dict(call.arguments))
-        await call.sent()
+        meta = cast("RequestParamsMeta", {_KEY: call.key})
+        params = CallToolRequestParams(_meta=meta, name=tool.pinned.name, arguments=dict(call.arguments))
         session.calls += 1
         session.idle.clear()
         try:
+            await call.sent()
             # Not `call_tool`, which would follow what the server says of its schema now.
             return await client.session.send_request(CallToolRequest(params=params), CallToolResult)
         finally:

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import select
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -33,12 +34,20 @@ Transport = Literal["http", "program"]
 
 
 class HttpServer:
-    """The server over Streamable HTTP. seen: the methods of all messages, and the HTTP methods of other requests. changed: see `mcp.listed`."""
+    """The server over Streamable HTTP. seen: the methods of all messages, and the HTTP methods of other requests. keys: those of the calls. changed: see `mcp.listed`.
+
+    `waits` returns when `released` is set. `forgets` loses its session, and calls `forgotten`.
+    """
 
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.headers: list[Mapping[str, str]] = []
+        self.keys: list[str] = []
         self.changed = ""
+        self.waiting = asyncio.Event()
+        self.released = asyncio.Event()
+        self.down = False
+        self.forgotten: Callable[[], None] = lambda: None
 
     async def handle(self, exchange: Exchange) -> None:
         self.headers.append(exchange.request.headers)
@@ -48,6 +57,11 @@ class HttpServer:
             return
         message = json.loads(exchange.request.body)
         self.seen.append(message.get("method", ""))
+        if self.down:
+            await exchange.reply(500, b"")
+            return
+        if message.get("method") == "tools/call":
+            self.keys.append(message["params"]["_meta"]["responsa/idempotency-key"])
         answer = mcp.handled(message, self.changed)
         if answer is not None:
             await exchange.reply(200, json.dumps(answer).encode(), {"mcp-session-id": "s1"})
@@ -58,6 +72,13 @@ class HttpServer:
 
     async def _misbehave(self, name: str, exchange: Exchange) -> None:
         match name:
+            case "waits":
+                self.waiting.set()
+                await self.released.wait()
+                await exchange.reply(200, _said(exchange, "waited"))
+            case "forgets":
+                self.forgotten()
+                await exchange.reply(404, b"")
             case "hangs":
                 await asyncio.Event().wait()
             case "dies":
@@ -82,13 +103,14 @@ class HttpServer:
                     "params": {"messages": [], "maxTokens": 1},
                 }
                 await exchange.piece(b"data: " + json.dumps(ask).encode() + b"\n\n")
-                answer = {
-                    "jsonrpc": "2.0",
-                    "id": json.loads(exchange.request.body)["id"],
-                    "result": {"content": [{"type": "text", "text": "-32600"}]},
-                }
-                await exchange.piece(b"data: " + json.dumps(answer).encode() + b"\n\n")
+                await exchange.piece(b"data: " + _said(exchange, "-32600") + b"\n\n")
                 await exchange.end()
+
+
+def _said(exchange: Exchange, text: str) -> bytes:
+    """The result of a call with this text."""
+    identity = json.loads(exchange.request.body)["id"]
+    return json.dumps({"jsonrpc": "2.0", "id": identity, "result": mcp.text(text)}).encode()
 
 
 async def trusted(raw: Mapping[str, Any], folder: Path) -> Sequence[Tool]:
@@ -221,6 +243,59 @@ async def test_a_call_with_an_effect_is_never_repeated_and_its_outcome_may_be_un
         lost = await tools["dies"].call(request())
         assert (lost.outcome, lost.error) == (ToolOutcome.UNKNOWN, ToolFault.LOST)
         assert server.seen.count("tools/call") == 1
+
+
+@pytest.mark.parametrize("after", ["nothing", "changed", "down"])
+async def test_a_repeated_call_has_its_key_and_the_agreed_description(tmp_path: Path, after: str) -> None:
+    async with tools_on("http", tmp_path, effect="idempotent") as (tools, server):
+
+        def forgotten() -> None:
+            server.changed = "forgets" if after == "changed" else ""
+            server.down = after == "down"
+
+        server.forgotten = forgotten
+        result = await tools["forgets"].call(request(key="k1"))
+        assert (result.outcome, result.error) == (
+            (ToolOutcome.ERROR, ToolFault.STATUS)
+            if after == "nothing"
+            else (ToolOutcome.UNKNOWN, ToolFault.LOST)
+        )
+        assert server.keys == ["k1"] * (2 if after == "nothing" else 1)
+
+
+async def test_a_call_goes_on_while_another_one_of_its_session_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("responsa_server.tools.mcp_server._IDLE_SECONDS", 0.1)
+    async with tools_on("http", tmp_path, effect="none") as (tools, server):
+        waiting = asyncio.create_task(tools["waits"].call(request()))
+        await server.waiting.wait()
+        assert (await tools["hangs"].call(request(seconds=0.5))).error is ToolFault.TIMEOUT
+        assert (await tools["echo"].call(request({"text": "x"}))).outcome is ToolOutcome.OK
+        server.released.set()
+        assert (await waiting).content == "waited"
+        # Two sessions for the calls, after one for the agreement.
+        assert server.seen.count("initialize") == 3
+
+
+def _has_ended(pid: int) -> bool:
+    """Wait for the end of a process, and return False if it does not come."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([process], [], [], 20.0)[0])
+    finally:
+        os.close(process)
+
+
+async def test_a_program_without_calls_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with tools_on("program", tmp_path) as (tools, _):
+        monkeypatch.setattr("responsa_server.tools.mcp_server._IDLE_SECONDS", 0.1)
+        pid = json.loads((await tools["who"].call(request())).content)["pid"]
+        assert await asyncio.to_thread(_has_ended, pid)
+        assert (await tools["echo"].call(request({"text": "x"}))).content == "x"
 
 
 async def test_a_program_is_confined_and_has_the_declared_environment_alone(
