@@ -215,6 +215,8 @@ class Endpoint:
             try:
                 reply = await self._connector.fetch(self._reach, sent, times, self._most, call.sent)
             except Refused:
+                if place:
+                    break
                 return ToolResult(ToolOutcome.ERROR, REFUSED, error=ToolFault.REFUSED)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 if place:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,8 @@ from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
 from responsa_server.agents.engine.calling import checked
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, Tool, ToolUnfit
+from responsa_server.outbound.addresses import IpAddress
+from responsa_server.outbound.connector import Connector
 from responsa_server.tools.endpoint import LATE_READING, LOST, LOST_READING, UNREACHED
 from tests.unit.tools.declaring import SECRET, Handler, made, request, served
 
@@ -210,6 +213,27 @@ async def test_between_request_and_answer_the_tool_has_all_of_the_request() -> N
 
     async with tool_on(handle) as tool:
         assert (await tool.call(request({"text": "x"}, sent=inside))).outcome is ToolOutcome.OK
+
+
+async def test_an_address_that_changes_between_two_tries_leaves_the_outcome_unknown() -> None:
+    async def handle(exchange: Exchange) -> None:
+        exchange.cut()
+
+    addresses = [ip_address("127.0.0.1"), ip_address("127.0.0.2")]
+
+    async def resolve(host: str, port: int) -> Sequence[IpAddress]:
+        return [addresses.pop(0)]
+
+    async with served(handle) as url:
+        raw = {
+            "kind": "http_api",
+            "url": url.replace("127.0.0.1", "api.example"),
+            "method": "PUT",
+            "allow_private": ["127.0.0.1"],
+        }
+        (tool,) = made(raw, connector=Connector(resolve))
+        result = await tool.call(request())
+    assert (result.outcome, result.error) == (ToolOutcome.UNKNOWN, ToolFault.LOST)
 
 
 @pytest.mark.parametrize(("effect", "tries"), [(Effect.ONCE, 1), (Effect.IDEMPOTENT, 3), (Effect.NONE, 3)])
