@@ -85,8 +85,13 @@ class ImportedTool:
         except Exception as error:  # a foreign tool raises anything; a call never does
             kind = type(error).__name__
             _LOGGER.warning("LangChain tool %s: %s", self.card.id, kind)
-            # A ToolException is meant for the model; other errors may hold anything.
-            said = str(error)[:_MOST_MESSAGE] if kind == "ToolException" else f"The tool failed ({kind})."
+            # A ToolException is meant for the model; other errors may hold anything, and may come after the act.
+            if any(one.__name__ == "ToolException" for one in type(error).__mro__):
+                return ToolResult(ToolOutcome.ERROR, str(error)[:_MOST_MESSAGE], error=ToolFault.STATUS)
+            said = f"The tool failed ({kind})."
+            if self.effect is not Effect.NONE:
+                said += " Nobody knows whether the call was done."
+                return ToolResult(ToolOutcome.UNKNOWN, said, error=ToolFault.STATUS)
             return ToolResult(ToolOutcome.ERROR, said, error=ToolFault.STATUS)
         source = ToolSource("", self.card.title or self.card.id, self._clock(), text)
         sources = [source] if self.effect is Effect.NONE and text.strip() else []
@@ -94,6 +99,10 @@ class ImportedTool:
 
 
 def _make(declaration: Declaration, options: LangChainOptions, parts: ToolParts) -> Sequence[Tool]:
+    if declaration.effect is Effect.IDEMPOTENT:
+        raise ToolUnfit(
+            'effect = "idempotent" needs the key of the call, which LangChain tools do not get; use "once", or "none" if the tool only reads'
+        )
     try:
         imported: object = resolve_name(options.tool)
     except Exception as error:

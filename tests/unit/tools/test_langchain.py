@@ -37,7 +37,20 @@ async def test_a_langchain_tool_is_called_with_checked_arguments() -> None:
         ToolFault.STATUS,
         "no such product",
     )
-    assert "hunter2" not in (await found.call(request({"name": "broken"}))).content
+    broken = await found.call(request({"name": "broken"}))
+    assert (broken.outcome, "hunter2" in broken.content) == (ToolOutcome.ERROR, False)
+
+
+async def test_a_langchain_tool_that_fails_may_have_acted() -> None:
+    (found,) = made({"kind": "langchain", "tool": f"{HERE}:price"})
+    broken = await found.call(request({"name": "broken"}))
+    assert (broken.outcome, "hunter2" in broken.content) == (ToolOutcome.UNKNOWN, False)
+    assert (await found.call(request({"name": "none"}))).outcome is ToolOutcome.ERROR
+
+
+def test_a_langchain_tool_cannot_be_idempotent() -> None:
+    with pytest.raises(ToolUnfit, match="key of the call"):
+        made({"kind": "langchain", "tool": f"{HERE}:price", "effect": "idempotent"})
 
 
 @pytest.mark.parametrize(
