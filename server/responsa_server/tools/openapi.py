@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import yaml
 from pydantic import Field
@@ -32,6 +32,31 @@ _JSON: Final = re.compile(r"application/(?:[\w.+-]+\+)?json", re.ASCII)
 _DROPPED: Final = ("discriminator", "xml", "externalDocs", "example", "nullable")
 
 Json = Mapping[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML as JSON, as OpenAPI asks for: keys are texts, and dates, `on`, `yes` and `0x1f` are texts, too (YAML 1.2, section 10.2)."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """See yaml.SafeLoader."""
+        self.flatten_mapping(node)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = "tag:yaml.org,2002:str"
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _form, _starts in (
+    ("bool", r"true|false|True|False|TRUE|FALSE", "tfTF"),
+    ("null", r"~|null|Null|NULL|", "~nN"),
+    ("int", r"-?(?:0|[1-9][0-9]*)", "-0123456789"),
+    ("float", r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", "-0123456789"),
+    ("merge", "<<", "<"),
+):
+    _first = [*_starts, ""] if _tag == "null" else list(_starts)
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_form})$"), _first)
 
 
 class OpenApiOptions(ToolOptions):
@@ -131,7 +156,7 @@ def _document(folder: Path, file: str) -> Json:
         if path.stat().st_size > _MOST_FILE:
             raise ToolUnfit(f"{file} has more than {_MOST_FILE >> 20} MiB")
         text = path.read_text(encoding="utf-8")
-        found: object = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        found: object = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)  # noqa: S506 # a SafeLoader
     except OSError as error:
         raise ToolUnfit(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:

@@ -33,7 +33,7 @@ paths:
         - {name: X-Trace-Id, in: header, schema: {type: string}}
         - {name: session, in: cookie, schema: {type: string}}
       responses:
-        "200": {description: ok, content: {application/json: {schema: {$ref: "#/components/schemas/Pet"}}}}
+        200: {description: ok, content: {application/json: {schema: {$ref: "#/components/schemas/Pet"}}}}
     delete:
       responses: {"204": {description: gone}}
   /pets:
@@ -64,6 +64,8 @@ components:
         age: {type: integer, minimum: 0, exclusiveMinimum: true, nullable: true}
         parent: {$ref: "#/components/schemas/Pet"}
         example: {type: string}
+        mode: {type: string, enum: [on, off]}
+        born: {type: string, format: date, default: 2024-01-31}
 """
 
 
@@ -98,6 +100,7 @@ async def test_operations_become_tools_with_their_schemas(tmp_path: Path) -> Non
         assert wrong.error is ToolFault.SCHEMA
         assert checked(await get.call(request({"petId": 3})), get).outcome is ToolOutcome.OK
         pet = {"name": "Rex", "age": None, "parent": {"name": "Max", "age": 3}}
+        assert complaint(add, {"body": {**pet, "mode": "on"}}) == ""
         assert complaint(add, {"body": pet}) == ""
         assert complaint(add, {"body": {**pet, "age": 0}})
         assert complaint(add, {"body": {"name": "x", "parent": {}}})
