@@ -124,6 +124,11 @@ async def test_large_results_are_cut(shop: str) -> None:
     )
     data = cast("Mapping[str, list[object]]", result.data)
     assert (len(data["rows"]), data["more"]) == (5, True)
+    # The rest is not even read.
+    rest = Query(
+        sql="SELECT repeat('x', 1000) AS x, 1 / (90 - n) AS y FROM generate_series(1, 100) AS n", rows=100
+    )
+    assert (await asked(shop, rest)).outcome is ToolOutcome.OK
 
 
 @pytest.mark.parametrize(

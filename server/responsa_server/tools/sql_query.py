@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Annotated, Final, LiteralString, cast
 from uuid import UUID
@@ -133,7 +134,8 @@ class SqlTool:
     async def close(self) -> None:
         """See `Tool.close`."""
 
-    async def _rows(self, values: Mapping[str, object], seconds: float) -> Sequence[Mapping[str, object]]:
+    async def _rows(self, values: Mapping[str, object], seconds: float) -> Sequence[_Row]:
+        """The rows, and at least one more than the result can hold, if there are more."""
         options = f"-c statement_timeout={max(1, int(seconds * 1000))} -c default_transaction_read_only=on"
         connection = await psycopg.AsyncConnection.connect(
             self._url, connect_timeout=_CONNECT_SECONDS, options=options, application_name="responsa-tool"
@@ -147,25 +149,47 @@ class SqlTool:
                 given = {name: value for name, value in values.items() if name in self._used}
                 # The text is the owner's; models and users give values only.
                 await cursor.execute(cast("LiteralString", self._query.sql), given)
-                return await cursor.fetchmany(self._query.rows + 1)
+                rows, size, step = list[_Row](), 0, 1
+                # In growing steps, since rows that the result cannot hold may be of any size.
+                while len(rows) <= self._query.rows and size <= _MOST_BYTES:
+                    found = await cursor.fetchmany(min(step, self._query.rows + 1 - len(rows)))
+                    if not found:
+                        break
+                    rows += map(_row, found)
+                    size = sum(one.size for one in rows)
+                    step *= 2
+                return rows
         finally:
             await connection.close()
 
-    def _result(self, found: Sequence[Mapping[str, object]]) -> ToolResult:
+    def _result(self, found: Sequence[_Row]) -> ToolResult:
         rows, lines, size = list[Mapping[str, object]](), list[str](), 0
         for row in found[: self._query.rows]:
-            plain = {name: _plain(value) for name, value in row.items()}
-            line = json.dumps(plain, ensure_ascii=False)
-            size += 3 * len(line.encode())
+            size += row.size
             if size > _MOST_BYTES and rows:
                 break
-            rows.append(plain)
-            lines.append(line)
+            rows.append(row.plain)
+            lines.append(row.line)
         more = len(rows) < len(found)
         text = "\n".join(lines)
         content = f"{text}\nThere are more rows." if more else text or "No row was found."
         source = ToolSource("", self.card.title, self._parts.clock(), text)
         return ToolResult(ToolOutcome.OK, content, {"rows": rows, "more": more}, [source] if text else ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row as JSON: the value and its text. size: the bytes that it takes in a result."""
+
+    plain: Mapping[str, object]
+    line: str
+    size: int
+
+
+def _row(row: Mapping[str, object]) -> _Row:
+    plain = {name: _plain(value) for name, value in row.items()}
+    line = json.dumps(plain, ensure_ascii=False)
+    return _Row(plain, line, 3 * len(line.encode()))
 
 
 class _Own(Exception):
