@@ -86,7 +86,7 @@ class ToolResult:
 
     outcome: ERROR if the tool reports a failure or cannot be reached; UNKNOWN if the call began and its response was lost.
     content: what models and people read: the tool's output, or a sentence about the failure. It does not number the sources, because a prompt numbers those of all results. data: the output as a
-    plain JSON value; None if there is none. sources: what the output rests on. error: the kind of failure, unless the outcome is OK. usage: what the call has cost.
+    plain JSON value, or None. sources: what the output rests on. error: the kind of failure, unless the outcome is OK. usage: what the call has cost.
     """
 
     outcome: ToolOutcome

@@ -165,30 +165,15 @@ class HttpApiTool:
         clock: Callable[[], datetime] = now,
         read_html: Callable[[bytes], Awaitable[str]] | None = None,
     ) -> None:
-        self._card = card
+        self.card = card
         self._endpoint = endpoint
         self._request = request
-        self._effect = effect
-        self._timeout_seconds = timeout_seconds
+        self.effect = effect
+        self.timeout_seconds = timeout_seconds
         self._result = result
         self._pick = pick.split(".") if pick else []
         self._clock = clock
         self._read_html = read_html
-
-    @property
-    def card(self) -> ToolCard:
-        """See `Tool.card`."""
-        return self._card
-
-    @property
-    def effect(self) -> Effect:
-        """See `Tool.effect`."""
-        return self._effect
-
-    @property
-    def timeout_seconds(self) -> float:
-        """See `Tool.timeout_seconds`."""
-        return self._timeout_seconds
 
     async def close(self) -> None:
         """See `Tool.close`. The connector belongs to the process."""
@@ -218,13 +203,13 @@ class HttpApiTool:
             else:
                 raise ValueError(f"the response has the type {reply.media_type[:80]!r}, which is not text")
         except ValueError as error:
-            return malformed(f"The tool's response cannot be read: {str(error)[:200]}", self._effect)
-        if self._card.returns is None and len(text.encode()) > MAX_RESULT_BYTES:
+            return malformed(f"The tool's response cannot be read: {str(error)[:200]}", self.effect)
+        if self.card.returns is None and len(text.encode()) > MAX_RESULT_BYTES:
             data = None  # the text is cut, so the data would be too large, too
         # The result of an act is not a source: nobody can read it again.
         sources = (
-            [ToolSource(url, self._card.title or self._card.id, self._clock(), text)]
-            if self._effect is Effect.NONE and text.strip()
+            [ToolSource(url, self.card.title or self.card.id, self._clock(), text)]
+            if self.effect is Effect.NONE and text.strip()
             else []
         )
         return ToolResult(ToolOutcome.OK, text, data, sources)

@@ -34,8 +34,8 @@ def now() -> datetime:
 class ToolParts:
     """The parts that tools are made of.
 
-    evidence: the search in the documents; None if there is none. clock: the current time, with its zone. secret: reads a secret; raises ToolUnfit if it is missing or empty.
-    subject: the subject of a user, or ""; None if there are no users.
+    evidence: the search in the documents, or None. clock: the current time, with its zone. secret: reads a secret; raises ToolUnfit if it is missing or empty.
+    subject: the subject of a user, or ""; None if the server has no users.
     connector: makes all connections to declared hosts. read_html: reads the text of an HTML page, as an uploaded page is read; it raises ValueError. None: pages stay as they are.
     """
 

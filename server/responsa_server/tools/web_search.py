@@ -183,6 +183,8 @@ def service_of(options: WebSearchOptions) -> tuple[str, Auth | None]:
 class WebSearchTool:
     """Implements `Tool`."""
 
+    effect = Effect.NONE
+
     def __init__(
         self,
         card: ToolCard,
@@ -193,28 +195,13 @@ class WebSearchTool:
         clock: Callable[[], datetime],
     ) -> None:
         """url: the address of the service, without a slash at its end."""
-        self._card = card
+        self.card = card
         self._endpoint = endpoint
         self._options = options
         self._wire = _WIRES[options.provider]
         self._url = url
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._clock = clock
-
-    @property
-    def card(self) -> ToolCard:
-        """See `Tool.card`."""
-        return self._card
-
-    @property
-    def effect(self) -> Effect:
-        """See `Tool.effect`. A search changes nothing."""
-        return Effect.NONE
-
-    @property
-    def timeout_seconds(self) -> float:
-        """See `Tool.timeout_seconds`."""
-        return self._timeout_seconds
 
     async def close(self) -> None:
         """See `Tool.close`. The connector belongs to the process."""
