@@ -11,7 +11,7 @@ import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, cast
+from typing import Any, Final, cast
 
 import yaml
 from pydantic import Field
@@ -34,10 +34,28 @@ _DROPPED: Final = ("discriminator", "xml", "externalDocs", "example", "nullable"
 Json = Mapping[str, Any]
 
 
+_FORMS: Final = (
+    ("bool", r"true|false|True|False|TRUE|FALSE", (*"tfTF",)),
+    ("null", r"~|null|Null|NULL|", (*"~nN", "")),
+    ("int", r"-?(?:0|[1-9][0-9]*)", (*"-0123456789",)),
+    ("float", r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", (*"-0123456789",)),
+    ("merge", r"<<", ("<",)),
+)
+# The types of plain values, by the values' first characters.
+_RESOLVERS: Final = {
+    first: [
+        (f"tag:yaml.org,2002:{tag}", re.compile(f"(?:{form})$"))
+        for tag, form, starts in _FORMS
+        if first in starts
+    ]
+    for first in ("", *"tfTF~nN-0123456789<")
+}
+
+
 class _Loader(yaml.SafeLoader):
     """Reads YAML as JSON, as OpenAPI asks for: keys are texts, and dates, `on`, `yes` and `0x1f` are texts, too (YAML 1.2, section 10.2)."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    yaml_implicit_resolvers = _RESOLVERS
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """See yaml.SafeLoader."""
@@ -46,17 +64,6 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode):
                 key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep)
-
-
-for _tag, _form, _starts in (
-    ("bool", r"true|false|True|False|TRUE|FALSE", "tfTF"),
-    ("null", r"~|null|Null|NULL|", "~nN"),
-    ("int", r"-?(?:0|[1-9][0-9]*)", "-0123456789"),
-    ("float", r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", "-0123456789"),
-    ("merge", "<<", "<"),
-):
-    _first = [*_starts, ""] if _tag == "null" else list(_starts)
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_form})$"), _first)
 
 
 class OpenApiOptions(ToolOptions):
