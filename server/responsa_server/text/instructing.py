@@ -89,9 +89,9 @@ _NAMED: Final[Mapping[str, str]] = {
     "order_you": r"\bi (?:order|command|instruct|authori[sz]e) you\b|\bi want you to (?:act|pretend|ignore|answer|reply)\b|\byou may now (?:ignore|skip|answer|disregard)\b",
     "whatever": r"\b(?:whatever|no matter (?:what|which)|any questions?|all questions|every question|whenever you|when you (?:talk|speak|mention))\b",
     # What overturns other instructions.
-    "quit": rf"{_LEADING}(?:\w+ )?{_QUIT}\b",
+    "quit": rf"{_LEADING}(?:\w{{1,30}} )?{_QUIT}\b",
     "quit_limited": rf"\b{_QUIT}\b.{{0,40}}?\b{_RULES} (?:that|which|of|on|for|from|in|about)\b|\b{_QUIT} (?:\w+ ){{0,3}}?(?:manual|message|e-?mail|letter|version|announcement)\b",
-    "quit_rules": rf"{_LEADING}(?:\w+ )?{_QUIT}\b.{{0,50}}?\b(?:(?:all|any|every|your|these|prior|previous|earlier|preceding|above|original|existing|other|system|user's) (?:\w+ ){{0,3}}?)?{_RULES}\b",
+    "quit_rules": rf"{_LEADING}(?:\w{{1,30}} )?{_QUIT}\b.{{0,50}}?\b(?:(?:all|any|every|your|these|prior|previous|earlier|preceding|above|original|existing|other|system|user's) (?:\w+ ){{0,3}}?)?{_RULES}\b",
     "prior_rules": rf"\b(?:(?:all|any|every|your|the) )?(?:previous|prior|earlier|preceding|above|original|initial|existing|old) (?:\w+ )?{_RULES}\b|\b{_RULES} (?:above|before (?:this|now)|(?:that )?you (?:\w+ )?(?:were|have been|received|got|had))",
     "your_rules": rf"\byour (?:\w+ ){{0,2}}?{_RULES}\b",
     "rules_void": rf"\b{_RULES}\b.{{0,60}}\b(?:no longer apply|(?:are|is|were) (?:now )?(?:void|cancelled|canceled|a test|revoked|suspended|off|switched off))\b",
@@ -122,7 +122,7 @@ _NAMED: Final[Mapping[str, str]] = {
     "speaker": r"^[^\w\[<]*(?:<!--\s*)?\[?(?:system(?: (?:note|override|message|update|prompt))?|assistant|ai|chatbot|bot|admin(?:istrator)? override)\s?:",
     "heading": r"^\W*(?:</?\w+>\W*)?(?:(?:new |core |system |follow |hidden |secret |legal amendment,? )+(?:instructions?|prompt|task|directives?)|system prompt|new rule of the system|(?:###|\[|<|\()\s*instruction)(?: \d+)?(?: (?:for|to) the (?:ai|assistant|model|chatbot))?\s*:",
     "core": r"\b(?:core instruction|follow instruction|new rule of the system|system override)\b",
-    "encoded": r"\b(?:decode|decrypt|unscramble) (?:this|and|the following)\b.{0,60}(?:do|follow|execute|says)|\b[A-Za-z0-9+/]{24,}={1,2}(?!\S)",
+    "encoded": r"\b(?:decode|decrypt|unscramble) (?:this|and|the following)\b.{0,60}(?:do|follow|execute|says)|(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{24,}={1,2}(?!\S)",
     # Tasks that have nothing to do with a text.
     "compose": rf"{_LEADING}{_COMPOSE} (?:me |us |up )?(?:with )?(?:an? |the |some |two |three |five |ten )?(?:[\w'-]+ ){{0,5}}?{_VERSE}\b",
     "compose_about": rf"{_LEADING}{_COMPOSE}\b.{{0,60}}\b{_VERSE} (?:about|on|of|for|based on|that|describing|in the style|requesting|to)\b",
@@ -139,7 +139,7 @@ _NAMED: Final[Mapping[str, str]] = {
     "exam": r"\b(?:decimal places|full sentences|own words|in the box|in the space|underlined|working|at most \d+ words|in about \d+ words|exercise|of your neighbour|within (?:\w+ )?\w+ days|at the top|the id|the number|the code|json|valid)\b",
     "page": r"\b(?:page|label|manual|version|e-?mail|step|steps|chapter|section|section|file|folder|box below|exercise|settings|line|lines)\b",
 }
-"""The patterns, by the name of the feature. All parts of a pattern that repeat are bounded."""
+"""The patterns, by the name of the feature."""
 _PATTERNS: Final = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _NAMED.items()}
 
 
