@@ -52,7 +52,7 @@ class MemoryEvidence:
         """See `EvidenceSource.search`."""
         return Evidence(passages=1, embedding_tokens=0, content={"questions": list(questions)})
 
-    def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
+    async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """See `EvidenceSource.passages`."""
         return [ShownPassage(_PASSAGE.title, _TEXT)]
 

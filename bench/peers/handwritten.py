@@ -85,7 +85,7 @@ class Handwritten:
     async def _write(self, state: State) -> dict[str, object]:
         tell = get_stream_writer()
         tell(Status(Step.GENERATING, "Generating response..."))
-        passages = self._evidence.passages(state["evidence"], _MOST_BYTES)
+        passages = await self._evidence.passages(state["evidence"], _MOST_BYTES)
         numbered = "\n\n".join(f"[{number}]\n{one.text}" for number, one in enumerate(passages, 1))
         prompt = ModelPrompt(
             [

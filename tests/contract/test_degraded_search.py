@@ -111,7 +111,7 @@ async def test_without_vectors_words_decide_and_the_evidence_says_so(
     assert warned["log_level"] == "warning"
     assert "Traceback" in warned["exception"]
     assert QUESTION not in str(logs)
-    assert [one.text for one in knowledge.passages(found, 1_000)] == [HARBOUR]
+    assert [one.text for one in await knowledge.passages(found, 1_000)] == [HARBOUR]
     extraction = await knowledge.extract(QUESTION, found)
     assert extraction.supported
     assert extraction.quotes[0].text == "Ships enter the harbour two hours before high water."

@@ -36,7 +36,7 @@ async def texts(
             await shelf.put(text, collection)
     knowledge = LibraryEvidence(retriever_of(database, embedder))
     found = await knowledge.search(people.ann, (QUESTION,), (), options)
-    return [one.text for one in knowledge.passages(found, 10_000)]
+    return [one.text for one in await knowledge.passages(found, 10_000)]
 
 
 LAST = SearchOptions(last=("samples",))

@@ -94,7 +94,7 @@ class _NoDocuments:
         """Find nothing."""
         return Evidence(0, 0, {})
 
-    def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
+    async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """Return nothing."""
         return ()
 

@@ -150,7 +150,7 @@ class EvidenceSource(Protocol):
         """
         ...
 
-    def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
+    async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """Return the passages for a prompt, the best first, with at most `most_bytes` of UTF-8 in total. Equal evidence
         gives equal passages.
         """

@@ -116,19 +116,21 @@ class LibraryEvidence:
             also_found,
         )
 
-    def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
+    async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """See `EvidenceSource.passages`."""
         retrieval = self._plain.validate_python(evidence.content)
-        return [
-            ShownPassage(
-                without_instructions(one.found.passage.title),
-                without_instructions(one.text),
-                one.found.passage.read,
-                one.found.passage.uri,
-                _place(one),
-            )
-            for one in _shown(retrieval, most_bytes)
-        ]
+        return await self._retriever.analyse(
+            lambda _: [
+                ShownPassage(
+                    without_instructions(one.found.passage.title),
+                    without_instructions(one.text),
+                    one.found.passage.read,
+                    one.found.passage.uri,
+                    _place(one),
+                )
+                for one in _shown(retrieval, most_bytes)
+            ]
+        )
 
     async def with_sources(
         self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]

@@ -105,7 +105,8 @@ class KnowledgeTool:
         except ResponsaError as error:
             return ToolResult(ToolOutcome.ERROR, error.message, error=ToolFault.UNREACHABLE)
         used, time = Usage(found.embedding_tokens), self._clock()
-        shown = [one for one in self._evidence.passages(found, options.bytes) if one.place is not None]
+        passages = await self._evidence.passages(found, options.bytes)
+        shown = [one for one in passages if one.place is not None]
         if not shown:
             return _nothing(used)
         sources = [ToolSource(one.uri, one.title, time, one.text, one.place) for one in shown]

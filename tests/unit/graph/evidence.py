@@ -84,7 +84,7 @@ class Shelf:
             self.before()
         return self.found
 
-    def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
+    async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         return [ShownPassage(one.passage.title, one.text) for one in self.extraction.quotes]
 
     async def with_sources(

@@ -20,7 +20,7 @@ from responsa_server.domain.events import (
     ToolOutcome,
     ToolSource,
 )
-from tests.unit.graph.evidence import Shelf, evidence, quote, retrieval
+from tests.unit.graph.evidence import evidence, quote, retrieval
 from tests.unit.graph.speaking import Turn
 
 
@@ -46,22 +46,20 @@ class Believes:
 
 
 FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
-SHELF = Shelf(quotes=[quote("One."), quote("Two.")])
-"""Shows two passages."""
 
 
 def written(marked: str, *, complete: bool = True, found: Evidence | None = None) -> CitationCheckerInput:
     marks = MarkFilter()
     text = marks.feed(marked) + marks.end()
-    given = {"text": text, "complete": complete, "marks": marks.marks}
-    return CitationChecker(SHELF, Believes({})).validate_input(
+    given = {"text": text, "complete": complete, "marks": marks.marks, "shown": 2 if found else 0}
+    return CitationChecker(Believes({})).validate_input(
         given | ({"evidence": found} if found is not None else {})
     )
 
 
 async def test_what_is_borne_out_is_cited_and_the_rest_counted() -> None:
     judge = Believes({"It boils.": quote("Water boils."), "It freezes.": quote("Water freezes.", score=0.5)})
-    node = CitationChecker(SHELF, judge, retrieval(context_bytes=700))
+    node = CitationChecker(judge, retrieval(context_bytes=700))
     turn = Turn()
     given = written("It boils. [1] It sings. [2] It freezes. [2] So it is.", found=evidence(3))
     output = await node.process(given, turn.run)
@@ -84,7 +82,7 @@ async def test_what_is_borne_out_is_cited_and_the_rest_counted() -> None:
 
 async def test_a_text_without_marks_or_without_documents_is_an_answer_without_citations() -> None:
     judge = Believes({})
-    node = CitationChecker(SHELF, judge)
+    node = CitationChecker(judge)
     for given, used in (
         (written("Hello.", complete=False), 0),
         (written("It boils. [1]"), 0),
@@ -101,7 +99,7 @@ async def test_a_text_without_marks_or_without_documents_is_an_answer_without_ci
 
 async def test_an_answer_has_no_more_citations_than_it_may() -> None:
     sentences = [f"Sentence {number} stands here." for number in range(MAX_CITATIONS + 3)]
-    node = CitationChecker(SHELF, Believes({one: quote("Yes.") for one in sentences}))
+    node = CitationChecker(Believes({one: quote("Yes.") for one in sentences}))
     output = await node.process(written(" ".join(f"{one} [1]" for one in sentences)), Turn().run)
     assert len(output.answer.citations) == MAX_CITATIONS
     assert output.unsupported == 0
@@ -122,7 +120,7 @@ async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() 
     whole = quote("It sings loudly.")
     fetched = replace(whole, passage=replace(whole.passage, origin=origin))
     judge = Believes({"It boils.": quote("Water boils."), "It sings.": fetched})
-    node = CitationChecker(SHELF, judge)
+    node = CitationChecker(judge)
     # The call that is repeated has the id of the first one, and its sources have the numbers of the first one.
     results = (result("tool-1", "a", "b"), result("tool-1", "a", "b"), result("tool-2", "c"))
     given = written("It boils. [1] It sings. [5] It freezes. [3]", found=evidence(2))
@@ -146,5 +144,5 @@ async def test_results_that_the_evidence_contains_have_no_numbers_of_their_own()
     judge = Believes({})
     given = written("It sings. [3]", found=evidence(2))
     update = {"results": (result("tool-1", "a"),), "gathered": 1}
-    await CitationChecker(SHELF, judge).process(given.model_copy(update=update), Turn().run)
+    await CitationChecker(judge).process(given.model_copy(update=update), Turn().run)
     assert (judge.asked[0][0], judge.fetched) == ([Claim("It sings.", 3)], [])

@@ -46,7 +46,7 @@ class CodeChecker(Node[CodeCheckerModel, CodeCheckerOutput]):
         blocks = code_blocks(given.text)
         note = ""
         if blocks and given.complete:
-            shown = self._source.passages(given.evidence, self._most_bytes) if given.evidence else ()
+            shown = await self._source.passages(given.evidence, self._most_bytes) if given.evidence else ()
             note = code_note(blocks, [one.text for one in shown])
         if len((given.text + note).encode()) > MAX_ANSWER_BYTES:
             note = ""

@@ -173,9 +173,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """Stream the model's text as deltas. Raises OverBudget, Declined, and Unavailable (MODEL_UNAVAILABLE), which may
         follow some deltas.
         """
-        passages = self._passages(given, run)
+        passages = await self._passages(given, run)
         try:
-            prompt = self._made(given, passages, run, self._cards(run))
+            prompt = await self._made(given, passages, run, self._cards(run))
         except OverBudget as over:
             over.text = given.text
             raise
@@ -282,19 +282,19 @@ class Prompt(Node[PromptInput, PromptOutput]):
         if self._options.stream:
             emit_text(text.text, run)
 
-    def _passages(self, given: PromptInput, run: Run) -> Sequence[str]:
+    async def _passages(self, given: PromptInput, run: Run) -> Sequence[str]:
         if given.evidence is None or self._parts.source is None or self._asker is None:
             return ()
-        shown = self._parts.source.passages(given.evidence, self._parts.traits.retrieval.context_bytes)
+        shown = await self._parts.source.passages(given.evidence, self._parts.traits.retrieval.context_bytes)
         run.read(one.version for one in shown)
         return [f"{one.title}\n\n{one.text}" if one.title else one.text for one in shown]
 
-    def _made(
+    async def _made(
         self, given: PromptInput, passages: Sequence[str], run: Run, tools: Sequence[ToolCard]
     ) -> ModelPrompt:
         name = self._chosen(given.choice)
         if self._asker is None or not name:
-            messages = prompt_messages(given, cites=self._options.cites)
+            messages = await asyncio.to_thread(prompt_messages, given, cites=self._options.cites)
             most = may_write(run, self._parts.traits.model.max_output_tokens, messages, self._parts.price())
             temperature = self._parts.traits.model.temperature
             return ModelPrompt(messages, label_of(run), tools, max_tokens=most, temperature=temperature)
@@ -303,7 +303,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
             given.standalone_question or given.question, given.history, passages, others=others
         )
         trusted = {"persona": given.persona, "without_retrieval": self._lead(given)}
-        after = done(given, run.nonce, len(passages) if self._options.cites else None)
+        numbered = len(passages) if self._options.cites else None
+        # To look for instructions in a long result takes a quarter of a second.
+        after = await asyncio.to_thread(done, given, run.nonce, numbered)
         return self._asker.prompt(run, name, trusted, untrusted, after=after, tools=tools)
 
     def _chosen(self, choice: str) -> str:

@@ -114,7 +114,7 @@ class Grade(Node[GradeInput, GradeOutput]):
             supported = bool(extraction.quotes) and extraction.support >= least
             extraction = replace(extraction, supported=supported)
         if self._asker is not None and self._source is not None and extraction.quotes:
-            shown = self._source.passages(given.evidence, self._table.context_bytes)
+            shown = await self._source.passages(given.evidence, self._table.context_bytes)
             run.read(one.version for one in shown)
             untrusted = Untrusted(question, passages=[f"{one.title}\n{one.text}" for one in shown])
             try:
@@ -212,11 +212,14 @@ _NOTHING: Final = Evidence(0, 0, {})
 
 
 class CitationCheckerInput(NodeModel):
-    """The text as it was sent, the marks that were removed from it, and the evidence and the tools' results that the prompts contained."""
+    """The text as it was sent, the marks that were removed from it, and the evidence and the tools' results that the prompts contained.
+    shown: how many passages the prompt contained.
+    """
 
     text: str = Field(min_length=1)
     complete: bool = True
     marks: tuple[Mark, ...] = ()
+    shown: int = Field(default=0, ge=0)
     evidence: Evidence = _NOTHING
     results: tuple[ResultModel, ...] = ()
     gathered: int = Field(default=0, ge=0)
@@ -239,18 +242,14 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
     output_model = CitationCheckerOutput
     announcement = Announcement(Step.VERIFYING, "Checking the sources...")
 
-    def __init__(
-        self, source: EvidenceSource, judge: CitationJudge, table: RetrievalTable = DEFAULT_RETRIEVAL
-    ) -> None:
-        self._source = source
+    def __init__(self, judge: CitationJudge, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
         self._judge = judge
         self._most_bytes = table.context_bytes
 
     async def process(self, given: CitationCheckerInput, run: Run) -> CitationCheckerOutput:
         """Send the citations in the order of the text."""
         found = claims(given.text, given.marks)
-        shown = len(self._source.passages(given.evidence, self._most_bytes)) if given.evidence.passages else 0
-        quotes = await self._judged(found, shown, given)
+        quotes = await self._judged(found, given)
         borne_out = [
             citation(claimed, quote)
             for claimed, quote in zip(found, quotes, strict=True)
@@ -264,17 +263,15 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
                 text=given.text,
                 citations=tuple(plain(one) for one in kept),
                 outcome=AnswerOutcome.COMPLETE if given.complete else AnswerOutcome.OUTPUT_LIMIT,
-                passages_used=shown,
+                passages_used=given.shown,
             ),
             unsupported=len(found) - len(borne_out),
         )
 
-    async def _judged(
-        self, found: Sequence[Claimed], shown: int, given: CitationCheckerInput
-    ) -> Sequence[Quote | None]:
-        """For each claim, the quote that supports it. shown: the number of passages in the prompt; greater numbers name the tools' sources."""
+    async def _judged(self, found: Sequence[Claimed], given: CitationCheckerInput) -> Sequence[Quote | None]:
+        """For each claim, the quote that supports it. Numbers greater than those of the passages name the tools' sources."""
         sources = found_sources(given.results[given.gathered :])
-        of_passages = [one for one in found if one.passage <= shown or not sources]
+        of_passages = [one for one in found if one.passage <= given.shown or not sources]
         asked = [Claim(one.text, one.passage) for one in of_passages]
         quotes = (
             dict(
@@ -286,7 +283,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             else {}
         )
         of_sources = [one for one in found if one not in quotes]
-        fetched = [Claim(one.text, one.passage - shown) for one in of_sources]
+        fetched = [Claim(one.text, one.passage - given.shown) for one in of_sources]
         quotes |= zip(
             of_sources, await self._judge.judge_sources(fetched, sources) if fetched else (), strict=True
         )
@@ -295,7 +292,6 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
 
 CITATION_CHECKER: Final = NodeKind(
     lambda parts, _, __: CitationChecker(
-        required(parts.source, "source of evidence"),
         required(parts.judge, "judge of citations"),
         parts.traits.retrieval,
     ),
