@@ -1,5 +1,7 @@
 """Fits the weights of text/instructing.py on the part `fit` of evals/instructions, chooses the threshold on the part `choose`, and prints both.
 
+Our own pages are part of the fit, so its result moves a little when they change.
+
 Usage: python tools/instruction_weights.py [--look]   (--look: measure the part `look` too, with the weights of the module)
 """
 
