@@ -105,7 +105,7 @@ DEFAULT_SEARCH: Final = SearchOptions()
 class ShownPassage:
     """A passage as a prompt may show it. title: the document's title. text: the passage's text, whole or cut after a
     sentence. version: the version of the document; None if the text comes from no document. uri: the document's address, or "". place: where the text stands; None if it comes from no
-    document.
+    document. exact: the bytes at this place, decoded: the text before sentences that give instructions were left out.
     """
 
     title: str
@@ -113,6 +113,7 @@ class ShownPassage:
     version: VersionRead | None = None
     uri: str = ""
     place: SourcePassage | None = None
+    exact: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ class LibraryEvidence:
                     one.found.passage.read,
                     one.found.passage.uri,
                     _place(one),
+                    one.text,
                 )
                 for one in _shown(retrieval, most_bytes)
             ]

@@ -109,8 +109,9 @@ class KnowledgeTool:
         shown = [one for one in passages if one.place is not None]
         if not shown:
             return _nothing(used)
-        sources = [ToolSource(one.uri, one.title, time, one.text, one.place) for one in shown]
-        content = "\n\n".join(f"{one.title}\n{one.text}" for one in shown)
+        # A citation refers to the bytes of the document. Instructions are left out of the result when a prompt shows it.
+        sources = [ToolSource(one.uri, one.title, time, one.exact, one.place) for one in shown]
+        content = "\n\n".join(f"{one.title}\n{one.exact}" for one in shown)
         data = [
             {"title": one.title, "uri": one.uri, "passage": str(one.place.passage_id)}
             for one in shown

@@ -47,7 +47,7 @@ class SectionsOutput(NodeModel):
 
 
 class SectionAnswer(Node[SectionAnswerInput, SectionsOutput]):
-    """Shows the best section with its code, word for word. If the documents are gone meanwhile, shows the sentences."""
+    """Shows the best section with its code, word for word. If the documents have been deleted since the search, shows the sentences."""
 
     name = "section_answer"
     input_model = SectionAnswerInput
