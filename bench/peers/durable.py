@@ -114,7 +114,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             conversations=Conversations(conversations, documents, new_id),
             library=library,
             catalogue=Alone(AgentCard(DEFAULT, DEFAULT, "", parts.agent.version, is_default=True)),
-            tools=LiveTools(None, {}, lambda _: ()),
+            tools=LiveTools(None, {}, lambda _: (), (), lambda _: None),
             teachers=PostgresTeachers(database, new_id),
             users=UserAdministration(PostgresUsers(database), new_id, cache),
             tenants=TenantAdministration(
