@@ -285,6 +285,7 @@ STANDS = "The Rook hub serves up to 40 devices at once. It stands in the hall ne
         (STANDS, ["The", " warranty lasts", " two years."], Fit.FITS),
         (STANDS, ["It", " stands in the hall near the door. It"], Fit.REPEATS),
         (STANDS, ["near", " the door. And"], Fit.REPEATS),
+        (f"{STANDS}\n- ", ["the", " door. -", " It lasts"], Fit.REPEATS),
         (STANDS, ["The Rook hub", " serves up to 40 devices at once"], Fit.RESTARTS),
         (STANDS, ["A fact. The Rook hub serves up to 40", " devices at once. So"], Fit.REPEATS),
         (STANDS, ["A fact. The Rook hub serves up to 50", " devices at once. So"], Fit.CONTRADICTS),

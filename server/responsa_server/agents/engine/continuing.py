@@ -22,8 +22,8 @@ LEAST_KEPT: Final = 4
 """The minimum number of words that are worth keeping. Of a shorter text, the next model writes the whole answer."""
 _COMPARED: Final = 8
 """How many words of the new text are compared before it is sent."""
-_RUN: Final = 3
-"""The minimum number of words that a repetition at the seam has; if what stands ends within a word, two words."""
+_RUN: Final = 2
+"""The minimum number of words that a repetition at the seam has."""
 _LONGEST_RUN: Final = 40
 """The maximum number of words that a repetition at the seam has. Longer ones have a whole sentence."""
 _GROWN: Final = 16
@@ -146,10 +146,9 @@ class Comparison:
 
     def _repeated(self, words: Sequence[str]) -> bool:
         """Whether the first words are the last words of what stands."""
-        least = _RUN - 1 if self._open else _RUN
         return any(
             self._same(self._words[-size:], words[:size])
-            for size in range(least, min(len(words), len(self._words)) + 1)
+            for size in range(_RUN, min(len(words), len(self._words)) + 1)
         )
 
     def _may_repeat(self, words: Sequence[str]) -> bool:
