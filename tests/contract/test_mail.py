@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from pydantic import ValidationError
 
-from responsa_server.domain.errors import Exhausted, Reason, Unauthenticated
+from responsa_server.domain.errors import Exhausted, Reason, ResponsaError, Unauthenticated
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.mail import MailFailed, MailRefused, Text
 from responsa_server.domain.people import Origin, Principal, Role
@@ -148,10 +148,12 @@ async def test_an_account_is_good_after_the_confirmation_of_its_address(
     stored = everything(database_urls)
     assert code not in stored
     assert digest(code).hex() in stored
-    await people.accounts.confirm_email(code, HERE)
+    assert (await refusal(people.accounts.confirm_email(code))).reason is Reason.INVALID_FIELD
+    assert (await refusal(people.accounts.confirm_email(code, OTHER, HERE))).reason is Reason.SIGN_IN_FAILED
+    await people.accounts.confirm_email(code, GOOD, HERE)
     _, user = await people.accounts.login("acme", "ann@example.org", GOOD, HERE)
     assert (user.display_name, user.role) == ("Ann", Role.USER)
-    again = await refusal(people.accounts.confirm_email(code))
+    again = await refusal(people.accounts.confirm_email(code, GOOD))
     assert again.reason is Reason.CODE_INVALID
     assert everything(database_urls).count("ann@example.org") == 1
 
@@ -170,17 +172,22 @@ async def test_a_taken_address_gets_a_mail_that_says_so_and_the_reply_is_the_sam
     await people.accounts.login("acme", user.email, GOOD, HERE)
 
 
-async def test_an_address_that_is_taken_before_the_confirmation_belongs_to_the_first(post: Post) -> None:
+async def test_an_account_has_no_password_that_a_stranger_chose(post: Post) -> None:
+    """Mallory registers Ann's address first. Whichever code Ann uses, only her own password opens an account."""
     people = post.people
     await people.identity.create_tenant("acme", "Acme")
-    for password in (GOOD, OTHER):
+    for password in (OTHER, GOOD):
         await people.accounts.register("acme", "", "ann@example.org", password, "", HERE)
-    first, second = await post.codes("ann@example.org", 2)
+    codes = await post.codes("ann@example.org", 2)
     results = await asyncio.gather(
-        *(people.accounts.confirm_email(code) for code in (first, second, first, second)),
-        return_exceptions=True,
+        *(people.accounts.confirm_email(code, GOOD) for code in codes * 2), return_exceptions=True
     )
-    assert [type(one) for one in results].count(type(None)) == 1
+    assert results.count(None) == 1
+    reasons = {one.reason for one in results if isinstance(one, ResponsaError)}
+    assert reasons == {Reason.SIGN_IN_FAILED, Reason.CODE_INVALID}
+    await people.accounts.login("acme", "ann@example.org", GOOD, HERE)
+    stranger = await refusal(people.accounts.login("acme", "ann@example.org", OTHER, HERE))
+    assert stranger.reason is Reason.SIGN_IN_FAILED
 
 
 async def test_a_code_of_a_confirmation_works_once_in_races(post: Post) -> None:
@@ -193,7 +200,7 @@ async def test_a_code_of_a_confirmation_works_once_in_races(post: Post) -> None:
     for number in range(5):
         (code,) = await post.codes(f"ann{number}@example.org")
         results = await asyncio.gather(
-            *(people.accounts.confirm_email(code) for _ in range(10)), return_exceptions=True
+            *(people.accounts.confirm_email(code, GOOD) for _ in range(10)), return_exceptions=True
         )
         assert [type(one) for one in results].count(type(None)) == 1
 
@@ -206,10 +213,10 @@ async def test_an_invitation_stays_good_until_the_address_is_confirmed_and_gives
         await people.accounts.register("acme", invitation, email, GOOD, "", HERE)
     (ann,) = await post.codes("ann@example.org")
     (bob,) = await post.codes("bob@example.org")
-    await people.accounts.confirm_email(ann)
+    await people.accounts.confirm_email(ann, GOOD)
     _, user = await people.accounts.login("acme", "ann@example.org", GOOD, HERE)
     assert user.role is Role.ADMIN
-    assert (await refusal(people.accounts.confirm_email(bob))).reason is Reason.CODE_INVALID
+    assert (await refusal(people.accounts.confirm_email(bob, GOOD))).reason is Reason.CODE_INVALID
     named, _ = await people.accounts.create_invitation(admin, Role.USER, "cleo@example.org", 3600)
     await people.accounts.register("acme", named, "", GOOD, "", HERE)
     await people.accounts.login("acme", "cleo@example.org", GOOD, HERE)
@@ -375,7 +382,7 @@ async def test_a_mail_is_tried_again_with_the_same_code_and_given_up_when_refuse
     assert await post.mailing.work("acme", mail_id, 1) is None
     assert mails_in(database_urls) == []
     assert await post.mailing.work("acme", mail_id, 2) is None
-    await people.accounts.confirm_email(server.mails[0].code)
+    await people.accounts.confirm_email(server.mails[0].code, GOOD)
     await people.accounts.register("acme", "", "bob@example.org", GOOD, "", HERE)
     server.refuses = ["550 no such user"]
     (mail_id,) = mails_in(database_urls)

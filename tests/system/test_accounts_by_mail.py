@@ -51,7 +51,10 @@ def test_an_account_on_the_command_line(
         assert "responsa confirm" in registered
         login = ("login", "--email", email, "--tenant", tenant.name)
         responsa(*login, stdin=f"{PASSWORD}\n", check=False)
-        responsa("confirm", stdin=f"{mail_server.to(email)[0].code}\n")
+        (mail,) = mail_server.to(email)
+        kept = responsa("confirm", stdin=f"{mail.code}\n\n", check=False)
+        assert "password of the registration" in kept
+        responsa("confirm", stdin=f"{mail.code}\n{PASSWORD}\n")
         assert email in responsa(*login, stdin=f"{PASSWORD}\n")
 
         responsa("password", stdin=f"{PASSWORD}\n{OTHER}\n")
@@ -128,7 +131,7 @@ def test_an_account_over_rest(instance: Instance, tenant: Tenant, mail_server: M
         assert http.post("/v1/auth:register", json=body).json() == {}
         (mail,) = mail_server.to(email)
         assert f"http://localhost:{instance.port}/?tenant={tenant.name}#/confirm={mail.code}" in mail.text
-        assert http.post("/v1/auth:confirmEmail", json={"code": mail.code}).json() == {}
+        assert http.post("/v1/auth:confirmEmail", json={"code": mail.code, "password": PASSWORD}).json() == {}
         signed = {"tenant": tenant.name, "email": email, "password": PASSWORD}
         assert http.post("/v1/sessions", json=signed).status_code == 200
         assert http.post("/v1/conversations", json={}).status_code == 200

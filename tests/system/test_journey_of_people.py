@@ -125,7 +125,7 @@ class OverGrpc(Person):
         self._public.register(email, PASSWORD, invitation=invitation)
 
     def confirm(self, code: str) -> None:
-        self._public.confirm_email(code)
+        self._public.confirm_email(code, PASSWORD)
 
     def signs_in(self, email: str) -> bool:
         try:
@@ -188,7 +188,7 @@ class OverRest(Person):
         assert self._http.post("/auth/register", json=body).status_code == 201
 
     def confirm(self, code: str) -> None:
-        self._v1("POST", "auth:confirmEmail", {"code": code})
+        self._v1("POST", "auth:confirmEmail", {"code": code, "password": PASSWORD})
 
     def signs_in(self, email: str) -> bool:
         body = {"email": email, "password": PASSWORD, "tenant": self.place.tenant}
@@ -269,6 +269,7 @@ class InBrowser(Person):
 
     def confirm(self, code: str) -> None:
         self._open(f"confirm={code}")
+        self._page.get_by_label("Password of the registration", exact=True).fill(PASSWORD)
         self._press("Confirm")
         self._see(self._page.get_by_role("alert").filter(has_text="Your e-mail address is confirmed"))
 

@@ -186,19 +186,19 @@ describe("confirmEmail", () => {
   };
 
   it("says whether the address of the signed-in user has changed", async () => {
-    const codes: string[] = [];
-    const good: ServiceImpl<typeof AuthService>["confirmEmail"] = ({ code }) => (codes.push(code), {});
-    expect((await confirmEmail(served(["old@example.org", "new@example.org"], good), "rse_a"))?.email).toBe("new@example.org");
-    expect(await confirmEmail(served(["old@example.org"], good), "rse_b")).toBeUndefined();
-    expect(await confirmEmail(served([undefined], good), "rse_c")).toBeUndefined();
-    expect(codes).toEqual(["rse_a", "rse_b", "rse_c"]);
+    const calls: string[] = [];
+    const good: ServiceImpl<typeof AuthService>["confirmEmail"] = ({ code, password }) => (calls.push(`${code} ${password}`), {});
+    expect((await confirmEmail(served(["old@example.org", "new@example.org"], good), "rse_a", ""))?.email).toBe("new@example.org");
+    expect(await confirmEmail(served(["old@example.org"], good), "rse_b", "")).toBeUndefined();
+    expect(await confirmEmail(served([undefined], good), "rse_c", "four uncommon marmots")).toBeUndefined();
+    expect(calls).toEqual(["rse_a ", "rse_b ", "rse_c four uncommon marmots"]);
   });
 
   it("raises the server's refusal", async () => {
     const bad = () => {
       throw responsaError(Code.Unauthenticated, "CODE_INVALID", "No.");
     };
-    expect(failureOf(await confirmEmail(served([undefined], bad), "rse_a").catch((error: unknown) => error)).reason).toBe("CODE_INVALID");
+    expect(failureOf(await confirmEmail(served([undefined], bad), "rse_a", "").catch((error: unknown) => error)).reason).toBe("CODE_INVALID");
   });
 });
 

@@ -98,11 +98,14 @@ def register_account(
 
 
 def confirm() -> None:
-    """Confirm an e-mail address with the code of a mail. The command asks for the code; without a terminal, it reads the first line of standard input."""
+    """Confirm an e-mail address with the code of a mail. The command asks for the code, and for the password of the registration (leave it empty for a new address of
+    your account); without a terminal, it reads them from the first two lines of standard input.
+    """
     with reporting():
         code = asked_secret("Code", "code")
+        password = asked_secret("Password of the registration", "password", optional=True)
         with public_client(client_settings().server_url) as client:
-            client.confirm_email(valid_text(code, "The code").strip())
+            client.confirm_email(valid_text(code, "The code").strip(), valid_text(password, "The password"))
         print_text("Confirmed.")
 
 
@@ -111,11 +114,7 @@ def change_password() -> None:
     it reads them from the first two lines of standard input.
     """
     with reporting(), open_client() as client:
-        current = (
-            asked_secret("Present password", "present password")
-            if sys.stdin.isatty()
-            else sys.stdin.readline().removesuffix("\n")
-        )
+        current = asked_secret("Present password", "present password", optional=True)
         client.change_password(valid_text(current, "The password"), _new_password())
         print_text("The password was changed.")
 

@@ -156,14 +156,14 @@ def asked(prompt: str, missing: str, remedy: str) -> str:
     return answer
 
 
-def asked_secret(prompt: str, what: str) -> str:
-    """Ask for a secret without showing it. Without a terminal, read the next line of standard input. what: for messages, e.g. "password"."""
+def asked_secret(prompt: str, what: str, *, optional: bool = False) -> str:
+    """Ask for a secret without showing it. Without a terminal, read the next line of standard input. what: for messages, e.g. "password". optional: whether it may be empty."""
     try:
         if sys.stdin.isatty():
             return getpass.getpass(f"{prompt}: ", sys.stderr)
         secret = sys.stdin.readline().removesuffix("\n")
     except EOFError:  # Ctrl-D
         secret = ""
-    if not secret:
+    if not secret and not optional:
         raise CommandFailed(f"There is no {what}.", f"Write the {what} into standard input.", EXIT_USAGE)
     return secret

@@ -134,6 +134,15 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """An address that waits for its confirmation. hash: of the registration's password; None for the new address of a user."""
+
+    tenant_id: str
+    email: str
+    hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmed:
     """An address that was confirmed. changes: whether it is the new address of a user who existed before."""
 
@@ -331,6 +340,10 @@ class AccountStore(Protocol):
 
     async def put_mail(self, mail: Mail, seconds: float) -> None:
         """Store a mail to send, within this time. Does nothing if the tenant does not exist."""
+        ...
+
+    async def unconfirmed(self, code: bytes) -> Unconfirmed | None:
+        """Find the address that waits for this code."""
         ...
 
     async def confirm(self, code: bytes, audit: Callable[[Confirmed], AuditEvent]) -> Confirmed | None:

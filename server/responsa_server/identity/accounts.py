@@ -388,15 +388,38 @@ class Accounts:
         if not await self._store.register(user, hash_text, digest(code) if code else None, audit):
             raise _code_invalid()
 
-    async def confirm_email(self, code: str, origin: Origin = _UNKNOWN) -> None:
-        """Confirm an address with the code of a mail: make the account, or change the user's address. Raises Unauthenticated (CODE_INVALID)."""
+    async def confirm_email(self, code: str, password: str = "", origin: Origin = _UNKNOWN) -> None:
+        """Confirm an address with the code of a mail: make the account, or change the user's address.
+
+        password: that of the registration. Without it, somebody could register a stranger's address and know the password of the account that the stranger
+        then confirms.
+
+        Raises:
+            InvalidRequest: the code is that of a registration, and the password is missing (INVALID_FIELD).
+            Unauthenticated: the code is not good (CODE_INVALID), or the password is not that of the registration (SIGN_IN_FAILED).
+            Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
+        """
 
         def audit(done: Confirmed) -> AuditEvent:
             action = "user.change_email" if done.changes else "user.register"
             return self._audit(done.tenant_id, done.user_id, action, names.user(done.user_id), origin)
 
         good = well_formed(SecretKind.CONFIRMATION, code)
-        if not good or await self._store.confirm(digest(code), audit) is None:
+        waiting = await self._store.unconfirmed(digest(code)) if good else None
+        if waiting is None:
+            raise _code_invalid()
+        if waiting.hash is not None:
+            if not password:
+                raise InvalidRequest.of_field(
+                    "password", "password.required", "must be the password of the registration"
+                )
+            async with self._counted(waiting.tenant_id, waiting.email, origin):
+                if not (await self._passwords.verify(waiting.hash, password)).good:
+                    raise Unauthenticated(
+                        Reason.SIGN_IN_FAILED,
+                        "This is not the password of the registration. Use the code of the newest mail, or register again.",
+                    )
+        if await self._store.confirm(digest(code), audit) is None:
             raise _code_invalid()
 
     async def request_reset(self, tenant_id: str, email: str, origin: Origin) -> None:

@@ -112,11 +112,12 @@ class Mailing:
 
     def _confirm(self, page: str, code: str, *, new: bool) -> Text:
         what = "Somebody registered" if new else "Somebody asked to use this address for an account"
+        needs = "Both ask for the password of the registration.\n\n" if new else ""
         return Text(
             "Confirm your e-mail address",
             f"{what} at {page} with this e-mail address. To confirm it within 24 hours, open\n\n"
             f"{_link(page)}#/confirm={code}\n\n"
-            f"or run `responsa confirm` and give it this code:\n\n{code}\n\n{_IGNORE}\n",
+            f"or run `responsa confirm` and give it this code:\n\n{code}\n\n{needs}{_IGNORE}\n",
         )
 
     def _reset(self, page: str, code: str) -> Text:

@@ -157,9 +157,18 @@ class SignInCalls(Part):
         )
         self._calls.unary(self._stubs.auth.Register, request, repeatable=False)
 
-    def confirm_email(self, code: str) -> None:
-        """Confirm an e-mail address with the code of a mail. Raises Unauthenticated if the code is not valid, or the address was taken in the meantime."""
-        request = auth_service_pb2.ConfirmEmailRequest(code=code)
+    def confirm_email(self, code: str, password: str = "") -> None:
+        """Confirm an e-mail address with the code of a mail.
+
+        Args:
+            code: the code. After a failure with another cause than the code, it is still valid.
+            password: that of the registration. The new address of a user needs none.
+
+        Raises:
+            InvalidRequest: the code is that of a registration, and the password is missing.
+            Unauthenticated: the code is not valid, the password is not that of the registration, or the address was taken in the meantime.
+        """
+        request = auth_service_pb2.ConfirmEmailRequest(code=code, password=password)
         self._calls.unary(self._stubs.auth.ConfirmEmail, request, repeatable=False)
 
     def request_reset(self, email: str, tenant: str = "") -> None:

@@ -134,10 +134,10 @@ export async function me(api: Pick<Api, "auth">): Promise<User | undefined> {
   }
 }
 
-/** Confirm an e-mail address with the code of a mail. Returns the signed-in user if the user's address has changed; undefined if the address is that of another or a new account. Raises ConnectError. */
-export async function confirmEmail(api: Pick<Api, "auth">, code: string): Promise<User | undefined> {
+/** Confirm an e-mail address with the code of a mail, and with the password of the registration if the code is that of a new account. Returns the signed-in user if the user's address has changed; undefined if the address is that of another or a new account. Raises ConnectError. */
+export async function confirmEmail(api: Pick<Api, "auth">, code: string, password: string): Promise<User | undefined> {
   const before = await me(api);
-  await api.auth.confirmEmail({ code });
+  await api.auth.confirmEmail({ code, password });
   const after = before && (await me(api));
   return after && after.name === before.name && after.email !== before.email ? after : undefined;
 }

@@ -38,6 +38,7 @@ export class SignInView {
   readonly #invitation = textEntry("Code of the invitation", CODE);
   readonly #code = textEntry("Reset code", CODE, "A mail or an administrator gives you the code. A code works once, within 30 minutes.");
   readonly #confirmation = textEntry("Code of the mail", CODE, "A code works once, within 24 hours.");
+  readonly #registered = passwordEntry("Password of the registration", "current-password", "A new account needs the password that you chose when you registered. For a new address of your account, leave this field empty.");
   #mode: Mode = "signIn";
   #registration = Registration.INVITED;
   #sendsMails = false;
@@ -48,6 +49,8 @@ export class SignInView {
   constructor(api: Pick<Api, "auth">, why: string, secret: Secret | undefined, tenant: string, hooks: SignInViewHooks) {
     this.#api = api;
     this.#hooks = hooks;
+    this.#registered.control.required = false;
+    this.#registered.root.hidden = hooks.back !== undefined; // somebody who is signed in usually confirms a new address; the server asks for the password if it needs it
     this.#tenant.control.value = tenant;
     this.#tenant.root.hidden = !tenant;
     this.#alert.textContent = why;
@@ -74,7 +77,7 @@ export class SignInView {
 
   /** Whether the user has not written anything yet. */
   get untouched(): boolean {
-    return [this.#email, this.#password, this.#newPassword, this.#name, this.#invitation, this.#code, this.#confirmation].every((one) => !one.control.value);
+    return [this.#email, this.#password, this.#newPassword, this.#name, this.#invitation, this.#code, this.#confirmation, this.#registered].every((one) => !one.control.value);
   }
 
   /** The fields of the mode, in their order. */
@@ -87,7 +90,7 @@ export class SignInView {
       case "forgot":
         return [this.#tenant, this.#email];
       case "confirm":
-        return [this.#confirmation];
+        return [this.#confirmation, this.#registered];
       case "reset":
         return [this.#code, this.#newPassword];
     }
@@ -223,17 +226,19 @@ export class SignInView {
     const before = "If an account with this e-mail address existed before, its password has not changed.";
     if (!this.#sendsMails) return this.#enter(email, password, `Your registration has arrived. Sign in with your password. ${before}`);
     // Before the confirmation, a sign-in would fail, and count as an attempt with a wrong password.
-    this.#askToSignIn(email, `Your registration has arrived, and a mail to ${email} is on its way. Open the link in the mail, then sign in. If your invitation names this address, you can sign in now. ${before}`);
+    this.#askToSignIn(email, `Your registration has arrived, and a mail to ${email} is on its way. Open the link in the mail, give the same password there, then sign in. If your invitation names this address, you can sign in now. ${before}`);
   }
 
   /** The visitor presses the button, because programs that look at the links in mails would use up the code. */
   async #confirm(): Promise<void> {
     let changed;
     try {
-      changed = await confirmEmail(this.#api, this.#confirmation.control.value.trim());
+      changed = await confirmEmail(this.#api, this.#confirmation.control.value.trim(), this.#registered.control.value);
     } catch (error) {
       const failure = failureOf(error);
-      if (failure.reason !== "CODE_INVALID") return this.#refuse(failure, { code: this.#confirmation });
+      if (failure.violations.some(({ field }) => field === "password")) this.#registered.root.hidden = false;
+      if (failure.reason === "SIGN_IN_FAILED") return this.#refuseAt(this.#registered, failure);
+      if (failure.reason !== "CODE_INVALID") return this.#refuse(failure, { code: this.#confirmation, password: this.#registered });
       const message = "This code was already used, has expired or is unknown. If you have used it before, sign in with the address. Otherwise, register or change the address again to get another mail.";
       return this.#refuseAt(this.#confirmation, { ...failure, message });
     }
@@ -307,7 +312,7 @@ export class SignInView {
 
   /** Forget the secrets. */
   #forget(): void {
-    for (const one of [this.#password, this.#newPassword, this.#invitation, this.#code, this.#confirmation]) one.control.value = "";
+    for (const one of [this.#password, this.#newPassword, this.#invitation, this.#code, this.#confirmation, this.#registered]) one.control.value = "";
   }
 }
 

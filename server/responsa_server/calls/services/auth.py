@@ -181,7 +181,7 @@ class AuthService:
 
     async def ConfirmEmail(self, request: pb.ConfirmEmailRequest) -> Empty:
         """Confirm an e-mail address."""
-        await self._accounts.confirm_email(request.code, current().origin)
+        await self._accounts.confirm_email(request.code, request.password, current().origin)
         return Empty()
 
     async def RequestReset(self, request: pb.RequestResetRequest) -> Empty:

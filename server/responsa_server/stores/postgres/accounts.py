@@ -22,6 +22,7 @@ from responsa_server.domain.accounts import (
     Refused,
     SealedKey,
     Session,
+    Unconfirmed,
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import INVITATIONS, SESSIONS, TENANT_SESSIONS
@@ -442,6 +443,17 @@ class PostgresAccountStore:
         """See `AccountStore.put_mail`."""
         async with self._database.tenant(mail.tenant_id) as connection:
             await self._sending.put(connection, mail, seconds)
+
+    @shielded
+    async def unconfirmed(self, code: bytes) -> Unconfirmed | None:
+        """See `AccountStore.unconfirmed`."""
+        async with self._database.no_tenant() as connection:
+            tenant_id = await self._within_tenant_of(connection, code)
+            if tenant_id is None:
+                return None
+            values = {"tenant_id": tenant_id, "code": code}
+            row = await one_row(connection, self._mails["find_confirmation"], values)
+        return None if row is None else Unconfirmed(tenant_id, row["email"], row["password_hash"])
 
     @shielded
     async def confirm(self, code: bytes, audit: Callable[[Confirmed], AuditEvent]) -> Confirmed | None:

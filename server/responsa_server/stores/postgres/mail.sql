@@ -28,6 +28,10 @@ VALUES (%(id)s, %(tenant_id)s, %(code)s, %(email)s, %(user_id)s, now() + make_in
 -- name: drop_changes
 DELETE FROM responsa.email_confirmation WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s;
 
+-- name: find_confirmation
+SELECT email, password_hash FROM responsa.email_confirmation
+WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now();
+
 -- name: use_confirmation
 DELETE FROM responsa.email_confirmation WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now()
 RETURNING email, user_id, new_user_id, display_name, role, password_hash, invitation_sha256;

@@ -318,7 +318,9 @@ class AuthServiceServicer:
 
     def ConfirmEmail(self, request, context):
         """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
-        a user. Errors: CODE_INVALID (also if the address was taken in the meantime).
+        a user. A new account also needs the password of its registration: so it is made only if whoever reads the mails of the address also registered it, and nobody gets
+        an account whose password a stranger chose. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was
+        taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -97,7 +97,9 @@ class AuthServiceStub:
     """
     ConfirmEmail: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmEmailRequest, _empty_pb2.Empty]
     """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
-    a user. Errors: CODE_INVALID (also if the address was taken in the meantime).
+    a user. A new account also needs the password of its registration: so it is made only if whoever reads the mails of the address also registered it, and nobody gets
+    an account whose password a stranger chose. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was
+    taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     RequestReset: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RequestResetRequest, _empty_pb2.Empty]
     """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and its time do not depend on whether
@@ -312,7 +314,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.ConfirmEmailRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
-        a user. Errors: CODE_INVALID (also if the address was taken in the meantime).
+        a user. A new account also needs the password of its registration: so it is made only if whoever reads the mails of the address also registered it, and nobody gets
+        an account whose password a stranger chose. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was
+        taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
     @_abc_1.abstractmethod
