@@ -25,6 +25,9 @@ async def test_a_document_is_uploaded_with_progress_and_then_asked_about(
     row = tab.upload_of("bakery.md")
     picker = tab.page.get_by_label("Collection", exact=True)
     option = await picker.locator("option").element_handle()
+    await tab.page.get_by_text("Documents about one person", exact=True).click()
+    await tab.page.get_by_label("Subject of added documents").fill("baker-7")
+    await expect(tab.page.get_by_text("Added documents are about baker-7", exact=True)).to_be_visible()
     with registry.holding("passage"):
         await tab.upload(("bakery.md", BAKERY.encode()))
         await expect(row.get_by_role("progressbar", name="Progress of bakery.md")).to_be_visible()
@@ -34,6 +37,7 @@ async def test_a_document_is_uploaded_with_progress_and_then_asked_about(
     await expect(tab.page.get_by_role("button", name="Brunmåla bakery", exact=True)).to_be_visible()
     await expect(tab.live).to_have_text("bakery.md is searchable.")
     await expect(picker).to_contain_text("default (1)")
+    assert [one.subject for one in person.client.documents("default")] == ["baker-7"]
     assert option is not None
     assert await option.evaluate("(one) => one.isConnected"), "an open list would lose its options"
     await tab.page.get_by_role("link", name="Ask", exact=True).click()

@@ -47,6 +47,16 @@ class Trial {
   }
 }
 
+test("a subject stays with the files that were added with it, and with new tries", async () => {
+  const trial = new Trial("a");
+  trial.queue.add([{ path: "b", file: new File(["Rye"], "b") }], DEFAULT, "keeper-7");
+  expect([trial.of("a").upload.subject, trial.of("b").upload.subject]).toEqual(["", "keeper-7"]);
+  trial.queue.cancel(trial.item("b"));
+  await settled();
+  trial.queue.again(trial.item("b"));
+  expect(trial.of("b").upload.subject).toBe("keeper-7");
+});
+
 test("two files are sent at a time, in order", async () => {
   const trial = new Trial("a", "b", "c");
   expect(trial.states).toEqual({ a: "running", b: "running", c: "waiting" });
@@ -144,7 +154,7 @@ class Search {
   readonly found: Promise<void>;
 
   constructor(trial: Trial) {
-    this.found = trial.queue.find((looking) => this.#search(looking), DEFAULT);
+    this.found = trial.queue.find((looking) => this.#search(looking), DEFAULT, "");
   }
 
   async *#search({ signal, room }: Looking): AsyncGenerator<Found[]> {

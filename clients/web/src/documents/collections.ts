@@ -1,15 +1,16 @@
 /** Shows collections: makes, shares, renames and deletes them, and takes files and folders for them. */
 
-import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { accessText, manages, sharingMark } from "./access.js";
 import type { Api } from "../common/api.js";
 import { SUFFIXES as ARCHIVES } from "./archives.js";
-import { uuid } from "../text/bytes.js";
+import { uuid, wellFormed } from "../text/bytes.js";
 import type { Contacts } from "./contacts.js";
 import { confirmed, prompted } from "../common/dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { DocumentsView } from "./documents.js";
-import { arrange, button, element } from "../common/dom.js";
+import { SUBJECT_NOTE } from "./docdetails.js";
+import { arrange, button, element, field, WRITTEN } from "../common/dom.js";
 import { failureOf } from "../common/errors.js";
 import { count, sizeOf } from "../common/facts.js";
 import { dropped, picked } from "./folders.js";
@@ -50,6 +51,9 @@ export class CollectionsView {
   readonly #files = element("input", { type: "file", id: "files", multiple: true, change: () => this.#picked(this.#files) });
   readonly #folder = element("input", { type: "file", id: "folder", multiple: true, webkitdirectory: true, change: () => this.#picked(this.#folder) });
   readonly #accepted = element("p", { class: "note" });
+  /** The person whom the documents that are added are about. Only administrators give one. */
+  readonly #subject = element("input", { id: "upload-subject", type: "text", autocomplete: "off", maxlength: "200", "aria-describedby": "upload-subject-note", input: () => this.#subjectChanged(), ...WRITTEN });
+  readonly #subjectShown = element("summary");
   readonly #access = element("p", { id: "access", class: "access" });
   readonly #zone: HTMLElement;
   #suffixes: readonly string[] = [];
@@ -206,7 +210,9 @@ export class CollectionsView {
       element("label", { for: "files", class: "button" }, "Add documents"),
       ...(canPickFolders ? [this.#folder, element("label", { for: "folder", class: "button" }, "Add a folder")] : []),
       this.#accepted,
+      ...(this.#hooks.me.role === UserRole.ADMIN ? [element("details", { class: "explanation" }, this.#subjectShown, field("Subject of added documents", this.#subject, `${SUBJECT_NOTE} It counts for all documents that you add while it is written here.`))] : []),
     );
+    this.#subjectChanged();
     const over = (event: Event) => {
       event.preventDefault();
       zone.classList.add("over");
@@ -218,14 +224,23 @@ export class CollectionsView {
       event.preventDefault();
       zone.classList.remove("over");
       const entries = [...(event.dataTransfer?.items ?? [])].map((one) => one.webkitGetAsEntry()).filter((one) => one !== null);
-      void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), this.#chosen);
+      void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), this.#chosen, this.#subjectGiven);
     });
     return zone;
   }
 
+  get #subjectGiven(): string {
+    return wellFormed(this.#subject.value.trim());
+  }
+
+  /** The subject stays visible when its field is closed, because it decides who reads the documents. */
+  #subjectChanged(): void {
+    this.#subjectShown.textContent = this.#subjectGiven ? `Added documents are about ${this.#subjectGiven}` : "Documents about one person";
+  }
+
   #picked(input: HTMLInputElement): void {
     const files = [...(input.files ?? [])];
-    void this.#uploads.add((looking) => picked(files, this.#suffixes, looking), this.#chosen);
+    void this.#uploads.add((looking) => picked(files, this.#suffixes, looking), this.#chosen, this.#subjectGiven);
     input.value = ""; // this empties the list of files
   }
 

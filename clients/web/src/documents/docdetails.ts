@@ -18,6 +18,7 @@ import { byName, linesOf, valuesOf, valuesProblem } from "../common/values.js";
 
 const TITLE_BYTES = 512;
 const SUBJECT_BYTES = 200;
+export const SUBJECT_NOTE = "The person whom the document is about: the subject of a user, or users/ and the id of a user. Among the readers of the collection, only this person and administrators then read the document.";
 
 const STATES: Partial<Record<DocumentState, string>> = {
   [DocumentState.READY]: "searchable",
@@ -158,12 +159,11 @@ class Fields {
     this.#metadata.addEventListener("input", () => this.#metadata.setCustomValidity(valuesProblem(this.#metadata.value)));
     const labels = 'One per line: “team: legal”. A name with a colon needs quotes: “"team:b": legal”. Searches can be limited to the documents with a label.';
     const metadata = "Your own values, one per line: “reviewed: true”, “pages: 12” or any other JSON.";
-    const subject = "The person whom the document is about: the subject of a user, or users/ and the id of a user. Among the readers of the collection, only this person and administrators then read the document.";
     this.rows = [
       field("Title", this.first),
       field("Labels", this.#labels, labels),
       field("Metadata", this.#metadata, metadata),
-      ...(administrator ? [field("Subject", this.#subject, subject)] : []),
+      ...(administrator ? [field("Subject", this.#subject, SUBJECT_NOTE)] : []),
       this.#theirs,
     ];
   }

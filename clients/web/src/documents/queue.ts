@@ -102,9 +102,10 @@ export class UploadQueue {
     return { done, total: this.#total };
   }
 
-  add(found: readonly Found[], collection: Named): void {
+  /** `subject`: see `Upload`. */
+  add(found: readonly Found[], collection: Named, subject = ""): void {
     for (const one of found) {
-      const upload = "file" in one ? { file: one.file, path: one.path, collection: collection.name, requestId: uuid() } : undefined;
+      const upload = "file" in one ? { file: one.file, path: one.path, collection: collection.name, subject, requestId: uuid() } : undefined;
       const state = "file" in one ? "waiting" : one.rule ? "skipped" : "refused";
       const note = "file" in one ? "waiting" : one.why;
       const work = upload ? upload.file.size + PER_FILE : 0;
@@ -119,7 +120,7 @@ export class UploadQueue {
   }
 
   /** Add all files that a search finds, unless `cancelAll` ends it. The search unpacks one archive at a time, and only when few files wait: unpacked files need space. */
-  async find(search: (looking: Looking) => AsyncIterable<readonly Found[]>, collection: Named): Promise<void> {
+  async find(search: (looking: Looking) => AsyncIterable<readonly Found[]>, collection: Named, subject: string): Promise<void> {
     const stop = new AbortController();
     const { signal } = stop;
     this.#looking.add(stop);
@@ -138,7 +139,7 @@ export class UploadQueue {
       for await (const found of search({ signal, room })) {
         if (signal.aborted) return;
         isFound ||= found.length > 0;
-        if (found.length > 0) this.add(found, collection);
+        if (found.length > 0) this.add(found, collection, subject);
       }
     } catch (error) {
       if (!signal.aborted) throw error;

@@ -18,6 +18,8 @@ export interface Upload {
   readonly path: string;
   /** `collections/{id}`. */
   readonly collection: string;
+  /** The person whom the document is about; "" if it is for all readers of its collection. Only administrators give one. */
+  readonly subject: string;
   /** The request_id, which is the same for every try, so that the server does not store a file twice. */
   readonly requestId: string;
 }
@@ -39,12 +41,13 @@ const LAST_WAIT = 30_000;
  * Try once to send a file. `onShare` receives the share of the file that was sent, from 0 to 1. If the signal aborts when the whole file was sent, the request still goes on to its end: only
  * the response names the operation, which the caller must cancel. Raises UploadRefused (with the reason "" if the connection was lost), AbortError.
  */
-export function send({ file, path, collection, requestId }: Omit<Upload, "file"> & { readonly file: Blob }, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
+export function send({ file, path, collection, subject, requestId }: Omit<Upload, "file"> & { readonly file: Blob }, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const request = new XMLHttpRequest();
     const query = new URLSearchParams({ collection, source_key: path, request_id: requestId });
     if (file.type) query.set("media_type", file.type);
+    if (subject) query.set("subject", subject);
     let isSent = false;
     request.upload.addEventListener("load", () => (isSent = true));
     const stop = () => (isSent ? void setTimeout(() => request.abort(), LAST_WAIT) : request.abort());

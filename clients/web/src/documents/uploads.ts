@@ -87,9 +87,9 @@ export class UploadsView {
     hooks.signal.addEventListener("abort", () => this.#queue.cancelAll(), { once: true });
   }
 
-  /** Add the files that a search finds, as it finds them. */
-  async add(search: (looking: Looking) => AsyncIterable<readonly Found[]>, collection: Named): Promise<void> {
-    if (!this.#hooks.signal.aborted) await this.#queue.find(search, collection);
+  /** Add the files that a search finds, as it finds them. `subject`: see `Upload`. */
+  async add(search: (looking: Looking) => AsyncIterable<readonly Found[]>, collection: Named, subject: string): Promise<void> {
+    if (!this.#hooks.signal.aborted) await this.#queue.find(search, collection, subject);
   }
 
   #toggle(): void {
