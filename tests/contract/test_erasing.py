@@ -45,7 +45,7 @@ from responsa_server.domain.events import (
     Usage,
     VersionRead,
 )
-from responsa_server.domain.knowledge import EVERYONE, Chunking, JobKind, Operation
+from responsa_server.domain.knowledge import EVERYONE, Chunking, CollectionReader, JobKind, Operation
 from responsa_server.domain.people import ANONYMOUS, AuditEvent, Origin, Principal, Role, Server
 from responsa_server.domain.turns import (
     Append,
@@ -347,6 +347,37 @@ async def test_documents_of_others_are_handed_over_and_never_erased(stage: Stage
     assert ErasedKind.DOCUMENTS not in ended.counts
     found = await house.documents.find(Server("acme"), [theirs.document_id, own.document_id])
     assert {one.owner_id for one in found.values()} == {ann.user_id, carol.user_id}
+
+
+async def test_people_hand_their_collections_to_administrators_or_readers_alone(
+    stage: Stage, database_urls: DatabaseUrls
+) -> None:
+    house, ann, bob = stage.house, stage.ann, stage.bob
+    carol, dan = [await person(stage.people, one, f"{one}@example.org") for one in ("carol", "dan")]
+    for collection in ("herons", "owls"):
+        await house.library.create_collection(bob, collection, "", Chunking())
+        to_carol = CollectionReader(user_id=carol.user_id)
+        await house.library.update_collection(bob, collection, readers=[to_carol])
+    to_dan = CollectionReader(user_id=dan.user_id)
+    await house.library.update_collection(bob, "herons", readers=[to_dan, to_carol])
+    with pytest.raises(InvalidRequest) as refused:  # Dan reads one of the two
+        await stage.erasing.erase(bob, bob.user_id, dan.user_id, "")
+    assert "can read all collections" in refused.value.violations[0].description
+    assert (await stage.people.identity.user_of("acme", bob.user_id)).disable_time is None
+    receipt = await stage.erasing.erase(bob, bob.user_id, carol.user_id, "")
+    assert receipt.counts[ErasedKind.HANDED_OVER] == 2
+    # An administrator need not be a reader; and who deletes somebody else chooses freely.
+    await stage.erasing.erase(carol, carol.user_id, ann.user_id, "")
+    eve = await person(stage.people, "eve", "eve@example.org")
+    await house.library.create_collection(eve, "wrens", "", Chunking())
+    await house.library.update_collection(eve, "wrens", readers=[CollectionReader(role=Role.ADMIN)])
+    await stage.erasing.erase(ann, eve.user_id, dan.user_id, "")
+    with psycopg.connect(database_urls.superuser) as connection:
+        events = connection.execute(
+            "SELECT actor, resource_name FROM responsa.audit_event WHERE action = 'collection.hand_over' ORDER BY id"
+        ).fetchall()
+    givers = [(bob, carol), (carol, ann), (ann, dan)]
+    assert events == [(names.user(one.user_id), names.user(other.user_id)) for one, other in givers]
 
 
 async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resumable(

@@ -68,15 +68,16 @@ class ErasingStore(Protocol):
         audit: AuditEvent,
         *,
         by_owner: bool,
+        own: bool,
     ) -> Erasure:
         """Begin to erase a user, or return the erasing that has begun. From here on, no credential of the user is good, and the user has neither a name nor an
         address. A job continues if this process is lost. heir: the user, or the user's folded e-mail address. by_owner: whether an owner of
-        the installation asks for it.
+        the installation asks for it. own: whether the user asks for it; then the heir must be an administrator, or be able to read all collections that change hands.
 
         The heir owns the collections that others can read, or that hold documents of others, when this returns.
 
         Raises NotFound, NotPermitted (the user is an owner, and the caller is not), Conflict (ETAG_MISMATCH), Precondition (LAST_ADMINISTRATOR, LAST_OWNER; COLLECTION_NOT_EMPTY without an heir, if
-        a collection holds documents of others), and InvalidRequest (the heir is not another active user of the tenant).
+        a collection holds documents of others), and InvalidRequest (the heir is not another active user of the tenant, or may not get the collections).
         """
         ...
 

@@ -48,12 +48,14 @@ class Erasing:
 
     async def erase(self, who: Principal, user_id: UUID, heir: UUID | str | None, etag: str) -> Erasure:
         """Erase a user of the caller's tenant, and return what was erased so far. A repeated call returns the same erasing. heir: the user
-        who receives the shared collections, or that user's folded e-mail address.
+        who receives the shared collections, or that user's folded e-mail address. If users erase themselves, the heir is an administrator or can read these collections.
 
         Raises the errors of `ErasingStore.begin`. If anything else fails after the erasing has begun, or much is left after some seconds, a job goes on.
         """
         event = AuditEvent.of(who, "user.delete", names.user(user_id), identity=self._new_id())
-        begun = await self._store.begin(who.tenant_id, user_id, heir, etag, event, by_owner=who.owner)
+        begun = await self._store.begin(
+            who.tenant_id, user_id, heir, etag, event, by_owner=who.owner, own=who.user_id == user_id
+        )
         if self._cache is not None:
             self._cache.forget_user(user_id)
         with suppress(Unavailable, TimeoutError):

@@ -118,7 +118,7 @@ class SignInCalls(Part):
         Raises:
             PermissionDenied: the caller did not sign in within the last ten minutes. An API key is not enough.
             FailedPrecondition: the caller is the tenant's last administrator; or hand_over_to is "", and a collection of the caller holds documents of others.
-            InvalidRequest: hand_over_to is not another active user of the tenant.
+            InvalidRequest: hand_over_to is not another active user of the tenant, or neither an administrator nor a reader of all these collections.
         """
         request = auth_service_pb2.DeleteMeRequest(
             hand_over_to=requests.person_name(hand_over_to) if hand_over_to else ""

@@ -90,7 +90,7 @@ class Heirs {
 
   constructor(contacts: Contacts) {
     this.#contacts = contacts;
-    this.person = new PersonField("The new owner", (text) => contacts.offered(text), PERSON_NOTE);
+    this.person = new PersonField("The new owner", (text) => contacts.offered(text), `An administrator, or a person who can read all of these collections. ${PERSON_NOTE}`);
     for (const one of [this.#hand, this.#erase]) {
       one.required = true;
       one.addEventListener("change", () => {

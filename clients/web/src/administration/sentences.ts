@@ -43,6 +43,7 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "service_grant.create": { label: "Let a service act", did: "let a service act for users", tried: "let a service act for users" },
   "service_grant.delete": { label: "Took a grant back", did: "took a service’s grant back", tried: "take a service’s grant back" },
   "collection.share": { label: "Shared a collection", did: "changed the readers of {}", tried: "change the readers of {}" },
+  "collection.hand_over": { label: "Handed collections over", did: "handed collections over to {}", tried: "hand collections over to {}" },
   "collection.delete": { label: "Deleted another user’s collection", did: "deleted {}, which belonged to another user", tried: "delete {}, which belongs to another user" },
   "document.delete": { label: "Deleted another user’s document", did: "deleted another user’s document", tried: "delete another user’s document" },
   "operation.cancel": { label: "Cancelled another user’s operation", did: "cancelled another user’s operation", tried: "cancel another user’s operation" },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -108,6 +109,7 @@ class PostgresErasing:
         audit: AuditEvent,
         *,
         by_owner: bool,
+        own: bool,
     ) -> Erasure:
         """See `ErasingStore.begin`."""
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "heir": None}
@@ -120,9 +122,9 @@ class PostgresErasing:
             if heir is None:
                 await self._check_alone(connection, values)
             else:
-                values["heir"] = await self._locked_heir(connection, values, heir)
+                values.update(await self._locked_heir(connection, values, heir, own=own))
             if await self._row(connection, "begin", values) is not None:
-                await self._hand_over(connection, values)
+                await self._hand_over(connection, values, audit, own=own)
                 for query in ("delete_mails", "delete_invitations_to"):
                     await self._count(connection, values, await self._row(connection, query, values))
                 await connection.execute(self._queries["withdraw_name"], values)
@@ -139,19 +141,15 @@ class PostgresErasing:
         return erasure
 
     async def _locked_heir(
-        self, connection: Connection, values: Mapping[str, object], heir: UUID | str
-    ) -> UUID:
-        """Lock the heir's row, and return the heir's id. Raises InvalidRequest."""
+        self, connection: Connection, values: Mapping[str, object], heir: UUID | str, *, own: bool
+    ) -> Mapping[str, object]:
+        """Lock the heir's row, and return the heir's id and role. Raises InvalidRequest."""
         id_and_address = (heir, "") if isinstance(heir, UUID) else (None, heir)
         named = dict(zip(("heir", "heir_address"), id_and_address, strict=True))
         row = await self._row(connection, "lock_heir", {**values, **named})
         if row is None:
-            raise InvalidRequest.of_field(
-                "hand_over_to",
-                "user.heir",
-                "must be another user of the tenant who is neither disabled nor a service; leave it empty to erase the collections",
-            )
-        return row["id"]
+            raise _no_heir(own=own)
+        return {"heir": row["id"], "heir_role": row["role"]}
 
     @shielded
     async def find(self, tenant_id: str, user_id: UUID) -> Erasure | None:
@@ -221,14 +219,29 @@ class PostgresErasing:
             {"collection": collection, "documents": str(number)},
         )
 
-    async def _hand_over(self, connection: Connection, values: Mapping[str, object]) -> None:
-        """Give the collections that others can read, or that hold documents of others, to the heir, if there is one."""
-        if values["heir"] is None:
+    async def _hand_over(
+        self, connection: Connection, values: Mapping[str, object], audit: AuditEvent, *, own: bool
+    ) -> None:
+        """Give the collections that others can read, or that hold documents of others, to the heir, if there is one. audit: the event of the erasing. Raises InvalidRequest."""
+        heir = values["heir"]
+        if heir is None:
             return
         cursor = await connection.execute(self._queries["shared_collections"], values)
         shared = [one for (one,) in await cursor.fetchall()]
-        counts = await self._row(connection, "hand_over", {**values, "collections": shared})
-        await self._count(connection, values, counts)
+        if not shared:
+            return
+        given = {**values, "collections": shared}
+        # Nobody gets foreign documents, whose storage counts for the owner, from somebody with whom they have nothing to do.
+        if (
+            own
+            and values["heir_role"] != Role.ADMIN.value
+            and await self._row(connection, "unread_by_heir", given) is not None
+        ):
+            raise _no_heir(own=own)
+        await self._count(connection, values, await self._row(connection, "hand_over", given))
+        assert isinstance(heir, UUID)
+        event = replace(audit, id=None, action="collection.hand_over", resource_name=names.user(heir))
+        await self._audit.write(connection, event)
 
     async def _erase_collection(self, values: Mapping[str, object]) -> None:
         tenant, collection = str(values["tenant"]), str(values["collection"])
@@ -347,6 +360,16 @@ class PostgresErasing:
         self, connection: Connection, query: str, values: Mapping[str, object]
     ) -> dict[str, Any] | None:
         return await one_row(connection, self._queries[query], values)
+
+
+def _no_heir(*, own: bool) -> InvalidRequest:
+    """The refusal of an heir. It does not say whether the user exists, or what the user may read."""
+    right = " who is an administrator, or can read all collections that change hands," if own else ""
+    return InvalidRequest.of_field(
+        "hand_over_to",
+        "user.heir",
+        f"must be another user of the tenant{right} who is neither disabled nor a service; leave it empty to erase the collections",
+    )
 
 
 def _before(instant: datetime) -> UUID:

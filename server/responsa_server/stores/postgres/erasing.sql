@@ -19,7 +19,7 @@ UPDATE responsa.erasure SET receipt = receipt || (
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
 
 -- name: lock_heir
-SELECT id FROM responsa.app_user
+SELECT id, role FROM responsa.app_user
 WHERE tenant_id = %(tenant)s AND (id = %(heir)s OR (email = %(heir_address)s AND email <> '')) AND id <> %(user)s AND disable_time IS NULL AND role <> 'service'
 FOR KEY SHARE;
 
@@ -133,6 +133,14 @@ SELECT id FROM responsa.collection AS c WHERE tenant_id = %(tenant)s AND owner_i
     OR EXISTS (SELECT FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND d.collection_id = c.id AND d.owner_id <> %(user)s)
 )
 ORDER BY id FOR UPDATE;
+
+-- name: unread_by_heir
+-- One of these collections that the heir may not read.
+SELECT id FROM responsa.collection AS c WHERE tenant_id = %(tenant)s AND id = ANY (%(collections)s) AND NOT EXISTS (
+    SELECT FROM responsa.collection_reader AS r
+    WHERE r.tenant_id = %(tenant)s AND r.collection_id = c.id AND coalesce(r.user_id, %(heir)s) = %(heir)s AND coalesce(r.role, %(heir_role)s) = %(heir_role)s
+)
+LIMIT 1;
 
 -- name: hand_over
 -- Where the heir has a collection with the same id, the collection is called by its internal id.

@@ -670,7 +670,8 @@ export const UpdateMeRequestSchema: GenMessage<UpdateMeRequest> = /*@__PURE__*/
 export type DeleteMeRequest = Message<"responsa.auth.v1.DeleteMeRequest"> & {
   /**
    * The user who receives the caller's collections that others can read or that hold documents of others, with the caller's documents in them: `users/{uuid}`
-   * or the e-mail address. If empty, all collections of the caller are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
+   * or the e-mail address. This user is an administrator, or can read all these collections already; the audit log names both users (`collection.hand_over`).
+   * If empty, all collections of the caller are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
    *
    * @generated from field: string hand_over_to = 1;
    */
