@@ -50,7 +50,8 @@ def list_grants(
             "" if service is None else f'service = "{requests.user_name(found_name(client, service))}"'
         )
         labels = UserLabels(client)
-        for grant in client.service_grants(filter_by=filter_by):
+        found = client.service_grants(filter_by=filter_by)
+        for grant in labels.ahead(found, lambda one: (one.service, one.user), wanted=not json):
             _print(grant, labels, json=json)
 
 

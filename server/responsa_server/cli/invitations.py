@@ -36,7 +36,8 @@ def list_invitations(
     """List the invitations that are neither used nor expired, newest first."""
     with reporting(json=json), open_client() as client:
         labels = UserLabels(client)
-        for one in client.invitations(filter_by=matching):
+        found = client.invitations(filter_by=matching)
+        for one in labels.ahead(found, lambda invitation: (invitation.creator,), wanted=not json):
             if json:
                 print_json(one)
             else:

@@ -44,7 +44,8 @@ def list_keys(
         if owner is not None:
             parts.insert(0, f'owner = "{requests.user_name(found_name(client, owner))}"')
         labels = UserLabels(client)
-        for key in client.tenant_api_keys(filter_by=" AND ".join(parts)):
+        keys = client.tenant_api_keys(filter_by=" AND ".join(parts))
+        for key in labels.ahead(keys, lambda one: (one.owner,), wanted=not json):
             if json:
                 print_json(key)
             else:

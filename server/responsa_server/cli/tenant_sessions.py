@@ -47,7 +47,8 @@ def list_sessions(
     with reporting(json=json), open_client() as client:
         matching = "" if user is None else f'user = "{requests.user_name(found_name(client, user))}"'
         labels = UserLabels(client)
-        for one in client.tenant_sessions(filter_by=matching):
+        found = client.tenant_sessions(filter_by=matching)
+        for one in labels.ahead(found, lambda session: (session.user,), wanted=not json):
             if json:
                 print_json(one)
             else:

@@ -89,6 +89,7 @@ TENANT_API_KEYS: Final = ListRules(
 USERS: Final = ListRules(
     "users",
     (
+        Field("name", FieldKind.NAME, prefix="users"),
         Field("display_name"),
         Field("email"),
         _enum("role", Role, "USER_ROLE"),

@@ -47,15 +47,11 @@ export function peopleFilter(text: string): string {
 /** The maximum number of users in a filter; more would make the filter too long. */
 const MOST = 15;
 
-/** The number of unknown names from which on one list of users costs less than a call for each name. */
-const MANY = 4;
-
 /** Finds users by text, and the texts of users by name. It asks for each name once. */
 export class People {
   readonly #api: Pick<Api, "admin">;
   readonly #names = new Map<string, Promise<string>>();
   readonly #owners = new Set<string>();
-  #listed = false;
 
   constructor(api: Pick<Api, "admin">) {
     this.#api = api;
@@ -77,9 +73,10 @@ export class People {
   /** The texts of these names. Names of other resources are left out. */
   async labels(names: Iterable<string>): Promise<ReadonlyMap<string, string>> {
     const wanted = [...new Set(names)].filter((one) => one.startsWith("users/"));
-    if (!this.#listed && wanted.filter((one) => !this.#names.has(one)).length >= MANY) {
-      this.#listed = true;
-      const { users } = await this.#api.admin.listUsers({ pageSize: 200 }).catch(() => ({ users: [] })); // `label` asks for the users that are not in the list
+    const unknown = wanted.filter((one) => !this.#names.has(one));
+    for (let first = 0; unknown.length > 1 && first < unknown.length; first += MOST) {
+      const filter = oneOf("name", unknown.slice(first, first + MOST));
+      const { users } = await this.#api.admin.listUsers({ filter, pageSize: MOST }).catch(() => ({ users: [] })); // `label` asks for the users that are not in the list
       users.forEach((one) => this.learn(one));
     }
     return new Map(await Promise.all(wanted.map(async (one) => [one, await this.label(one)] as const)));

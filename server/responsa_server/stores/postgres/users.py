@@ -38,6 +38,7 @@ _QUERIES: Final = Queries("users.sql")
 _LIST: Final[SqlList[User]] = SqlList(
     USERS,
     {
+        "name": "id",
         "display_name": "display_name",
         "email": "email",
         "role": "role",
