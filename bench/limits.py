@@ -69,7 +69,7 @@ async def measure(postgres: EmbeddedPostgres, redis: EmbeddedRedis) -> None:
         rates, holds, messages = RedisRates(redis.url), RedisHolds(redis.url), RedisMessages(redis.url)
         for part in (rates, holds, messages):
             stack.push_async_callback(part.close)
-        book = LimitBook(settings, store, PostgresUsers(database), uuid7)
+        book = LimitBook(settings, store, PostgresUsers(database))
         limiter = Limiter(settings, book, store, Reserved(rates), Reserved(LocalRates()), holds, messages)
         stack.push_async_callback(limiter.close)
         await people.identity.create_tenant("acme", "Acme")

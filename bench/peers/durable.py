@@ -104,7 +104,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
     )
     cache = CredentialCache()
     people = AccountParts(parts.settings, parts.layout, database, queue, cache)
-    limits = LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), new_id)
+    limits = LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database))
     calls = calls_of(
         Services(
             identity=people.identity,
@@ -121,12 +121,11 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
                 PostgresTenants(database), new_id, cache, parts.settings.accounts.registration
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
-            quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits, new_id),
+            quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
             audit=PostgresAuditTrail(database),
             erasing=Erasing(
                 PostgresErasing(database, queue, AskFrames(), collections, documents),
                 turns.cancel,
-                new_id,
                 cache,
             ),
             limits=limits,

@@ -110,7 +110,7 @@ def erasing_of(
     async def cancel(who: Principal, turn_id: UUID) -> object:
         return await turns.cancel(who, turn_id, True, cancelled)
 
-    return Erasing(stage_store, cancel, uuid7, people.cache, call_seconds=call_seconds)
+    return Erasing(stage_store, cancel, people.cache, call_seconds=call_seconds)
 
 
 async def person(people: People, name: str, email: str, role: Role = Role.USER) -> Principal:
@@ -119,7 +119,7 @@ async def person(people: People, name: str, email: str, role: Role = Role.USER) 
 
 
 def audit_of(stage: Stage, who: Principal) -> AuditEvent:
-    return AuditEvent.of(stage.ann, "user.delete", names.user(who.user_id), identity=uuid7())
+    return AuditEvent.of(stage.ann, "user.delete", names.user(who.user_id))
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
     for event in (
         AuditEvent.of(replace(bob, address=seen), "session.create", "sessions/1"),
         AuditEvent.of(replace(bob, address=seen, acting=service), "turn.cancel", "turns/1"),
-        AuditEvent(None, "acme", ANONYMOUS, "session.create", names.user(bob.user_id), address=seen),
+        AuditEvent("acme", ANONYMOUS, "session.create", names.user(bob.user_id), address=seen),
         AuditEvent.of(replace(ann, address="203.0.113.5"), "user.update", names.user(bob.user_id)),
     ):
         await PostgresAuditTrail(database).record(event)

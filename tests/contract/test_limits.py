@@ -74,7 +74,7 @@ async def limiter(
             stack.push_async_callback(part.close)
         made = Limiter(
             settings,
-            LimitBook(settings, store, PostgresUsers(database), uuid7),
+            LimitBook(settings, store, PostgresUsers(database)),
             store,
             Reserved(rates),
             Reserved(LocalRates()),
@@ -612,7 +612,7 @@ async def test_stored_originals_are_limited(
         await refused(gate.store(people.ann, 11))
         await gate.store(people.ann, 10)
         await gate.store(people.bob, len(text))
-        administration = QuotaAdministration(PostgresQuotas(database, QuotaRules()), gate.book, uuid7)
+        administration = QuotaAdministration(PostgresQuotas(database, QuotaRules()), gate.book)
         admin = replace(people.bob, role=Role.ADMIN)
         for found in (
             await administration.mine(people.ann),

@@ -320,7 +320,7 @@ async def test_pruned_checkpoints_are_counted_with_the_end(
 
 
 def audit(who: Principal) -> AuditEvent:
-    return AuditEvent.of(who, "user.update_quota", names.quota(who.user_id), identity=uuid7())
+    return AuditEvent.of(who, "user.update_quota", names.quota(who.user_id))
 
 
 async def set_limits(

@@ -353,7 +353,7 @@ async def serving(
     tools = tools_of(None, ToolParts())
     tools.reload()
     book = (
-        LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), uuid7)
+        LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database))
         if limiter is None
         else limiter.book
     )
@@ -377,11 +377,10 @@ async def serving(
                 PostgresTenants(database), uuid7, people.cache, Registration.INVITED
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), uuid7, people.cache),
-            quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), book, uuid7),
+            quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), book),
             erasing=Erasing(
                 PostgresErasing(database, house.queue, codec, house.collections, house.documents),
                 turns.cancel,
-                uuid7,
                 people.cache,
             ),
             audit=PostgresAuditTrail(database),

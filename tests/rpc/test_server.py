@@ -175,7 +175,7 @@ def test_grpc_knows_each_option_of_the_server() -> None:
 async def test_an_address_that_is_taken_and_reflection_that_is_off(
     served: Served, house: House, database: Database
 ) -> None:
-    book = LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database), uuid7)
+    book = LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database))
     services = Services(
         served.identity,
         served.accounts,
@@ -189,7 +189,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         UserAdministration(PostgresUsers(database), uuid7, CredentialCache()),
         TenantAdministration(PostgresTenants(database), uuid7, CredentialCache(), Registration.INVITED),
         GrantAdministration(PostgresServiceGrants(database), uuid7, CredentialCache()),
-        QuotaAdministration(PostgresQuotas(database, QuotaRules()), book, uuid7),
+        QuotaAdministration(PostgresQuotas(database, QuotaRules()), book),
         None,
         PostgresAuditTrail(database),
         book,

@@ -208,7 +208,7 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
         return signed
 
     def event() -> AuditEvent:
-        return AuditEvent(uuid7(), "acme", "users/x", "session.create", "sessions/x")
+        return AuditEvent("acme", "users/x", "session.create", "sessions/x")
 
     async def own_key(end: str) -> str:
         key, secret = await identity.create_api_key(bob, "former", None)

@@ -420,7 +420,7 @@ def build_erasing(
     store = PostgresErasing(
         database, knowledge.queue, AskFrames(), knowledge.collections, knowledge.documents
     )
-    return Erasing(store, turns.cancel, new_id, cache)
+    return Erasing(store, turns.cancel, cache)
 
 
 def _pruning_audit(trail: AuditTrail, days: int) -> Callable[[], Awaitable[None]]:

@@ -88,9 +88,7 @@ class Callers:
                     PostgresTenants(database), new_id, cache, settings.accounts.registration
                 ),
                 grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
-                quotas=QuotaAdministration(
-                    PostgresQuotas(database, settings.quotas.rules), limiter.book, new_id
-                ),
+                quotas=QuotaAdministration(PostgresQuotas(database, settings.quotas.rules), limiter.book),
                 erasing=build_erasing(database, knowledge, turns, cache),
                 audit=PostgresAuditTrail(database),
                 counters=agents.counters,

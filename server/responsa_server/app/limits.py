@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from responsa_server.app.resources import new_id, redis_url
+from responsa_server.app.resources import redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.embedded import Layout
 from responsa_server.identity.limits import LimitBook, Limiter
@@ -22,7 +22,7 @@ def build_limiter(settings: Settings, layout: Layout, database: Database, stack:
     for part in (rates, holds, messages):
         stack.push_async_callback(part.close)
     store = PostgresLimits(database)
-    book = LimitBook(settings.limits, store, PostgresUsers(database), new_id)
+    book = LimitBook(settings.limits, store, PostgresUsers(database))
     limiter = Limiter(settings.limits, book, store, Reserved(rates), Reserved(LocalRates()), holds, messages)
     stack.push_async_callback(limiter.close)
     return limiter

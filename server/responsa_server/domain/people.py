@@ -243,12 +243,11 @@ ANONYMOUS: Final = "anonymous"
 class AuditEvent:
     """An entry of the audit log to write: one act. The entry never contains a secret.
 
-    id: a UUIDv7; None if the database makes one. actor: the user's name, `users/{uuid}`; "local" for a command on the server's machine; `ANONYMOUS` for a failed sign-in; or the
+    actor: the user's name, `users/{uuid}`; "local" for a command on the server's machine; `ANONYMOUS` for a failed sign-in; or the
     name of an OpenID Connect provider. action: the kind of act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without
     a call. on_behalf_of: the name of the user for whom the actor, a service, acted; "" otherwise.
     """
 
-    id: UUID | None
     tenant_id: str
     actor: str
     action: str
@@ -266,14 +265,11 @@ class AuditEvent:
         resource_name: str,
         *,
         outcome: str = OK,
-        identity: UUID | None = None,
     ) -> AuditEvent:
         """Build the event for an act of a caller."""
         user = names.user(who.user_id)
         actor, behalf = (user, "") if who.acting is None else (names.user(who.acting), user)
-        return cls(
-            identity, who.tenant_id, actor, action, resource_name, outcome, who.address, who.call_id, behalf
-        )
+        return cls(who.tenant_id, actor, action, resource_name, outcome, who.address, who.call_id, behalf)
 
 
 class IdentityStore(Protocol):

@@ -256,7 +256,7 @@ class Accounts:
             who,
             None if all_others else wanted,
             None if kept in wanted else kept,
-            lambda ended: self._own_audit(who, "session.revoke", names.session(ended)),
+            lambda ended: AuditEvent.of(who, "session.revoke", names.session(ended)),
         )
         self._forget(ended)
         return len(ended)
@@ -272,7 +272,7 @@ class Accounts:
         ended. Raises NotPermitted (ROLE_REQUIRED) if one of the users is an owner and the caller is not.
         """
         ended = await self._store.end_tenant_sessions(
-            who, wanted, user_id, lambda one: self._own_audit(who, "session.revoke", names.session(one))
+            who, wanted, user_id, lambda one: AuditEvent.of(who, "session.revoke", names.session(one))
         )
         self._forget(ended)
         return len(ended)
@@ -303,7 +303,7 @@ class Accounts:
             account.hash,
             hash_text,
             who.session_id,
-            self._own_audit(who, "user.change_password", names.user(who.user_id)),
+            AuditEvent.of(who, "user.change_password", names.user(who.user_id)),
         )
         if ended is None:
             raise _failed()
@@ -328,7 +328,7 @@ class Accounts:
         if self._options.registration is Registration.CLOSED:
             raise self._closed("Ask the operator to set accounts.registration to invited.")
         code, invitation_id = new_secret(SecretKind.INVITATION), self._identity.new_id()
-        audit = self._own_audit(who, "invitation.create", names.invitation(invitation_id))
+        audit = AuditEvent.of(who, "invitation.create", names.invitation(invitation_id))
         invitation = Invitation(who.tenant_id, role, fold_email(email))
         return code, await self._store.add_invitation(
             who, invitation, invitation_id, digest(code), seconds, audit
@@ -341,7 +341,7 @@ class Accounts:
     async def revoke_invitation(self, who: Principal, invitation_id: UUID) -> None:
         """End an invitation of the caller's tenant. Only administrators may ask for this. Raises NotFound."""
         name = names.invitation(invitation_id)
-        audit = self._own_audit(who, "invitation.revoke", name)
+        audit = AuditEvent.of(who, "invitation.revoke", name)
         if not await self._store.revoke_invitation(who.tenant_id, invitation_id, audit):
             raise NotFound.of("invitation", name)
 
@@ -443,7 +443,7 @@ class Accounts:
         await self.require_recent_sign_in(who)
         await self._count_mail(MailKind.CHANGE_EMAIL, who.tenant_id, folded, origin)
         mail, code = self._new_mail(who.tenant_id, MailKind.CHANGE_EMAIL, folded)
-        audit = self._own_audit(who, "user.request_email", names.user(who.user_id))
+        audit = AuditEvent.of(who, "user.request_email", names.user(who.user_id))
         await self._store.await_email(who, mail, code, CONFIRMATION_SECONDS, audit)
 
     def _require_mail(self, remedy: str) -> None:
@@ -487,7 +487,7 @@ class Accounts:
         if user.role is Role.SERVICE or not user.email:
             raise _not_usable(user_id)
         code = new_secret(SecretKind.RESET_CODE)
-        audit = self._own_audit(who, "user.create_reset_code", names.user(user_id))
+        audit = AuditEvent.of(who, "user.create_reset_code", names.user(user_id))
         seconds = self._options.passwords.reset_code_seconds
         expire_time = await self._store.add_reset_code(who, user_id, digest(code), seconds, audit)
         if expire_time is None:
@@ -566,7 +566,6 @@ class Accounts:
         account = await self._store.account(tenant_id, email)
         resource = "" if account is None else names.user(account.user.id)
         audit = AuditEvent(
-            self._identity.new_id(),
             tenant_id,
             ANONYMOUS,
             "session.create",
@@ -636,10 +635,10 @@ class Accounts:
             {"registration": registration},
         )
 
-    def _audit(self, tenant_id: str, user_id: UUID, action: str, resource: str, origin: Origin) -> AuditEvent:
+    @staticmethod
+    def _audit(tenant_id: str, user_id: UUID, action: str, resource: str, origin: Origin) -> AuditEvent:
         """Build the event for an act without a credential."""
         return AuditEvent(
-            self._identity.new_id(),
             tenant_id,
             names.user(user_id),
             action,
@@ -647,9 +646,6 @@ class Accounts:
             address=origin.address,
             call_id=origin.call_id,
         )
-
-    def _own_audit(self, who: Principal, action: str, resource: str) -> AuditEvent:
-        return AuditEvent.of(who, action, resource, identity=self._identity.new_id())
 
     def _forget(self, ended: Sequence[Ended]) -> None:
         self._identity.forget([one.id for one in ended])
@@ -668,7 +664,6 @@ async def begin_browser_session(
     """
     token, actor = new_secret(SecretKind.SESSION), names.user(user.id)
     event = AuditEvent(
-        None,
         user.tenant_id,
         actor,
         "session.create",

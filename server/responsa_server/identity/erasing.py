@@ -32,17 +32,15 @@ class Erasing:
         self,
         store: ErasingStore,
         cancel: Cancel,
-        new_id: Callable[[], UUID],
         cache: CredentialCache | None = None,
         *,
         call_seconds: float = HEAD_START_SECONDS,
     ) -> None:
-        """cancel: cancels a running turn. new_id: returns new UUIDv7 ids. cache: the cache of credentials of this process; None if it takes no calls. call_seconds: how long a
+        """cancel: cancels a running turn. cache: the cache of credentials of this process; None if it takes no calls. call_seconds: how long a
         call works on an erasing before it leaves the rest to the job.
         """
         self._store = store
         self._cancel = cancel
-        self._new_id = new_id
         self._cache = cache
         self._call_seconds = call_seconds
 
@@ -52,7 +50,7 @@ class Erasing:
 
         Raises the errors of `ErasingStore.begin`. If anything else fails after the erasing has begun, or much is left after some seconds, a job goes on.
         """
-        event = AuditEvent.of(who, "user.delete", names.user(user_id), identity=self._new_id())
+        event = AuditEvent.of(who, "user.delete", names.user(user_id))
         begun = await self._store.begin(
             who.tenant_id, user_id, heir, etag, event, by_owner=who.owner, own=who.user_id == user_id
         )

@@ -67,7 +67,6 @@ class LimitBook:
         settings: LimitSettings,
         store: StoredLimits,
         users: Users,
-        new_id: Callable[[], UUID],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._roles = {
@@ -79,7 +78,6 @@ class LimitBook:
         """The limits of each tenant."""
         self._store = store
         self._users = users
-        self._new_id = new_id
         self._clock = clock
         self._known: dict[UUID, tuple[float, Mapping[str, int]]] = {}
 
@@ -107,7 +105,7 @@ class LimitBook:
     async def change(self, who: Principal, user_id: UUID, changes: Mapping[str, int | None]) -> UserLimits:
         """Set exceptions of a user, or remove those with the value None. This process applies them at once, others within two seconds. Raises the errors of `StoredLimits.change_exceptions`."""
         user = await self._users.get(who.tenant_id, user_id)
-        audit = AuditEvent.of(who, "user.update_limits", names.user(user_id), identity=self._new_id())
+        audit = AuditEvent.of(who, "user.update_limits", names.user(user_id))
         try:
             exceptions = await self._store.change_exceptions(
                 who.tenant_id, user_id, changes, audit, by_owner=who.owner

@@ -39,7 +39,7 @@ class LinkedIdentities:
         """Take an identity from the caller. Raises NotFound, NotPermitted (SIGN_IN_REQUIRED), Precondition (LAST_SIGN_IN)."""
         await self._accounts.require_recent_sign_in(who)
         name = names.user(who.user_id)
-        audit = AuditEvent.of(who, "user.unlink", name, identity=self._identity.new_id())
+        audit = AuditEvent.of(who, "user.unlink", name)
         issuers = {one.issuer for one in self._of(who)}
         if not await self._store.unlink(who, identity_id, sorted(issuers), audit):
             raise NotFound.of("identity", names.external_identity(identity_id))

@@ -387,7 +387,6 @@ class OpenId:
         except (NotPermitted, Precondition) as error:  # owners stay administrators, too
             await self._trail.record(
                 AuditEvent(
-                    self._identity.new_id(),
                     user.tenant_id,
                     actor,
                     "user.update",
@@ -533,7 +532,6 @@ class OpenId:
         """Write a refused sign-in to the audit log."""
         actor = names.oidc_provider(provider.name)
         event = AuditEvent(
-            self._identity.new_id(),
             tenant_id,
             actor,
             "session.create",
@@ -546,9 +544,9 @@ class OpenId:
         with contextlib.suppress(Unavailable):
             await self._trail.record(event)
 
-    def _event(self, tenant_id: str, actor: str, action: str, resource: str, origin: Origin) -> AuditEvent:
+    @staticmethod
+    def _event(tenant_id: str, actor: str, action: str, resource: str, origin: Origin) -> AuditEvent:
         return AuditEvent(
-            self._identity.new_id(),
             tenant_id,
             actor,
             action,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
@@ -15,11 +15,10 @@ from responsa_server.identity.limits import LimitBook
 class QuotaAdministration:
     """The usage and the quotas of the users of the caller's tenant. The authorisation table checks that only administrators see and change those of others."""
 
-    def __init__(self, store: Quotas, limits: LimitBook, new_id: Callable[[], UUID]) -> None:
-        """limits: has the limits of stored bytes. new_id: returns new UUIDv7 ids."""
+    def __init__(self, store: Quotas, limits: LimitBook) -> None:
+        """limits: has the limits of stored bytes."""
         self._store = store
         self._limits = limits
-        self._new_id = new_id
 
     async def mine(self, who: Principal) -> UserUsage:
         """Return the caller's usage. Raises NotFound if the user was deleted."""
@@ -39,7 +38,7 @@ class QuotaAdministration:
         etag: str,
     ) -> UserUsage:
         """Change the limits of a user. Raises the errors of `Quotas.update`."""
-        event = AuditEvent.of(who, "user.update_quota", names.quota(user_id), identity=self._new_id())
+        event = AuditEvent.of(who, "user.update_quota", names.quota(user_id))
         changed = await self._store.update(
             who.tenant_id, user_id, change, dropped, etag, event, by_owner=who.owner
         )

@@ -323,7 +323,7 @@ class Identity:
 
         def audit(revoked: UUID) -> AuditEvent:
             name = names.api_key(revoked)
-            return AuditEvent.of(who, "api_key.revoke", name, identity=self.new_id())
+            return AuditEvent.of(who, "api_key.revoke", name)
 
         owner = None if of_any_user else who.user_id
         revoked = await self._store.revoke_key(who.tenant_id, owner, key_id, audit, by_owner=who.owner)
@@ -336,7 +336,7 @@ class Identity:
         """Create a tenant, for a command on the server's machine. Raises InvalidRequest, AlreadyExists."""
         check_tenant_id("tenant", tenant_id)
         name = names.tenant(tenant_id)
-        audit = AuditEvent(self.new_id(), tenant_id, LOCAL, "tenant.create", name)
+        audit = AuditEvent(tenant_id, LOCAL, "tenant.create", name)
         if not await self._store.add_tenant(tenant_id, checked_display_name(display_name), audit):
             raise AlreadyExists(
                 Reason.RESOURCE_ALREADY_EXISTS,
@@ -350,7 +350,7 @@ class Identity:
         """
         name = checked_display_name(display_name)
         user = new_user(self.new_id(), tenant_id, name, fold_email(email), role)
-        audit = AuditEvent(self.new_id(), tenant_id, LOCAL, "user.create", names.user(user.id))
+        audit = AuditEvent(tenant_id, LOCAL, "user.create", names.user(user.id))
         kept = await self._store.add_user(user, audit)
         if kept is None:
             raise AlreadyExists(
@@ -362,9 +362,7 @@ class Identity:
 
     async def own(self, who: Principal) -> bool:
         """Make the caller an owner of the installation, for a command on the server's machine. Returns False if the caller is an owner already, or not an administrator of the home tenant."""
-        audit = AuditEvent(
-            self.new_id(), who.tenant_id, LOCAL, "user.grant_ownership", names.user(who.user_id)
-        )
+        audit = AuditEvent(who.tenant_id, LOCAL, "user.grant_ownership", names.user(who.user_id))
         given = await self._store.give_ownership(who.tenant_id, who.user_id, audit)
         self._cache.forget_user(who.user_id)
         return given is not None
@@ -467,11 +465,11 @@ class Identity:
             None,
             None if maker is None or for_service else maker.key_id,
         )
-        event_id, name = self.new_id(), names.api_key(wanted.id)
+        name = names.api_key(wanted.id)
         audit = (
-            AuditEvent(event_id, tenant_id, LOCAL, "api_key.create", name)
+            AuditEvent(tenant_id, LOCAL, "api_key.create", name)
             if maker is None
-            else AuditEvent.of(maker, "api_key.create", name, identity=event_id)
+            else AuditEvent.of(maker, "api_key.create", name)
         )
         for_service_by = maker if for_service else None
         key = await self._store.add_key(wanted, digest(secret), audit, request_id, most, for_service_by)

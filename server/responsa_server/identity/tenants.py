@@ -155,7 +155,7 @@ class TenantAdministration:
         return [self._event(who, action, name, one) for one in _both(who, tenant_id)]
 
     def _event(self, who: Principal, action: str, resource: str, tenant_id: str) -> AuditEvent:
-        event = AuditEvent.of(who, action, resource, identity=self._new_id())
+        event = AuditEvent.of(who, action, resource)
         return replace(event, tenant_id=tenant_id)
 
 
@@ -184,7 +184,7 @@ class GrantAdministration:
         self._cache.forget_user(removed.service_id)
 
     def _event(self, who: Principal, action: str, grant_id: UUID) -> AuditEvent:
-        return AuditEvent.of(who, action, names.service_grant(grant_id), identity=self._new_id())
+        return AuditEvent.of(who, action, names.service_grant(grant_id))
 
 
 class Vectors(Protocol):

@@ -94,7 +94,7 @@ class UserAdministration:
         return await self._store.enable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
 
     def _event(self, who: Principal, action: str, user_id: UUID) -> AuditEvent:
-        return AuditEvent.of(who, action, names.user(user_id), identity=self._new_id())
+        return AuditEvent.of(who, action, names.user(user_id))
 
 
 def _checked(change: UserChange) -> UserChange:

@@ -36,7 +36,6 @@ class AuditLog:
         if event is None:
             return
         values = {
-            "id": event.id,
             "tenant": event.tenant_id,
             "actor": event.actor,
             "action": event.action,

@@ -2,7 +2,7 @@
 
 -- name: add
 INSERT INTO responsa.audit_event (id, tenant_id, actor, action, resource_name, outcome, address, call_id, on_behalf_of)
-VALUES (coalesce(%(id)s, uuidv7()), %(tenant)s, %(actor)s, %(action)s, %(resource)s, %(outcome)s, %(address)s, %(call_id)s, %(on_behalf_of)s);
+VALUES (uuidv7(), %(tenant)s, %(actor)s, %(action)s, %(resource)s, %(outcome)s, %(address)s, %(call_id)s, %(on_behalf_of)s);
 
 -- name: list
 SELECT id, create_time, actor, action, resource_name, outcome, address, call_id, on_behalf_of FROM responsa.audit_event

@@ -240,7 +240,7 @@ class PostgresErasing:
             raise _no_heir(own=own)
         await self._count(connection, values, await self._row(connection, "hand_over", given))
         assert isinstance(heir, UUID)
-        event = replace(audit, id=None, action="collection.hand_over", resource_name=names.user(heir))
+        event = replace(audit, action="collection.hand_over", resource_name=names.user(heir))
         await self._audit.write(connection, event)
 
     async def _erase_collection(self, values: Mapping[str, object]) -> None:

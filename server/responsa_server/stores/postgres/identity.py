@@ -408,7 +408,6 @@ class PostgresIdentityStore:
 def _of_session(tenant_id: str, user_id: UUID, action: str, resource: str, origin: Origin) -> AuditEvent:
     """The event of a browser's session that began or ended. The call had no credential but the code or the session itself."""
     return AuditEvent(
-        None,
         tenant_id,
         names.user(user_id),
         action,
