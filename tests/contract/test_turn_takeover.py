@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
+from responsa_lab.testing.agent import ScriptedAgent, ScriptedModel, tool_cards
 from responsa_server.domain.agents import AgentEvent, AnswerTask, Barrier, Milestone
-from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned, Usage
+from responsa_server.domain.events import Delta, Effect, ToolCalled, ToolOutcome, ToolReturned, Usage
+from responsa_server.domain.tools import ToolCall, ToolCard, ToolResult
 from responsa_server.domain.turns import LogRow, Question, ToolRecord, TurnLost, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
+from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.turn_house import QUICK, SEARCHING, House, Line, Script, answer, followed
 from tests.contract.turn_partition import Link
+from tests.contract.turn_steps import change
 from tests.plain_codec import events_of
 
 RIVER = Question("How long is the river?")
@@ -128,12 +132,71 @@ async def test_a_tool_that_was_begun_is_known_to_the_next_worker(house: House, p
     second = Script([unknown, answer()])
     events = await taken_over(house, people, first, second, 4, Link())
     assert second.tasks[0].tools == {
-        "look-1": ToolRecord(ToolOutcome.OK, "42"),
-        "mail-1": ToolRecord(None, ""),
+        "look-1": ToolRecord(ToolOutcome.OK, "42", effect=Effect.ONCE),
+        "mail-1": ToolRecord(None, "", effect=Effect.ONCE),
     }
     kinds = ["started", "tool_called", "tool_returned", "tool_called", "restarted", "tool_returned"]
     assert [one["kind"] for one in events] == [*kinds, "answered"]
     assert await house.value("SELECT outcome FROM responsa.turn_tool WHERE call_id = 'mail-1'") == "unknown"
+
+
+@dataclass
+class Recorder:
+    """A tool that counts its calls. As long as `holds` is true, its calls hang."""
+
+    effect: Effect
+    holds: bool
+    calls: int = 0
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+    card: ToolCard = field(default_factory=lambda: tool_cards()[Effect.ONCE])
+    timeout_seconds: float = 30.0
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        self.calls += 1
+        await call.sent()
+        self.called.set()
+        if self.holds:
+            await asyncio.Event().wait()
+        return ToolResult(ToolOutcome.OK, "done")
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "older", "again"),
+    [
+        (Effect.ONCE, Effect.NONE, False, 0),
+        (Effect.NONE, Effect.ONCE, False, 0),
+        (Effect.NONE, Effect.NONE, False, 1),
+        (Effect.ONCE, Effect.NONE, True, 1),
+    ],
+    ids=["once_to_none", "none_to_once", "none", "announced_by_an_earlier_release"],
+)
+async def test_a_changed_declaration_does_not_repeat_a_call(
+    house: House,
+    people: People,
+    database_urls: DatabaseUrls,
+    then: Effect,
+    now: Effect,
+    *,
+    older: bool,
+    again: int,
+) -> None:
+    first, second, link = Recorder(then, holds=True), Recorder(now, holds=False), Link()
+    script = Question("tokens=2 pace_ms=0 tool=once seed=1")
+    async with house.turns(ScriptedAgent(ScriptedModel(), [first]), QUICK, store=link.on) as old:
+        accepted = await old.accept(people.ann, script, None)
+        await first.called.wait()
+        await link.sever()
+        if older:
+            change(database_urls, "UPDATE responsa.turn_tool SET effect = NULL")
+        await house.expire(accepted.turn_id)
+        async with house.turns(ScriptedAgent(ScriptedModel(), [second]), QUICK) as new:
+            await new.wait(people.ann, accepted.turn_id)
+    assert (first.calls, second.calls) == (1, again)
+    outcome = await house.value("SELECT outcome FROM responsa.turn_tool")
+    assert outcome == ("ok" if again else "unknown")
 
 
 async def test_what_the_lost_worker_had_spent_is_booked(house: House, people: People) -> None:

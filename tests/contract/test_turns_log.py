@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     ByteRange,
+    Effect,
     SourcePassage,
     ToolCalled,
     ToolFault,
@@ -254,7 +255,7 @@ async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
         SourcePassage(UUID(int=1), UUID(int=2), 3, ByteRange(4, 8)),
     )
     typed = [
-        ToolCalled("call-4", "tools/web", {}),
+        ToolCalled("call-4", "tools/web", {}, effect=Effect.NONE),
         ToolReturned("call-4", ToolOutcome.OK, "found", {"n": [1, None, "\x00ü"]}, [source]),
         ToolCalled("call-5", "tools/web", {}),
     ]
@@ -264,9 +265,11 @@ async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
     run_out(database_urls, new.id)
     (claimed,) = await claim_all(turn_store)
     assert claimed.tools["call-4"] == ToolRecord(
-        ToolOutcome.OK, "found", {"n": [1, None, "\x00ü"]}, (source,), None
+        ToolOutcome.OK, "found", {"n": [1, None, "\x00ü"]}, (source,), None, Effect.NONE
     )
-    assert claimed.tools["call-5"] == ToolRecord(ToolOutcome.ERROR, "late", fault=ToolFault.TIMEOUT)
+    assert claimed.tools["call-5"] == ToolRecord(
+        ToolOutcome.ERROR, "late", fault=ToolFault.TIMEOUT, effect=Effect.ONCE
+    )
     assert {call: one for call, one in record(claimed).items() if call < "call-4"} == {
         "call-1": ("ok", "sent"),
         "call-2": ("error", "no\ufffdne"),

@@ -329,17 +329,28 @@ class ToolSource:
     passage: SourcePassage | None = None
 
 
+class Effect(StrEnum):
+    """The effect of a tool's calls. NONE: a call changes nothing. IDEMPOTENT: several calls with the same key have the
+    effect of one call. ONCE: every call has an effect.
+    """
+
+    NONE = "none"
+    IDEMPOTENT = "idempotent"
+    ONCE = "once"
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCalled:
     """A tool will be called. This event is committed before the call and never withdrawn.
 
-    tool: the tool's id. arguments: plain JSON values. title: the tool's name for people, or "".
+    tool: the tool's id. arguments: plain JSON values. title: the tool's name for people, or "". effect: the tool's effect as it is declared now; only the ledger keeps it.
     """
 
     call_id: str
     tool: str
     arguments: Mapping[str, object]
     title: str = ""
+    effect: Effect = Effect.ONCE
 
 
 @dataclass(frozen=True, slots=True)

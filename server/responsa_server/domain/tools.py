@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.events import SourcePassage, ToolFault, ToolOutcome, ToolSource, Usage
+from responsa_server.domain.events import Effect, SourcePassage, ToolFault, ToolOutcome, ToolSource, Usage
 from responsa_server.domain.people import Principal, Role
 
 __all__ = [
@@ -53,16 +52,6 @@ MAX_ARGUMENTS_BYTES: Final = 32 * 1024
 """The maximum size of a call's arguments, in bytes on the wire."""
 TOOL_SECONDS: Final = 20.0
 """The time limit of a call if its tool's declaration does not give it."""
-
-
-class Effect(StrEnum):
-    """The effect of a tool's calls. NONE: a call changes nothing. IDEMPOTENT: several calls with the same key have the
-    effect of one call. ONCE: every call has an effect.
-    """
-
-    NONE = "none"
-    IDEMPOTENT = "idempotent"
-    ONCE = "once"
 
 
 @dataclass(frozen=True, slots=True)

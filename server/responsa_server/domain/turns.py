@@ -19,6 +19,7 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     AnyCitation,
     ByteRange,
+    Effect,
     NumberedEvent,
     RefusalReason,
     ToolCalled,
@@ -312,6 +313,7 @@ class ToolRecord:
     """The ledger's entry for a tool call in a turn.
 
     outcome: None if the call began and its outcome is unknown. content, data, sources, fault: as in `ToolReturned`.
+    effect: the tool's effect when the call was announced; None if an earlier release announced it.
     """
 
     outcome: ToolOutcome | None
@@ -319,6 +321,7 @@ class ToolRecord:
     data: object = None
     sources: Sequence[ToolSource] = ()
     fault: ToolFault | None = None
+    effect: Effect | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,25 @@ async def test_a_call_that_was_begun_and_may_be_repeated_is_made_under_the_same_
     assert turn.events == [CALLING, RETURNED]
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "calls"),
+    [
+        (Effect.ONCE, Effect.NONE, 0),
+        (Effect.ONCE, Effect.IDEMPOTENT, 0),
+        (Effect.NONE, Effect.ONCE, 0),
+        (Effect.NONE, Effect.IDEMPOTENT, 1),
+        (None, Effect.ONCE, 0),
+        (None, Effect.NONE, 1),
+    ],
+)
+async def test_the_effect_of_the_announcement_and_that_of_now_both_count(
+    then: Effect | None, now: Effect, calls: int
+) -> None:
+    tool, turn = Does(now), Turn({"tool-1": ToolRecord(None, "", effect=then)})
+    await called(tool, turn)
+    assert len(tool.calls) == calls
+
+
 async def test_several_calls_are_numbered_through_the_turn() -> None:
     tool = Does()
     turn = Turn({"tool-1": ToolRecord(ToolOutcome.OK, "before"), "tool-2": ToolRecord(None, "")})

@@ -37,6 +37,7 @@ from responsa_server.domain.tools import (
     ToolCard,
     ToolResult,
 )
+from responsa_server.domain.turns import ToolRecord
 
 UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so nobody knows whether it was done. It is not called again."
 _CUT_NOTE: Final = "\n[The result was longer. The rest is left out.]"
@@ -97,7 +98,7 @@ class ToolCaller:
     """Makes the calls that a model or a rule asks for.
 
     Before a call, its intent is committed to the turn's log (`ToolCalled`); afterwards, its result is (`ToolReturned`). A later attempt at the turn
-    does not repeat a call that has a result, nor a call of a tool with the effect ONCE. An equal call of a tool without effects is made once in a turn.
+    does not repeat a call that has a result, nor a call of a tool that has the effect ONCE or had it then. An equal call of a tool without effects is made once in a turn.
     """
 
     def __init__(self, name: str, limits: CallLimits | None = None) -> None:
@@ -123,7 +124,8 @@ class ToolCaller:
         for one in todo:
             run.emit(Status(Step.CALLING_TOOL, f"Calling {one.title or 'a tool'}..."))
             if not one.announced:
-                run.emit(ToolCalled(one.call_id, one.call.tool, one.call.arguments, one.title))
+                effect = cast("Tool", one.tool).effect
+                run.emit(ToolCalled(one.call_id, one.call.tool, one.call.arguments, one.title, effect))
         if any(not one.announced for one in todo):
             committed = Barrier()
             run.emit(committed)
@@ -152,10 +154,7 @@ class ToolCaller:
                 result = ToolResult(known.outcome, known.content, known.data, known.sources, known.fault)
                 plan.result = _modelled(call, plan.call_id, result)
                 continue
-            # A declaration may have changed since the call was announced.
-            if known is not None and (
-                plan.tool is None or plan.tool.effect is Effect.ONCE or argument_problem(plan.tool.card, call)
-            ):
+            if known is not None and not _repeatable(call, plan.tool, known):
                 result = ToolResult(ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, error=ToolFault.LOST)
                 run.emit(returned(plan.call_id, result))
                 plan.result = _modelled(call, plan.call_id, result)
@@ -237,6 +236,15 @@ def _result_of(plan: _Plan, plans: Sequence[_Plan]) -> ResultModel:
         return plan.result
     first = plans[cast("int", plan.same_as)].result
     return cast("ResultModel", first).model_copy(update={"call": plan.call})
+
+
+def _repeatable(call: CallModel, tool: Tool | None, known: ToolRecord) -> bool:
+    """Whether a call that an earlier attempt announced may be made again. The tool's declaration may have changed since, so both effects count: that
+    of then, since the call may have been made, and that of now, since the repetition uses today's declaration.
+    """
+    if tool is None or Effect.ONCE in (tool.effect, known.effect):
+        return False
+    return not argument_problem(tool.card, call)
 
 
 def _key(call: CallModel) -> str:

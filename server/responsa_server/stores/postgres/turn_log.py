@@ -22,6 +22,7 @@ from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.events import (
     AnyCitation,
     ByteRange,
+    Effect,
     SourcePassage,
     ToolCalled,
     ToolCitation,
@@ -543,6 +544,7 @@ def _tools(batch: Sequence[Append]) -> dict[str, object]:
         "calls": [tool.call_id for _, tool, _ in called],
         "tools": [tool.tool for _, tool, _ in called],
         "arguments": [json.dumps(dict(tool.arguments)) for _, tool, _ in called],
+        "effects": [tool.effect.value for _, tool, _ in called],
         "outcomes": [outcome.outcome.value if outcome else "" for _, _, outcome in called],
         "contents": [outcome.content if outcome else "" for _, _, outcome in called],
         "datas": [_json(outcome.data) if outcome else "" for _, _, outcome in called],
@@ -595,6 +597,7 @@ def _record(row: Mapping[str, Any]) -> ToolRecord:
         row["data"],
         sources_of(row["sources"]),
         ToolFault(row["fault"]) if row["fault"] else None,
+        Effect(row["effect"]) if row["effect"] else None,
     )
 
 

@@ -54,7 +54,7 @@ SELECT turn_id, last_seq, text_bytes, embedding_tokens, input_tokens, output_tok
 WHERE turn_id = ANY (%(turns)s::uuid[]);
 
 -- name: tools (log)
-SELECT turn_id, call_id, outcome, content, data, sources, fault FROM responsa.turn_tool WHERE turn_id = ANY (%(turns)s::uuid[]);
+SELECT turn_id, call_id, outcome, content, data, sources, fault, effect FROM responsa.turn_tool WHERE turn_id = ANY (%(turns)s::uuid[]);
 
 -- name: release_turns (log)
 -- A lease_until of '-infinity' marks a release, which the next claim does not count as a loss. Rows are locked in the order of their ids, as
@@ -128,12 +128,12 @@ saved AS (
 -- name: append_tools (log)
 -- The ledger of tool calls, with their outcomes if these are already known.
 called AS (
-    INSERT INTO responsa.turn_tool (turn_id, call_id, tenant_id, epoch, tool, arguments, outcome, content, data, sources, fault, end_time)
-    SELECT fenced.id, c.call, fenced.tenant_id, fenced.epoch, c.tool, c.arguments::json, nullif(c.outcome, ''), c.content, nullif(c.data, '')::json,
+    INSERT INTO responsa.turn_tool (turn_id, call_id, tenant_id, epoch, tool, arguments, effect, outcome, content, data, sources, fault, end_time)
+    SELECT fenced.id, c.call, fenced.tenant_id, fenced.epoch, c.tool, c.arguments::json, c.effect, nullif(c.outcome, ''), c.content, nullif(c.data, '')::json,
         nullif(c.sources, '')::json, c.fault, CASE WHEN c.outcome <> '' THEN now() END
-    FROM unnest(%(called_turns)s::uuid[], %(calls)s::text[], %(tools)s::text[], %(arguments)s::text[], %(outcomes)s::text[], %(contents)s::text[],
+    FROM unnest(%(called_turns)s::uuid[], %(calls)s::text[], %(tools)s::text[], %(arguments)s::text[], %(effects)s::text[], %(outcomes)s::text[], %(contents)s::text[],
         %(datas)s::text[], %(sources)s::text[], %(faults)s::text[])
-        AS c (id, call, tool, arguments, outcome, content, data, sources, fault)
+        AS c (id, call, tool, arguments, effect, outcome, content, data, sources, fault)
     JOIN fenced ON fenced.id = c.id
     ON CONFLICT (turn_id, call_id) DO NOTHING
 ), returned AS (
