@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from responsa_server.agents.engine.calling import (
 )
 from responsa_server.agents.engine.config import CallLimits, Traits
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.node import Limits
 from responsa_server.agents.nodes.calling import CallTool, CallToolInput, CallToolOutput
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.events import (
@@ -31,6 +33,7 @@ from responsa_server.domain.events import (
     ToolOutcome,
     ToolReturned,
     ToolSource,
+    Usage,
     VersionRead,
     versions_read,
 )
@@ -312,6 +315,23 @@ async def test_a_turn_may_call_tools_so_often_and_no_more() -> None:
     assert [one.fault for one in output.results] == [None, None, ToolFault.REFUSED]
     after = await node.process(CallToolInput(calls=(CALL,), results=output.results), Turn().run)
     assert (len(tool.calls), after.results[-1].fault) == (2, ToolFault.REFUSED)
+
+
+async def test_after_the_budget_is_spent_nothing_is_called() -> None:
+    first = Turn()
+    done = await called(Does(Effect.NONE), first, text("a"))
+    tool, turn = Does(Effect.NONE), Turn({"tool-3": ToolRecord(None, "", effect=Effect.NONE)})
+    run = replace(turn.run, limits=Limits(tokens=7), spent=lambda: Usage(input_tokens=4, output_tokens=3))
+    given = CallToolInput(calls=(text("b"), text("c"), text("a")), results=done.results)
+    output = await caller(tool).process(given, run)
+    assert tool.calls == []
+    # Neither a call that was announced before is made, and an answer of the ledger stays one.
+    assert [(one.outcome, one.fault) for one in output.results[1:]] == [
+        (ToolOutcome.ERROR, ToolFault.REFUSED),
+        (ToolOutcome.UNKNOWN, ToolFault.LOST),
+        (ToolOutcome.OK, None),
+    ]
+    assert [one.call_id for one in turn.events if isinstance(one, ToolReturned)] == ["tool-3"]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from responsa_server.domain.tools import (
 from responsa_server.domain.turns import ToolRecord
 
 UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so nobody knows whether it was done. It is not called again."
+_SPENT: Final = "The limit on the cost of this answer is reached, so the tool was not called."
 _CUT_NOTE: Final = "\n[The result was longer. The rest is left out.]"
 _MOST_COMPLAINT: Final = 500
 _MOST_DEPTH: Final = 32
@@ -146,6 +147,7 @@ class ToolCaller:
         plans = list[_Plan]()
         answered = {_key(one.call): one for one in before if one.outcome is ToolOutcome.OK and one.id}
         asked = dict[str, int]()
+        spent = run.limits.reached(run.spent())
         for place, call in enumerate(calls):
             plan = _Plan(call, f"{self._name}-{len(before) + place + 1}", tools.get(call.tool))
             plans.append(plan)
@@ -154,7 +156,7 @@ class ToolCaller:
                 result = ToolResult(known.outcome, known.content, known.data, known.sources, known.fault)
                 plan.result = _modelled(call, plan.call_id, result)
                 continue
-            if known is not None and not _repeatable(call, plan.tool, known):
+            if known is not None and (spent or not _repeatable(call, plan.tool, known)):
                 result = ToolResult(ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, error=ToolFault.LOST)
                 run.emit(returned(plan.call_id, result))
                 plan.result = _modelled(call, plan.call_id, result)
@@ -175,6 +177,9 @@ class ToolCaller:
                 if key in asked:
                     plan.same_as = asked[key]
                     continue
+            if spent:
+                plan.result = _not_made(call, ToolFault.REFUSED, _SPENT)
+                continue
             if not plan.announced and len(before) + place >= self._limits.calls:
                 message = f"This turn may call tools {self._limits.calls} times, and has done so. Answer with the results so far."
                 plan.result = _not_made(call, ToolFault.REFUSED, message)
