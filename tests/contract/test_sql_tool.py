@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import cast
 
 import psycopg
@@ -129,6 +130,55 @@ async def test_large_results_are_cut(shop: str) -> None:
         sql="SELECT repeat('x', 1000) AS x, 1 / (90 - n) AS y FROM generate_series(1, 100) AS n", rows=100
     )
     assert (await asked(shop, rest)).outcome is ToolOutcome.OK
+
+
+async def test_a_value_of_64_mib_is_cut_by_the_database(shop: str) -> None:
+    query = Query(
+        sql="SELECT repeat('x', 64 << 20) AS long, to_jsonb(repeat('y', 64 << 20)) AS json, decode(repeat('00', 64 << 20), 'hex') AS bytes; -- all"
+    )
+    before = peak_bytes(reset=True)
+    result = await asked(shop, query, seconds=60.0)
+    assert peak_bytes() - before < 16 << 20
+    (row,) = cast("Mapping[str, list[dict[str, str]]]", result.data)["rows"]
+    assert row == {
+        "long": "x" * 8192 + "…",
+        "json": '"' + "y" * 8191 + "…",
+        "bytes": "67108864 bytes",
+    }
+
+
+def peak_bytes(*, reset: bool = False) -> int:
+    """The highest resident size of this process since the last reset."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(next(one for one in status.splitlines() if one.startswith("VmHWM")).split()[1])
+
+
+async def test_values_of_all_kinds_are_plain_json(shop: str) -> None:
+    query = """SELECT 1 AS number, 1.10 AS exact, 'NaN'::float8 AS odd, true AS yes, NULL AS nothing, 'é' AS text, DATE '2026-03-01' AS day, '{"a": [1, null]}'::jsonb AS json,
+        ARRAY['x', NULL] AS list, 2 AS twice, 3 AS twice, '00000000-0000-0000-0000-000000000001'::uuid AS id, int4range(1, 5) AS range, pg_lsn '0/1' AS other"""
+    result = await asked(shop, Query(sql=query))
+    assert result.data == {
+        "rows": [
+            {
+                "number": 1,
+                "exact": "1.10",
+                "odd": "nan",
+                "yes": True,
+                "nothing": None,
+                "text": "é",
+                "day": "2026-03-01",
+                "json": {"a": [1, None]},
+                "list": ["x", None],
+                "twice": 3,
+                "id": "00000000-0000-0000-0000-000000000001",
+                "range": "[1,5)",
+                "other": "0/1",
+            }
+        ],
+        "more": False,
+    }
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Annotated, Final, LiteralString, cast
-from uuid import UUID
 
 import psycopg
 from psycopg import errors
-from psycopg.rows import dict_row
 from pydantic import Field, JsonValue
 
 from responsa_server.domain.events import ToolSource
@@ -29,11 +27,23 @@ from responsa_server.domain.tools import (
 )
 from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
 
+_OID: Final = {one.name: one.oid for one in psycopg.adapters.types}
 _BOUND: Final = ("tenant", "user", "subject")
 _PLACEHOLDER: Final = re.compile(r"%(?:\((?P<name>[a-z_]+)\)s|(?P<other>.?))", re.DOTALL)
 _NAME: Final = "^[a-z][a-z0-9_]{0,30}$"
 _CONNECT_SECONDS: Final = 5
 _MOST_BYTES: Final = 16 * 1024
+# The database cuts each cell, so that a large value is never sent to this process. All lengths are in characters.
+_MOST_CELL: Final = 8 * 1024
+_MOST_ROW: Final = 1 << 20
+_MOST_FETCHED: Final = 1 << 22
+_CUT: Final = "…"
+_END: Final = re.compile(r";\s*(?:--[^\n]*\s*)*\Z")
+_TEXT: Final = frozenset(_OID[one] for one in ("text", "varchar", "bpchar", "name", '"char"', "numeric"))
+_NUMBERS: Final = ("bool", "int2", "int4", "int8", "oid", "float4", "float8")
+_TIMES: Final = ("date", "time", "timetz", "timestamp", "timestamptz", "interval")
+_SMALL: Final = frozenset(_OID[one] for one in (*_NUMBERS, *_TIMES, "uuid"))
+_BYTES: Final = _OID["bytea"]
 _RETURNS: Final[Mapping[str, object]] = {
     "type": "object",
     "properties": {
@@ -145,17 +155,24 @@ class SqlTool:
             own = await connection.execute("SELECT FROM pg_namespace WHERE nspname = 'responsa'")
             if await own.fetchone() is not None:
                 raise _Own
-            async with connection.cursor("tool", row_factory=dict_row) as cursor:
-                given = {name: value for name, value in values.items() if name in self._used}
-                # The text is the owner's; models and users give values only.
-                await cursor.execute(cast("LiteralString", self._query.sql), given)
+            given = {name: value for name, value in values.items() if name in self._used}
+            # The text is the owner's; models and users give values only.
+            text = cast("LiteralString", self._query.sql)
+            async with connection.cursor("columns") as cursor:
+                # This plans the query, but reads no row.
+                await cursor.execute(text, given)
+                columns = [(one.name, one.type_code) for one in cursor.description or ()]
+            async with connection.cursor("tool") as cursor:
+                cells = _Cells(columns)
+                await cursor.execute(cells.wrapped(text), given)
                 rows, size, step = list[_Row](), 0, 1
-                # In growing steps, since rows that the result cannot hold may be of any size.
+                # In growing steps, since the result cannot hold all rows if they are large.
                 while len(rows) <= self._query.rows and size <= _MOST_BYTES:
-                    found = await cursor.fetchmany(min(step, self._query.rows + 1 - len(rows)))
+                    most = min(step, cells.rows_at_once, self._query.rows + 1 - len(rows))
+                    found = await cursor.fetchmany(most)
                     if not found:
                         break
-                    rows += map(_row, found)
+                    rows += map(cells.row, found)
                     size = sum(one.size for one in rows)
                     step *= 2
                 return rows
@@ -186,10 +203,47 @@ class _Row:
     size: int
 
 
-def _row(row: Mapping[str, object]) -> _Row:
-    plain = {name: _plain(value) for name, value in row.items()}
-    line = json.dumps(plain, ensure_ascii=False)
-    return _Row(plain, line, 3 * len(line.encode()))
+class _Cells:
+    """How the columns of a query are read, so that a cell has a bounded length on the wire.
+
+    Short types are read as they are, and texts and numbers of the type numeric as texts. Of a bytea, only its length is read. All other types are read as the text of their
+    JSON, which stays a text if it was cut.
+    """
+
+    def __init__(self, columns: Sequence[tuple[str, int]]) -> None:
+        """columns: the names, and the OIDs of the types."""
+        self._columns = columns
+        self._most = min(_MOST_CELL, _MOST_ROW // max(1, len(columns)))
+        self.rows_at_once = max(1, _MOST_FETCHED // max(1, self._most * len(columns)))
+
+    def wrapped(self, query: LiteralString) -> LiteralString:
+        """The query with bounded cells, in the same order of rows."""
+        names = [f"c{place}" for place in range(len(self._columns))]
+        cells = ", ".join(self._cell(name, oid) for name, (_, oid) in zip(names, self._columns, strict=True))
+        # The line break ends a comment.
+        text = f"SELECT {cells} FROM ({_END.sub('', query)}\n) AS query ({', '.join(names)})"  # noqa: S608  the owner wrote the query, and the rest is fixed
+        return cast("LiteralString", text)
+
+    def _cell(self, name: str, oid: int) -> str:
+        if oid in _SMALL:
+            return name
+        if oid == _BYTES:
+            return f"octet_length({name}) || ' bytes'"
+        text = f"{name}::text" if oid in _TEXT else f"to_json({name})::text"
+        return f"left({text}, {self._most + 1})"
+
+    def row(self, row: Sequence[object]) -> _Row:
+        """A row as JSON."""
+        plain = {name: self._plain(value, oid) for (name, oid), value in zip(self._columns, row, strict=True)}
+        line = json.dumps(plain, ensure_ascii=False)
+        return _Row(plain, line, 3 * len(line.encode()))
+
+    def _plain(self, value: object, oid: int) -> object:
+        if not isinstance(value, str):
+            return _plain(value)
+        if len(value) > self._most:
+            return value[: self._most] + _CUT
+        return value if oid in _TEXT or oid in _SMALL or oid == _BYTES else json.loads(value)
 
 
 class _Own(Exception):
@@ -197,23 +251,14 @@ class _Own(Exception):
 
 
 def _plain(value: object) -> object:
-    """A value of PostgreSQL as JSON. Numbers of the type numeric become texts, so that no digit is lost."""
+    """A value of a short type as JSON."""
     match value:
-        case None | bool() | int() | str():
+        case None | bool() | int():
             return value
         case float():
             return value if abs(value) != float("inf") and value == value else str(value)
         case datetime() | date() | time():
             return value.isoformat()
-        case UUID():
-            return str(value)
-        case bytes():
-            return f"{len(value)} bytes"
-        case list():
-            return [_plain(one) for one in cast("list[object]", value)]
-        case dict():
-            pairs = cast("dict[object, object]", value)
-            return {str(key): _plain(one) for key, one in pairs.items()}
         case _:
             return str(value)
 
