@@ -83,6 +83,8 @@ def message_of(method: str, request: Message) -> Json:
     )
     if "after_seq" in sent:
         sent["after_seq"] = int(sent["after_seq"])
+    if method in ("Ask", "ResumeTurn"):
+        sent["tools"] = True
     if method == "Ask":
         sent.setdefault("content", "")
         # The default agent of a socket differs from the default agent of the other transports.
@@ -105,6 +107,13 @@ def frames_of(events: Sequence[Json]) -> list[Json]:
             frames.append({"type": "status", "step": step, "message": event["status"]["message"]})
         elif "delta" in event:
             frames.append({"type": "delta", "text": event["delta"]["text"]})
+        elif "toolCall" in event:
+            call = event["toolCall"]
+            title, arguments = call.get("title", ""), call.get("arguments", {})
+            frame = {"call_id": call["callId"], "tool": call["tool"], "title": title, "arguments": arguments}
+            frames.append({"type": "tool_call", **frame})
+        elif "toolResult" in event:
+            frames.append(_tool_result(event["toolResult"]))
         elif "answer" in event:
             answer = event["answer"]
             used, sources = (
@@ -195,7 +204,7 @@ def _message(
     metadata = {
         "intent": intent,
         "chunks_used": used,
-        "source_chunks": [*dict.fromkeys(one["passage"] for one in sources)],
+        "source_chunks": [*dict.fromkeys(one["passage"] for one in sources if one["passage"])],
         "sources": sources,
         "conversation_id": conversation,
     }
@@ -219,7 +228,22 @@ def _source(citation: Json) -> Json:
         "uri": "uri",
         "quote": "quote",
     }
-    return {name: citation.get(there, "") for name, there in names.items()} | place_of(citation)
+    found = {name: citation.get(there, "") for name, there in names.items()} | place_of(citation)
+    if cited := citation.get("toolResult"):
+        found |= {"tool": cited["tool"], "call_id": cited["callId"], "fetch_time": cited["fetchTime"]}
+    return found
+
+
+def _tool_result(result: Json) -> Json:
+    outcome = result["outcome"].removeprefix("TOOL_OUTCOME_").lower()
+    found: Json = {"call_id": result["callId"], "outcome": outcome, "content": result["content"]}
+    if fault := result.get("fault"):
+        found["fault"] = fault.removeprefix("TOOL_FAULT_").lower()
+    if sources := result.get("sources"):
+        names = {"uri": "uri", "title": "title", "fetch_time": "fetchTime", "passage": "passage"}
+        names["document"] = "documentVersion"
+        found["sources"] = [{name: one.get(there, "") for name, there in names.items()} for one in sources]
+    return {"type": "tool_result", **found}
 
 
 def _joined(frames: Sequence[Json]) -> list[Json]:

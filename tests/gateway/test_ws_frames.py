@@ -78,7 +78,7 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
     "limit": (False, [(2, message("<p>Much.</p>\n", METADATA | {"outcome": "output_limit"}))]),
     "fetched": (
         False,
-        [(2, message("<p>A page.</p>\n", METADATA | {"source_chunks": [], "sources": [FETCHED]}))],
+        [(4, message("<p>A page.</p>\n", METADATA | {"source_chunks": [], "sources": [FETCHED]}))],
     ),
     "newer": (
         False,

@@ -401,7 +401,9 @@ class Session:
                 {"limit": str(most)},
                 retry_after=1,
             )
-        return Follower(self._signed_in, self._outbox, self._bridge.rendering, message.deltas)
+        return Follower(
+            self._signed_in, self._outbox, self._bridge.rendering, message.deltas, message.tools
+        )
 
     def _start(
         self, follower: Follower, following: Callable[[], Awaitable[None]], message: Question | Resume

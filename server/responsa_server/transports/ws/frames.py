@@ -7,19 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 
+from google.protobuf import json_format
 from google.protobuf.descriptor import EnumDescriptor
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.suggestion_pb2 import AlsoFound, Suggestion
+from responsa.chat.v1.tool_pb2 import ToolFault
 from responsa.chat.v1.turn_pb2 import (
     AnswerOutcome,
     Fallback,
     FallbackKind,
     RefusalReason,
     Step,
+    ToolOutcome,
     TurnEvent,
+    TurnToolResult,
 )
 from responsa.type.v1.collection_kind_pb2 import CollectionKind
 from responsa_server.calls import status as statuses
@@ -115,6 +119,17 @@ async def of_event(
                 "discard_from_seq": restarted.discard_from_seq,
                 "keep_bytes": restarted.keep_bytes,
             }
+        case "tool_call":
+            call = event.tool_call
+            content = {
+                "type": "tool_call",
+                "call_id": call.call_id,
+                "tool": call.tool,
+                "title": call.title,
+                "arguments": cast("Json", json_format.MessageToDict(call.arguments)),
+            }
+        case "tool_result":
+            content = _tool_result(event.tool_result)
         case "answer":
             answer = event.answer
             metadata = _metadata(conversation, answer.intent, answer.passages_used, answer.citations)
@@ -175,6 +190,30 @@ def _metadata(
         ],
         "conversation_id": conversation.removeprefix("conversations/"),
     }
+
+
+def _tool_result(result: TurnToolResult) -> dict[str, Json]:
+    """The result of a call, without the texts of its sources, which its content usually has. Fields without a value are left out."""
+    content: dict[str, Json] = {
+        "type": "tool_result",
+        "call_id": result.call_id,
+        "outcome": _name(ToolOutcome.DESCRIPTOR, result.outcome),
+        "content": result.content,
+    }
+    if result.fault:
+        content["fault"] = _name(ToolFault.DESCRIPTOR, result.fault)
+    if result.sources:
+        content["sources"] = [
+            {
+                "uri": one.uri,
+                "title": one.title,
+                "fetch_time": one.fetch_time.ToJsonString(),
+                "passage": one.passage,
+                "document": one.document_version,
+            }
+            for one in result.sources
+        ]
+    return content
 
 
 def _tool(one: Citation) -> dict[str, Json]:

@@ -69,6 +69,7 @@ class Question(_Message):
     teacher_id: Text = ""
     request_id: Text = ""
     deltas: bool = False
+    tools: bool = False
     parameters: dict[str, object] = {}
 
     @property
@@ -114,6 +115,7 @@ class Resume(_Message):
     turn: TurnName
     after_seq: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     deltas: bool = False
+    tools: bool = False
 
 
 class Cancel(_Message):

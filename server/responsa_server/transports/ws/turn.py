@@ -70,7 +70,7 @@ class Caller:
 class Follower:
     """Follows one turn, from a question or from a seq, and puts the turn's frames into a lane of the outbox.
 
-    turn: the name `turns/{uuid}`; "" before the turn is accepted. after_seq: the last seq that was sent. conversation: the turn's conversation; "" while it is
+    tools: whether the client gets the calls of tools. turn: the name `turns/{uuid}`; "" before the turn is accepted. after_seq: the last seq that was sent. conversation: the turn's conversation; "" while it is
     unknown. ended: whether the outbox has the turn's last frame; the stream may close a moment later.
     """
 
@@ -78,6 +78,7 @@ class Follower:
     outbox: Outbox
     rendering: Rendering
     deltas: bool
+    tools: bool = False
     turn: str = ""
     after_seq: int = 0
     conversation: str = ""
@@ -166,6 +167,8 @@ class Follower:
                 return
             case "snapshot":
                 event, seq = event.snapshot.terminal_event, event.snapshot.through_seq
+            case "tool_call" | "tool_result" if not self.tools:
+                return
             case _:
                 pass
         ends = event.WhichOneof("event") in frames.TERMINAL
