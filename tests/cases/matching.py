@@ -116,6 +116,7 @@ class Steady:
             UUID, lambda found: self._ids.setdefault(found[0], f"<uuid {len(self._ids) + 1}>"), text
         )
         text = re.sub(TIME, "<time>", text)
+        text = re.sub(r"\b127\.0\.0\.1:\d+", "<address>", text)
         # The version number counts how often an agent's files were changed while the instance ran. The default agent's
         # files do not change, so its version number is compared.
         text = re.sub(r"\b(agents/(?!default)[a-z0-9-]+/versions)/\d+", r"\1/<version>", text)

@@ -21,6 +21,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from tests.callers import Credential, Registry, Tenant
 from tests.cases.matching import Steady, at, differences, fill
 from tests.cases.model import FOLDER, NUMBERS, SCHEMA, Case, Problem, Step, read_all, schema
+from tests.cases.outside import outside
 from tests.instance import ROOT, Instance, eventually
 from tests.transports import Call, Json, Outcome, Way, Ways, events_of, merged, method_of, request_of, rule_of
 from tests.transports_sse import METHODS as EVENT_STREAMS
@@ -45,7 +46,11 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def ways(instance: Instance) -> Iterator[Ways]:
-    with Ways(instance.target, {Way.WS: Ws(instance.target)}) as found, cast_of(instance, found):
+    with (
+        Ways(instance.target, {Way.WS: Ws(instance.target)}) as found,
+        outside(instance.home / "tools"),
+        cast_of(instance, found),
+    ):
         found.add(Way.SSE, Sse(found.http))
         yield found
 
