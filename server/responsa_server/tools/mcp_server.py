@@ -265,8 +265,7 @@ class McpSessions:
                 if session is not None:
                     self._drop(tenant, session)
                 return _lost(tool)
-            if error.code in (INTERNAL_ERROR, PARSE_ERROR) and tool.effect is not Effect.NONE:
-                # The SDK gives these codes to an HTTP status of 5xx and to a reply that is not JSON; the act may have been done.
+            if _unclear(error) and tool.effect is not Effect.NONE:
                 return _lost(tool)
             return _error(self._hidden(error.message)[:_MOST_MESSAGE], ToolFault.STATUS)
         except ValidationError:
@@ -412,8 +411,19 @@ class _Limited(httpx2.AsyncByteStream):
 def _again(error: MCPError, tool: McpTool) -> bool:
     """Whether a call is made once more: its session was over before the call, or a repeated call does no harm."""
     # The server itself may say that the session is over, also after the effect.
-    forgotten = error.code == INVALID_REQUEST and error.message == "Session terminated"
-    return tool.effect is not Effect.ONCE and (forgotten or error.code == CONNECTION_CLOSED)
+    return tool.effect is not Effect.ONCE and (_forgotten(error) or error.code == CONNECTION_CLOSED)
+
+
+def _forgotten(error: MCPError) -> bool:
+    """Whether the server does not know the session."""
+    return error.code == INVALID_REQUEST and error.message == "Session terminated"
+
+
+def _unclear(error: MCPError) -> bool:
+    """Whether the act may have been done although there is an error. The SDK makes errors with these codes for an HTTP status of 5xx, for a reply that is not JSON, and for one without a result,
+    such as a page or “202 Accepted”.
+    """
+    return error.code in (INTERNAL_ERROR, PARSE_ERROR, INVALID_REQUEST) and not _forgotten(error)
 
 
 def _error(content: str, fault: ToolFault) -> ToolResult:

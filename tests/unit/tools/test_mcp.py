@@ -243,6 +243,9 @@ async def test_a_call_with_an_effect_is_never_repeated_and_its_outcome_may_be_un
         lost = await tools["dies"].call(request())
         assert (lost.outcome, lost.error) == (ToolOutcome.UNKNOWN, ToolFault.LOST)
         assert server.seen.count("tools/call") == 1
+        # A page in place of a result says nothing about the act.
+        page = await tools["garbled"].call(request())
+        assert (page.outcome, page.error) == (ToolOutcome.UNKNOWN, ToolFault.LOST)
 
 
 @pytest.mark.parametrize("after", ["nothing", "changed", "down"])
