@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 OUT_OF_SCOPE: Final = frozenset({"oos", "out_of_scope"})
@@ -25,12 +25,13 @@ class Classified:
     """The result of a classification.
 
     label: the nearest intent, even if the message is out of scope. confidence: a score from 0 to 1, which is not a
-    probability.
+    probability. all: the score of every intent, by its name; empty if the classifier gives only the nearest.
     """
 
     label: str
     confidence: float
     in_scope: bool
+    all: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 class ExamplesUnfit(ValueError):

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_SOURCES_BYTES",
     "TOOL_SECONDS",
     "Allow",
+    "Candidate",
     "Declaration",
     "Effect",
     "FixedTools",
@@ -180,7 +181,7 @@ class Declaration:
 
     name: the file's name without `.toml`. effect: None if the kind decides. timeout_seconds: the limit of one call. max_bytes: how many bytes
     the tool reads of a response at most. secrets: where the declaration's secrets stand, by the names that its other keys use. options: the kind's own keys, as the kind's model. folder: the path of the
-    folder with the file; "" for a tool that needs no file.
+    folder with the file; "" for a tool that needs no file. examples: messages that need a tool, by the tool's id; "" stands for the declaration's only tool.
     """
 
     name: str
@@ -194,6 +195,7 @@ class Declaration:
     allow: Allow = field(default_factory=Allow)
     secrets: Mapping[str, SecretPlace] = field(default_factory=dict[str, SecretPlace])
     folder: str = ""
+    examples: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
 
 class ToolUnfit(Exception):
@@ -231,6 +233,15 @@ class ToolEntry:
     usable: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A tool that may be chosen for a message. kind: the kind of its declaration. examples: messages that need the tool, from its declaration."""
+
+    tool: Tool
+    kind: str
+    examples: Sequence[str] = ()
+
+
 class ToolCatalogue(Protocol):
     """The declared tools of this installation."""
 
@@ -252,6 +263,10 @@ class Toolbox(Protocol):
         """
         ...
 
+    def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:
+        """Return the tools that `granted` returns, with what is needed to choose among them."""
+        ...
+
 
 class FixedTools:
     """A `Toolbox` with a fixed list of tools, which everybody may use under any name."""
@@ -262,3 +277,7 @@ class FixedTools:
     def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
         """Return all tools."""
         return self._tools
+
+    def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:
+        """Return all tools. The kind of a tool is its id."""
+        return [Candidate(tool, tool.card.id) for tool in self._tools]

@@ -134,10 +134,12 @@ class TrainedClassifier:
         cut = text[:MOST_CHARACTERS]
         scores = self._scores(await self._embedder.embed([cut]), [counted(cut)])
         best = int(scores[0].argmax())
+        each = dict(zip(self.labels, map(float, probabilities(scores)[0]), strict=True))
         return Classified(
             self.labels[best],
-            float(probabilities(scores)[0, best]),
+            each[self.labels[best]],
             in_scope=float(scores[0, best]) >= self.parameters.threshold,
+            all=each,
         )
 
     def scores_sync(self, texts: Sequence[str]) -> Float:

@@ -174,6 +174,7 @@ def build(content: Content, context: BuildContext) -> Built:
             larger=models.chain([one for one in content.chain if one not in small]) if small else model,
             price=lambda model="": models.price(model) if model else dearest(models, content.chain),
             classifiers=trained,
+            trainer=context.trainer,
             examples={path: one.examples for path, one in trained.items()},
         )
         prompts = PromptSet(content.sources(), content.parts())

@@ -25,7 +25,13 @@ from responsa_server.domain.people import Role
 from responsa_server.domain.tools import TOOL_SECONDS, Allow, Declaration, Effect, SecretPlace
 
 TOOL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+ALL_TOOLS: Final = ""
+"""The key of examples that a declaration gives as a list, for its only tool."""
 _SUFFIX: Final = ".toml"
+
+_Examples = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=500)], ...], Field(strict=False, max_length=200)
+]
 
 
 class AllowTable(Table):
@@ -81,6 +87,10 @@ class DeclarationTable(BaseModel):
         ge=1024,
         le=16 << 20,
         description="The maximum number of bytes that the tool reads of a response.",
+    )
+    examples: _Examples | Mapping[str, _Examples] = Field(
+        (),
+        description="Messages that need the tool, for the choice without a model; for a declaration with several tools a table, by the tools' names.",
     )
     allow: AllowTable = Field(
         AllowTable.model_validate({}), description="Who may use the tool; unset: everybody."
@@ -204,9 +214,16 @@ def declared(
             Allow(table.allow.tenants, tuple(Role(one) for one in table.allow.roles), table.allow.agents),
             {key: SecretPlace(one.env, one.file) for key, one in table.secrets.items()},
             str(folder) if folder else "",
+            _by_tool(table.examples),
         ),
         [],
     )
+
+
+def _by_tool(examples: Sequence[str] | Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    if isinstance(examples, Mapping):
+        return examples
+    return {ALL_TOOLS: examples} if examples else {}
 
 
 def _keys(model: type[BaseModel]) -> Sequence[str]:

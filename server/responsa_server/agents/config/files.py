@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ from responsa_server.instance import SHIPPED_AGENTS
 
 MAX_FILE_BYTES: Final = 256 * 1024
 SHIPPED: Final = SHIPPED_AGENTS
-"""The folder with the shipped agents and with `shared`. All agents may use the prompts in `shared`."""
+"""The folder with the shipped agents and with `shared`. All agents may use the prompts and examples in `shared`."""
 SHARED: Final = "shared"
 PROMPTS: Final = "prompts"
 EXAMPLES: Final = "examples"
@@ -40,13 +40,14 @@ _AT: Final = re.compile(r"^(?P<message>.*) at line (?P<line>\d+) column (?P<colu
 @dataclass(frozen=True, slots=True)
 class PromptFiles:
     """The prompts and partials of a folder, by name, and their problems. texts: the front matter of each file, with the
-    number of its first line.
+    number of its first line. examples: the bytes of the files of examples, by their paths in the folder.
     """
 
     prompts: Mapping[str, PromptSource]
     partials: Mapping[str, Partial]
     problems: Sequence[Problem]
     texts: Mapping[str, tuple[str, int]]
+    examples: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +106,7 @@ def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str =
         shared = read_shared(shared or SHIPPED / SHARED)
     own = read_prompts(folder, "")
     problems, texts = [*shared.problems, *own.problems], {**shared.texts, **own.texts}
-    examples: dict[str, bytes] = {}
-    base = folder / EXAMPLES
-    for path in sorted(base.rglob("*.jsonl")) if base.is_dir() else ():
-        name = path.relative_to(folder).as_posix()
-        data = _bytes(path, name, problems)
-        if data is not None:
-            examples[name] = data
+    examples = {**shared.examples, **_examples(folder, "", problems)}
     config = _config(folder, problems, texts)
     files = AgentFiles(
         identity or Path(os.path.abspath(folder)).name,  # noqa: PTH100 - Path.resolve would follow links
@@ -123,8 +118,23 @@ def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str =
 
 
 def read_shared(folder: Path) -> PromptFiles:
-    """Read the prompts that all agents share. folder: the folder that contains `prompts`."""
-    return read_prompts(folder, f"{SHARED}/")
+    """Read the prompts and examples that all agents share. folder: the folder that contains `prompts` and `examples`."""
+    found = read_prompts(folder, f"{SHARED}/")
+    problems = list(found.problems)
+    examples = _examples(folder, f"{SHARED}/", problems)
+    return replace(found, problems=problems, examples=examples)
+
+
+def _examples(folder: Path, prefix: str, problems: list[Problem]) -> Mapping[str, bytes]:
+    """The files below `examples` in a folder, by their paths in it."""
+    examples: dict[str, bytes] = {}
+    base = folder / EXAMPLES
+    for path in sorted(base.rglob("*.jsonl")) if base.is_dir() else ():
+        name = path.relative_to(folder).as_posix()
+        data = _bytes(path, prefix + name, problems)
+        if data is not None:
+            examples[name] = data
+    return examples
 
 
 def read_prompts(folder: Path, prefix: str) -> PromptFiles:

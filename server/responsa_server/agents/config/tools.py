@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from responsa_server.agents.config.declarations import (
+    ALL_TOOLS,
     TOOL_NAME,
     DeclaredTool,
     KindOfTool,
@@ -21,6 +22,7 @@ from responsa_server.agents.engine.calling import schema_problem
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import (
     Allow,
+    Candidate,
     Declaration,
     Effect,
     Tool,
@@ -105,14 +107,19 @@ class LiveTools:
 
     def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
         """See `Toolbox.granted`."""
-        found = dict[str, Tool]()
+        return [one.tool for one in self.candidates(names, who, agent)]
+
+    def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:
+        """See `Toolbox.candidates`."""
+        found = dict[str, Candidate]()
         for wanted in names:
             for name, one in self._made.items():
                 if one.declaration is None or not one.declaration.allow.allows(who, agent):
                     continue
                 for tool in one.tools:
                     if wanted in (name, tool.card.id):
-                        found.setdefault(tool.card.id, tool)
+                        examples = _examples(tool.card.id, one.declaration)
+                        found.setdefault(tool.card.id, Candidate(tool, one.declaration.kind, examples))
         return list(found.values())
 
     def entries(self) -> Sequence[ToolEntry]:
@@ -201,6 +208,17 @@ def line(one: ToolProblem) -> str:
 def _check(tools: Sequence[Tool], declaration: Declaration) -> None:
     """Raises ToolUnfit if a tool has a schema that cannot be used, or another effect than its declaration says."""
     ids = Counter(tool.card.id for tool in tools)
+    given = declaration.examples
+    if ALL_TOOLS in given and len(tools) > 1:
+        raise ToolUnfit(
+            "it makes several tools, so its examples are a table: for each tool, its name and its examples"
+        )
+    if unknown := sorted(
+        given.keys() - {ALL_TOOLS, *ids, *(one.removeprefix(f"{declaration.name}_") for one in ids)}
+    ):
+        raise ToolUnfit(
+            f"it has examples for “{unknown[0][:100]}”, but its tools are {', '.join(sorted(ids))}"
+        )
     for tool in tools:
         if not TOOL_NAME.fullmatch(tool.card.id):
             raise ToolUnfit(
@@ -215,6 +233,12 @@ def _check(tools: Sequence[Tool], declaration: Declaration) -> None:
         for schema in (tool.card.parameters, tool.card.returns):
             if schema is not None and (why := schema_problem(schema)):
                 raise ToolUnfit(f"the schema of the tool “{tool.card.id}” is not valid: {why}")
+
+
+def _examples(tool: str, declaration: Declaration) -> Sequence[str]:
+    """The examples of one tool of a declaration."""
+    given = declaration.examples
+    return given.get(ALL_TOOLS, given.get(tool, given.get(tool.removeprefix(f"{declaration.name}_"), ())))
 
 
 def _others(folder: Path | None) -> Sequence[tuple[str, int, int]]:

@@ -49,6 +49,8 @@ SAMPLES: Final[Mapping[str, object]] = {
     "tags": ("#one",),
     "examples": ({"text": "What is it?", "label": "one"},),
     "quotes": ({"text": "It is here.", "number": 1},),
+    "tool": {"name": "clock", "description": "Tells the time."},
+    "tools": ({"name": "clock", "description": "Tells the time."},),
 }
 """Sample values for the variables that are not texts."""
 EMPTY: Final[Mapping[str, object]] = {
