@@ -310,6 +310,11 @@ def argument_problem(card: ToolCard, call: CallModel) -> str:
     return ""
 
 
+def fits(schema: Mapping[str, object], value: object) -> bool:
+    """Whether a value fits a JSON Schema. Nothing fits a schema that cannot be used."""
+    return not _complaint(schema, value)
+
+
 def schema_problem(schema: Mapping[str, object]) -> str:
     """Why this is not a usable JSON Schema; "" if it is."""
     try:

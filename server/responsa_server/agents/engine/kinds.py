@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from responsa_server.agents.engine.asking import Asker, Contradict, Pricing, no_price
@@ -13,13 +14,18 @@ from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.domain.answers import CitationJudge, EvidenceSource, Extractor, SectionSource
 from responsa_server.domain.conversations import Summaries
 from responsa_server.domain.events import FallbackKind
-from responsa_server.domain.intents import Example, IntentClassifier
+from responsa_server.domain.intents import Example, IntentClassifier, Trainer
 from responsa_server.domain.models import ChatModel
 from responsa_server.domain.people import Principal
 from responsa_server.domain.teachers import Teachers
-from responsa_server.domain.tools import FixedTools, Tool, Toolbox
+from responsa_server.domain.tools import Candidate, FixedTools, Tool, Toolbox
 
 Part = TypeVar("Part")
+
+
+def utc_now() -> datetime:
+    """The current time."""
+    return datetime.now(UTC)
 
 
 class PartMissing(Exception):
@@ -34,6 +40,7 @@ class NodeParts:
     price: the function that returns the models' prices at the time of a call. traits: values from the agent's tables;
     `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
     models; None if no model is left. contradict: a test of the sentences of two models that write one answer.
+    trainer: trains classifiers while the agent runs; None if the server cannot. clock: the current time, with its zone.
     """
 
     source: EvidenceSource | None = None
@@ -52,6 +59,12 @@ class NodeParts:
     contradict: Contradict | None = None
     traits: Traits = field(default_factory=Traits)
     sections: SectionSource | None = None
+    trainer: Trainer | None = None
+    clock: Callable[[], datetime] = utc_now
+
+    def candidates(self, who: Principal) -> Sequence[Candidate]:
+        """The tools that `granted` returns, with what is needed to choose among them."""
+        return self.tools.candidates(self.traits.tools, who, self.traits.agent)
 
     def granted(self, who: Principal) -> Sequence[Tool]:
         """The tools that the agent uses and that this user may use, as they are declared now."""

@@ -179,7 +179,18 @@ def unfenced(text: str, mark: str) -> str:
 
 
 USER_LINE: Final = "=== user"
-SCHEMAS: Final = ("intent", "category", "need", "query", "queries", "verdict", "metadata", "begins")
+SCHEMAS: Final = (
+    "intent",
+    "category",
+    "need",
+    "query",
+    "queries",
+    "verdict",
+    "metadata",
+    "begins",
+    "tools",
+    "arguments",
+)
 """The names that a front matter may give to the answer's schema. They only inform readers of the file: the schema itself
 comes from the node (`formats`).
 """

@@ -8,6 +8,7 @@ from typing import Final
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.nodes import (
     calling,
+    choosing,
     code,
     deciding,
     gathering,
@@ -42,6 +43,7 @@ KINDS: Final[Mapping[str, NodeKind]] = {
     "output": output.OUTPUT,
     "code_checker": code.CODE_CHECKER,
     "citation_checker": quoting.CITATION_CHECKER,
+    "tool_chooser": choosing.TOOL_CHOOSER,
     "tool_caller": calling.TOOL_CALLER,
     "source_gatherer": gathering.SOURCE_GATHERER,
     "refuse": refuse.KIND,

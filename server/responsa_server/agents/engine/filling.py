@@ -1,0 +1,583 @@
+"""Takes the arguments of tools from a message, by rules and without a model. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from itertools import product
+from typing import Any, Final, cast
+from zoneinfo import ZoneInfo, available_timezones
+
+from responsa_server.agents.engine.calling import fits
+from responsa_server.domain.tools import ToolCard
+
+Arguments = Mapping[str, object]
+
+CALCULATOR: Final = "calculator"
+TIME: Final = "time"
+WEB_SEARCH: Final = "web_search"
+KNOWLEDGE_SEARCH: Final = "knowledge_search"
+_MOST_CHARACTERS: Final = 2000
+_MOST_CALLS: Final = 4
+_MOST_QUERY: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a user says. text: the message itself. full: the message in words that need no earlier messages. now: the current time, with its zone.
+    follows: whether the message goes on with the request of an earlier one ("and in Rome?").
+    """
+
+    text: str
+    full: str
+    now: datetime
+    follows: bool = False
+
+
+def filled(kind: str, card: ToolCard, message: Message) -> Sequence[Arguments]:
+    """The arguments of the calls of a tool that a message asks for; empty if the message does not have all required arguments. kind: the tool's kind."""
+    cut = Message(
+        message.text[:_MOST_CHARACTERS], message.full[:_MOST_CHARACTERS], message.now, message.follows
+    )
+    return _RULES.get(kind, _by_schema)(card, cut)
+
+
+def _searched(card: ToolCard, message: Message) -> Sequence[Arguments]:
+    query = search_words(message.full)
+    return [{"query": query}] if query else []
+
+
+_LEAD: Final = re.compile(
+    r"""^(?:(?:hi|hello|hey|please|pls|can|could|would|will|you|kindly|just|quickly|i|want|to|know|tell|me|for|us|the|a)\b[\s,]*)*
+    (?:search|google|look|check|find|browse)\b(?:\s+(?:out|up|me|for|that|it|on|in|at|online|the|web|internet|net|our|documents|files|whether|if))*\s+""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_TAIL: Final = re.compile(
+    r"[\s,]*(?:\b(?:please|pls|for\s+me|online|(?:on|in)\s+the\s+(?:web|internet|net))\b[\s,.!?]*)+$",
+    re.IGNORECASE,
+)
+
+
+def search_words(question: str) -> str:
+    """The question without the words that ask for a search, at most 400 characters."""
+    text = " ".join(question.split())
+    shorter = _TAIL.sub("", _LEAD.sub("", text, count=1)).strip(' ,:;"“”')
+    return (shorter or text)[:_MOST_QUERY].strip()
+
+
+# Arithmetic.
+
+_NUMBER: Final = r"\d+(?:\.\d+)?"
+_SMALL: Final = {
+    word: str(place)
+    for place, word in enumerate(
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+        ]
+    )
+}
+_SMALL_WORD: Final = re.compile(rf"\b(?:{'|'.join(_SMALL)})\b")
+_SPELLINGS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
+    (re.compile(pattern), by)
+    for pattern, by in (
+        (r"(?<=\d)[,\u2009\u202f'](?=\d{3}(?!\d))", ""),
+        (r"[£€$]|\b(?:euros?|eur|pounds?|gbp|dollars?|usd|chf)\b", " "),
+        (r"\b(?:per ?cent|percent|prozent)\b", "%"),
+        (r"[×·✕]", "*"),
+        (r"÷", "/"),
+        (r"[\u2212\u2013]", "-"),
+        (r"\^", "**"),
+        (r"(?<=\d)\s*x\s*(?=\d)", " * "),
+        (r"\bmultiplied by\b|\btimes\b", " * "),
+        (r"\bdivided by\b", " / "),
+        (r"\bplus\b", " + "),
+        (r"\bminus\b", " - "),
+        (r"\bto the power of\b", " ** "),
+        (r"\s+", " "),
+    )
+]
+# A date, a time, a range or an order's number is not an expression.
+_NO_ARITHMETIC: Final = re.compile(
+    r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d{2}|\b[a-z]+-?\d[\w-]*"
+)
+_EXPRESSION: Final = re.compile(
+    rf"(?<![\w.])[(\s]*(?:-\s?)?{_NUMBER}(?:[\s()]*(?:\*\*|//|[-+*/])[\s()]*(?:-\s?)?{_NUMBER})+[)\s]*"
+)
+_MOST_FACTORIAL: Final = 20
+
+
+def _part(percent: str, of: str) -> str:
+    return f"{of} * {percent} / 100"
+
+
+def _less(percent: str, of: str) -> str:
+    return f"{of} - {of} * {percent} / 100"
+
+
+def _more(percent: str, of: str) -> str:
+    return f"{of} + {of} * {percent} / 100"
+
+
+def _all_numbers(text: str) -> list[str]:
+    return re.findall(_NUMBER, text)
+
+
+_P: Final = rf"({_NUMBER}) ?%"
+_N: Final = rf"({_NUMBER})"
+_FORMS: Final[Sequence[tuple[re.Pattern[str], Callable[..., str]]]] = [
+    (re.compile(pattern), made)
+    for pattern, made in (
+        (rf"{_P} of (?:the )?{_N}", _part),
+        (
+            rf"{_N} ?(?:less|-|reduced by|with|at|after|and)(?: a)?(?: discount of)? ?{_P}(?: off| discount| less)?(?!\w)",
+            lambda n, p: _less(p, n),
+        ),
+        (rf"(?:take )?{_P}(?: off| discount on| less than) (?:of |from )?{_N}", _less),
+        (rf"{_N} ?(?:\+|including|with) ?{_P} ?(?:tax|vat|interest|tip)?", lambda n, p: _more(p, n)),
+        (rf"add {_P} (?:tax |vat |interest |tip )?to {_N}", _more),
+        (rf"square root of {_N}|sqrt ?\(? ?(?:of )?{_N}", lambda a, b: f"sqrt({a or b})"),
+        (rf"cube root of {_N}|cubic root of {_N}", lambda a, b: f"round({a or b} ** (1 / 3), 10)"),
+        (rf"{_N} squared", lambda a: f"{a} ** 2"),
+        (rf"{_N} cubed", lambda a: f"{a} ** 3"),
+        (rf"(?:half) of {_N}", lambda a: f"{a} / 2"),
+        (rf"(?:double|twice) {_N}", lambda a: f"{a} * 2"),
+        (
+            rf"(?:split|divide|share) {_N}.{{0,40}}? (?:between|among|amongst|by|with|for|to) (?:the )?{_N}",
+            lambda a, b: f"{a} / {b}",
+        ),
+        (rf"{_N} of us (?:share|split|pay) {_N}", lambda n, a: f"{a} / {n}"),
+        (rf"multiply {_N} (?:by|with) {_N}", lambda a, b: f"{a} * {b}"),
+        (rf"subtract {_N} from {_N}", lambda a, b: f"{b} - {a}"),
+        (
+            rf"{_N} ?(?:miles|mi|km|kilomet(?:er|re)s)\b.{{0,30}}? at {_N} ?(?:mph|km/h|kmh|kph|miles|km|kilomet)",
+            lambda a, b: f"{a} / {b}",
+        ),
+        (
+            rf"{_N} ?(?:hours|hrs|h)\b at {_N} ?(?:mph|km/h|kmh|kph|miles|km|kilomet)",
+            lambda a, b: f"{a} * {b}",
+        ),
+        (
+            rf"{_N} (?!hours? ago|%)[a-z]+(?: [a-z]+)? (?:at|for|à|of) {_N}(?: ?(?:each|apiece|per|a|an)\b|[ ,.?!]*$|,? what| ?cost)",
+            lambda a, b: f"{a} * {b}",
+        ),
+    )
+]
+_SUM: Final = re.compile(r"\b(?:add|sum|total|adds)\b")
+_MEAN: Final = re.compile(r"\b(?:average|mean)\b")
+_FACTORIAL: Final = re.compile(
+    r"\b(\d{1,2}) factorial\b|\bfactorial of (\d{1,2})\b|(?<!\w)(\d{1,2})!(?=[\s+*/-]*\d|$)"
+)
+
+
+def expression(question: str) -> str:
+    """The arithmetic in a question, as the calculator reads it; "" if there is none."""
+    text = question.casefold()
+    if _NO_ARITHMETIC.search(text):
+        return ""
+    for pattern, by in _SPELLINGS:
+        text = pattern.sub(by, text)
+    text = _SMALL_WORD.sub(lambda found: _SMALL[found.group()], text)
+    text = _FACTORIAL.sub(_factorial, text)
+    for pattern, made in _FORMS:
+        if found := pattern.search(text):
+            return made(*found.groups())
+    found = max(_EXPRESSION.finditer(text), key=lambda one: len(one.group()), default=None)
+    if found and not text[found.end() :].lstrip().startswith("%"):
+        return _balanced(found.group().strip())
+    numbers = _all_numbers(text)
+    if len(numbers) > 1 and "%" not in text:
+        if _MEAN.search(text):
+            return f"({' + '.join(numbers)}) / {len(numbers)}"
+        if _SUM.search(text):
+            return " + ".join(numbers)
+    return ""
+
+
+def _factorial(found: re.Match[str]) -> str:
+    number = int(next(one for one in found.groups() if one))
+    return str(math.factorial(number)) if number <= _MOST_FACTORIAL else found.group()
+
+
+def _balanced(text: str) -> str:
+    """The expression if its parentheses are in pairs, else without parentheses at its ends; "" if that does not help."""
+    for one in (text, text.strip("() ")):
+        depth = 0
+        for character in one:
+            depth += (character == "(") - (character == ")")
+            if depth < 0:
+                break
+        if depth == 0:
+            return one
+    return ""
+
+
+def _computed(card: ToolCard, message: Message) -> Sequence[Arguments]:
+    found = expression(message.text)
+    return [{"expression": found}] if found else []
+
+
+# Dates and times.
+
+_MONTHS: Final = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
+_DAYS: Final = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+_MONTH: Final = "|".join(f"{one[:3]}(?:{one[3:]})?" for one in _MONTHS) + "|sept"
+_DAY: Final = r"\d{1,2})(?:st|nd|rd|th|\.)?"
+_DATE: Final = re.compile(
+    rf"""\b(?:(?P<iso>\d{{4}}-\d{{2}}-\d{{2}})
+    |(?P<d1>{_DAY}[ ](?:of[ ])?(?P<m1>{_MONTH})\b\.?(?:,?[ ](?P<y1>\d{{4}}))?
+    |(?P<m2>{_MONTH})\.?[ ](?:the[ ])?(?P<d2>{_DAY}(?!:)(?:,?[ ](?P<y2>\d{{4}}))?
+    |(?P<d3>\d{{1,2}})\.(?P<m3>\d{{1,2}})\.(?P<y3>\d{{4}})
+    |(?P<feast>christmas[ ]eve|christmas(?:[ ]day)?|new[ ]year(?:['’]?s)?(?:[ ](?:day|eve))?)
+    |(?P<near>today|tomorrow|yesterday)
+    |in[ ](?P<ahead>\d{{1,3}})[ ](?P<unit1>days?|weeks?)
+    |(?P<past>\d{{1,3}})[ ](?P<unit2>days?|weeks?)[ ]ago
+    |(?:next|coming|on)[ ](?P<day>{"|".join(_DAYS)})
+    )(?!\w)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_FEASTS: Final = {"christmas eve": (12, 24), "christmas": (12, 25), "christmas day": (12, 25)}
+_NEAR: Final = {"yesterday": -1, "today": 0, "tomorrow": 1}
+
+
+def dates(text: str, today: date) -> Sequence[date]:
+    """The dates that a text names, in its order. A date without a year is the next one from today."""
+    found = [_date(one, today) for one in _DATE.finditer(" ".join(text.split()))]
+    return [one for one in found if one is not None]
+
+
+def _date(found: re.Match[str], today: date) -> date | None:
+    group = found.groupdict()
+    try:
+        if group["iso"]:
+            return date.fromisoformat(group["iso"])
+        if near := group["near"]:
+            return today + timedelta(days=_NEAR[near.casefold()])
+        for count, unit, sign in (("ahead", "unit1", 1), ("past", "unit2", -1)):
+            if group[count]:
+                length = 7 if group[unit].casefold().startswith("week") else 1
+                return today + timedelta(days=sign * length * int(group[count]))
+        if day := group["day"]:
+            return today + timedelta(days=(_DAYS.index(day.casefold()) - today.weekday() - 1) % 7 + 1)
+        if feast := group["feast"]:
+            month, number = _feast(feast.casefold())
+            return _next(month, number, today)
+        for place in ("1", "2", "3"):
+            if group[f"d{place}"]:
+                month = _month(group[f"m{place}"])
+                year = group[f"y{place}"]
+                number = int(group[f"d{place}"])
+                return date(int(year), month, number) if year else _next(month, number, today)
+    except (ValueError, OverflowError):
+        return None
+    return None
+
+
+def _feast(name: str) -> tuple[int, int]:
+    if name in _FEASTS:
+        return _FEASTS[name]
+    return (12, 31) if name.endswith("eve") else (1, 1)
+
+
+def _month(name: str) -> int:
+    if name.isdigit():
+        return int(name)
+    return next(place for place, one in enumerate(_MONTHS, 1) if one.startswith(name.casefold()[:3]))
+
+
+def _next(month: int, day: int, today: date) -> date:
+    this_year = date(today.year, month, day)
+    return this_year if this_year >= today else date(today.year + 1, month, day)
+
+
+_REGIONS: Final = ("Africa", "America", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
+# The last parts of some zones' names are ordinary words.
+_NOT_PLACES: Final = {
+    "easter",
+    "christmas",
+    "north",
+    "south",
+    "west",
+    "center",
+    "midway",
+    "nome",
+    "acre",
+    "act",
+    "east",
+}
+_PLACES: Final = {
+    place: zone
+    for zone, places in {
+        "America/New_York": "new york city,nyc,boston,washington,washington dc,miami,atlanta,philadelphia",
+        "America/Los_Angeles": "la,san francisco,seattle,las vegas,san diego,california,portland",
+        "America/Chicago": "houston,dallas,austin,texas,new orleans",
+        "America/Toronto": "ottawa,montreal",
+        "America/Sao_Paulo": "são paulo,rio,rio de janeiro,brasilia",
+        "America/Argentina/Buenos_Aires": "argentina",
+        "Asia/Kolkata": "india,delhi,new delhi,mumbai,bombay,bangalore,bengaluru,chennai",
+        "Asia/Shanghai": "china,beijing,peking,shenzhen,guangzhou",
+        "Asia/Tokyo": "japan,osaka,kyoto",
+        "Asia/Seoul": "south korea,korea",
+        "Asia/Ho_Chi_Minh": "vietnam,hanoi",
+        "Asia/Bangkok": "thailand",
+        "Asia/Manila": "philippines",
+        "Asia/Karachi": "pakistan,islamabad,lahore",
+        "Asia/Dubai": "abu dhabi,uae,emirates",
+        "Asia/Jerusalem": "israel,tel aviv",
+        "Africa/Johannesburg": "south africa,cape town",
+        "Africa/Cairo": "egypt",
+        "Africa/Nairobi": "kenya",
+        "Africa/Lagos": "nigeria",
+        "Australia/Sydney": "canberra",
+        "Europe/London": "uk,united kingdom,england,scotland,wales,britain,great britain,manchester,leeds,edinburgh,bristol,cardiff,glasgow,birmingham,liverpool,york",
+        "Europe/Dublin": "ireland",
+        "Europe/Berlin": "germany,munich,hamburg,frankfurt,cologne",
+        "Europe/Paris": "france,lyon,marseille",
+        "Europe/Madrid": "spain,barcelona,seville",
+        "Europe/Lisbon": "portugal,porto",
+        "Europe/Rome": "italy,milan,naples,florence,venice",
+        "Europe/Zurich": "switzerland,geneva,bern,basel,zürich",
+        "Europe/Vienna": "austria,salzburg,graz",
+        "Europe/Amsterdam": "netherlands,rotterdam,the hague",
+        "Europe/Brussels": "belgium,antwerp",
+        "Europe/Stockholm": "sweden,gothenburg",
+        "Europe/Oslo": "norway,bergen",
+        "Europe/Copenhagen": "denmark",
+        "Europe/Helsinki": "finland",
+        "Europe/Warsaw": "poland,krakow",
+        "Europe/Prague": "czech republic,czechia,brno",
+        "Europe/Budapest": "hungary",
+        "Europe/Athens": "greece",
+        "Europe/Istanbul": "turkey,ankara",
+        "Europe/Kyiv": "ukraine,kiev",
+        "Pacific/Auckland": "new zealand,wellington,christchurch",
+        "Pacific/Honolulu": "hawaii",
+        "UTC": "utc,gmt",
+    }.items()
+    for place in places.split(",")
+}
+_WORDS: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|[A-Za-z]+/[A-Za-z_/]+")
+
+
+@lru_cache(maxsize=1)
+def _zones() -> Mapping[str, str]:
+    """Time zones by the names of places, in lower case."""
+    found = dict[str, str]()
+    known = sorted(available_timezones())
+    for zone in known:
+        region, _, rest = zone.partition("/")
+        place = rest.rpartition("/")[2].replace("_", " ").casefold()
+        if region in _REGIONS and place and place not in _NOT_PLACES:
+            found.setdefault(place, zone)
+    found |= {place: zone for place, zone in _PLACES.items() if zone in known}
+    return found | {zone.casefold(): zone for zone in known if "/" in zone}
+
+
+def zones(text: str) -> Sequence[tuple[int, str]]:
+    """The time zones of the places that a text names, each with its position, in the order of the text."""
+    known, found, end = _zones(), list[tuple[int, str]](), 0
+    words = list(_WORDS.finditer(text))
+    for place, first in enumerate(words):
+        if first.start() < end:
+            continue
+        for last in reversed(words[place : place + 3]):
+            name = " ".join(text[first.start() : last.end()].casefold().split())
+            # Short names such as "la" are words too, unless they are written like names.
+            if name in known and (
+                len(name) > 3 or text[first.start()].isupper() or name in ("nyc", "utc", "gmt")
+            ):
+                found.append((first.start(), known[name]))
+                end = last.end()
+                break
+    return found
+
+
+_ASKS_TIME: Final = re.compile(
+    r"\b(?:time|date|clock|weekday|o['’]?clock|how late|(?:what|which|is it)\s+(?:day|month|year|monday|tuesday|wednesday|thursday|friday|saturday|sunday)|day\s+(?:of|is|was|will)|today['’]?s)\b",
+    re.IGNORECASE,
+)
+_SPAN: Final = re.compile(
+    r"\b(?:how\s+(?:many|long|much\s+time)|days|weeks|months|between|until|till|since|left)\b", re.IGNORECASE
+)
+# The time of an event is not on the clock.
+_EVENT: Final = re.compile(
+    r"\btime\b.*\b(?:does|do|did|is|are|will|can|must|should|has|have)\b(?!\s+it\b).*\b\w|\btimes\b.*\bfrom\b|\b(?:opens?|closes?|begins?|starts?|kicks?|arrives?|leaves?|departs?)\b",
+    re.IGNORECASE,
+)
+_CLOCK: Final = re.compile(
+    r"\b(?:(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s*(?P<half>am|pm|a\.m\.|p\.m\.|o['’]?clock|h|uhr)?|(?P<named>noon|midnight))(?!\w)",
+    re.IGNORECASE,
+)
+_PLACE: Final = re.compile(r"\b(?:in|at)\s+(?:the\s+)?([^\W\d_]{3,})", re.IGNORECASE)
+_NO_PLACE: Final = frozenset(
+    ["moment", "minute", "day", "week", "weeks", "days", "time", "morning", "evening", "general", "english"]
+)
+
+
+def _timed(card: ToolCard, message: Message) -> Sequence[Arguments]:
+    text, today = message.text, message.now.date()
+    named, days = zones(text), dates(text, today)
+    if message.follows and not _ASKS_TIME.search(text):
+        return [{"zone": zone} for _, zone in named[:_MOST_CALLS]] or [
+            {"time": one.isoformat()} for one in days[:1]
+        ]
+    if _EVENT.search(text):
+        return []
+    if days and _SPAN.search(text):
+        first, second = (days[0], days[1]) if len(days) > 1 else sorted((today, days[0]))
+        return [{"time": first.isoformat(), "until": second.isoformat()}]
+    if not _ASKS_TIME.search(text) and not re.search(r"\bnow\b", text, re.IGNORECASE):
+        return []
+    if len(named) > 1 and (clock := _clock(text)) is not None:
+        return _converted(clock, named, message.now)
+    if days and days[0] != today:
+        return [{"time": days[0].isoformat()}]
+    if not named and any(one.casefold() not in _NO_PLACE for one in _PLACE.findall(text)):
+        return []
+    return [{"zone": zone} for _, zone in named[:_MOST_CALLS]] or [{}]
+
+
+def _clock(text: str) -> tuple[int, int, int] | None:
+    """The first time of day: its position, hour and minute."""
+    for found in _CLOCK.finditer(text):
+        if found["named"]:
+            return found.start(), 12 if found["named"].casefold() == "noon" else 0, 0
+        if not (found["half"] or found["minute"]):
+            continue
+        hour, minute, half = int(found["hour"]), int(found["minute"] or 0), (found["half"] or "").casefold()
+        if half.startswith(("a", "p")):
+            hour = hour % 12 + (12 if half.startswith("p") else 0)
+        if hour < 24 and minute < 60:
+            return found.start(), hour, minute
+    return None
+
+
+def _converted(
+    clock: tuple[int, int, int], named: Sequence[tuple[int, str]], now: datetime
+) -> Sequence[Arguments]:
+    """The arguments for a time in one zone, as it is in another. The time belongs to the place that follows it, or else to the last place before it."""
+    at, hour, minute = clock
+    source = next((zone for place, zone in named if place > at), named[-1][1])
+    target = next((zone for _, zone in named if zone != source), "")
+    if not target:
+        return []
+    time = now.astimezone(ZoneInfo(source)).replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return [{"time": time.isoformat(timespec="minutes"), "zone": target}]
+
+
+# Any other tool: its schema says what stands in the message.
+
+_TOKEN: Final = re.compile(r"[^\s,;!?()\"“”]+")
+_PLAIN_NUMBER: Final = re.compile(r"(?<![\w.,-])-?\d+(?:\.\d+)?(?![\w%]|[.,]\d|-\d)")
+
+
+def _by_schema(card: ToolCard, message: Message) -> Sequence[Arguments]:
+    properties, required = _properties(card)
+    values = dict[str, Sequence[object]]()
+    for name, schema in properties.items():
+        found = list(_values(schema, message))
+        if name in required:
+            if not found:
+                return []
+            values[name] = found
+        elif len(found) == 1 and ("enum" in schema or "pattern" in schema):
+            values[name] = found
+    numeric = [name for name in values if properties[name].get("type") in ("number", "integer")]
+    if len(numeric) > 1 or any(len(values[name]) > 1 for name in numeric):
+        return []  # which number is which is not known
+    calls = [dict(zip(values, one, strict=True)) for one in product(*values.values())]
+    return calls if len(calls) <= _MOST_CALLS else []
+
+
+def _properties(card: ToolCard) -> tuple[Mapping[str, Mapping[str, Any]], Sequence[str]]:
+    properties = card.parameters.get("properties", {})
+    required = card.parameters.get("required", ())
+    plain = cast("Mapping[str, Any]", properties) if isinstance(properties, Mapping) else {}
+    found = {name: one for name, one in plain.items() if isinstance(one, Mapping)}
+    names = (
+        [one for one in cast("Sequence[object]", required) if isinstance(one, str)]
+        if isinstance(required, Sequence)
+        else []
+    )
+    # A required parameter that is not described cannot be filled.
+    return {**{name: {} for name in names if name not in found}, **found}, names
+
+
+def _values(schema: Mapping[str, Any], message: Message) -> Iterator[object]:
+    """The values for a parameter that stand in the message, or the one value that it can have."""
+    if "const" in schema:
+        yield schema["const"]
+    elif isinstance(choices := schema.get("enum"), list):
+        yield from _standing(cast("list[object]", choices), message.text)
+    elif schema.get("type") in ("number", "integer"):
+        yield from _numbers(schema, message.text)
+    elif schema.get("format") == "date":
+        yield from (one.isoformat() for one in dates(message.text, message.now.date()))
+    elif "pattern" in schema:
+        yield from _matching(schema, message.text)
+    elif "default" in schema:
+        yield schema["default"]
+
+
+def _standing(choices: Sequence[object], text: str) -> Iterator[object]:
+    folded = text.casefold()
+    for one in choices:
+        if isinstance(one, str) and re.search(rf"(?<!\w){re.escape(one.casefold())}(?!\w)", folded):
+            yield one
+
+
+def _numbers(schema: Mapping[str, Any], text: str) -> Iterator[object]:
+    for found in dict.fromkeys(_PLAIN_NUMBER.findall(text)):
+        value = float(found) if "." in found else int(found)
+        if fits(schema, value):
+            yield value
+
+
+def _matching(schema: Mapping[str, Any], text: str) -> Iterator[object]:
+    """The words with a digit that fit a pattern. A pattern without digits fits too many words."""
+    seen = set[str]()
+    for found in _TOKEN.finditer(text):
+        word = found.group().rstrip(".:'’")
+        if not any(character.isdigit() for character in word):
+            continue
+        for one in (word, word.upper()):
+            if one not in seen and fits(schema, one):
+                seen.add(one)
+                yield one
+                break
+
+
+_RULES: Final[Mapping[str, Callable[[ToolCard, Message], Sequence[Arguments]]]] = {
+    CALCULATOR: _computed,
+    TIME: _timed,
+    WEB_SEARCH: _searched,
+    KNOWLEDGE_SEARCH: _searched,
+}

@@ -1,0 +1,378 @@
+"""Chooses tools for a message and takes their arguments from it: with a model's help, or by examples and rules."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+from pydantic import Field, JsonValue, create_model
+
+from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
+from responsa_server.agents.engine.calling import CallModel, ResultModel, argument_problem
+from responsa_server.agents.engine.filling import (
+    KNOWLEDGE_SEARCH,
+    WEB_SEARCH,
+    Arguments,
+    Message,
+    filled,
+)
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts
+from responsa_server.agents.engine.node import (
+    Announcement,
+    ExamplesName,
+    Node,
+    NodeModel,
+    NodeOptions,
+    Policy,
+    PromptName,
+    Run,
+)
+from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.engine.rewriting import content_words
+from responsa_server.agents.engine.state import Said
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.events import Fallback, FallbackKind, Step
+from responsa_server.domain.intents import Classified, Example, IntentClassifier, Trainer
+from responsa_server.domain.tools import Candidate, Effect, ToolCard
+
+NO_TOOL: Final = "none"
+"""The label of examples that need no tool."""
+MOST_CALLS: Final = 8
+"""The maximum number of calls for one message."""
+_LAST: Final = 4
+_MOST_QUERY: Final = 400
+
+
+class ChooserOptions(NodeOptions):
+    """examples: the file with labelled messages. The labels are kinds and ids of tools, and `none`. The examples of the tools' declarations are added.
+
+    prompt: the prompt with which a model chooses; "" to choose by the examples. web_prompt, search_prompt, api_prompt: the prompts with which a model writes the query of
+    a web search, the query of a search in the documents, and the arguments of any other tool; "" to take them from the message.
+    """
+
+    examples: ExamplesName = "examples/tools.jsonl"
+    prompt: PromptName = ""
+    web_prompt: PromptName = ""
+    search_prompt: PromptName = ""
+    api_prompt: PromptName = ""
+
+
+class ChooserInput(NodeModel):
+    """The message, the conversation, and the results of the turn's earlier calls."""
+
+    question: str
+    standalone_question: str = ""
+    history: tuple[Said, ...] = ()
+    summary: str = ""
+    results: tuple[ResultModel, ...] = ()
+
+
+class ChooserOutput(NodeModel):
+    """calls: the calls to make; empty if the message needs no tool, or no tool that the agent and the user may use."""
+
+    calls: tuple[CallModel, ...]
+
+
+class SelectionShape(NodeModel):
+    """The model's reply. `_selection` lists the values that `tools` may have."""
+
+    tools: tuple[str, ...] = Field(max_length=MOST_CALLS)
+
+
+class QueryShape(NodeModel):
+    """The model's reply: a query."""
+
+    query: str = Field(min_length=1, max_length=4096)
+
+
+class ArgumentsShape(NodeModel):
+    """The model's reply. possible: whether the message has all that the call needs."""
+
+    possible: bool
+    arguments: dict[str, JsonValue]
+
+
+class ToolChooser(Node[ChooserInput, ChooserOutput]):
+    """Chooses among the tools that the agent uses and the user may use. It requests calls and makes none.
+
+    Without a model, it chooses only tools without effects, and only if the message has all arguments that they require.
+    """
+
+    input_model = ChooserInput
+    output_model = ChooserOutput
+    announcement = Announcement(Step.ROUTING, "Choosing tools...")
+    has_rule = True
+    # The models' calls have their own time limits. The first choice may have to wait for the training of a classifier.
+    policy = Policy(timeout_seconds=120.0, keep_after_seconds=1.0)
+
+    def __init__(self, parts: NodeParts, name: str = "choose", options: ChooserOptions | None = None) -> None:
+        self.name = name
+        self._options = options or ChooserOptions()
+        self._parts = parts
+        self._selector = parts.decider(self._options.prompt)
+        self._writers = {
+            WEB_SEARCH: (parts.decider(self._options.web_prompt), self._options.web_prompt),
+            KNOWLEDGE_SEARCH: (parts.decider(self._options.search_prompt), self._options.search_prompt),
+        }
+        self._builder = parts.decider(self._options.api_prompt)
+        asks = (self._selector, self._builder, *(one for one, _ in self._writers.values()))
+        self.calls_model = any(one is not None for one in asks)
+        self._rules = ByExamples(
+            parts.classifiers.get(self._options.examples),
+            parts.examples.get(self._options.examples, ()),
+            parts.trainer,
+        )
+
+    async def process(self, given: ChooserInput, run: Run) -> ChooserOutput:
+        """Choose. A model's failure never fails the node."""
+        candidates = self._parts.candidates(run.who)
+        if not candidates:
+            return ChooserOutput(calls=())
+        message = message_of(given, self._parts)
+        wanted = await self._selected(candidates, given, run)
+        if wanted is None:
+            found = await self._rules.chosen(candidates, message, given.history)
+            asked = [(one, arguments) for one, calls in found for arguments in calls]
+            written = await asyncio.gather(
+                *(self._rewritten(one, arguments, given, run) for one, arguments in asked)
+            )
+            pairs = [(one, arguments) for (one, _), arguments in zip(asked, written, strict=True)]
+        else:
+            each = await asyncio.gather(*(self._arguments(one, message, given, run) for one in wanted))
+            pairs = [(one, arguments) for one, calls in zip(wanted, each, strict=True) for arguments in calls]
+        return ChooserOutput(calls=self._calls(pairs, given.results))
+
+    def _calls(
+        self, pairs: Sequence[tuple[Candidate, Arguments]], results: Sequence[ResultModel]
+    ) -> tuple[CallModel, ...]:
+        """The calls with arguments that fit, without those that have a result."""
+        calls = list[CallModel]()
+        before = {_key(one.call.tool, one.call.arguments) for one in results}
+        for one, arguments in pairs:
+            card = one.tool.card
+            call = CallModel.model_validate(
+                {
+                    "call_id": f"{self.name}-{len(results) + len(calls) + 1}",
+                    "tool": card.id,
+                    "arguments": dict(arguments),
+                }
+            )
+            key = _key(card.id, call.arguments)
+            if key not in before and not argument_problem(card, call):
+                before.add(key)
+                calls.append(call)
+        return tuple(calls[:MOST_CALLS])
+
+    async def _selected(
+        self, candidates: Sequence[Candidate], given: ChooserInput, run: Run
+    ) -> Sequence[Candidate] | None:
+        """The tools that a model chooses; None if no model chooses."""
+        if self._selector is None:
+            return None
+        by_id = {one.tool.card.id: one for one in candidates}
+        trusted = {"tools": [_shown(one.tool.card) for one in candidates]}
+        try:
+            found = await self._asked(
+                self._selector, self._options.prompt, _selection(tuple(by_id)), trusted, given, run
+            )
+        except FAILURES as error:
+            self._fell_back(self._selector, error, run, FallbackKind.CLASSIFIER)
+            return None
+        return [by_id[one] for one in dict.fromkeys(found.tools)]
+
+    async def _arguments(
+        self, one: Candidate, message: Message, given: ChooserInput, run: Run
+    ) -> Sequence[Arguments]:
+        """The arguments of the calls of a tool that a model has chosen."""
+        card = one.tool.card
+        if one.kind in self._writers:
+            by_rule = filled(one.kind, card, message)
+            return [await self._rewritten(one, arguments, given, run) for arguments in by_rule]
+        if self._builder is None:
+            return filled(one.kind, card, message)
+        shape = _arguments_shape(json.dumps(card.parameters, sort_keys=True))
+        trusted = {"tool": _shown(card)}
+        try:
+            found = await self._asked(self._builder, self._options.api_prompt, shape, trusted, given, run)
+        except FAILURES as error:
+            self._fell_back(self._builder, error, run, FallbackKind.RULE)
+            return filled(one.kind, card, message)
+        return [found.arguments] if found.possible else []
+
+    async def _rewritten(
+        self, one: Candidate, arguments: Arguments, given: ChooserInput, run: Run
+    ) -> Arguments:
+        """The arguments of a search with a query that a model has written. Other arguments stay as they are."""
+        asker, prompt = self._writers.get(one.kind, (None, ""))
+        # A question that stands alone finds documents as it is.
+        if asker is None or (one.kind == KNOWLEDGE_SEARCH and not given.history and not given.summary):
+            return arguments
+        try:
+            found = await self._asked(asker, prompt, _QUERY, {}, given, run)
+        except FAILURES as error:
+            self._fell_back(asker, error, run, FallbackKind.RULE)
+            return arguments
+        query = " ".join(found.query.split())[:_MOST_QUERY].strip()
+        return {**arguments, "query": query} if query else arguments
+
+    async def _asked(
+        self,
+        asker: Asker,
+        prompt: str,
+        shape: Shape[Any],
+        trusted: Mapping[str, object],
+        given: ChooserInput,
+        run: Run,
+    ) -> Any:
+        question = given.standalone_question or given.question
+        untrusted = Untrusted(question, given.history[-_LAST:], others={"summary": given.summary})
+        return await ask_typed(asker, run, prompt, shape, trusted, untrusted)
+
+    def _fell_back(self, asker: Asker, error: Exception, run: Run, kind: FallbackKind) -> None:
+        run.fell_back(Fallback(kind, asker.model.name, self.name, cause(error)))
+
+
+_QUERY: Final = Shape(QueryShape)
+
+
+@lru_cache(maxsize=64)
+def _selection(tools: tuple[str, ...]) -> Shape[SelectionShape]:
+    make: Any = create_model  # the type hints of `create_model` do not allow a type from variables
+    choice: Any = tuple[Literal[tools], ...]
+    return Shape(
+        make("SelectionShape", __base__=SelectionShape, tools=(choice, Field(max_length=MOST_CALLS)))
+    )
+
+
+@lru_cache(maxsize=256)
+def _arguments_shape(parameters: str) -> Shape[ArgumentsShape]:
+    """The shape with the tool's own schema. parameters: this schema as JSON."""
+    shape = Shape(ArgumentsShape)
+    schema: dict[str, Any] = json.loads(json.dumps(shape.schema))
+    schema["properties"]["arguments"] = json.loads(parameters)
+    shape.schema, shape.text = schema, json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+    return shape
+
+
+def _shown(card: ToolCard) -> Mapping[str, str]:
+    return {"name": card.id, "description": card.description or card.title or card.id}
+
+
+def _key(tool: str, arguments: Mapping[str, object]) -> str:
+    return json.dumps([tool, arguments], sort_keys=True)
+
+
+# The choice without a model.
+
+_GOES_ON: Final = re.compile(r"^\W*(?:and|what about|how about|und|et|y)\b", re.IGNORECASE)
+_MOST_GOING_ON: Final = 6
+_CLAUSES: Final = re.compile(
+    r"(?<=[?!.;])\s+|,?\s+and\s+(?=(?:also\s+)?(?:what|how|where|when|who|which|is|are|was|does|do|did|can|will|has|have|may|should)\b)",
+    re.IGNORECASE,
+)
+_QUESTION: Final = re.compile(
+    r"\?\s*$|^\W*(?:what|whats|what['’]s|how|hows|where|wheres|when|who|whos|whom|whose|which|wich|why|is|are|was|were|does|do|did|can|could|may|must|should|will|has|have|tell me|explain|show|find|look|summari[sz]e|list)\b",
+    re.IGNORECASE,
+)
+_MOST_CLAUSES: Final = 4
+
+
+def message_of(given: ChooserInput, parts: NodeParts) -> Message:
+    """The message for the rules."""
+    follows = bool(given.history) and bool(_GOES_ON.search(given.question))
+    follows = follows and len(given.question.split()) <= _MOST_GOING_ON
+    full = given.standalone_question or given.question
+    if follows and not given.standalone_question and (before := _before(given.history)):
+        full = f"{before.rstrip('?!. ')} {given.question}"
+    return Message(given.question, full, parts.clock(), follows)
+
+
+def _before(history: Sequence[Said]) -> str:
+    """The user's last message before this one."""
+    return next((one.text for one in reversed(history) if one.speaker is Speaker.USER), "")
+
+
+@dataclass(slots=True)
+class ByExamples:
+    """Chooses tools by a classifier and rules.
+
+    ready: the classifier of the agent's examples; None if there is none. examples: these examples. trainer: trains a classifier with the examples of declarations;
+    None to leave these out.
+    """
+
+    ready: IntentClassifier | None
+    examples: Sequence[Example]
+    trainer: Trainer | None
+
+    async def chosen(
+        self, candidates: Sequence[Candidate], message: Message, history: Sequence[Said] = ()
+    ) -> Sequence[tuple[Candidate, Sequence[Arguments]]]:
+        """The tools with the arguments of their calls."""
+        usable = [one for one in candidates if one.tool.effect is Effect.NONE]
+        classifier = await self._classifier(usable)
+        if message.follows and (before := _before(history)):
+            # "And in Rome?" needs the tool of the question before, with other arguments.
+            one = await self._best(classifier, usable, before, message)
+            return [one] if one else []
+        found = dict[str, tuple[Candidate, list[Arguments]]]()
+        clauses = [one for one in _CLAUSES.split(message.text) if one and one.strip()][:_MOST_CLAUSES]
+        for clause in clauses:
+            if len(clauses) > 1 and content_words(clause) < 1:
+                continue
+            alone = len(clauses) == 1
+            part = message if alone else Message(clause, clause, message.now)
+            if best := await self._best(classifier, usable, part.text, part):
+                one, calls = best
+                into = found.setdefault(one.tool.card.id, (one, []))[1]
+                into += [each for each in calls if each not in into]
+        return list(found.values())
+
+    async def _classifier(self, candidates: Sequence[Candidate]) -> IntentClassifier | None:
+        declared = [Example(text, one.tool.card.id) for one in candidates for text in one.examples]
+        if not declared or self.trainer is None:
+            return self.ready
+        every = [*self.examples, *declared]
+        key = hashlib.sha256(json.dumps([[one.text, one.label] for one in every]).encode()).digest()
+        return await self.trainer.trained(every, key=key)
+
+    async def _best(
+        self,
+        classifier: IntentClassifier | None,
+        candidates: Sequence[Candidate],
+        asked: str,
+        message: Message,
+    ) -> tuple[Candidate, Sequence[Arguments]] | None:
+        """The best tool for one clause whose arguments the clause has. asked: the text that decides about the tool."""
+        able = [(one, calls) for one in candidates if (calls := filled(one.kind, one.tool.card, message))]
+        if not able:
+            return None
+        if classifier is None:
+            found = Classified("", 0.0, in_scope=False)
+        else:
+            found = await classifier.classify(asked)
+        scored = [(_score(one, found), (one, calls)) for one, calls in able]
+        score, best = max(scored, key=lambda pair: pair[0])
+        if found.in_scope and score > found.all.get(NO_TOOL, 0.0):
+            return best
+        return None
+
+
+def _score(one: Candidate, found: Classified) -> float:
+    """How well a tool fits. A tool without examples of its own has those of its kind."""
+    own = found.all.get(one.tool.card.id, 0.0)
+    return own if one.examples else max(own, found.all.get(one.kind, 0.0))
+
+
+TOOL_CHOOSER: Final = NodeKind(
+    lambda parts, options, name: ToolChooser(parts, name, options),
+    ChooserInput,
+    ChooserOutput,
+    ChooserOptions,
+    offers=offered("tools", "tool", untrusted=("question", "history", "summary")),
+)
