@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from zoneinfo import ZoneInfo, available_timezones
 
 from responsa_server.agents.engine.calling import fits
+from responsa_server.agents.engine.rewriting import content_words
 from responsa_server.domain.tools import ToolCard
 
 Arguments = Mapping[str, object]
@@ -48,12 +49,14 @@ def filled(kind: str, card: ToolCard, message: Message) -> Sequence[Arguments]:
 
 def _searched(card: ToolCard, message: Message) -> Sequence[Arguments]:
     query = search_words(message.full)
-    return [{"query": query}] if query else []
+    return [{"query": query}] if any(one.casefold() not in _ALSO for one in re.findall(r"\w+", query)) else []
 
 
+# After the words that ask for a search, these say nothing to search for ("Can you search the web, too?").
+_ALSO: Final = frozenset(("as", "well", "too", "also", "please", "now", "again"))
 _LEAD: Final = re.compile(
     r"""^(?:(?:hi|hello|hey|please|pls|can|could|would|will|you|kindly|just|quickly|i|want|to|know|tell|me|for|us|the|a)\b[\s,]*)*
-    (?:search|google|look|check|find|browse)\b(?:\s+(?:out|up|me|for|that|it|on|in|at|online|the|web|internet|net|our|documents|files|whether|if))*\s+""",
+    (?:search|google|look|check|find|browse)\b(?:\s+(?:out|up|me|for|that|it|on|in|at|online|the|web|internet|net|our|documents|files|whether|if)\b)*[\s?!.:,]*""",
     re.IGNORECASE | re.VERBOSE,
 )
 _TAIL: Final = re.compile(
@@ -66,8 +69,11 @@ def search_words(question: str) -> str:
     """The question without the words that ask for a search, at most 400 characters."""
     text = " ".join(question.split())
     shorter = _TAIL.sub("", _LEAD.sub("", text, count=1)).strip(' ,:;"“”')
-    return (shorter or text)[:_MOST_QUERY].strip()
+    return shorter[:_MOST_QUERY].strip()
 
+
+# What stands in quotation marks is not asked.
+_QUOTED: Final = re.compile(r"[\"“„][^\"“”„]*[\"”“]")
 
 # Arithmetic.
 
@@ -162,8 +168,8 @@ _FORMS: Final[Sequence[tuple[re.Pattern[str], Callable[..., str]]]] = [
             lambda a, b: f"{a} / {b}",
         ),
         (rf"{_N} of us (?:share|split|pay) {_N}", lambda n, a: f"{a} / {n}"),
-        (rf"multiply {_N} (?:by|with) {_N}", lambda a, b: f"{a} * {b}"),
-        (rf"subtract {_N} from {_N}", lambda a, b: f"{b} - {a}"),
+        (rf"multiply {_N} (?:by|with|and) {_N}", lambda a, b: f"{a} * {b}"),
+        (rf"(?:subtract|deduct|take) {_N} from {_N}", lambda a, b: f"{b} - {a}"),
         (
             rf"{_N} ?(?:miles|mi|km|kilomet(?:er|re)s)\b.{{0,30}}? at {_N} ?(?:mph|km/h|kmh|kph|miles|km|kilomet)",
             lambda a, b: f"{a} / {b}",
@@ -228,7 +234,7 @@ def _balanced(text: str) -> str:
 
 
 def _computed(card: ToolCard, message: Message) -> Sequence[Arguments]:
-    found = expression(message.text)
+    found = expression(_QUOTED.sub(" ", message.text))
     return [{"expression": found}] if found else []
 
 
@@ -336,9 +342,9 @@ _NOT_PLACES: Final = {
 _PLACES: Final = {
     place: zone
     for zone, places in {
-        "America/New_York": "new york city,nyc,boston,washington,washington dc,miami,atlanta,philadelphia",
-        "America/Los_Angeles": "la,san francisco,seattle,las vegas,san diego,california,portland",
-        "America/Chicago": "houston,dallas,austin,texas,new orleans",
+        "America/New_York": "new york city,nyc,manhattan,eastern time,eastern standard time,orlando,boston,washington,washington dc,miami,atlanta,philadelphia",
+        "America/Los_Angeles": "la,pacific time,pacific standard time,pst,hollywood,san francisco,seattle,las vegas,san diego,california,portland",
+        "America/Chicago": "central time,houston,dallas,austin,texas,new orleans",
         "America/Toronto": "ottawa,montreal",
         "America/Sao_Paulo": "são paulo,rio,rio de janeiro,brasilia",
         "America/Argentina/Buenos_Aires": "argentina",
@@ -359,7 +365,7 @@ _PLACES: Final = {
         "Australia/Sydney": "canberra",
         "Europe/London": "uk,united kingdom,england,scotland,wales,britain,great britain,manchester,leeds,edinburgh,bristol,cardiff,glasgow,birmingham,liverpool,york",
         "Europe/Dublin": "ireland",
-        "Europe/Berlin": "germany,munich,hamburg,frankfurt,cologne",
+        "Europe/Berlin": "germany,cet,central european time,munich,hamburg,frankfurt,cologne",
         "Europe/Paris": "france,lyon,marseille",
         "Europe/Madrid": "spain,barcelona,seville",
         "Europe/Lisbon": "portugal,porto",
@@ -380,10 +386,12 @@ _PLACES: Final = {
         "Europe/Kyiv": "ukraine,kiev",
         "Pacific/Auckland": "new zealand,wellington,christchurch",
         "Pacific/Honolulu": "hawaii",
+        "America/Denver": "mountain time",
         "UTC": "utc,gmt",
     }.items()
     for place in places.split(",")
 }
+_SHORT: Final = frozenset(("nyc", "utc", "gmt", "cet", "pst", "uk", "uae"))
 _WORDS: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|[A-Za-z]+/[A-Za-z_/]+")
 
 
@@ -411,9 +419,7 @@ def zones(text: str) -> Sequence[tuple[int, str]]:
         for last in reversed(words[place : place + 3]):
             name = " ".join(text[first.start() : last.end()].casefold().split())
             # Short names such as "la" are words too, unless they are written like names.
-            if name in known and (
-                len(name) > 3 or text[first.start()].isupper() or name in ("nyc", "utc", "gmt")
-            ):
+            if name in known and (len(name) > 3 or text[first.start()].isupper() or name in _SHORT):
                 found.append((first.start(), known[name]))
                 end = last.end()
                 break
@@ -421,7 +427,7 @@ def zones(text: str) -> Sequence[tuple[int, str]]:
 
 
 _ASKS_TIME: Final = re.compile(
-    r"\b(?:time|date|clock|weekday|o['’]?clock|how late|(?:what|which|is it)\s+(?:day|month|year|monday|tuesday|wednesday|thursday|friday|saturday|sunday)|day\s+(?:of|is|was|will)|today['’]?s)\b",
+    r"\b(?:time|time\s?zones?|date|clock|weekday|o['’]?clock|how late|what hour|is today|(?:what|which|is it)\s+(?:day|month|year|monday|tuesday|wednesday|thursday|friday|saturday|sunday)|day\s+(?:of|is|was|will)|today['’]?s)\b",
     re.IGNORECASE,
 )
 _SPAN: Final = re.compile(
@@ -436,6 +442,12 @@ _CLOCK: Final = re.compile(
     r"\b(?:(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s*(?P<half>am|pm|a\.m\.|p\.m\.|o['’]?clock|h|uhr)?|(?P<named>noon|midnight))(?!\w)",
     re.IGNORECASE,
 )
+# A message that asks for the time of now says little else.
+_TIME_WORDS: Final = re.compile(
+    r"\b(?:times?|dates?|days?|clock|hour|weekday|week|month|year|today|now|current|moment|right|thanks|hey|hi)\b",
+    re.IGNORECASE,
+)
+_MOST_OTHER_WORDS: Final = 2
 _PLACE: Final = re.compile(r"\b(?:in|at)\s+(?:the\s+)?([^\W\d_]{3,})", re.IGNORECASE)
 _NO_PLACE: Final = frozenset(
     ["moment", "minute", "day", "week", "weeks", "days", "time", "morning", "evening", "general", "english"]
@@ -443,7 +455,7 @@ _NO_PLACE: Final = frozenset(
 
 
 def _timed(card: ToolCard, message: Message) -> Sequence[Arguments]:
-    text, today = message.text, message.now.date()
+    text, today = _QUOTED.sub(" ", message.text), message.now.date()
     named, days = zones(text), dates(text, today)
     if message.follows and not _ASKS_TIME.search(text):
         return [{"zone": zone} for _, zone in named[:_MOST_CALLS]] or [
@@ -461,6 +473,8 @@ def _timed(card: ToolCard, message: Message) -> Sequence[Arguments]:
     if days and days[0] != today:
         return [{"time": days[0].isoformat()}]
     if not named and any(one.casefold() not in _NO_PLACE for one in _PLACE.findall(text)):
+        return []
+    if not named and content_words(_TIME_WORDS.sub(" ", text)) > _MOST_OTHER_WORDS:
         return []
     return [{"zone": zone} for _, zone in named[:_MOST_CALLS]] or [{}]
 

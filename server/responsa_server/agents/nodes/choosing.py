@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue, create_model
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.calling import CallModel, ResultModel, argument_problem
 from responsa_server.agents.engine.filling import (
+    CALCULATOR,
     KNOWLEDGE_SEARCH,
     WEB_SEARCH,
     Arguments,
@@ -277,10 +278,19 @@ _CLAUSES: Final = re.compile(
     re.IGNORECASE,
 )
 _QUESTION: Final = re.compile(
-    r"\?\s*$|^\W*(?:what|whats|what['’]s|how|hows|where|wheres|when|who|whos|whom|whose|which|wich|why|is|are|was|were|does|do|did|can|could|may|must|should|will|has|have|tell me|explain|show|find|look|summari[sz]e|list)\b",
-    re.IGNORECASE,
+    r"""\?|(?:^|[.,;:!]\s*)\W*(?:(?:please|and|so|hi|hello|hey|ok|now)\b\W*)*
+    (?:what|whats|how|hows|where|wheres|when|who|whos|whom|whose|which|wich|why|until|is|are|was|were|does|do|did|can|could|may|must|should|will|has|have
+    |tell|explain|show|give|find|look|search|google|check|summari[sz]e|list|describe|compare|recommend|according|any)\b""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _MOST_CLAUSES: Final = 4
+_MIN_CONTENT_WORDS: Final = 2
+_SEARCHES: Final = frozenset({KNOWLEDGE_SEARCH, WEB_SEARCH})
+# Chosen on evals/tools/choose.jsonl: the lowest scores with which a tool is chosen for a question, and for any other message.
+_LEAST: Final = 0.3
+_LEAST_UNASKED: Final = 0.5
+_LEAST_SEARCH: Final = 0.15
+_LEAST_SEARCH_UNASKED: Final = 0.7
 
 
 def message_of(given: ChooserInput, parts: NodeParts) -> Message:
@@ -357,10 +367,17 @@ class ByExamples:
         else:
             found = await classifier.classify(asked)
         scored = [(_score(one, found), (one, calls)) for one, calls in able]
-        score, best = max(scored, key=lambda pair: pair[0])
-        if found.in_scope and score > found.all.get(NO_TOOL, 0.0):
-            return best
-        return None
+        score, (best, calls) = max(scored, key=lambda pair: pair[0])
+        nothing, asks = found.all.get(NO_TOOL, 0.0), _QUESTION.search(message.text) is not None
+        if best.kind not in _SEARCHES:
+            least = _LEAST if asks or best.kind == CALCULATOR else _LEAST_UNASKED
+            return (best, calls) if found.in_scope and score > max(nothing, least) else None
+        # A search may bring the answer to any question, also if it resembles no example.
+        score = sum(found.all.get(label, 0.0) for label in {best.tool.card.id, *_SEARCHES})
+        if asks:
+            known = found.in_scope or content_words(message.text) >= _MIN_CONTENT_WORDS
+            return (best, calls) if known and score > max(nothing, _LEAST_SEARCH) else None
+        return (best, calls) if found.in_scope and score > max(nothing, _LEAST_SEARCH_UNASKED) else None
 
 
 def _score(one: Candidate, found: Classified) -> float:
