@@ -237,12 +237,13 @@ def _parser(settings: Settings, stack: AsyncExitStack, layout: Layout) -> Parser
 
 @dataclass(frozen=True, slots=True)
 class AgentParts:
-    """The agents, the tools that they call, the teachers (the personas of agents), and the counters that the agents update."""
+    """The agents, the tools that they call, the teachers (the personas of agents), the counters that the agents update, and the circuit breakers of models and tools."""
 
     agents: LiveAgents
     tools: LiveTools
     teachers: Teachers
     counters: Counters
+    breakers: Breakers
 
 
 async def build_agents(
@@ -254,10 +255,11 @@ async def build_agents(
     faults: Faults,
     announce_reload: Callable[[], None],
     stack: AsyncExitStack,
+    breakers: Breakers,
 ) -> AgentParts:
     """Build the agents and read their files.
 
-    announce_reload: a function that asks the other processes to read the agents' files again.
+    announce_reload: a function that asks the other processes to read the agents' files again. breakers: the circuit breakers of models and tools.
 
     Raises EmbeddedError if a required agent is broken, and Unavailable if the database cannot be reached.
     """
@@ -276,6 +278,7 @@ async def build_agents(
         teachers=teachers,
         summaries=PostgresSummaries(database),
         tools=tools,
+        breakers=breakers,
     )
     defaults = Defaults(
         tuple(settings.models.default), settings.turns.history_messages, settings.turns.time_limit_seconds
@@ -318,7 +321,7 @@ async def build_agents(
         watch = Watch(roots, lambda: agents.want_reload(notify=True))
         watch.start()
         stack.push_async_callback(watch.close)
-    return AgentParts(agents, tools, teachers, counters)
+    return AgentParts(agents, tools, teachers, counters, breakers)
 
 
 def surroundings(models: Models, settings: Settings) -> Surroundings:
@@ -388,7 +391,15 @@ async def build_turns(
     breakers = breakers or Breakers()
     breakers.tell = relay.tell_all
     agents = await build_agents(
-        settings, layout, database, knowledge, models, faults, lambda: relay.tell_all(Reload()), stack
+        settings,
+        layout,
+        database,
+        knowledge,
+        models,
+        faults,
+        lambda: relay.tell_all(Reload()),
+        stack,
+        breakers,
     )
     turns = Turns(
         PostgresTurnStore(database, codec, rules=settings.quotas.rules, queries=turn_queries),

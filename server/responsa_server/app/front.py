@@ -8,6 +8,7 @@ import structlog
 
 from responsa_server import __version__
 from responsa_server.agents.engine.config import EXTRACTIVE
+from responsa_server.agents.engine.tool_circuits import KIND as TOOL
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
@@ -17,6 +18,7 @@ from responsa_server.app.settings import Settings
 from responsa_server.calls.contract import SERVICES, Services, calls_of, health_calls
 from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
+from responsa_server.domain.breakers import CircuitsPart
 from responsa_server.domain.parts import Installation, Part
 from responsa_server.embedded import Layout
 from responsa_server.identity.credentials import CredentialCache
@@ -68,6 +70,19 @@ class Callers:
             EmbeddingPart(knowledge.embedders, knowledge.retriever.missed),
             *([] if knowledge.jobs is None else [knowledge.jobs]),
             agents.agents,
+            CircuitsPart(
+                "models", agents.breakers, {"model:": "The model {}".format, "key:": "The provider {}".format}
+            ),
+            # All administrators see the status, and a tool of certain tenants is nothing to the others.
+            CircuitsPart(
+                "tools",
+                agents.breakers,
+                {
+                    TOOL: lambda name: (
+                        f"The tool {name}" if agents.tools.open_to_all(name) else "A tool of certain tenants"
+                    )
+                },
+            ),
         ]
         # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.
         prefix = HOST_PREFIX if settings.sessions.secure_cookie else ""

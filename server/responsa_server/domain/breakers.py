@@ -5,12 +5,13 @@ too; a lost hint costs a failed call.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
 from typing import Final
 
+from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.relay import Circuit, CircuitState
 
 OPEN_SECONDS: Final = 30.0
@@ -30,11 +31,12 @@ class Probe(StrEnum):
 
 @dataclass(slots=True)
 class _Opened:
-    """cause: why. until: when a probe may begin. patience_seconds: a call with at least this patience is admitted all the same. probe_until: the
-    latest end of the probe that runs; 0 if none runs.
+    """cause: why. since: when it opened first; a probe that fails leaves this time. until: when a probe may begin. patience_seconds: a call with at least this patience
+    is admitted all the same. probe_until: the latest end of the probe that runs; 0 if none runs.
     """
 
     cause: str
+    since: float
     until: float
     patience_seconds: float
     probe_until: float = 0.0
@@ -42,9 +44,20 @@ class _Opened:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A call that must not be made. cause: the failure that opened the circuit."""
+    """A call that must not be made. cause: the failure that opened the circuit. seconds: how long no call is made; a probe may end earlier."""
 
     cause: str
+    seconds: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCircuit:
+    """A circuit that is open now. cause: the last failure. seconds: for how long it has been open. next_seconds: when a call may try; 0 if the next call may."""
+
+    name: str
+    cause: str
+    seconds: float
+    next_seconds: float
 
 
 class Breakers:
@@ -69,7 +82,7 @@ class Breakers:
         if opened is None or patience_seconds >= opened.patience_seconds:
             return Probe.CALL
         if now < max(opened.until, opened.probe_until):
-            return Refused(opened.cause)
+            return Refused(opened.cause, max(opened.until, opened.probe_until) - now)
         opened.probe_until = now + PROBE_SECONDS
         self._say(Circuit(name, CircuitState.PROBED, opened.cause, PROBE_SECONDS))
         return Probe.PROBE
@@ -89,7 +102,7 @@ class Breakers:
 
     def open(self, name: str, cause: str, patience_seconds: float = inf) -> None:
         """Open a circuit at once, because the next call would fail in the same way. patience_seconds: a call with at least this patience is admitted."""
-        self._opened[name] = _Opened(cause, self._clock() + OPEN_SECONDS, patience_seconds)
+        self._open(name, cause, OPEN_SECONDS, patience_seconds)
         self._say(Circuit(name, CircuitState.OPEN, cause, OPEN_SECONDS, patience_seconds))
 
     def succeeded(self, name: str) -> None:
@@ -109,8 +122,7 @@ class Breakers:
         now = self._clock()
         match hint.state:
             case CircuitState.OPEN:
-                until = now + min(hint.seconds, OPEN_SECONDS)
-                self._opened[hint.name] = _Opened(hint.cause, until, hint.patience_seconds)
+                self._open(hint.name, hint.cause, min(hint.seconds, OPEN_SECONDS), hint.patience_seconds)
             case CircuitState.PROBED:
                 if (opened := self._opened.get(hint.name)) is not None:
                     opened.probe_until = now + min(hint.seconds, PROBE_SECONDS)
@@ -118,6 +130,44 @@ class Breakers:
                 self._opened.pop(hint.name, None)
                 self._failures.pop(hint.name, None)
 
+    def opened(self, kind: str) -> Sequence[OpenCircuit]:
+        """The circuits whose names begin with `kind` and that are open, ordered by name."""
+        now = self._clock()
+        return [
+            OpenCircuit(name, one.cause, now - one.since, max(0.0, max(one.until, one.probe_until) - now))
+            for name, one in sorted(self._opened.items())
+            if name.startswith(kind)
+        ]
+
+    def _open(self, name: str, cause: str, seconds: float, patience_seconds: float) -> None:
+        now, before = self._clock(), self._opened.get(name)
+        since = now if before is None else before.since
+        self._opened[name] = _Opened(cause, since, now + seconds, patience_seconds)
+
     def _say(self, hint: Circuit) -> None:
         if self.tell is not None:
             self.tell(hint)
+
+
+class CircuitsPart:
+    """The health of what the circuits of some kinds protect: degraded while one of them is open. Implements `Part`."""
+
+    def __init__(self, name: str, breakers: Breakers, kinds: Mapping[str, Callable[[str], str]]) -> None:
+        """kinds: by the beginning of a circuit's name, how a sentence names the rest."""
+        self.name = name
+        self._breakers = breakers
+        self._kinds = kinds
+
+    async def check(self) -> PartReport:
+        """Report the open circuits. Calls nothing."""
+        found = [
+            f"{named(one.name.removeprefix(kind))} has failed for {one.seconds:.0f} seconds ({one.cause}); "
+            + (
+                f"it is tried again in {one.next_seconds:.0f} seconds."
+                if one.next_seconds
+                else "the next call tries it again."
+            )
+            for kind, named in self._kinds.items()
+            for one in self._breakers.opened(kind)
+        ]
+        return PartReport(Health.DEGRADED, detail=" ".join(found)) if found else PartReport(Health.OK)

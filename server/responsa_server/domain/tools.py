@@ -76,7 +76,8 @@ class ToolResult:
 
     outcome: ERROR if the tool reports a failure or cannot be reached; UNKNOWN if the call began and its response was lost.
     content: what models and people read: the tool's output, or a sentence about the failure. It does not number the sources, because a prompt numbers those of all results. data: the output as a
-    plain JSON value, or None. sources: what the output rests on. error: the kind of failure, unless the outcome is OK. usage: what the call has cost.
+    plain JSON value, or None. sources: what the output rests on. error: the kind of failure, unless the outcome is OK. usage: what the call has cost. broken: for the
+    failure STATUS, whether the other side is broken (such as HTTP 5xx), and did not just reject this call.
     """
 
     outcome: ToolOutcome
@@ -85,6 +86,7 @@ class ToolResult:
     sources: Sequence[ToolSource] = ()
     error: ToolFault | None = None
     usage: Usage = field(default_factory=Usage)
+    broken: bool = False
 
 
 Sent = Callable[[], Awaitable[None]]
@@ -267,6 +269,10 @@ class Toolbox(Protocol):
         """Return the tools that `granted` returns, with what is needed to choose among them."""
         ...
 
+    def endpoint(self, tool: str) -> str:
+        """Return the name of the declaration through which the tool with this id reaches another system; "" for a tool that reaches none."""
+        ...
+
 
 class FixedTools:
     """A `Toolbox` with a fixed list of tools, which everybody may use under any name."""
@@ -281,3 +287,7 @@ class FixedTools:
     def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:
         """Return all tools. The kind of a tool is its id."""
         return [Candidate(tool, tool.card.id) for tool in self._tools]
+
+    def endpoint(self, tool: str) -> str:
+        """Return "", because these tools are not declared."""
+        return ""

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Final, Literal, cast
 from urllib.parse import quote
 
@@ -237,9 +238,14 @@ class Endpoint:
         if 200 <= reply.status < 300:
             return reply
         text = reply.body[:_SHOWN_BYTES].decode(errors="ignore")
+        broken = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if self._effect is not Effect.NONE and reply.status in _DOUBTFUL:
-            return ToolResult(ToolOutcome.UNKNOWN, f"HTTP {reply.status}. {LOST}", error=ToolFault.STATUS)
-        return ToolResult(ToolOutcome.ERROR, f"HTTP {reply.status}: {text}", error=ToolFault.STATUS)
+            return ToolResult(
+                ToolOutcome.UNKNOWN, f"HTTP {reply.status}. {LOST}", error=ToolFault.STATUS, broken=broken
+            )
+        return ToolResult(
+            ToolOutcome.ERROR, f"HTTP {reply.status}: {text}", error=ToolFault.STATUS, broken=broken
+        )
 
     def _unread(self, effective: str, reading: str, fault: ToolFault) -> ToolResult:
         """The result of a call that was sent and whose response is missing. A call without an effect is over; that of another one is unknown."""

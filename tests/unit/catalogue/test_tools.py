@@ -33,6 +33,7 @@ def test_some_tools_need_no_file(tmp_path: Path) -> None:
     live = tools(tmp_path)
     assert [one.card.id for one in live.entries()] == SHIPPED
     assert granted(live, "time", "abacus", "calculator") == ["time", "calculator"]
+    assert live.endpoint("time") == "", "a part of this server has no circuit breaker"
 
 
 def test_a_declaration_is_made_into_a_tool(tmp_path: Path) -> None:
@@ -114,6 +115,7 @@ def test_a_tool_is_for_those_whom_its_declaration_allows(tmp_path: Path) -> None
     assert granted(live, *asked) == ["c"]
     assert granted(live, *asked, tenant="rival") == ["a", "c"]
     assert granted(live, *asked, role=Role.ADMIN) == ["b", "c"]
+    assert [live.open_to_all(one) for one in ("a", "b", "gone")] == [False, True, False]
 
 
 def test_a_broken_file_keeps_its_last_valid_tool_and_other_tools_stay_the_same(tmp_path: Path) -> None:

@@ -165,6 +165,7 @@ async def test_a_response_that_is_not_as_declared_is_a_typed_failure(case: str, 
     # A gateway gives a 504 when it stops waiting, which says nothing about the act.
     lost = effect is Effect.ONCE and (fault is not ToolFault.STATUS or case == "504")
     assert (result.outcome, result.error) == (ToolOutcome.UNKNOWN if lost else ToolOutcome.ERROR, fault)
+    assert result.broken is (case in ("500", "504"))
     assert len(result.content) < 300
 
 

@@ -122,6 +122,19 @@ class LiveTools:
                         found.setdefault(tool.card.id, Candidate(tool, one.declaration.kind, examples))
         return list(found.values())
 
+    def endpoint(self, tool: str) -> str:
+        """See `Toolbox.endpoint`. The tools that need no declaration are parts of this server."""
+        for name, one in self._made.items():
+            if any(tool == each.card.id for each in one.tools):
+                shipped = one.declaration is not None and one.declaration.kind in self._shipped
+                return "" if shipped else name
+        return ""
+
+    def open_to_all(self, name: str) -> bool:
+        """Whether the tools of the declaration with this name exist and may be used by all tenants."""
+        one = self._made.get(name)
+        return one is not None and one.declaration is not None and not one.declaration.allow.tenants
+
     def entries(self) -> Sequence[ToolEntry]:
         """See `ToolCatalogue.entries`."""
         found = list[ToolEntry]()

@@ -14,7 +14,9 @@ from pydantic import JsonValue
 
 from responsa_server.agents.engine.config import CallLimits
 from responsa_server.agents.engine.node import NodeModel, Run
+from responsa_server.agents.engine.tool_circuits import ToolCircuits
 from responsa_server.domain.agents import Barrier
+from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.events import (
     Status,
     Step,
@@ -102,10 +104,13 @@ class ToolCaller:
     does not repeat a call that has a result, nor a call of a tool that has the effect ONCE or had it then. An equal call of a tool without effects is made once in a turn.
     """
 
-    def __init__(self, name: str, limits: CallLimits | None = None) -> None:
-        """name: the node's name, which begins the ids of its calls."""
+    def __init__(
+        self, name: str, limits: CallLimits | None = None, circuits: ToolCircuits | None = None
+    ) -> None:
+        """name: the node's name, which begins the ids of its calls. circuits: None to call tools even if they have just failed."""
         self._name = name
         self._limits = limits or CallLimits()
+        self._circuits = circuits or ToolCircuits(Breakers())
 
     async def made(
         self,
@@ -197,7 +202,13 @@ class ToolCaller:
             await run.faults.at(Fault.INSIDE_TOOL, run.turn_id)
 
         await run.faults.at(Fault.BEFORE_TOOL, run.turn_id)
-        seconds = max(0.0, min(tool.timeout_seconds, deadline - asyncio.get_running_loop().time()))
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        seconds = max(0.0, min(tool.timeout_seconds, deadline - begun))
+        circuit = self._circuits.admit(tool.card.id, seconds)
+        if isinstance(circuit, ToolResult):
+            run.emit(returned(plan.call_id, circuit))
+            return _modelled(plan.call, plan.call_id, circuit)
         call = ToolCall(
             f"{run.turn_id}/{plan.call_id}",
             plan.call.arguments,
@@ -213,10 +224,14 @@ class ToolCaller:
         try:
             async with limit:
                 result = checked(await tool.call(call), tool)
+            circuit.ended(result, clock() - begun)
         except TimeoutError:
             if not limit.expired():
                 raise
             result = _late(tool, seconds, began=began)
+            circuit.ended(result, seconds)
+        finally:
+            circuit.left()
         run.spend(result.usage)
         await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
         run.emit(returned(plan.call_id, result))

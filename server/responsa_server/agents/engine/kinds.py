@@ -12,6 +12,7 @@ from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.node import AnyNode, NodeModel, NodeOptions, Offered
 from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.domain.answers import CitationJudge, EvidenceSource, Extractor, SectionSource
+from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.conversations import Summaries
 from responsa_server.domain.events import FallbackKind
 from responsa_server.domain.intents import Example, IntentClassifier, Trainer
@@ -41,6 +42,7 @@ class NodeParts:
     `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
     models; None if no model is left. contradict: a test of the sentences of two models that write one answer.
     trainer: trains classifiers while the agent runs; None if the server cannot. clock: the current time, with its zone.
+    breakers: the circuit breakers of the tools.
     """
 
     source: EvidenceSource | None = None
@@ -52,6 +54,7 @@ class NodeParts:
     small: frozenset[str] = frozenset()
     larger: ChatModel | None = None
     tools: Toolbox = field(default_factory=FixedTools)
+    breakers: Breakers = field(default_factory=Breakers)
     prompts: PromptSet | None = None
     classifiers: Mapping[str, IntentClassifier] = field(default_factory=dict[str, IntentClassifier])
     examples: Mapping[str, Sequence[Example]] = field(default_factory=dict[str, Sequence[Example]])

@@ -7,6 +7,7 @@ from typing import Final
 from responsa_server.agents.engine.calling import CallModel, CallScope, ResultModel, ToolCaller
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
+from responsa_server.agents.engine.tool_circuits import ToolCircuits
 from responsa_server.domain.tools import Effect
 
 # The calls have their own deadline.
@@ -48,7 +49,8 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
 
     async def process(self, given: CallToolInput, run: Run) -> CallToolOutput:
         """Make the calls. A failed call is a result, never an error."""
-        caller = ToolCaller(self.name, self._parts.traits.calls)
+        circuits = ToolCircuits(self._parts.breakers, self._parts.tools.endpoint)
+        caller = ToolCaller(self.name, self._parts.traits.calls, circuits)
         scope = CallScope(
             given.collections or self._parts.traits.retrieval.collections,
             bool(given.collections),

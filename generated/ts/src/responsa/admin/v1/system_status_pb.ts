@@ -19,7 +19,7 @@ export const file_responsa_admin_v1_system_status: GenFile = /*@__PURE__*/
  */
 export type PartStatus = Message<"responsa.admin.v1.PartStatus"> & {
   /**
-   * The name of the part, e.g. "postgresql", "redis", "embedding", "jobs".
+   * The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools".
    *
    * @generated from field: string part = 1;
    */
