@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: up test installed check coverage soak fuzz generate baseline bench load embedded-model clean
+.PHONY: up test installed check coverage soak fuzz verify-provider generate baseline bench load embedded-model clean
 
 up: .venv/.runtime clients/web/dist/index.html
 	@exec $(BIN)/responsa up
@@ -28,6 +28,11 @@ soak: .venv/.dev
 # COUNT=100000 mutated documents of all formats; counts may be summed over runs (soak/*.jsonl).
 fuzz: .venv/.dev
 	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s tests/security/test_fuzzing.py
+
+# Compares a live provider with what its adapter assumes: PROVIDER=openai:gpt-…, with the key in the environment. It prints the most that it costs first.
+# EMBEDDINGS=1 verifies an embedding model.
+verify-provider: .venv/.runtime
+	@exec $(BIN)/python -m responsa_lab.verifying "$(PROVIDER)" $(if $(EMBEDDINGS),--embeddings)
 
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py

@@ -45,6 +45,8 @@ _MOST_STRIKES: Final = 2
 _BLANK: Final = re.compile(r"\s*")
 _MARKS: Final = re.compile(r"\s*(?:\[[\d,\s]*\]\s*)*(?:\[[\d,\s]*)?")
 _MOST_HELD: Final = 1024
+# Failures in mid-answer that are often over at once: a lost connection, and a server that restarts.
+_MOMENTARY: Final = frozenset({ModelFault.CUT, ModelFault.OVERLOADED})
 # How long the beginning of a text that takes an answer up is held back at most, from its first piece, while it is unknown whether it fits.
 _SEAM_SECONDS: Final = 0.12
 
@@ -354,6 +356,10 @@ class _Answer:
         self._text = self._text[:keep]
         return Withdrawn(keep, again)
 
+    def again(self) -> Withdrawn:
+        """The model that wrote last is called once more; all of the text stays for now."""
+        return Withdrawn(len(self._text), again=True)
+
     def failed(self, call: _Call, error: ModelError) -> bool:
         """Take note of a call that has failed. Returns whether the same model must be called once more, without a prefix."""
         if call.said and self._prompt.takeover is None:
@@ -487,6 +493,9 @@ class ModelChain:
     is called once more, for the whole answer; if the budget does not allow this, the answer ends with what stood before. Small models always write the whole answer. Without a `Takeover`, or after a tool request, the chain raises
     the error.
 
+    If no further model is left and the last one has broken off its answer in a way that is often over at once (CUT, OVERLOADED), that model is asked once more
+    to take its own answer up.
+
     If all models fail, it raises the error of the last one; what stands of an answer then stays. It logs each failure. patience_seconds: the time
     that each model has to send its first word, including its retries. This
     limit applies to the last model too, because the agent can go on without a model. A prompt's own patience is divided among the
@@ -523,6 +532,7 @@ class ModelChain:
         spent: Spent | None = None
         member, others = self._members[0], list(self._members[1:])
         call = answer.call(member, self._patience, 1 + len(others))
+        once_more = True
         while call is not None:
             before = spent
             try:
@@ -541,10 +551,16 @@ class ModelChain:
             except ModelError as caught:
                 error = caught
             if not answer.failed(call, error):
-                if not others or not answer.open:
+                if not answer.open:
                     raise error
-                yield Switched(member.name, others[0].name, error.fault, answer.begun)
-                member = others.pop(0)
+                if others:
+                    yield Switched(member.name, others[0].name, error.fault, answer.begun)
+                    member = others.pop(0)
+                elif once_more and call.said and error.fault in _MOMENTARY:
+                    once_more = False
+                    yield answer.again()
+                else:
+                    raise error
             call = answer.call(member, self._patience, 1 + len(others))
         # The budget allows no further call.
         yield Ended(complete=False)

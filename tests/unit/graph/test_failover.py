@@ -229,6 +229,33 @@ async def test_three_models_in_turn_and_nobody_left() -> None:
         await told(breaks(FIRST, LOST), breaks("Er ist"))
 
 
+@pytest.mark.parametrize("prefix", [True, False])
+async def test_the_only_model_is_asked_once_more_after_a_break(prefix: bool) -> None:
+    class Recovers(Says):
+        async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+            self.asked.append(prompt)
+            broken = len(answering(self)) < 2
+            rest = f"5 km lang. {REST}" if prompt.prefix else REST
+            async for piece in (breaks(FIRST, LOST) if broken else says(rest)).stream(prompt):
+                yield piece
+
+    alone = Recovers()
+    events = await told(alone, prefix=prefix)
+    end = end_of(events)
+    assert end.text == (WHOLE.replace("Er m", "Er ist 6.65 km lang. Er m") if prefix else WHOLE)
+    assert (len(answering(alone)), end.model, end.fallbacks) == (2, "p0:m", ())
+    assert len([one for one in events if isinstance(one, Withdrawal)]) == (0 if prefix else 1)
+    *_, used = [one.usage for one in events if isinstance(one, ModelUsed)]
+    assert used.output_tokens == 3, "the pieces of both calls"
+
+
+async def test_a_model_that_breaks_off_twice_fails_and_what_was_sent_stays() -> None:
+    alone = breaks(FIRST, LOST)
+    with pytest.raises(Unavailable):
+        await told(alone)
+    assert len(answering(alone)) == 2
+
+
 async def test_tokens_of_both_are_counted() -> None:
     first = Says([Spent(Usage(input_tokens=70)), TextPiece(FIRST), TextPiece(LOST), CUT])
     second = Says([TextPiece(REST), Spent(Usage(input_tokens=90, output_tokens=9)), END])

@@ -37,9 +37,11 @@ class Fails(Does):
         error = ToolFault.TIMEOUT if fault is None else fault
         super().__init__(effect, ToolResult(ToolOutcome.ERROR, "no", error=error, broken=broken))
         self.hangs = fault is None
+        self.asked = asyncio.Event()
 
     async def call(self, call: ToolCall) -> ToolResult:
         result = await super().call(call)
+        self.asked.set()
         if self.hangs:
             await asyncio.Event().wait()
         return result
@@ -87,9 +89,9 @@ async def test_one_call_at_a_time_tries_a_tool_that_has_failed() -> None:
     assert len(dead.calls) == 1
     # A cancelled call says nothing about the tool: the next one may try.
     clock.now += OPEN_SECONDS
+    dead.asked.clear()
     calling = asyncio.create_task(asked(breakers, dead))
-    while len(dead.calls) < 2:
-        await asyncio.sleep(0)
+    await dead.asked.wait()
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
