@@ -1,8 +1,8 @@
 """`responsa eval sections`: measures whether an agent finds the section that answers a question about documents with code.
 
-The file of questions has one JSON object per line, as questions.jsonl of a data set has, with two more fields: `kind`, "code" or "text" (what is asked for), and `half`, "fit" or
-"look". The agent must have the boolean parameter `raw`: with it, the answer is the sections that the agent has found, best first. Variants are compared on the
-half `fit`; the half `look` is measured once, at the end.
+The file of questions has one JSON object per line, as questions.jsonl of a data set has, with two more fields: `kind`, "code" or "text" (what is asked for), and `part`: "fit",
+"look" or "fresh". The agent must have the boolean parameter `raw`: with it, the answer is the sections that the agent has found, best first. Variants are compared on
+`fit`, and later on `look`, which was measured once before; `fresh` is measured once, at the end.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ OURS: Final = CHECKOUT / "evals" / "code" / "questions.jsonl"
 _DEPTH: Final = 5
 
 
-class Half(StrEnum):
+class Part(StrEnum):
     """The questions to ask."""
 
     FIT = "fit"
     LOOK = "look"
+    FRESH = "fresh"
     ALL = "all"
 
 
@@ -43,7 +44,7 @@ class SectionQuestion(Question):
     """A question with the sections that answer it."""
 
     kind: Literal["code", "text"]
-    half: Literal["fit", "look"]
+    part: Literal["fit", "look", "fresh"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def sections_of(citations: Sequence[citation_pb2.Citation], keys: Mapping[str, s
 def eval_sections(
     questions: Annotated[Path, typer.Argument(help="The file of questions.", show_default=False)] = OURS,
     agent: Annotated[str, typer.Option(help="The agent to ask.")] = "cairo",
-    half: Annotated[Half, typer.Option(help="The questions to ask.")] = Half.FIT,
+    part: Annotated[Part, typer.Option(help="The questions to ask.")] = Part.FIT,
     answers: Annotated[
         Path | None,
         typer.Option(help="Write each question with what was found to this file, one JSON object per line."),
@@ -97,7 +98,7 @@ def eval_sections(
     """
     with reporting(json=json):
         given = [one for _, one in lines(questions, SectionQuestion, "question")]
-        asked = [one for one in given if half in (Half.ALL, one.half)]
+        asked = [one for one in given if part in (Part.ALL, one.part)]
         if not asked:
             raise CommandFailed(f"{questions} holds no such questions.", "", EXIT_USAGE)
         found = asyncio.run(_run(asked, agent))

@@ -37,7 +37,7 @@ def test_half_of_the_shorter_one_must_be_the_same() -> None:
 def test_figures_count_the_first_section_and_the_first_five() -> None:
     gold = {"text": "x", "doc_id": "a.md", "byte_start": 0, "byte_end": 10}
     question = SectionQuestion.model_validate(
-        {"id": "q", "question": "?", "answers": [gold], "kind": "code", "half": "fit"}
+        {"id": "q", "question": "?", "answers": [gold], "kind": "code", "part": "fit"}
     )
     right, wrong = Span("a.md", 0, 10), Span("a.md", 20, 30)
     found = [
