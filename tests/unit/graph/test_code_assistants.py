@@ -10,13 +10,15 @@ import pytest
 
 from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.nodes.code import code_note
-from responsa_server.domain.agents import AgentEvent, AnswerTask
+from responsa_server.agents.engine.node import Run
+from responsa_server.agents.nodes.code import CodeChecker, CodeCheckerModel, code_note, own_blocks
+from responsa_server.domain.agents import AgentEvent, AnswerTask, Meter
+from responsa_server.domain.code import Syntax, SyntaxFault
 from responsa_server.domain.events import Answered, Delta, FallbackKind, RefusalReason, Refused, Usage
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
-from tests.unit.graph.evidence import Shelf, evidence, quote, task
+from tests.unit.graph.evidence import WHO, Shelf, evidence, quote, task
 from tests.unit.graph.shipping import Judge, Knows, shipped
 from tests.unit.graph.speaking import told_by
 
@@ -146,8 +148,42 @@ async def test_a_model_that_is_away_is_replaced_by_the_section() -> None:
     assert [one.kind for one in end.fallbacks] == [FallbackKind.EXTRACTIVE]
 
 
+class Checker:
+    """Knows the syntax of some Cairo code."""
+
+    async def faults(self, language: str, code: str) -> Sequence[SyntaxFault] | None:
+        if language != "cairo":
+            return None
+        return [] if code.endswith("}") else [SyntaxFault(2, "Missing token '}'.")]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "said", "syntax"),
+    [
+        (["```cairo\nfn a() {}\n```"], "and its syntax was checked and has no errors.", Syntax.VALID),
+        (["```cairo\nfn a() {\n```"], "and its syntax was checked and has an error in line 2 (Missing token '}').", Syntax.INVALID),
+        (
+            ["```cairo\nfn a() {}\n```", "```toml\nx = 1\n```"],
+            "All code in this answer was written by the model: the syntax of number 1 was checked and has no errors; the syntax of number 2 is unchecked.",
+            Syntax.UNCHECKED,
+        ),
+        (["```cairo\nfn a() {}\n```"] * 5, "has no errors; the syntax of number 5 is unchecked.", Syntax.UNCHECKED),
+        ([CODE], "The code in this answer is word for word from the passages.", Syntax.NONE),
+    ],
+)  # fmt: skip
+async def test_the_syntax_of_a_models_code_is_checked(
+    blocks: Sequence[str], said: str, syntax: Syntax
+) -> None:
+    shelf = books()
+    node = CodeChecker(shelf, checker=Checker())
+    given = CodeCheckerModel(text="\n\n".join(blocks), complete=True, evidence=evidence())
+    output = await node.process(given, Run(WHO, lambda _: None, Meter().add))
+    assert output.text.endswith(f"{said}*")
+    assert output.syntax is syntax
+
+
 def test_white_space_around_lines_makes_no_other_code() -> None:
     passage = "fn main() {\n        let a = 1;\n\n}\nfn other() {}"
-    assert "word for word" in code_note(["fn main() {\n    let a = 1;\n}"], [passage])
-    assert "All code" in code_note(["let b = 1;", "let a = 2;"], [passage])
-    assert "numbers 1, 3 were" in code_note(["let b = 1;", "let a = 1;", "let c"], [passage])
+    assert own_blocks(["fn main() {\n    let a = 1;\n}"], [passage]) == []
+    assert own_blocks(["let b = 1;", "let a = 1;", "let c"], [passage]) == [1, 3]
+    assert "numbers 1, 3 were" in code_note(3, {1: None, 3: None})

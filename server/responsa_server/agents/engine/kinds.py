@@ -13,6 +13,7 @@ from responsa_server.agents.engine.node import AnyNode, NodeModel, NodeOptions, 
 from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.domain.answers import CitationJudge, EvidenceSource, Extractor, SectionSource
 from responsa_server.domain.breakers import Breakers
+from responsa_server.domain.code import SyntaxChecker
 from responsa_server.domain.conversations import Summaries
 from responsa_server.domain.events import FallbackKind
 from responsa_server.domain.intents import Example, IntentClassifier, Trainer
@@ -42,7 +43,7 @@ class NodeParts:
     `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
     models; None if no model is left. contradict: a test of the sentences of two models that write one answer.
     trainer: trains classifiers while the agent runs; None if the server cannot. clock: the current time, with its zone.
-    breakers: the circuit breakers of the tools.
+    breakers: the circuit breakers of the tools. syntax: the checker of the syntax of code.
     """
 
     source: EvidenceSource | None = None
@@ -62,6 +63,7 @@ class NodeParts:
     contradict: Contradict | None = None
     traits: Traits = field(default_factory=Traits)
     sections: SectionSource | None = None
+    syntax: SyntaxChecker | None = None
     trainer: Trainer | None = None
     clock: Callable[[], datetime] = utc_now
 
