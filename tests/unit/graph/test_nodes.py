@@ -160,6 +160,7 @@ async def test_refuse_tells_what_was_searched_and_what_helps(
 OPTIONS: dict[str, dict[str, object]] = {
     **{kind: {"examples": "e"} for kind in ("intent_router", "question_categoriser", "retrieval_need")},
     "template": {"template": "hello"},
+    "tool_requester": {"prompt": "hello"},
 }
 
 
@@ -210,6 +211,8 @@ def test_what_is_announced_is_what_users_are_promised() -> None:
         "raw_sections": Announcement(Step.GENERATING, "Generating response..."),
         "code_checker": None,
         "template": Announcement(Step.GENERATING, "Generating response..."),
+        "failure_reporter": None,
+        "tool_requester": Announcement(Step.ROUTING, "Choosing tools..."),
         "refuse": None,
         "condition": None,
         "prompt": Announcement(Step.GENERATING, "Generating response..."),

@@ -194,24 +194,27 @@ async def test_a_model_that_cites_gets_the_tools_sources_with_their_numbers() ->
 
     then = datetime(2026, 11, 22, tzinfo=UTC)
     rivers = ToolSource("https://example.org/rivers", "Rivers", then, "The Nile is long.")
+    nile = ToolSource("https://example.org/nile", "Nile", then, "It is in Africa.")
     lakes = ToolSource("https://example.org/lakes", "", then, "The Victoria is wide.")
     results = [
-        result("tool-1", "Already shown."),
+        result("tool-1", "Already shown.", nile),
+        result("tool-1", "Nothing to cite."),
         result("tool-2", "Rivers: The Nile is long.", rivers),
         result("tool-2", "Rivers: The Nile is long.", rivers),
         result("tool-3", "1 page", lakes),
     ]
-    given = PromptInput.model_validate({"question": "And?", "results": results, "gathered": 1})
+    given = PromptInput.model_validate({"question": "And?", "results": results, "gathered": 2})
     assert [one.text for one in done(given, shown=2) if one.role is Role.TOOL] == [
+        "Nothing to cite.",
         "Rivers: [3] The Nile is long.",
         "Rivers: [3] The Nile is long.",
         "1 page\n\n[4]\nhttps://example.org/lakes\nThe Victoria is wide.",
     ]
     fenced = [one.text for one in done(given, "abc", 2) if one.role is Role.TOOL]
-    assert fenced[2].startswith("⟦data result")
-    assert "\n\n[4]\n⟦data source" in fenced[2]
+    assert fenced[3].startswith("⟦data result")
+    assert "\n\n[4]\n⟦data source" in fenced[3]
     # A model that does not cite gets the results alone.
-    assert [one.text for one in done(given) if one.role is Role.TOOL][2] == "1 page"
+    assert [one.text for one in done(given) if one.role is Role.TOOL][3] == "1 page"
 
 
 def test_a_model_does_not_get_instructions_that_a_tool_returned() -> None:

@@ -73,9 +73,8 @@ async def test_a_call_is_told_made_and_told_again() -> None:
     output = await called(tool, turn)
     assert turn.events == [CALLING, CALLED, RETURNED]
     assert tool.calls == [(f"{TURN}/tool-1", {"text": "x"})]
-    assert output == CallToolOutput(
-        calls=(), results=(ResultModel(call=CALL, outcome=ToolOutcome.OK, content="done", id="tool-1"),)
-    )
+    done = ResultModel(call=CALL, outcome=ToolOutcome.OK, content="done", id="tool-1", direct=True)
+    assert output == CallToolOutput(calls=(), results=(done,), direct=1, found=0, failed=0)
     assert turn.places.passed == [
         (Fault.BEFORE_TOOL, TURN),
         (Fault.INSIDE_TOOL, TURN),

@@ -40,6 +40,7 @@ from responsa_server.domain.tools import (
     ToolResult,
 )
 from responsa_server.domain.turns import ToolRecord
+from responsa_server.text.instructing import without_instructions
 
 UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so nobody knows whether it was done. It is not called again."
 _SPENT: Final = "The limit on the cost of this answer is reached, so the tool was not called."
@@ -48,6 +49,7 @@ _MOST_COMPLAINT: Final = 500
 _MOST_DEPTH: Final = 32
 _MOST_TITLE_BYTES: Final = 512
 _MOST_URI_BYTES: Final = 2048
+_MOST_DIRECT_BYTES: Final = 1500
 
 Done = TypeVar("Done")
 
@@ -65,7 +67,11 @@ class CallModel(NodeModel):
 
 
 class ResultModel(NodeModel):
-    """The result of a call. id: the call's id in the log of the turn; "" if no call was made. An answer that is repeated from an earlier call has the id of that call."""
+    """The result of a call.
+
+    id: the call's id in the log of the turn; "" if no call was made. An answer that is repeated from an earlier call has the id of that call. title: the name of
+    the tool for people; "" if it has none. direct: whether the content answers by itself: a computation, or the short response of a system, but not the results of a search.
+    """
 
     call: CallModel
     outcome: ToolOutcome
@@ -73,6 +79,8 @@ class ResultModel(NodeModel):
     id: str = ""
     sources: tuple[ToolSource, ...] = ()
     fault: ToolFault | None = None
+    title: str = ""
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,25 +162,30 @@ class ToolCaller:
         asked = dict[str, int]()
         spent = run.limits.reached(run.spent())
         for place, call in enumerate(calls):
-            plan = _Plan(call, f"{self._name}-{len(before) + place + 1}", tools.get(call.tool))
+            tool = tools.get(call.tool)
+            plan = _Plan(
+                call,
+                f"{self._name}-{len(before) + place + 1}",
+                tool,
+                title=tool.card.title if tool is not None else "",
+            )
             plans.append(plan)
             known = run.tools.get(plan.call_id)
             if known is not None and known.outcome is not None:
                 result = ToolResult(known.outcome, known.content, known.data, known.sources, known.fault)
-                plan.result = _modelled(call, plan.call_id, result)
+                plan.result = _modelled(plan, result)
                 continue
             if known is not None and (spent or not _repeatable(call, plan.tool, known)):
                 result = ToolResult(ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, error=ToolFault.LOST)
                 run.emit(returned(plan.call_id, result))
-                plan.result = _modelled(call, plan.call_id, result)
+                plan.result = _modelled(plan, result)
                 continue
             if plan.tool is None:
-                plan.result = _not_made(call, ToolFault.UNKNOWN_TOOL, _unknown(call.tool, tools))
+                plan.result = _not_made(plan, ToolFault.UNKNOWN_TOOL, _unknown(call.tool, tools))
                 continue
             plan.announced = known is not None
-            plan.title = plan.tool.card.title
             if not plan.announced and (complaint := argument_problem(plan.tool.card, call)):
-                plan.result = _not_made(call, ToolFault.ARGUMENTS, complaint)
+                plan.result = _not_made(plan, ToolFault.ARGUMENTS, complaint)
                 continue
             key = _key(call)
             if plan.tool.effect is Effect.NONE and not plan.announced:
@@ -183,11 +196,11 @@ class ToolCaller:
                     plan.same_as = asked[key]
                     continue
             if spent:
-                plan.result = _not_made(call, ToolFault.REFUSED, _SPENT)
+                plan.result = _not_made(plan, ToolFault.REFUSED, _SPENT)
                 continue
             if not plan.announced and len(before) + place >= self._limits.calls:
                 message = f"This turn may call tools {self._limits.calls} times, and has done so. Answer with the results so far."
-                plan.result = _not_made(call, ToolFault.REFUSED, message)
+                plan.result = _not_made(plan, ToolFault.REFUSED, message)
                 continue
             asked[key] = place
         return plans
@@ -235,7 +248,7 @@ class ToolCaller:
         run.spend(result.usage)
         await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
         run.emit(returned(plan.call_id, result))
-        return _modelled(plan.call, plan.call_id, result)
+        return _modelled(plan, result)
 
 
 async def _together(work: Sequence[Awaitable[Done]]) -> Sequence[Done]:
@@ -272,19 +285,43 @@ def _key(call: CallModel) -> str:
     return json.dumps([call.tool, call.arguments], sort_keys=True, separators=(",", ":"))
 
 
-def _modelled(call: CallModel, call_id: str, result: ToolResult) -> ResultModel:
+def _modelled(plan: _Plan, result: ToolResult) -> ResultModel:
     return ResultModel(
-        call=call,
+        call=plan.call,
         outcome=result.outcome,
         content=result.content,
-        id=call_id,
+        id=plan.call_id,
         sources=tuple(result.sources),
         fault=result.error,
+        title=plan.title,
+        direct=result.outcome is ToolOutcome.OK and _direct(result),
     )
 
 
-def _not_made(call: CallModel, fault: ToolFault, content: str) -> ResultModel:
-    return ResultModel(call=call, outcome=ToolOutcome.ERROR, content=content, fault=fault)
+def _not_made(plan: _Plan, fault: ToolFault, content: str) -> ResultModel:
+    return ResultModel(
+        call=plan.call, outcome=ToolOutcome.ERROR, content=content, fault=fault, title=plan.title
+    )
+
+
+def _direct(result: ToolResult) -> bool:
+    """See `ResultModel.direct`. A search returns several sources, or one that is only a part of its content. What gives instructions to an assistant answers nothing."""
+    text = result.content
+    if not result.sources:
+        said = _says_something(result.data) if result.data is not None else bool(text.strip())
+    else:
+        [first, *others] = result.sources
+        said = not others and first.passage is None and text.startswith(first.text)
+    return said and len(text.encode()) <= _MOST_DIRECT_BYTES and without_instructions(text) == text
+
+
+def _says_something(data: object) -> bool:
+    """Whether data is more than empty lists and objects, which a search that found nothing returns."""
+    if isinstance(data, Mapping):
+        return any(map(_says_something, cast("Mapping[object, object]", data).values()))
+    if isinstance(data, list | tuple):
+        return bool(data)
+    return data is not None and data != ""
 
 
 def returned(call_id: str, result: ToolResult) -> ToolReturned:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from pydantic import Field
+
 from responsa_server.agents.engine.calling import CallModel, CallScope, ResultModel, ToolCaller
+from responsa_server.agents.engine.citations import found_sources
+from responsa_server.agents.engine.failed_tools import failed_calls
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.agents.engine.tool_circuits import ToolCircuits
@@ -24,10 +28,16 @@ class CallToolInput(NodeModel):
 
 
 class CallToolOutput(NodeModel):
-    """The results of all calls so far; no call is left."""
+    """The results of all calls so far; no call is left.
+
+    direct: how many results answer by themselves. found: how many sources the others have. failed: how many calls failed.
+    """
 
     calls: tuple[CallModel, ...]
     results: tuple[ResultModel, ...]
+    direct: int = Field(ge=0)
+    found: int = Field(ge=0)
+    failed: int = Field(ge=0)
 
 
 class CallTool(Node[CallToolInput, CallToolOutput]):
@@ -57,7 +67,14 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
             given.document_filter,
         )
         made = await caller.made(given.calls, given.results, self._parts.granted(run.who), run, scope)
-        return CallToolOutput(calls=(), results=(*given.results, *made))
+        results = (*given.results, *made)
+        return CallToolOutput(
+            calls=(),
+            results=results,
+            direct=sum(one.direct for one in results),
+            found=len(found_sources([one for one in results if not one.direct])),
+            failed=len(failed_calls(results)),
+        )
 
 
 TOOL_CALLER: Final = NodeKind(lambda parts, _, name: CallTool(parts, name), CallToolInput, CallToolOutput)

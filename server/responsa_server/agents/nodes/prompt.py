@@ -14,6 +14,7 @@ from responsa_server.agents.engine.answer_text import AnswerWriter, emit_text
 from responsa_server.agents.engine.asking import ModelCall, label_of, may_write, offered, patience
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.citations import claims, found_sources
+from responsa_server.agents.engine.failed_tools import without_documents
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
 from responsa_server.agents.engine.node import (
     BY,
@@ -173,9 +174,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """Stream the model's text as deltas. Raises OverBudget, Declined, and Unavailable (MODEL_UNAVAILABLE), which may
         follow some deltas.
         """
-        passages = await self._passages(given, run)
+        passages, cards = await self._passages(given, run), self.cards(run)
         try:
-            prompt = await self._made(given, passages, run, self._cards(run))
+            prompt = await self._made(given, passages, run, cards)
         except OverBudget as over:
             over.text = given.text
             raise
@@ -192,7 +193,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             shows=lambda: text.shown,
             contradict=self._parts.contradict,
         )
-        holding = self._parts.small if self._checks(passages, given) else frozenset[str]()
+        holding = self._parts.small if self._checks(passages, cards, given) else frozenset[str]()
         calls = list[CallModel]()
         try:
             end, writer = await self._written(call, run, text, calls, holding)
@@ -215,15 +216,17 @@ class Prompt(Node[PromptInput, PromptOutput]):
             shown=len(passages),
         )
 
-    def _checks(self, passages: Sequence[str], given: PromptInput) -> bool:
+    def _checks(self, passages: Sequence[str], cards: Sequence[ToolCard], given: PromptInput) -> bool:
         """Whether a small model's text is checked before it is sent. The text is checked if all of this holds: the
-        node cites, it has passages, it has no tools, and no text of the answer has been sent yet.
+        node cites, it has passages, it offers no tools, and no text of the answer has been sent yet.
         """
-        return self._options.cites and bool(passages) and not given.text and not self._options.tools
+        return self._options.cites and bool(passages) and not given.text and not cards
 
-    def _cards(self, run: Run) -> Sequence[ToolCard]:
-        """The cards of the tools that the model may request."""
-        return [tool.card for tool in self._parts.granted(run.who)] if self._options.tools else []
+    def cards(self, run: Run) -> Sequence[ToolCard]:
+        """The cards of the tools that the model may request. A small model may request none, because it decides badly."""
+        if not self._options.tools or (self._parts.small and self._parts.larger is None):
+            return []
+        return [tool.card for tool in self._parts.granted(run.who)]
 
     async def _written(
         self, call: ModelCall, run: Run, text: AnswerWriter, calls: list[CallModel], holding: frozenset[str]
@@ -316,8 +319,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
 
     def _lead(self, given: PromptInput) -> str:
         """The sentence with which the answer must begin; "" if the answer may begin in any way."""
-        without = any(one.kind is FallbackKind.WITHOUT_RETRIEVAL for one in given.fallbacks)
-        return self._parts.traits.without_retrieval if without and self._asker is not None else ""
+        if self._asker is None:
+            return ""
+        return without_documents(given.fallbacks, self._parts.traits)
 
     def _chosen_parameters(self, given: PromptInput) -> str:
         shown = self._parts.traits.shown
@@ -355,13 +359,13 @@ def prompt_messages(given: PromptInput, *, cites: bool = False) -> Sequence[Prom
 
 
 def done(given: PromptInput, mark: str = "", shown: int | None = None) -> Sequence[PromptMessage]:
-    """The text and the tool calls of this turn so far. Results that are in the evidence are left out.
+    """The text and the tool calls of this turn so far. Results whose sources are in the evidence are left out.
 
     mark: the turn's number in the marks around the tools' results; "" for no marks. shown: the number of passages in the prompt, after which the tools' sources are
     numbered; None if the model does not cite.
     """
     messages: list[PromptMessage] = []
-    results = given.results[given.gathered :]
+    results = [one for place, one in enumerate(given.results) if place >= given.gathered or not one.sources]
     if given.text or results:
         asked = [
             ToolRequest(one.call.call_id, one.call.tool, one.call.arguments, one.call.signature)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
+from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import RefusalModel
 from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.failed_tools import failures_said
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Run
 from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
 from responsa_server.domain.answers import Evidence
-from responsa_server.domain.events import RefusalReason
+from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason
 
 _SHOWN_CHARACTERS: Final = 160
 _NOTHING: Final = Evidence(0, 0, {})
 _DEFAULT_TRAITS: Final = Traits()
+_LOST: Final = (
+    "The documents could not be searched, and nothing else answers the question. Ask it again in a moment."
+)
 
 
 class RefuseOptions(NodeOptions):
@@ -24,7 +29,7 @@ class RefuseOptions(NodeOptions):
 
 
 class RefuseInput(NodeModel):
-    """The question, its intent, the collections and the filter that limited the search, and the evidence."""
+    """The question, its intent, the collections and the filter that limited the search, the evidence, the results of tools, and the fallbacks of the turn so far."""
 
     question: str
     standalone_question: str = ""
@@ -32,6 +37,8 @@ class RefuseInput(NodeModel):
     collections: tuple[str, ...] = ()
     document_filter: str = ""
     evidence: Evidence = _NOTHING
+    results: tuple[ResultModel, ...] = ()
+    fallbacks: tuple[Fallback, ...] = ()
 
 
 class RefuseOutput(NodeModel):
@@ -52,14 +59,18 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         self._out_of_scope = out_of_scope
 
     async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
-        """Write the refusal. Its message names the searched documents and a remedy, or says that the agent cannot help
-        with the question.
+        """Write the refusal. Its message names the searched documents, the tools that failed and a remedy, or says that the
+        agent cannot help with the question.
         """
         asked = _shown(given.standalone_question or given.question)
         if self._out_of_scope or given.intent == OUT_OF_SCOPE:
             reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(given.question))
         else:
-            reason, message = RefusalReason.NO_SUPPORT, self._not_found(asked, given)
+            failed = failures_said(given.results)
+            lost = any(one.kind is FallbackKind.WITHOUT_RETRIEVAL for one in given.fallbacks)
+            found = _LOST if lost else self._not_found(asked, given)
+            reason = RefusalReason.NO_SUPPORT
+            message = f"{failed} {found}" if failed else found
         return RefuseOutput(refusal=RefusalModel(reason=reason, message=message))
 
     def _not_mine(self, asked: str) -> str:

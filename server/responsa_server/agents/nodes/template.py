@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
+from uuid import UUID
 
-from responsa_server.agents.engine.citations import AnswerModel, citation_of, plain, split
+from responsa_server.agents.engine.calling import ResultModel
+from responsa_server.agents.engine.citations import AnswerModel, citation_of, found_sources, plain, split
 from responsa_server.agents.engine.config import TEMPLATE, Traits
+from responsa_server.agents.engine.failed_tools import failures_said, titled, without_documents
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import (
     Announcement,
@@ -34,16 +37,20 @@ from responsa_server.domain.events import (
     FallbackKind,
     Step,
 )
+from responsa_server.domain.passages import Passage
 
 WITHOUT_MODEL: Final = "without_model"
 NO_MODEL: Final = "No language model is configured"
 MODEL_AWAY: Final = "The language model is not available"
 OFFERED: Final = Offered(
-    trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags"}),
-    untrusted=frozenset({"question", "title", "quotes"}),
+    trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags", "failed"}),
+    untrusted=frozenset({"question", "title", "quotes", "direct"}),
 )
 _WORD: Final = re.compile(r"[^\W_]+")
 _MOST_TAGS: Final = 3
+_MOST_CODE: Final = 100
+"""The number of characters of the longest text in code within a line."""
+_NO_ID: Final = UUID(int=0)
 
 
 class TemplateOptions(NodeOptions):
@@ -53,13 +60,15 @@ class TemplateOptions(NodeOptions):
 
 
 class TemplateInput(NodeModel):
-    """The values for the template, and the quotes."""
+    """The values for the template, the quotes, the results of tools, and the fallbacks of the turn so far."""
 
     question: str
     standalone_question: str = ""
     teacher: str = ""
     extraction: Extraction | None = None
     evidence: Evidence | None = None
+    results: tuple[ResultModel, ...] = ()
+    fallbacks: tuple[Fallback, ...] = ()
 
 
 class TemplateOutput(NodeModel):
@@ -98,13 +107,21 @@ class Template(Node[TemplateInput, TemplateOutput]):
 
     async def process(self, given: TemplateInput, run: Run) -> TemplateOutput:
         """Fill in the template and send the text. Raises PromptError if the template cannot be filled in."""
-        quotes = given.extraction.quotes[:MAX_CITATIONS] if given.extraction is not None else ()
+        extraction = given.extraction
+        # Next to the results of tools, sentences that support no answer would only distract.
+        shows = extraction is not None and (extraction.supported or not given.results)
+        direct = {one.id for one in given.results if one.direct}
+        quotes = [
+            one
+            for one in (extraction.quotes[:MAX_CITATIONS] if extraction is not None and shows else ())
+            if one.passage.origin is None or one.passage.origin.call_id not in direct
+        ]
         if not self._has_model and WITHOUT_MODEL in self._prompts.front(self._template).variables:
             run.fell_back(Fallback(FallbackKind.TEMPLATE, "model", self.name, "no_model"))
         run.read(one.passage.read for one in quotes)
         whole = self._prompts.text(self._template, self._values(given, quotes)).replace("\x00", "\ufffd")
         text = whole.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
-        citations = found_in(text, quotes)
+        citations = found_in(text, [*_direct_quotes(given.results), *quotes])
         emit_cited(text, citations, run)
         outcome = AnswerOutcome.COMPLETE if text == whole else AnswerOutcome.OUTPUT_LIMIT
         answer = AnswerModel(
@@ -127,6 +144,15 @@ class Template(Node[TemplateInput, TemplateOutput]):
             # Because quotes are cited, they must stand in the text exactly as `found_in` looks for them.
             "quotes": tuple({"text": one.markdown, "number": number} for number, one in enumerate(quotes, 1)),
             "tags": tuple(tag for one in titles[:_MOST_TAGS] if (tag := _tag(one))),
+            "direct": tuple(
+                {"tool": titled(one), "text": _shown(one)} for one in given.results if one.direct
+            ),
+            "failed": " ".join(
+                filter(
+                    None,
+                    [without_documents(given.fallbacks, self._traits), failures_said(given.results)],
+                )
+            ),
         }
 
 
@@ -156,6 +182,36 @@ def emit_cited(text: str, citations: Sequence[AnyCitation], run: Run) -> None:
         end += len(part.encode())
         while left and left[0].answer.end <= end:
             run.emit(Cited(left.pop(0)))
+
+
+def _direct_quotes(results: Sequence[ResultModel]) -> Sequence[Quote]:
+    """A quote of the source of each result that answers by itself. A computation has no source."""
+    return [
+        Quote(
+            Passage(
+                _NO_ID, "", _NO_ID, 0, found.source.title, found.source.uri, whole, text, origin=found.origin
+            ),
+            whole,
+            text,
+            1.0,
+            _shown(one),
+        )
+        for one in results
+        if one.direct
+        for found in found_sources([one])
+        for text in [found.source.text]
+        for whole in [ByteRange(0, len(text.encode()))]
+    ]
+
+
+def _shown(result: ResultModel) -> str:
+    """A result that answers by itself, as Markdown: a sentence as it is, and anything else word for word."""
+    text = result.content.strip()
+    if result.sources and "\n" not in text and not text.startswith(("{", "[")):
+        return text
+    if "`" in text:
+        return text
+    return f"```\n{text}\n```" if "\n" in text or len(text) > _MOST_CODE else f"`{text}`"
 
 
 def _tag(title: str) -> str:

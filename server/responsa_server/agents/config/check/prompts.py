@@ -51,6 +51,8 @@ SAMPLES: Final[Mapping[str, object]] = {
     "quotes": ({"text": "It is here.", "number": 1},),
     "tool": {"name": "clock", "description": "Tells the time."},
     "tools": ({"name": "clock", "description": "Tells the time."},),
+    "direct": ({"tool": "The calculator", "text": "`1 + 1 = 2`"},),
+    "failed": "The web search did not answer in time.",
 }
 """Sample values for the variables that are not texts."""
 EMPTY: Final[Mapping[str, object]] = {
@@ -59,6 +61,8 @@ EMPTY: Final[Mapping[str, object]] = {
     "passages": 0,
     "tags": (),
     "quotes": (),
+    "direct": (),
+    "failed": "",
 }
 """The variables that may be empty, with their empty values."""
 _TEXT: Final = "x"

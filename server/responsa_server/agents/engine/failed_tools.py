@@ -1,0 +1,67 @@
+"""Says which tools failed, in fixed sentences: neither a model nor another system chooses the words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from responsa_server.agents.engine.calling import ResultModel
+from responsa_server.agents.engine.config import Traits
+from responsa_server.domain.events import Fallback, FallbackKind, ToolFault, ToolOutcome
+
+_SENTENCES: Final[Mapping[ToolFault, str]] = {
+    ToolFault.TIMEOUT: "did not answer in time",
+    ToolFault.UNREACHABLE: "could not be reached",
+    ToolFault.REFUSED: "was not called, because this server does not allow the call",
+    ToolFault.STATUS: "reported a failure",
+    ToolFault.MALFORMED: "sent a response that cannot be read",
+    ToolFault.TOO_LARGE: "sent a response that is too large",
+    ToolFault.SCHEMA: "sent a response in the wrong form",
+    ToolFault.ARGUMENTS: "cannot do what it was asked for",
+    ToolFault.LOST: "did not answer, because the connection was lost",
+}
+_FAILED: Final = "failed"
+_UNKNOWN: Final = ", so it is not known whether the call took effect"
+# These mistakes are the caller's, and only its failure to correct them matters to people.
+_CORRECTED: Final = frozenset({ToolFault.ARGUMENTS, ToolFault.REFUSED})
+
+
+def failed_calls(results: Sequence[ResultModel]) -> Sequence[ResultModel]:
+    """The failed calls that people must know of. Left out: a call of a tool that does not exist, and a call that was not made because the request was wrong
+    if another call of the same tool succeeded.
+    """
+    done = {one.call.tool for one in results if one.outcome is ToolOutcome.OK}
+    return [
+        one
+        for one in results
+        if one.outcome is not ToolOutcome.OK
+        and one.fault is not ToolFault.UNKNOWN_TOOL
+        and not (one.fault in _CORRECTED and one.call.tool in done)
+    ]
+
+
+def failures_said(results: Sequence[ResultModel]) -> str:
+    """A sentence for each tool and fault, such as “The web search did not answer in time.”; "" if nothing failed."""
+    done = {one.call.tool for one in results if one.outcome is ToolOutcome.OK}
+    return " ".join(
+        dict.fromkeys(_sentence(one, again=one.call.tool in done) for one in failed_calls(results))
+    )
+
+
+def without_documents(fallbacks: Sequence[Fallback], traits: Traits) -> str:
+    """The agent's sentence for an answer without the documents; "" if they were searched."""
+    lost = any(one.kind is FallbackKind.WITHOUT_RETRIEVAL for one in fallbacks)
+    return traits.without_retrieval if lost else ""
+
+
+def titled(one: ResultModel) -> str:
+    """The name of a result's tool at the beginning of a sentence."""
+    tool = one.title or one.call.tool
+    return tool[:1].upper() + tool[1:]
+
+
+def _sentence(one: ResultModel, *, again: bool) -> str:
+    """again: whether another call of the tool succeeded."""
+    subject = f"A call of {one.title or one.call.tool}" if again else titled(one)
+    what = _SENTENCES.get(one.fault, _FAILED) if one.fault is not None else _FAILED
+    return f"{subject} {what}{_UNKNOWN if one.outcome is ToolOutcome.UNKNOWN else ''}."
