@@ -30,7 +30,15 @@ from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.people import Principal
 from responsa_server.search.claims import THRESHOLD, Excerpt, excerpts, read_passage, support_claim
 from responsa_server.search.evidence import PassageAnalyses
-from responsa_server.search.extract import MAX_PARTS, PASSAGES_READ, Extractor, SupportedPart
+from responsa_server.search.extract import (
+    MAX_PARTS,
+    PASSAGES_READ,
+    ExtractedAnswer,
+    Extractor,
+    SupportedPart,
+    joined_answers,
+    restricted,
+)
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage, joined
 from responsa_server.search.sections import AROUND_BYTES, whole_sections
 from responsa_server.search.support import DEFAULT_SUPPORT
@@ -149,6 +157,8 @@ class LibraryEvidence:
 
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         """See `Extractor.extract`."""
+        if not evidence.content:  # nothing was searched
+            return Extraction((), 0.0, supported=False)
         # Runs on the thread that analysed these passages for the search.
         return await self._retriever.analyse(lambda analyses: self._extract(question, evidence, analyses))
 
@@ -202,9 +212,18 @@ class LibraryEvidence:
             lambda analyses: judge_claims(claims, [whole(one) for one in sources], analyses)
         )
 
+    def _found(self, retrieval: Retrieval, extractor: Extractor) -> ExtractedAnswer:
+        """The answer of the documents, and after it that of the sources that tools returned."""
+        collections = {one.found.passage.collection_id for one in retrieval.passages}
+        if NO_COLLECTION not in collections or len(collections) == 1:
+            return extractor.answer(retrieval, most=self._most)
+        documents = extractor.answer(restricted(retrieval, NO_COLLECTION, without=True), most=self._most)
+        sources = extractor.answer(restricted(retrieval, NO_COLLECTION), most=self._most)
+        return joined_answers(documents, sources, self._support)
+
     def _extract(self, question: str, evidence: Evidence, analyses: PassageAnalyses) -> Extraction:
         retrieval = self._plain.validate_python(evidence.content)
-        found = Extractor(analyses).answer(retrieval, most=self._most)
+        found = self._found(retrieval, Extractor(analyses))
         quotes = [Quote(one.passage, one.source, one.text, one.score, one.shown) for one in found.parts]
         also_found: tuple[AlsoFound, ...] = ()
         if found.supported(self._support) and len(retrieval.collections) > 1:

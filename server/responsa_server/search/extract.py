@@ -269,11 +269,23 @@ class Extractor:
             yield one
 
 
-def restricted(retrieval: Retrieval, collection: str) -> Retrieval:
-    """The retrieval with the passages of one collection only."""
+def joined_answers(first: ExtractedAnswer, second: ExtractedAnswer, threshold: float) -> ExtractedAnswer:
+    """Two answers to one question, from different places, as one answer. An answer with less support than `threshold` is left out if the other has more; a part of the second
+    that adds no word to one of the first is left out. Parts that differ in a figure both stay. The support is that of the better answer.
+    """
+    kept = [one for one in (first, second) if one.supported(threshold)]
+    if len(kept) < 2:
+        return max(first, second, key=lambda one: one.support)
+    said = [_words(one) for one in first.parts]
+    added = [one for one in second.parts if not any(_words(one) <= other for other in said)]
+    return ExtractedAnswer([*first.parts, *added], max(first.support, second.support))
+
+
+def restricted(retrieval: Retrieval, collection: str, *, without: bool = False) -> Retrieval:
+    """The retrieval with the passages of one collection only, or without them."""
 
     def within(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
-        return [one for one in passages if one.found.passage.collection_id == collection]
+        return [one for one in passages if (one.found.passage.collection_id == collection) is not without]
 
     return replace(
         retrieval,
@@ -293,6 +305,10 @@ def _by_collection(passages: Sequence[ScoredPassage]) -> Mapping[str, Sequence[S
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether two texts say nearly the same, or one contains the other. Passages overlap, and documents repeat themselves."""
     return len(one & other) >= _ALIKE * min(len(one), len(other))
+
+
+def _words(one: SupportedPart) -> frozenset[str]:
+    return frozenset(one.shown.lower().split())
 
 
 def _supported(one: _RankedPart) -> SupportedPart:
