@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 from uuid import UUID
@@ -11,6 +11,7 @@ from responsa_server.domain.events import Effect, SourcePassage, ToolFault, Tool
 from responsa_server.domain.people import Principal, Role
 
 __all__ = [
+    "EVERY_TOOL",
     "MAX_ARGUMENTS_BYTES",
     "MAX_DATA_BYTES",
     "MAX_RESULT_BYTES",
@@ -51,6 +52,8 @@ MAX_SOURCES: Final = 20
 """The maximum number of a result's sources."""
 MAX_ARGUMENTS_BYTES: Final = 32 * 1024
 """The maximum size of a call's arguments, in bytes on the wire."""
+EVERY_TOOL: Final = "*"
+"""In an agent's list of tools, this name stands for all tools that change nothing, and for those whose declarations name the agent."""
 TOOL_SECONDS: Final = 20.0
 """The time limit of a call if its tool's declaration does not give it."""
 
@@ -176,6 +179,14 @@ class Allow:
             and (not self.agents or agent in self.agents)
         )
 
+    def chosen(self, wanted: Sequence[str], names: Collection[str], effect: Effect, agent: str) -> bool:
+        """Whether an agent that lists the tools `wanted` uses a tool with these names. EVERY_TOOL alone is not enough for a tool that changes something: texts from the web
+        could lead a model to call it.
+        """
+        if any(one in names for one in wanted):
+            return True
+        return EVERY_TOOL in wanted and (effect is Effect.NONE or agent in self.agents)
+
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
@@ -261,7 +272,7 @@ class Toolbox(Protocol):
 
     def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
         """Return the tools with these names that exist and that this user may use through this agent, in the order of the names. A declaration
-        that makes several tools has the name of all of them.
+        that makes several tools has the name of all of them. EVERY_TOOL stands for others, see `Allow.chosen`.
         """
         ...
 

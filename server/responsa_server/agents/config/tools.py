@@ -117,7 +117,7 @@ class LiveTools:
                 if one.declaration is None or not one.declaration.allow.allows(who, agent):
                     continue
                 for tool in one.tools:
-                    if wanted in (name, tool.card.id):
+                    if one.declaration.allow.chosen([wanted], {name, tool.card.id}, tool.effect, agent):
                         examples = _examples(tool.card.id, one.declaration)
                         found.setdefault(tool.card.id, Candidate(tool, one.declaration.kind, examples))
         return list(found.values())

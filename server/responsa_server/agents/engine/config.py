@@ -174,7 +174,7 @@ class ToolsTable(Table):
     use: Texts = Field(
         (),
         max_length=64,
-        description="The tools, by the names of their declarations. A tool that this server lacks, or that a user may not use, is left out.",
+        description='The tools, by the names of their declarations. A tool that this server lacks, or that a user may not use, is left out. `"*"` stands for all tools that change nothing, and for those that name the agent in `allow.agents`.',
     )
     seconds: float = Field(
         60.0,

@@ -61,5 +61,6 @@ class ToolService:
         return [
             card.id
             for card in self._agents.cards()
-            if not entry.names.isdisjoint(card.tools) and entry.allow.allows(who, card.id)
+            if entry.allow.chosen(card.tools, entry.names, entry.effect, card.id)
+            and entry.allow.allows(who, card.id)
         ]

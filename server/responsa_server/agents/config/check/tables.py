@@ -32,6 +32,7 @@ from responsa_server.agents.engine.config import (
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
+from responsa_server.domain.tools import EVERY_TOOL
 
 HELD: Final = "contains a key or token; put secrets into the environment or into secret files"
 _COLLECTION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -315,7 +316,7 @@ def no_retrieval(address: str) -> Any:
     raise ValueError(f"{address} is not fetched")
 
 
-_TOOL: Final = re.compile(r"[a-z][a-z0-9_-]{0,126}")
+_TOOL: Final = re.compile(r"[a-z][a-z0-9_-]{0,126}|\*")
 
 
 def tools(config: AgentConfig) -> Iterator[Problem]:
@@ -329,7 +330,8 @@ def tools(config: AgentConfig) -> Iterator[Problem]:
             yield in_config(("tools", "use", place), f"“{name}” is listed twice; remove one")
     calls = any(table.kind == "tool_caller" for table in config.nodes.values())
     for name, table in config.nodes.items():
-        if table.kind != "prompt" or table.options.get("tools") is not True:
+        asks = table.kind == "prompt" and table.options.get("tools") is True
+        if not asks and table.kind != "tool_requester":
             continue
         if not use:
             message = f"“{name}” may request tools, but the agent uses none; name them in tools.use"
@@ -342,6 +344,7 @@ def tools(config: AgentConfig) -> Iterator[Problem]:
 def missing_tools(config: AgentConfig, known: Collection[str]) -> Iterator[Problem]:
     """A note for each tool that the agent names and the server does not have. The agent works without it. known: the names of the tools."""
     for place, name in enumerate(config.tools.use):
-        if name not in known:
+        if name not in known and name != EVERY_TOOL:
             message = f"the server has no tool “{name}”, so the agent works without it; declare it in the tools' folder"
-            yield in_config(("tools", "use", place), message, closest(name, known))
+            # A tool that the agent lists as well is not what was meant.
+            yield in_config(("tools", "use", place), message, closest(name, {*known} - {*config.tools.use}))
