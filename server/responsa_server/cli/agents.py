@@ -128,6 +128,8 @@ def _page(agent: agent_pb2.Agent) -> str:
         f"documents  {', '.join(collections) or 'all that you may read'}",
         f"history    {agent.history_messages} messages",
     ]
+    if agent.missing_tools:
+        lines.append(f"without    {', '.join(agent.missing_tools)}: this server has no such tool")
     asked = [line for one in parameters(agent) for line in described(one)]
     lines += ["parameters", *asked] if asked else []
     lines += ["try", *(f"  {question}" for question in agent.examples)] if agent.examples else []

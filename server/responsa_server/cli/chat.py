@@ -52,6 +52,7 @@ from responsa_server.cli.turns import (
     explain,
     going_on_with,
     micros,
+    note_missing_tools,
     print_answer,
     print_next,
 )
@@ -110,6 +111,8 @@ def chat(
                 explain(client, agent, error)
                 raise
             print_error(f"Continuing the conversation “{one_line(title, 80)}”.")
+        if not name:
+            note_missing_tools(found)
         if is_interactive():
             speaker = one_line(found.display_name or found.name, 80)
             print_error(f"{speaker} answers. Ctrl-C stops an answer, Ctrl-D ends the talk.")

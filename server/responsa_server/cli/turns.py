@@ -166,6 +166,10 @@ def ask(
         text = valid_text(_from_stdin() if question == "-" else question, "The question")
         most = micros(max_cost)
         parameters = typed(param, asked_agent(client, agent)) if param else None
+        if agent and not conversation and not json:
+            # Whatever is wrong with the agent's name, the question itself reports.
+            with contextlib.suppress(ResponsaError):
+                note_missing_tools(asked_agent(client, agent))
         printer = TurnPrinter(json=json, begin="Asking...")
         stream = client.ask(
             text,
@@ -256,6 +260,15 @@ def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
     if default is None:
         raise CommandFailed("The server has no default agent.", "Name an agent with --agent.", EXIT_USAGE)
     return client.agent(default.name)
+
+
+def note_missing_tools(agent: agent_pb2.Agent) -> None:
+    """Say which of its tools an agent works without on this server. Called once for a conversation."""
+    if agent.missing_tools:
+        tools = ", ".join(agent.missing_tools)
+        print_error(
+            f"{agent.name.removeprefix('agents/')} works without {tools}, because this server has no such tool. docs/tools.md says how to declare one."
+        )
 
 
 def explain(client: Responsa, agent: str, error: ResponsaError) -> None:

@@ -28,7 +28,7 @@ class AgentCard:
     object. examples: sample questions. collections: the collections that the agent searches if a question names no
     collection; if empty, all collections that the caller may read. models: the models as `provider:model`, in the order
     of use; empty if the agent needs no model. history_messages: the number of earlier messages that the agent reads.
-    tools: the names of the tools that the agent uses.
+    tools: the names of the tools that the agent uses. missing_tools: those that this server does not have.
     """
 
     id: str
@@ -42,6 +42,7 @@ class AgentCard:
     history_messages: int = 0
     is_default: bool = False
     tools: Sequence[str] = ()
+    missing_tools: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from responsa_server.domain.errors import NotFound, Reason, Unavailable
 from responsa_server.domain.intents import ExamplesUnfit
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal
+from responsa_server.domain.tools import EVERY_TOOL
 
 POLL_SECONDS: Final = 5.0
 KEEP_SECONDS: Final = 3600.0
@@ -233,14 +234,21 @@ class LiveAgents:
 
     def cards(self) -> Sequence[AgentCard]:
         """The cards of all agents, by id."""
-        return list(self._snapshot.cards.values())
+        return [self._with_missing_tools(one) for one in self._snapshot.cards.values()]
 
     def card(self, identity: str) -> AgentCard:
         """The card of the agent with an id, or of the default agent for "". Raises NotFound."""
         wanted = identity or self._options.default
         if wanted not in self._snapshot.cards:
             raise unknown(wanted, self._snapshot.cards)
-        return self._snapshot.cards[wanted]
+        return self._with_missing_tools(self._snapshot.cards[wanted])
+
+    def _with_missing_tools(self, card: AgentCard) -> AgentCard:
+        """The card as the tools are declared now."""
+        if self._options.tools is None or not card.tools:
+            return card
+        known = {*self._options.tools.names, EVERY_TOOL}
+        return replace(card, missing_tools=tuple(one for one in card.tools if one not in known))
 
     async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
         """The schema of an agent's parameters, with the records that the caller may choose from. Raises Unavailable."""

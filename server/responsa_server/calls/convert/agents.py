@@ -28,6 +28,7 @@ def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
         models=card.models,
         history_messages=card.history_messages,
         is_default=card.is_default,
+        missing_tools=card.missing_tools,
     )
 
 

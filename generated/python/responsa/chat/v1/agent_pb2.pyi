@@ -35,6 +35,7 @@ class Agent(_message.Message):
     MODELS_FIELD_NUMBER: _builtins.int
     HISTORY_MESSAGES_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    MISSING_TOOLS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`agents/{id}`."""
     display_name: _builtins.str
@@ -68,6 +69,10 @@ class Agent(_message.Message):
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The agent's models in the order in which it tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents."""
 
+    @_builtins.property
+    def missing_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The tools that the agent's files list and that this server does not have, by their ids, e.g. "web_search". The agent works without them."""
+
     def __init__(
         self,
         *,
@@ -81,10 +86,11 @@ class Agent(_message.Message):
         models: _abc.Iterable[_builtins.str] | None = ...,
         history_messages: _builtins.int = ...,
         is_default: _builtins.bool = ...,
+        missing_tools: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters_schema", b"parameters_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "examples", b"examples", "history_messages", b"history_messages", "is_default", b"is_default", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "examples", b"examples", "history_messages", b"history_messages", "is_default", b"is_default", "missing_tools", b"missing_tools", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

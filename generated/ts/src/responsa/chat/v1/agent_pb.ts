@@ -13,7 +13,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/agent.proto.
  */
 export const file_responsa_chat_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxyZXNwb25zYS9jaGF0L3YxL2FnZW50LnByb3RvEhByZXNwb25zYS5jaGF0LnYxIowDCgVBZ2VudBISCgRuYW1lGAEgASgJQgTiQQEIEhoKDGRpc3BsYXlfbmFtZRgCIAEoCUIE4kEBAxIZCgtkZXNjcmlwdGlvbhgDIAEoCUIE4kEBAxIvCgd2ZXJzaW9uGAQgASgJQh7iQQED+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SOAoRcGFyYW1ldGVyc19zY2hlbWEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEDEhYKCGV4YW1wbGVzGAYgAygJQgTiQQEDEjEKC2NvbGxlY3Rpb25zGAcgAygJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhQKBm1vZGVscxgIIAMoCUIE4kEBAxIeChBoaXN0b3J5X21lc3NhZ2VzGAkgASgFQgTiQQEDEhgKCmlzX2RlZmF1bHQYCiABKAhCBOJBAQM6MupBLwoOcmVzcG9uc2EvQWdlbnQSDmFnZW50cy97YWdlbnR9KgZhZ2VudHMyBWFnZW50Qj3qQToKFXJlc3BvbnNhL0FnZW50VmVyc2lvbhIhYWdlbnRzL3thZ2VudH0vdmVyc2lvbnMve3ZlcnNpb259YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_struct]);
+  fileDesc("ChxyZXNwb25zYS9jaGF0L3YxL2FnZW50LnByb3RvEhByZXNwb25zYS5jaGF0LnYxIqkDCgVBZ2VudBISCgRuYW1lGAEgASgJQgTiQQEIEhoKDGRpc3BsYXlfbmFtZRgCIAEoCUIE4kEBAxIZCgtkZXNjcmlwdGlvbhgDIAEoCUIE4kEBAxIvCgd2ZXJzaW9uGAQgASgJQh7iQQED+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SOAoRcGFyYW1ldGVyc19zY2hlbWEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEDEhYKCGV4YW1wbGVzGAYgAygJQgTiQQEDEjEKC2NvbGxlY3Rpb25zGAcgAygJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhQKBm1vZGVscxgIIAMoCUIE4kEBAxIeChBoaXN0b3J5X21lc3NhZ2VzGAkgASgFQgTiQQEDEhgKCmlzX2RlZmF1bHQYCiABKAhCBOJBAQMSGwoNbWlzc2luZ190b29scxgLIAMoCUIE4kEBAzoy6kEvCg5yZXNwb25zYS9BZ2VudBIOYWdlbnRzL3thZ2VudH0qBmFnZW50czIFYWdlbnRCPepBOgoVcmVzcG9uc2EvQWdlbnRWZXJzaW9uEiFhZ2VudHMve2FnZW50fS92ZXJzaW9ucy97dmVyc2lvbn1iBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_struct]);
 
 /**
  * Agent is a configuration that answers questions: a graph of steps, with its documents and its models.
@@ -93,6 +93,13 @@ export type Agent = Message<"responsa.chat.v1.Agent"> & {
    * @generated from field: bool is_default = 10;
    */
   isDefault: boolean;
+
+  /**
+   * The tools that the agent's files list and that this server does not have, by their ids, e.g. "web_search". The agent works without them.
+   *
+   * @generated from field: repeated string missing_tools = 11;
+   */
+  missingTools: string[];
 };
 
 /**
