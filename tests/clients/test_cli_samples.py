@@ -107,7 +107,7 @@ async def test_all_samples_are_those_of_agents_that_the_server_has(
     assert [line.partition(":")[0] for line in done.out.splitlines()] == ["mine", "tutor"]
     assert done.err == "".join(
         f"responsa: The server has no agent {name}: its samples were skipped.\n"
-        for name in ("cairo", "chat", "scarb")
+        for name in ("cairo", "chat", "knowledge", "scarb")
     )
     shipped = read(SHIPPED_AGENTS / "tutor")
     assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
@@ -123,7 +123,10 @@ async def test_what_goes_wrong_with_samples_is_told(
 ) -> None:
     done = await responsa("samples", "load", "nobody")
     assert (done.code, done.out) == (2, "")
-    assert "no samples for nobody. These agents have samples: cairo, chat, mine, scarb, tutor." in done.err
+    assert (
+        "no samples for nobody. These agents have samples: cairo, chat, knowledge, mine, scarb, tutor."
+        in done.err
+    )
 
     (own / "samples" / "corpus" / "bad.md").write_text("unreadable")
     done = await responsa("samples", "load", "mine")

@@ -188,7 +188,7 @@ def bench() -> Iterator[Bench]:
         with instance_in(folder, None, **settings) as one:
             # The command reads documents one by one, so on a busy machine it takes longer than other commands.
             loaded = subprocess.run(
-                one.command("samples", "load", "chat", "tutor"),
+                one.command("samples", "load", "chat", "knowledge", "tutor"),
                 env=one.environment,
                 cwd=folder,
                 timeout=START_PATIENCE,

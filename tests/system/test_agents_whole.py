@@ -22,13 +22,14 @@ from tests.instance import eventually
 from tests.system.conftest import Bench
 
 AGENTS: Final = ("chat", "tutor")
+KNOWLEDGE: Final = "knowledge"
 CODE: Final = ("cairo", "scarb")
 MODES: Final = {"none": "extractive", "strong": "scripted:strong", "embedded": "embedded:smollm2"}
 
 
 def agents_in(mode: str) -> tuple[str, ...]:
-    """The agents that are tested in a mode. The code assistants are left out with the embedded model: it would use up the time limit of each of their turns."""
-    return AGENTS if mode == "embedded" else (*AGENTS, *CODE)
+    """The agents that are tested in a mode. The others are left out with the embedded model: it would use up the time limit of each of their turns."""
+    return AGENTS if mode == "embedded" else (*AGENTS, KNOWLEDGE, *CODE)
 
 
 ASHDOWN: Final = "62f746b4-84e6-4ceb-95bd-447e7184d454"
@@ -63,7 +64,7 @@ def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_the_agents_that_come_along_answer_in_a_fresh_installation(bench: Bench) -> None:
     """The commands of the README work without an API key for a model."""
-    assert [line.partition(":")[0] for line in bench.loaded.splitlines()] == ["chat", "tutor"]
+    assert [line.partition(":")[0] for line in bench.loaded.splitlines()] == ["chat", "knowledge", "tutor"]
     chromosomes = "How many chromosomes does a human body cell have?"
     battery = "How long does the battery of Wren 2 last?"
     for arguments, quote in (
@@ -76,6 +77,7 @@ def test_the_agents_that_come_along_answer_in_a_fresh_installation(bench: Bench)
             "46 chromosomes, in 23 pairs",
         ),
         (["--agent", "chat", battery], "lasts about 18 months"),
+        (["--agent", "knowledge", battery], "lasts about 18 months"),
         (
             ["--agent", "chat", "Write a LinkedIn post about winter mode."],
             # Two sentences fit nearly equally well: which of them leads depends on how the processor rounds.
@@ -192,8 +194,10 @@ def test_small_talk_is_answered_without_documents(bench: Bench, mode: str) -> No
         assert not end.answer.citations
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("agent", [*AGENTS, KNOWLEDGE])
 def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
+    if agent not in agents_in(mode):
+        pytest.skip("the embedded model would use up the time limit")
     said = golden(agent)
     for dialogue in said["dialogues"]:
         conversation = ""

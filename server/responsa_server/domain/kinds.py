@@ -18,7 +18,7 @@ class CollectionKind(StrEnum):
 
 DOCS_COLLECTION: Final = "responsa-docs"
 """The collection into which `responsa up` loads Responsa's documentation."""
-SAMPLE_COLLECTIONS: Final = ("cairo", "chat", "scarb", "tutor")
+SAMPLE_COLLECTIONS: Final = ("cairo", "chat", "knowledge", "scarb", "tutor")
 """The collections into which `responsa samples load` loads the samples of the shipped agents."""
 
 

@@ -24,9 +24,10 @@ from tests.instance import ROOT
 AGENTS: Final = ROOT / "server" / "responsa_server" / "agents" / "shipped"
 INJECTION: Final = ROOT / "evals" / "injection_samples"
 OURS: Final = ("tutor", "chat")
+KNOWLEDGE: Final = "knowledge"
 CODE: Final = ("cairo", "scarb")
 """The code assistants, whose documents are those of other projects."""
-FOLDERS: Final = (*(AGENTS / name for name in (*OURS, "shared")), INJECTION)
+FOLDERS: Final = (*(AGENTS / name for name in (*OURS, KNOWLEDGE, "shared")), INJECTION)
 FILES: Final = sorted(path for folder in FOLDERS for path in folder.rglob("*") if path.is_file())
 QUESTIONS: Final = ROOT / "evals" / "code" / "questions.jsonl"
 SHARED_PROMPTS: Final = {
@@ -43,8 +44,9 @@ PROMPTS: Final[Mapping[str, set[str]]] = {
     "chat": {"chitchat", "chitchat_reply", "post", "post_draft"},
     "cairo": {"code_category", "contract", "contract_test"},
     "scarb": set(),
+    "knowledge": {"look", "research", "found"},
 }
-TEMPLATES: Final = {"greeting", "chitchat_reply", "post_draft", "unreachable"}
+TEMPLATES: Final = {"found", "greeting", "chitchat_reply", "post_draft", "unreachable"}
 """These templates are texts for people, not prompts for models. They have no user part."""
 PARTS: Final = {"system", "citing", "code", "language", "json", "examples"}
 WRITTEN_BY_OTHERS: Final = {"question", "history", "summary", "passages", "parameters", "query"}
@@ -56,7 +58,8 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
 }
 """For each file, its labels and the minimum number of its lines."""
 LEAST_PER_LABEL: Final = 20
-CORPUS_BYTES: Final = {"tutor": (2000, 5000), "chat": (2000, 4000)}
+CORPUS_BYTES: Final = {"tutor": (2000, 5000), "chat": (2000, 4000), "knowledge": (1000, 2000)}
+LEAST_DOCUMENTS: Final = {"tutor": 10, "chat": 10, "knowledge": 4}
 FILLED: Final[Mapping[str, object]] = {
     "agent": "Agent",
     "persona": "You are patient.",
@@ -72,6 +75,8 @@ FILLED: Final[Mapping[str, object]] = {
     "tags": ["#one", "#two"],
     "examples": [{"text": "Hello!", "label": "chitchat"}],
     "quotes": [{"text": "It costs 59 euros.", "number": 1}],
+    "direct": [{"tool": "The calculator", "text": "`1 + 1 = 2`"}],
+    "failed": "The web search did not answer in time.",
 }
 """A value for every variable that does not contain texts of users, documents or models."""
 
@@ -135,12 +140,12 @@ def test_a_file_is_clean_text(path: Path) -> None:
         assert pattern.search(text) is None, pattern.search(text)
 
 
-@pytest.mark.parametrize("agent", [*OURS, *CODE])
+@pytest.mark.parametrize("agent", [*OURS, KNOWLEDGE, *CODE])
 def test_an_agents_file_names_what_is_there(agent: str) -> None:
     config = tomllib.loads(text_of(AGENTS / agent / "agent.toml"))
     nodes = cast("dict[str, dict[str, Any]]", config["nodes"])
     edges = cast("list[dict[str, Any]]", config["graph"]["edges"])
-    begins = {"begin"} if agent in CODE else set[str]()
+    begins = {"begin"} if agent in (*CODE, KNOWLEDGE) else set[str]()
     assert {edge["from"] for edge in edges} | {edge["to"] for edge in edges} == {*nodes, "finish"} | begins
     assert config["start"] in nodes
     there = {path.stem for folder in (agent, "shared") for path in (AGENTS / folder / "prompts").glob("*.md")}
@@ -150,7 +155,7 @@ def test_an_agents_file_names_what_is_there(agent: str) -> None:
         named = {one for key, one in table.items() if key != "by"}
         assert named <= there, node
         if examples := node.get("examples"):
-            assert f"{agent}/{examples}" in LABELS
+            assert {f"{agent}/{examples}", f"shared/{examples}"} & set(LABELS)
     for name in nodes:
         ways = [edge for edge in edges if edge["from"] == name and "on" not in edge]
         assert all("when" in edge for edge in ways[:-1])
@@ -160,6 +165,7 @@ def test_an_agents_file_names_what_is_there(agent: str) -> None:
         "tutor": {"collections": ["tutor"]},
         "cairo": {"collections": ["cairo", "scarb"]},
         "scarb": {"collections": ["scarb"]},
+        "knowledge": {},
     }
     assert config["retrieval"].items() >= searched[agent].items()
     assert len(config["questions"]) == 3
@@ -175,7 +181,7 @@ def test_the_prompts_are_those_that_are_promised() -> None:
         assert stems(f"{agent}/prompts") == names
 
 
-@pytest.mark.parametrize("agent", [*OURS, *CODE])
+@pytest.mark.parametrize("agent", [*OURS, KNOWLEDGE, *CODE])
 def test_prompts_are_sound_and_use_what_they_declare(agent: str) -> None:
     prompts = prompts_of(agent)
     assert prompts.broken == {}
@@ -193,7 +199,7 @@ def test_prompts_are_sound_and_use_what_they_declare(agent: str) -> None:
 
 
 @pytest.mark.parametrize("full", [True, False])
-@pytest.mark.parametrize("agent", [*OURS, *CODE])
+@pytest.mark.parametrize("agent", [*OURS, KNOWLEDGE, *CODE])
 def test_prompts_can_be_filled_in_with_everything_and_with_nothing(agent: str, full: bool) -> None:
     prompts = prompts_of(agent)
     history = [Said(speaker=Speaker.USER, text="Hello"), Said(speaker=Speaker.ASSISTANT, text="Good day")]
@@ -248,11 +254,11 @@ def test_intents_hold_the_other_word_for_a_post_and_other_languages() -> None:
             assert set(letters) & set(texts.casefold()), (label, letters)
 
 
-@pytest.mark.parametrize("agent", OURS)
+@pytest.mark.parametrize("agent", [*OURS, KNOWLEDGE])
 def test_a_corpus_is_of_documents_of_the_right_size(agent: str) -> None:
     documents = corpus(agent)
     least, most = CORPUS_BYTES[agent]
-    assert len(documents) >= 10
+    assert len(documents) >= LEAST_DOCUMENTS[agent]
     for name, text in documents.items():
         assert least <= len(text.encode()) <= most, name
         assert re.fullmatch(r"[a-z0-9]+(?:-[a-z0-9]+)*\.md", name)
@@ -289,7 +295,7 @@ def test_teachers_have_fixed_random_ids() -> None:
         assert len({one[key] for one in found}) == len(found)
 
 
-@pytest.mark.parametrize("agent", [*OURS, *CODE])
+@pytest.mark.parametrize("agent", [*OURS, KNOWLEDGE, *CODE])
 def test_golden_questions_are_answered_by_the_corpus(agent: str) -> None:
     cases, documents = golden(agent), corpus(agent)
     expected = {"parameters", "answered", "refused", "dialogues"}
