@@ -401,9 +401,7 @@ class Session:
                 {"limit": str(most)},
                 retry_after=1,
             )
-        return Follower(
-            self._signed_in, self._outbox, self._bridge.rendering, message.deltas, message.tools
-        )
+        return Follower(self._signed_in, self._outbox, self._bridge.rendering, message.deltas, message.tools)
 
     def _start(
         self, follower: Follower, following: Callable[[], Awaitable[None]], message: Question | Resume
