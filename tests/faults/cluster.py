@@ -351,6 +351,14 @@ class Cluster:
         self.replicas[name] = found
         return found
 
+    def load(self, module: str) -> None:
+        """Import a module once for all replicas that start from now on."""
+        assert self._nursery is not None
+        assert self._nursery.stdin is not None
+        with self._lock:
+            self._nursery.stdin.write(f"import {module}\n".encode())
+            self._nursery.stdin.flush()
+
     async def soon(self, role: str = "all", **order: Any) -> Replica:
         """Start a replica and wait until it serves, without blocking the event loop. The arguments are the same as for `order`."""
         return await asyncio.to_thread(self.replica, role, **order)

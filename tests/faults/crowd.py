@@ -19,7 +19,7 @@ from tests.faults.readers import GrpcWay, Seen, Way, asking, follow
 from tests.instance import PATIENCE, eventually
 
 Ask = Callable[[random.Random], str]
-"""A function that creates questions. Each question is a script of the testing agent (docs/operations.md)."""
+"""A function that creates questions. For the testing agent, each question is a script (docs/operations.md)."""
 
 
 def question(*, tokens: int = 64, pace_ms: int = 5, tool: str = "none", tool_ms: int = 0) -> Ask:
@@ -44,6 +44,7 @@ class Crowd:
     """Whether each stream uses a separate connection."""
     way: Callable[[], Way] | None = None
     """How each asker reaches the server; gRPC by default."""
+    agent: str = "agents/testing"
     seen: list[Seen] = field(default_factory=list[Seen])
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     frames: int = 0
@@ -93,7 +94,7 @@ class Crowd:
         async with GrpcWay(self.target, self.caller.key, fresh=self.fresh) as grpc:
             way = grpc if self.way is None else self.way()
             while not self._enough:
-                one = Seen(asking(self.ask(self.dice)))
+                one = Seen(asking(self.ask(self.dice), agent=self.agent))
                 self.seen.append(one)
                 await follow(way, one, until=self._until)
 

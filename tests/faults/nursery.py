@@ -1,6 +1,6 @@
 """Starts replicas fast: `python -m tests.faults.nursery`. This process imports all modules once, and then forks for each replica.
 
-Each line on stdin is an `Order` for one replica (`Order.told`). Responses go as lines of JSON to stdout: `{"name", "pid"}` for a
+Each line on stdin is an `Order` for one replica (`Order.told`), or `import MODULE` for a module that further replicas need. Responses go as lines of JSON to stdout: `{"name", "pid"}` for a
 replica that was started, and `{"pid", "status"}` for a replica that has ended.
 Forking is safe in this process, because it has not started any thread, event loop or gRPC. All replicas end together with this
 process, which ends when its stdin closes.
@@ -41,8 +41,7 @@ HEAVY: Final[Sequence[str]] = (
 def nurse() -> None:
     """Start replicas until stdin ends."""
     for name in HEAVY:
-        importlib.import_module(name)
-    assert len(os.listdir("/proc/self/task")) == 1, "an import started a thread: forking is not safe any more"  # noqa: PTH208
+        _import(name)
     gc.collect()
     gc.freeze()
     alarm, wake = os.pipe()
@@ -63,8 +62,18 @@ def nurse() -> None:
             return
         *lines, pending = (pending + data).split(b"\n")
         for line in lines:
+            if line.startswith(b"import "):
+                _import(line.removeprefix(b"import ").decode())
+                gc.collect()
+                gc.freeze()
+                continue
             order = Order.heard(line.decode())
             _say({"name": order.name, "pid": _bear(order, alarm, wake)})
+
+
+def _import(name: str) -> None:
+    importlib.import_module(name)
+    assert len(os.listdir("/proc/self/task")) == 1, "an import started a thread: forking is not safe any more"  # noqa: PTH208
 
 
 def _wake(number: int, frame: object) -> None:
