@@ -1,4 +1,4 @@
-"""The commands `responsa eval retrieval | answers | reading | claims | intents | dialogues | injection | sections`."""
+"""The commands `responsa eval retrieval | answers | reading | claims | intents | dialogues | tools | injection | sections`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from responsa_client.aio import AsyncResponsa
+from responsa_lab.evaluation.choosing import eval_tools
 from responsa_lab.evaluation.claims import eval_claims
 from responsa_lab.evaluation.dataset import DataSet, Limit, Question
 from responsa_lab.evaluation.dialogues import eval_dialogues
@@ -65,6 +66,7 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("claims")(eval_claims)
     group.command("intents")(eval_intents)
     group.command("dialogues")(eval_dialogues)
+    group.command("tools")(eval_tools)
     group.command("injection")(eval_injection)
     group.command("sections")(eval_sections)
     app.add_typer(group, name=name)

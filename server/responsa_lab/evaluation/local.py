@@ -16,17 +16,22 @@ from uuid import UUID
 
 import numpy as np
 
+from responsa_lab.evaluation.choosing import Choice, ToolMessage
 from responsa_lab.evaluation.dialogues import Spoken
 from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.files import Folders, examine, read
+from responsa_server.agents.config.files import SHARED, SHIPPED, Folders, examine, read, read_shared
+from responsa_server.agents.config.tools import line
+from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import AnyNode, Run
 from responsa_server.agents.engine.state import Said
+from responsa_server.agents.nodes.choosing import ChooserInput, ToolChooser
 from responsa_server.agents.nodes.deciding import IntentOutput, NeedOutput
 from responsa_server.agents.nodes.searching import Rewrite, RewriteInput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.app.settings import load
+from responsa_server.app.tools import checked_tools
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.intents import OUT_OF_SCOPE
@@ -157,6 +162,40 @@ class Deciders:
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
             self._trainer = KeptClassifiers(folder, load_embedder(self._stack))
         return self._trainer
+
+
+_NO_DATABASE: Final = "postgresql://nobody@127.0.0.1/nothing"
+"""The value of every secret of the declared tools, none of which is called."""
+
+
+async def choices(declared: Path, given: Sequence[ToolMessage], stack: ExitStack) -> Sequence[Choice]:
+    """The tools that an agent without a model chooses for each message, if it may use the declared tools and those that need no declaration.
+
+    Raises: CommandFailed: a declaration is wrong.
+    """
+    live = checked_tools(declared, lambda _: _NO_DATABASE)
+    if problems := live.problems():
+        raise CommandFailed(f"{declared}: {line(problems[0])}", "", EXIT_USAGE)
+    trainer = KeptClassifiers(Path(stack.enter_context(tempfile.TemporaryDirectory())), load_embedder(stack))
+    texts = {path: data.decode() for path, data in read_shared(SHIPPED / SHARED).examples.items()}
+    learning = classifiers(texts, trainer)
+    parts = NodeParts(
+        tools=live,
+        classifiers=learning,
+        examples={path: one.examples for path, one in learning.items()},
+        trainer=trainer,
+        traits=Traits(tools=sorted(live.names)),
+    )
+    node = ToolChooser(parts)
+    found = list[Choice]()
+    for one in given:
+        speakers = (Speaker.USER, Speaker.ASSISTANT)
+        history = tuple(
+            Said(speaker=speakers[place % 2], text=text) for place, text in enumerate(one.history)
+        )
+        chosen = await node.process(ChooserInput(question=one.text, history=history), _run())
+        found.append(Choice(one, list(dict.fromkeys(call.tool for call in chosen.calls))))
+    return found
 
 
 def _needed(found: Any) -> bool:
