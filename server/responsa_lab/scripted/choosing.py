@@ -1,4 +1,4 @@
-"""Fills in a JSON schema for a scripted model. The values are labels that rules choose, questions that make sense without the conversation, and search queries."""
+"""Fills in a JSON schema for a scripted model. The values are labels and tools that rules choose, questions that make sense without the conversation, and search queries."""
 
 from __future__ import annotations
 
@@ -66,6 +66,14 @@ _RULES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
     ),
     ("concept", re.compile(r"^\W*(?:why|how (?:do|does|is|are|can)|explain|what is)\b", re.IGNORECASE)),
 )
+_SUM: Final = re.compile(r"\d[\d.]*(?:\s*[-+*/]\s*\d[\d.]*)+")
+_TOOL: Final = re.compile(r"^- (\S+): (.+)$", re.MULTILINE)
+_TOOL_RULES: Final[Mapping[str, re.Pattern[str]]] = {
+    "calculator": _SUM,
+    "time": re.compile(r"\bwhat (?:time|day|date) is it\b|\bhow many days until\b", re.IGNORECASE),
+    "web_search": re.compile(r"\b(?:news|latest|on the web|online)\b", re.IGNORECASE),
+    "knowledge_search": re.compile(r"\b(?:our|documents?|handbook|policy)\b", re.IGNORECASE),
+}
 _USUAL: Final = ("qa", "retrieve", "fact")
 _POINTER: Final = re.compile(
     r"\b(?:it|they|them|this|that|these|those|he|him|she|her|there)\b", re.IGNORECASE
@@ -125,6 +133,24 @@ def other_ways(question: str, most: int = 3) -> list[str]:
     return [one for one in dict.fromkeys(found) if meant and one.lower() != question.lower()][:most]
 
 
+def tools_for(reading: Reading, names: Sequence[str]) -> Sequence[str]:
+    """The tools that a question needs, among those with these names. A tool without a rule is needed if its description shares a word with the question."""
+    question = reading.question
+    if _TALK.search(question):
+        return []
+    described = dict(_TOOL.findall(reading.instruction))
+    chosen = [
+        name
+        for name in names
+        if (
+            rule.search(question)
+            if (rule := _TOOL_RULES.get(name))
+            else stems(described.get(name, "")) & stems(question)
+        )
+    ]
+    return chosen or [name for name in names if name == "knowledge_search" and "?" in question]
+
+
 class _Asked:
     def __init__(self, reading: Reading, schema: Mapping[str, object], orders: Sequence[str]) -> None:
         self.reading = reading
@@ -168,6 +194,8 @@ def _value(name: str, schema: Mapping[str, Any], asked: _Asked) -> object:
             return schema.get("minimum", 1 if name == "passage" else 0) if name != "confidence" else 1
         case _:
             most = schema.get("maxLength")
+            if name == "expression" and (found := _SUM.search(asked.reading.question)):
+                return found.group()
             return asked.says()[:most]
 
 
@@ -176,6 +204,8 @@ def _several(name: str, schema: Mapping[str, Any], asked: _Asked) -> list[object
     if inner.get("type") == "string" and "enum" not in inner and ("quer" in name or "question" in name):
         most = int(schema.get("maxItems", 3))
         return [*asked.orders[:most]] or [*other_ways(asked.reading.question, most)]
+    if name == "tools" and (labels := [one for one in inner.get("enum", ()) if isinstance(one, str)]):
+        return list(tools_for(asked.reading, labels))
     return [_value(name, inner, asked) for _ in range(int(schema.get("minItems", 0)))]
 
 

@@ -1,0 +1,131 @@
+"""The arguments of tools that rules take from a message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from responsa_server.agents.engine.filling import Message, filled, search_words
+from responsa_server.domain.tools import ToolCard
+from responsa_server.tools.calculator import computed
+
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)  # a Monday
+
+
+def arguments(
+    kind: str, text: str, schema: Mapping[str, object] | None = None
+) -> Sequence[Mapping[str, object]]:
+    return filled(kind, ToolCard("x", "", schema or {"type": "object"}), Message(text, text, NOW))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("What is 17 % of 240?", "40.8"),
+        ("how much is 1,240.50 € minus 3 * 12", "1204.50"),
+        ("take 20 % off 350", "280"),
+        ("200 plus 19 % VAT", "238"),
+        ("add 5 percent tip to 40", "42"),
+        ("the square root of 1521?", "39"),
+        ("cube root of 729", "9"),
+        ("2 to the power of 10", "1024"),
+        ("5 factorial plus 11", "131"),
+        ("split 90 between three friends", "30"),
+        ("4 nights at 89.90 each", "359.60"),
+        ("how long do I need for 312 miles at 52 mph", "6"),
+        ("sum of 120, 85.5 and 33", "238.5"),
+        ("average of 3, 7 and 20", "10"),
+        ("multiply 7 and 6", "42"),
+        ("(3.5 + 2.25) × 4 = ?", "23"),
+    ],
+)
+def test_arithmetic_in_words(text: str, value: str) -> None:
+    (found,) = arguments("calculator", text)
+    assert computed(str(found["expression"]))[0] == computed(value)[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I am 42 and live on the 3rd floor",
+        "order FH-10-382 came on 2026-11-23",
+        "the train at 7:15 - 8:40",
+        "see pages 12.11.2026",
+        'translate "what is 2 + 2?" into French',
+        "What is the discount in percent?",
+        "",
+    ],
+)
+def test_numbers_that_are_not_arithmetic(text: str) -> None:
+    assert arguments("calculator", text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("what time is it?", [{}]),
+        ("time in Tokyo and in new york please", [{"zone": "Asia/Tokyo"}, {"zone": "America/New_York"}]),
+        ("What is the time in Atlantis?", []),
+        ("what time does the shop open in London?", []),
+        ("what day is it tomorrow", [{"time": "2026-11-24"}]),
+        ("which weekday is 3 March 2027", [{"time": "2027-03-03"}]),
+        ("how many days until Christmas", [{"time": "2026-11-23", "until": "2026-12-25"}]),
+        ("days until March 1st", [{"time": "2026-11-23", "until": "2027-03-01"}]),
+        ("how long from 1.5.2026 to 2026-09-15", [{"time": "2026-05-01", "until": "2026-09-15"}]),
+        ("days since 31 February 2026", []),
+        (
+            "when it's 3pm in London, what time is it in New York?",
+            [{"time": "2026-11-23T15:00+00:00", "zone": "America/New_York"}],
+        ),
+    ],
+)
+def test_times(text: str, expected: Sequence[Mapping[str, object]]) -> None:
+    assert arguments("time", text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("Could you please search the web for campsites near Keswick?", "campsites near Keswick?"),
+        ("look up the population of Portugal online please", "population of Portugal"),
+        ("Who founded Ikea?", "Who founded Ikea?"),
+        ("can you search the web as well?", "as well?"),
+        ("search the web", ""),
+    ],
+)
+def test_search_words(text: str, query: str) -> None:
+    assert search_words(text) == query
+    assert bool(arguments("web_search", text)) == (query not in ("", "as well?"))
+
+
+def one(**schema: object) -> Mapping[str, object]:
+    return {"type": "object", "properties": {"x": schema}, "required": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "expected"),
+    [
+        (one(type="string"), "anything", []),
+        (one(enum=["Leeds", "York"]), "rain in york or LEEDS?", ["Leeds", "York"]),
+        (one(enum=["York"]), "New Yorkers", []),
+        (one(type="string", pattern="^FH-[0-9]{5}$"), "where is fh-10382?", ["FH-10382"]),
+        (one(type="string", pattern="^.+$"), "any words", []),
+        (one(type="string", pattern="("), "a1", []),
+        (one(type="integer", maximum=50), "table for 4", [4]),
+        (one(type="integer", maximum=50), "4 or 5", []),
+        (one(type="integer"), "call 555-1234", []),
+        (one(type="string", format="date"), "free on 24 December", ["2026-12-24"]),
+        (one(type="boolean", default=False), "?", [False]),
+        (one(const="all"), "?", ["all"]),
+        ({"type": "object", "required": ["y"]}, "?", []),
+    ],
+)
+def test_what_a_schema_asks_for(schema: Mapping[str, object], text: str, expected: Sequence[object]) -> None:
+    assert [found["x"] for found in arguments("http_api", text, schema)] == expected
+
+
+def test_a_long_message_is_cut() -> None:
+    assert arguments("calculator", "x " * 5000 + "2 + 2") == []
+    assert arguments("time", "(" * 20_000) == []

@@ -1,0 +1,228 @@
+"""The node that chooses tools: by examples and rules, and by a model's selection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.files import SHIPPED, examine
+from responsa_server.agents.config.tools import LiveTools
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.node import Run
+from responsa_server.agents.engine.state import Said
+from responsa_server.agents.nodes.choosing import ChooserInput, ChooserOptions, ToolChooser
+from responsa_server.app.tools import checked_tools
+from responsa_server.domain.events import FallbackKind
+from responsa_server.domain.intents import Classified, Example, IntentClassifier
+from responsa_server.domain.models import Ended, ModelError, ModelFault, ModelPiece, ModelPrompt, TextPiece
+from responsa_server.domain.tools import Effect, FixedTools, ToolCard
+from tests.unit.graph.speaking import Does, Says, Turn
+
+PROMPTS = examine(SHIPPED / "default", Surroundings()).prompts
+FULL = ChooserOptions(
+    prompt="tool_selection",
+    web_prompt="web_search_query",
+    search_prompt="kb_search_query",
+    api_prompt="api_query_builder",
+)
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+EXAMPLES = "examples/tools.jsonl"
+ORDERS = """
+kind = "http_api"
+url = "https://orders.example/{number}"
+parameters = { number = { type = "string", pattern = "^FH-[0-9]{5}$" } }
+examples = ["where is my order"]
+"""
+TICKETS = """
+kind = "http_api"
+method = "POST"
+url = "https://tickets.example/new"
+parameters = { order = { type = "string", pattern = "^FH-[0-9]{5}$" } }
+examples = ["open a ticket"]
+"""
+SECRET_ORDERS = ORDERS + '[allow]\nagents = ["other"]\n'
+
+
+@dataclass
+class Guesses:
+    """A classifier that gives one label the score .9, by a word in the text, and the rest to "none". It is a trainer too, and records the examples."""
+
+    words: Sequence[tuple[str, str]]
+    examples: list[Example] = field(default_factory=list[Example])
+    labels: Sequence[str] = ("none",)
+
+    async def classify(self, text: str) -> Classified:
+        label = next((label for word, label in self.words if word in text.casefold()), "none")
+        return Classified(label, 0.9, in_scope=True, all={"none": 0.1, label: 0.9})
+
+    async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
+        self.examples += examples
+        return self
+
+
+GUESSES = (
+    ("order", "orders"),
+    ("ticket", "tickets"),
+    ("%", "calculator"),
+    ("time", "time"),
+    ("return", "knowledge_search"),
+    ("news", "web_search"),
+)
+
+
+def tools(folder: Path, **files: str) -> LiveTools:
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+    live = checked_tools(folder)
+    assert live.problems() == []
+    return live
+
+
+def chooser(
+    live: LiveTools, model: Says | None = None, options: ChooserOptions = FULL, *use: str
+) -> tuple[ToolChooser, Guesses]:
+    learns = Guesses(GUESSES)
+    parts = NodeParts(
+        model=model,
+        larger=model,
+        prompts=PROMPTS,
+        tools=live,
+        classifiers={EXAMPLES: Guesses(GUESSES)},
+        trainer=learns,
+        traits=Traits(
+            agent="guide", tools=use or ("orders", "tickets", "calculator", "time", "knowledge_search")
+        ),
+        clock=lambda: NOW,
+    )
+    return ToolChooser(parts, "choose", options), learns
+
+
+def says(text: str) -> Says:
+    return Says([TextPiece(text), Ended(complete=True)])
+
+
+async def chosen(
+    node: ToolChooser, text: str, run: Run | None = None, *history: str
+) -> list[tuple[str, object]]:
+    said = [
+        Said.model_validate({"speaker": ("user", "assistant")[place % 2], "text": one})
+        for place, one in enumerate(history)
+    ]
+    found = await node.process(ChooserInput(question=text, history=tuple(said)), run or Turn().run)
+    return [(one.tool, one.arguments) for one in found.calls]
+
+
+async def test_several_tools_for_one_message(tmp_path: Path) -> None:
+    node, learns = chooser(tools(tmp_path, orders=ORDERS))
+    found = await chosen(node, "Where is my order fh-10382, and how do I return it? And what is 17 % of 240?")
+    assert found == [
+        ("orders", {"number": "FH-10382"}),
+        ("knowledge_search", {"query": "how do I return it?"}),
+        ("calculator", {"expression": "240 * 17 / 100"}),
+    ]
+    assert [one.label for one in learns.examples] == ["orders"], "the declaration's own"
+
+
+async def test_a_tool_without_its_arguments_is_not_chosen(tmp_path: Path) -> None:
+    node, _ = chooser(tools(tmp_path, orders=ORDERS))
+    assert await chosen(node, "Where is my order?") == []
+    assert await chosen(node, "Hello! I am number 17.") == []
+
+
+async def test_a_follow_up_takes_the_tool_of_the_question_before(tmp_path: Path) -> None:
+    node, _ = chooser(tools(tmp_path))
+    found = await chosen(node, "and in Los Angeles?", None, "What time is it in Tokyo?", "It is 18:30.")
+    assert found == [("time", {"zone": "America/Los_Angeles"})]
+
+
+async def test_what_changes_something_needs_a_model(tmp_path: Path) -> None:
+    live = tools(tmp_path, tickets=TICKETS)
+    node, _ = chooser(live)
+    assert await chosen(node, "Open a ticket for FH-10382!") == []
+    by_model, _ = chooser(live, says('{"tools": ["tickets"]}'), ChooserOptions(prompt="tool_selection"))
+    assert await chosen(by_model, "Open a ticket for FH-10382!") == [("tickets", {"order": "FH-10382"})]
+
+
+@pytest.mark.parametrize("use", [("calculator",), ("orders",)], ids=["not used", "not allowed"])
+async def test_a_tool_that_was_not_granted_is_never_chosen(tmp_path: Path, use: Sequence[str]) -> None:
+    live = tools(tmp_path, orders=SECRET_ORDERS)
+    node, learns = chooser(live, None, FULL, *use)
+    assert await chosen(node, "Where is my order FH-10382?") == []
+    assert learns.examples == []
+    # A model that names the tool all the same chooses none: the rules decide after its second mistake.
+    model = says('{"tools": ["orders"]}')
+    asked, _ = chooser(live, model, FULL, *use)
+    assert await chosen(asked, "Where is my order FH-10382?") == []
+    assert all("orders" not in one.messages[0].text for one in model.asked)
+
+
+@pytest.mark.parametrize(
+    ("model", "cause"),
+    [
+        (says('{"tools": "time"}'), "structured_invalid"),
+        (Says([ModelError(ModelFault.UNREACHABLE, "")]), "model_unavailable:unreachable"),
+    ],
+    ids=["wrong JSON", "away"],
+)
+async def test_without_the_models_answer_the_examples_decide(tmp_path: Path, model: Says, cause: str) -> None:
+    node, _ = chooser(tools(tmp_path), model, ChooserOptions(prompt="tool_selection"))
+    run = Turn().run
+    assert await chosen(node, "What time is it?", run) == [("time", {})]
+    (fallback,) = run.fallen
+    assert (fallback.kind, fallback.cause) == (FallbackKind.CLASSIFIER, cause)
+
+
+@dataclass
+class Answers(Says):
+    """A model with one answer for each prompt, by the prompt's name."""
+
+    answers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        self.asked.append(prompt)
+        yield TextPiece(self.answers[prompt.purpose])
+        yield Ended(complete=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "calls"),
+    [
+        ({"possible": True, "arguments": {"number": "FH-10382"}}, [("orders", {"number": "FH-10382"})]),
+        ({"possible": False, "arguments": {}}, []),
+        ({"possible": True, "arguments": {"number": "the last one"}}, []),
+    ],
+    ids=["whole", "impossible", "unfit"],
+)
+async def test_a_model_chooses_and_writes_the_arguments(
+    tmp_path: Path, answer: Mapping[str, object], calls: Sequence[tuple[str, object]]
+) -> None:
+    model = Answers(
+        answers={
+            "tool_selection": '{"tools": ["orders", "knowledge_search", "orders"]}',
+            "api_query_builder": json.dumps(answer),
+            "kb_search_query": '{"query": "returning a stove"}',
+        }
+    )
+    node, _ = chooser(tools(tmp_path, orders=ORDERS), model)
+    history = ("I bought the stove of order FH-10382.", "Good.")
+    found = await chosen(node, "Where is it? And how would I give it back?", None, *history)
+    assert found == [*calls, ("knowledge_search", {"query": "returning a stove"})]
+    schema = json.dumps(next(one.schema for one in model.asked if one.purpose == "api_query_builder"))
+    assert "^FH-[0-9]{5}$" in schema
+
+
+async def test_a_call_that_has_a_result_is_not_requested_again() -> None:
+    tool = Does(Effect.NONE, card=ToolCard("time", "Tells the time."))
+    parts = NodeParts(tools=FixedTools([tool]), classifiers={EXAMPLES: Guesses(GUESSES)}, clock=lambda: NOW)
+    node = ToolChooser(parts)
+    first = await node.process(ChooserInput(question="What time is it?"), Turn().run)
+    result = {"call": first.calls[0].model_dump(), "outcome": "ok", "content": "9:30", "id": "call-1"}
+    again = ChooserInput.model_validate({"question": "What time is it?", "results": [result]})
+    assert (await node.process(again, Turn().run)).calls == ()
