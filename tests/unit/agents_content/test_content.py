@@ -37,6 +37,9 @@ SHARED_PROMPTS: Final = {
     "kb_search_query",
     "query_expansion",
     "explanation",
+    "tool_selection",
+    "web_search_query",
+    "api_query_builder",
     "unreachable",
 }
 PROMPTS: Final[Mapping[str, set[str]]] = {
@@ -55,6 +58,10 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "tutor/examples/categories.jsonl": ({"fact", "concept", "exercise", "comparison", "check"}, 120),
     "cairo/examples/categories.jsonl": ({"contract", "test", "explanation"}, 70),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "out_of_scope"}, 300),
+    "shared/examples/tools.jsonl": (
+        {"knowledge_search", "web_search", "calculator", "time", "none"},
+        400,
+    ),
 }
 """For each file, its labels and the minimum number of its lines."""
 LEAST_PER_LABEL: Final = 20
@@ -77,6 +84,8 @@ FILLED: Final[Mapping[str, object]] = {
     "quotes": [{"text": "It costs 59 euros.", "number": 1}],
     "direct": [{"tool": "The calculator", "text": "`1 + 1 = 2`"}],
     "failed": "The web search did not answer in time.",
+    "tool": "time: Tells the time.",
+    "tools": [{"name": "time", "description": "Tells the time."}],
 }
 """A value for every variable that does not contain texts of users, documents or models."""
 

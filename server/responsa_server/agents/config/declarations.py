@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol, cast
 
 import rtoml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from responsa_server.agents.config.files import file_text, syntax_problem
 from responsa_server.agents.config.problems import (
@@ -32,6 +32,11 @@ _SUFFIX: Final = ".toml"
 _Examples = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=500)], ...], Field(strict=False, max_length=200)
 ]
+
+
+def _by_tool(examples: object) -> object:
+    """A list of examples as a table with the key ALL_TOOLS."""
+    return {ALL_TOOLS: cast("object", examples)} if isinstance(examples, list) else examples
 
 
 class AllowTable(Table):
@@ -88,8 +93,8 @@ class DeclarationTable(BaseModel):
         le=16 << 20,
         description="The maximum number of bytes that the tool reads of a response.",
     )
-    examples: _Examples | Mapping[str, _Examples] = Field(
-        (),
+    examples: Annotated[Mapping[str, _Examples], BeforeValidator(_by_tool)] = Field(
+        default_factory=dict[str, tuple[str, ...]],
         description="Messages that need the tool, for the choice without a model; for a declaration with several tools a table, by the tools' names.",
     )
     allow: AllowTable = Field(
@@ -214,16 +219,10 @@ def declared(
             Allow(table.allow.tenants, tuple(Role(one) for one in table.allow.roles), table.allow.agents),
             {key: SecretPlace(one.env, one.file) for key, one in table.secrets.items()},
             str(folder) if folder else "",
-            _by_tool(table.examples),
+            table.examples,
         ),
         [],
     )
-
-
-def _by_tool(examples: Sequence[str] | Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
-    if isinstance(examples, Mapping):
-        return examples
-    return {ALL_TOOLS: examples} if examples else {}
 
 
 def _keys(model: type[BaseModel]) -> Sequence[str]:

@@ -198,7 +198,7 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         if self._builder is None:
             return filled(one.kind, card, message)
         shape = _arguments_shape(json.dumps(card.parameters, sort_keys=True))
-        trusted = {"tool": _shown(card)}
+        trusted = {"tool": ": ".join(_shown(card).values())}
         try:
             found = await self._asked(self._builder, self._options.api_prompt, shape, trusted, given, run)
         except FAILURES as error:
@@ -381,7 +381,7 @@ class ByExamples:
 
 
 def _score(one: Candidate, found: Classified) -> float:
-    """How well a tool fits. A tool without examples of its own has those of its kind."""
+    """How well a tool fits. A tool whose declaration has no examples has those of its kind."""
     own = found.all.get(one.tool.card.id, 0.0)
     return own if one.examples else max(own, found.all.get(one.kind, 0.0))
 
