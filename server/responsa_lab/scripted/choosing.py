@@ -182,9 +182,12 @@ def _value(name: str, schema: Mapping[str, Any], asked: _Asked) -> object:
         return asked.label(labels)
     match schema.get("type"):
         case "object":
+            # Of a tool's arguments, a question names those that are required.
+            wanted = schema.get("required", ()) if name == "arguments" else None
             return {
                 key: _value(key, one, asked)
                 for key, one in cast("Mapping[str, Any]", schema.get("properties", {})).items()
+                if wanted is None or key in wanted
             }
         case "array":
             return _several(name, schema, asked)
