@@ -147,10 +147,12 @@ async def plain(to: Provider) -> None:
         return
     to.expected(
         "answer",
-        right=heard.end is not None and heard.end.stop is Stop.END and "59" in heard.text,
-        assumed="a whole text and the stop reason of a whole answer",
+        right=heard.end is not None and heard.end.stop is Stop.END and bool(heard.text.strip()),
+        assumed="a text and the stop reason of a whole answer",
         got=f"{_ending(heard)}, text {heard.text[:60]!r}",
     )
+    if "59" not in heard.text:
+        to.found(Verdict.NOTE, "words of the answer", f"not what was asked for: {heard.text[:60]!r}")
     pieces = len(heard.texts)
     to.expected("streaming", right=pieces > 1, assumed="text in several pieces", got=f"{pieces} piece")
     _usage(to, heard)
@@ -318,10 +320,12 @@ async def prefix(to: Provider) -> None:
     said = heard.text.strip()
     to.expected(
         "prefix",
-        right=said.startswith("10"),
+        right=not said.startswith(_PREFIX[:5]),
         assumed="the text after the prefix, and not the prefix again",
         got=repr(said[:60]),
     )
+    if not said.startswith("10"):
+        to.found(Verdict.NOTE, "words after the prefix", f"not what was asked for: {said[:60]!r}")
 
 
 async def errors(to: Provider) -> None:
@@ -332,7 +336,11 @@ async def errors(to: Provider) -> None:
         _refused(to, "wrong key", await to.ask(short, server=wrong), ModelFault.CREDENTIAL)
     else:
         to.found(Verdict.SKIPPED, "wrong key", "the server needs no key")
-    _refused(to, "unknown model", await to.ask(short, model=_NO_MODEL), ModelFault.REFUSED)
+    heard = await to.ask(short, model=_NO_MODEL)
+    if heard.error is None:
+        to.found(Verdict.NOTE, "unknown model", "answered: the server ignores the model's name")
+    else:
+        _refused(to, "unknown model", heard, ModelFault.REFUSED)
     # A request that is refused costs nothing; one with a long prompt that is accepted would cost much.
     heard = await to.ask(replace(short, max_tokens=_TOO_MANY), pieces=1)
     if heard.error is None:

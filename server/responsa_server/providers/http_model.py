@@ -452,6 +452,34 @@ def with_prefix(prompt: ModelPrompt) -> Sequence[PromptMessage]:
     return [*prompt.messages, PromptMessage(Role.ASSISTANT, prefix)] if prefix else prompt.messages
 
 
+class PrefixEcho:
+    """Leaves a prefix out of an answer that begins with it: Mistral's API repeats the prefix, others do not (github.com/SillyTavern/SillyTavern/issues/2557,
+    github.com/vercel/ai/pull/3256).
+    """
+
+    def __init__(self, prefix: str) -> None:
+        """prefix: as it was sent."""
+        self._left = prefix
+        self._held = ""
+
+    def add(self, text: str) -> str:
+        """The next piece, or less: the beginning of an answer is held back while it may be the prefix."""
+        if not self._left:
+            return text
+        held = self._held + text
+        if len(held) < len(self._left) and self._left.startswith(held):
+            self._held = held
+            return ""
+        held = held.removeprefix(self._left)
+        self._left = self._held = ""
+        return held
+
+    def end(self) -> str:
+        """What is still held back."""
+        held, self._left, self._held = self._held, "", ""
+        return held
+
+
 def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
     """The end of an answer. said: whether the answer had text or a tool request. Raises ModelError (EMPTY) if `said` is false,
     unless the provider refused the answer as unsafe or the prompt has tools.

@@ -22,6 +22,7 @@ from responsa_server.providers.http_model import (
     Complaint,
     Events,
     HttpModel,
+    PrefixEcho,
     RequestParts,
     WireModel,
     ending,
@@ -102,6 +103,7 @@ class OpenAiChat(HttpModel):
         without usage before it, and others just end the body.
         """
         requested, finish, said, refused = RequestParts(), "", False, False
+        echo = PrefixEcho(prompt.prefix.rstrip())
         async for event in events:
             if not event.data:
                 continue
@@ -116,9 +118,9 @@ class OpenAiChat(HttpModel):
             if chunk.usage is not None:
                 yield _spent(chunk.usage)
             for choice in chunk.choices[:1]:
-                if choice.delta.content:
+                if choice.delta.content and (text := echo.add(choice.delta.content)):
                     said = True
-                    yield TextPiece(choice.delta.content)
+                    yield TextPiece(text)
                 refused |= bool(choice.delta.refusal)
                 for call in choice.delta.tool_calls or ():
                     requested.add(
@@ -127,6 +129,9 @@ class OpenAiChat(HttpModel):
                 finish = choice.finish_reason or finish
         if not finish:
             raise ModelError(ModelFault.CUT, "the stream ended without a finish reason")
+        if text := echo.end():
+            said = True
+            yield TextPiece(text)
         for request in requested.requests():
             yield request
         stop = Stop.UNSAFE if refused else _STOPS.get(finish, Stop.END)
