@@ -20,6 +20,7 @@ from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKI
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
 from responsa_server.domain.parts import Installation, Part
+from responsa_server.domain.tools import Allow
 from responsa_server.embedded import Layout
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Limiter
@@ -73,15 +74,8 @@ class Callers:
             CircuitsPart(
                 "models", agents.breakers, {"model:": "The model {}".format, "key:": "The provider {}".format}
             ),
-            # All administrators see the status, and a tool of certain tenants is nothing to the others.
             CircuitsPart(
-                "tools",
-                agents.breakers,
-                {
-                    TOOL: lambda name: (
-                        f"The tool {name}" if agents.tools.open_to_all(name) else "A tool of certain tenants"
-                    )
-                },
+                "tools", agents.breakers, {TOOL: lambda name: _named(name, agents.tools.allowed(name))}
             ),
         ]
         # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.
@@ -202,6 +196,13 @@ class Silent:
         """See `Front.close`."""
         if self._server is not None:
             await self._server.drain(0.0)
+
+
+def _named(tool: str, allow: Allow | None) -> str:
+    """How the status names a tool. All administrators see it, and a tool of certain tenants is nothing to the others."""
+    if allow is None:
+        return ""
+    return "A tool of certain tenants" if allow.tenants else f"The tool {tool}"
 
 
 def _answers(settings: Settings) -> str:

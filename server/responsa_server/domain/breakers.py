@@ -153,7 +153,7 @@ class CircuitsPart:
     """The health of what the circuits of some kinds protect: degraded while one of them is open. Implements `Part`."""
 
     def __init__(self, name: str, breakers: Breakers, kinds: Mapping[str, Callable[[str], str]]) -> None:
-        """kinds: by the beginning of a circuit's name, how a sentence names the rest."""
+        """kinds: by the beginning of a circuit's name, how a sentence names the rest; "" leaves the circuit out."""
         self.name = name
         self._breakers = breakers
         self._kinds = kinds
@@ -161,7 +161,7 @@ class CircuitsPart:
     async def check(self) -> PartReport:
         """Report the open circuits. Calls nothing."""
         found = [
-            f"{named(one.name.removeprefix(kind))} has failed for {one.seconds:.0f} seconds ({one.cause}); "
+            f"{name} has failed for {one.seconds:.0f} seconds ({one.cause}); "
             + (
                 f"it is tried again in {one.next_seconds:.0f} seconds."
                 if one.next_seconds
@@ -169,5 +169,6 @@ class CircuitsPart:
             )
             for kind, named in self._kinds.items()
             for one in self._breakers.opened(kind)
+            if (name := named(one.name.removeprefix(kind)))
         ]
         return PartReport(Health.DEGRADED, detail=" ".join(found)) if found else PartReport(Health.OK)

@@ -130,10 +130,10 @@ class LiveTools:
                 return "" if shipped else name
         return ""
 
-    def open_to_all(self, name: str) -> bool:
-        """Whether the tools of the declaration with this name exist and may be used by all tenants."""
+    def allowed(self, name: str) -> Allow | None:
+        """Who may use the tools of the declaration with this name; None if there is no such declaration."""
         one = self._made.get(name)
-        return one is not None and one.declaration is not None and not one.declaration.allow.tenants
+        return None if one is None or one.declaration is None else one.declaration.allow
 
     def entries(self) -> Sequence[ToolEntry]:
         """See `ToolCatalogue.entries`."""
