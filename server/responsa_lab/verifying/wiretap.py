@@ -65,7 +65,7 @@ class Heard:
 
     @property
     def end(self) -> Ended | None:
-        """The end; None if the answer has none."""
+        """The end; None if the answer broke off."""
         return next((one for one in self.pieces if isinstance(one, Ended)), None)
 
     @property

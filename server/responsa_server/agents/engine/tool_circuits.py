@@ -22,7 +22,7 @@ _ANSWERED: Final = {ToolFault.STATUS, ToolFault.MALFORMED, ToolFault.TOO_LARGE, 
 _WORDS: Final = {
     ToolFault.TIMEOUT: "did not answer in time",
     ToolFault.UNREACHABLE: "could not be reached",
-    ToolFault.STATUS: "reported failures of its own",
+    ToolFault.STATUS: "reported a failure",
 }
 
 
