@@ -114,6 +114,10 @@ def frames_of(events: Sequence[Json]) -> list[Json]:
             frames.append({"type": "tool_call", **frame})
         elif "toolResult" in event:
             frames.append(_tool_result(event["toolResult"]))
+        elif "attemptRestarted" in event:
+            again = event["attemptRestarted"]
+            seq, kept = int(again["discardFromSeq"]), int(again.get("keepBytes", 0))
+            frames.append({"type": "restarted", "discard_from_seq": seq, "keep_bytes": kept})
         elif "answer" in event:
             answer = event["answer"]
             used, sources = (
