@@ -1,8 +1,8 @@
-"""Fits the weights of text/instructing.py on the part `fit` of evals/instructions, chooses the threshold on the part `choose`, and prints both.
+"""Fits the weights of text/instructing.py on the part `fit` of evals/instructions, chooses the threshold on `choose` and `look`, and prints the shares of all three.
 
-Our own pages are part of the fit, so its result moves a little when they change.
+Lines of our own pages are part of the fit. evals/instructions/pages.txt keeps those that had a feature in November 2026, so that no change of a page changes the weights.
 
-Usage: python tools/instruction_weights.py [--look]   (--look: measure the part `look` too, with the weights of the module)
+Usage: python tools/instruction_weights.py [--fresh]   (--fresh: measure the part `fresh` too)
 """
 
 from __future__ import annotations
@@ -24,18 +24,16 @@ from responsa_server.text.instructing import features, instructing_spans, score
 
 Floats = npt.NDArray[np.float64]
 SETS: Final = CHECKOUT / "evals" / "instructions"
-PAGES: Final = ("docs", "server/responsa_server/agents/shipped")
-"""Folders of Markdown whose lines are ordinary text. Every second line is used for the fit."""
 PAGES_WEIGHT: Final = 400.0
 RIDGE: Final = 0.5
 ROUNDS: Final = 30
-ALLOWED: Final = 0.005
-"""The share of ordinary sentences of `choose` that may count as instructions, without those about prompts and assistants."""
+MARGIN: Final = 0.2
+"""How far the threshold is above the highest score of an ordinary sentence of `choose` and `look`, without those about prompts and assistants."""
 ABOUT: Final = "prompts and assistants"
 TASKS: Final = "tasks"
 """Tasks and questions without an addressee, such as "Write a limerick". They are not fitted, because an exercise is worded in the same way."""
 PRIOR: Final = {
-    "about_machine": -2.0, "addressee": -1.0, "advert": 0.3, "cite": 1.0, "code": -1.0, "core": 3.0, "encoded": 5.0, "exam": -4.5, "heading": 4.0,
+    "about_machine": -2.0, "any_question": 3.5, "asked_this": 5.0, "delivered": -4.0, "quoting": 5.0, "user_foreign": 4.0, "yourself": 3.0, "addressee": -1.0, "advert": 0.3, "cite": 1.0, "code": -1.0, "core": 3.0, "encoded": 5.0, "exam": -4.5, "heading": 4.0,
     "machine_must": 2.5, "must_output": 0.5, "only": 1.0, "order_you": 4.0, "only_foreign": 2.5, "only_word": 4.0, "output": 1.0, "output_foreign": 2.0, "own_rules_asked": 3.0,
     "page": -1.0, "persona": 0.5, "prior_rules": 0.5, "prompt_foreign": 3.0, "question_quit": 1.5, "quit": 0.3, "quit_limited": -2.5, "quit_rules": 1.5, "reading_this": 0.5,
     "reports": -1.0, "reveal": 1.5, "role_speaks": 2.0, "rules_void": 1.0, "say_output": 1.5, "sie": -1.0, "speaker": 3.5, "strong_machine": 0.3, "system_prompt": 1.0,
@@ -62,14 +60,8 @@ def read(part: str) -> Sequence[Labelled]:
 
 
 def pages() -> Sequence[str]:
-    """Lines of the project's own pages."""
-    lines = [
-        line.strip()
-        for folder in PAGES
-        for path in sorted((CHECKOUT / folder).rglob("*.md"))
-        for line in path.read_text().replace(". ", ".\n").splitlines()
-    ]
-    return [one for one in dict.fromkeys(lines) if one][::2]
+    """Lines of the project's own pages, which are ordinary text."""
+    return (SETS / "pages.txt").read_text().splitlines()
 
 
 def fitted(rows: Floats, right: Floats, weights: Floats, prior: Floats) -> Floats:
@@ -92,7 +84,7 @@ def fit() -> None:
     labelled = [one for one in read("fit") if one.subject != TASKS]
 
     def rows(texts: Sequence[str]) -> Floats:
-        return np.array([[features(one)[name] for name in names] for one in texts])
+        return np.array([list(features(one).values()) for one in texts])
 
     plain = rows(pages())
     plain = plain[plain.any(axis=1)]
@@ -102,9 +94,9 @@ def fit() -> None:
     prior = np.array([0.0, *(PRIOR.get(name, 0.0) for name in names)])
     found = fitted(given, right, weights, prior)
     found[1:][np.abs(found[1:]) < LEAST] = 0.0
-    ordinary = [one.text for one in read("choose") if not one.instructs and one.subject != ABOUT]
-    scores = np.sort(found[0] + rows(ordinary) @ found[1:])[::-1]
-    threshold = scores[int(ALLOWED * len(scores))] + 0.01
+    chosen = (*read("choose"), *read("look"))
+    ordinary = [one.text for one in chosen if not one.instructs and one.subject != ABOUT]
+    threshold = np.max(found[0] + rows(ordinary) @ found[1:]) + MARGIN
     print(f"_BASE: Final = {found[0] - threshold:.2f}")
     print("_WEIGHTS: Final[Mapping[str, float]] = {")
     for name, weight in zip(names, found[1:], strict=True):
@@ -142,7 +134,7 @@ def measure(part: str) -> None:
     for name, keys in groups.items():
         print(f"  {name}: {interval(sum(flagged[key] for key in keys), sum(counts[key] for key in keys))}")
     for one in rows:
-        if bool(instructing_spans(one.text)) != one.instructs and one.subject != TASKS and part != "look":
+        if bool(instructing_spans(one.text)) != one.instructs and one.subject != TASKS and part != "fresh":
             print(f"    {'missed' if one.instructs else 'false'} {score(one.text):.2f}  {one.text}")
 
 
@@ -158,6 +150,6 @@ def paces(folder: Path) -> None:
 
 if __name__ == "__main__":
     fit()
-    for each in ("fit", "choose", *(["look"] if "--look" in sys.argv else [])):
+    for each in ("fit", "choose", "look", *(["fresh"] if "--fresh" in sys.argv else [])):
         measure(each)
     paces(CHECKOUT / "docs")

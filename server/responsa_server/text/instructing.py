@@ -70,34 +70,41 @@ _NAMED: Final[Mapping[str, str]] = {
     "only_word": r"\b(?:reply|respond|answer|output|print|say) (?:\w+ ){0,3}?(?:only|just|nothing but|exactly) (?:\w+ ){0,2}?(?:with )?(?:the|this|these) (?:\w+ )?(?:words?|phrase|sentence|text|line)\b",
     "transform": r"\b(?:backwards?|in reverse|reversed?|emojis?|emoticons?|haikus?|rhymes?|in verse|base ?64|morse|binary|anagram\w*|misspell\w*|typos?|misspellings?|in capital letters|capitals|vowels?|ciphers?|homophon\w*"
     r"|alphanumeric|substitution|symbols?|letters|spaces|punctuation|rückwärts|à l'envers|al revés|al contrario|de trás para a frente|achterstevoren|задом наперёд)\b|倒过来",
-    "transform_output": rf"(?:\b(?:letters?|words?|vowels?|symbols?|emojis?|numbers?|spaces|typos|misspell\w*|scramble|jumble|anagram\w*|encode|cipher|haiku|rhyme|verse|morse|base ?64|binary|backwards|reverse\w*|table|poem|translate|capital\w*)\b.{{0,60}}(?:{_OUTPUT}|\byour message)"
-    rf"|(?:{_OUTPUT}|\byour message).{{0,60}}\b(?:letters?|words?|vowels?|symbols?|emojis?|numbers?|spaces|typos|misspell\w*|encoded?|cipher|haiku|rhyme|verse|morse|base ?64|binary|backwards|in reverse|homophon\w*|alphanumeric|anagram\w*|poem|translated?|capitals?)\b)"
+    "transform_output": rf"(?:\b(?:letters?|words?|vowels?|symbols?|emojis?|numbers|spaces|typos|misspell\w*|scramble|jumble|anagram\w*|encode|cipher|haiku|rhyme|verse|morse|base ?64|binary|backwards|reverse\w*|table|poem|translate|capital\w*)\b.{{0,60}}(?:{_OUTPUT}|\byour message)"
+    rf"|(?:{_OUTPUT}|\byour message).{{0,60}}\b(?:letters?|words?|vowels?|symbols?|emojis?|numbers|spaces|typos|misspell\w*|encoded?|cipher|haiku|rhyme|verse|morse|base ?64|binary|backwards|in reverse|homophon\w*|alphanumeric|anagram\w*|poem|translated?|capitals?)\b)"
     r"|\b(?:replace|substitute|swap|convert) (?:(?:every|each|all|the) )?(?:\w+ )?(?:letters?|vowels?|consonants?) (?:\w+ ){0,2}?(?:with|by|to|into|for)\b|\b(?:reply|respond|answer|speak)\b.{0,30}\b(?:emojis?|haikus?|rhyme|verse|morse|base ?64|binary|backwards|in reverse|riddles|capitals|vowels)\b",
     "advert": r"https?://|\bwww\.|\b\w+\.(?:com|example|org|net|xyz)\b|\b(?:slogan|advert\w*|sensational|headline|webinar|subscribe|donat\w+|invest\w*|phrase|sentence|link|reminder|statement|recommendation)\b",
     # To whom the sentence speaks.
     "machine": _MACHINE,
-    "to_machine": rf"^\W*(?:(?:an? )?(?:important |urgent )?(?:note|notice|message|instructions?|attention|correction|update|hint|reminder|hinweis|nota|note|warning|order)s?(?: from (?:\w+ ){{1,4}})?(?: (?:to|for|of|an|à|para|al|per)(?: the| any| all| this| den| das| el)?)? |dear |hey |hello |hi |to (?:the|any|all|every|whatever) |an (?:das|den|die) |if you are (?:an? )?)(?:\w+ )?{_MACHINE}"
+    "to_machine": rf"^\W*(?:(?:an? )?(?:important |urgent )?(?:note|notice|message|instructions?|attention|correction|update|hint|reminder|hinweis|nota|note|warning|order)s?(?: from(?: \w+){{1,4}}?)?(?: (?:to|for|of|an|à|para|al|per)(?: the| any| all| this| den| das| el)?)? |dear |hey |hello |hi |to (?:the|any|all|every|whatever) |an (?:das|den|die) |if you are (?:an? )?)(?:\w+ )?{_MACHINE}"
     rf"|^\W*(?:any |all )?{_STRONG_MACHINE} (?:reading|processing|summari[sz]ing|that (?:reads?|process\w*|summari[sz]e\w*)|who read)\b",
     "calls_machine": rf"^\W*(?:\w+ )?{_MACHINE}\W{{0,3}}(?::|,|  reading (?:this|the)| processing| summari[sz]ing| who read| that read)",
     "strong_machine": _STRONG_MACHINE,
-    "machine_must": rf"{_MACHINE} (?:\w+ ){{0,2}}?(?:must|should|shall|is required to|are required to|are requested to|has to|have to|may now|will now|are to|is to|may)\b(?: not| now| also)?"
-    r" (?:say|tell|answer|reply|respond|recommend|rank|rate|quote|cite|mention|describe|ignore|follow|approve|include|add|write|claim|translate|speak|refuse|obey|give|output)",
+    "machine_must": rf"{_MACHINE} (?:\w+ ){{0,2}}?(?:must|should|shall|is required to|are required to|are requested to|has to|have to|may now|will now|are to|is to|may|(?:is|are) (?:not |only )?(?:allowed|permitted|forbidden) to)\b(?: not| now| also)?"
+    r" (?:use|say|tell|answer|reply|respond|recommend|rank|rate|quote|cite|mention|describe|ignore|follow|approve|include|add|write|claim|translate|speak|refuse|obey|give|output)",
     "about_machine": rf"\b(?:tell|ask|asks|asked|make|let|instruct|show|have|help|click|configure|train|test|give|allow|want|told|expect)s? (?:to )?(?:the|your|an?|our) (?:\w+ ){{0,2}}?{_MACHINE}",
     "reading_this": r"\b(?:reads?|reading|processing|processes|summari[sz]ing|asked about) (?:this|the) (?:\w+ )?(?:text|page|line|file|document|paragraph|mail|table|paper)?\b|\bif (?:you are|asked|questioned|anyone asks|the user asks|user asks)\b|\bwhen you (?:are asked|read)\b",
     "user": r"\b(?:tell|direct|urge|insult|convince|inform) (?:that )?(?:the |all |any |every )?(?:users?|readers?|customers?|everybody|asker)\b|\b(?:the )?user'?s (?:question|password|credit)\b|\bthe (?:question|message)s? of the user\b"
     r"|\b(?:if|when|whenever) (?:the |a )?users? asks?\b.{0,60}\b(?:say|reply|respond|answer|tell)\b|\bwhatever the user\b|\b(?:dile|di|dis|dites|sage|skriv|zeg|скажи) (?:al |à l'|dem |all'|tegen de )?(?:usuario|utilisateur|nutzer|utente|gebruiker|пользовател\w+)",
     "order_you": r"\bi (?:order|command|instruct|authori[sz]e) you\b|\bi want you to (?:act|pretend|ignore|answer|reply)\b|\byou may now (?:ignore|skip|answer|disregard)\b",
     "whatever": r"\b(?:whatever|no matter (?:what|which)|any questions?|all questions|every question|whenever you|when you (?:talk|speak|mention))\b",
+    "any_question": r"\b(?:repl(?:y|ies)|respond|answers?)(?: to)? (?:any|all|every|each|whatever) (?:\w+ )?(?:questions?|requests?|messages?)\b.{0,80}\b(?:as (?:an? |if )|in (?:the|a) (?:form|style|voice|language))"
+    r"|\b(?:any|all|every|each) questions?\b.{0,80}\b(?:(?:are|is) to be answered with|must be answered with|gets? the (?:same )?(?:answer|reply))",
+    "asked_this": r"\b(?:if|when|whenever) (?:you are |you're |someone |anyone |anybody |somebody |the user |a user |users )?(?:is |are )?(?:asked?|asks|questioned)\b (?:\w+ ){0,2}?(?:to (?:summari[sz]e|describe|rate|review|translate|judge|rank|compare)|about this (?:\w+ )?(?:document|page|text|file|paper|mail|article|table|note|message))\b.{0,80}\b(?:say|repl(?:y|ies)|respond|answer|tell|claim|mention|recommend|praise)\b",
+    "user_foreign": r"\b(?:dile|di|decid|dis|dites|sage|sagt|skriv|zeg|diga|di'|скажи|сообщи) (?:al |à l'|dem |den |all'|a l'|ao |aos |agli |tegen de |a los )?(?:usuarios?|utilisateurs?|nutzern?|utent[ei]|utilizadore?s?|gebruikers?|пользовател\w+)",
+    "yourself": r"\b(?:introduce|present|call|refer to|speak of|think of) yourself as\b|\bnever (?:admit|reveal|say|mention) (?:that )?you are (?:an? )?(?:ai|bot|machine|model|language model|assistant|program)\b",
+    "quoting": r"\b(?:that|whenever|when|if) you (?:quote|cite|summari[sz]e)\b.{0,60}\b(?:must|should|has to|always|add|append|followed)\b|\bafter (?:each|every) (?:of your )?(?:sentences?|answers?|repl(?:y|ies)|claims?)\b",
     # What overturns other instructions.
     "quit": rf"{_LEADING}(?:\w{{1,30}} )?{_QUIT}\b",
-    "quit_limited": rf"\b{_QUIT}\b.{{0,40}}?\b{_RULES} (?:that|which|of|on|for|from|in|about)\b|\b{_QUIT} (?:\w+ ){{0,3}}?(?:manual|message|e-?mail|letter|version|announcement)\b",
+    "quit_limited": rf"\b{_QUIT}\b.{{0,40}}?\b{_RULES} (?:that|which|of|on|for|from|in|about)\b|\b{_QUIT} (?:\w+ ){{0,3}}?(?:manual|message|e-?mail|letter|version|announcement)\b"
+    rf"|\b(?:previous|prior|earlier|preceding|existing|old) (?:\w+ )?{_RULES} (?:of|on|about|concerning)\b|\b(?:sections?|chapters?|articles?|clauses?|paragraphs?|rows?|steps?) \w+ (?:of|and|to|in)\b",
     "quit_rules": rf"{_LEADING}(?:\w{{1,30}} )?{_QUIT}\b.{{0,50}}?\b(?:(?:all|any|every|your|these|prior|previous|earlier|preceding|above|original|existing|other|system|user's) (?:\w+ ){{0,3}}?)?{_RULES}\b",
     "prior_rules": rf"\b(?:(?:all|any|every|your|the) )?(?:previous|prior|earlier|preceding|above|original|initial|existing|old) (?:\w+ )?{_RULES}\b|\b{_RULES} (?:above|before (?:this|now)|(?:that )?you (?:\w+ )?(?:were|have been|received|got|had))",
     "your_rules": rf"\byour (?:\w+ ){{0,2}}?{_RULES}\b",
     "rules_void": rf"\b{_RULES}\b.{{0,60}}\b(?:no longer apply|(?:are|is|were) (?:now )?(?:void|cancelled|canceled|a test|revoked|suspended|off|switched off))\b",
     "told_before": r"\b(?:everything|anything|all|what) (?:that )?you (?:were|have been|are|ever) (?:\w+ )?(?:told|instructed|taught|given)\b|\bwere you told\b|\byou were (?:configured|told|instructed)\b|\binstructed to\b",
     "question_quit": r"\b(?:do not|don't|never|instead of|rather than|skip|ignore|disregard) (?:\w+ ){0,2}?(?:answer(?:ing)?|repl(?:y|ying)|respond(?:ing)?|question|request)\b(?: to)?.{0,20}\b(?:user|reader|question)",
-    "output_foreign": r"\bdeine[rnms]? (?:\w+ )?antwort(?:en)?\b|\b(?:ta|tes) réponses?\b|\b(?:tu|tus) respuestas?\b|\b(?:tua|tue) rispost[ae]\b|\b(?:sua|tua) respostas?\b|\bje antwoord(?:en)?\b|\b(?:сво\w+|тво\w+) ответ\w*|你的(?:回答|答案|回复|输出)|إجابتك|ردك|अपने (?:उत्तर|जवाब)|câu trả lời của bạn",
+    "output_foreign": r"\b(?:beginne|beende|schreibe|füge|commence|termine|écris|ajoute|écrivez|ajoutez|empieza|termina|escribe|añade|inizia|scrivi|aggiungi|comece|termine|escreva|adicione|begin|eindig|schrijf|начинай|заканчивай|пиши|добавляй)\b.{0,30}\b(?:jeder?|jede deiner|chaque|cada|ogni|elk|кажд\w+) (?:\w+ )?(?:antwort|réponse|respuesta|risposta|resposta|antwoord|ответ)\b|\bdeine[rnms]? (?:\w+ )?antwort(?:en)?\b|\b(?:ta|tes) réponses?\b|\b(?:tu|tus) respuestas?\b|\b(?:tua|tue) rispost[ae]\b|\b(?:sua|tua) respostas?\b|\bje antwoord(?:en)?\b|\b(?:сво\w+|тво\w+) ответ\w*|你的(?:回答|答案|回复|输出)|إجابتك|ردك|अपने (?:उत्तर|जवाब)|câu trả lời của bạn",
     "only_foreign": r"\b(?:antworte|antwortest|sprich)\b.{0,40}\b(?:nur|ausschließlich)\b|\b(?:antworte|antwortest) ab\b|\bréponds .{0,40}(?:seulement|uniquement)|\bresponde .{0,30}(?:solo|sólo|únicamente)|\brispondi .{0,20}solo|\bantwoord .{0,20}alleen|отвечай .{0,20}только|只(?:能)?(?:回答|说)|وأجب .{0,12}فقط|chỉ (?:nói|trả lời)",
     "prompt_foreign": r"\b(?:deine?n?|ton|votre|tu|tuo|seu|свой|твой) (?:\w+ )?(?:system-?)?prompts?\b|\bprompt (?:système|del sistema|di sistema|do sistema)|systemanweisung|системн\w+ промпт|你的系统提示|موجه النظام|\b(?:deine|tes|tus|tue|suas|свои|je) (?:\w+ )?(?:anweisungen|consignes|instrucciones|istruzioni|instruções|инструкции|instructies)\b|你的指令|تعليماتك|अपने निर्देश|hướng dẫn của bạn",
     "void_foreign": r"\bignorier(?:e|en sie) (?:alle |sämtliche )?(?:\w+ ){0,2}anweisung|\bvergiss (?:alle |deine )|\bignore[zs]? (?:toutes )?(?:les |tes )?(?:consignes|instructions) (?:précédentes|ci-dessus)|\boublie[zs]? (?:toutes )?(?:tes|vos|les) (?:consignes|instructions)"
@@ -131,12 +138,15 @@ _NAMED: Final[Mapping[str, str]] = {
     "asks": r"[?？؟]\W*$",
     "for_me": r"\b(?:tell|give|show|help|teach|write) (?:me|us)\b|\b(?:can|could|would) you (?:\w+ )?(?:write|explain|show|tell|give|recommend|help|suggest)\b|\b(?:my|mine) (?:inbox|day)\b|\blet's talk\b|\bchat with me\b|\bi want you to\b",
     # What speaks against it.
-    "third": r"^\W*(?:an? |the |some |this |these |those |many |each |every |most |except )(?!(?:assistant|ai|model|bot|chatbot|user)s? (?:must|should|shall|is|are|has)\b)",
+    "third": r"^\W*(?:an? |the |some |this |these |those |many |each |every |most |except )(?!.{0,40}\b(?:that|which|when) you (?:quote|cite|summari[sz]e)\b)(?!(?:assistant|ai|model|bot|chatbot|user)s? (?:must|should|shall|is|are|has)\b)",
     "reports": r"\b(?:such as|for example|e\.g\.|says|said|is called|are called|attack|attacks|attacker|may|might|asked the|ask the model|evaluation|documents? contain)\b",
     "code": r"`",
     "sie": r"\bsie\b|\bvous\b|\b\w+ez\b|\busted\b",
     "addressee": r"\b(?:manager|supplier|landlord|customer|doctor|operator|colleague|neighbour|player|players|teacher|server|client|field|header|form|witness|court|phone|invoice|friday|monday)\b",
-    "exam": r"\b(?:decimal places|full sentences|own words|in the box|in the space|underlined|working|at most \d+ words|in about \d+ words|exercise|of your neighbour|within (?:\w+ )?\w+ days|at the top|the id|the number|the code|json|valid)\b",
+    "exam": r"\b(?:underlined|working|exercise|of your neighbour|within (?:\w+ )?\w+ days|at the top|the id|the number|the code|json|valid)\b",
+    "delivered": r"\b(?:answers?|repl(?:y|ies)|responses?|summary)\b.{0,40}\b(?:to the address|to (?:us|me|him|her|them)\b|in(?:to)? the (?:box|boxes|space|spaces|margin|field|table|form|envelope|gap|gaps|grid)|below|overleaf|by (?:e-?mail|post|letter|phone|fax|noon|tomorrow|\d)|within (?:\w+ ){1,2}days|on (?:an? |the |one )?(?:separate )?(?:sheet|card|page|form|paper|board)|and (?:hand|send|post|return|mail) (?:it|them)|(?:must|should|has to|have to) (?:reach|arrive|be (?:received|sent|signed)))\b"
+    r"|\b(?:answers?|repl(?:y|ies)|responses?|summary)\b.{0,60}\b(?:decimal places|(?:full|complete|whole) sentences|(?:your )?own words|(?:at most|about|up to) \w+ (?:words|sentences|lines|pages)|the (?:code|id|number|reference)(?: number)? (?:of|that|which|printed|on|at)\b)"
+    r"|\b(?:reasons?|evidence|examples?|marks?|working) (?:\w+ )?for (?:your|each|every) answers?\b|\bexplain (?:your|each|every) answers?\b",
     "page": r"\b(?:page|label|manual|version|e-?mail|step|steps|chapter|section|section|file|folder|box below|exercise|settings|line|lines)\b",
 }
 """The patterns, by the name of the feature."""
@@ -163,10 +173,15 @@ _GATES: Final[Mapping[str, frozenset[str]]] = {
     **dict.fromkeys(
         ("prior_rules", "your_rules", "rules_void", "quit_limited", "quit_rules"),
         _words(
-            "instruction instructions direction directions directive directives rule rules prompt prompts guideline guidelines order orders command commands policy policies restriction restrictions manual message email letter version announcement"
+            "section sections chapter chapters article articles clause clauses paragraph paragraphs row rows step steps instruction instructions direction directions directive directives rule rules prompt prompts guideline guidelines order orders command commands policy policies restriction restrictions manual message email letter version announcement"
         ),
     ),
     "tool": _words("tool tools function invoke call"),
+    "any_question": _words("question questions request requests message messages"),
+    "asked_this": _words("ask asks asked questioned"),
+    "yourself": _words("yourself you"),
+    "quoting": _words("quote cite summarise summarize after"),
+    "delivered": _OUTPUT_WORDS,
     "user": _words(
         "user users reader readers customer customers everybody asker people nutzer nutzers utilisateur usuario utente пользователю пользователям gebruiker"
     ),
@@ -194,60 +209,66 @@ _HIDDEN: Final = {
     0x2019: "'",
 }
 
-_BASE: Final = -2.99
+_BASE: Final = -3.03
 _WEIGHTS: Final[Mapping[str, float]] = {
-    "output": 1.92,
-    "say_output": 2.88,
-    "must_output": 0.86,
-    "only": 1.24,
+    "output": 2.07,
+    "say_output": 3.08,
+    "must_output": 0.82,
+    "only": 1.39,
     "only_word": 4.00,
-    "transform": 0.47,
-    "transform_output": 2.98,
-    "advert": 1.02,
-    "machine": 0.14,
-    "to_machine": 4.13,
-    "calls_machine": 0.68,
-    "strong_machine": 1.33,
-    "machine_must": 3.13,
-    "about_machine": -2.08,
-    "reading_this": -0.20,
-    "user": 2.44,
-    "order_you": 4.49,
-    "whatever": 1.97,
-    "quit": 0.57,
-    "quit_limited": -2.89,
-    "quit_rules": 2.76,
-    "prior_rules": 1.40,
-    "your_rules": 1.49,
-    "rules_void": 1.79,
+    "transform": 0.34,
+    "transform_output": 3.40,
+    "advert": 0.68,
+    "machine": 0.46,
+    "to_machine": 3.91,
+    "calls_machine": 0.61,
+    "strong_machine": 1.37,
+    "machine_must": 3.05,
+    "about_machine": -2.10,
+    "reading_this": -0.21,
+    "user": 2.45,
+    "order_you": 4.42,
+    "whatever": 2.04,
+    "any_question": 3.50,
+    "asked_this": 5.00,
+    "user_foreign": 4.00,
+    "yourself": 3.00,
+    "quoting": 5.00,
+    "quit": 0.50,
+    "quit_limited": -2.87,
+    "quit_rules": 2.77,
+    "prior_rules": 1.45,
+    "your_rules": 1.52,
+    "rules_void": 1.90,
     "told_before": 4.00,
-    "question_quit": 1.51,
-    "output_foreign": 3.07,
+    "question_quit": 1.59,
+    "output_foreign": 3.27,
     "only_foreign": 2.56,
-    "prompt_foreign": 3.40,
-    "void_foreign": 4.85,
+    "prompt_foreign": 3.43,
+    "void_foreign": 4.87,
     "persona": 0.31,
-    "you_are": 0.87,
-    "role_speaks": 2.51,
-    "unbound": 1.83,
-    "reveal": 4.42,
-    "system_prompt": 1.44,
+    "you_are": 0.88,
+    "role_speaks": 2.52,
+    "unbound": 1.84,
+    "reveal": 4.29,
+    "system_prompt": 1.47,
     "own_rules_asked": 3.00,
-    "tool": 3.77,
+    "tool": 3.92,
     "cite": 1.00,
-    "tag": 4.46,
-    "speaker": 4.00,
+    "tag": 4.54,
+    "speaker": 3.98,
     "heading": 4.01,
     "core": 3.00,
     "encoded": 5.00,
-    "explain": -0.16,
-    "third": -2.69,
-    "reports": -0.93,
-    "code": -1.29,
-    "sie": -0.74,
-    "addressee": -1.58,
-    "exam": -2.46,
-    "page": -1.60,
+    "explain": -0.17,
+    "third": -2.62,
+    "reports": -0.87,
+    "code": -1.47,
+    "sie": -0.70,
+    "addressee": -1.34,
+    "exam": -1.57,
+    "delivered": -4.68,
+    "page": -1.34,
 }
 """Fitted by tools/instruction_weights.py. A feature without a weight does not count."""
 
@@ -405,6 +426,7 @@ _TRIGGERS: Final = _words(
     " instruction instructions directions directives rules rule prompt prompts guidelines orders policy restrictions task"
     " ignore ignoring disregard forget override bypass void cancelled pretend act imagine behave simulate impersonate roleplay character persona personas dan jailbreak"
     " now henceforth name tool tools function invoke call execute system inst im_start endoftext conversation history previous above told user users"
+    " yourself quote cite asked questions question sage dile dites zeg diga utilisateur réponse chaque jede jeder"
     " decode encode letter letters vowel vowels misspell scramble anagram"
     " ignoriere vergiss antworte antwort antworten nutzer systemanweisung jetzt anweisungen réponse réponses réponds consignes désormais maintenant l'assistant respuesta respuestas responde instrucciones usuario eres asistente"
     " risposta risposte rispondi istruzioni sei utente resposta respostas responda instruções antwoord instructies apenas"
