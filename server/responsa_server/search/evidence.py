@@ -274,6 +274,11 @@ class ParsedQuestion:
                 found |= bits
         return found
 
+    def among(self, terms: frozenset[str]) -> Sequence[str]:
+        """The content terms that are among `terms`, themselves or as a synonym of their collection."""
+        mask = self.mask(terms)
+        return [term for term, bit in self._bits.items() if mask & bit]
+
     def covered(self, mask: int) -> float:
         """The share of the question's total weight that these content terms have. The shares are cached, because few different masks occur."""
         share = self._shares.get(mask)

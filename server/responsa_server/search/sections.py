@@ -1,10 +1,13 @@
 """Whole sections: ranks the sections that the passages of a search are from, and makes quotes of all their blocks.
 
-A section is what stands between two headings, with its code. It fits a question by its best piece, by what its heading says, and by how many of the question's words it has.
+A section is what stands between two headings, with its code. It fits a question by its best piece, by what its heading says, by how often it has the question's words for its length, and
+by whether it has code, if the question asks for something to be written.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,27 +20,40 @@ from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, jud
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.headed import HeadedBlock, HeadedSection, headed_sections
 from responsa_server.text.instructing import instructing_spans
+from responsa_server.text.lexical import Analyzer
 from responsa_server.text.shown import MARKDOWN, Origin, escaped, shown_blocks, shown_code, visible
 
 AROUND_BYTES: Final = 32 * 1024
 """How much of the text before and after a passage is read to find the sections of the passage."""
 
 PIECE_WEIGHT: Final = 1.0
-HEADING_WEIGHT: Final = 0.3
-COSINE_WEIGHT: Final = 0.3
-COVERED_WEIGHT: Final = 0.3
+HEADING_WEIGHT: Final = 0.1
+COSINE_WEIGHT: Final = 0.2
+WORDS_WEIGHT: Final = 0.4
+CODE_WEIGHT: Final = 0.1
+
+# BM25 of a section. The average is that of the samples of the agents cairo and scarb, so that the score of a section does not depend on the others.
+_SATURATION: Final = 2.0
+_LENGTH: Final = 0.75
+_AVERAGE_TERMS: Final = 200
+
+_ASKING: Final = re.compile(
+    r"\s*(?:(?:at|by|for|from|in|on|to|with) )?(?:what|which|whose?|why|how|when|where|do|does|did|is|are|was|were|am|can|could|may|might|must|should|will|would|has|have|if|tell|explain)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SectionSignals:
-    """How a section fits a question, each from 0 to 1. piece: the score of its best piece. heading: the weighted share of the question's terms in its heading. cosine: the cosine of its
-    heading. covered: the weighted share of the question's terms that are in it.
+    """How a section fits a question, each from 0 to 1. piece: the score of its best piece. heading: the weighted share of the question's terms in its heading and title. cosine: the cosine of its
+    heading. words: the BM25 of the section, divided by the best that the question's terms could reach. code: 1 if it has the code that the question asks for.
     """
 
     piece: float
     heading: float
     cosine: float
-    covered: float
+    words: float
+    code: float = 0.0
 
     @property
     def total(self) -> float:
@@ -46,9 +62,10 @@ class SectionSignals:
             PIECE_WEIGHT * self.piece
             + HEADING_WEIGHT * self.heading
             + COSINE_WEIGHT * self.cosine
-            + COVERED_WEIGHT * self.covered
+            + WORDS_WEIGHT * self.words
+            + CODE_WEIGHT * self.code
         )
-        return reached / (PIECE_WEIGHT + HEADING_WEIGHT + COSINE_WEIGHT + COVERED_WEIGHT)
+        return reached / (PIECE_WEIGHT + HEADING_WEIGHT + COSINE_WEIGHT + WORDS_WEIGHT + CODE_WEIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +104,10 @@ def rank_sections(
 ) -> Sequence[RankedSection]:
     """The sections of the passages, best first. A section that several passages share occurs once."""
     questions = ParsedQuestions(retrieval, analyses.analyzer)
+    divided = _Divided(analyses.analyzer)
     found: dict[tuple[UUID, int], RankedSection] = {}
     for one in (*retrieval.passages, *retrieval.elsewhere):
-        for section in _sections_of(one, questions.of(one), around, analyses):
+        for section in _sections_of(one, questions.of(one), around, analyses, divided):
             key = (section.passage.document_id, section.section.source.start)
             earlier = found.get(key)
             if earlier is None or section.signals.total > earlier.signals.total:
@@ -99,20 +117,51 @@ def rank_sections(
     )
 
 
+class _Divided:
+    """The sections of texts, and their terms. Passages of one document mostly have the same text around them, which is divided once."""
+
+    def __init__(self, analyzer: Analyzer) -> None:
+        self._analyzer = analyzer
+        self._sections: dict[tuple[UUID, int, int, bool], Sequence[HeadedSection]] = {}
+        self._terms: dict[tuple[UUID, ByteRange, str], Counter[str]] = {}
+
+    def sections(self, found: FoundPassage, start: int, text: bytes) -> Sequence[HeadedSection]:
+        """The sections of the text around a passage. Only Markdown has marks of headings: in other formats, a passage is a section."""
+        if not _is_markdown(found):
+            source = found.passage.source
+            return [HeadedSection(source, "", (HeadedBlock(source, 0, code=False),))]
+        sections = self._headed(found.passage, start, text, fenced=False)
+        if start == 0 or not _is_mistaken(sections, found.pieces):
+            return sections
+        return self._headed(found.passage, start, text, fenced=True)
+
+    def _headed(self, passage: Passage, start: int, text: bytes, *, fenced: bool) -> Sequence[HeadedSection]:
+        key = (passage.document_id, start, len(text), fenced)
+        if key not in self._sections:
+            self._sections[key] = headed_sections(text.decode(), start, fenced=fenced)
+        return self._sections[key]
+
+    def terms(self, passage: Passage, source: ByteRange, words: bytes, language: str) -> Counter[str]:
+        """The terms of a section of the passage's document, with their numbers."""
+        key = (passage.document_id, source, language)
+        if key not in self._terms:
+            self._terms[key] = Counter(self._analyzer.terms(words.decode(), language))
+        return self._terms[key]
+
+
 def _sections_of(
     one: ScoredPassage,
     question: ParsedQuestion,
     around: Mapping[UUID, tuple[int, bytes]],
     analyses: PassageAnalyses,
+    divided: _Divided,
 ) -> Iterator[RankedSection]:
     passage, pieces = one.found.passage, one.found.pieces
     if passage.id not in around:
         return
     start, text = _whole_characters(*around[passage.id])
-    markdown = one.found.media_type in ("", MARKDOWN)
-    sections = _divided(one.found, start, text, markdown=markdown)
     judged = judge(question, one.found, one.score.first, analyses)
-    for section in sections:
+    for section in divided.sections(one.found, start, text):
         source = section.source
         if not (source.start < passage.source.end and passage.source.start < source.end):
             continue
@@ -121,7 +170,7 @@ def _sections_of(
             continue
         best = max(within, key=lambda each: each.score)
         language = one.found.language
-        words = text[source.start - start : source.end - start].decode()
+        terms = divided.terms(passage, source, text[source.start - start : source.end - start], language)
         titles = analyses.analyzer.terms(f"{passage.title} {visible(section.heading)}", language)
         cosines = [
             each.cosine
@@ -138,10 +187,30 @@ def _sections_of(
                 best.score,
                 question.covered(question.mask(frozenset(titles))),
                 max([0.0, *cosines]),
-                question.covered(question.mask(frozenset(analyses.analyzer.terms(words, language)))),
+                _words(question, terms),
+                float(_asks_for_code(question) and any(block.code for block in section.blocks)),
             ),
-            markdown,
+            _is_markdown(one.found),
         )
+
+
+def _words(question: ParsedQuestion, terms: Counter[str]) -> float:
+    """The BM25 of a section with these terms, from 0 to 1. A term of the question that only a synonym stands for counts once."""
+    usual = _SATURATION * (1 - _LENGTH + _LENGTH * terms.total() / _AVERAGE_TERMS)
+    reached = 0.0
+    for term in question.among(frozenset(terms)):
+        count = max(terms[term], 1)
+        reached += question.weights[term] * count / (count + usual)
+    return reached / question.total
+
+
+def _asks_for_code(question: ParsedQuestion) -> bool:
+    """Whether an English question is not worded as one, such as "Write a function that adds two numbers"."""
+    return question.english and not question.text.rstrip().endswith("?") and not _ASKING.match(question.text)
+
+
+def _is_markdown(found: FoundPassage) -> bool:
+    return found.media_type in ("", MARKDOWN)
 
 
 def _holds(source: ByteRange, piece: PassagePiece) -> bool:
@@ -154,18 +223,6 @@ def _whole_characters(start: int, text: bytes) -> tuple[int, bytes]:
     while cut < min(len(text), 4) and text[cut] & 0xC0 == 0x80:
         cut += 1
     return start + cut, text[cut:].decode(errors="ignore").encode()
-
-
-def _divided(found: FoundPassage, start: int, text: bytes, *, markdown: bool) -> Sequence[HeadedSection]:
-    """The sections of a text. Only Markdown has marks of headings: in other formats, a passage is a section."""
-    if not markdown:
-        source = found.passage.source
-        return [HeadedSection(source, "", (HeadedBlock(source, 0, code=False),))]
-    whole = text.decode()
-    sections = headed_sections(whole, start)
-    if start == 0 or not _is_mistaken(sections, found.pieces):
-        return sections
-    return headed_sections(whole, start, fenced=True)
 
 
 def _is_mistaken(sections: Sequence[HeadedSection], pieces: Sequence[PassagePiece]) -> bool:
@@ -183,7 +240,7 @@ def _quotes(one: RankedSection, most_bytes: int, *, divided: bool) -> Sequence[Q
     groups: list[list[HeadedBlock]] = []
     goes_on = False
     for block in _chosen(one.section.blocks, one.best, most_bytes):
-        if not block.code and instructing_spans(one.bytes_of(block.source)):
+        if instructing_spans(one.bytes_of(block.source)):
             goes_on = False
         elif goes_on and (not divided or block.source.end - groups[-1][0].source.start <= MAX_QUOTE_BYTES):
             groups[-1].append(block)
