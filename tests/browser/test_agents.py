@@ -333,7 +333,7 @@ async def test_a_source_from_the_web_opens_as_the_text_that_the_tool_returned(
         await expect(tab.page.locator(".empty")).to_contain_text("can use the documents and the web search.")
         await tab.ask('call web_search {"query": "Who kept the light of Korsholm?"}')
         cited = tab.answers.get_by_role("list", name="Sources", exact=True).get_by_role("listitem")
-        await expect(cited).to_contain_text("fetched by web_search, ")
+        await expect(cited).to_contain_text("fetched by the web search, ")
         await expect(cited.get_by_role("link")).to_have_attribute("href", uri)
         await tab.chips.first.click()
         await expect(tab.source.locator(".badge")).to_contain_text("Verified: the tool returned this text.")

@@ -3,6 +3,7 @@ import { CitationSchema, type Citation } from "@responsa/contract/responsa/chat/
 import { describe, expect, it } from "vitest";
 import { byteLength } from "../src/text/bytes.js";
 import { parts, placeOf, sources } from "../src/chat/parts.js";
+import { rememberTool } from "../src/chat/fetched.js";
 
 function citation(start: number, end: number, version = "documents/1/versions/1", title = "One"): Citation {
   return create(CitationSchema, { answerRange: { start: BigInt(start), end: BigInt(end) }, documentVersion: version, title });
@@ -92,5 +93,7 @@ describe("sources", () => {
     ]);
     expect(found[0]!.fetched).toBe("");
     expect(found[1]!.fetched).toMatch(/^fetched by web_search, \d+ Sept? 2026, \d\d:\d\d$/);
+    rememberTool({ name: "tools/web_search", title: "the web search" });
+    expect(sources([fetched("tool-1", 0, "B")])[0]!.fetched).toMatch(/^fetched by the web search, /);
   });
 });

@@ -3,7 +3,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
-import { toolOf } from "./fetched.js";
+import { rememberTool, titleOf } from "./fetched.js";
 import type { Api } from "../common/api.js";
 import type { Failure } from "../common/errors.js";
 import { allItems } from "../common/pages.js";
@@ -22,18 +22,20 @@ export async function allAgents(api: Pick<Api, "chat">): Promise<Agent[]> {
   return found.sort((a, b) => Number(b.isDefault) - Number(a.isDefault) || a.displayName.localeCompare(b.displayName));
 }
 
-/** All tools that the user may use. Raises ConnectError. */
+/** All tools that the user may use; the page remembers what they are called. Raises ConnectError. */
 export async function allTools(api: Pick<Api, "chat">): Promise<Tool[]> {
-  return allItems(async (pageToken) => {
+  const found = await allItems(async (pageToken) => {
     const { tools, nextPageToken } = await api.chat.listTools({ pageSize: 200, pageToken });
     return { items: tools, next: nextPageToken };
   });
+  for (const one of found) rememberTool(one);
+  return found;
 }
 
 /** What people call the tools that an agent, `agents/{id}`, can use: "the calculator and the documents"; "" if it uses no tools. */
 export function toolsOf(tools: readonly Tool[], agent: string): string {
   const usable = tools.filter((one) => one.agents.includes(agent) && one.problems.length === 0);
-  return new Intl.ListFormat("en-GB").format(usable.map((one) => one.title || toolOf(one.name)));
+  return new Intl.ListFormat("en-GB").format(usable.map((one) => one.title || titleOf(one.name)));
 }
 
 /** The agent `agents/{id}` of a version `agents/{id}/versions/{n}`; "" for any other text. */

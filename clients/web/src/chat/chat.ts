@@ -12,6 +12,7 @@ import type { DocumentPanel } from "../documents/document.js";
 import { button, element, focused } from "../common/dom.js";
 import { keepDraft, takeDraft } from "./draft.js";
 import { failureOf, type Failure } from "../common/errors.js";
+import { isFetched } from "./fetched.js";
 import { ConversationHead } from "./head.js";
 import { LiveTurn, type LiveHooks, type Origin } from "./liveturn.js";
 import { outcomeOfTurn, type Outcome } from "./outcome.js";
@@ -168,6 +169,8 @@ export class ChatView {
         this.#api.chat.listMessages({ parent: conversation, pageSize: PAGE, orderBy: "create_time desc" }, { signal }),
         turnsOf(this.#api, conversation, PAGE / 2, signal).catch(() => new Map<string, Turn>()), // the messages can be shown without the outcomes of their turns
       ]);
+      // Sources name the tools that fetched them; without the tools' titles, by their ids.
+      if (page.messages.some((one) => one.citations.some(isFetched))) await this.#allTools().catch(() => []);
       if (signal.aborted) return;
       this.#turns = turns;
       // A continued conversation keeps its agent.
@@ -375,16 +378,18 @@ export class ChatView {
   /** What people call the tools of the chosen agent. */
   async #tools(): Promise<string> {
     const agent = this.picker.agent?.name;
-    if (!agent) return "";
-    this.#granted ??= allTools(this.#api);
-    const granted = this.#granted;
-    return granted.then(
-      (tools) => toolsOf(tools, agent),
-      (error: unknown) => {
-        if (this.#granted === granted) this.#granted = undefined; // the next greeting asks again
-        throw error;
-      },
-    );
+    return agent ? toolsOf(await this.#allTools(), agent) : "";
+  }
+
+  /** All tools, asked for once. */
+  async #allTools(): Promise<readonly Tool[]> {
+    const granted = (this.#granted ??= allTools(this.#api));
+    try {
+      return await granted;
+    } catch (error) {
+      if (this.#granted === granted) this.#granted = undefined; // the next call asks again
+      throw error;
+    }
   }
 
   /** Questions about the documents that a question would search now. */

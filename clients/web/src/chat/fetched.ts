@@ -11,6 +11,24 @@ export function toolOf(name: string): string {
   return name.replace(/^tools\//, "");
 }
 
+/** What people call the tools that this page has met, by name, `tools/{id}`. Citations hold only the name. */
+const TITLES = new Map<string, string>();
+
+/** Remember what people call a tool. */
+export function rememberTool({ name, title }: { readonly name: string; readonly title: string }): void {
+  if (title) TITLES.set(name, title);
+}
+
+/** What people call the tool `tools/{id}`; its id if the page has not met it. */
+export function titleOf(name: string): string {
+  return TITLES.get(name) ?? toolOf(name);
+}
+
+/** Whether a tool returned the source of a citation. */
+export function isFetched({ origin }: Citation): boolean {
+  return origin.case === "toolResult";
+}
+
 /** The address that a link may have; undefined for anything but http and https. */
 export function linkOf(uri: string): string | undefined {
   if (!/^https?:\/\/[^/]/i.test(uri) || !URL.canParse(uri)) return undefined;
@@ -22,13 +40,13 @@ export function hostOf(uri: string): string {
   return linkOf(uri) ? new URL(uri).host : uri;
 }
 
-/** For example "fetched by web_search, 3 Feb 2026, 14:05"; "" for a citation of a document. */
+/** For example "fetched by the web search, 3 Feb 2026, 14:05"; "" for a citation of a document. */
 export function fetchedBy({ origin }: Citation): string {
   if (origin.case !== "toolResult") return "";
-  return fetched(toolOf(origin.value.tool), origin.value.fetchTime);
+  return fetched(titleOf(origin.value.tool), origin.value.fetchTime);
 }
 
-/** For example "fetched by web_search, 3 Feb 2026, 14:05". */
+/** For example "fetched by the web search, 3 Feb 2026, 14:05". */
 export function fetched(tool: string, time: Timestamp | undefined): string {
   return [`fetched by ${tool}`, ...(time ? [momentOf(timestampDate(time))] : [])].join(", ");
 }

@@ -2,7 +2,7 @@
 
 import type { TurnToolCall, TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { element, WRITTEN } from "../common/dom.js";
-import { endOf, fetched, hostOf, linkOf, toolOf } from "./fetched.js";
+import { endOf, fetched, hostOf, linkOf, rememberTool, titleOf } from "./fetched.js";
 
 /** The number of characters after which a result is cut. */
 const SHOWN = 2_000;
@@ -17,7 +17,8 @@ export class ToolCallView {
 
   /** `at`: when the call was announced, in milliseconds. */
   constructor({ tool, title, arguments: given }: TurnToolCall, at: number) {
-    this.tool = title || toolOf(tool);
+    rememberTool({ name: tool, title });
+    this.tool = titleOf(tool);
     this.#at = at;
     this.#details = element("details", {}, element("summary", {}, `Tool ${this.tool} `, this.#end));
     if (given && Object.keys(given).length > 0) this.#details.append(part("Arguments", JSON.stringify(given, null, 2)));
