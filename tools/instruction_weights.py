@@ -33,9 +33,9 @@ ABOUT: Final = "prompts and assistants"
 TASKS: Final = "tasks"
 """Tasks and questions without an addressee, such as "Write a limerick". They are not fitted, because an exercise is worded in the same way."""
 PRIOR: Final = {
-    "about_machine": -2.0, "any_question": 3.5, "asked_this": 5.0, "delivered": -4.0, "quoting": 5.0, "user_foreign": 4.0, "yourself": 3.0, "addressee": -1.0, "advert": 0.3, "cite": 1.0, "code": -1.0, "core": 3.0, "encoded": 5.0, "exam": -4.5, "heading": 4.0,
-    "machine_must": 2.5, "must_output": 0.5, "only": 1.0, "order_you": 4.0, "only_foreign": 2.5, "only_word": 4.0, "output": 1.0, "output_foreign": 2.0, "own_rules_asked": 3.0,
-    "page": -1.0, "persona": 0.5, "prior_rules": 0.5, "prompt_foreign": 3.0, "question_quit": 1.5, "quit": 0.3, "quit_limited": -2.5, "quit_rules": 1.5, "reading_this": 0.5,
+    "about_machine": -2.0, "any_question": 3.5, "asked_this": 5.0, "delivered": -4.0, "quoting": 5.0, "user_foreign": 4.0, "yourself": 3.0, "addressee": -1.0, "advert": 0.3, "cite": 1.0, "code": -1.0, "core": 3.0, "encoded": 5.0, "exam": -4.5, "heading": 4.0, "henceforth": 3.5,
+    "machine_must": 2.5, "must_output": 0.5, "only": 1.0, "orders_machine": 4.0, "order_you": 4.0, "only_foreign": 2.5, "only_word": 4.0, "output": 1.0, "output_foreign": 2.0, "own_rules_asked": 3.0,
+    "page": -1.0, "persona": 0.5, "prior_rules": 0.5, "prompt_foreign": 3.0, "question_quit": 1.5, "quit": 0.3, "quit_limited": -2.5, "quit_rules": 1.5, "reader_machine": 6.0, "reading_this": 0.5,
     "reports": -1.0, "reveal": 1.5, "role_speaks": 2.0, "rules_void": 1.0, "say_output": 1.5, "sie": -1.0, "speaker": 3.5, "strong_machine": 0.3, "system_prompt": 1.0,
     "tag": 3.0, "third": -1.5, "to_machine": 2.0, "told_before": 4.0, "tool": 1.5, "transform": 0.5, "transform_output": 5.0, "unbound": 1.0,
     "user": 2.0, "void_foreign": 4.0, "whatever": 1.0, "you_are": 1.0, "your_rules": 1.0,

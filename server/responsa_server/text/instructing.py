@@ -37,7 +37,7 @@ _STRONG_MACHINE: Final = (
 )
 _RULES: Final = r"(?:instructions?|directions?|directives?|rules?|prompts?|guidelines?|orders?|commands?|polic(?:y|ies)|restrictions?)"
 _QUIT: Final = (
-    r"(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?:ting)?|overrid(?:e|ing)|bypass(?:ing)?|neglect|drop|discard|cancel|abandon|stop (?:following|obeying)|(?:do not|don't|never) (?:follow|obey|heed)"
+    r"(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?:ting)?|overrid(?:e|ing)|bypass(?:ing)?|neglect|set aside|pay no attention to|drop|discard|cancel|abandon|stop (?:following|obeying)|(?:do not|don't|never) (?:follow|obey|heed)"
     r"|no longer (?:follow|apply|obey)|(?:are|is) (?:now )?(?:void|cancelled|canceled|revoked|obsolete|suspended))"
 )
 _VERSE: Final = (
@@ -82,6 +82,9 @@ _NAMED: Final[Mapping[str, str]] = {
     "strong_machine": _STRONG_MACHINE,
     "machine_must": rf"{_MACHINE} (?:\w+ ){{0,2}}?(?:must|should|shall|is required to|are required to|are requested to|has to|have to|may now|will now|are to|is to|may|(?:is|are) (?:not |only )?(?:allowed|permitted|forbidden) to)\b(?: not| now| also)?"
     r" (?:use|say|tell|answer|reply|respond|recommend|rank|rate|quote|cite|mention|describe|ignore|follow|approve|include|add|write|claim|translate|speak|refuse|obey|give|output)",
+    "reader_machine": rf"\b(?:if|when|whenever) (?:an?|the|any|some|this|your) (?:\w+ )?{_MACHINE} (?:reads?|process(?:es)?|summari[sz]es?|analy[sz]es?|parses?|sees?) (?:this|the following)\b.{{0,80}}\b(?:must|should|shall|has to|have to|will|say|reply|answer|recommend)\b"
+    rf"|{_STRONG_MACHINE} (?:\w+ )?(?:that|which|who) (?:reads?|process(?:es)?|summari[sz]es?|analy[sz]es?) (?:this|the following)\b.{{0,60}}\b(?:must|should|shall|has to|have to)\b",
+    "orders_machine": rf"^[^\w<]*(?:\w+ )?(?:{_STRONG_MACHINE}|assistants?)(?: assistants?| models?)?\s?[:,]\s+(?:please |now |always )*(?:(?:do not|don't|never|ignore|disregard|forget|rate|accept|name|recommend|praise|answer|reply|respond|say|tell|write|end|begin|include|leave|skip|repeat|translate|mention|hide|call|use) )",
     "about_machine": rf"\b(?:tell|ask|asks|asked|make|let|instruct|show|have|help|click|configure|train|test|give|allow|want|told|expect)s? (?:to )?(?:the|your|an?|our) (?:\w+ ){{0,2}}?{_MACHINE}",
     "reading_this": r"\b(?:reads?|reading|processing|processes|summari[sz]ing|asked about) (?:this|the) (?:\w+ )?(?:text|page|line|file|document|paragraph|mail|table|paper)?\b|\bif (?:you are|asked|questioned|anyone asks|the user asks|user asks)\b|\bwhen you (?:are asked|read)\b",
     "user": r"\b(?:tell|direct|urge|insult|convince|inform) (?:that )?(?:the |all |any |every )?(?:users?|readers?|customers?|everybody|asker)\b|\b(?:the )?user'?s (?:question|password|credit)\b|\bthe (?:question|message)s? of the user\b"
@@ -93,6 +96,7 @@ _NAMED: Final[Mapping[str, str]] = {
     "asked_this": r"\b(?:if|when|whenever) (?:you are |you're |someone |anyone |anybody |somebody |the user |a user |users )?(?:is |are )?(?:asked?|asks|questioned)\b (?:\w+ ){0,2}?(?:to (?:summari[sz]e|describe|rate|review|translate|judge|rank|compare)|about this (?:\w+ )?(?:document|page|text|file|paper|mail|article|table|note|message))\b.{0,80}\b(?:say|repl(?:y|ies)|respond|answer|tell|claim|mention|recommend|praise)\b",
     "user_foreign": r"\b(?:dile|di|decid|dis|dites|sage|sagt|skriv|zeg|diga|di'|скажи|сообщи) (?:al |à l'|dem |den |all'|a l'|ao |aos |agli |tegen de |a los )?(?:usuarios?|utilisateurs?|nutzern?|utent[ei]|utilizadore?s?|gebruikers?|пользовател\w+)",
     "yourself": r"\b(?:introduce|present|call|refer to|speak of|think of) yourself as\b|\bnever (?:admit|reveal|say|mention) (?:that )?you are (?:an? )?(?:ai|bot|machine|model|language model|assistant|program)\b",
+    "henceforth": r"\b(?:repl(?:y|ies)|respond|answers?|speaks?|talk|write)\b.{0,60}\b(?:from (?:here|now|this point) on(?:wards?)?|henceforth|for the rest of (?:this|the) (?:chat|conversation))\b|\b(?:from (?:here|now|this point) on(?:wards?)?|henceforth),? (?:\w+ ){0,3}?(?:repl(?:y|ies)|respond|answers?|speaks?)\b",
     "quoting": r"\b(?:that|whenever|when|if) you (?:quote|cite|summari[sz]e)\b.{0,60}\b(?:must|should|has to|always|add|append|followed)\b|\bafter (?:each|every) (?:of your )?(?:sentences?|answers?|repl(?:y|ies)|claims?)\b",
     # What overturns other instructions.
     "quit": rf"{_LEADING}(?:\w{{1,30}} )?{_QUIT}\b",
@@ -103,7 +107,8 @@ _NAMED: Final[Mapping[str, str]] = {
     "your_rules": rf"\byour (?:\w+ ){{0,2}}?{_RULES}\b",
     "rules_void": rf"\b{_RULES}\b.{{0,60}}\b(?:no longer apply|(?:are|is|were) (?:now )?(?:void|cancelled|canceled|a test|revoked|suspended|off|switched off))\b",
     "told_before": r"\b(?:everything|anything|all|what) (?:that )?you (?:were|have been|are|ever) (?:\w+ )?(?:told|instructed|taught|given)\b|\bwere you told\b|\byou were (?:configured|told|instructed)\b|\binstructed to\b",
-    "question_quit": r"\b(?:do not|don't|never|instead of|rather than|skip|ignore|disregard) (?:\w+ ){0,2}?(?:answer(?:ing)?|repl(?:y|ying)|respond(?:ing)?|question|request)\b(?: to)?.{0,20}\b(?:user|reader|question)",
+    "question_quit": r"\b(?:do not|don't|never|instead of|rather than|skip|ignore|disregard) (?:\w+ ){0,2}?(?:answer(?:ing)?|repl(?:y|ying)|respond(?:ing)?|question|request)\b(?: to)?.{0,20}\b(?:user|reader|question)"
+    r"|\b(?:ignore|disregard|forget|pay no attention to) the (?:user's )?question\b.{0,40}\b(?:and|but|instead|say|print|write|answer)\b",
     "output_foreign": r"\b(?:beginne|beende|schreibe|füge|commence|termine|écris|ajoute|écrivez|ajoutez|empieza|termina|escribe|añade|inizia|scrivi|aggiungi|comece|termine|escreva|adicione|begin|eindig|schrijf|начинай|заканчивай|пиши|добавляй)\b.{0,30}\b(?:jeder?|jede deiner|chaque|cada|ogni|elk|кажд\w+) (?:\w+ )?(?:antwort|réponse|respuesta|risposta|resposta|antwoord|ответ)\b|\bdeine[rnms]? (?:\w+ )?antwort(?:en)?\b|\b(?:ta|tes) réponses?\b|\b(?:tu|tus) respuestas?\b|\b(?:tua|tue) rispost[ae]\b|\b(?:sua|tua) respostas?\b|\bje antwoord(?:en)?\b|\b(?:сво\w+|тво\w+) ответ\w*|你的(?:回答|答案|回复|输出)|إجابتك|ردك|अपने (?:उत्तर|जवाब)|câu trả lời của bạn",
     "only_foreign": r"\b(?:antworte|antwortest|sprich)\b.{0,40}\b(?:nur|ausschließlich)\b|\b(?:antworte|antwortest) ab\b|\bréponds .{0,40}(?:seulement|uniquement)|\bresponde .{0,30}(?:solo|sólo|únicamente)|\brispondi .{0,20}solo|\bantwoord .{0,20}alleen|отвечай .{0,20}только|只(?:能)?(?:回答|说)|وأجب .{0,12}فقط|chỉ (?:nói|trả lời)",
     "prompt_foreign": r"\b(?:deine?n?|ton|votre|tu|tuo|seu|свой|твой) (?:\w+ )?(?:system-?)?prompts?\b|\bprompt (?:système|del sistema|di sistema|do sistema)|systemanweisung|системн\w+ промпт|你的系统提示|موجه النظام|\b(?:deine|tes|tus|tue|suas|свои|je) (?:\w+ )?(?:anweisungen|consignes|instrucciones|istruzioni|instruções|инструкции|instructies)\b|你的指令|تعليماتك|अपने निर्देश|hướng dẫn của bạn",
@@ -177,6 +182,9 @@ _GATES: Final[Mapping[str, frozenset[str]]] = {
         ),
     ),
     "tool": _words("tool tools function invoke call"),
+    "reader_machine": _MACHINE_WORDS,
+    "orders_machine": _MACHINE_WORDS | {"assistants", "reviewers"},
+    "henceforth": _words("from henceforth rest"),
     "any_question": _words("question questions request requests message messages"),
     "asked_this": _words("ask asks asked questioned"),
     "yourself": _words("yourself you"),
@@ -224,6 +232,8 @@ _WEIGHTS: Final[Mapping[str, float]] = {
     "calls_machine": 0.61,
     "strong_machine": 1.37,
     "machine_must": 3.05,
+    "reader_machine": 6.00,
+    "orders_machine": 4.00,
     "about_machine": -2.10,
     "reading_this": -0.21,
     "user": 2.45,
@@ -233,6 +243,7 @@ _WEIGHTS: Final[Mapping[str, float]] = {
     "asked_this": 5.00,
     "user_foreign": 4.00,
     "yourself": 3.00,
+    "henceforth": 3.50,
     "quoting": 5.00,
     "quit": 0.50,
     "quit_limited": -2.87,
