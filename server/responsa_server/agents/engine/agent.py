@@ -218,7 +218,7 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
         quoted = not end.model or (not checked and end.model != TEMPLATE)
         return replace(
             _with_origin(end, state, quoted=quoted, given=answer.collections)
-            if answer.passages_used
+            if answer.passages_used and _of_documents(answer, state)
             else end,
             citations=[of_plain(one) for one in answer.citations],
             passages_used=answer.passages_used,
@@ -236,7 +236,7 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
             suggestions=tuple(_suggestion(one) for one in near[:MAX_SUGGESTIONS]),
         )
     end = _written(cast("str", state["text"]), complete=bool(state["complete"]), state=state, usage=usage)
-    return _with_origin(end, state, quoted=False) if end.passages_used else end
+    return _with_origin(end, state, quoted=False) if end.passages_used and not state.get("results") else end
 
 
 def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: Usage) -> Answered:
@@ -267,6 +267,11 @@ def _extraction(state: Mapping[str, object]) -> Extraction:
 
 def _support(state: Mapping[str, object]) -> float:
     return _extraction(state).support
+
+
+def _of_documents(answer: AnswerModel, state: Mapping[str, object]) -> bool:
+    """Whether the answer is from documents. If tools were called, only its citations say so."""
+    return not state.get("results") or any(one.origin is None for one in answer.citations)
 
 
 def _with_origin(
