@@ -15,7 +15,6 @@ from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason
 
 _SHOWN_CHARACTERS: Final = 160
-_NOTHING: Final = Evidence(0, 0, {})
 _DEFAULT_TRAITS: Final = Traits()
 _LOST: Final = (
     "The documents could not be searched, and nothing else answers the question. Ask it again in a moment."
@@ -36,7 +35,7 @@ class RefuseInput(NodeModel):
     intent: str = ""
     collections: tuple[str, ...] = ()
     document_filter: str = ""
-    evidence: Evidence = _NOTHING
+    evidence: Evidence | None = None
     results: tuple[ResultModel, ...] = ()
     fallbacks: tuple[Fallback, ...] = ()
 
@@ -80,6 +79,8 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         return f"{said} Ask about something that your documents may hold."
 
     def _not_found(self, asked: str, given: RefuseInput) -> str:
+        if given.evidence is None and given.results:
+            return f"No tool has answered “{asked}”. Ask it again in a moment, or in other words."
         match given.collections or tuple(self._traits.retrieval.collections):
             case ():
                 place = "" if given.document_filter else "all documents that you may read"
@@ -90,7 +91,7 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         if given.document_filter:
             within = f" of {place}" if place else ""
             place = f"the documents{within} that match the filter “{_shown(given.document_filter)}”"
-        if given.evidence.passages:
+        if given.evidence is not None and given.evidence.passages:
             found = f"I searched {place} for “{asked}”, and no passage says enough to answer it."
             remedy = (
                 "Name the subject in full, ask about one thing at a time, or add a document that covers it."
