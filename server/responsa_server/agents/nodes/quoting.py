@@ -49,18 +49,21 @@ from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, Cited, F
 
 class GraderOptions(NodeOptions):
     """prompt: the file `prompts/NAME.md` with which to ask a model whether the passages answer the question; "" to
-    decide only by the passages' support.
+    decide only by the passages' support. calls: whether the sources of each search that a tool made are also compared with the search's own query, so that a message
+    with several questions gets an answer to each.
     """
 
     prompt: PromptName = ""
+    calls: bool = False
 
 
 class GradeInput(NodeModel):
-    """The question and its evidence."""
+    """The question, its evidence, and the results of tools."""
 
     question: str
     standalone_question: str = ""
     evidence: Evidence
+    results: tuple[ResultModel, ...] = ()
 
 
 class GradeOutput(NodeModel):
@@ -95,24 +98,26 @@ class Grade(Node[GradeInput, GradeOutput]):
         source: EvidenceSource | None = None,
         asker: Asker | None = None,
         prompt: str = "",
+        *,
+        calls: bool = False,
     ) -> None:
-        """source: provides the passages to show to a model; None to ask no model."""
+        """source: provides the passages to show to a model; None to ask no model, and to compare no sources. calls: see `GraderOptions`."""
         self._extractor = extractor
         self._table = table
         self._source = source
         self._asker = asker if source is not None else None
         self._prompt = prompt
         self._shape = Shape(Graded)
+        self._calls = calls
         self.calls_model = self._asker is not None
 
     async def process(self, given: GradeInput, run: Run) -> GradeOutput:
         """Extract the best-supported sentences."""
         question = given.standalone_question or given.question
         extraction = await self._extractor.extract(question, given.evidence)
-        least = self._table.support
-        if least is not None:
-            supported = bool(extraction.quotes) and extraction.support >= least
-            extraction = replace(extraction, supported=supported)
+        extraction = self._judged(extraction)
+        if self._calls and self._source is not None:
+            extraction = await self._with_calls(extraction, question, given.results, self._source)
         if self._asker is not None and self._source is not None and extraction.quotes:
             shown = await self._source.passages(given.evidence, self._table.context_bytes)
             run.read(one.version for one in shown)
@@ -127,6 +132,32 @@ class Grade(Node[GradeInput, GradeOutput]):
             extraction = replace(extraction, closest=closest)
         return GradeOutput(extraction=extraction)
 
+    def _judged(self, extraction: Extraction) -> Extraction:
+        """The extraction, judged by the agent's own minimum of support."""
+        least = self._table.support
+        if least is None:
+            return extraction
+        return replace(extraction, supported=bool(extraction.quotes) and extraction.support >= least)
+
+    async def _with_calls(
+        self, extraction: Extraction, question: str, results: Sequence[ResultModel], source: EvidenceSource
+    ) -> Extraction:
+        """The extraction, with the sentences that answer the queries of the tools' searches."""
+        for one in results:
+            query = one.call.arguments.get("query")
+            if not isinstance(query, str) or query == question or not one.sources:
+                continue
+            evidence = await source.with_sources(query, None, found_sources([one]))
+            found = self._judged(await self._extractor.extract(query, evidence))
+            if not found.supported:
+                continue
+            before = extraction.quotes if extraction.supported else ()
+            said = {quote.text for quote in before}
+            quotes = (*before, *(quote for quote in found.quotes if quote.text not in said))
+            support = max(extraction.support, found.support)
+            extraction = replace(extraction, quotes=quotes, support=support, supported=True)
+        return extraction
+
 
 GRADER: Final = NodeKind(
     lambda parts, options, _: Grade(
@@ -135,6 +166,7 @@ GRADER: Final = NodeKind(
         parts.source,
         parts.decider(options.prompt),
         options.prompt,
+        calls=options.calls,
     ),
     GradeInput,
     GradeOutput,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from responsa_server.agents.engine.calling import ResultModel
@@ -12,9 +13,10 @@ from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Run
 from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
 from responsa_server.domain.answers import Evidence
-from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason
+from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, ToolOutcome
 
 _SHOWN_CHARACTERS: Final = 160
+_DOCUMENTS: Final = "knowledge_search"
 _DEFAULT_TRAITS: Final = Traits()
 _LOST: Final = (
     "The documents could not be searched, and nothing else answers the question. Ask it again in a moment."
@@ -100,7 +102,16 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             found = f"I searched {place} for “{asked}” and found nothing on it."
             elsewhere = "ask without the filter" if given.document_filter else "search other collections"
             remedy = f"Use the words that your documents use, {elsewhere}, or add a document that covers it."
-        return f"{found} {remedy}"
+        return f"{found}{_also_asked(given.results)} {remedy}"
+
+
+def _also_asked(results: Sequence[ResultModel]) -> str:
+    """The sentence on the tools that answered; "" if there are no such tools."""
+    answered = [one for one in results if one.outcome is ToolOutcome.OK and one.call.tool != _DOCUMENTS]
+    tools = list(dict.fromkeys(one.title or one.call.tool for one in answered))
+    if not tools:
+        return ""
+    return f" What {' and '.join(tools[:4])} returned does not answer it either."
 
 
 def _shown(question: str) -> str:

@@ -346,5 +346,5 @@ def missing_tools(config: AgentConfig, known: Collection[str]) -> Iterator[Probl
     for place, name in enumerate(config.tools.use):
         if name not in known and name != EVERY_TOOL:
             message = f"the server has no tool “{name}”, so the agent works without it; declare it in the tools' folder"
-            # A tool that the agent lists as well is not what was meant.
+            # A suggestion must not be a tool that the agent lists already.
             yield in_config(("tools", "use", place), message, closest(name, {*known} - {*config.tools.use}))
