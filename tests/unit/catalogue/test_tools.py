@@ -121,6 +121,23 @@ def test_a_tool_is_for_those_whom_its_declaration_allows(tmp_path: Path) -> None
     assert [one and list(one.tenants) for one in found] == [["rival"], [], None]
 
 
+def test_the_star_stands_for_tools_that_change_nothing_and_for_those_that_name_the_agent(
+    tmp_path: Path,
+) -> None:
+    post = 'kind = "http_api"\nurl = "https://example.org/"\nmethod = "POST"\n'
+    live = tools(
+        tmp_path,
+        clock='kind = "time"',
+        hidden='kind = "time"\n[allow]\nagents = ["other"]',
+        mail=post,
+        ticket=post + '[allow]\nagents = ["guide"]',
+    )
+    assert granted(live, "*") == ["calculator", "clock", "knowledge_search", "ticket", "time"]
+    # A tool that the agent names is used, whatever it changes.
+    assert granted(live, "mail", "*")[0] == "mail"
+    assert granted(live, "hidden", "*") == granted(live, "*")
+
+
 def test_a_broken_file_keeps_its_last_valid_tool_and_other_tools_stay_the_same(tmp_path: Path) -> None:
     live = tools(tmp_path, x='kind = "time"\ntitle = "one"')
     before = live.granted(["x", "time"], WHO, "guide")

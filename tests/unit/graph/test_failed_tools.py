@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,7 +14,18 @@ from responsa_server.agents.engine.failed_tools import failures_said
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.calling import CallTool, CallToolInput
 from responsa_server.agents.nodes.failures import FailureReporter, FailureReporterInput
-from responsa_server.domain.events import ByteRange, Delta, SourcePassage, ToolFault, ToolOutcome, ToolSource
+from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
+from responsa_server.domain.answers import Evidence
+from responsa_server.domain.events import (
+    ByteRange,
+    Delta,
+    Fallback,
+    FallbackKind,
+    SourcePassage,
+    ToolFault,
+    ToolOutcome,
+    ToolSource,
+)
 from responsa_server.domain.tools import Effect, FixedTools, ToolCard, ToolResult
 from tests.unit.graph.speaking import Does, Turn
 
@@ -94,3 +107,28 @@ async def test_a_result_answers_by_itself_or_is_a_source(
     )
     assert (output.direct, output.found, output.failed) == counts
     assert output.results[0].title == "the notes"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {
+                "evidence": Evidence(3, 0, {}),
+                "results": (result("web_search", title="the web search"), result("sea", ToolFault.TIMEOUT)),
+            },
+            "Sea did not answer in time. I searched all documents that you may read for “Why?”, and no passage says enough to answer it. What the web search returned does not answer it either. Name",
+        ),
+        (
+            {"results": (result("sea", ToolFault.UNREACHABLE),)},
+            "Sea could not be reached. No tool has answered “Why?”.",
+        ),
+        (
+            {"fallbacks": (Fallback(FallbackKind.WITHOUT_RETRIEVAL, "read", "look", "x"),)},
+            "The documents could not be searched,",
+        ),
+    ],
+)
+async def test_a_refusal_says_what_was_asked_in_vain(given: Mapping[str, Any], message: str) -> None:
+    output = await Refuse().process(RefuseInput(question="Why?", **given), Turn().run)
+    assert output.refusal.message.startswith(message)

@@ -20,7 +20,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.search.answering import judge_claims
 from responsa_server.search.evidence import PassageAnalyses
-from responsa_server.search.extract import Extractor
+from responsa_server.search.extract import ExtractedAnswer, Extractor, SupportedPart, joined_answers
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score
 from responsa_server.search.tool_sources import NO_COLLECTION, read_sources, whole, with_sources
@@ -122,6 +122,27 @@ def test_claims_are_held_against_the_sources_that_they_name() -> None:
     quotes = judge_claims(claims, excerpts, PassageAnalyses())
     assert [one is not None for one in quotes] == [True, False, False, True, False, False]
     assert exact([one for one in quotes if one is not None], (RECIPE, NILE))
+
+
+def test_two_answers_are_joined_if_both_are_supported_and_nothing_is_said_twice() -> None:
+    def answer(support: float, *texts: str) -> ExtractedAnswer:
+        parts = [
+            SupportedPart(found(one).passage, ByteRange(0, len(one)), one, one, support) for one in texts
+        ]
+        return ExtractedAnswer(parts, support)
+
+    documents = answer(0.8, "The ferry leaves at seven.", "It carries bicycles.")
+    web = answer(0.9, "The ferry leaves at nine.", "the ferry leaves at seven.")
+    both = joined_answers(documents, web, 0.5)
+    assert [one.text for one in both.parts] == [
+        "The ferry leaves at seven.",
+        "It carries bicycles.",
+        # A source that disagrees is shown.
+        "The ferry leaves at nine.",
+    ]
+    assert both.support == 0.9
+    assert joined_answers(documents, web, 0.85) == web
+    assert joined_answers(documents, answer(0.1, "No."), 0.85) == documents
 
 
 def test_long_sources_are_cut_into_passages_at_sentences() -> None:
