@@ -28,7 +28,7 @@ from responsa_server.text.lexical import Analyzer, language_of
 from responsa_server.text.sentences import paragraph_pieces
 
 NO_COLLECTION: Final = ""
-"""The collection of these passages. An answer without a model quotes passages of one collection, so it quotes either documents or what the tools returned."""
+"""The collection of these passages. They compete among themselves, not with passages of documents."""
 PASSAGE_BYTES: Final = 1_600
 """The greatest length of a passage, unless a single piece is longer."""
 _COUNTED: Final = 255
