@@ -163,7 +163,7 @@ class AsyncSignInCalls(AsyncPart):
 
         Args:
             code: the code. After a failure with another cause than the code, it is still valid.
-            password: that of the registration. The new address of a user needs none.
+            password: that of the registration. The new address of a user needs no password.
 
         Raises:
             InvalidRequest: the code is that of a registration, and the password is missing.
