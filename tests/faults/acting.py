@@ -167,6 +167,7 @@ description = "Calls the tools that a question names."
 start = "write"
 model = {{ chain = ["scripted:calling"], max_output_tokens = 500 }}
 history = {{ messages = 0 }}
+limits = {{ seconds = 900 }}
 
 [tools]
 use = {json.dumps([*(f"{way}_{effect}" for way in WAYS for effect in EFFECTS), SEARCH])}

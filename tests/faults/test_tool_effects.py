@@ -70,8 +70,8 @@ def check(one: Seen, served: World, report: Report) -> None:
             continue
         assert done.notes == {str(call.arguments["note"])}, f"{where} did {done.notes}"
         if effect is Effect.NONE:
-            # It is called again, so a kill does not show.
-            assert outcome != "unknown", where
+            # It is called again, so a kill does not show, unless the turn ends meanwhile.
+            assert outcome != "unknown" or one.outcome == "failed", where
             report.count("read again", done.calls - 1)
             continue
         assert done.effects == 1, f"{where} was done {done.effects} times"
@@ -100,7 +100,9 @@ async def test_no_effect_happens_twice_whatever_workers_are_killed(
             await cluster.soon("worker", **MANY_LOSSES, **served.settings)
         hold(caller, crowd.seen, report, script=False)
         for one in crowd.seen:
-            assert one.outcome == "answer", one.terminal
+            # A turn whose workers are killed again and again may reach its time limit.
+            assert one.outcome in ("answer", "failed"), one.terminal
+            report.count(one.outcome)
             check(one, served, report)
     report.tell(request)
     assert min(report.counts.get(f"{way} ok", 0) for way in (*WAYS, SEARCH)) > 0
