@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 from pydantic import SecretStr
 
@@ -233,7 +233,7 @@ async def structured(to: Provider) -> None:
         value = json.loads(heard.text)
     except ValueError:
         value = None
-    right = isinstance(value, dict) and set(value) == {"capital"}  # pyright: ignore[reportUnknownArgumentType]  # any JSON
+    right = isinstance(value, dict) and set(cast("dict[str, object]", value)) == {"capital"}
     to.expected("schema", right=right, assumed="exactly the JSON of the schema", got=repr(heard.text[:80]))
 
 
