@@ -33,6 +33,9 @@ _SECONDS: Final = 180.0
 _ROOM: Final = 1024
 """The most tokens of an ordinary answer. Models that think need more than the few words they write."""
 _TOO_MANY: Final = 50_000_000
+# A provider that accepts _TOO_MANY tokens may let a model think; this bounds what it costs.
+_SHORT_SECONDS: Final = 15.0
+_THOUGHTS: Final = 4096
 _WRONG: Final = "responsa-wrong-key-0000"
 _NO_MODEL: Final = "responsa-no-such-model"
 _WEATHER: Final = ToolCard(
@@ -96,14 +99,15 @@ class Provider:
         server: CompatibleSettings | None = None,
         model: str = "",
         pieces: int = 0,
+        seconds: float = _SECONDS,
     ) -> Heard:
-        """Ask once, without repetition. pieces: see `hear`."""
+        """Ask once, without repetition. pieces: see `hear`. seconds: the most that the answer may take."""
         adapter = self.make(server or self.server, model or self.model)
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await hear(adapter, prompt, pieces=pieces)
         except TimeoutError:
-            return Heard(error=ModelError(ModelFault.TIMEOUT, f"no end within {_SECONDS:g} s"))
+            return Heard(error=ModelError(ModelFault.TIMEOUT, f"no end within {seconds:g} s"))
         finally:
             await adapter.close()
 
@@ -342,8 +346,8 @@ async def errors(to: Provider) -> None:
     else:
         _refused(to, "unknown model", heard, ModelFault.REFUSED)
     # A request that is refused costs nothing; one with a long prompt that is accepted would cost much.
-    heard = await to.ask(replace(short, max_tokens=_TOO_MANY), pieces=1)
-    if heard.error is None:
+    heard = await to.ask(replace(short, max_tokens=_TOO_MANY), pieces=1, seconds=_SHORT_SECONDS)
+    if heard.error is None or heard.error.fault is ModelFault.TIMEOUT:
         to.found(Verdict.NOTE, "limit too high", "accepted; a request that is too long was not provoked")
     else:
         _refused(to, "limit too high", heard, ModelFault.REFUSED)
@@ -385,7 +389,7 @@ SHAPES: Final[Sequence[tuple[Callable[[Provider], Awaitable[None]], int, int]]] 
     (tools, 3, 3 * _ROOM),
     (schema_and_tools, 1, _ROOM),
     (prefix, 1, _ROOM),
-    (errors, 3, 2 * 16 + _ROOM),
+    (errors, 3, 2 * 16 + _THOUGHTS),
     (cut, 1, _ROOM),
 )
 """The shapes, each with the most requests and the most tokens that models may write."""
