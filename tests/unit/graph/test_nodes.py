@@ -197,6 +197,7 @@ def test_what_is_announced_is_what_users_are_promised() -> None:
         "intent_router": routing,
         "question_categoriser": routing,
         "retrieval_need": routing,
+        "tool_chooser": Announcement(Step.ROUTING, "Choosing tools..."),
         "teacher": None,
         "summariser": None,
         "post_processor": None,

@@ -331,14 +331,15 @@ def tools(config: AgentConfig) -> Iterator[Problem]:
     calls = any(table.kind == "tool_caller" for table in config.nodes.values())
     for name, table in config.nodes.items():
         asks = table.kind == "prompt" and table.options.get("tools") is True
-        if not asks and table.kind != "tool_requester":
+        if not asks and table.kind not in ("tool_chooser", "tool_requester"):
             continue
+        key = ("nodes", name, "tools" if asks else "kind")
         if not use:
             message = f"“{name}” may request tools, but the agent uses none; name them in tools.use"
-            yield in_config(("nodes", name, "tools"), message)
+            yield in_config(key, message)
         if not calls:
             message = f"“{name}” may request tools, but no node calls them; add a node of the kind “tool_caller” and an edge to it"
-            yield in_config(("nodes", name, "tools"), message)
+            yield in_config(key, message)
 
 
 def missing_tools(config: AgentConfig, known: Collection[str]) -> Iterator[Problem]:
