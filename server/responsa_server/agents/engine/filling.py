@@ -41,9 +41,8 @@ class Message:
 
 def filled(kind: str, card: ToolCard, message: Message) -> Sequence[Arguments]:
     """The arguments of the calls of a tool that a message asks for; empty if the message does not have all required arguments. kind: the tool's kind."""
-    cut = Message(
-        message.text[:_MOST_CHARACTERS], message.full[:_MOST_CHARACTERS], message.now, message.follows
-    )
+    text, full = message.text[:_MOST_CHARACTERS], message.full[:_MOST_CHARACTERS]
+    cut = Message(text, full, message.now, message.follows)
     return _RULES.get(kind, _by_schema)(card, cut)
 
 
@@ -60,7 +59,7 @@ _LEAD: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _TAIL: Final = re.compile(
-    r"[\s,]*(?:\b(?:please|pls|for\s+me|online|(?:on|in)\s+the\s+(?:web|internet|net))\b[\s,.!?]*)+$",
+    r"[\s,]{0,4}(?:\b(?:please|pls|for\s+me|online|(?:on|in)\s+the\s+(?:web|internet|net))\b[\s,.!?]{0,4})+$",
     re.IGNORECASE,
 )
 
@@ -77,7 +76,8 @@ _QUOTED: Final = re.compile(r"[\"“„][^\"“”„]*[\"”“]")
 
 # Arithmetic.
 
-_NUMBER: Final = r"\d+(?:\.\d+)?"
+# Repetitions have bounds, so that a search ends soon in any text.
+_NUMBER: Final = r"\d{1,20}(?:\.\d{1,20})?"
 _SMALL: Final = {
     word: str(place)
     for place, word in enumerate(
@@ -120,10 +120,10 @@ _SPELLINGS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
 ]
 # A date, a time, a range or an order's number is not an expression.
 _NO_ARITHMETIC: Final = re.compile(
-    r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d{2}|\b[a-z]+-?\d[\w-]*"
+    r"\d{21}|\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d{2}|\b[a-z]+-?\d[\w-]*"
 )
 _EXPRESSION: Final = re.compile(
-    rf"(?<![\w.])[(\s]*(?:-\s?)?{_NUMBER}(?:[\s()]*(?:\*\*|//|[-+*/])[\s()]*(?:-\s?)?{_NUMBER})+[)\s]*"
+    rf"(?<![\w.])[(\s]{{0,20}}(?:-\s?)?{_NUMBER}(?:[\s()]{{0,20}}(?:\*\*|//|[-+*/])[\s()]{{0,20}}(?:-\s?)?{_NUMBER})+[)\s]{{0,20}}"
 )
 _MOST_FACTORIAL: Final = 20
 

@@ -278,12 +278,13 @@ _CLAUSES: Final = re.compile(
     re.IGNORECASE,
 )
 _QUESTION: Final = re.compile(
-    r"""\?|(?:^|[.,;:!]\s*)\W*(?:(?:please|and|so|hi|hello|hey|ok|now)\b\W*)*
+    r"""\?|(?:^|[.,;:!])\W{0,4}(?:(?:please|and|so|hi|hello|hey|ok|now)\b\W{1,4}){0,3}
     (?:what|whats|how|hows|where|wheres|when|who|whos|whom|whose|which|wich|why|until|is|are|was|were|does|do|did|can|could|may|must|should|will|has|have
     |tell|explain|show|give|find|look|search|google|check|summari[sz]e|list|describe|compare|recommend|according|any)\b""",
     re.IGNORECASE | re.VERBOSE,
 )
 _MOST_CLAUSES: Final = 4
+_MOST_CHARACTERS: Final = 2000
 _MIN_CONTENT_WORDS: Final = 2
 _SEARCHES: Final = frozenset({KNOWLEDGE_SEARCH, WEB_SEARCH})
 # Chosen on evals/tools/choose.jsonl: the lowest scores with which a tool is chosen for a question, and for any other message.
@@ -300,7 +301,8 @@ def message_of(given: ChooserInput, parts: NodeParts) -> Message:
     full = given.standalone_question or given.question
     if follows and not given.standalone_question and (before := _before(given.history)):
         full = f"{before.rstrip('?!. ')} {given.question}"
-    return Message(given.question, full, parts.clock(), follows)
+    # Rules read no more, so that their patterns end soon in any text.
+    return Message(given.question[:_MOST_CHARACTERS], full[:_MOST_CHARACTERS], parts.clock(), follows)
 
 
 def _before(history: Sequence[Said]) -> str:
