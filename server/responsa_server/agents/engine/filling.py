@@ -128,59 +128,43 @@ _EXPRESSION: Final = re.compile(
 _MOST_FACTORIAL: Final = 20
 
 
-def _part(percent: str, of: str) -> str:
-    return f"{of} * {percent} / 100"
-
-
-def _less(percent: str, of: str) -> str:
-    return f"{of} - {of} * {percent} / 100"
-
-
-def _more(percent: str, of: str) -> str:
-    return f"{of} + {of} * {percent} / 100"
-
-
 def _all_numbers(text: str) -> list[str]:
     return re.findall(_NUMBER, text)
 
 
 _P: Final = rf"({_NUMBER}) ?%"
 _N: Final = rf"({_NUMBER})"
-_FORMS: Final[Sequence[tuple[re.Pattern[str], Callable[..., str]]]] = [
+_SPEED: Final = r"(?:mph|km/h|kmh|kph|miles|km|kilomet)"
+# The expression for each form of words, with the numbers in the order of the words.
+_FORMS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
     (re.compile(pattern), made)
     for pattern, made in (
-        (rf"{_P} of (?:the )?{_N}", _part),
+        (rf"{_P} of (?:the )?{_N}", "{1} * {0} / 100"),
         (
             rf"{_N} ?(?:less|-|reduced by|with|at|after|and)(?: a)?(?: discount of)? ?{_P}(?: off| discount| less)?(?!\w)",
-            lambda n, p: _less(p, n),
+            "{0} - {0} * {1} / 100",
         ),
-        (rf"(?:take )?{_P}(?: off| discount on| less than) (?:of |from )?{_N}", _less),
-        (rf"{_N} ?(?:\+|including|with) ?{_P} ?(?:tax|vat|interest|tip)?", lambda n, p: _more(p, n)),
-        (rf"add {_P} (?:tax |vat |interest |tip )?to {_N}", _more),
-        (rf"square root of {_N}|sqrt ?\(? ?(?:of )?{_N}", lambda a, b: f"sqrt({a or b})"),
-        (rf"cube root of {_N}|cubic root of {_N}", lambda a, b: f"round({a or b} ** (1 / 3), 10)"),
-        (rf"{_N} squared", lambda a: f"{a} ** 2"),
-        (rf"{_N} cubed", lambda a: f"{a} ** 3"),
-        (rf"(?:half) of {_N}", lambda a: f"{a} / 2"),
-        (rf"(?:double|twice) {_N}", lambda a: f"{a} * 2"),
+        (rf"(?:take )?{_P}(?: off| discount on| less than) (?:of |from )?{_N}", "{1} - {1} * {0} / 100"),
+        (rf"{_N} ?(?:\+|including|with) ?{_P} ?(?:tax|vat|interest|tip)?", "{0} + {0} * {1} / 100"),
+        (rf"add {_P} (?:tax |vat |interest |tip )?to {_N}", "{1} + {1} * {0} / 100"),
+        (rf"(?:square root of|sqrt(?: of)?) ?\(? ?{_N}", "sqrt({0})"),
+        (rf"(?:cube|cubic) root of {_N}", "round({0} ** (1 / 3), 10)"),
+        (rf"{_N} squared", "{0} ** 2"),
+        (rf"{_N} cubed", "{0} ** 3"),
+        (rf"half of {_N}", "{0} / 2"),
+        (rf"(?:double|twice) {_N}", "{0} * 2"),
         (
             rf"(?:split|divide|share) {_N}.{{0,40}}? (?:between|among|amongst|by|with|for|to) (?:the )?{_N}",
-            lambda a, b: f"{a} / {b}",
+            "{0} / {1}",
         ),
-        (rf"{_N} of us (?:share|split|pay) {_N}", lambda n, a: f"{a} / {n}"),
-        (rf"multiply {_N} (?:by|with|and) {_N}", lambda a, b: f"{a} * {b}"),
-        (rf"(?:subtract|deduct|take) {_N} from {_N}", lambda a, b: f"{b} - {a}"),
-        (
-            rf"{_N} ?(?:miles|mi|km|kilomet(?:er|re)s)\b.{{0,30}}? at {_N} ?(?:mph|km/h|kmh|kph|miles|km|kilomet)",
-            lambda a, b: f"{a} / {b}",
-        ),
-        (
-            rf"{_N} ?(?:hours|hrs|h)\b at {_N} ?(?:mph|km/h|kmh|kph|miles|km|kilomet)",
-            lambda a, b: f"{a} * {b}",
-        ),
+        (rf"{_N} of us (?:share|split|pay) {_N}", "{1} / {0}"),
+        (rf"multiply {_N} (?:by|with|and) {_N}", "{0} * {1}"),
+        (rf"(?:subtract|deduct|take) {_N} from {_N}", "{1} - {0}"),
+        (rf"{_N} ?(?:miles|mi|km|kilomet(?:er|re)s)\b.{{0,30}}? at {_N} ?{_SPEED}", "{0} / {1}"),
+        (rf"{_N} ?(?:hours|hrs|h)\b at {_N} ?{_SPEED}", "{0} * {1}"),
         (
             rf"{_N} (?!hours? ago|%)[a-z]+(?: [a-z]+)? (?:at|for|à|of) {_N}(?: ?(?:each|apiece|per|a|an)\b|[ ,.?!]*$|,? what| ?cost)",
-            lambda a, b: f"{a} * {b}",
+            "{0} * {1}",
         ),
     )
 ]
@@ -202,7 +186,7 @@ def expression(question: str) -> str:
     text = _FACTORIAL.sub(_factorial, text)
     for pattern, made in _FORMS:
         if found := pattern.search(text):
-            return made(*found.groups())
+            return made.format(*found.groups())
     found = max(_EXPRESSION.finditer(text), key=lambda one: len(one.group()), default=None)
     if found and not text[found.end() :].lstrip().startswith("%"):
         return _balanced(found.group().strip())
@@ -532,17 +516,18 @@ def _by_schema(card: ToolCard, message: Message) -> Sequence[Arguments]:
 
 
 def _properties(card: ToolCard) -> tuple[Mapping[str, Mapping[str, Any]], Sequence[str]]:
-    properties = card.parameters.get("properties", {})
-    required = card.parameters.get("required", ())
-    plain = cast("Mapping[str, Any]", properties) if isinstance(properties, Mapping) else {}
-    found = {name: one for name, one in plain.items() if isinstance(one, Mapping)}
-    names = (
-        [one for one in cast("Sequence[object]", required) if isinstance(one, str)]
-        if isinstance(required, Sequence)
-        else []
+    properties, required = card.parameters.get("properties"), card.parameters.get("required")
+    given: Mapping[str, Any] = (
+        cast("Mapping[str, Any]", properties) if isinstance(properties, Mapping) else {}
     )
+    listed: Sequence[object] = (
+        cast("Sequence[object]", required) if isinstance(required, list | tuple) else ()
+    )
+    names = [one for one in listed if isinstance(one, str)]
     # A required parameter that is not described cannot be filled.
-    return {**{name: {} for name in names if name not in found}, **found}, names
+    found: dict[str, Mapping[str, Any]] = {name: {} for name in names}
+    found |= {name: cast("Mapping[str, Any]", one) for name, one in given.items() if isinstance(one, Mapping)}
+    return found, names
 
 
 def _values(schema: Mapping[str, Any], message: Message) -> Iterator[object]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from pydantic import Field, JsonValue, create_model
 
@@ -245,7 +245,8 @@ _QUERY: Final = Shape(QueryShape)
 @lru_cache(maxsize=64)
 def _selection(tools: tuple[str, ...]) -> Shape[SelectionShape]:
     make: Any = create_model  # the type hints of `create_model` do not allow a type from variables
-    choice: Any = tuple[Literal[tools], ...]
+    one: Any = Literal[tools]
+    choice: Any = cast("Any", tuple)[one, ...]
     return Shape(
         make("SelectionShape", __base__=SelectionShape, tools=(choice, Field(max_length=MOST_CALLS)))
     )
