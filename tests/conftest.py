@@ -128,24 +128,29 @@ def redis_url(layout: Layout) -> Iterator[str]:
         part.stop()
 
 
-def _create(postgres: EmbeddedPostgres, name: str, template: str) -> None:
+@pytest.fixture(scope="session")
+def superuser(postgres: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
+    """The connection that makes and drops the tests' databases."""
     with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} OWNER responsa_owner TEMPLATE {} STRATEGY FILE_COPY").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
+        yield connection
+
+
+def _create(superuser: psycopg.Connection, name: str, template: str) -> None:
+    superuser.execute(
+        sql.SQL("CREATE DATABASE {} OWNER responsa_owner TEMPLATE {} STRATEGY FILE_COPY").format(
+            sql.Identifier(name), sql.Identifier(template)
         )
+    )
 
 
-def _drop(postgres: EmbeddedPostgres, name: str) -> None:
-    with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+def _drop(superuser: psycopg.Connection, name: str) -> None:
+    superuser.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
-def template(postgres: EmbeddedPostgres) -> str:
+def template(postgres: EmbeddedPostgres, superuser: psycopg.Connection) -> str:
     """The name of a database with all migrations, from which every test's database is copied."""
-    _create(postgres, TEMPLATE, "template0")
+    _create(superuser, TEMPLATE, "template0")
     with psycopg.connect(postgres.dsn("superuser", database=TEMPLATE), autocommit=True) as connection:
         connection.execute("CREATE EXTENSION vector")
     asyncio.run(migrate(postgres.dsn("owner", database=TEMPLATE)))
@@ -153,18 +158,21 @@ def template(postgres: EmbeddedPostgres) -> str:
 
 
 @pytest.fixture
-def database_urls(postgres: EmbeddedPostgres, template: str) -> Iterator[DatabaseUrls]:
+def database_urls(
+    postgres: EmbeddedPostgres, superuser: psycopg.Connection, template: str
+) -> Iterator[DatabaseUrls]:
     """A database with all migrations, only for this test."""
     name = f"test_{next(_numbers)}"
-    _create(postgres, name, template)
+    _create(superuser, name, template)
     yield urls_of(postgres, name)
-    _drop(postgres, name)
+    _drop(superuser, name)
 
 
 @pytest.fixture
 async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
     """The pools of this test's database."""
-    pools = Database(database_urls.app, database_urls.log, size=10)
+    # Four pools with two connections each would cost each test 30 ms of CPU time.
+    pools = Database(database_urls.app, database_urls.log, size=10, ready=0)
     await pools.open()
     try:
         yield pools

@@ -232,8 +232,11 @@ def uuid_array(ids: Iterable[UUID]) -> str:
 class Database:
     """All connections to the database. `tenant()` and `log()` each open a transaction that commits at the end of the block."""
 
-    def __init__(self, app_url: str, log_url: str, *, size: int) -> None:
-        """app_url, log_url: the URLs for the roles responsa_app and responsa_log. size: the maximum number of connections in each of the two large pools."""
+    def __init__(self, app_url: str, log_url: str, *, size: int, ready: int = 2) -> None:
+        """app_url, log_url: the URLs for the roles responsa_app and responsa_log. size: the maximum number of connections in each of the two large pools.
+        ready: the number of connections that each pool opens at once and keeps.
+        """
+        self._ready = ready
         self.background = Background()
         """The stores' methods that are running now."""
         self._knocking: dict[str, asyncio.Task[None]] = {}
@@ -249,7 +252,7 @@ class Database:
         return AsyncConnectionPool(
             conninfo(url, options),
             connection_class=psycopg.AsyncConnection[tuple[Any, ...]],
-            min_size=min(2, size),
+            min_size=min(self._ready, size),
             max_size=size,
             timeout=10,
             reconnect_timeout=_RECONNECT_SECONDS,
