@@ -16,7 +16,14 @@ from tests.browser.person import PATIENCE, Person
 from tests.callers import Credential, Registry
 from tests.instance import Instance, instance_in
 
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+# The headless shell is Chromium without windows. It takes a third less CPU time for the same pages.
+NAMES = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome-stable",
+    "google-chrome",
+)
 # Chromium opens two hidden pages for the address bar of each window, which take a second of CPU time. The other features are those that Playwright
 # switches off: of two lists, Chromium reads only the last.
 NO_FEATURES = (
@@ -49,7 +56,7 @@ ARGUMENTS = (
 
 
 def chromium() -> str:
-    """The path of the system's Chromium. Without Chromium, the tests fail; they are never skipped."""
+    """The path of the system's Chromium, or of its headless shell. Without Chromium, the tests fail; they are never skipped."""
     for name in NAMES:
         path = shutil.which(name)
         if path is not None:
