@@ -53,12 +53,20 @@ LIFTED: Final[Mapping[str, str]] = {
 def eventually(
     condition: Callable[[], bool], what: Callable[[], str] | str, patience: float = PATIENCE
 ) -> None:
-    """Wait until the condition holds, for at most `patience` seconds. The condition is checked every 20 ms."""
-    deadline = time.monotonic() + patience
+    """Wait until the condition holds, for at most `patience` seconds."""
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > patience:
             raise AssertionError(f"the condition never held: {what if isinstance(what, str) else what()}")
-        time.sleep(0.02)
+        time.sleep(pause(waited))
+
+
+def pause(waited: float) -> float:
+    """How many seconds to sleep between two checks of a condition: a tenth of the time waited so far, from 20 to 200 ms. Some checks read the list of all
+    processes or ask a browser, which takes 10 ms of CPU time.
+    """
+    return min(max(waited / 10, 0.02), 0.2)
 
 
 def free_port() -> int:
@@ -218,6 +226,8 @@ class Instance:
                     remains.append(f"{process.pid} {process.name()}")
             except psutil.NoSuchProcess:
                 continue
+        if remains:
+            return remains
         for process in psutil.process_iter(["cmdline", "pid"]):
             line = " ".join(process.info["cmdline"] or [])
             if str(self.home) in line and process.pid != os.getpid():

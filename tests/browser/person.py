@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, Request
 
 from responsa_client import Responsa
+from tests.instance import pause
 
 CHAT = "/responsa.chat.v1.ChatService/"
 ASK = f"{CHAT}Ask"
@@ -254,11 +256,12 @@ class Person:
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str | Callable[[], str]) -> None:
-    """Wait for a condition that the browser does not report with an event. This checks the condition every 20 ms."""
+    """Wait for a condition that the browser does not report with an event."""
+    began = time.monotonic()
     try:
         async with asyncio.timeout(PATIENCE / 1000):
             while not await condition():  # noqa: ASYNC110  the condition lies in the browser
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(pause(time.monotonic() - began))
     except TimeoutError:
         said = what if isinstance(what, str) else what()
         raise AssertionError(f"this did not happen in time: {said}") from None

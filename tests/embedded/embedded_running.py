@@ -17,6 +17,7 @@ from typing import cast
 import psutil
 
 import responsa_server
+from tests.instance import pause
 
 SCRIPT = Path(__file__).with_name("embedded_instance.py")
 PATIENCE = 120.0
@@ -24,10 +25,11 @@ PATIENCE = 120.0
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, f"it never came to pass: {what}"
-        time.sleep(0.02)
+        waited = time.monotonic() - began
+        assert waited < PATIENCE, f"it never came to pass: {what}"
+        time.sleep(pause(waited))
 
 
 def free_port() -> int:
@@ -108,6 +110,8 @@ class Running:
                     remains.append(f"{process.pid} {process.name()}")
             except psutil.NoSuchProcess:
                 continue
+        if remains:
+            return remains
         for process in psutil.process_iter(["cmdline"]):
             if str(self.home) in " ".join(process.info["cmdline"] or []):
                 remains.append(f"{process.pid} {process.info['cmdline']}")
