@@ -480,7 +480,7 @@ async def test_no_credential_is_good_once_the_erasing_has_begun_and_the_job_goes
     _, secret = await people.identity.create_api_key(bob, "key", None)
     await stage.house.take_in(bob, SECRET, "herons.md")
     event = audit_of(stage, bob)
-    await stage.store.begin("acme", bob.user_id, None, "", event, by_owner=False)
+    await stage.store.begin("acme", bob.user_id, None, "", event, by_owner=False, own=False)
     with pytest.raises(ResponsaError) as caught:
         await people.identity.authenticate(Credential("api_key", secret))
     assert caught.value.reason is Reason.CREDENTIAL_REVOKED

@@ -182,7 +182,8 @@ async def test_turns_at_once_never_use_more_than_the_quota(
         if place % 5 == 0:
             await patiently(lambda: store.cancel(people.ann, new.id, True, cancelled))
             return 0
-        await patiently(lambda: ended(store, new, ends(grant.tokens - 1, 1), grant))
+        end = ends(grant.tokens - 1, 1)
+        await patiently(lambda: ended(store, new, end, grant))
         return grant.tokens
 
     refused: list[Reason] = []
