@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -74,6 +75,25 @@ def test_purge_leaves_nothing(layout: Layout) -> None:
     assert not layout.home.exists()
     assert not [place for place in outside if place.exists()]
     assert purge(layout) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's databases lie below /var/lib/responsa")
+def test_purge_leaves_a_volume_for_the_databases_in_place(tmp_path: Path) -> None:
+    """A volume is mounted where no other process sees it. A mount point cannot be removed."""
+    Path("/var/lib/responsa").mkdir(exist_ok=True)
+    within = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs volume /var/lib/responsa && exec "$@"', "sh"]
+    if subprocess.run([*within, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("this machine lets root mount nothing, not even for itself")
+    purged = (
+        "import sys, pathlib\n"
+        "from responsa_server.embedded import Layout, purge\n"
+        "purge(Layout.of(pathlib.Path(sys.argv[1])).prepare())\n"
+        "print(list(pathlib.Path('/var/lib/responsa').iterdir()))\n"
+    )
+    command = [*within, sys.executable, "-c", purged, str(tmp_path / "home")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    assert not (tmp_path / "home").exists()
 
 
 def test_purge_refuses_what_is_no_home(tmp_path: Path) -> None:

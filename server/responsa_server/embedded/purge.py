@@ -87,7 +87,8 @@ def _remove_outside(layout: Layout, outside: Sequence[Path]) -> None:
     if layout.root_place is not None and (parent := layout.root_place.parent).is_dir():
         for draft in parent.glob(f".{layout.root_place.name}-*"):
             shutil.rmtree(draft)
-        if not any(parent.iterdir()):
+        # A volume that is mounted there stays.
+        if not parent.is_mount() and not any(parent.iterdir()):
             parent.rmdir()
 
 
