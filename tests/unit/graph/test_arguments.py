@@ -11,6 +11,7 @@ from responsa_server.agents.engine.filling import Message, filled, search_words
 from responsa_server.domain.tools import ToolCard
 from responsa_server.tools.calculator import computed
 
+UTC_NOW: Mapping[str, object] = {}
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)  # a Monday
 
 
@@ -65,7 +66,7 @@ def test_numbers_that_are_not_arithmetic(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("what time is it?", [{}]),
+        ("what time is it?", [UTC_NOW]),
         ("time in Tokyo and in new york please", [{"zone": "Asia/Tokyo"}, {"zone": "America/New_York"}]),
         ("What is the time in Atlantis?", []),
         ("what time does the shop open in London?", []),
