@@ -160,7 +160,7 @@ CASES: Final[Mapping[str, Case]] = {
     ),
     "model_away": Case((DOCUMENT,), frozenset({"document"}), Failing("look"), fallback=FallbackKind.RULE),
     "model_gone_after_the_calls": Case(
-        (DOCUMENT, FORECAST), TWO | {"web_search"}, Failing("research"), fallback=FallbackKind.TEMPLATE
+        (DOCUMENT, FORECAST), TWO | {"web_search"}, Failing("research"), fallback=FallbackKind.EXTRACTIVE
     ),
     "model_dies_in_mid_answer": Case(
         (), frozenset(), Failing("research", "The ferry "), end=TurnState.FAILED

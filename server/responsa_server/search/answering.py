@@ -126,6 +126,8 @@ class LibraryEvidence:
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """See `EvidenceSource.passages`."""
+        if not evidence.content:  # nothing was searched
+            return ()
         retrieval = self._plain.validate_python(evidence.content)
         return await self._retriever.analyse(
             lambda _: [
