@@ -46,6 +46,7 @@ from responsa_server.domain.events import (
     VersionRead,
 )
 from responsa_server.domain.knowledge import EVERYONE, Chunking, CollectionReader, JobKind, Operation
+from responsa_server.domain.mail import MailKind
 from responsa_server.domain.people import ANONYMOUS, AuditEvent, Origin, Principal, Role, Server
 from responsa_server.domain.turns import (
     Append,
@@ -67,6 +68,7 @@ from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.erasing import ERASED, NOTICE, PostgresErasing
+from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.library_house import House
@@ -98,7 +100,8 @@ def cancelled(turn: OpenTurn) -> Ending:
 
 
 def store_of(house: House) -> PostgresErasing:
-    return PostgresErasing(house.database, house.queue, CODEC, house.collections, house.documents)
+    outbox = Outbox(house.queue, uuid7)
+    return PostgresErasing(house.database, house.queue, CODEC, house.collections, house.documents, outbox)
 
 
 def erasing_of(
@@ -376,8 +379,12 @@ async def test_people_hand_their_collections_to_administrators_or_readers_alone(
         events = connection.execute(
             "SELECT actor, resource_name FROM responsa.audit_event WHERE action = 'collection.hand_over' ORDER BY id"
         ).fetchall()
+        mails = connection.execute("SELECT kind, email FROM responsa.mail ORDER BY email").fetchall()
     givers = [(bob, carol), (carol, ann), (ann, dan)]
     assert events == [(names.user(one.user_id), names.user(other.user_id)) for one, other in givers]
+    # Carol's notice went with her account.
+    addresses = [(await stage.people.identity.user_of("acme", one.user_id)).email for one in (ann, dan)]
+    assert mails == [(MailKind.COLLECTIONS_RECEIVED.value, one) for one in sorted(addresses)]
 
 
 async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resumable(

@@ -79,6 +79,7 @@ from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
 from responsa_server.stores.postgres.teachers import PostgresTeachers
@@ -429,12 +430,16 @@ def keeper(database: Database, turns: Turns, knowledge: Knowledge, cache: RedisC
 
 
 def build_erasing(
-    database: Database, knowledge: Knowledge, turns: Turns, cache: CredentialCache | None = None
+    settings: Settings,
+    database: Database,
+    knowledge: Knowledge,
+    turns: Turns,
+    cache: CredentialCache | None = None,
 ) -> Erasing:
     """Build the erasing of users. cache: the cache of credentials of a process that takes calls."""
-    store = PostgresErasing(
-        database, knowledge.queue, AskFrames(), knowledge.collections, knowledge.documents
-    )
+    queue = knowledge.queue
+    outbox = Outbox(queue, new_id) if settings.mail.configured else None
+    store = PostgresErasing(database, queue, AskFrames(), knowledge.collections, knowledge.documents, outbox)
     return Erasing(store, turns.cancel, cache)
 
 

@@ -98,7 +98,7 @@ class Callers:
                 ),
                 grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
                 quotas=QuotaAdministration(PostgresQuotas(database, settings.quotas.rules), limiter.book),
-                erasing=build_erasing(database, knowledge, turns, cache),
+                erasing=build_erasing(settings, database, knowledge, turns, cache),
                 audit=PostgresAuditTrail(database),
                 counters=agents.counters,
                 limits=limiter.book,

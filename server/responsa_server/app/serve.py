@@ -107,7 +107,7 @@ async def running(
         stack.push_async_callback(turns.close)
         if knowledge.jobs is not None:
             erasing, mailing = (
-                build_erasing(database, knowledge, turns),
+                build_erasing(settings, database, knowledge, turns),
                 mailing_on(settings, layout, database),
             )
             await knowledge.jobs.start({JobKind.ERASE: erasing.work, JobKind.MAIL: mailing.work})

@@ -16,6 +16,7 @@ class MailKind(StrEnum):
     CHANGE_EMAIL = "change_email"
     EMAIL_CHANGED = "email_changed"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105  a name, not a password
+    COLLECTIONS_RECEIVED = "collections_received"
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,13 @@ class Mailing:
                     f"If this was not you, ask for a new password at once, at {page} or with `responsa reset-password`.\n",
                 )
 
+            case MailKind.COLLECTIONS_RECEIVED:
+                return Text(
+                    "You have received collections",
+                    "A user's account was deleted, and its shared collections now belong to you. You decide who reads them, and their documents count towards your storage.\n\n"
+                    f"You find them at {page} under Documents. If you do not want them, delete them there.\n",
+                )
+
     def _confirm(self, page: str, code: str, *, new: bool) -> Text:
         what = "Somebody registered" if new else "Somebody asked to use this address for an account"
         needs = "Both ask for the password of the registration.\n\n" if new else ""

@@ -15,6 +15,7 @@ from responsa_server.domain import names
 from responsa_server.domain.erasing import HEAD_START_SECONDS, ErasedKind, Erasure, Stage
 from responsa_server.domain.errors import InvalidRequest, Precondition, Reason
 from responsa_server.domain.knowledge import JobKind
+from responsa_server.domain.mail import MailKind
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.turns import FrameCodec, TurnState
 from responsa_server.stores.postgres.audit import AuditLog
@@ -22,6 +23,7 @@ from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.users import check_owner, lock_user
 
 NOTICE: Final = "This answer was withdrawn, because a document that it used was erased."
@@ -90,7 +92,10 @@ class PostgresErasing:
         codec: FrameCodec,
         collections: CollectionStore,
         documents: DocumentStore,
+        outbox: Outbox | None = None,
     ) -> None:
+        """outbox: for notices to users who receive collections; None if the server sends no mails."""
+        self._outbox = outbox
         self._database = database
         self._queue = queue
         self._codec = codec
@@ -242,6 +247,8 @@ class PostgresErasing:
         assert isinstance(heir, UUID)
         event = replace(audit, action="collection.hand_over", resource_name=names.user(heir))
         await self._audit.write(connection, event)
+        if self._outbox is not None:
+            await self._outbox.notice(connection, str(values["tenant"]), heir, MailKind.COLLECTIONS_RECEIVED)
 
     async def _erase_collection(self, values: Mapping[str, object]) -> None:
         tenant, collection = str(values["tenant"]), str(values["collection"])
