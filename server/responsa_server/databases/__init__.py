@@ -1,0 +1,1 @@
+"""Databases of the organisation, which sources read. Nothing is ever written to them."""

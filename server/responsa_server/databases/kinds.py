@@ -1,0 +1,287 @@
+"""The kinds of databases: how each is opened, how its session is made harmless, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import ssl
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+import psycopg
+import sqlalchemy
+from sqlalchemy import pool
+
+from responsa_server.domain.sources import (
+    DatabaseConnection,
+    DatabaseFault,
+    DatabaseKind,
+    DatabaseProblem,
+    DatabaseTls,
+)
+
+_CONNECT_SECONDS: Final = 5
+_CELL_BYTES: Final = 64 << 20
+
+
+class Driver(Protocol):
+    """What differs between the kinds of databases."""
+
+    def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
+        """An engine without a pool. Connects to nothing."""
+        ...
+
+    def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
+        """Make the session read-only and bound its statements. Raises DatabaseProblem if the login may write, or if the database is Responsa's own."""
+        ...
+
+    def problem(self, error: BaseException | None) -> DatabaseProblem:
+        """What an error of the driver means. Texts of errors are shown only if they cannot contain data."""
+        ...
+
+
+class _Postgres:
+    """PostgreSQL, by psycopg."""
+
+    # Not even the privileges of roles that the login may take: all that it could do in another session counts.
+    _MAY_WRITE: Final = """
+        WITH roles AS (SELECT r.* FROM pg_roles AS r WHERE pg_has_role(current_user, r.oid, 'MEMBER'))
+        SELECT concat_ws(', ', (SELECT 'is a superuser, or may create roles or databases, replicate or pass by row security' FROM roles
+                WHERE rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls LIMIT 1),
+            (SELECT 'is a member of ' || min(rolname::text) FROM roles
+                WHERE rolname IN ('pg_write_all_data', 'pg_write_server_files', 'pg_read_server_files', 'pg_execute_server_program', 'pg_signal_backend') HAVING count(*) > 0),
+            (SELECT 'may change the table ' || min(c.oid::regclass::text) FROM pg_class AS c, roles AS r
+                WHERE c.relkind IN ('r', 'p', 'v', 'f', 'm') AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+                    AND (has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege(r.oid, c.oid, 'INSERT, UPDATE')) HAVING count(*) > 0),
+            (SELECT 'may create in the schema ' || min(n.nspname::text) FROM pg_namespace AS n, roles AS r
+                WHERE n.nspname !~ '^pg_' AND has_schema_privilege(r.oid, n.oid, 'CREATE') HAVING count(*) > 0),
+            (SELECT 'may create schemas' FROM roles AS r WHERE has_database_privilege(r.oid, current_database(), 'CREATE') LIMIT 1))
+    """
+
+    def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
+        """See `Driver.engine`."""
+        milliseconds = max(1, int(declared.seconds * 1000))
+        tls = {
+            DatabaseTls.VERIFY: {"sslmode": "verify-full", "sslrootcert": "system"},
+            DatabaseTls.REQUIRE: {"sslmode": "require"},
+            DatabaseTls.OFF: {"sslmode": "disable"},
+        }[declared.tls]
+        given: dict[str, Any] = {
+            "host": declared.host,
+            "port": declared.port or 5432,
+            "dbname": declared.database,
+            "user": declared.user,
+            "password": password,
+            "connect_timeout": _CONNECT_SECONDS,
+            "application_name": "responsa-source",
+            # Without these, libpq would look for passwords, keys and services in the files of the server's user.
+            "passfile": os.devnull,
+            "sslcertmode": "disable",
+            "gssencmode": "disable",
+            "options": f"-c statement_timeout={milliseconds} -c lock_timeout=5000 -c default_transaction_read_only=on",
+            **tls,
+        }
+        return sqlalchemy.create_engine(
+            "postgresql+psycopg://", connect_args=given, poolclass=pool.NullPool, hide_parameters=True
+        )
+
+    def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
+        """See `Driver.prepare`."""
+        own = connection.exec_driver_sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'responsa'")
+        if own.scalar_one():
+            raise _own()
+        if may := str(connection.exec_driver_sql(self._MAY_WRITE).scalar_one()):
+            raise _may_write(f"The user {declared.user} {may}")
+
+    def problem(self, error: BaseException | None) -> DatabaseProblem:
+        """See `Driver.problem`."""
+        if isinstance(error, psycopg.Error) and error.sqlstate:
+            match error.sqlstate[:2]:
+                case "28":
+                    return _login()
+                case "08" | "3D":
+                    return _unreachable()
+                case "42":
+                    return _query(f"{error.diag.message_primary or ''}")
+                case _:
+                    pass
+            if isinstance(error, psycopg.errors.QueryCanceled):
+                return _timeout()
+            if error.sqlstate.startswith("57P"):
+                return _unreachable()
+            return _query(f"error {error.sqlstate}")
+        # libpq gives a text alone when it cannot connect.
+        if "authentication failed" in str(error) or "no pg_hba.conf entry" in str(error):
+            return _login()
+        return _unreachable()
+
+
+class _MySql:
+    """MySQL and MariaDB, by PyMySQL, which reads no files unless asked to, and whose LOAD DATA LOCAL is off."""
+
+    _HARMLESS: Final = frozenset({"USAGE", "SELECT", "SHOW VIEW", "SHOW DATABASES"})
+    _GRANT: Final = re.compile(r"GRANT (?P<what>.*?) ON (?P<where>.*?) TO ", re.DOTALL)
+
+    def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
+        """See `Driver.engine`."""
+        given: dict[str, Any] = {
+            "host": declared.host,
+            "port": declared.port or 3306,
+            "user": declared.user,
+            "password": password,
+            "database": declared.database,
+            "charset": "utf8mb4",
+            "connect_timeout": _CONNECT_SECONDS,
+            "read_timeout": int(declared.seconds) + 2,
+            "write_timeout": _CONNECT_SECONDS,
+            "local_infile": False,
+        }
+        if declared.tls is DatabaseTls.OFF:
+            given["ssl_disabled"] = True
+        else:
+            context = ssl.create_default_context()
+            if declared.tls is DatabaseTls.REQUIRE:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            given["ssl"] = context
+        return sqlalchemy.create_engine(
+            "mysql+pymysql://", connect_args=given, poolclass=pool.NullPool, hide_parameters=True
+        )
+
+    def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
+        """See `Driver.prepare`."""
+        version = str(connection.exec_driver_sql("SELECT version()").scalar_one())
+        limit = (
+            f"max_statement_time = {declared.seconds:g}"
+            if "mariadb" in version.lower()
+            else f"max_execution_time = {max(1, int(declared.seconds * 1000))}"
+        )
+        connection.exec_driver_sql(f"SET SESSION {limit}")
+        for row in connection.exec_driver_sql("SHOW GRANTS").fetchall():
+            self._check(str(row[0]), declared.user)
+        connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
+        # The transaction of the statements above began before it could be read-only.
+        connection.commit()
+
+    def _check(self, grant: str, user: str) -> None:
+        found = self._GRANT.match(grant)
+        if found is None:
+            # A role, or the right to act for another user.
+            raise _may_write(f"The user {user} has a role or acts for another user")
+        what = re.sub(r"\([^)]*\)", "", found["what"])
+        given = {one.strip().upper() for one in what.split(",")}
+        if more := sorted(given - self._HARMLESS):
+            raise _may_write(f"The user {user} has the privilege {more[0]}")
+        if "WITH GRANT OPTION" in grant:
+            raise _may_write(f"The user {user} may give privileges to others")
+
+    def problem(self, error: BaseException | None) -> DatabaseProblem:
+        """See `Driver.problem`."""
+        arguments: tuple[object, ...] = getattr(error, "args", ())
+        match arguments[0] if arguments else None:
+            case 1044 | 1045 | 1698:
+                return _login()
+            case 1969 | 3024 | 1317:
+                return _timeout()
+            case 1792:
+                return _query("it would change data")
+            case 1046 | 1054 | 1064 | 1142 | 1146 | 1305:
+                return _query(str(arguments[1]) if len(arguments) > 1 else "")
+            case 2013 if "timed out" in str(error):
+                return _timeout()
+            case int(number) if number < 2000:
+                return _query(f"error {number}")
+            case _:
+                return _unreachable()
+
+
+class _Sqlite:
+    """SQLite files, opened read-only. No other file can be attached, and no extension can be loaded."""
+
+    _DENIED: Final = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA})
+    _STEPS: Final = 10_000
+
+    def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
+        """See `Driver.engine`."""
+
+        def opened() -> sqlite3.Connection:
+            made = sqlite3.connect(
+                f"file:{quote(declared.file)}?mode=ro",
+                uri=True,
+                timeout=_CONNECT_SECONDS,
+                check_same_thread=False,
+            )
+            made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _CELL_BYTES)
+            # A row with broken UTF-8 is set aside; it does not end the reading.
+            made.text_factory = lambda data: data.decode(errors="surrogateescape")
+            until = time.monotonic() + declared.seconds
+            made.set_progress_handler(lambda: time.monotonic() > until, self._STEPS)
+            return made
+
+        return sqlalchemy.create_engine(
+            "sqlite://", creator=opened, poolclass=pool.NullPool, hide_parameters=True
+        )
+
+    def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
+        """See `Driver.prepare`. The file is opened read-only, so there is no login to check."""
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection), "the engine opens nothing else"
+        raw.set_authorizer(self._allowed)
+
+    def problem(self, error: BaseException | None) -> DatabaseProblem:
+        """See `Driver.problem`."""
+        text = str(error)
+        if text == "interrupted":
+            return _timeout()
+        if "unable to open" in text or "not a database" in text or "malformed" in text or "locked" in text:
+            return DatabaseProblem(
+                DatabaseFault.UNREACHABLE, f"The database file cannot be read: {text[:200]}."
+            )
+        return _query(text)
+
+    def _allowed(self, action: int, *about: str | None) -> int:
+        return sqlite3.SQLITE_DENY if action in self._DENIED else sqlite3.SQLITE_OK
+
+
+def _login() -> DatabaseProblem:
+    return DatabaseProblem(DatabaseFault.LOGIN, "The database refuses the user or the password.")
+
+
+def _unreachable() -> DatabaseProblem:
+    return DatabaseProblem(
+        DatabaseFault.UNREACHABLE, "The database cannot be reached, or the connection broke."
+    )
+
+
+def _timeout() -> DatabaseProblem:
+    return DatabaseProblem(
+        DatabaseFault.TIMEOUT,
+        "The database did not answer within the time limit of the connection; make the query faster, or raise `seconds` in the declaration.",
+    )
+
+
+def _query(why: str) -> DatabaseProblem:
+    return DatabaseProblem(DatabaseFault.QUERY, f"The database refuses the query: {why[:500].rstrip('.')}.")
+
+
+def _own() -> DatabaseProblem:
+    return DatabaseProblem(
+        DatabaseFault.OWN_DATABASE, "This is a database of Responsa itself, which sources do not read."
+    )
+
+
+def _may_write(why: str) -> DatabaseProblem:
+    return DatabaseProblem(
+        DatabaseFault.MAY_WRITE,
+        f"{why}, and sources use only logins that cannot write; grant it SELECT alone.",
+    )
+
+
+KINDS: Final[Mapping[DatabaseKind, Driver]] = {
+    DatabaseKind.POSTGRESQL: _Postgres(),
+    DatabaseKind.MYSQL: _MySql(),
+    DatabaseKind.SQLITE: _Sqlite(),
+}

@@ -1,0 +1,223 @@
+"""Sources, which turn the rows of a database into documents; the connections that they use, and the ports of both."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Protocol
+
+from responsa_server.domain import names
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
+from responsa_server.domain.tools import SecretPlace
+
+MAX_MAPPING_BYTES: Final = 128 * 1024
+MAX_KEY_BYTES: Final = 400
+MAX_TEXT_BYTES: Final = 1024 * 1024
+"""The maximum length of a cell and of the text that a row makes."""
+
+
+class DatabaseKind(StrEnum):
+    """The databases that can be read."""
+
+    POSTGRESQL = "postgresql"
+    MYSQL = "mysql"
+    """MySQL and MariaDB."""
+    SQLITE = "sqlite"
+
+
+class DatabaseTls(StrEnum):
+    """How a connection is protected. VERIFY: encrypted, and the server's certificate is checked against the system's authorities. REQUIRE: encrypted. OFF: neither."""
+
+    VERIFY = "verify"
+    REQUIRE = "require"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseConnection:
+    """A connection that the owner of the installation declared.
+
+    tenants: the tenants that may use it; "*" stands for all. file: the path of an SQLite database; "" for all other kinds, which have the fields from `host` on.
+    seconds: the time limit of each statement. rows, columns: the limits of each query's result. password: None for a login without a password.
+    """
+
+    name: str
+    kind: DatabaseKind
+    tenants: Sequence[str]
+    file: str = ""
+    host: str = ""
+    port: int = 0
+    database: str = ""
+    user: str = ""
+    password: SecretPlace | None = None
+    tls: DatabaseTls = DatabaseTls.VERIFY
+    seconds: float = 30.0
+    rows: int = 100_000
+    columns: int = 100
+
+    def granted(self, tenant_id: str) -> bool:
+        """Whether the tenant may use the connection."""
+        return "*" in self.tenants or tenant_id in self.tenants
+
+
+class DatabaseFault(StrEnum):
+    """Why a database cannot be read."""
+
+    UNREACHABLE = "UNREACHABLE"
+    """It does not accept connections, or a connection broke."""
+    LOGIN = "LOGIN"
+    """It refuses the user or the password, or the password is missing here."""
+    MAY_WRITE = "MAY_WRITE"
+    """The user has rights to change something."""
+    OWN_DATABASE = "OWN_DATABASE"
+    """It is Responsa's own database."""
+    TIMEOUT = "TIMEOUT"
+    """A statement took longer than the connection allows."""
+    QUERY = "QUERY"
+    """The database refuses the query."""
+    TOO_LARGE = "TOO_LARGE"
+    """The result has too many rows or columns."""
+    SCHEMA = "SCHEMA"
+    """The result lacks columns that the mapping names."""
+
+
+class DatabaseProblem(Exception):
+    """A database cannot be read. The message never contains a password or data."""
+
+    def __init__(self, fault: DatabaseFault, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a query's result. columns: the names of the columns in their order. Values are those of the database's driver."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+class Databases(Protocol):
+    """Reads the databases of the organisation."""
+
+    def read(
+        self, connection: DatabaseConnection, sql: str, values: Mapping[str, str], most: int
+    ) -> AsyncGenerator[Rows]:
+        """Run a query, with these values for its places such as `:subject`, and return its rows in pieces: one piece at least, which has no rows if the result has none.
+
+        most: the number of rows after which the reading stops. Every read opens a connection and checks that its user may not write. Raises DatabaseProblem, also in the midst of
+        the result.
+        """
+        ...
+
+
+class Connections(Protocol):
+    """The declared connections."""
+
+    async def named(self, tenant_id: str, name: str) -> DatabaseConnection | None:
+        """The connection with this name; None if it is not declared, its declaration has mistakes, or it is not granted to the tenant."""
+        ...
+
+    async def granted(self, tenant_id: str) -> Sequence[str]:
+        """The names of the connections that are granted to the tenant."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewSource:
+    """A source to create. mapping: the text of its mapping, in TOML."""
+
+    id: str
+    display_name: str
+    mapping: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChange:
+    """An update; None leaves a field unchanged."""
+
+    display_name: str | None = None
+    mapping: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A stored source. connection, collection: the names in its mapping. revision: a number that starts at 1 and increases with every update."""
+
+    id: str
+    display_name: str
+    mapping: str
+    connection: str
+    collection: str
+    revision: int
+    create_time: datetime
+    update_time: datetime
+
+    @property
+    def etag(self) -> str:
+        """See `names.etag`."""
+        return names.etag(self.create_time, self.revision)
+
+    @property
+    def name(self) -> str:
+        """The id, by which sources are ordered."""
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDocument:
+    """A document that a row makes. kind: the name of the table of the mapping. key: unique within the source and the kind."""
+
+    kind: str
+    key: str
+    title: str
+    text: str
+    subject: str = ""
+    uri: str = ""
+    metadata: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def source_key(self, source_id: str) -> str:
+        """The key of the document in its collection."""
+        return f"{source_id}/{self.kind}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRow:
+    """A row and what a kind of documents makes of it. row: the values of the declared columns as plain JSON values. document: None if the row makes none. problem: why the document cannot be used; "" if it can."""
+
+    kind: str
+    row: Mapping[str, object]
+    document: SourceDocument | None
+    problem: str = ""
+
+
+class Sources(Protocol):
+    """The sources of the caller's tenant."""
+
+    async def create(self, who: Principal, source: NewSource, connection: str, collection: str) -> Source:
+        """Create a source. connection, collection: the names in its mapping. Raises AlreadyExists if the id is taken."""
+        ...
+
+    async def get(self, who: Principal, source_id: str) -> Source:
+        """Return one source. Raises NotFound."""
+        ...
+
+    async def list(self, who: Principal, query: ListQuery) -> Page[Source]:
+        """Return a page of sources."""
+        ...
+
+    async def update(
+        self, who: Principal, source_id: str, change: SourceChange, named: tuple[str, str] | None, etag: str
+    ) -> Source:
+        """Update a source. named: the connection and the collection of the new mapping; None without one. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict
+        (ETAG_MISMATCH).
+        """
+        ...
+
+    async def delete(self, who: Principal, source_id: str, etag: str) -> None:
+        """Delete a source. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
+        ...

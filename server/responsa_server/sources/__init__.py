@@ -1,0 +1,1 @@
+"""Sources: databases whose rows become documents."""

@@ -1,0 +1,171 @@
+"""Reads and checks the owner's declarations of connections, `CONNECTIONS_FOLDER/NAME.toml`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import rtoml
+from pydantic import Field, ValidationError, model_validator
+
+from responsa_server.agents.config.declarations import SecretTable
+from responsa_server.agents.config.files import file_text, syntax_problem
+from responsa_server.agents.config.problems import Problem, from_validation, placed
+from responsa_server.agents.engine.config import Table, Texts
+from responsa_server.domain.sources import DatabaseConnection, DatabaseKind, DatabaseTls
+from responsa_server.domain.tools import SecretPlace
+
+CONNECTION_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_SUFFIX: Final = ".toml"
+_HOST: Final = r"^([A-Za-z0-9]([A-Za-z0-9.:-]{0,252})|/[A-Za-z0-9_./-]{1,100})$"
+_OF_SERVERS: Final = ("host", "port", "database", "user", "password")
+
+
+class ConnectionTable(Table):
+    """The keys of a declaration."""
+
+    kind: Literal["postgresql", "mysql", "sqlite"] = Field(
+        description="The database; `mysql` is MariaDB too."
+    )
+    tenants: Texts = Field(
+        min_length=1, description='The tenants that may use the connection; `["*"]` means all.'
+    )
+    host: str = Field(
+        "",
+        description="The server's name or address; for PostgreSQL also the folder of its socket.",
+    )
+    port: int = Field(
+        0, ge=0, le=65535, description="The server's port; 0 means the usual one: 5432, or 3306 for `mysql`."
+    )
+    database: str = Field("", max_length=128, description="The name of the database.")
+    user: str = Field(
+        "", max_length=128, description="The user. It must not have the right to change anything."
+    )
+    password: SecretTable | None = Field(
+        None,
+        description='Where the password is: `{ env = "NAME" }` or `{ file = "NAME" }`; a relative path begins at the connections\' folder. Unset: no password.',
+    )
+    tls: Literal["verify", "require", "off"] = Field(
+        "verify",
+        description="`verify`: encrypted, and the server's certificate must be valid. `require`: encrypted only. `off`: neither, for a server on this machine.",
+    )
+    file: str = Field(
+        "",
+        max_length=128,
+        description="For `sqlite`: the name of the file, which is in the connections' folder.",
+    )
+    seconds: float = Field(30.0, gt=0, le=3600, description="The time limit of each query.")
+    rows: int = Field(100_000, ge=1, le=5_000_000, description="The maximum number of rows of each query.")
+    columns: int = Field(100, ge=1, le=1000, description="The maximum number of columns of each query.")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> ConnectionTable:
+        if self.kind == "sqlite":
+            if not self.file:
+                raise ValueError("“file” is missing: name the database's file in this folder")
+            if any(getattr(self, one) for one in _OF_SERVERS):
+                raise ValueError(
+                    "an SQLite database has a file, and no host, port, database, user or password"
+                )
+        elif self.file:
+            raise ValueError("“file” is for SQLite; name host, database and user")
+        elif not re.match(_HOST, self.host):
+            raise ValueError("“host” must be the name or address of a server, not a URL")
+        elif self.kind == "mysql" and self.host.startswith("/"):
+            raise ValueError("“host” must be the name or address of a server")
+        elif not self.database or not self.user:
+            raise ValueError("needs database and user")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredConnection:
+    """A file of the connections' folder: its connection, or its problems."""
+
+    name: str
+    connection: DatabaseConnection | None
+    problems: Sequence[Problem] = ()
+
+
+def read_connections(folder: Path) -> Sequence[DeclaredConnection]:
+    """The declarations in a folder, by name. Empty if the folder is missing. Blocks. Raises OSError."""
+    if not folder.is_dir():
+        return []
+    return [_read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_file()]
+
+
+def _read(path: Path) -> DeclaredConnection:
+    name, file = path.name.removesuffix(_SUFFIX), path.name
+    problems = list[Problem]()
+    if not CONNECTION_NAME.fullmatch(name):
+        message = f"the name “{name}” is not a valid name of a connection: use at most 63 lower-case letters, digits, “-” and “_”, with a letter first"
+        return DeclaredConnection(name, None, [Problem(file, message)])
+    text = file_text(path, file, problems)
+    if text is None:
+        return DeclaredConnection(name, None, problems)
+    try:
+        table = ConnectionTable.model_validate(rtoml.loads(text))
+    except rtoml.TomlParsingError as error:
+        return DeclaredConnection(name, None, [syntax_problem(file, error, 1)])
+    except ValidationError as error:
+        found = from_validation(error, ConnectionTable, file=file)
+        return DeclaredConnection(name, None, placed(found, {file: (text, 1)}))
+    if table.file and (problem := _outside(path.parent, table.file)):
+        return DeclaredConnection(name, None, placed([Problem(file, problem, ("file",))], {file: (text, 1)}))
+    secret = None if table.password is None else SecretPlace(table.password.env, table.password.file)
+    return DeclaredConnection(
+        name,
+        DatabaseConnection(
+            name,
+            DatabaseKind(table.kind),
+            table.tenants,
+            str((path.parent / table.file).resolve()) if table.file else "",
+            table.host,
+            table.port,
+            table.database,
+            table.user,
+            secret,
+            DatabaseTls(table.tls),
+            table.seconds,
+            table.rows,
+            table.columns,
+        ),
+    )
+
+
+def _outside(folder: Path, file: str) -> str:
+    """Why an SQLite file may not be read; "" if it may."""
+    path = folder / file
+    if file != Path(file).name or path.is_symlink():
+        return "must be the name of a file in the connections' folder, without folders and links"
+    return "" if path.is_file() else "there is no such file in the connections' folder"
+
+
+class DeclaredConnections:
+    """Implements the port `Connections`. Declarations are read at each use, so a change applies at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def named(self, tenant_id: str, name: str) -> DatabaseConnection | None:
+        """See `Connections.named`."""
+        return next((one for one in await self._usable(tenant_id) if one.name == name), None)
+
+    async def granted(self, tenant_id: str) -> Sequence[str]:
+        """See `Connections.granted`."""
+        return [one.name for one in await self._usable(tenant_id)]
+
+    async def _usable(self, tenant_id: str) -> Sequence[DatabaseConnection]:
+        try:
+            found = await asyncio.to_thread(read_connections, self._folder)
+        except OSError:
+            return []
+        return [
+            one.connection
+            for one in found
+            if one.connection is not None and one.connection.granted(tenant_id)
+        ]

@@ -1,0 +1,16 @@
+"""The settings `sources`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+
+class SourceSettings(BaseModel, extra="forbid"):
+    """The settings for sources: where the declarations of their connections are."""
+
+    folder: Path | None = Field(
+        default=None,
+        description="The folder with the declarations of connections to databases, `NAME.toml`, and with SQLite files; if empty, `connections` in the data folder. A change applies at once.",
+    )
