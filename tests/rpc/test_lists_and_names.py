@@ -45,6 +45,7 @@ NOUNS = {
     "Invitation": "invitations",
     "Tool": "tools",
     "Teacher": "teachers",
+    "Source": "sources",
     "GrantOwnership": "users",
     "Ownership": "users",
     "ServiceGrant": "serviceGrants",
@@ -109,7 +110,7 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
         noun = NOUNS[kind_of]
         unknown = (
             f"{noun}/nowhere"
-            if noun in ("collections", "agents", "tenants", "tools")
+            if noun in ("collections", "agents", "tenants", "tools", "sources")
             else f"{noun}/{UNKNOWN}"
         )
         unknown += ENDS.get(kind_of, "")

@@ -27,10 +27,12 @@ from responsa_server.calls.call import Call
 from responsa_server.domain.accounts import Claims, NewSession
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role
+from responsa_server.domain.sources import NewSource
 from responsa_server.identity.settings import TokenSettings
 from responsa_server.identity.tokens import Secret, Tokens
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.sources import PostgresSources
 from tests.people import SECRET
 from tests.rpc.served import Served, caller
 from tests.rpc.sweeping import PUBLIC_TYPES, Try, tries
@@ -48,6 +50,7 @@ ADMINISTERED = SHARED | {
     "responsa/ApiKey",
     "responsa/Invitation",
     "responsa/ServiceGrant",
+    "responsa/Source",
     "responsa/Teacher",
     "responsa/Tenant",
     "responsa/UserLimits",
@@ -95,6 +98,7 @@ NAMES: Mapping[str, str] = {
     "responsa/Passage": "SELECT 'passages/' || id FROM responsa.passage WHERE tenant_id = 'acme'",
     "responsa/ServiceGrant": "SELECT 'serviceGrants/' || id FROM responsa.service_grant WHERE tenant_id = 'acme'",
     "responsa/Session": "SELECT 'sessions/' || id FROM responsa.session WHERE tenant_id = 'acme'",
+    "responsa/Source": "SELECT 'sources/' || id FROM responsa.source WHERE tenant_id = 'acme'",
     "responsa/Teacher": "SELECT 'teachers/' || id FROM responsa.teacher WHERE tenant_id = 'acme'",
     "responsa/Tenant": "SELECT 'tenants/acme'",
     "responsa/Tool": "SELECT 'tools/time'",
@@ -163,6 +167,8 @@ async def victims(served: Served) -> dict[str, list[str]]:
             teacher=teacher_pb2.Teacher(display_name=f"Teacher {one}", persona="Patient.")
         )
         await served.admin.CreateTeacher(teacher, metadata=ann.metadata)
+        source = NewSource(f"{CANARY}-{one}", CANARY, CANARY)
+        await PostgresSources(served.house.database).create(ann.who, source, CANARY, "secrets")
         await served.auth.CreateInvitation(auth.CreateInvitationRequest(), metadata=ann.metadata)
         text = f"The {SHARED_CANARY} number {one} sings at dawn."
         await served.house.take_in(bob.who, text, f"{one}.md", collection="secrets")

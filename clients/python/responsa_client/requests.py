@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from google.protobuf import field_mask_pb2, json_format, struct_pb2
 
-from responsa.admin.v1 import admin_service_pb2, teacher_pb2, user_limits_pb2, user_quota_pb2
+from responsa.admin.v1 import admin_service_pb2, source_pb2, teacher_pb2, user_limits_pb2, user_quota_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, conversation_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2, reader_pb2
@@ -24,7 +24,7 @@ CHUNK_BYTES = 256 * 1024
 PAGE_SIZE = 200
 """The maximum page size, which the iterators over most lists request."""
 MESSAGES_PAGE_SIZE = 50
-"""The page size for lists of messages, turns and teachers. Their items are long, so smaller pages keep each response small."""
+"""The page size for lists of messages, turns, teachers and sources. Their items are long, so smaller pages keep each response small."""
 
 Asked = TypeVar(
     "Asked", chat_service_pb2.AskRequest, chat_service_pb2.AnswerRequest, chat_service_pb2.StartTurnRequest
@@ -86,6 +86,11 @@ def tool_name(tool: str) -> str:
 def teacher_name(teacher: str) -> str:
     """A bare UUID and "teachers/{uuid}" both name `teachers/{uuid}`."""
     return teacher if "/" in teacher else f"teachers/{teacher}"
+
+
+def source_name(source: str) -> str:
+    """A bare id and "sources/{id}" both name `sources/{id}`."""
+    return source if "/" in source else f"sources/{source}"
 
 
 def user_name(user: str) -> str:
@@ -253,6 +258,19 @@ def search(
     if not rerank:
         request.rerank = False
     return request
+
+
+def update_source(
+    source: str, mapping: str | None, display_name: str | None, etag: str
+) -> admin_service_pb2.UpdateSourceRequest:
+    """The request of UpdateSource; None leaves a field as it is."""
+    given = {"mapping": mapping, "display_name": display_name}
+    return admin_service_pb2.UpdateSourceRequest(
+        source=source_pb2.Source(
+            name=source_name(source), mapping=mapping or "", display_name=display_name or "", etag=etag
+        ),
+        update_mask=field_mask_pb2.FieldMask(paths=[key for key, one in given.items() if one is not None]),
+    )
 
 
 def create_teacher(

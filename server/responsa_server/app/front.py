@@ -15,6 +15,7 @@ from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_ap
 from responsa_server.app.listening import AddressTaken
 from responsa_server.app.resources import Addresses, new_id, redis_url
 from responsa_server.app.settings import Settings
+from responsa_server.app.sources import source_administration
 from responsa_server.calls.contract import SERVICES, Services, calls_of, health_calls
 from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
@@ -105,6 +106,7 @@ class Callers:
                 limiter=limiter,
                 parts=parts,
                 migrations=PostgresMigrations(database),
+                sources=source_administration(settings.connections_folder, database, knowledge.collections),
                 installation=Installation(__version__, knowledge.embedders.configured, _answers(settings)),
             ),
             max_calls=settings.max_calls,

@@ -50,6 +50,7 @@ from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.instance import CHECKOUT, DEFAULT_HOME, DEFAULT_PORT
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
+from responsa_server.sources.settings import SourceSettings
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.turns.settings import TurnSettings
 
@@ -260,6 +261,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     agents: AgentSettings = AgentSettings()
     tools: ToolSettings = ToolSettings()
+    sources: SourceSettings = SourceSettings()
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()
     testing: TestingSettings = TestingSettings()
@@ -325,6 +327,11 @@ class Settings(BaseSettings):
     def tools_folder(self) -> Path:
         """The folder with the declarations of tools."""
         return self.tools.folder or self.home / "tools"
+
+    @property
+    def connections_folder(self) -> Path:
+        """The folder with the declarations of connections to databases."""
+        return self.sources.folder or self.home / "connections"
 
     @property
     def page_url(self) -> str:

@@ -31,6 +31,7 @@ from responsa_server.calls.services.administration.allowances import AllowanceSe
 from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
 from responsa_server.calls.services.administration.grants import GrantService
+from responsa_server.calls.services.administration.sources import SourceService
 from responsa_server.calls.services.administration.status import SystemService
 from responsa_server.calls.services.administration.teachers import TeacherService
 from responsa_server.calls.services.administration.tenants import TenantService
@@ -56,6 +57,7 @@ from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.library.library import Library
+from responsa_server.sources.service import SourceAdministration
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
@@ -98,6 +100,7 @@ class Services:
     counters: Counters
     installation: Installation
     migrations: Migrations
+    sources: SourceAdministration
     parts: Sequence[Part] = ()
     limiter: Limiter | None = None
 
@@ -181,6 +184,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 work,
             ),
             TeacherService(services.teachers),
+            SourceService(services.sources),
             UserService(services.users, services.erasing, work),
             AllowanceService(services.limits, services.quotas),
             GrantService(services.grants),

@@ -136,6 +136,7 @@ TABLE: Mapping[Reason, Code] = {
     Reason.RATE_LIMIT: Code.RESOURCE_EXHAUSTED,
     Reason.LIMIT_REACHED: Code.RESOURCE_EXHAUSTED,
     Reason.MAIL_NOT_CONFIGURED: Code.FAILED_PRECONDITION,
+    Reason.SOURCE_UNREADABLE: Code.FAILED_PRECONDITION,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

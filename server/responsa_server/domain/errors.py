@@ -115,6 +115,7 @@ class Reason(StrEnum):
     RATE_LIMIT = "RATE_LIMIT"
     LIMIT_REACHED = "LIMIT_REACHED"
     MAIL_NOT_CONFIGURED = "MAIL_NOT_CONFIGURED"
+    SOURCE_UNREADABLE = "SOURCE_UNREADABLE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,12 @@ TEACHERS: Final = ListRules(
     (Field("display_name"), _CREATED),
     (_OLDEST, _NEWEST, Order("display_name"), Order("display_name", descending=True)),
 )
+SOURCES: Final = ListRules(
+    "sources",
+    (Field("name", filterable=False), Field("display_name"), Field("connection"), _CREATED, _UPDATED),
+    (Order("name"), Order("name", descending=True), _OLDEST, _NEWEST),
+    slug_ids=True,
+)
 OPERATIONS: Final = ListRules(
     "operations", (Field("create_time", FieldKind.TIME, filterable=False),), (_NEWEST,)
 )

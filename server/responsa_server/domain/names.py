@@ -118,6 +118,11 @@ def teacher(identity: UUID) -> str:
     return f"teachers/{identity}"
 
 
+def source(identity: str) -> str:
+    """`sources/{id}`"""
+    return f"sources/{identity}"
+
+
 def tool(identity: str) -> str:
     """`tools/{id}`"""
     return f"tools/{identity}"

@@ -9,6 +9,7 @@ from google.protobuf import timestamp_pb2
 from responsa.admin.v1 import (
     admin_service_pb2,
     audit_event_pb2,
+    source_pb2,
     system_status_pb2,
     teacher_pb2,
     user_limits_pb2,
@@ -149,6 +150,70 @@ class AsyncAccountCalls(AsyncPart):
         """Delete a teacher. Earlier answers with the teacher's persona are kept. Raises NotFound; Conflict if the teacher has another etag."""
         request = admin_service_pb2.DeleteTeacherRequest(name=requests.teacher_name(teacher), etag=etag)
         await self._calls.unary(self._stubs.admin.DeleteTeacher, request, repeatable=False)
+
+    async def create_source(self, source_id: str, mapping: str, display_name: str = "") -> source_pb2.Source:
+        """Create a source, which turns the rows of a database into documents.
+
+        Args:
+            source_id: the id: 1 to 63 characters of a-z, 0-9 and hyphen, not beginning with a hyphen.
+            mapping: the mapping, in TOML, at most 128 KiB.
+            display_name: a name to show to people, at most 200 bytes.
+
+        Raises:
+            InvalidRequest: the mapping has mistakes; the error names the lines.
+            AlreadyExists: a source with this id exists.
+        """
+        request = admin_service_pb2.CreateSourceRequest(
+            source_id=source_id, source=source_pb2.Source(mapping=mapping, display_name=display_name)
+        )
+        return await self._calls.unary(self._stubs.admin.CreateSource, request, repeatable=False)
+
+    async def source(self, source: str) -> source_pb2.Source:
+        """The source with this name (`sources/{id}`) or id. Raises NotFound."""
+        request = admin_service_pb2.GetSourceRequest(name=requests.source_name(source))
+        return await self._calls.unary(self._stubs.admin.GetSource, request)
+
+    def sources(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[source_pb2.Source]:
+        """All sources, by default in the order of their ids."""
+        request = admin_service_pb2.ListSourcesRequest(
+            page_size=requests.MESSAGES_PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.admin.ListSources, request, lambda page: page.sources)
+
+    async def update_source(
+        self, source: str, mapping: str | None = None, display_name: str | None = None, etag: str = ""
+    ) -> source_pb2.Source:
+        """Update a source; None leaves a field as it is.
+
+        Raises:
+            InvalidRequest: the mapping has mistakes; the error names the lines.
+            NotFound: the source does not exist.
+            Conflict: the source's etag differs from the given etag.
+        """
+        request = requests.update_source(source, mapping, display_name, etag)
+        return await self._calls.unary(self._stubs.admin.UpdateSource, request, repeatable=not etag)
+
+    async def delete_source(self, source: str, etag: str = "") -> None:
+        """Delete a source. Its documents stay. Raises NotFound; Conflict if the source has another etag."""
+        request = admin_service_pb2.DeleteSourceRequest(name=requests.source_name(source), etag=etag)
+        await self._calls.unary(self._stubs.admin.DeleteSource, request, repeatable=False)
+
+    async def preview_source(
+        self, mapping: str, rows: int | None = None, subject: str = ""
+    ) -> list[source_pb2.PreviewedRow]:
+        """The first rows of each query of a mapping, and the documents that they make. Nothing is stored.
+
+        Args:
+            mapping: the mapping, in TOML.
+            rows: the maximum number of rows of each query, 1 to 50; None for 5.
+            subject: the subject whose rows are read; "" for all.
+
+        Raises:
+            InvalidRequest: the mapping has mistakes; the error names the lines.
+            FailedPrecondition: the database cannot be read.
+        """
+        request = admin_service_pb2.PreviewSourceRequest(mapping=mapping, rows=rows, subject=subject)
+        return list((await self._calls.unary(self._stubs.admin.PreviewSource, request)).rows)
 
     async def reload_agents(self) -> list[admin_service_pb2.AgentReload]:
         """Like `reload`, but returns only the outcomes for the agents."""

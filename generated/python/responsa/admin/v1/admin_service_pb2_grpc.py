@@ -6,6 +6,7 @@ import warnings
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.admin.v1 import admin_service_pb2 as responsa_dot_admin_dot_v1_dot_admin__service__pb2
 from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot_service__grant__pb2
+from responsa.admin.v1 import source_pb2 as responsa_dot_admin_dot_v1_dot_source__pb2
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
 from responsa.admin.v1 import teacher_pb2 as responsa_dot_admin_dot_v1_dot_teacher__pb2
 from responsa.admin.v1 import tenant_pb2 as responsa_dot_admin_dot_v1_dot_tenant__pb2
@@ -75,6 +76,36 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/DeleteTeacher',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteTeacherRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateSource = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/CreateSource',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateSourceRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_source__pb2.Source.FromString,
+                _registered_method=True)
+        self.GetSource = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetSource',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetSourceRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_source__pb2.Source.FromString,
+                _registered_method=True)
+        self.ListSources = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListSources',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListSourcesRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListSourcesResponse.FromString,
+                _registered_method=True)
+        self.UpdateSource = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/UpdateSource',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateSourceRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_source__pb2.Source.FromString,
+                _registered_method=True)
+        self.DeleteSource = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/DeleteSource',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteSourceRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.PreviewSource = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/PreviewSource',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceResponse.FromString,
                 _registered_method=True)
         self.ReloadAgents = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ReloadAgents',
@@ -277,6 +308,51 @@ class AdminServiceServicer:
 
     def DeleteTeacher(self, request, context):
         """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSource(self, request, context):
+        """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line; a connection that is not
+        granted to the tenant; a collection that does not exist), RESOURCE_ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSource(self, request, context):
+        """GetSource returns one source. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSources(self, request, context):
+        """ListSources lists the tenant's sources, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSource(self, request, context):
+        """UpdateSource changes the fields that update_mask names (display_name, mapping). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
+        for CreateSource).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSource(self, request, context):
+        """DeleteSource deletes a source. The documents that it made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewSource(self, request, context):
+        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD (as for
+        CreateSource), SOURCE_UNREADABLE (the database).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -576,6 +652,36 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DeleteTeacher,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteTeacherRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateSource': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSource,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateSourceRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_source__pb2.Source.SerializeToString,
+            ),
+            'GetSource': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSource,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetSourceRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_source__pb2.Source.SerializeToString,
+            ),
+            'ListSources': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSources,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListSourcesRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListSourcesResponse.SerializeToString,
+            ),
+            'UpdateSource': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSource,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateSourceRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_source__pb2.Source.SerializeToString,
+            ),
+            'DeleteSource': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSource,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteSourceRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'PreviewSource': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewSource,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceResponse.SerializeToString,
             ),
             'ReloadAgents': grpc.unary_unary_rpc_method_handler(
                     servicer.ReloadAgents,
@@ -897,6 +1003,168 @@ class AdminService:
             '/responsa.admin.v1.AdminService/DeleteTeacher',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteTeacherRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/CreateSource',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateSourceRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_source__pb2.Source.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetSource',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetSourceRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_source__pb2.Source.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListSources',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListSourcesRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListSourcesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/UpdateSource',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateSourceRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_source__pb2.Source.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/DeleteSource',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteSourceRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewSource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/PreviewSource',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
+from responsa.admin.v1 import source_pb2 as _source_pb2
 from responsa.admin.v1 import system_status_pb2 as _system_status_pb2
 from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
 from responsa.admin.v1 import tenant_pb2 as _tenant_pb2
@@ -44,6 +45,24 @@ class AdminServiceStub:
     """
     DeleteTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteTeacherRequest, _empty_pb2.Empty]
     """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
+    CreateSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSourceRequest, _source_pb2.Source]
+    """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line; a connection that is not
+    granted to the tenant; a collection that does not exist), RESOURCE_ALREADY_EXISTS.
+    """
+    GetSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetSourceRequest, _source_pb2.Source]
+    """GetSource returns one source. Errors: RESOURCE_NOT_FOUND."""
+    ListSources: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListSourcesRequest, _admin_service_pb2.ListSourcesResponse]
+    """ListSources lists the tenant's sources, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    UpdateSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateSourceRequest, _source_pb2.Source]
+    """UpdateSource changes the fields that update_mask names (display_name, mapping). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
+    for CreateSource).
+    """
+    DeleteSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteSourceRequest, _empty_pb2.Empty]
+    """DeleteSource deletes a source. The documents that it made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
+    PreviewSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PreviewSourceRequest, _admin_service_pb2.PreviewSourceResponse]
+    """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD (as for
+    CreateSource), SOURCE_UNREADABLE (the database).
+    """
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -232,6 +251,60 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.DeleteTeacherRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
+
+    @_abc_1.abstractmethod
+    def CreateSource(
+        self,
+        request: _admin_service_pb2.CreateSourceRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateSourceRequest, _abc.Awaitable[_source_pb2.Source]],
+    ) -> _abc.Awaitable[_source_pb2.Source]:
+        """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line; a connection that is not
+        granted to the tenant; a collection that does not exist), RESOURCE_ALREADY_EXISTS.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSource(
+        self,
+        request: _admin_service_pb2.GetSourceRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetSourceRequest, _abc.Awaitable[_source_pb2.Source]],
+    ) -> _abc.Awaitable[_source_pb2.Source]:
+        """GetSource returns one source. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListSources(
+        self,
+        request: _admin_service_pb2.ListSourcesRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListSourcesRequest, _abc.Awaitable[_admin_service_pb2.ListSourcesResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListSourcesResponse]:
+        """ListSources lists the tenant's sources, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+
+    @_abc_1.abstractmethod
+    def UpdateSource(
+        self,
+        request: _admin_service_pb2.UpdateSourceRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.UpdateSourceRequest, _abc.Awaitable[_source_pb2.Source]],
+    ) -> _abc.Awaitable[_source_pb2.Source]:
+        """UpdateSource changes the fields that update_mask names (display_name, mapping). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
+        for CreateSource).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteSource(
+        self,
+        request: _admin_service_pb2.DeleteSourceRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.DeleteSourceRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """DeleteSource deletes a source. The documents that it made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
+
+    @_abc_1.abstractmethod
+    def PreviewSource(
+        self,
+        request: _admin_service_pb2.PreviewSourceRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.PreviewSourceRequest, _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]:
+        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD (as for
+        CreateSource), SOURCE_UNREADABLE (the database).
+        """
 
     @_abc_1.abstractmethod
     def ReloadAgents(

@@ -247,6 +247,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_MAIL_NOT_CONFIGURED: _Reason.ValueType  # 100
     """FAILED_PRECONDITION. The call needs a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
+    REASON_SOURCE_UNREADABLE: _Reason.ValueType  # 150
+    """FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
+    "LOGIN", "MAY_WRITE", "OWN_DATABASE", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -478,4 +482,8 @@ if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "service", 
 """
 REASON_MAIL_NOT_CONFIGURED: Reason.ValueType  # 100
 """FAILED_PRECONDITION. The call needs a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
+REASON_SOURCE_UNREADABLE: Reason.ValueType  # 150
+"""FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
+"LOGIN", "MAY_WRITE", "OWN_DATABASE", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

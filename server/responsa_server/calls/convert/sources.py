@@ -1,0 +1,83 @@
+"""Sources, and what their rows make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from responsa.admin.v1 import admin_service_pb2, source_pb2
+from responsa_server.calls.convert import structs
+from responsa_server.calls.convert.values import timestamp
+from responsa_server.domain import names
+from responsa_server.domain.sources import MadeRow, NewSource, Source, SourceChange
+
+_SHOWN_BYTES: Final = 16 * 1024
+_EXACT: Final = 2**53
+
+
+def source(value: Source) -> source_pb2.Source:
+    """Convert a source."""
+    return source_pb2.Source(
+        name=names.source(value.id),
+        display_name=value.display_name,
+        mapping=value.mapping,
+        connection=value.connection,
+        collection=names.collection(value.collection),
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
+        etag=value.etag,
+    )
+
+
+def new_source(request: admin_service_pb2.CreateSourceRequest) -> NewSource:
+    """Convert the source of a create request."""
+    return NewSource(request.source_id, request.source.display_name, request.source.mapping)
+
+
+def source_change(given: source_pb2.Source, wanted: frozenset[str]) -> SourceChange:
+    """Convert an update. wanted: the names of the fields to change."""
+    return SourceChange(
+        display_name=given.display_name if "display_name" in wanted else None,
+        mapping=given.mapping if "mapping" in wanted else None,
+    )
+
+
+def made_row(value: MadeRow) -> source_pb2.PreviewedRow:
+    """Convert a row and its document. A row with a problem is shown without the document."""
+    made = source_pb2.PreviewedRow(kind=value.kind, row=structs.of(_shown(value.row)), problem=value.problem)
+    document = value.document
+    if document is not None and not value.problem:
+        made.key, made.title, made.subject, made.uri = (
+            document.key,
+            document.title,
+            document.subject,
+            document.uri,
+        )
+        made.text = _cut(document.text)
+        made.metadata.CopyFrom(structs.of(document.metadata))
+    return made
+
+
+def _shown(row: Mapping[str, object]) -> Mapping[str, object]:
+    """A row without long texts and without integers that a Struct cannot hold exactly."""
+    return {name: _short(value) for name, value in row.items()}
+
+
+def _short(value: object) -> object:
+    match value:
+        case str():
+            return _cut(value)
+        case int() if abs(value) > _EXACT:
+            return str(value)
+        case list() | dict():
+            # A value of the type json may be large and deep; its text shows what it is.
+            return _cut(json.dumps(value, ensure_ascii=False))
+        case _:
+            return value
+
+
+def _cut(text: str) -> str:
+    """The text, or its first 16 KiB."""
+    data = text.encode()
+    return text if len(data) <= _SHOWN_BYTES else data[:_SHOWN_BYTES].decode(errors="ignore")

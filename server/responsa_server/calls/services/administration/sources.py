@@ -1,0 +1,62 @@
+"""The part of AdminService that is about sources."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.empty_pb2 import Empty
+
+from responsa.admin.v1 import admin_service_pb2 as pb
+from responsa.admin.v1 import source_pb2
+from responsa_server.calls.call import caller
+from responsa_server.calls.convert import sources
+from responsa_server.calls.convert.values import named_slug, updated
+from responsa_server.calls.listing import Listing
+from responsa_server.domain import lists
+from responsa_server.sources.service import SourceAdministration
+
+_PREVIEWED_ROWS: Final = 5
+
+
+class SourceService:
+    """Sources."""
+
+    def __init__(self, administration: SourceAdministration) -> None:
+        self._administration = administration
+        self._sources = administration.sources
+
+    async def CreateSource(self, request: pb.CreateSourceRequest) -> source_pb2.Source:
+        """Create a source."""
+        return sources.source(await self._administration.create(caller(), sources.new_source(request)))
+
+    async def GetSource(self, request: pb.GetSourceRequest) -> source_pb2.Source:
+        """Return one source."""
+        return sources.source(await self._sources.get(caller(), named_slug("name", "sources", request.name)))
+
+    async def ListSources(self, request: pb.ListSourcesRequest) -> pb.ListSourcesResponse:
+        """List the tenant's sources."""
+        asked = Listing(lists.SOURCES, caller(), request)
+        page = await self._sources.list(caller(), asked.query)
+        return pb.ListSourcesResponse(
+            sources=[sources.source(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def UpdateSource(self, request: pb.UpdateSourceRequest) -> source_pb2.Source:
+        """Change the fields that the mask names."""
+        given = request.source
+        change = sources.source_change(given, updated(request.update_mask, ("display_name", "mapping")))
+        changed = await self._administration.update(
+            caller(), named_slug("source.name", "sources", given.name), change, given.etag
+        )
+        return sources.source(changed)
+
+    async def DeleteSource(self, request: pb.DeleteSourceRequest) -> Empty:
+        """Delete a source."""
+        await self._sources.delete(caller(), named_slug("name", "sources", request.name), request.etag)
+        return Empty()
+
+    async def PreviewSource(self, request: pb.PreviewSourceRequest) -> pb.PreviewSourceResponse:
+        """Return the first rows of a mapping and the documents that they make."""
+        rows = request.rows if request.HasField("rows") else _PREVIEWED_ROWS
+        made = await self._administration.preview(caller(), request.mapping, rows, request.subject)
+        return pb.PreviewSourceResponse(rows=[sources.made_row(one) for one in made])

@@ -1,0 +1,78 @@
+"""The command `responsa sources check`, which reads declarations and mappings on this machine without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from json import dumps
+from pathlib import Path
+
+import typer
+
+from responsa_server.agents.config.files import file_text
+from responsa_server.agents.config.problems import Problem, closest, placed, quoted
+from responsa_server.app.settings import load
+from responsa_server.app.tools import read_secret
+from responsa_server.cli.local.failures import USAGE, reporting
+from responsa_server.domain.tools import ToolUnfit
+from responsa_server.sources.declarations import DeclaredConnection, read_connections
+from responsa_server.sources.mapping import FILE, read_mapping
+
+
+def check(files: Sequence[Path], *, json: bool) -> None:
+    """Print the problems of the declared connections and of mappings, one per line.
+
+    Raises:
+        typer.Exit: always, with the code 2 if there are problems, and otherwise 0.
+    """
+    with reporting():
+        folder = load().connections_folder
+        declared = read_connections(folder)
+        found = {f"{one.name}.toml": [*one.problems, *_secret(one, folder)] for one in declared}
+        known = [one.name for one in declared]
+        for file in files:
+            found[str(file)] = _mapping(file, known)
+        for name, problems in found.items():
+            for one in problems:
+                typer.echo(dumps(_plain(one), ensure_ascii=False) if json else str(one))
+            if not problems and not json:
+                typer.echo(f"{name}: ok")
+        if not found and not json:
+            typer.echo(f"There are no declarations of connections in {folder}.")
+    raise typer.Exit(USAGE if any(found.values()) else 0)
+
+
+def _secret(one: DeclaredConnection, folder: Path) -> Sequence[Problem]:
+    if one.connection is None or one.connection.password is None:
+        return []
+    try:
+        read_secret(one.connection.password, folder)
+    except ToolUnfit as error:
+        return [Problem(f"{one.name}.toml", str(error).rstrip("."), ("password",))]
+    return []
+
+
+def _mapping(file: Path, known: Sequence[str]) -> Sequence[Problem]:
+    problems = list[Problem]()
+    try:
+        text = file_text(file, str(file), problems)
+    except OSError as error:
+        return [Problem(str(file), f"cannot be read ({error.strerror})")]
+    if text is None:
+        return problems
+    mapping, found = read_mapping(text)
+    if mapping is not None and known and mapping.connection not in known:
+        message = f"there is no connection “{mapping.connection}” on this machine; there are {quoted(known)}"
+        one = Problem(FILE, message, ("connection",), closest(mapping.connection, known))
+        found = placed([one], {FILE: (text, 1)})
+    return [replace(one, file=str(file)) for one in found]
+
+
+def _plain(one: Problem) -> dict[str, object]:
+    return {
+        "file": one.file,
+        "line": one.line or 0,
+        "key": one.path,
+        "message": one.message,
+        "suggestion": one.suggestion,
+    }

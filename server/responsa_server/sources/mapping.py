@@ -1,0 +1,432 @@
+"""Mappings: TOML that says which rows a source reads and which documents they become. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Annotated, Final, Literal, cast
+from uuid import UUID
+
+import rtoml
+from pydantic import Field, ValidationError
+
+from responsa_server.agents.config.files import syntax_problem
+from responsa_server.agents.config.problems import (
+    Key,
+    Problem,
+    closest,
+    from_validation,
+    placed,
+    positions,
+    quoted,
+)
+from responsa_server.agents.engine.config import Table
+from responsa_server.agents.engine.prompts import FrontMatter, PromptError, PromptSet, PromptSource
+from responsa_server.domain.sources import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
+
+FILE: Final = "mapping"
+"""The name of the text in its problems."""
+SUBJECT: Final = "subject"
+"""The one place that a query may have: `:subject`, the subject of a run for one subject."""
+
+_NAME: Final = "^[a-z][a-z0-9_]{0,30}$"
+_COLLECTION: Final = "^[a-z0-9][a-z0-9-]{0,62}$"
+_PLACE: Final = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")
+_SELECT: Final = re.compile(r"\s*(SELECT|WITH|VALUES)\b", re.IGNORECASE)
+_MAX_TITLE_BYTES: Final = 512
+_MAX_SUBJECT_BYTES: Final = 255
+_MAX_NESTING: Final = 32
+
+Type = Literal["text", "integer", "number", "boolean", "date", "time", "json"]
+
+
+class ColumnTable(Table):
+    """A column of a query."""
+
+    type: Type = Field("text", description="The type of its values.")
+    null: bool = Field(False, description="Whether a value may be missing; templates then see none.")
+
+
+class QueryTable(Table):
+    """A query."""
+
+    sql: str = Field(min_length=1, max_length=20_000, description="One SELECT, without a semicolon.")
+    one_subject: str = Field(
+        "",
+        max_length=20_000,
+        description="The same for one subject, with the place `:subject`. Without it, a run for one subject reads all rows and uses those of the subject.",
+    )
+    columns: dict[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")], Type | ColumnTable] = Field(
+        min_length=1,
+        description='The columns that templates use: `name = "text"`, or `name = { type = "text", null = true }`. The types are text, integer, number, boolean, date, time (a date with a time) and json.',
+    )
+
+
+class DocumentTable(Table):
+    """A kind of documents. The values of all keys but `query` are templates, which see the columns of a row."""
+
+    query: str = Field(description="The query; each of its rows makes one document.")
+    key: str = Field(
+        min_length=1, max_length=1000, description="What tells its documents apart, such as `{{ id }}`."
+    )
+    text: str = Field(min_length=1, max_length=65_536, description="The document, in Markdown.")
+    title: str = Field("", max_length=1000, description="The title; empty: the key.")
+    subject: str = Field(
+        "",
+        max_length=1000,
+        description="The person whom the document is about: only this user, administrators and SERVICE keys may read it. Empty: all readers of the collection.",
+    )
+    uri: str = Field("", max_length=2000, description="Where the row can be seen outside Responsa.")
+    metadata: dict[Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,63}$")], str] = Field(
+        default_factory=dict[str, str], max_length=32, description="Values for filters of searches."
+    )
+
+
+class MappingTable(Table):
+    """A mapping."""
+
+    connection: str = Field(min_length=1, max_length=63, description="The connection.")
+    collection: Annotated[str, Field(pattern=_COLLECTION)] = Field(
+        description="The collection for the documents. Its readers may read those that have no subject."
+    )
+    queries: dict[Annotated[str, Field(pattern=_NAME)], QueryTable] = Field(
+        min_length=1, max_length=20, description="The queries, by name."
+    )
+    documents: dict[Annotated[str, Field(pattern=_NAME)], DocumentTable] = Field(
+        min_length=1, max_length=20, description="The kinds of documents, by name."
+    )
+
+
+class RowProblem(Exception):
+    """A row that makes no document."""
+
+
+class SchemaProblem(Exception):
+    """The result of a query lacks columns that the mapping names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A declared column."""
+
+    name: str
+    type: Type
+    null: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MappedQuery:
+    """A query with its columns, and the kinds of documents that its rows make. one_subject: the statement for one subject; "" if all rows must be read."""
+
+    name: str
+    sql: str
+    one_subject: str
+    columns: Sequence[Column]
+    kinds: Sequence[str]
+
+    def reader(self, found: Sequence[str]) -> Callable[[Sequence[object]], Mapping[str, object]]:
+        """A function that reads a row of a result with these columns as plain values. It raises RowProblem. Raises SchemaProblem if columns are missing."""
+        missing = [one.name for one in self.columns if one.name not in found]
+        if missing:
+            hint = closest(missing[0], found)
+            raise SchemaProblem(
+                f"The query {self.name} no longer returns {quoted(missing)}, which {quoted(self.kinds)} use; it returns {quoted(found[:20])}."
+                + (f" Was “{missing[0]}” renamed to “{hint}”?" if hint else "")
+            )
+        if twice := sorted({one.name for one in self.columns if list(found).count(one.name) > 1}):
+            raise SchemaProblem(
+                f"The query {self.name} returns two columns with the name “{twice[0]}”; rename one with AS."
+            )
+        places = [(one, list(found).index(one.name)) for one in self.columns]
+        return lambda row: {one.name: _value(one, row[place]) for one, place in places}
+
+
+class SourceMapping:
+    """A mapping without mistakes. queries: those that a document uses."""
+
+    def __init__(self, table: MappingTable, templates: PromptSet) -> None:
+        self.connection = table.connection
+        self.collection = table.collection
+        self._documents = table.documents
+        self._templates = templates
+        self.queries = [
+            MappedQuery(
+                name,
+                one.sql,
+                one.one_subject,
+                [_column(key, column) for key, column in one.columns.items()],
+                [kind for kind, document in table.documents.items() if document.query == name],
+            )
+            for name, one in table.queries.items()
+            if any(document.query == name for document in table.documents.values())
+        ]
+
+    def document(self, kind: str, row: Mapping[str, object]) -> SourceDocument:
+        """The document that a row makes. Raises RowProblem."""
+        table = self._documents[kind]
+        key = self._line(kind, "key", row, MAX_KEY_BYTES)
+        if not key:
+            raise RowProblem("The key of the row is empty.")
+        text = self._filled(kind, "text", row)
+        if not text:
+            raise RowProblem("The row makes an empty text.")
+        if len(text.encode()) > MAX_TEXT_BYTES:
+            raise RowProblem(f"The row makes a text of more than {MAX_TEXT_BYTES:,} bytes.")
+        subject = self._line(kind, "subject", row, _MAX_SUBJECT_BYTES)
+        if table.subject and not subject:
+            # Without a subject, every reader of the collection could read what is about one person.
+            raise RowProblem("The subject of the row is empty.")
+        metadata = {
+            name: value
+            for name in table.metadata
+            if (value := self._line(kind, f"metadata.{name}", row, 1000))
+        }
+        return SourceDocument(
+            kind,
+            key,
+            self._line(kind, "title", row, _MAX_TITLE_BYTES) or key,
+            text,
+            subject,
+            self._line(kind, "uri", row, 2000),
+            metadata,
+        )
+
+    def _line(self, kind: str, field: str, row: Mapping[str, object], most: int) -> str:
+        found = " ".join(self._filled(kind, field, row).split())
+        if len(found.encode()) > most:
+            raise RowProblem(f"Its {field} has more than {most} bytes.")
+        return found
+
+    def _filled(self, kind: str, field: str, row: Mapping[str, object]) -> str:
+        try:
+            return self._templates.text(_template(kind, field), row)
+        except KeyError:
+            return ""
+        except PromptError as error:
+            raise RowProblem(f"Its {field} cannot be filled in: {error.message}.") from error
+
+
+def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
+    """The mapping, or all its problems with their lines."""
+    try:
+        table = MappingTable.model_validate(rtoml.loads(text))
+    except rtoml.TomlParsingError as error:
+        return None, [syntax_problem(FILE, error, 1)]
+    except ValidationError as error:
+        return None, placed(from_validation(error, MappingTable, file=FILE), {FILE: (text, 1)})
+    places = positions(text)
+    problems = list[Problem]()
+    for name, query in table.queries.items():
+        problems += _of_query(("queries", name), query)
+    lines, sources = text.split("\n"), dict[str, PromptSource]()
+    for kind, document in table.documents.items():
+        for key, body in _bodies(kind, document):
+            line = places.get(key, (1, 1))[0]
+            begins = line + 1 if lines[line - 1].rstrip().endswith(('"""', "'''")) else line
+            name = _template(kind, ".".join(map(str, key[2:])))
+            sources[name] = PromptSource(FILE, FrontMatter.model_validate({}), body, begins)
+    templates = PromptSet(sources)
+    for kind, document in table.documents.items():
+        problems += _of_document(kind, document, table, templates)
+    if problems:
+        return None, placed(problems, {FILE: (text, 1)})
+    return SourceMapping(table, templates), []
+
+
+def _of_query(key: Key, query: QueryTable) -> Sequence[Problem]:
+    found = list[Problem]()
+    for field, sql in (("sql", query.sql), ("one_subject", query.one_subject)):
+        if not sql:
+            continue
+        allowed = {SUBJECT} if field == "one_subject" else set[str]()
+        used = set(_PLACE.findall(sql))
+        if not _SELECT.match(sql):
+            found.append(Problem(FILE, "must be one SELECT", (*key, field)))
+        elif ";" in sql:
+            found.append(Problem(FILE, "must be one statement without a semicolon", (*key, field)))
+        elif more := sorted(used - allowed):
+            message = f"has the place “:{more[0]}”; only one_subject has a place, which is “:{SUBJECT}”. Write “\\:” for a colon"
+            found.append(Problem(FILE, message, (*key, field), closest(more[0], allowed)))
+        elif allowed - used:
+            found.append(Problem(FILE, f"does not use “:{SUBJECT}”", (*key, field)))
+    return found
+
+
+def _of_document(
+    kind: str, document: DocumentTable, table: MappingTable, templates: PromptSet
+) -> Sequence[Problem]:
+    query = table.queries.get(document.query)
+    if query is None:
+        message = f"there is no query “{document.query}”; there are {quoted(table.queries)}"
+        return [Problem(FILE, message, ("documents", kind, "query"), closest(document.query, table.queries))]
+    found = list[Problem]()
+    if query.one_subject and not document.subject:
+        message = f"is missing: the query {document.query} reads the rows of one subject"
+        found.append(Problem(FILE, message, ("documents", kind, "subject")))
+    for key, _ in _bodies(kind, document):
+        name = _template(kind, ".".join(map(str, key[2:])))
+        if broken := templates.broken.get(name):
+            found += [Problem(FILE, one.message, key, line=one.line) for one in broken]
+            continue
+        for variable in sorted(templates.variables(name).all - query.columns.keys()):
+            _, line = templates.where(name, variable, system=True)
+            message = f"there is no column “{variable}” in the query {document.query}; it declares {quoted(query.columns)}"
+            found.append(Problem(FILE, message, key, closest(variable, query.columns), line))
+    return found
+
+
+def _bodies(kind: str, document: DocumentTable) -> Sequence[tuple[Key, str]]:
+    """The templates of a kind of documents, with their keys."""
+    fields = [
+        (("documents", kind, field), cast("str", getattr(document, field)))
+        for field in ("key", "title", "subject", "uri", "text")
+    ]
+    metadata = [(("documents", kind, "metadata", name), body) for name, body in document.metadata.items()]
+    return [(key, body) for key, body in [*fields, *metadata] if body]
+
+
+def _template(kind: str, field: str) -> str:
+    return f"{kind}.{field}"
+
+
+def _column(name: str, given: str | ColumnTable) -> Column:
+    if isinstance(given, ColumnTable):
+        return Column(name, given.type, given.null)
+    return Column(name, cast("Type", given), null=False)
+
+
+def _value(column: Column, value: object) -> object:
+    """A value of a database as a plain value. Raises RowProblem."""
+    if value is None:
+        if column.null:
+            return None
+        raise RowProblem(
+            f"The column “{column.name}” is NULL; declare it with null = true, or leave such rows out of the query."
+        )
+    if isinstance(value, str | bytes) and len(value) > MAX_TEXT_BYTES:
+        raise RowProblem(f"The column “{column.name}” has more than {MAX_TEXT_BYTES:,} bytes.")
+    try:
+        found = _TYPES[column.type](value)
+    except (TypeError, ValueError, ArithmeticError, RecursionError):
+        kind = type(value).__name__
+        raise RowProblem(
+            f"The column “{column.name}” has a value of another type ({kind}); it is declared as {column.type}."
+        ) from None
+    _check_texts(column, found, 0)
+    return found
+
+
+def _check_texts(column: Column, value: object, depth: int) -> None:
+    if depth > _MAX_NESTING:
+        raise RowProblem(f"The column “{column.name}” is nested too deeply.")
+    match value:
+        case str():
+            if "\0" in value:
+                raise RowProblem(f"The column “{column.name}” has the character U+0000.")
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise RowProblem(f"The column “{column.name}” is not valid UTF-8.") from None
+        case list():
+            for one in cast("list[object]", value):
+                _check_texts(column, one, depth + 1)
+        case dict():
+            for name, one in cast("dict[str, object]", value).items():
+                _check_texts(column, name, depth + 1)
+                _check_texts(column, one, depth + 1)
+        case _:
+            pass
+
+
+def _text(value: object) -> str:
+    match value:
+        case str():
+            return value
+        case UUID() | int() | Decimal():
+            return str(value)
+        case _:
+            raise TypeError
+
+
+def _integer(value: object) -> int:
+    match value:
+        case bool():
+            raise TypeError
+        case int():
+            return value
+        case Decimal() | str() if Decimal(value) == int(Decimal(value)):
+            return int(Decimal(value))
+        case _:
+            raise TypeError
+
+
+def _number(value: object) -> object:
+    match value:
+        case bool():
+            raise TypeError
+        case int():
+            return value
+        case float():
+            if not math.isfinite(value):
+                raise ValueError
+            return value
+        case Decimal() | str():
+            # As the database writes it, so that no digit is lost.
+            number = Decimal(value)
+            if not number.is_finite():
+                raise ValueError
+            return str(number)
+        case _:
+            raise TypeError
+
+
+def _boolean(value: object) -> bool:
+    if value in (True, False, 0, 1):
+        return bool(value)
+    raise TypeError
+
+
+def _date(value: object) -> str:
+    match value:
+        case datetime():
+            return value.date().isoformat()
+        case date():
+            return value.isoformat()
+        case str():
+            return date.fromisoformat(value).isoformat()
+        case _:
+            raise TypeError
+
+
+def _time(value: object) -> str:
+    match value:
+        case datetime():
+            return value.isoformat(sep=" ", timespec="seconds")
+        case str():
+            return datetime.fromisoformat(value).isoformat(sep=" ", timespec="seconds")
+        case time() | timedelta():
+            return str(value)
+        case _:
+            raise TypeError
+
+
+def _json(value: object) -> object:
+    found: object = json.loads(value) if isinstance(value, str | bytes) else value
+    # A copy of plain values alone.
+    return json.loads(json.dumps(found, allow_nan=False, default=str))
+
+
+_TYPES: Final[Mapping[Type, Callable[[object], object]]] = {
+    "text": _text,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "date": _date,
+    "time": _time,
+    "json": _json,
+}

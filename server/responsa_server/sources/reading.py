@@ -1,0 +1,132 @@
+"""Reads the rows of a source, and makes documents of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+from responsa_server.domain.errors import Precondition, Reason
+from responsa_server.domain.sources import (
+    DatabaseConnection,
+    DatabaseFault,
+    DatabaseProblem,
+    Databases,
+    MadeRow,
+)
+from responsa_server.sources.mapping import SUBJECT, MappedQuery, RowProblem, SchemaProblem, SourceMapping
+
+PREVIEW_ROWS: Final = 10_000
+"""The number of rows that a preview for one subject reads of a query that has no statement for one subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which rows are read. subject: "" for all. most: the number of rows of each query that are returned; None for all, up to the limit of the connection."""
+
+    subject: str = ""
+    most: int | None = None
+
+
+async def read_rows(
+    databases: Databases, connection: DatabaseConnection, mapping: SourceMapping, asked: Asked
+) -> AsyncGenerator[MadeRow]:
+    """Each row of each query, with what each kind of documents makes of it.
+
+    A kind and a key that occur twice are a problem of the second row. With a subject, rows of the subject alone are returned; a row of somebody else in a statement for one subject
+    is a problem. Raises Precondition (SOURCE_UNREADABLE).
+    """
+    for query in mapping.queries:
+        try:
+            async with aclosing(_of_query(databases, connection, mapping, query, asked)) as rows:
+                async for one in rows:
+                    yield one
+        except SchemaProblem as error:
+            raise unreadable(connection.name, query.name, DatabaseFault.SCHEMA, str(error)) from error
+        except DatabaseProblem as error:
+            raise unreadable(connection.name, query.name, error.fault, error.message) from error
+
+
+def unreadable(connection: str, query: str, fault: DatabaseFault, message: str) -> Precondition:
+    """The error for a database that cannot be read."""
+    return Precondition(
+        Reason.SOURCE_UNREADABLE,
+        message,
+        {"connection": connection, "query": query, "fault": fault.value},
+    )
+
+
+async def _of_query(
+    databases: Databases,
+    connection: DatabaseConnection,
+    mapping: SourceMapping,
+    query: MappedQuery,
+    asked: Asked,
+) -> AsyncGenerator[MadeRow]:
+    own = bool(asked.subject and query.one_subject)
+    values = {SUBJECT: asked.subject} if own else dict[str, str]()
+    limit = connection.rows
+    if asked.most is not None:
+        limit = min(limit, PREVIEW_ROWS if asked.subject and not own else asked.most)
+    # One row more shows that there are too many.
+    wanted = limit if asked.most is not None else limit + 1
+    sql = query.one_subject if own else query.sql
+    keys, count, shown = set[tuple[str, str]](), 0, 0
+    async with aclosing(databases.read(connection, sql, values, wanted)) as pieces:
+        async for piece in pieces:
+            read = query.reader(piece.columns)
+            for row in piece.rows:
+                count += 1
+                if asked.most is None and count > limit:
+                    message = f"The query {query.name} returns more than {limit:,} rows, which the connection does not allow; select fewer, or raise `rows` in the declaration."
+                    raise DatabaseProblem(DatabaseFault.TOO_LARGE, message)
+                found = [
+                    one for one in _made(mapping, query, read, row, keys) if _wanted(one, asked, own=own)
+                ]
+                for one in found:
+                    yield _foreign(one, asked) if own else one
+                shown += bool(found)
+                if asked.most is not None and shown >= asked.most:
+                    return
+
+
+def _made(
+    mapping: SourceMapping,
+    query: MappedQuery,
+    read: Callable[[Sequence[object]], Mapping[str, object]],
+    row: Sequence[object],
+    keys: set[tuple[str, str]],
+) -> Sequence[MadeRow]:
+    """What a row makes. keys: the kinds and keys so far, to which those of the row are added."""
+    try:
+        plain = read(row)
+    except RowProblem as error:
+        return [MadeRow(kind, {}, None, str(error)) for kind in query.kinds]
+    made = list[MadeRow]()
+    for kind in query.kinds:
+        try:
+            document = mapping.document(kind, plain)
+        except RowProblem as error:
+            made.append(MadeRow(kind, plain, None, str(error)))
+            continue
+        problem = ""
+        if (kind, document.key) in keys:
+            problem = f"Another row has the same key, “{document.key}”."
+        keys.add((kind, document.key))
+        made.append(MadeRow(kind, plain, document, problem))
+    return made
+
+
+def _wanted(one: MadeRow, asked: Asked, *, own: bool) -> bool:
+    """Whether a row is returned. own: whether the statement is that for one subject. A row without a document may be anybody's, so a run for one subject leaves it out."""
+    if not asked.subject or own:
+        return True
+    return one.document is not None and one.document.subject == asked.subject
+
+
+def _foreign(one: MadeRow, asked: Asked) -> MadeRow:
+    """The row, with a problem and without its content if it is about another subject."""
+    if one.document is None or one.document.subject == asked.subject:
+        return one
+    return MadeRow(one.kind, {}, None, "The statement for one subject returned a row of another subject.")

@@ -1,0 +1,103 @@
+"""What administrators can do with sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Final
+
+from responsa_server.agents.config.problems import Problem, closest, placed, quoted
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason
+from responsa_server.domain.knowledge import Collections
+from responsa_server.domain.people import Principal
+from responsa_server.domain.sources import (
+    Connections,
+    DatabaseConnection,
+    Databases,
+    MadeRow,
+    NewSource,
+    Source,
+    SourceChange,
+    Sources,
+)
+from responsa_server.sources.mapping import FILE, SourceMapping, read_mapping
+from responsa_server.sources.reading import Asked, read_rows
+
+# The number of violations that a status describes.
+_MOST_MISTAKES: Final = 16
+
+
+class SourceAdministration:
+    """Creates, changes and previews sources. Reads that need no check go directly to `sources`."""
+
+    def __init__(
+        self, sources: Sources, connections: Connections, databases: Databases, collections: Collections
+    ) -> None:
+        self.sources = sources
+        self._connections = connections
+        self._databases = databases
+        self._collections = collections
+
+    async def create(self, who: Principal, source: NewSource) -> Source:
+        """Create a source. Raises InvalidRequest for a mapping with mistakes, AlreadyExists."""
+        mapping, _ = await self._checked(who, source.mapping, "source.mapping")
+        return await self.sources.create(who, source, mapping.connection, mapping.collection)
+
+    async def update(self, who: Principal, source_id: str, change: SourceChange, etag: str) -> Source:
+        """Update a source. Raises InvalidRequest for a mapping with mistakes, NotFound, Conflict."""
+        named = None
+        if change.mapping is not None:
+            await self.sources.get(who, source_id)
+            mapping, _ = await self._checked(who, change.mapping, "source.mapping")
+            named = (mapping.connection, mapping.collection)
+        return await self.sources.update(who, source_id, change, named, etag)
+
+    async def preview(self, who: Principal, text: str, rows: int, subject: str) -> Sequence[MadeRow]:
+        """The first rows of each query of a mapping, and what they make. Raises InvalidRequest for a mapping with mistakes, Precondition (SOURCE_UNREADABLE)."""
+        mapping, connection = await self._checked(who, text, "mapping")
+        found = read_rows(self._databases, connection, mapping, Asked(subject, rows))
+        async with aclosing(found) as made:
+            return [one async for one in made]
+
+    async def _checked(
+        self, who: Principal, text: str, field: str
+    ) -> tuple[SourceMapping, DatabaseConnection]:
+        """The mapping and its connection. Raises InvalidRequest."""
+        mapping, problems = read_mapping(text)
+        if mapping is None:
+            raise _mistakes(field, problems)
+        connection = await self._connections.named(who.tenant_id, mapping.connection)
+        found = list[Problem]()
+        if connection is None:
+            granted = await self._connections.granted(who.tenant_id)
+            known = f"there are {quoted(granted)}" if granted else "no connection is granted to this tenant"
+            message = f"there is no connection “{mapping.connection}”; {known}. The owner of the installation declares connections"
+            found.append(Problem(FILE, message, ("connection",), closest(mapping.connection, granted)))
+        try:
+            await self._collections.get(who, mapping.collection)
+        except NotFound:
+            message = f"there is no collection “{mapping.collection}”; create it first"
+            found.append(Problem(FILE, message, ("collection",)))
+        if connection is None or found:
+            raise _mistakes(field, placed(found, {FILE: (text, 1)}))
+        return mapping, connection
+
+
+def _mistakes(field: str, problems: Sequence[Problem]) -> InvalidRequest:
+    described = [
+        FieldViolation(field, "source.mapping", _described(one)) for one in problems[:_MOST_MISTAKES]
+    ]
+    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+    return InvalidRequest(
+        Reason.INVALID_FIELD,
+        f"{field}: {described[0].description}{more}",
+        {"violations": str(len(problems))},
+        tuple(described),
+    )
+
+
+def _described(one: Problem) -> str:
+    """A problem as one sentence: line, key, message and suggestion."""
+    line = f"line {one.line}: " if one.line else ""
+    meant = f" Did you mean “{one.suggestion}”?" if one.suggestion else ""
+    return f"{line}{f'{one.path}: ' if one.key else ''}{one.message.rstrip('.')}.{meant}"

@@ -1,0 +1,134 @@
+"""Sources in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import SOURCES
+from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.sources import NewSource, Source, SourceChange
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    one_row,
+    shielded,
+    unavailable,
+)
+from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.requests import already_exists, check_etag
+
+_LIST: Final[SqlList[Source]] = SqlList(
+    SOURCES,
+    {
+        "name": "id",
+        "display_name": "display_name",
+        "connection": "connection",
+        "create_time": "create_time",
+        "update_time": "update_time",
+    },
+)
+
+
+class PostgresSources:
+    """Implements the port `Sources` for all tenants. Each call is for one tenant."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("sources.sql")
+        self._audit = AuditLog()
+
+    @shielded
+    async def create(self, who: Principal, source: NewSource, connection: str, collection: str) -> Source:
+        """See `Sources.create`. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS)."""
+        values = {
+            "tenant": who.tenant_id,
+            "id": source.id,
+            "display_name": source.display_name,
+            "mapping": source.mapping,
+            "connection": connection,
+            "collection": collection,
+        }
+        async with self._database.tenant(who.tenant_id) as database:
+            row = await one_row(database, self._queries["insert"], values)
+            if row is None:
+                raise already_exists("source", names.source(source.id))
+            await self._write(database, who, "source.create", source.id)
+            return _source(row)
+
+    @shielded
+    async def get(self, who: Principal, source_id: str) -> Source:
+        """See `Sources.get`."""
+        async with self._database.tenant(who.tenant_id) as database:
+            return await self._row(database, "get", who, source_id)
+
+    @shielded
+    async def list(self, who: Principal, query: ListQuery) -> Page[Source]:
+        """See `Sources.list`."""
+        async with self._database.tenant(who.tenant_id) as database:
+            rows = await _LIST.rows(database, self._queries["list"], query, {"tenant": who.tenant_id})
+        return _LIST.page([_source(row) for row in rows], query)
+
+    @shielded
+    async def update(
+        self, who: Principal, source_id: str, change: SourceChange, named: tuple[str, str] | None, etag: str
+    ) -> Source:
+        """See `Sources.update`. An update without fields changes nothing."""
+        connection, collection = named or (None, None)
+        async with self._database.locking(who.tenant_id) as database:
+            locked = await self._locked(database, who, source_id, etag)
+            if change == SourceChange():
+                return locked
+            values = {
+                "tenant": who.tenant_id,
+                "id": source_id,
+                "display_name": change.display_name,
+                "mapping": change.mapping,
+                "connection": connection,
+                "collection": collection,
+            }
+            row = await one_row(database, self._queries["update"], values)
+            if row is None:  # impossible: the row is locked, so it cannot be deleted
+                raise unavailable()
+            await self._write(database, who, "source.update", source_id)
+            return _source(row)
+
+    @shielded
+    async def delete(self, who: Principal, source_id: str, etag: str) -> None:
+        """See `Sources.delete`."""
+        async with self._database.locking(who.tenant_id) as database:
+            await self._locked(database, who, source_id, etag)
+            await database.execute(self._queries["delete"], {"tenant": who.tenant_id, "id": source_id})
+            await self._write(database, who, "source.delete", source_id)
+
+    async def _write(self, database: Connection, who: Principal, action: str, source_id: str) -> None:
+        await self._audit.write(database, AuditEvent.of(who, action, names.source(source_id)))
+
+    async def _locked(self, database: Connection, who: Principal, source_id: str, etag: str) -> Source:
+        found = await self._row(database, "lock", who, source_id)
+        check_etag(etag, found.etag, names.source(source_id))
+        return found
+
+    async def _row(self, database: Connection, query: str, who: Principal, source_id: str) -> Source:
+        row = await one_row(database, self._queries[query], {"tenant": who.tenant_id, "id": source_id})
+        if row is None:
+            raise NotFound.of("source", names.source(source_id))
+        return _source(row)
+
+
+def _source(row: Mapping[str, Any]) -> Source:
+    return Source(
+        id=row["id"],
+        display_name=row["display_name"],
+        mapping=row["mapping"],
+        connection=row["connection"],
+        collection=row["collection"],
+        revision=row["revision"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+    )

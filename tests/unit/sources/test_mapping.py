@@ -1,0 +1,136 @@
+"""Mappings: their mistakes with lines, and what rows make."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+
+from responsa_server.sources.mapping import RowProblem, SchemaProblem, SourceMapping, read_mapping
+
+GOOD = '''connection = "staff"
+collection = "people"
+
+[queries.people]
+sql = "SELECT id, name, mail, joined, points, tags FROM employee"
+one_subject = "SELECT id, name, mail, joined, points, tags FROM employee WHERE mail = :subject"
+
+[queries.people.columns]
+id = "integer"
+name = "text"
+mail = { type = "text", null = true }
+joined = "date"
+points = "number"
+tags = "json"
+
+[documents.profile]
+query = "people"
+key = "{{ id }}"
+title = "Profile of {{ name }}"
+subject = "{{ mail or '' }}"
+text = """
+# {{ name }}
+
+{{ points }} points since {{ joined }}{% for tag in tags %}, {{ tag }}{% endfor %}
+"""
+'''
+COLUMNS = ["name", "id", "mail", "joined", "points", "tags", "more"]
+ROW = ("Ada ⟦{{ id }}⟧", 7, "ada@example.org", date(2020, 1, 2), Decimal("1.50"), '["a", "b"]', object())
+
+
+def mapping(text: str = GOOD) -> SourceMapping:
+    found, problems = read_mapping(text)
+    assert found is not None, [str(one) for one in problems]
+    return found
+
+
+def document(**changed: object) -> str:
+    [query] = mapping().queries
+    row = [changed.get(name, value) for name, value in zip(COLUMNS, ROW, strict=True)]
+    return mapping().document("profile", query.reader(COLUMNS)(row)).text
+
+
+def test_a_row_becomes_a_document_of_plain_values() -> None:
+    [query] = mapping().queries
+    made = mapping().document("profile", query.reader(COLUMNS)(ROW))
+    assert (made.kind, made.key, made.subject) == ("profile", "7", "ada@example.org")
+    assert made.text == "# Ada [[{{ id }}]]\n\n1.50 points since 2020-01-02, a, b"
+    assert made.title == "Profile of Ada [[{{ id }}]]"
+    assert made.source_key("staff") == "staff/profile/7"
+    assert document(joined=datetime(2021, 2, 3, 4, tzinfo=UTC), tags=["x"]).endswith("since 2021-02-03, x")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"name": None}, "“name” is NULL"),
+        ({"name": b"\xff"}, "another type (bytes)"),
+        ({"name": "a\0b"}, "“name” has the character U+0000"),
+        ({"name": "\udcff"}, "“name” is not valid UTF-8"),
+        ({"name": "x" * 2**20 + "y"}, "“name” has more than 1,048,576 bytes"),
+        ({"id": "seven"}, "declared as integer"),
+        ({"id": 1.5}, "declared as integer"),
+        ({"joined": "2020-02-31"}, "declared as date"),
+        ({"points": float("nan")}, "declared as number"),
+        ({"points": Decimal("Infinity")}, "declared as number"),
+        ({"tags": "[" * 100 + "]" * 100}, "nested too deeply"),
+        ({"tags": '["\\u0000"]'}, "U+0000"),
+        ({"tags": "7"}, "text cannot be filled in"),
+        ({"mail": None}, "subject of the row is empty"),
+        ({"mail": "m" * 300}, "subject has more than 255 bytes"),
+        ({"tags": ["x" * 2000] * 1000}, "a text of more than 1,048,576 bytes"),
+    ],
+)
+def test_a_row_that_makes_no_document_says_why(changed: dict[str, object], message: str) -> None:
+    with pytest.raises(RowProblem, match=re.escape(message)):
+        document(**changed)
+
+
+def test_a_result_without_a_column_names_what_breaks() -> None:
+    [query] = mapping().queries
+    with pytest.raises(SchemaProblem, match=r"“mail”, which “profile” use.*“mail” renamed to “email”"):
+        query.reader(["id", "name", "email", "joined", "points", "tags"])
+    with pytest.raises(SchemaProblem, match="two columns with the name “id”"):
+        query.reader([*COLUMNS, "id"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('collection = "people"', "", "“collection” is missing."),
+        ('collection = "people"', 'collection = "A b"', 'mapping:2:1: collection: “A b” is not'),
+        ('query = "people"', 'query = "peple"', "mapping:17:1: documents.profile.query: there is no query “peple”"),
+        ("# {{ name }}", "# {{ nmae }}", "mapping:22: documents.profile.text: there is no column “nmae”"),
+        ("Profile of {{ name }}", "{{ name", "mapping:19: documents.profile.title: "),
+        ("Profile of {{ name }}", "{% include 'x' %}", "mapping:19: documents.profile.title: "),
+        ("WHERE mail = :subject", "", "mapping:6:1: queries.people.one_subject: does not use “:subject”"),
+        ('sql = "SELECT', 'sql = "DROP TABLE a; SELECT', "mapping:5:1: queries.people.sql: must be one SELECT"),
+        ("FROM employee\"\n", "FROM employee; COMMIT\"\n", "mapping:5:1: queries.people.sql: must be one statement"),
+        ("FROM employee\"\n", "FROM employee WHERE id = :user\"\n", "mapping:5:1: queries.people.sql: has the place “:user”"),
+        ("subject = \"{{ mail or '' }}\"\n", "", "documents.profile.subject: is missing"),
+        ('id = "integer"', 'id = "int"', "queries.people.columns.id"),
+        ('key = "{{ id }}"', 'ky = "{{ id }}"', "documents.profile.ky: there is no key “ky” here. Did you mean “key”?"),
+        ("[documents.profile]", "[documents.profile", "mapping:16"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named_with_their_line(old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    found, problems = read_mapping(GOOD.replace(old, new, 1))
+    assert found is None
+    assert any(said in str(one) for one in problems), [str(one) for one in problems]
+
+
+def test_a_template_cannot_run_for_ever_or_see_more_than_the_row() -> None:
+    endless = GOOD.replace("# {{ name }}", "{% for a in range(10**6) %}x{% endfor %}")
+    found, problems = read_mapping(endless)
+    assert found is None
+    assert "“range”" in str(problems[0])
+    looped = mapping(
+        GOOD.replace("# {{ name }}", "{% for a in tags %}{% for b in tags %}{{ b }}{% endfor %}{% endfor %}")
+    )
+    [query] = looped.queries
+    row = [*ROW[:5], ["x"] * 10_000, None]
+    with pytest.raises(RowProblem, match="more than a template may"):
+        looped.document("profile", query.reader(COLUMNS)(row))

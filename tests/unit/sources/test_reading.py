@@ -1,0 +1,140 @@
+"""Rows of SQLite files, and the declarations of connections."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import aclosing, closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from responsa_server.databases.reading import SqlDatabases
+from responsa_server.domain.errors import Precondition
+from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem, MadeRow
+from responsa_server.sources.declarations import DeclaredConnections, read_connections
+from responsa_server.sources.mapping import read_mapping
+from responsa_server.sources.reading import Asked, read_rows
+
+MAPPING = """connection = "staff"
+collection = "people"
+[queries.people]
+sql = "SELECT id, mail, note FROM employee"
+one_subject = "SELECT id, mail, note FROM employee WHERE mail >= :subject"
+columns = { id = "integer", mail = "text", note = "text" }
+[documents.note]
+query = "people"
+key = "{{ id }}"
+subject = "{{ mail }}"
+text = "{{ note }}"
+"""
+DATABASES = SqlDatabases(lambda place: place.env)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with closing(sqlite3.connect(tmp_path / "staff.db")) as connection, connection:
+        connection.execute("CREATE TABLE employee (id integer, mail text, note text)")
+        rows = [(1, "ada", "A."), (1, "ada", "Again."), (2, "ada", None), (3, "bela", "CANARY")]
+        connection.executemany("INSERT INTO employee VALUES (?, ?, ?)", rows)
+        connection.execute("INSERT INTO employee VALUES (4, 'ada', CAST(x'ff41' AS text))")
+    (tmp_path / "staff.toml").write_text('kind = "sqlite"\nfile = "staff.db"\ntenants = ["acme"]\n')
+    return tmp_path
+
+
+async def declared(folder: Path) -> DatabaseConnection:
+    found = await DeclaredConnections(folder).named("acme", "staff")
+    assert found is not None
+    return found
+
+
+async def made(connection: DatabaseConnection, asked: Asked) -> list[MadeRow]:
+    mapping, _ = read_mapping(MAPPING)
+    assert mapping is not None
+    async with aclosing(read_rows(DATABASES, connection, mapping, asked)) as rows:
+        return [one async for one in rows]
+
+
+async def fault(connection: DatabaseConnection, sql: str) -> DatabaseFault:
+    async with aclosing(DATABASES.read(connection, sql, {}, 1000)) as pieces:
+        with pytest.raises(DatabaseProblem) as caught:
+            await anext(pieces)
+    return caught.value.fault
+
+
+async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path) -> None:
+    connection = await declared(folder)
+    found = await made(connection, Asked())
+    assert [one.document.key if one.document and not one.problem else one.problem for one in found] == [
+        "1",
+        "Another row has the same key, “1”.",
+        "The column “note” is NULL; declare it with null = true, or leave such rows out of the query.",
+        "3",
+        "The column “note” is not valid UTF-8.",
+    ]
+    with pytest.raises(Precondition, match="more than 4 rows") as caught:
+        await made(replace(connection, rows=4), Asked())
+    assert caught.value.metadata == {"connection": "staff", "query": "people", "fault": "TOO_LARGE"}
+
+
+async def test_a_statement_for_one_subject_shows_nothing_of_another(folder: Path) -> None:
+    found = await made(await declared(folder), Asked("ada"))
+    assert "CANARY" not in str(found)
+    assert any("a row of another subject" in one.problem for one in found)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT x FROM employee", DatabaseFault.QUERY),
+        ("DELETE FROM employee", DatabaseFault.QUERY),
+        ("SELECT load_extension('x')", DatabaseFault.QUERY),
+        ("ATTACH 'other.db' AS other", DatabaseFault.QUERY),
+        ("PRAGMA query_only = off", DatabaseFault.QUERY),
+        ("SELECT zeroblob(100000000)", DatabaseFault.QUERY),
+        ("WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c", DatabaseFault.TIMEOUT),
+        ("SELECT 1, 2, 3, 4", DatabaseFault.TOO_LARGE),
+    ],
+)  # fmt: skip
+async def test_statements_that_do_more_than_read_are_refused(
+    folder: Path, sql: str, expected: DatabaseFault
+) -> None:
+    connection = replace(await declared(folder), seconds=0.2, columns=3)
+    assert await fault(connection, sql) is expected
+
+
+async def test_a_file_that_is_gone_is_unreachable(folder: Path) -> None:
+    connection = await declared(folder)
+    (folder / "staff.db").unlink()
+    assert await fault(connection, "SELECT 1") is DatabaseFault.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('kind = "sqlite"\nfile = "staff.db"', "“tenants” is missing"),
+        ('kind = "sqlite"\nfile = "../staff.db"\ntenants = ["acme"]', "bad.toml:2:1: file: must be the name of a file"),
+        ('kind = "sqlite"\nfile = "link.db"\ntenants = ["acme"]', "without folders and links"),
+        ('kind = "sqlite"\nfile = "none.db"\ntenants = ["acme"]', "there is no such file"),
+        ('kind = "sqlite"\nfile = "staff.db"\nhost = "a"\ntenants = ["acme"]', "and no host"),
+        ('kind = "mysql"\nhost = "user@db/x"\ndatabase = "a"\nuser = "b"\ntenants = ["*"]', "not a URL"),
+        ('kind = "mysql"\nhost = "/run/x"\ndatabase = "a"\nuser = "b"\ntenants = ["*"]', "“host” must be"),
+        ('kind = "postgresql"\nhost = "db"\ntenants = ["*"]', "needs database and user"),
+        ('kind = "postgresql"\nhost = "db"\ndatabase = "a"\nuser = "b"\npassword = { env = "A", file = "b" }\ntenants = ["*"]', "either env or file"),
+        ('kind = "postgresql"\nhost = "db"\nservice = "x"\ndatabase = "a"\nuser = "b"\ntenants = ["*"]', "there is no key “service”"),
+        ('kind = "oracle"\ntenants = ["*"]', "must be “postgresql”, “mysql” or “sqlite”"),
+        ("kind = ", "not valid TOML"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_declarations(folder: Path, text: str, said: str) -> None:
+    (folder / "link.db").symlink_to(folder / "staff.db")
+    (folder / "bad.toml").write_text(text)
+    bad, good = read_connections(folder)
+    assert (bad.connection, good.problems) == (None, ())
+    assert any(said in str(one) for one in bad.problems), [str(one) for one in bad.problems]
+
+
+async def test_a_connection_is_there_for_its_tenants_alone(folder: Path) -> None:
+    assert await DeclaredConnections(folder).named("rival", "staff") is None
+    assert await DeclaredConnections(folder).granted("acme") == ["staff"]
+    assert await DeclaredConnections(folder / "none").granted("acme") == []
