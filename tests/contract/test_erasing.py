@@ -633,6 +633,7 @@ NOBODYS = frozenset(
         "embedding_cache",
         "oidc_state",
         "source",
+        "source_failure",
         "subject_stat",
         "subject_term_stat",
         "teacher",

@@ -148,6 +148,8 @@ TENANT_TABLES: Mapping[str, Table] = {
     ),
     "subject_term_stat": Table(app=ALL),
     "source": Table(app=ALL),
+    "source_document": Table(app=ALL),
+    "source_failure": Table(app=ALL),
     "teacher": Table(app=ALL),
     "service_grant": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "tenant": Table(

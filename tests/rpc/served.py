@@ -390,7 +390,7 @@ async def serving(
             limiter=limiter,
             installation=Installation("0.1.0", "test-embedding", "scripted"),
             migrations=PostgresMigrations(database),
-            sources=source_administration(folder, database, house.collections),
+            sources=source_administration(folder, database, house.queue, house.library),
             parts=(PostgresPart(database), part, *more_parts),
         ),
         max_calls=max_calls,

@@ -197,7 +197,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         served.counters,
         Installation("", "", ""),
         PostgresMigrations(database),
-        source_administration(Path("nowhere"), database, house.collections),
+        source_administration(Path("nowhere"), database, house.queue, house.library),
     )
     first = RpcServer(
         calls_of(services, max_calls=100, logger=served.lines), (), "127.0.0.1:0", reflects=False

@@ -73,7 +73,14 @@ from responsa_client.following import Notice, Reconnecting, Waiting
 from responsa_client.frames import TERMINAL, check_answer
 from responsa_client.requests import new_request_id
 from responsa_client.requests import search as search_request
-from responsa_client.results import Outcome, generation_progress, ingest_progress, outcome, turn_error
+from responsa_client.results import (
+    Outcome,
+    generation_progress,
+    ingest_progress,
+    outcome,
+    sync_progress,
+    turn_error,
+)
 from responsa_client.retries import Backoff
 
 __all__ = [
@@ -155,5 +162,6 @@ __all__ = [
     "new_request_id",
     "outcome",
     "search_request",
+    "sync_progress",
     "turn_error",
 ]

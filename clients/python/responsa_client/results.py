@@ -11,6 +11,7 @@ import grpc
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
+from responsa.admin.v1 import source_pb2
 from responsa.chat.v1 import suggestion_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, generation_pb2
 from responsa_client.errors import BrokenAnswer, Cancelled, ResponsaError, error_of_status
@@ -50,6 +51,17 @@ def generation_result(operation: operations_pb2.Operation) -> generation_pb2.Gen
 def generation_progress(operation: operations_pb2.Operation) -> generation_pb2.ReindexMetadata | None:
     """The progress of an operation that builds or activates a generation; None if the operation does something else."""
     progress = generation_pb2.ReindexMetadata()
+    return progress if operation.metadata.Unpack(progress) else None
+
+
+def sync_result(operation: operations_pb2.Operation) -> source_pb2.SyncResult:
+    """What a run of a source has done. Raises the operation's error, or BrokenAnswer if the operation does not contain a SyncResult."""
+    return _result(operation, source_pb2.SyncResult)
+
+
+def sync_progress(operation: operations_pb2.Operation) -> source_pb2.SyncMetadata | None:
+    """The progress of a run of a source; None for any other operation."""
+    progress = source_pb2.SyncMetadata()
     return progress if operation.metadata.Unpack(progress) else None
 
 

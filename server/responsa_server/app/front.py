@@ -106,7 +106,9 @@ class Callers:
                 limiter=limiter,
                 parts=parts,
                 migrations=PostgresMigrations(database),
-                sources=source_administration(settings.connections_folder, database, knowledge.collections),
+                sources=source_administration(
+                    settings.connections_folder, database, knowledge.queue, knowledge.library
+                ),
                 installation=Installation(__version__, knowledge.embedders.configured, _answers(settings)),
             ),
             max_calls=settings.max_calls,

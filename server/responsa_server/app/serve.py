@@ -74,6 +74,7 @@ async def running(
                 open_models,
             )
             from responsa_server.app.front import Callers, Silent
+            from responsa_server.app.sources import source_job
             from responsa_server.stores.postgres.migrate import PostgresMigrations
             from responsa_server.stores.redis import RedisCache
 
@@ -110,7 +111,10 @@ async def running(
                 build_erasing(settings, database, knowledge, turns),
                 mailing_on(settings, layout, database),
             )
-            await knowledge.jobs.start({JobKind.ERASE: erasing.work, JobKind.MAIL: mailing.work})
+            sync = source_job(settings.connections_folder, database, knowledge.queue, knowledge.library)
+            await knowledge.jobs.start(
+                {JobKind.ERASE: erasing.work, JobKind.MAIL: mailing.work, JobKind.SYNC: sync.work}
+            )
             stack.push_async_callback(knowledge.jobs.close)
             tenants = keeper(database, turns, knowledge, cache)
             await tenants.start()

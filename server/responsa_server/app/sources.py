@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from responsa_server.app.resources import new_id
 from responsa_server.app.tools import read_secret
 from responsa_server.databases.reading import SqlDatabases
-from responsa_server.domain.knowledge import Collections
+from responsa_server.library.library import Library
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.service import SourceAdministration
+from responsa_server.sources.syncing import Sync
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from responsa_server.stores.postgres.sources import PostgresSources
 
 
-def source_administration(folder: Path, database: Database, collections: Collections) -> SourceAdministration:
+def source_administration(
+    folder: Path, database: Database, queue: JobQueue, library: Library
+) -> SourceAdministration:
     """Return what administrators can do with sources. folder: that of the declarations of connections."""
     return SourceAdministration(
         PostgresSources(database),
+        PostgresSourceRuns(database, queue, new_id),
         DeclaredConnections(folder),
-        SqlDatabases(lambda place: read_secret(place, folder)),
-        collections,
+        _databases(folder),
+        library.collections,
     )
+
+
+def source_job(folder: Path, database: Database, queue: JobQueue, library: Library) -> Sync:
+    """Return the job that runs sources."""
+    runs = PostgresSourceRuns(database, queue, new_id)
+    return Sync(runs, DeclaredConnections(folder), _databases(folder), library, library.ended)
+
+
+def _databases(folder: Path) -> SqlDatabases:
+    return SqlDatabases(lambda place: read_secret(place, folder))

@@ -114,6 +114,8 @@ RULES: Mapping[str, Rule] = {
     _ADMIN + "UpdateSource": Rule.ADMIN,
     _ADMIN + "DeleteSource": Rule.ADMIN,
     _ADMIN + "PreviewSource": Rule.ADMIN,
+    _ADMIN + "SyncSource": Rule.ADMIN,
+    _ADMIN + "ListFailedRows": Rule.ADMIN,
     _ADMIN + "ReloadAgents": Rule.OWNER,
     _ADMIN + "CreateUser": Rule.ADMIN,
     _ADMIN + "GetUser": Rule.ADMIN,

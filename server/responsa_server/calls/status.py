@@ -137,6 +137,8 @@ TABLE: Mapping[Reason, Code] = {
     Reason.LIMIT_REACHED: Code.RESOURCE_EXHAUSTED,
     Reason.MAIL_NOT_CONFIGURED: Code.FAILED_PRECONDITION,
     Reason.SOURCE_UNREADABLE: Code.FAILED_PRECONDITION,
+    Reason.SOURCE_RUNNING: Code.FAILED_PRECONDITION,
+    Reason.SOURCE_DELETIONS: Code.FAILED_PRECONDITION,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

@@ -1,4 +1,4 @@
-"""The commands `responsa sources check | preview | list | show | create | update | delete`."""
+"""The commands `responsa sources check | preview | sync | failed | list | show | create | update | delete`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from responsa.admin.v1 import source_pb2
+from responsa_client.errors import error_of_status
+from responsa_client.results import sync_result
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -19,6 +21,7 @@ from responsa_server.cli.output import (
     valid_text,
 )
 from responsa_server.cli.parameters import shown_value
+from responsa_server.cli.progress import synced
 from responsa_server.cli.session import open_client
 
 _MAX_MAPPING = 128 * 1024
@@ -38,6 +41,8 @@ def register(app: typer.Typer, name: str) -> None:
     )
     group.command("check")(check_sources)
     group.command("preview")(preview_source)
+    group.command("sync")(sync_source)
+    group.command("failed")(failed_rows)
     group.command("list")(list_sources)
     group.command("show")(show_source)
     group.command("create")(create_source)
@@ -90,6 +95,66 @@ def preview_source(
             print_text("The queries return no rows.")
         if any(one.problem for one in found):
             raise typer.Exit(1)
+
+
+def sync_source(
+    source: SourceId,
+    subject: Annotated[str, typer.Option(help="Only the rows of this subject.")] = "",
+    allow_deletions: Annotated[
+        bool,
+        typer.Option(
+            "--allow-deletions", help="Let the run delete more than a tenth of the source's documents."
+        ),
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Print the operation's name and do not wait for its end.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the Operation, as proto-JSON.")] = False,
+) -> None:
+    """Run a source: make documents of new and changed rows, and delete those whose rows are gone. Ctrl-C stops the waiting; the run continues.
+
+    Exit codes: 0 all rows have their documents, 1 some rows were set aside, or the run failed.
+    """
+    with reporting(json=json), open_client() as client:
+        operation = client.sync_source(
+            valid_text(source, "The source"),
+            valid_text(subject, "The subject"),
+            allow_deletions=allow_deletions,
+        )
+        if not no_wait:
+            for state in client.watch_operation(operation):
+                operation = state.operation
+        if operation.HasField("error"):
+            raise error_of_status(operation.error)
+        if json:
+            print_json(operation)
+        elif not operation.done:
+            print_text(operation.name)
+        else:
+            print_text(synced(sync_result(operation)))
+        if operation.done and sync_result(operation).failed:
+            if not json:
+                print_text(f"`responsa sources failed {source}` lists the rows that failed.")
+            raise typer.Exit(1)
+
+
+def failed_rows(
+    source: SourceId,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one FailedRow per line, as proto-JSON.")
+    ] = False,
+) -> None:
+    """List the rows that made no document in the newest run that read them. Every run tries them again."""
+    with reporting(json=json), open_client() as client:
+        none = True
+        for one in client.failed_rows(valid_text(source, "The source")):
+            none = False
+            if json:
+                print_json(one)
+            else:
+                print_text(f"{one.kind} {one_line(one.key, 100) or '(no key)'}: {one_line(one.problem, 300)}")
+        if none and not json:
+            print_text("No row failed.")
 
 
 def list_sources(

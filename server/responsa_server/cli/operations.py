@@ -1,4 +1,4 @@
-"""The commands `responsa operations list | watch | cancel`. An operation reads one version of a document, or builds or activates a generation of a collection."""
+"""The commands `responsa operations list | watch | cancel`. An operation reads one version of a document, builds or activates a generation of a collection, or runs a source."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from responsa_client.results import (
     generation_result,
     ingest_progress,
     ingest_result,
+    sync_progress,
+    sync_result,
 )
 from responsa_server.cli.output import one_line, print_json, print_text, reporting, valid_text
-from responsa_server.cli.progress import reading
+from responsa_server.cli.progress import reading, running, synced
 from responsa_server.cli.session import open_client
 
 Operation = Annotated[
@@ -100,6 +102,12 @@ def _name(operation: str) -> str:
 
 def _state(operation: operations_pb2.Operation) -> str:
     """One line: the outcome, or the progress."""
+    if (run := sync_progress(operation)) is not None:
+        if operation.HasField("error"):
+            return f"failed     {run.source}  {one_line(operation.error.message, 200)}"
+        if operation.done:
+            return f"done       {run.source}  {synced(sync_result(operation))}"
+        return f"{running(run)}  {run.source}"
     building = generation_progress(operation)
     progress = building or ingest_progress(operation) or document_pb2.IngestMetadata()
     subject = progress.document if isinstance(progress, document_pb2.IngestMetadata) else progress.generation

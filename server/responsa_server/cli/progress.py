@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.spinner import Spinner
 from rich.text import Text
 
+from responsa.admin.v1 import source_pb2
 from responsa.chat.v1 import turn_pb2
 from responsa.knowledge.v1 import document_pb2, generation_pb2
 from responsa_client.following import Notice, Reconnecting, Waiting
@@ -184,3 +185,31 @@ class LiveAnswer:
         begin = max(0, len(self._text) - screen) // (4 * screen) * (4 * screen)
         lines = Text(shown(self._text[begin:])).wrap(self._console, self._console.width)
         return Group(*lines[-most:], self._spinner)
+
+
+def running(progress: source_pb2.SyncMetadata) -> str:
+    """How far a run of a source has come, in a few words."""
+    match progress.stage:
+        case source_pb2.SYNC_STAGE_READING:
+            return "reading"
+        case source_pb2.SYNC_STAGE_INDEXING:
+            return f"indexing {progress.documents_done} of {progress.documents_total}"
+        case source_pb2.SYNC_STAGE_DONE:
+            return "done"
+        case _:
+            return "waiting"
+
+
+def synced(result: source_pb2.SyncResult) -> str:
+    """What a run of a source has done."""
+    parts = [
+        f"{count} {word}"
+        for count, word in (
+            (result.created, "created"),
+            (result.updated, "updated"),
+            (result.deleted, "deleted"),
+            (result.failed, "failed"),
+        )
+        if count
+    ]
+    return ", ".join([*parts, f"{result.unchanged} unchanged"])

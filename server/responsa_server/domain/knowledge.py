@@ -259,16 +259,17 @@ class OperationKind(StrEnum):
 
     INGEST = "ingest"
     REINDEX = "reindex"
+    SYNC = "sync"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A long-running operation: the ingestion of one document version, or the construction or activation of a collection's generation.
+    """A long-running operation: the ingestion of one document version, the construction or activation of a collection's generation, or a run of a source.
 
     epoch: the number of the current claim; a worker with an older epoch cannot write. error, unchanged: the result,
     valid once the stage is DONE. seq: the number of this state; every stored change raises it. stage_time: when the
     stage began; while a REINDEX computes vectors, the time from which its rate counts. collection_id: the collection of a REINDEX; its `version` is the number of the
-    generation, and its `document_id` names no document.
+    generation, and its `document_id` names no document. source_id, subject, counts: of a SYNC, whose passages are documents, and whose `document_id` names none; see `source_runs`.
     """
 
     id: UUID
@@ -288,6 +289,9 @@ class Operation:
     stage_time: datetime
     kind: OperationKind = OperationKind.INGEST
     collection_id: str = ""
+    source_id: str = ""
+    subject: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def done(self) -> bool:
@@ -733,6 +737,8 @@ class JobKind(StrEnum):
     """Build a generation of a collection, or complete and activate it. The other id is the operation's id."""
     DISCARD = "responsa.discard"
     """Delete the vectors of a generation that is no longer kept. The other id is that under which its vectors are stored; the id 0 stands for the first table."""
+    SYNC = "responsa.sync"
+    """Run a source. The other id is the operation's id."""
     MAIL = "responsa.mail"
     """Send a mail. The other id is the mail's id."""
     ERASE = "responsa.erase"

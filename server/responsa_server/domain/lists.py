@@ -160,6 +160,9 @@ SOURCES: Final = ListRules(
     (Order("name"), Order("name", descending=True), _OLDEST, _NEWEST),
     slug_ids=True,
 )
+FAILED_ROWS: Final = ListRules(
+    "failed_rows", (Field("create_time", FieldKind.TIME, filterable=False),), (_OLDEST,)
+)
 OPERATIONS: Final = ListRules(
     "operations", (Field("create_time", FieldKind.TIME, filterable=False),), (_NEWEST,)
 )

@@ -72,6 +72,8 @@ class DatabaseFault(StrEnum):
     """It refuses the user or the password, or the password is missing here."""
     MAY_WRITE = "MAY_WRITE"
     """The user has rights to change something."""
+    NOT_GRANTED = "NOT_GRANTED"
+    """The connection is not declared any more, or not granted to the tenant."""
     OWN_DATABASE = "OWN_DATABASE"
     """It is Responsa's own database."""
     TIMEOUT = "TIMEOUT"
@@ -182,17 +184,19 @@ class SourceDocument:
 
     def source_key(self, source_id: str) -> str:
         """The key of the document in its collection."""
-        return f"{source_id}/{self.kind}/{self.key}"
+        return f"{source_id}/{self.kind}/{self.key}.md"
 
 
 @dataclass(frozen=True, slots=True)
 class MadeRow:
-    """A row and what a kind of documents makes of it. row: the values of the declared columns as plain JSON values. document: None if the row makes none. problem: why the document cannot be used; "" if it can."""
+    """A row and what a kind of documents makes of it. row: the values of the declared columns as plain JSON values. document: None if the row makes none. problem: why the document cannot be used; "" if it can. key, subject: those of a row without a document, if they could be read; otherwise ""."""
 
     kind: str
     row: Mapping[str, object]
     document: SourceDocument | None
     problem: str = ""
+    key: str = ""
+    subject: str = ""
 
 
 class Sources(Protocol):

@@ -477,6 +477,10 @@ class Library:
         """End every `watch_operation`, so that its caller goes on at another server."""
         self._watching.drain()
 
+    def ended(self, operation_ids: Sequence[UUID]) -> None:
+        """Tell those who wait for these operations that they have ended."""
+        self._watching.ended(operation_ids)
+
     async def cancel_operation(self, who: Principal, operation_id: UUID) -> None:
         """End an operation with OPERATION_CANCELLED unless it has already ended. Raises NotFound, NotPermitted."""
         operation = await self.operations.get(who, operation_id)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -145,6 +146,14 @@ class MappedQuery:
         places = [(one, list(found).index(one.name)) for one in self.columns]
         return lambda row: {one.name: _value(one, row[place]) for one, place in places}
 
+    def readable(self, found: Sequence[str], row: Sequence[object]) -> Mapping[str, object]:
+        """The values of a row that could be read, for a row that makes no document."""
+        values = dict[str, object]()
+        for one in self.columns:
+            with suppress(RowProblem):
+                values[one.name] = _value(one, row[list(found).index(one.name)])
+        return values
+
 
 class SourceMapping:
     """A mapping without mistakes. queries: those that a document uses."""
@@ -195,6 +204,16 @@ class SourceMapping:
             self._line(kind, "uri", row, 2000),
             metadata,
         )
+
+    def about(self, kind: str, row: Mapping[str, object]) -> tuple[str, str]:
+        """The key and the subject of a row of which only some values could be read; "" for what cannot be filled in."""
+        found = list[str]()
+        for field, most in (("key", MAX_KEY_BYTES), ("subject", _MAX_SUBJECT_BYTES)):
+            try:
+                found.append(self._line(kind, field, row, most))
+            except RowProblem:
+                found.append("")
+        return found[0], found[1]
 
     def _line(self, kind: str, field: str, row: Mapping[str, object], most: int) -> str:
         found = " ".join(self._filled(kind, field, row).split())

@@ -82,7 +82,9 @@ async def _of_query(
                     message = f"The query {query.name} returns more than {limit:,} rows, which the connection does not allow; select fewer, or raise `rows` in the declaration."
                     raise DatabaseProblem(DatabaseFault.TOO_LARGE, message)
                 found = [
-                    one for one in _made(mapping, query, read, row, keys) if _wanted(one, asked, own=own)
+                    one
+                    for one in _made(mapping, query, read, piece.columns, row, keys)
+                    if _wanted(one, asked, own=own)
                 ]
                 for one in found:
                     yield _foreign(one, asked) if own else one
@@ -95,6 +97,7 @@ def _made(
     mapping: SourceMapping,
     query: MappedQuery,
     read: Callable[[Sequence[object]], Mapping[str, object]],
+    columns: Sequence[str],
     row: Sequence[object],
     keys: set[tuple[str, str]],
 ) -> Sequence[MadeRow]:
@@ -102,13 +105,14 @@ def _made(
     try:
         plain = read(row)
     except RowProblem as error:
-        return [MadeRow(kind, {}, None, str(error)) for kind in query.kinds]
+        some = query.readable(columns, row)
+        return [MadeRow(kind, {}, None, str(error), *mapping.about(kind, some)) for kind in query.kinds]
     made = list[MadeRow]()
     for kind in query.kinds:
         try:
             document = mapping.document(kind, plain)
         except RowProblem as error:
-            made.append(MadeRow(kind, plain, None, str(error)))
+            made.append(MadeRow(kind, plain, None, str(error), *mapping.about(kind, plain)))
             continue
         problem = ""
         if (kind, document.key) in keys:

@@ -10,6 +10,7 @@ from responsa_server.agents.config.problems import Problem, closest, placed, quo
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason
 from responsa_server.domain.knowledge import Collections
 from responsa_server.domain.people import Principal
+from responsa_server.domain.source_runs import SourceRuns
 from responsa_server.domain.sources import (
     Connections,
     DatabaseConnection,
@@ -28,12 +29,18 @@ _MOST_MISTAKES: Final = 16
 
 
 class SourceAdministration:
-    """Creates, changes and previews sources. Reads that need no check go directly to `sources`."""
+    """Creates, changes and previews sources. Calls that need no check go directly to `sources` and `runs`."""
 
     def __init__(
-        self, sources: Sources, connections: Connections, databases: Databases, collections: Collections
+        self,
+        sources: Sources,
+        runs: SourceRuns,
+        connections: Connections,
+        databases: Databases,
+        collections: Collections,
     ) -> None:
         self.sources = sources
+        self.runs = runs
         self._connections = connections
         self._databases = databases
         self._collections = collections

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 
+from google.longrunning import operations_pb2
 from google.protobuf import timestamp_pb2
 
 from responsa.admin.v1 import (
@@ -197,6 +198,32 @@ class AsyncAccountCalls(AsyncPart):
         """Delete a source. Its documents stay. Raises NotFound; Conflict if the source has another etag."""
         request = admin_service_pb2.DeleteSourceRequest(name=requests.source_name(source), etag=etag)
         await self._calls.unary(self._stubs.admin.DeleteSource, request, repeatable=False)
+
+    async def sync_source(
+        self, source: str, subject: str = "", *, allow_deletions: bool = False
+    ) -> operations_pb2.Operation:
+        """Begin a run of a source. The operation's result is a SyncResult.
+
+        Args:
+            source: the name (`sources/{id}`) or id.
+            subject: the subject whose rows are read; "" for all.
+            allow_deletions: whether the run may delete more than a tenth of the source's documents.
+
+        Raises:
+            NotFound: the source does not exist.
+            FailedPrecondition: a run of the source has not ended.
+        """
+        request = admin_service_pb2.SyncSourceRequest(
+            name=requests.source_name(source), subject=subject, allow_deletions=allow_deletions
+        )
+        return await self._calls.unary(self._stubs.admin.SyncSource, request, repeatable=False)
+
+    def failed_rows(self, source: str) -> AsyncIterator[source_pb2.FailedRow]:
+        """The rows that made no document in the newest run that read them, oldest first. Raises NotFound."""
+        request = admin_service_pb2.ListFailedRowsRequest(
+            parent=requests.source_name(source), page_size=requests.PAGE_SIZE
+        )
+        return self._calls.paged(self._stubs.admin.ListFailedRows, request, lambda page: page.failed_rows)
 
     async def preview_source(
         self, mapping: str, rows: int | None = None, subject: str = ""

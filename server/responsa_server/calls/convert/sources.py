@@ -6,14 +6,25 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from google.longrunning import operations_proto_pb2 as operations_pb2
+
 from responsa.admin.v1 import admin_service_pb2, source_pb2
+from responsa_server.calls import status
 from responsa_server.calls.convert import structs
 from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
+from responsa_server.domain.knowledge import IngestStage, Operation
+from responsa_server.domain.source_runs import FailedRow
 from responsa_server.domain.sources import MadeRow, NewSource, Source, SourceChange
 
 _SHOWN_BYTES: Final = 16 * 1024
 _EXACT: Final = 2**53
+_STAGES: Final = {
+    IngestStage.QUEUED: source_pb2.SYNC_STAGE_QUEUED,
+    IngestStage.PARSING: source_pb2.SYNC_STAGE_READING,
+    IngestStage.EMBEDDING: source_pb2.SYNC_STAGE_INDEXING,
+    IngestStage.DONE: source_pb2.SYNC_STAGE_DONE,
+}
 
 
 def source(value: Source) -> source_pb2.Source:
@@ -57,6 +68,34 @@ def made_row(value: MadeRow) -> source_pb2.PreviewedRow:
         made.text = _cut(document.text)
         made.metadata.CopyFrom(structs.of(document.metadata))
     return made
+
+
+def failed_row(value: FailedRow) -> source_pb2.FailedRow:
+    """Convert a row that was set aside."""
+    return source_pb2.FailedRow(
+        kind=value.kind, key=value.key, problem=value.problem, create_time=timestamp(value.create_time)
+    )
+
+
+def sync_operation(value: Operation) -> operations_pb2.Operation:
+    """Convert a run of a source."""
+    encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
+    encoded.metadata.Pack(
+        source_pb2.SyncMetadata(
+            source=names.source(value.source_id),
+            subject=value.subject,
+            stage=_STAGES[value.stage],
+            documents_done=value.passages_done,
+            documents_total=value.passages_total,
+            create_time=timestamp(value.create_time),
+            update_time=timestamp(value.update_time),
+        )
+    )
+    if value.error is not None:
+        encoded.error.CopyFrom(status.of(value.error))
+    elif value.done:
+        encoded.response.Pack(source_pb2.SyncResult(**value.counts))
+    return encoded
 
 
 def _shown(row: Mapping[str, object]) -> Mapping[str, object]:

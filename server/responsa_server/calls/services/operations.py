@@ -1,4 +1,4 @@
-"""google.longrunning.Operations for ingestion and for generations of collections."""
+"""google.longrunning.Operations for ingestion, for generations of collections and for runs of sources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from google.longrunning import operations_proto_pb2 as pb
 from google.protobuf.empty_pb2 import Empty
 
 from responsa_server.calls.call import caller, current
-from responsa_server.calls.convert import knowledge
+from responsa_server.calls.convert import knowledge, sources
 from responsa_server.calls.convert.values import named_uuid
 from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Listing
 from responsa_server.domain import lists
@@ -40,12 +40,17 @@ async def _encoded(
     generations: Mapping[tuple[str, int], Generation] = (
         await library.generations.find(who, sorted(reindexed)) if reindexed else {}
     )
-    return [
-        knowledge.ingest_operation(one, documents.get(one.document_id))
-        if one.kind is OperationKind.INGEST
-        else knowledge.reindex_operation(one, generations.get((one.collection_id, one.version)))
-        for one in operations
-    ]
+    found = list[pb.Operation]()
+    for one in operations:
+        match one.kind:
+            case OperationKind.INGEST:
+                found.append(knowledge.ingest_operation(one, documents.get(one.document_id)))
+            case OperationKind.REINDEX:
+                generation = generations.get((one.collection_id, one.version))
+                found.append(knowledge.reindex_operation(one, generation))
+            case OperationKind.SYNC:
+                found.append(sources.sync_operation(one))
+    return found
 
 
 class _ListRequest:
@@ -59,7 +64,7 @@ class _ListRequest:
 
 
 class OperationsService:
-    """Operations that ingest documents, or build or activate generations. The messages are Google's and have no validation rules of ours, so their content is checked here.
+    """Operations that ingest documents, build or activate generations, or run sources. The messages are Google's and have no validation rules of ours, so their content is checked here.
 
     Members of a tenant may get any of the tenant's operations and wait for them. A list holds the caller's
     operations; for an administrator, it holds the tenant's operations. An operation may be cancelled and

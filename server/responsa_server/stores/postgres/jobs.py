@@ -35,7 +35,8 @@ _REINDEX_QUEUE: Final = "reindex"
 _DISCARD_QUEUE: Final = "discard"
 _ERASE_QUEUE: Final = "erase"
 _MAIL_QUEUE: Final = "mail"
-_QUEUES: Final = (_QUEUE, _REINDEX_QUEUE, _DISCARD_QUEUE, _ERASE_QUEUE, _MAIL_QUEUE)
+_SYNC_QUEUE: Final = "sync"
+_QUEUES: Final = (_QUEUE, _REINDEX_QUEUE, _DISCARD_QUEUE, _ERASE_QUEUE, _MAIL_QUEUE, _SYNC_QUEUE)
 _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.INGEST: _QUEUE,
     JobKind.PRUNE: _QUEUE,
@@ -43,8 +44,9 @@ _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.DISCARD: _DISCARD_QUEUE,
     JobKind.ERASE: _ERASE_QUEUE,
     JobKind.MAIL: _MAIL_QUEUE,
+    JobKind.SYNC: _SYNC_QUEUE,
 }
-_OF_GENERATIONS: Final = (JobKind.REINDEX, JobKind.DISCARD)
+_LONG: Final = (JobKind.REINDEX, JobKind.DISCARD, JobKind.SYNC)
 PRESENCE: Final = 0x7265_7372
 """The advisory lock that every process with a job worker holds in shared mode. No other lock in this database has this number.
 
@@ -138,7 +140,7 @@ class JobQueue:
             kind.value,
             queue=_QUEUE_OF[kind],
             schedule_in=delay,
-            priority=0 if size_bytes <= SMALL_BYTES and kind not in _OF_GENERATIONS else -1,
+            priority=0 if size_bytes <= SMALL_BYTES and kind not in _LONG else -1,
             connection=connection,
             allow_unknown=True,
         )

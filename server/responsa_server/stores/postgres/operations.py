@@ -405,6 +405,9 @@ def from_row(row: Mapping[str, Any]) -> Operation:
         stage_time=row["stage_time"],
         kind=OperationKind(row["kind"]),
         collection_id=row.get("shown") or row["collection_id"] or "",
+        source_id=row["source_id"] or "",
+        subject=row["subject"],
+        counts=row["counts"],
     )
 
 

@@ -59,7 +59,7 @@ class PostgresSources:
             if row is None:
                 raise already_exists("source", names.source(source.id))
             await self._write(database, who, "source.create", source.id)
-            return _source(row)
+            return source_of(row)
 
     @shielded
     async def get(self, who: Principal, source_id: str) -> Source:
@@ -72,7 +72,7 @@ class PostgresSources:
         """See `Sources.list`."""
         async with self._database.tenant(who.tenant_id) as database:
             rows = await _LIST.rows(database, self._queries["list"], query, {"tenant": who.tenant_id})
-        return _LIST.page([_source(row) for row in rows], query)
+        return _LIST.page([source_of(row) for row in rows], query)
 
     @shielded
     async def update(
@@ -96,7 +96,7 @@ class PostgresSources:
             if row is None:  # impossible: the row is locked, so it cannot be deleted
                 raise unavailable()
             await self._write(database, who, "source.update", source_id)
-            return _source(row)
+            return source_of(row)
 
     @shielded
     async def delete(self, who: Principal, source_id: str, etag: str) -> None:
@@ -118,10 +118,11 @@ class PostgresSources:
         row = await one_row(database, self._queries[query], {"tenant": who.tenant_id, "id": source_id})
         if row is None:
             raise NotFound.of("source", names.source(source_id))
-        return _source(row)
+        return source_of(row)
 
 
-def _source(row: Mapping[str, Any]) -> Source:
+def source_of(row: Mapping[str, Any]) -> Source:
+    """A source from the columns of its row."""
     return Source(
         id=row["id"],
         display_name=row["display_name"],

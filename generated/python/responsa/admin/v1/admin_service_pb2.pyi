@@ -459,6 +459,98 @@ class PreviewSourceResponse(_message.Message):
 Global___PreviewSourceResponse: _TypeAlias = PreviewSourceResponse  # noqa: Y015
 
 @_typing.final
+class SyncSourceRequest(_message.Message):
+    """SyncSourceRequest names the source to run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    ALLOW_DELETIONS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`sources/{id}`."""
+    subject: _builtins.str
+    """Only the rows and documents of this subject; at most 255 bytes. If empty, all."""
+    allow_deletions: _builtins.bool
+    """Whether the run may delete more than a tenth of the source's documents."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        allow_deletions: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_deletions", b"allow_deletions", "name", b"name", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SyncSourceRequest: _TypeAlias = SyncSourceRequest  # noqa: Y015
+
+@_typing.final
+class ListFailedRowsRequest(_message.Message):
+    """ListFailedRowsRequest asks for one page of the rows of a source that were set aside."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`sources/{id}`."""
+    page_size: _builtins.int
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___ListFailedRowsRequest: _TypeAlias = ListFailedRowsRequest  # noqa: Y015
+
+@_typing.final
+class ListFailedRowsResponse(_message.Message):
+    """ListFailedRowsResponse is one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILED_ROWS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last page."""
+    @_builtins.property
+    def failed_rows(self) -> _containers.RepeatedCompositeFieldContainer[_source_pb2.FailedRow]:
+        """The rows."""
+
+    def __init__(
+        self,
+        *,
+        failed_rows: _abc.Iterable[_source_pb2.FailedRow] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_rows", b"failed_rows", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailedRowsResponse: _TypeAlias = ListFailedRowsResponse  # noqa: Y015
+
+@_typing.final
 class ReloadAgentsRequest(_message.Message):
     """ReloadAgentsRequest has no fields."""
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.admin.v1 import admin_service_pb2 as responsa_dot_admin_dot_v1_dot_admin__service__pb2
 from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot_service__grant__pb2
@@ -106,6 +107,16 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/PreviewSource',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceResponse.FromString,
+                _registered_method=True)
+        self.SyncSource = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/SyncSource',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.SyncSourceRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.ListFailedRows = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListFailedRows',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsResponse.FromString,
                 _registered_method=True)
         self.ReloadAgents = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ReloadAgents',
@@ -353,6 +364,23 @@ class AdminServiceServicer:
     def PreviewSource(self, request, context):
         """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD (as for
         CreateSource), SOURCE_UNREADABLE (the database).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SyncSource(self, request, context):
+        """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
+        documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
+        The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
+        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFailedRows(self, request, context):
+        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -682,6 +710,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.PreviewSource,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceResponse.SerializeToString,
+            ),
+            'SyncSource': grpc.unary_unary_rpc_method_handler(
+                    servicer.SyncSource,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.SyncSourceRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'ListFailedRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFailedRows,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsResponse.SerializeToString,
             ),
             'ReloadAgents': grpc.unary_unary_rpc_method_handler(
                     servicer.ReloadAgents,
@@ -1165,6 +1203,60 @@ class AdminService:
             '/responsa.admin.v1.AdminService/PreviewSource',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.PreviewSourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SyncSource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/SyncSource',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.SyncSourceRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFailedRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListFailedRows',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

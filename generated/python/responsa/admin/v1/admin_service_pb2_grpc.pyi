@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.longrunning import operations_pb2 as _operations_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
@@ -63,6 +64,14 @@ class AdminServiceStub:
     """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD (as for
     CreateSource), SOURCE_UNREADABLE (the database).
     """
+    SyncSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SyncSourceRequest, _operations_pb2.Operation]
+    """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
+    documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
+    The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
+    The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+    """
+    ListFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFailedRowsRequest, _admin_service_pb2.ListFailedRowsResponse]
+    """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -305,6 +314,26 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD (as for
         CreateSource), SOURCE_UNREADABLE (the database).
         """
+
+    @_abc_1.abstractmethod
+    def SyncSource(
+        self,
+        request: _admin_service_pb2.SyncSourceRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.SyncSourceRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
+        documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
+        The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
+        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+        """
+
+    @_abc_1.abstractmethod
+    def ListFailedRows(
+        self,
+        request: _admin_service_pb2.ListFailedRowsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListFailedRowsRequest, _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]:
+        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
 
     @_abc_1.abstractmethod
     def ReloadAgents(

@@ -7,6 +7,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SyncStage:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SyncStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SyncStage.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SYNC_STAGE_UNSPECIFIED: _SyncStage.ValueType  # 0
+    """Never sent."""
+    SYNC_STAGE_QUEUED: _SyncStage.ValueType  # 1
+    """The run has not begun."""
+    SYNC_STAGE_READING: _SyncStage.ValueType  # 2
+    """The run reads rows, and makes and deletes documents."""
+    SYNC_STAGE_INDEXING: _SyncStage.ValueType  # 3
+    """The run waits until its documents are indexed."""
+    SYNC_STAGE_DONE: _SyncStage.ValueType  # 4
+    """The run has ended."""
+
+class SyncStage(_SyncStage, metaclass=_SyncStageEnumTypeWrapper):
+    """SyncStage says what a run of a source does."""
+
+SYNC_STAGE_UNSPECIFIED: SyncStage.ValueType  # 0
+"""Never sent."""
+SYNC_STAGE_QUEUED: SyncStage.ValueType  # 1
+"""The run has not begun."""
+SYNC_STAGE_READING: SyncStage.ValueType  # 2
+"""The run reads rows, and makes and deletes documents."""
+SYNC_STAGE_INDEXING: SyncStage.ValueType  # 3
+"""The run waits until its documents are indexed."""
+SYNC_STAGE_DONE: SyncStage.ValueType  # 4
+"""The run has ended."""
+Global___SyncStage: _TypeAlias = SyncStage  # noqa: Y015
 
 @_typing.final
 class Source(_message.Message):
@@ -129,3 +162,127 @@ class PreviewedRow(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PreviewedRow: _TypeAlias = PreviewedRow  # noqa: Y015
+
+@_typing.final
+class SyncMetadata(_message.Message):
+    """SyncMetadata is the progress of a run of a source."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_DONE_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_TOTAL_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The source, `sources/{id}`."""
+    subject: _builtins.str
+    """The subject of a run for one subject; otherwise empty."""
+    stage: Global___SyncStage.ValueType
+    """What the run does."""
+    documents_done: _builtins.int
+    """The number of documents that are made or deleted and, if made, indexed."""
+    documents_total: _builtins.int
+    """The number of documents to make and delete; 0 until all rows are read."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the server accepted the operation."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When this progress was recorded."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        stage: Global___SyncStage.ValueType = ...,
+        documents_done: _builtins.int = ...,
+        documents_total: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "documents_done", b"documents_done", "documents_total", b"documents_total", "source", b"source", "stage", b"stage", "subject", b"subject", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SyncMetadata: _TypeAlias = SyncMetadata  # noqa: Y015
+
+@_typing.final
+class SyncResult(_message.Message):
+    """SyncResult is the result of a run of a source."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREATED_FIELD_NUMBER: _builtins.int
+    UPDATED_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    created: _builtins.int
+    """The number of documents that the run made."""
+    updated: _builtins.int
+    """The number of documents of which it made a new version."""
+    deleted: _builtins.int
+    """The number of documents that it deleted."""
+    unchanged: _builtins.int
+    """The number of rows whose document stayed as it was."""
+    failed: _builtins.int
+    """The number of rows that it set aside. ListFailedRows lists them."""
+    def __init__(
+        self,
+        *,
+        created: _builtins.int = ...,
+        updated: _builtins.int = ...,
+        deleted: _builtins.int = ...,
+        unchanged: _builtins.int = ...,
+        failed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "deleted", b"deleted", "failed", b"failed", "unchanged", b"unchanged", "updated", b"updated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SyncResult: _TypeAlias = SyncResult  # noqa: Y015
+
+@_typing.final
+class FailedRow(_message.Message):
+    """FailedRow is a row that made no document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """The kind of documents, by its name in the mapping."""
+    key: _builtins.str
+    """The key of the row; empty if it could not be read."""
+    problem: _builtins.str
+    """Why the row made no document."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the run set the row aside."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        key: _builtins.str = ...,
+        problem: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "key", b"key", "kind", b"kind", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailedRow: _TypeAlias = FailedRow  # noqa: Y015

@@ -249,7 +249,13 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION. The call needs a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
     REASON_SOURCE_UNREADABLE: _Reason.ValueType  # 150
     """FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-    "LOGIN", "MAY_WRITE", "OWN_DATABASE", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
+    "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
+    """
+    REASON_SOURCE_RUNNING: _Reason.ValueType  # 151
+    """FAILED_PRECONDITION. A run of the source has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
+    REASON_SOURCE_DELETIONS: _Reason.ValueType  # 152
+    """FAILED_PRECONDITION, in an operation's error. A run of a source would delete more than a tenth of the source's documents. It changed nothing. Metadata: source, e.g.
+    "sources/people"; deletions and documents, e.g. "120".
     """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
@@ -484,6 +490,12 @@ REASON_MAIL_NOT_CONFIGURED: Reason.ValueType  # 100
 """FAILED_PRECONDITION. The call needs a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
 REASON_SOURCE_UNREADABLE: Reason.ValueType  # 150
 """FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-"LOGIN", "MAY_WRITE", "OWN_DATABASE", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
+"LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
+"""
+REASON_SOURCE_RUNNING: Reason.ValueType  # 151
+"""FAILED_PRECONDITION. A run of the source has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
+REASON_SOURCE_DELETIONS: Reason.ValueType  # 152
+"""FAILED_PRECONDITION, in an operation's error. A run of a source would delete more than a tenth of the source's documents. It changed nothing. Metadata: source, e.g.
+"sources/people"; deletions and documents, e.g. "120".
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from google.longrunning import operations_proto_pb2 as operations_pb2
 from google.protobuf.empty_pb2 import Empty
 
 from responsa.admin.v1 import admin_service_pb2 as pb
@@ -11,7 +12,7 @@ from responsa.admin.v1 import source_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import sources
 from responsa_server.calls.convert.values import named_slug, updated
-from responsa_server.calls.listing import Listing
+from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.domain import lists
 from responsa_server.sources.service import SourceAdministration
 
@@ -60,3 +61,23 @@ class SourceService:
         rows = request.rows if request.HasField("rows") else _PREVIEWED_ROWS
         made = await self._administration.preview(caller(), request.mapping, rows, request.subject)
         return pb.PreviewSourceResponse(rows=[sources.made_row(one) for one in made])
+
+    async def SyncSource(self, request: pb.SyncSourceRequest) -> operations_pb2.Operation:
+        """Begin a run."""
+        operation = await self._administration.runs.start(
+            caller(),
+            named_slug("name", "sources", request.name),
+            request.subject,
+            confirmed=request.allow_deletions,
+        )
+        return sources.sync_operation(operation)
+
+    async def ListFailedRows(self, request: pb.ListFailedRowsRequest) -> pb.ListFailedRowsResponse:
+        """List the rows that were set aside."""
+        asked = Listing(lists.FAILED_ROWS, caller(), Unfiltered(request), request.parent)
+        page = await self._administration.runs.failed_rows(
+            caller(), named_slug("parent", "sources", request.parent), asked.query
+        )
+        return pb.ListFailedRowsResponse(
+            failed_rows=[sources.failed_row(one) for one in page.items], next_page_token=asked.token(page)
+        )

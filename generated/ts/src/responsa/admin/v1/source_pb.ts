@@ -2,8 +2,8 @@
 // @generated from file responsa/admin/v1/source.proto (package responsa.admin.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
@@ -15,7 +15,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file responsa/admin/v1/source.proto.
  */
 export const file_responsa_admin_v1_source: GenFile = /*@__PURE__*/
-  fileDesc("Ch5yZXNwb25zYS9hZG1pbi92MS9zb3VyY2UucHJvdG8SEXJlc3BvbnNhLmFkbWluLnYxItYCCgZTb3VyY2USEgoEbmFtZRgBIAEoCUIE4kEBCBIiCgxkaXNwbGF5X25hbWUYAiABKAlCDOJBAQG6SAVyAyjIARIeCgdtYXBwaW5nGAMgASgJQg3iQQECukgGcgQogIAIEhgKCmNvbm5lY3Rpb24YBCABKAlCBOJBAQMSGAoKY29sbGVjdGlvbhgFIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYCCABKAlCC+JBAQG6SARyAihAOjfqQTQKD3Jlc3BvbnNhL1NvdXJjZRIQc291cmNlcy97c291cmNlfSoHc291cmNlczIGc291cmNlIvwBCgxQcmV2aWV3ZWRSb3cSEgoEa2luZBgBIAEoCUIE4kEBAxIqCgNyb3cYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEDEhUKB3Byb2JsZW0YAyABKAlCBOJBAQMSEQoDa2V5GAQgASgJQgTiQQEDEhMKBXRpdGxlGAUgASgJQgTiQQEDEhUKB3N1YmplY3QYBiABKAlCBOJBAQMSEQoDdXJpGAcgASgJQgTiQQEDEhIKBHRleHQYCCABKAlCBOJBAQMSLwoIbWV0YWRhdGEYCSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEDYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Ch5yZXNwb25zYS9hZG1pbi92MS9zb3VyY2UucHJvdG8SEXJlc3BvbnNhLmFkbWluLnYxItYCCgZTb3VyY2USEgoEbmFtZRgBIAEoCUIE4kEBCBIiCgxkaXNwbGF5X25hbWUYAiABKAlCDOJBAQG6SAVyAyjIARIeCgdtYXBwaW5nGAMgASgJQg3iQQECukgGcgQogIAIEhgKCmNvbm5lY3Rpb24YBCABKAlCBOJBAQMSGAoKY29sbGVjdGlvbhgFIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYCCABKAlCC+JBAQG6SARyAihAOjfqQTQKD3Jlc3BvbnNhL1NvdXJjZRIQc291cmNlcy97c291cmNlfSoHc291cmNlczIGc291cmNlIvwBCgxQcmV2aWV3ZWRSb3cSEgoEa2luZBgBIAEoCUIE4kEBAxIqCgNyb3cYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEDEhUKB3Byb2JsZW0YAyABKAlCBOJBAQMSEQoDa2V5GAQgASgJQgTiQQEDEhMKBXRpdGxlGAUgASgJQgTiQQEDEhUKB3N1YmplY3QYBiABKAlCBOJBAQMSEQoDdXJpGAcgASgJQgTiQQEDEhIKBHRleHQYCCABKAlCBOJBAQMSLwoIbWV0YWRhdGEYCSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEDIoUCCgxTeW5jTWV0YWRhdGESJAoGc291cmNlGAEgASgJQhT6QREKD3Jlc3BvbnNhL1NvdXJjZRIPCgdzdWJqZWN0GAIgASgJEisKBXN0YWdlGAMgASgOMhwucmVzcG9uc2EuYWRtaW4udjEuU3luY1N0YWdlEhYKDmRvY3VtZW50c19kb25lGAQgASgFEhcKD2RvY3VtZW50c190b3RhbBgFIAEoBRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImIKClN5bmNSZXN1bHQSDwoHY3JlYXRlZBgBIAEoBRIPCgd1cGRhdGVkGAIgASgFEg8KB2RlbGV0ZWQYAyABKAUSEQoJdW5jaGFuZ2VkGAQgASgFEg4KBmZhaWxlZBgFIAEoBSJoCglGYWlsZWRSb3cSDAoEa2luZBgBIAEoCRILCgNrZXkYAiABKAkSDwoHcHJvYmxlbRgDIAEoCRIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqhAEKCVN5bmNTdGFnZRIaChZTWU5DX1NUQUdFX1VOU1BFQ0lGSUVEEAASFQoRU1lOQ19TVEFHRV9RVUVVRUQQARIWChJTWU5DX1NUQUdFX1JFQURJTkcQAhIXChNTWU5DX1NUQUdFX0lOREVYSU5HEAMSEwoPU1lOQ19TVEFHRV9ET05FEARiBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Source turns the rows of a database into documents. Its mapping says which rows are read and what they become; docs/sources.md describes it.
@@ -163,4 +163,206 @@ export type PreviewedRow = Message<"responsa.admin.v1.PreviewedRow"> & {
  */
 export const PreviewedRowSchema: GenMessage<PreviewedRow> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_source, 1);
+
+/**
+ * SyncMetadata is the progress of a run of a source.
+ *
+ * @generated from message responsa.admin.v1.SyncMetadata
+ */
+export type SyncMetadata = Message<"responsa.admin.v1.SyncMetadata"> & {
+  /**
+   * The source, `sources/{id}`.
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * The subject of a run for one subject; otherwise empty.
+   *
+   * @generated from field: string subject = 2;
+   */
+  subject: string;
+
+  /**
+   * What the run does.
+   *
+   * @generated from field: responsa.admin.v1.SyncStage stage = 3;
+   */
+  stage: SyncStage;
+
+  /**
+   * The number of documents that are made or deleted and, if made, indexed.
+   *
+   * @generated from field: int32 documents_done = 4;
+   */
+  documentsDone: number;
+
+  /**
+   * The number of documents to make and delete; 0 until all rows are read.
+   *
+   * @generated from field: int32 documents_total = 5;
+   */
+  documentsTotal: number;
+
+  /**
+   * When the server accepted the operation.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 6;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When this progress was recorded.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 7;
+   */
+  updateTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.SyncMetadata.
+ * Use `create(SyncMetadataSchema)` to create a new message.
+ */
+export const SyncMetadataSchema: GenMessage<SyncMetadata> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_source, 2);
+
+/**
+ * SyncResult is the result of a run of a source.
+ *
+ * @generated from message responsa.admin.v1.SyncResult
+ */
+export type SyncResult = Message<"responsa.admin.v1.SyncResult"> & {
+  /**
+   * The number of documents that the run made.
+   *
+   * @generated from field: int32 created = 1;
+   */
+  created: number;
+
+  /**
+   * The number of documents of which it made a new version.
+   *
+   * @generated from field: int32 updated = 2;
+   */
+  updated: number;
+
+  /**
+   * The number of documents that it deleted.
+   *
+   * @generated from field: int32 deleted = 3;
+   */
+  deleted: number;
+
+  /**
+   * The number of rows whose document stayed as it was.
+   *
+   * @generated from field: int32 unchanged = 4;
+   */
+  unchanged: number;
+
+  /**
+   * The number of rows that it set aside. ListFailedRows lists them.
+   *
+   * @generated from field: int32 failed = 5;
+   */
+  failed: number;
+};
+
+/**
+ * Describes the message responsa.admin.v1.SyncResult.
+ * Use `create(SyncResultSchema)` to create a new message.
+ */
+export const SyncResultSchema: GenMessage<SyncResult> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_source, 3);
+
+/**
+ * FailedRow is a row that made no document.
+ *
+ * @generated from message responsa.admin.v1.FailedRow
+ */
+export type FailedRow = Message<"responsa.admin.v1.FailedRow"> & {
+  /**
+   * The kind of documents, by its name in the mapping.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * The key of the row; empty if it could not be read.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * Why the row made no document.
+   *
+   * @generated from field: string problem = 3;
+   */
+  problem: string;
+
+  /**
+   * When the run set the row aside.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 4;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.FailedRow.
+ * Use `create(FailedRowSchema)` to create a new message.
+ */
+export const FailedRowSchema: GenMessage<FailedRow> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_source, 4);
+
+/**
+ * SyncStage says what a run of a source does.
+ *
+ * @generated from enum responsa.admin.v1.SyncStage
+ */
+export enum SyncStage {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: SYNC_STAGE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The run has not begun.
+   *
+   * @generated from enum value: SYNC_STAGE_QUEUED = 1;
+   */
+  QUEUED = 1,
+
+  /**
+   * The run reads rows, and makes and deletes documents.
+   *
+   * @generated from enum value: SYNC_STAGE_READING = 2;
+   */
+  READING = 2,
+
+  /**
+   * The run waits until its documents are indexed.
+   *
+   * @generated from enum value: SYNC_STAGE_INDEXING = 3;
+   */
+  INDEXING = 3,
+
+  /**
+   * The run has ended.
+   *
+   * @generated from enum value: SYNC_STAGE_DONE = 4;
+   */
+  DONE = 4,
+}
+
+/**
+ * Describes the enum responsa.admin.v1.SyncStage.
+ */
+export const SyncStageSchema: GenEnum<SyncStage> = /*@__PURE__*/
+  enumDesc(file_responsa_admin_v1_source, 0);
 

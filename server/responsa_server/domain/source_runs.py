@@ -1,0 +1,148 @@
+"""Runs of sources: what a run works on, what it has made before, and the store of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.knowledge import Operation
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
+from responsa_server.domain.sources import Source
+
+
+class DocumentKey(NamedTuple):
+    """What tells a document of a source apart: the kind, and the key within the kind."""
+
+    kind: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunClaim:
+    """A claim on a run. A worker with an older epoch can write nothing."""
+
+    tenant_id: str
+    operation_id: UUID
+    epoch: int
+    source_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """A run to work on.
+
+    user_id: the administrator in whose name documents are made. entitled: whether the user still is an administrator. subject: "" for all. confirmed: whether the run may delete
+    many documents. reading: whether rows are still to be read; otherwise the run waits until its documents are indexed.
+    """
+
+    claim: RunClaim
+    source: Source
+    user_id: UUID
+    entitled: bool
+    subject: str
+    confirmed: bool
+    reading: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document that an earlier run made. subject: that of the document now."""
+
+    digest: bytes
+    document_id: UUID
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewFailure:
+    """A row that makes no document."""
+
+    at: DocumentKey
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """A row that was set aside. key: "" if not even the key could be read."""
+
+    id: UUID
+    kind: str
+    key: str
+    problem: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """What a run does. failed: the rows that it sets aside."""
+
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    failed: int = 0
+
+
+class SourceRuns(Protocol):
+    """Runs of sources."""
+
+    async def start(self, who: Principal, source_id: str, subject: str, *, confirmed: bool) -> Operation:
+        """Create a run and its job. Raises NotFound, Precondition (SOURCE_RUNNING)."""
+        ...
+
+    async def failed_rows(self, who: Principal, source_id: str, query: ListQuery) -> Page[FailedRow]:
+        """Return a page of the rows that were set aside. Raises NotFound."""
+        ...
+
+    async def begin(self, tenant_id: str, operation_id: UUID) -> RunTask | None:
+        """Claim a run. Returns None if it has ended."""
+        ...
+
+    async def is_running(self, tenant_id: str, operation_id: UUID) -> bool:
+        """Return whether the run has not ended."""
+        ...
+
+    async def known(self, claim: RunClaim) -> Mapping[DocumentKey, StoredDocument]:
+        """Return the documents of the source."""
+        ...
+
+    async def planned(
+        self, claim: RunClaim, counts: RunCounts, changes: int, failures: Sequence[NewFailure], *, whole: bool
+    ) -> None:
+        """Store what the run will do. changes: the number of documents to make or delete. whole: whether all rows were read, so that all earlier failures are replaced. Raises
+        OwnershipLost.
+        """
+        ...
+
+    async def check(self, claim: RunClaim) -> None:
+        """Raises OwnershipLost if the run was cancelled or taken over."""
+        ...
+
+    async def made(
+        self, claim: RunClaim, at: DocumentKey, digest: bytes, document_id: UUID, operation_id: UUID
+    ) -> None:
+        """Store that a document was accepted, and the operation that indexes it. Raises OwnershipLost."""
+        ...
+
+    async def set_aside(self, claim: RunClaim, failure: NewFailure) -> None:
+        """Store one more row that makes no document. Raises OwnershipLost."""
+        ...
+
+    async def wait(self, claim: RunClaim) -> None:
+        """Store that all rows have been read, and all changes made but for the indexing. Raises OwnershipLost."""
+        ...
+
+    async def settle(self, claim: RunClaim) -> bool:
+        """Take the outcome of ended ingestions over: the row of one that failed is set aside, and is tried again in the next run. If none is open, end the run. Returns whether the run has
+        ended. Raises OwnershipLost.
+        """
+        ...
+
+    async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        """End the run with an error, unless it has ended."""
+        ...

@@ -1,0 +1,294 @@
+"""The job that runs a source: it brings the documents of a source into step with the rows of the database.
+
+A run reads all rows first and changes nothing meanwhile, so a database that goes away in the midst of it has no effect. The rows go to a temporary file, and only digests stay in
+memory. Then the run compares the keys and digests of the rows with those of its documents. What is new or different is made, and what has no row any more is deleted. Nothing
+depends on times or on what an earlier run has seen, so late commits and deletions are found, and a run that was interrupted begins again and finds the rest.
+
+At last the run waits until its documents are indexed. It waits in slices, because the same queue indexes documents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import asdict, dataclass, field
+from typing import IO, Final
+from uuid import UUID
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import (
+    InvalidRequest,
+    NotFound,
+    NotPermitted,
+    Precondition,
+    Reason,
+    ResponsaError,
+    Unavailable,
+)
+from responsa_server.domain.knowledge import (
+    LONGEST_PAUSE,
+    DocumentMetadata,
+    OwnershipLost,
+    pause_after,
+)
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.source_runs import (
+    DocumentKey,
+    NewFailure,
+    RunCounts,
+    RunTask,
+    SourceRuns,
+    StoredDocument,
+)
+from responsa_server.domain.sources import Connections, DatabaseFault, Databases, MadeRow, SourceDocument
+from responsa_server.library.library import Library
+from responsa_server.sources.mapping import read_mapping
+from responsa_server.sources.reading import Asked, read_rows, unreadable
+
+MOST_DELETED: Final = 0.1
+"""The share of a source's documents that a run may delete without confirmation."""
+_MOST_FAILURES: Final = 5
+_BETWEEN_SLICES: Final = 0.2
+# So few documents may always go: a share of a small number says nothing.
+_ALWAYS_DELETED: Final = 1
+_PIECE_BYTES: Final = 128 * 1024
+_IN_MEMORY_BYTES: Final = 1 << 20
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What a run will do.
+
+    file: the documents to make, one a line. seen: the keys of all rows. changed: the documents to make, with their subjects. blocked: the subjects with a row that makes no document:
+    either all documents of a subject follow the rows or none. blind: the kinds with a row whose key could not be read; nothing of these kinds is deleted, because any document may be
+    that of the row.
+    """
+
+    file: IO[str]
+    seen: set[DocumentKey] = field(default_factory=set[DocumentKey])
+    changed: dict[DocumentKey, str] = field(default_factory=dict[DocumentKey, str])
+    failures: list[NewFailure] = field(default_factory=list[NewFailure])
+    blocked: set[str] = field(default_factory=set[str])
+    blind: set[str] = field(default_factory=set[str])
+
+    def note(self, row: MadeRow, known: Mapping[DocumentKey, StoredDocument]) -> str:
+        """Note a row. Returns the line for the file; "" if there is nothing to make."""
+        document = row.document
+        at = DocumentKey(row.kind, document.key if document else row.key)
+        before = known.get(at)
+        if row.problem or document is None:
+            self.failures.append(NewFailure(at, row.problem))
+            if at.key:
+                self.seen.add(at)
+                self.changed.pop(at, None)  # of two rows with one key, neither is used
+            else:
+                self.blind.add(row.kind)
+            subjects = {document.subject if document else row.subject, before.subject if before else ""}
+            self.blocked |= subjects - {""}
+            return ""
+        self.seen.add(at)
+        if before and before.digest == _digest(document) and before.subject == document.subject:
+            return ""
+        self.changed[at] = document.subject
+        return _line(document)
+
+
+class Sync:
+    """The job that runs a source. ended: tells waiting callers which operations have ended. most_deleted: the share of documents that a run may delete without confirmation."""
+
+    def __init__(
+        self,
+        runs: SourceRuns,
+        connections: Connections,
+        databases: Databases,
+        library: Library,
+        ended: Callable[[Sequence[UUID]], None],
+        *,
+        most_deleted: float = MOST_DELETED,
+    ) -> None:
+        self._runs = runs
+        self._connections = connections
+        self._databases = databases
+        self._library = library
+        self._ended = ended
+        self._most_deleted = most_deleted
+        # The failures of a run in this process, since it last came further.
+        self._failures: dict[UUID, int] = {}
+        self._log: FilteringBoundLogger = structlog.get_logger("sources")
+
+    async def work(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
+        """Make one attempt, or wait once. Returns None if the run has ended, else the seconds until the next attempt."""
+        failures = self._failures.get(operation_id, 0)
+        try:
+            done = await self._slice(tenant_id, operation_id)
+        except OwnershipLost:
+            if await self._runs.is_running(tenant_id, operation_id):
+                return LONGEST_PAUSE  # another worker has it
+            done = True
+        except Unavailable as error:
+            self._log.warning("a run waits for a part that is unavailable", reason=error.reason.value)
+            return pause_after(failures)
+        except ResponsaError as error:
+            # A database may be away for a moment; nothing else passes by itself.
+            if error.metadata.get("fault") == DatabaseFault.UNREACHABLE and failures + 1 < _MOST_FAILURES:
+                self._failures[operation_id] = failures + 1
+                return pause_after(failures)
+            await self._runs.fail(tenant_id, operation_id, error)
+            done = True
+        except Exception:  # whatever the error, the run must end, now or after more attempts
+            self._log.exception("an attempt to run a source failed", operation=str(operation_id))
+            self._failures[operation_id] = failures + 1
+            if failures + 1 < _MOST_FAILURES:
+                return pause_after(failures)
+            message = "Something went wrong. Please try again."
+            internal = ResponsaError(Reason.INTERNAL, message, {"call_id": str(operation_id)})
+            await self._runs.fail(tenant_id, operation_id, internal)
+            done = True
+        self._failures.pop(operation_id, None)
+        if done:
+            self._ended([operation_id])
+            return None
+        return _BETWEEN_SLICES
+
+    async def _slice(self, tenant_id: str, operation_id: UUID) -> bool:
+        """Returns whether the run has ended."""
+        task = await self._runs.begin(tenant_id, operation_id)
+        if task is None:
+            return True
+        if task.reading:
+            with tempfile.SpooledTemporaryFile(
+                max_size=_IN_MEMORY_BYTES, mode="w+", encoding="utf-8", newline="\n"
+            ) as file:
+                await self._run(task, _Plan(file))
+            await self._runs.wait(task.claim)
+        return await self._runs.settle(task.claim)
+
+    async def _run(self, task: RunTask, plan: _Plan) -> None:
+        if not task.entitled:
+            raise NotPermitted(
+                Reason.ROLE_REQUIRED,
+                "The user who started the run is not an administrator any more; start it again as an administrator.",
+                {"required_role": Role.ADMIN.name},
+            )
+        known = await self._runs.known(task.claim)
+        collection = await self._read(task, plan, known)
+        gone = [
+            (at, one)
+            for at, one in known.items()
+            if at not in plan.seen
+            and at.kind not in plan.blind
+            and one.subject not in plan.blocked
+            # A run for one subject has seen no other rows.
+            and (not task.subject or one.subject == task.subject)
+        ]
+        self._check_deletions(task, len(known), len(gone))
+        changed = {at: subject for at, subject in plan.changed.items() if subject not in plan.blocked}
+        counts = RunCounts(
+            created=sum(at not in known for at in changed),
+            updated=sum(at in known for at in changed),
+            deleted=len(gone),
+            unchanged=len(plan.seen - plan.changed.keys() - {one.at for one in plan.failures}),
+            failed=len(plan.failures),
+        )
+        changes = len(changed) + len(gone)
+        await self._runs.planned(task.claim, counts, changes, plan.failures, whole=not task.subject)
+        who = Principal(task.claim.tenant_id, task.user_id, Role.ADMIN, "source")
+        for _, one in gone:
+            await self._runs.check(task.claim)
+            await self._delete(who, one)
+        await asyncio.to_thread(plan.file.seek, 0)
+        while lines := await asyncio.to_thread(plan.file.readlines, _IN_MEMORY_BYTES):
+            for line in lines:
+                document = SourceDocument(**json.loads(line))
+                at = DocumentKey(document.kind, document.key)
+                if at in changed:
+                    await self._make(task, who, collection, document, known.get(at))
+
+    async def _read(self, task: RunTask, plan: _Plan, known: Mapping[DocumentKey, StoredDocument]) -> str:
+        """Read all rows, and note what is different. Returns the id of the collection. Raises Precondition (SOURCE_UNREADABLE)."""
+        mapping, problems = read_mapping(task.source.mapping)
+        if mapping is None:  # a release may be stricter than the one that stored the mapping
+            raise InvalidRequest.of_field("source.mapping", "source.mapping", str(problems[0]))
+        connection = await self._connections.named(task.claim.tenant_id, mapping.connection)
+        if connection is None:
+            message = f"The connection “{mapping.connection}” is not declared any more, or not granted to this tenant; ask the owner of the installation."
+            raise unreadable(mapping.connection, "", DatabaseFault.NOT_GRANTED, message)
+        waiting, size = list[str](), 0
+        found = read_rows(self._databases, connection, mapping, Asked(task.subject))
+        async with aclosing(found) as rows:
+            async for row in rows:
+                line = plan.note(row, known)
+                if line:
+                    waiting.append(line)
+                    size += len(line)
+                if size > _PIECE_BYTES:
+                    await asyncio.to_thread(plan.file.writelines, waiting)
+                    waiting, size = [], 0
+        await asyncio.to_thread(plan.file.writelines, waiting)
+        return mapping.collection
+
+    async def _make(
+        self,
+        task: RunTask,
+        who: Principal,
+        collection: str,
+        document: SourceDocument,
+        before: StoredDocument | None,
+    ) -> None:
+        """Make a document, or a new version of it."""
+        at = DocumentKey(document.kind, document.key)
+        await self._runs.check(task.claim)
+        if before is not None and before.subject != document.subject:
+            # A new subject would read the old version until the new one is indexed.
+            await self._delete(who, before)
+        data = document.text.encode()
+        described = DocumentMetadata(
+            collection,
+            document.source_key(task.source.id),
+            document.title,
+            document.uri,
+            "text/markdown",
+            metadata=document.metadata,
+            subject=document.subject,
+        )
+        try:
+            operation = await self._library.upload(who, described, _pieces(data), len(data))
+        except InvalidRequest as error:
+            await self._runs.set_aside(task.claim, NewFailure(at, error.message))
+            return
+        await self._runs.made(task.claim, at, _digest(document), operation.document_id, operation.id)
+
+    async def _delete(self, who: Principal, one: StoredDocument) -> None:
+        with suppress(NotFound):  # somebody else may have deleted it
+            await self._library.delete_document(who, one.document_id)
+
+    def _check_deletions(self, task: RunTask, documents: int, deletions: int) -> None:
+        most = max(_ALWAYS_DELETED, int(documents * self._most_deleted))
+        if task.confirmed or deletions <= most:
+            return
+        name = names.source(task.source.id)
+        raise Precondition(
+            Reason.SOURCE_DELETIONS,
+            f"The run would delete {deletions} of the {documents} documents of {name}, so it changed nothing. If that is right, run it again with allow_deletions.",
+            {"source": name, "deletions": str(deletions), "documents": str(documents)},
+        )
+
+
+def _line(document: SourceDocument) -> str:
+    return json.dumps(asdict(document)) + "\n"
+
+
+def _digest(document: SourceDocument) -> bytes:
+    return hashlib.sha256(json.dumps(asdict(document), sort_keys=True).encode()).digest()
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), _PIECE_BYTES):
+        yield data[start : start + _PIECE_BYTES]

@@ -1,0 +1,247 @@
+"""Runs of sources in PostgreSQL. The operation's row is the fence, as in operations.py."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import NotFound, Precondition, Reason, ResponsaError
+from responsa_server.domain.knowledge import JobKind, Operation
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import FAILED_ROWS
+from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.source_runs import (
+    DocumentKey,
+    FailedRow,
+    NewFailure,
+    RunClaim,
+    RunCounts,
+    RunTask,
+    StoredDocument,
+)
+from responsa_server.domain.turns import NewId
+from responsa_server.stores.postgres import operations
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.sources import source_of
+
+_LIST: Final[SqlList[FailedRow]] = SqlList(FAILED_ROWS, {"create_time": "create_time"})
+_MOST_PROBLEM_CHARACTERS: Final = 1000
+
+
+class PostgresSourceRuns:
+    """Implements the port `SourceRuns` for all tenants."""
+
+    def __init__(self, database: Database, queue: JobQueue, new_id: NewId) -> None:
+        self._database = database
+        self._queue = queue
+        self._new_id = new_id
+        self._queries = Queries("source_runs.sql")
+        self._sources = Queries("sources.sql")
+        self._operations = Queries("operations.sql")
+        self._audit = AuditLog()
+
+    @shielded
+    async def start(self, who: Principal, source_id: str, subject: str, *, confirmed: bool) -> Operation:
+        """See `SourceRuns.start`."""
+        values: dict[str, object] = {
+            "tenant": who.tenant_id,
+            "source": source_id,
+            "id": self._new_id(),
+            "user": who.user_id,
+            "subject": subject,
+            "confirmed": confirmed,
+        }
+        async with self._database.tenant(who.tenant_id) as database:
+            await self._require(database, who.tenant_id, source_id)
+            row = await one_row(database, self._queries["insert"], values)
+            if row is None:
+                running = await (await database.execute(self._queries["running"], values)).fetchone()
+                raise _running(source_id, None if running is None else running[0])
+            operation = operations.from_row(row)
+            await database.execute(self._operations["forget"], {"tenant": who.tenant_id})
+            await self._queue.defer(database, JobKind.SYNC, who.tenant_id, operation.id)
+            event = AuditEvent.of(who, "source.sync", names.source(source_id))
+            await self._audit.write(database, event)
+            return operation
+
+    @shielded
+    async def failed_rows(self, who: Principal, source_id: str, query: ListQuery) -> Page[FailedRow]:
+        """See `SourceRuns.failed_rows`."""
+        values = {"tenant": who.tenant_id, "source": source_id}
+        async with self._database.tenant(who.tenant_id) as database:
+            await self._require(database, who.tenant_id, source_id)
+            rows = await _LIST.rows(database, self._queries["failed_rows"], query, values)
+        return _LIST.page([FailedRow(**row) for row in rows], query)
+
+    @shielded
+    async def begin(self, tenant_id: str, operation_id: UUID) -> RunTask | None:
+        """See `SourceRuns.begin`."""
+        async with self._database.tenant(tenant_id) as database:
+            values = {"tenant": tenant_id, "id": operation_id}
+            row = await one_row(database, self._queries["begin"], values)
+            if row is None:
+                return None
+            wanted = {"tenant": tenant_id, "id": row["source_id"]}
+            source = await one_row(database, self._sources["get"], wanted)
+            if source is None:  # the source was deleted; its run ends with this error
+                raise NotFound.of("source", names.source(row["source_id"]))
+        return RunTask(
+            RunClaim(tenant_id, operation_id, row["epoch"], row["source_id"]),
+            source_of(source),
+            row["user_id"],
+            bool(row["entitled"]),
+            row["subject"],
+            row["confirmed"],
+            row["stage"] != "embedding",
+        )
+
+    @shielded
+    async def is_running(self, tenant_id: str, operation_id: UUID) -> bool:
+        """See `SourceRuns.is_running`."""
+        try:
+            async with self._database.tenant(tenant_id) as database:
+                return not (await operations.find(self._operations, database, tenant_id, operation_id)).done
+        except NotFound:
+            return False
+
+    @shielded
+    async def known(self, claim: RunClaim) -> Mapping[DocumentKey, StoredDocument]:
+        """See `SourceRuns.known`."""
+        async with self._database.tenant(claim.tenant_id) as database:
+            cursor = database.cursor(row_factory=dict_row)
+            await cursor.execute(self._queries["known"], _values(claim))
+            return {
+                DocumentKey(row["kind"], row["key"]): StoredDocument(
+                    bytes(row["digest"]), row["document_id"], row["subject"]
+                )
+                for row in await cursor.fetchall()
+            }
+
+    @shielded
+    async def planned(
+        self, claim: RunClaim, counts: RunCounts, changes: int, failures: Sequence[NewFailure], *, whole: bool
+    ) -> None:
+        """See `SourceRuns.planned`."""
+        values = {
+            **_values(claim),
+            "counts": Jsonb(asdict(counts)),
+            "changes": changes,
+            "whole": whole,
+            **_columns(failures),
+        }
+        async with self._held(claim) as database:
+            await database.execute(self._queries["planned"], values)
+            await database.execute(self._queries["forget_failures"], values)
+            await self._insert(database, claim, failures)
+
+    @shielded
+    async def check(self, claim: RunClaim) -> None:
+        """See `SourceRuns.check`."""
+        async with self._held(claim):
+            pass
+
+    @shielded
+    async def made(
+        self, claim: RunClaim, at: DocumentKey, digest: bytes, document_id: UUID, operation_id: UUID
+    ) -> None:
+        """See `SourceRuns.made`."""
+        values = {
+            **_values(claim),
+            "kind": at.kind,
+            "key": at.key,
+            "digest": digest,
+            "document": document_id,
+            "operation": operation_id,
+        }
+        async with self._held(claim) as database:
+            await database.execute(self._queries["made"], values)
+            await database.execute(self._queries["forget_one_failure"], values)
+
+    @shielded
+    async def set_aside(self, claim: RunClaim, failure: NewFailure) -> None:
+        """See `SourceRuns.set_aside`."""
+        async with self._held(claim) as database:
+            await self._insert(database, claim, [failure])
+            await database.execute(self._queries["one_more_failed"], _values(claim))
+
+    @shielded
+    async def wait(self, claim: RunClaim) -> None:
+        """See `SourceRuns.wait`."""
+        async with self._held(claim) as database:
+            await database.execute(self._queries["wait"], _values(claim))
+
+    @shielded
+    async def settle(self, claim: RunClaim) -> bool:
+        """See `SourceRuns.settle`."""
+        async with self._held(claim) as database:
+            ended = await (await database.execute(self._queries["ended"], _values(claim))).fetchall()
+            failures = [
+                NewFailure(DocumentKey(kind, key), error) for kind, key, error in ended if error is not None
+            ]
+            await self._insert(database, claim, failures)
+            row = await (await database.execute(self._queries["waiting"], _values(claim))).fetchone()
+            waiting = 0 if row is None else int(row[0])
+            values = {**_values(claim), "waiting": waiting, "failed": len(failures)}
+            await database.execute(self._queries["settled"], values)
+            return waiting == 0
+
+    @shielded
+    async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        """See `SourceRuns.fail`."""
+        values = {"tenant": tenant_id, "id": operation_id, **operations.error_columns(error)}
+        async with self._database.tenant(tenant_id) as database:
+            await database.execute(self._queries["fail"], values)
+
+    @asynccontextmanager
+    async def _held(self, claim: RunClaim) -> AsyncGenerator[Connection]:
+        """A transaction during which nobody else can take the run. Raises OwnershipLost."""
+        async with self._database.tenant(claim.tenant_id) as database:
+            await operations.hold(self._operations, database, _values(claim))
+            yield database
+
+    async def _insert(self, database: Connection, claim: RunClaim, failures: Sequence[NewFailure]) -> None:
+        if failures:
+            values = {
+                **_values(claim),
+                **_columns(failures),
+                "ids": [self._new_id() for _ in failures],
+                "problems": [one.problem[:_MOST_PROBLEM_CHARACTERS] for one in failures],
+            }
+            await database.execute(self._queries["insert_failures"], values)
+
+    async def _require(self, database: Connection, tenant_id: str, source_id: str) -> None:
+        row = await one_row(database, self._sources["get"], {"tenant": tenant_id, "id": source_id})
+        if row is None:
+            raise NotFound.of("source", names.source(source_id))
+
+
+def _values(claim: RunClaim) -> dict[str, Any]:
+    return {
+        "tenant": claim.tenant_id,
+        "id": claim.operation_id,
+        "epoch": claim.epoch,
+        "source": claim.source_id,
+    }
+
+
+def _columns(failures: Sequence[NewFailure]) -> dict[str, list[str]]:
+    return {"kinds": [one.at.kind for one in failures], "keys": [one.at.key for one in failures]}
+
+
+def _running(source_id: str, operation_id: UUID | None) -> Precondition:
+    name = "" if operation_id is None else names.operation(operation_id)
+    return Precondition(
+        Reason.SOURCE_RUNNING,
+        f"{name or 'Another run'} reads {names.source(source_id)} already; wait until it ends, or cancel it.",
+        {"source": names.source(source_id), "operation": name},
+    )

@@ -1,0 +1,80 @@
+-- Runs of the sources of one tenant (role responsa_app, tenant set).
+
+-- name: running
+SELECT id FROM responsa.operation WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = 'sync' AND stage <> 'done';
+
+-- name: insert
+INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject, confirmed)
+VALUES (%(id)s, %(tenant)s, %(user)s, %(id)s, 0, 'queued', 'sync', %(source)s, %(subject)s, %(confirmed)s)
+ON CONFLICT (tenant_id, source_id) WHERE kind = 'sync' AND stage <> 'done' DO NOTHING
+RETURNING *;
+
+-- name: failed_rows
+SELECT id, kind, key, problem, create_time FROM responsa.source_failure
+WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+
+-- name: begin
+UPDATE responsa.operation AS o SET epoch = o.epoch + 1, stage = CASE o.stage WHEN 'queued' THEN 'parsing' ELSE o.stage END, update_time = clock_timestamp()
+WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND o.stage <> 'done'
+RETURNING o.epoch, o.stage, o.source_id, o.subject, o.confirmed, o.user_id,
+    (SELECT u.role = 'admin' AND u.disable_time IS NULL FROM responsa.app_user AS u WHERE u.tenant_id = o.tenant_id AND u.id = o.user_id) AS entitled;
+
+-- name: known
+SELECT s.kind, s.key, s.digest, s.document_id, d.subject
+FROM responsa.source_document AS s JOIN responsa.document AS d ON d.tenant_id = s.tenant_id AND d.id = s.document_id
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s;
+
+-- name: planned
+UPDATE responsa.operation SET counts = %(counts)s, passages_done = 0, passages_total = %(changes)s, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: forget_failures
+-- A run for one subject replaces only the failures of the rows that it sets aside again or makes.
+DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s
+    AND (%(whole)s OR (kind, key) IN (SELECT * FROM unnest(%(kinds)s::text[], %(keys)s::text[])));
+
+-- name: insert_failures
+INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, key, problem)
+SELECT f.id, %(tenant)s, %(source)s, f.kind, f.key, f.problem
+FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(keys)s::text[], %(problems)s::text[]) AS f (id, kind, key, problem);
+
+-- name: made
+INSERT INTO responsa.source_document (tenant_id, source_id, kind, key, digest, document_id, operation_id)
+SELECT %(tenant)s, %(source)s, %(kind)s, %(key)s, %(digest)s, d.id, %(operation)s
+FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s -- unless it is deleted already
+ON CONFLICT (tenant_id, source_id, kind, key) DO UPDATE
+    SET digest = excluded.digest, document_id = excluded.document_id, operation_id = excluded.operation_id;
+
+-- name: forget_one_failure
+DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = %(kind)s AND key = %(key)s;
+
+-- name: one_more_failed
+UPDATE responsa.operation SET counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + 1)), update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: wait
+UPDATE responsa.operation SET stage = 'embedding', update_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: ended
+-- The ingestions that have ended, or whose record was deleted.
+UPDATE responsa.source_document AS s SET operation_id = NULL, digest = CASE WHEN e.error_message IS NULL THEN s.digest ELSE '' END
+FROM (
+    SELECT w.kind, w.key, o.error_message FROM responsa.source_document AS w
+    LEFT JOIN responsa.operation AS o ON o.tenant_id = w.tenant_id AND o.id = w.operation_id
+    WHERE w.tenant_id = %(tenant)s AND w.source_id = %(source)s AND w.operation_id IS NOT NULL AND (o.id IS NULL OR o.stage = 'done')
+) AS e
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = e.kind AND s.key = e.key
+RETURNING s.kind, s.key, e.error_message;
+
+-- name: waiting
+SELECT count(*)::int FROM responsa.source_document WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND operation_id IS NOT NULL;
+
+-- name: settled
+UPDATE responsa.operation SET passages_done = greatest(0, passages_total - %(waiting)s), stage = CASE WHEN %(waiting)s = 0 THEN 'done' ELSE stage END,
+    counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + %(failed)s::int)), update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND (%(waiting)s = 0 OR %(failed)s > 0 OR passages_done <> greatest(0, passages_total - %(waiting)s));
+
+-- name: fail
+UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),
+    error_reason = %(error_reason)s, error_message = %(error_message)s, error_metadata = %(error_metadata)s
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done';

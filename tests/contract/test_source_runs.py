@@ -1,0 +1,216 @@
+"""Runs of sources on a real library: a SQLite database that changes between runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.databases.reading import SqlDatabases
+from responsa_server.domain.errors import Precondition
+from responsa_server.domain.knowledge import Chunking, Operation
+from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.source_runs import DocumentKey, RunClaim
+from responsa_server.domain.sources import NewSource
+from responsa_server.sources.declarations import DeclaredConnections
+from responsa_server.sources.service import SourceAdministration
+from responsa_server.sources.syncing import Sync
+from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
+from responsa_server.stores.postgres.sources import PostgresSources
+from tests.contract.conftest import People
+from tests.contract.library_house import House
+
+MAPPING = """connection = "staff"
+collection = "people"
+[queries.notes]
+sql = "SELECT id, mail, note FROM note ORDER BY id"
+columns = { id = "integer", mail = "text", note = "text" }
+[documents.note]
+query = "notes"
+key = "{{ id }}"
+subject = "{{ mail }}"
+text = "# Note {{ id }}\\n\\n{{ note }}"
+"""
+
+
+class DyingRuns(PostgresSourceRuns):
+    """Runs in a process that is killed after some documents."""
+
+    left = 2
+
+    async def made(
+        self, claim: RunClaim, at: DocumentKey, digest: bytes, document_id: UUID, operation_id: UUID
+    ) -> None:
+        """Die before the last of them is stored."""
+        if self.left == 0:
+            raise asyncio.CancelledError
+        self.left -= 1
+        await super().made(claim, at, digest, document_id, operation_id)
+
+
+@dataclass
+class Office:
+    """A source with its database, and an administrator."""
+
+    house: House
+    who: Principal
+    folder: Path
+    runs: PostgresSourceRuns
+
+    def sync(self, runs: PostgresSourceRuns | None = None) -> Sync:
+        databases = SqlDatabases(lambda place: place.env)
+        return Sync(
+            runs or self.runs,
+            DeclaredConnections(self.folder),
+            databases,
+            self.house.library,
+            self.house.library.ended,
+        )
+
+    def change(self, *statements: str) -> None:
+        with closing(sqlite3.connect(self.folder / "staff.db")) as connection, connection:
+            for one in statements:
+                connection.execute(one)
+
+    async def run(self, subject: str = "", *, confirmed: bool = False) -> Operation:
+        operation = await self.runs.start(self.who, "notes", subject, confirmed=confirmed)
+        return await self.finish(operation)
+
+    async def finish(self, operation: Operation) -> Operation:
+        """Work on a run as the queue does, until it has ended."""
+        sync = self.sync()
+        while (pause := await sync.work("acme", operation.id, 0)) is not None:  # noqa: ASYNC110 - this stands for the queue, which pauses too
+            await asyncio.sleep(pause)
+        return await self.house.operations.get(self.who, operation.id)
+
+    def documents(self) -> dict[str, tuple[str, str]]:
+        """The subject and the text of each document that can be searched, by the end of its key."""
+        found = self.house.ask(
+            "SELECT d.source_key, d.subject, v.original FROM responsa.document AS d JOIN responsa.document_version AS v"
+            " ON v.document_id = d.id AND v.version = d.version"
+        )
+        return {
+            key.removeprefix("notes/note/").removesuffix(".md"): (
+                subject,
+                bytes(data).decode().split("\n\n")[1],
+            )
+            for key, subject, data in found
+        }
+
+    async def failed(self) -> Sequence[tuple[str, str]]:
+        page = await self.runs.failed_rows(self.who, "notes", ListQuery(50, Order("create_time")))
+        return [(one.key, one.problem) for one in page.items]
+
+
+@pytest.fixture
+async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[Office]:
+    who = replace(people.ann, role=Role.ADMIN)
+    with psycopg.connect(house.urls.superuser) as connection:
+        connection.execute("UPDATE responsa.app_user SET role = 'admin' WHERE id = %s", (who.user_id,))
+    runs = PostgresSourceRuns(house.database, house.queue, uuid7)
+    one = Office(house, who, tmp_path, runs)
+    one.change(
+        "CREATE TABLE note (id integer, mail text, note text)",
+        *(f"INSERT INTO note VALUES ({n}, 'p{n % 4}', 'The heron number {n} fishes.')" for n in range(8)),
+    )
+    (tmp_path / "staff.toml").write_text('kind = "sqlite"\nfile = "staff.db"\ntenants = ["acme"]\n')
+    await house.library.create_collection(who, "people", "", Chunking())
+    connections, databases = DeclaredConnections(tmp_path), SqlDatabases(lambda place: place.env)
+    administration = SourceAdministration(
+        PostgresSources(house.database), runs, connections, databases, house.collections
+    )
+    await administration.create(who, NewSource("notes", "", MAPPING))
+    async with house.working():
+        yield one
+
+
+async def test_documents_follow_the_rows(office: Office) -> None:
+    # A row of p1 fails, so all documents of p1 wait. Two rows have one key.
+    office.change("UPDATE note SET note = NULL WHERE id = 5", "INSERT INTO note VALUES (2, 'p2', 'Again.')")
+    first = await office.run()
+    assert (first.error, first.counts) == (
+        None,
+        {"created": 4, "updated": 0, "deleted": 0, "unchanged": 0, "failed": 2},
+    )
+    assert sorted(office.documents()) == ["0", "3", "4", "7"]
+    assert {key for key, _ in await office.failed()} == {"5", "2"}
+
+    office.change(
+        "UPDATE note SET note = 'It sings.' WHERE id = 5",
+        "DELETE FROM note WHERE note = 'Again.'",
+        "UPDATE note SET note = 'It dives.' WHERE id = 0",
+        "DELETE FROM note WHERE id = 7",
+        "INSERT INTO note VALUES (8, 'p0', 'It is late.')",
+    )
+    second = await office.run()
+    assert second.error is None
+    assert second.counts["deleted"] == second.counts["updated"] == 1
+    found = office.documents()
+    assert sorted(found) == ["0", "1", "2", "3", "4", "5", "6", "8"]
+    assert (found["0"], found["5"], found["8"]) == (
+        ("p0", "It dives."),
+        ("p1", "It sings."),
+        ("p0", "It is late."),
+    )
+    assert await office.failed() == []
+    assert (await office.run()).counts == {
+        "created": 0, "updated": 0, "deleted": 0, "unchanged": 8, "failed": 0,
+    }  # fmt: skip
+
+
+async def test_what_a_run_must_not_do(office: Office) -> None:
+    await office.run()
+    # Many deletions, and a column that is gone, change nothing.
+    office.change("DELETE FROM note WHERE id > 4", "UPDATE note SET note = 'It dives.' WHERE id = 0")
+    stopped = await office.run()
+    assert stopped.error is not None
+    assert stopped.error.reason.value == "SOURCE_DELETIONS"
+    assert stopped.error.metadata == {"source": "sources/notes", "deletions": "3", "documents": "8"}
+    assert (len(office.documents()), office.documents()["0"][1]) == (8, "The heron number 0 fishes.")
+    # A run for one subject touches nobody else's documents.
+    office.change("UPDATE note SET note = 'It dives.' WHERE id = 1")
+    one = await office.run("p0")
+    assert (one.error, one.counts["updated"], one.counts["deleted"]) == (None, 1, 0)
+    assert office.documents()["1"][1] == "The heron number 1 fishes."
+    # The new subject of a document never reads what was about the old one.
+    office.change("UPDATE note SET mail = 'p9', note = 'It moved.' WHERE id = 2")
+    confirmed = await office.run(confirmed=True)
+    assert (confirmed.error, confirmed.counts["deleted"]) == (None, 3)
+    assert sorted(office.documents()) == ["0", "1", "2", "3", "4"]
+    assert office.documents()["2"] == ("p9", "It moved.")
+    versions = office.house.ask(
+        "SELECT newest_version FROM responsa.document WHERE source_key = 'notes/note/2.md'"
+    )
+    assert versions == [(1,)]
+    office.change("ALTER TABLE note RENAME COLUMN mail TO email")
+    broken = await office.run()
+    assert broken.error is not None
+    assert broken.error.metadata["fault"] == "QUERY"
+    assert len(office.documents()) == 5
+
+
+async def test_a_run_that_was_killed_is_taken_up_without_duplicates(office: Office) -> None:
+    await office.run()
+    office.change(*(f"UPDATE note SET note = 'It sings {n}.' WHERE id = {n}" for n in range(8)))
+    operation = await office.runs.start(office.who, "notes", "", confirmed=False)
+    with pytest.raises(Precondition, match="reads sources/notes already"):
+        await office.runs.start(office.who, "notes", "", confirmed=False)
+    dying = DyingRuns(office.house.database, office.house.queue, uuid7)
+    with pytest.raises(asyncio.CancelledError):
+        await office.sync(dying).work("acme", operation.id, 0)
+    ended = await office.finish(operation)
+    assert (ended.error, ended.counts["created"], ended.counts["failed"]) == (None, 0, 0)
+    assert sorted(text for _, text in office.documents().values()) == [f"It sings {n}." for n in range(8)]
+    cancelled = await office.runs.start(office.who, "notes", "", confirmed=False)
+    await office.house.library.cancel_operation(office.who, cancelled.id)
+    assert (await office.finish(cancelled)).error is not None
+    assert len(office.documents()) == 8
