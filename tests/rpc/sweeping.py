@@ -54,6 +54,7 @@ VALUES: Final[Mapping[str, object]] = {
     "text": "Which canary sings?",
     "terms": "canary",
     "display_name": "Swept",
+    "mapping": "connection = 'swept'\ncollection = 'secrets'\nqueries.a = { sql = 'SELECT 1', columns = { a = 'text' } }\ndocuments.a = { query = 'a', key = '1', text = '{{ a }}' }",
 }
 """Valid values of required fields, by the fields' names."""
 FALLBACKS: Final[Mapping[int, object]] = {

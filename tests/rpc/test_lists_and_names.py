@@ -46,6 +46,7 @@ NOUNS = {
     "Tool": "tools",
     "Teacher": "teachers",
     "Source": "sources",
+    "SyncSource": "sources",
     "GrantOwnership": "users",
     "Ownership": "users",
     "ServiceGrant": "serviceGrants",

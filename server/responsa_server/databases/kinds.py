@@ -76,6 +76,7 @@ class _Postgres:
             "user": declared.user,
             "password": password,
             "connect_timeout": _CONNECT_SECONDS,
+            "tcp_user_timeout": milliseconds + 5000,
             "application_name": "responsa-source",
             # Without these, libpq would look for passwords, keys and services in the files of the server's user.
             "passfile": os.devnull,

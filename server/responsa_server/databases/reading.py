@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import sqlalchemy
@@ -102,16 +103,17 @@ class _Reading:
         return [tuple(one) for one in self._result.fetchmany(count)]
 
     def close(self) -> None:
-        """Close the connection. An error does not matter any more."""
-        try:
+        """Close the result and the connection. An error does not matter any more."""
+        # Drivers raise anything when a database has gone away, and nothing is left to do.
+        with suppress(Exception):
+            if self._result is not None:
+                self._result.close()
+        with suppress(Exception):
             if self._connection is not None:
-                # The session is not used again, so its state does not matter, and no statement is sent to a database that may be gone.
+                # The session is not used again, so its state does not matter.
                 self._connection.invalidate()
                 self._connection.close()
-        except Exception:  # noqa: S110  # drivers raise anything when a database has gone away, and nothing is left to do
-            pass
-        finally:
-            self._engine.dispose()
+        self._engine.dispose()
 
     def translated(self, step: Callable[[], Returned]) -> Returned:
         """Run a step. Raises DatabaseProblem for the errors of the driver."""

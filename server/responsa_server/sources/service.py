@@ -46,7 +46,7 @@ class SourceAdministration:
         self._collections = collections
 
     async def create(self, who: Principal, source: NewSource) -> Source:
-        """Create a source. Raises InvalidRequest for a mapping with mistakes, AlreadyExists."""
+        """Create a source. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names, AlreadyExists."""
         mapping, _ = await self._checked(who, source.mapping, "source.mapping")
         return await self.sources.create(who, source, mapping.connection, mapping.collection)
 
@@ -60,7 +60,7 @@ class SourceAdministration:
         return await self.sources.update(who, source_id, change, named, etag)
 
     async def preview(self, who: Principal, text: str, rows: int, subject: str) -> Sequence[MadeRow]:
-        """The first rows of each query of a mapping, and what they make. Raises InvalidRequest for a mapping with mistakes, Precondition (SOURCE_UNREADABLE)."""
+        """The first rows of each query of a mapping, and what they make. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names, Precondition (SOURCE_UNREADABLE)."""
         mapping, connection = await self._checked(who, text, "mapping")
         found = read_rows(self._databases, connection, mapping, Asked(subject, rows))
         async with aclosing(found) as made:
@@ -69,25 +69,34 @@ class SourceAdministration:
     async def _checked(
         self, who: Principal, text: str, field: str
     ) -> tuple[SourceMapping, DatabaseConnection]:
-        """The mapping and its connection. Raises InvalidRequest."""
+        """The mapping and its connection. Raises InvalidRequest, NotFound."""
         mapping, problems = read_mapping(text)
         if mapping is None:
             raise _mistakes(field, problems)
         connection = await self._connections.named(who.tenant_id, mapping.connection)
-        found = list[Problem]()
         if connection is None:
             granted = await self._connections.granted(who.tenant_id)
             known = f"there are {quoted(granted)}" if granted else "no connection is granted to this tenant"
             message = f"there is no connection “{mapping.connection}”; {known}. The owner of the installation declares connections"
-            found.append(Problem(FILE, message, ("connection",), closest(mapping.connection, granted)))
+            suggestion = closest(mapping.connection, granted)
+            raise _missing(text, Problem(FILE, message, ("connection",), suggestion), mapping.connection)
         try:
             await self._collections.get(who, mapping.collection)
-        except NotFound:
+        except NotFound as error:
             message = f"there is no collection “{mapping.collection}”; create it first"
-            found.append(Problem(FILE, message, ("collection",)))
-        if connection is None or found:
-            raise _mistakes(field, placed(found, {FILE: (text, 1)}))
+            raise _missing(text, Problem(FILE, message, ("collection",)), mapping.collection) from error
         return mapping, connection
+
+
+def _missing(text: str, problem: Problem, named: str) -> NotFound:
+    """The error for a connection or a collection that does not exist. problem: its key says which of the two."""
+    (found,) = placed([problem], {FILE: (text, 1)})
+    kind = found.path
+    return NotFound(
+        Reason.RESOURCE_NOT_FOUND,
+        _described(found),
+        {"resource_type": kind, "resource_name": f"{kind}s/{named}"},
+    )
 
 
 def _mistakes(field: str, problems: Sequence[Problem]) -> InvalidRequest:

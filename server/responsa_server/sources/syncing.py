@@ -133,7 +133,9 @@ class Sync:
                 return LONGEST_PAUSE  # another worker has it
             done = True
         except Unavailable as error:
-            self._log.warning("a run waits for a part that is unavailable", reason=error.reason.value)
+            self._log.warning(
+                "a run waits for a part that is unavailable", tenant=tenant_id, reason=error.reason.value
+            )
             return pause_after(failures)
         except ResponsaError as error:
             # A database may be away for a moment; nothing else passes by itself.
@@ -143,7 +145,9 @@ class Sync:
             await self._runs.fail(tenant_id, operation_id, error)
             done = True
         except Exception:  # whatever the error, the run must end, now or after more attempts
-            self._log.exception("an attempt to run a source failed", operation=str(operation_id))
+            self._log.exception(
+                "an attempt to run a source failed", tenant=tenant_id, operation=str(operation_id)
+            )
             self._failures[operation_id] = failures + 1
             if failures + 1 < _MOST_FAILURES:
                 return pause_after(failures)

@@ -58,7 +58,7 @@ def test_a_row_becomes_a_document_of_plain_values() -> None:
     assert (made.kind, made.key, made.subject) == ("profile", "7", "ada@example.org")
     assert made.text == "# Ada [[{{ id }}]]\n\n1.50 points since 2020-01-02, a, b"
     assert made.title == "Profile of Ada [[{{ id }}]]"
-    assert made.source_key("staff") == "staff/profile/7"
+    assert made.source_key("staff") == "staff/profile/7.md"
     assert document(joined=datetime(2021, 2, 3, 4, tzinfo=UTC), tags=["x"]).endswith("since 2021-02-03, x")
 
 

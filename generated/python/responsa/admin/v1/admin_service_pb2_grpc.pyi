@@ -47,8 +47,8 @@ class AdminServiceStub:
     DeleteTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteTeacherRequest, _empty_pb2.Empty]
     """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
     CreateSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSourceRequest, _source_pb2.Source]
-    """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line; a connection that is not
-    granted to the tenant; a collection that does not exist), RESOURCE_ALREADY_EXISTS.
+    """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line), RESOURCE_NOT_FOUND (the
+    connection, which may not be granted to the tenant, or the collection), RESOURCE_ALREADY_EXISTS.
     """
     GetSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetSourceRequest, _source_pb2.Source]
     """GetSource returns one source. Errors: RESOURCE_NOT_FOUND."""
@@ -61,8 +61,8 @@ class AdminServiceStub:
     DeleteSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteSourceRequest, _empty_pb2.Empty]
     """DeleteSource deletes a source. The documents that it made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
     PreviewSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PreviewSourceRequest, _admin_service_pb2.PreviewSourceResponse]
-    """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD (as for
-    CreateSource), SOURCE_UNREADABLE (the database).
+    """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD and RESOURCE_NOT_FOUND (as
+    for CreateSource), SOURCE_UNREADABLE (the database).
     """
     SyncSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SyncSourceRequest, _operations_pb2.Operation]
     """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
@@ -267,8 +267,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.CreateSourceRequest, _abc.Awaitable[_source_pb2.Source]],
     ) -> _abc.Awaitable[_source_pb2.Source]:
-        """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line; a connection that is not
-        granted to the tenant; a collection that does not exist), RESOURCE_ALREADY_EXISTS.
+        """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line), RESOURCE_NOT_FOUND (the
+        connection, which may not be granted to the tenant, or the collection), RESOURCE_ALREADY_EXISTS.
         """
 
     @_abc_1.abstractmethod
@@ -311,8 +311,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.PreviewSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.PreviewSourceRequest, _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]:
-        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD (as for
-        CreateSource), SOURCE_UNREADABLE (the database).
+        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD and RESOURCE_NOT_FOUND (as
+        for CreateSource), SOURCE_UNREADABLE (the database).
         """
 
     @_abc_1.abstractmethod

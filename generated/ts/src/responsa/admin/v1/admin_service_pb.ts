@@ -1959,8 +1959,8 @@ export const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line; a connection that is not
-   * granted to the tenant; a collection that does not exist), RESOURCE_ALREADY_EXISTS.
+   * CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line), RESOURCE_NOT_FOUND (the
+   * connection, which may not be granted to the tenant, or the collection), RESOURCE_ALREADY_EXISTS.
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateSource
    */
@@ -2011,8 +2011,8 @@ export const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD (as for
-   * CreateSource), SOURCE_UNREADABLE (the database).
+   * PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD and RESOURCE_NOT_FOUND (as
+   * for CreateSource), SOURCE_UNREADABLE (the database).
    *
    * @generated from rpc responsa.admin.v1.AdminService.PreviewSource
    */
