@@ -217,7 +217,7 @@ class _Sqlite:
             )
             made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _CELL_BYTES)
             # A row with broken UTF-8 is set aside; it does not end the reading.
-            made.text_factory = lambda data: data.decode(errors="surrogateescape")
+            made.text_factory = _decoded
             until = time.monotonic() + declared.seconds
             made.set_progress_handler(lambda: time.monotonic() > until, self._STEPS)
             return made
@@ -245,6 +245,10 @@ class _Sqlite:
 
     def _allowed(self, action: int, *about: str | None) -> int:
         return sqlite3.SQLITE_DENY if action in self._DENIED else sqlite3.SQLITE_OK
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
 
 
 def _login() -> DatabaseProblem:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy
 from sqlalchemy import exc
@@ -80,7 +80,7 @@ class _Reading:
         self._driver: Driver = KINDS[declared.kind]
         self._engine = self._driver.engine(declared, password)
         self._connection: sqlalchemy.Connection | None = None
-        self._result: sqlalchemy.CursorResult[tuple[object, ...]] | None = None
+        self._result: sqlalchemy.CursorResult[*tuple[Any, ...]] | None = None
 
     def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
         """Open the connection and run the query. Returns the names of the columns."""

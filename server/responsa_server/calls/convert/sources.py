@@ -109,11 +109,11 @@ def _short(value: object) -> object:
             return _cut(value)
         case int() if abs(value) > _EXACT:
             return str(value)
-        case list() | dict():
+        case None | bool() | int() | float():
+            return value
+        case _:
             # A value of the type json may be large and deep; its text shows what it is.
             return _cut(json.dumps(value, ensure_ascii=False))
-        case _:
-            return value
 
 
 def _cut(text: str) -> str:
