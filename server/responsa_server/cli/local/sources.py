@@ -28,7 +28,9 @@ def check(files: Sequence[Path], *, json: bool) -> None:
     with reporting():
         folder = load().connections_folder
         declared = read_connections(folder)
-        found = {f"{one.name}.toml": [*one.problems, *_secret(one, folder)] for one in declared}
+        found: dict[str, Sequence[Problem]] = {
+            f"{one.name}.toml": [*one.problems, *_secret(one, folder)] for one in declared
+        }
         known = [one.name for one in declared]
         for file in files:
             found[str(file)] = _mapping(file, known)
