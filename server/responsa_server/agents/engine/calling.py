@@ -320,7 +320,7 @@ def _says_something(data: object) -> bool:
     if isinstance(data, Mapping):
         return any(map(_says_something, cast("Mapping[object, object]", data).values()))
     if isinstance(data, list | tuple):
-        return bool(data)
+        return bool(cast("Sequence[object]", data))
     return data is not None and data != ""
 
 
