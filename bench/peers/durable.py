@@ -21,6 +21,7 @@ from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.process import MemoryCounters, freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
+from responsa_server.app.sources import source_administration
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
@@ -123,6 +124,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
             audit=PostgresAuditTrail(database),
+            sources=source_administration(parts.settings.connections_folder, database, queue, library),
             erasing=Erasing(
                 PostgresErasing(database, queue, AskFrames(), collections, documents),
                 turns.cancel,

@@ -221,7 +221,7 @@ class ToolCaller:
         circuit = self._circuits.admit(tool.card.id, seconds)
         if isinstance(circuit, ToolResult):
             run.emit(returned(plan.call_id, circuit))
-            return _modelled(plan.call, plan.call_id, circuit)
+            return _modelled(plan, circuit)
         call = ToolCall(
             f"{run.turn_id}/{plan.call_id}",
             plan.call.arguments,
