@@ -93,7 +93,7 @@ def test_mcp_servers_that_misbehave(place: tuple[Ways, Outside], registry: Regis
     names = {f"call {one}_{tool_of(one)} {json.dumps(arguments_of(one))}": one for one in SERVERS}
     results, answer = asked(ways, registry, list(names))
     assert {names[line]: outcome(one) for line, one in results.items()} == SERVERS
-    assert "-32" in answer["text"]  # what each server was told when it asked for a sample
+    assert "-32" in answer["text"]  # the error that each server got when it asked for a sample
 
 
 def tool_of(server: str) -> str:

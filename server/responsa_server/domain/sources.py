@@ -109,7 +109,7 @@ class Databases(Protocol):
     def read(
         self, connection: DatabaseConnection, sql: str, values: Mapping[str, str], most: int
     ) -> AsyncGenerator[Rows]:
-        """Run a query, with these values for its places such as `:subject`, and return its rows in pieces: one piece at least, which has no rows if the result has none.
+        """Run a query, with these values for its places such as `:subject`, and return its rows in pieces: one piece at least. Without a row, the only piece is empty.
 
         most: the number of rows after which the reading stops. Every read opens a connection and checks that its user may not write. Raises DatabaseProblem, also in the midst of
         the result.
@@ -166,7 +166,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The id, by which sources are ordered."""
+        """The id. It orders the sources."""
         return self.id
 
 

@@ -478,7 +478,7 @@ class Library:
         self._watching.drain()
 
     def ended(self, operation_ids: Sequence[UUID]) -> None:
-        """Tell those who wait for these operations that they have ended."""
+        """Tell the watchers of these operations that the operations have ended."""
         self._watching.ended(operation_ids)
 
     async def cancel_operation(self, who: Principal, operation_id: UUID) -> None:

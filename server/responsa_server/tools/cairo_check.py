@@ -1,4 +1,4 @@
-"""Checks the syntax of Cairo code by the program of tools/cairo-check, which runs for each text in a process of its own, confined by the launcher."""
+"""Checks the syntax of Cairo code by the program of tools/cairo-check, which runs for each text in its own process, confined by the launcher."""
 
 from __future__ import annotations
 

@@ -345,9 +345,9 @@ def test_the_documents_of_code_assistants_have_their_licences_and_sources() -> N
 def test_each_question_on_code_names_a_section_of_its_document() -> None:
     documents = {name: text.encode() for agent in CODE for name, text in corpus(agent).items()}
     questions = rows(QUESTIONS)
-    assert len(questions) == 100
+    assert len(questions) == 150
     assert sum(one["kind"] == "code" for one in questions) >= 40
-    assert Counter(one["half"] for one in questions) == {"fit": 50, "look": 50}
+    assert Counter(one["part"] for one in questions) == {"fit": 50, "look": 50, "fresh": 50}
     for one in questions:
         assert {each["doc_id"] for each in one["answers"]} == set(one["doc_ids"])
         for each in one["answers"]:

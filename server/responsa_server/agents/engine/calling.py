@@ -70,7 +70,7 @@ class ResultModel(NodeModel):
     """The result of a call.
 
     id: the call's id in the log of the turn; "" if no call was made. An answer that is repeated from an earlier call has the id of that call. title: the name of
-    the tool for people; "" if it has none. direct: whether the content answers by itself: a computation, or the short response of a system, but not the results of a search.
+    the tool for people, or "". direct: whether the content answers by itself: a computation, or the short response of a system, but not the results of a search.
     """
 
     call: CallModel

@@ -49,6 +49,7 @@ SAMPLES: Final[Mapping[str, object]] = {
     "tags": ("#one",),
     "examples": ({"text": "What is it?", "label": "one"},),
     "quotes": ({"text": "It is here.", "number": 1},),
+    "tool": "clock: Tells the time.",
     "tools": ({"name": "clock", "description": "Tells the time."},),
     "direct": ({"tool": "The calculator", "text": "`1 + 1 = 2`"},),
     "failed": "The web search did not answer in time.",
