@@ -259,7 +259,7 @@ def golden_events(script: Script, question: str = "") -> Sequence[Event]:
         result = golden_result(script)
         events += [
             Status(Step.CALLING_TOOL, "Calling a tool..."),
-            ToolCalled(CALL_ID, TOOLS[script.tool], tool_arguments(script)),
+            ToolCalled(CALL_ID, TOOLS[script.tool], tool_arguments(script), effect=script.tool),
             returned(CALL_ID, result),
         ]
     events.append(Status(Step.GENERATING, "Generating response..."))

@@ -60,6 +60,8 @@ TRUSTED = {
     "without_retrieval": "",
     "questions": ["Why?"],
     "most": 3,
+    "tool": "time: Tells the time.",
+    "tools": [{"name": "time", "description": "Tells the time."}],
 }
 TALK = (
     Said(speaker=Speaker.USER, text="How many devices can the Rook hub serve?"),
