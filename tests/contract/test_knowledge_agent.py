@@ -84,14 +84,14 @@ async def office(exchange: Exchange) -> None:
 
 @dataclass
 class Failing:
-    """The scripted model, which fails in this step after it has written these words."""
+    """The scripted model, which fails in this step, or in all steps if it is "", after it has written these words."""
 
     step: str
     words: str = ""
     name: str = "failing"
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        if prompt.purpose != self.step:
+        if self.step and prompt.purpose != self.step:
             async for piece in Calling().stream(prompt):
                 yield piece
             return
@@ -158,7 +158,7 @@ CASES: Final[Mapping[str, Case]] = {
         documents=False,
         fallback=FallbackKind.WITHOUT_RETRIEVAL,
     ),
-    "model_away": Case((DOCUMENT,), frozenset({"document"}), Failing("look"), fallback=FallbackKind.RULE),
+    "model_away": Case((DOCUMENT,), frozenset({"document"}), Failing(""), fallback=FallbackKind.RULE),
     "model_gone_after_the_calls": Case(
         (DOCUMENT, FORECAST), TWO | {"web_search"}, Failing("research"), fallback=FallbackKind.EXTRACTIVE
     ),
