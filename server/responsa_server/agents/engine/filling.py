@@ -74,10 +74,12 @@ def search_words(question: str) -> str:
 # What stands in quotation marks is not asked.
 _QUOTED: Final = re.compile(r"[\"“„][^\"“”„]*[\"”“]")
 
-# Arithmetic.
+# Arithmetic. A number may be a part of a name, a date, a range or a telephone number, so a message is computed only if it can hardly mean anything else:
+# a known form of words holds all its numbers, and the words around this form belong to a calculation.
 
 # Repetitions have bounds, so that a search ends soon in any text.
 _NUMBER: Final = r"\d{1,20}(?:\.\d{1,20})?"
+_WORD: Final = r"[a-z]{1,20}"
 _SMALL: Final = {
     word: str(place)
     for place, word in enumerate(
@@ -98,12 +100,18 @@ _SMALL: Final = {
         ]
     )
 }
-_SMALL_WORD: Final = re.compile(rf"\b(?:{'|'.join(_SMALL)})\b")
+# "one" is a number only next to an operator ("this one").
+_SMALL_WORD: Final = re.compile(
+    rf"\b(?:{'|'.join(one for one in _SMALL if one != 'one')}|one(?= [-+*/%])|(?<=[-+*/] )one)\b"
+)
+_THOUSANDS: Final = re.compile(r"(?<![\d.,'])\d{1,3}(?:[,\u2009\u202f']\d{3})+(?![\d,'])")
+_CURRENCIES: Final = [
+    re.compile(rf"[{sign}]|(?<![^\W\d_])(?:{words})\b" if sign else rf"(?<![^\W\d_])(?:{words})\b")
+    for sign, words in (("€", "euros?|eur"), ("£", "pounds?|gbp"), ("$", "dollars?|usd"), ("", "chf"))
+]
 _SPELLINGS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
     (re.compile(pattern), by)
     for pattern, by in (
-        (r"(?<=\d)[,\u2009\u202f'](?=\d{3}(?!\d))", ""),
-        (r"[£€$]|\b(?:euros?|eur|pounds?|gbp|dollars?|usd|chf)\b", " "),
         (r"\b(?:per ?cent|percent|prozent)\b", "%"),
         (r"[×·✕]", "*"),
         (r"÷", "/"),
@@ -115,88 +123,168 @@ _SPELLINGS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
         (r"\bplus\b", " + "),
         (r"\bminus\b", " - "),
         (r"\bto the power of\b", " ** "),
+        (r"(?<=\d)(?=(?:km|kmh|kph|mph|mi|miles|h|hrs|hours|kg|g)\b)", " "),
         (r"\s+", " "),
     )
 ]
-# A date, a time, a range or an order's number is not an expression.
-_NO_ARITHMETIC: Final = re.compile(
-    r"\d{21}|\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d{2}|\b[a-z]+-?\d[\w-]*"
+_DOUBTFUL: Final = re.compile(
+    r"""\d{21}
+    |\d[,'\u2009\u202f]\d|\d\ \d                   # a decimal comma? one number or two?
+    |(?<![\d.])0\d|\d-\d+-\d|(?<!\d)\d{3}-\d{4}(?!\d)  # a telephone number or a code
+    |\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d{2}|(?:19|20)\d\d-(?:19|20)?\d\d(?!\d)
+    |\d\ ?(?:am|pm|a\.m\.|p\.m\.|o['’]?clock|uhr)(?!\w)
+    |\.\d+\.\d|\b[^\W\d_]+-?\d[\w-]*|[\#§№]\ ?\d      # a version, or the number of a thing
+    |\d\ ?(?:k|m|mn|bn|hundred|thousand|million|billion|trillion|dozen)s?(?!\w)
+    |(?<!\d)(?:24/7|50/50|9/11)(?!\d)
+    |\d!""",
+    re.VERBOSE,
 )
+_FROM: Final = r"(?<![\w.,:/#°-])"
+_TO: Final = r"(?!\w|[.,:/-]\d)"
 _EXPRESSION: Final = re.compile(
-    rf"(?<![\w.])[(\s]{{0,20}}(?:-\s?)?{_NUMBER}(?:[\s()]{{0,20}}(?:\*\*|//|[-+*/])[\s()]{{0,20}}(?:-\s?)?{_NUMBER})+[)\s]{{0,20}}"
+    rf"(?<![\w.,:/#°])[(\s]{{0,20}}(?:-\s?)?{_NUMBER}(?:[\s()]{{0,20}}(?:\*\*|//|[-+*/])[\s()]{{0,20}}(?:-\s?)?{_NUMBER})+{_TO}[)\s]{{0,20}}"
 )
+_TWO: Final = re.compile(rf"\(?({_NUMBER})( ?)([-/]) ?({_NUMBER})\)?")
 _MOST_FACTORIAL: Final = 20
 
-
-def _all_numbers(text: str) -> list[str]:
-    return re.findall(_NUMBER, text)
-
-
-_P: Final = rf"({_NUMBER}) ?%"
-_N: Final = rf"({_NUMBER})"
-_SPEED: Final = r"(?:mph|km/h|kmh|kph|miles|km|kilomet)"
+_N: Final = rf"{_FROM}({_NUMBER}){_TO}"
+_BARE_P: Final = rf"({_NUMBER}){_TO} ?%"
+_P: Final = _FROM + _BARE_P
+_MPH: Final = r"(?:mph|miles? (?:per|an?) hour)"
+_KMH: Final = r"(?:km/h|kmh|kph|(?:km|kilomet(?:er|re)s?) (?:per|an?) hour)"
 # The expression for each form of words, with the numbers in the order of the words.
 _FORMS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
     (re.compile(pattern), made)
     for pattern, made in (
         (rf"{_P} of (?:the )?{_N}", "{1} * {0} / 100"),
+        (rf"{_N} (?:less|reduced by) {_P}", "{0} - {0} * {1} / 100"),
         (
-            rf"{_N} ?(?:less|-|reduced by|with|at|after|and)(?: a)?(?: discount of)? ?{_P}(?: off| discount| less)?(?!\w)",
+            rf"{_N} (?:with|at|after|and)(?: a)? {_P} (?:off|discount|reduction|less)\b",
             "{0} - {0} * {1} / 100",
         ),
-        (rf"(?:take )?{_P}(?: off| discount on| less than) (?:of |from )?{_N}", "{1} - {1} * {0} / 100"),
-        (rf"{_N} ?(?:\+|including|with) ?{_P} ?(?:tax|vat|interest|tip)?", "{0} + {0} * {1} / 100"),
+        (rf"{_N} (?:with|at|after)(?: a)? (?:discount|reduction) of {_P}", "{0} - {0} * {1} / 100"),
+        (rf"{_P} (?:off|discount on|less than) (?:of |from )?{_N}", "{1} - {1} * {0} / 100"),
+        (rf"{_N} ?\+ ?{_BARE_P}(?: (?:tax|vat|interest|tip)\b)?", "{0} + {0} * {1} / 100"),
         (rf"add {_P} (?:tax |vat |interest |tip )?to {_N}", "{1} + {1} * {0} / 100"),
-        (rf"(?:square root of|sqrt(?: of)?) ?\(? ?{_N}", "sqrt({0})"),
+        (rf"(?:square root of|sqrt(?: of)?|√) ?\(? ?{_N} ?\)?", "sqrt({0})"),
         (rf"(?:cube|cubic) root of {_N}", "round({0} ** (1 / 3), 10)"),
-        (rf"{_N} squared", "{0} ** 2"),
-        (rf"{_N} cubed", "{0} ** 3"),
+        (rf"{_N} squared\b", "{0} ** 2"),
+        (rf"{_N} cubed\b", "{0} ** 3"),
         (rf"half of {_N}", "{0} / 2"),
-        (rf"(?:double|twice) {_N}", "{0} * 2"),
+        (rf"(?:^|\bis |\bwhat['’]?s )(?:double|twice) {_N}", "{0} * 2"),
+        (rf"(?:split|divide) {_N} by {_N}", "{0} / {1}"),
         (
-            rf"(?:split|divide|share) {_N}.{{0,40}}? (?:between|among|amongst|by|with|for|to) (?:the )?{_N}",
+            rf"(?:split|divide|share) {_N}(?: {_WORD}){{0,4}}? (?:between|among|amongst) (?:the )?{_N}",
             "{0} / {1}",
         ),
-        (rf"{_N} of us (?:share|split|pay) {_N}", "{1} / {0}"),
+        (rf"split {_N} for {_N}", "{0} / {1}"),
+        (rf"{_N} of us (?:share|split) {_N}", "{1} / {0}"),
         (rf"multiply {_N} (?:by|with|and) {_N}", "{0} * {1}"),
         (rf"(?:subtract|deduct|take) {_N} from {_N}", "{1} - {0}"),
-        (rf"{_N} ?(?:miles|mi|km|kilomet(?:er|re)s)\b.{{0,30}}? at {_N} ?{_SPEED}", "{0} / {1}"),
-        (rf"{_N} ?(?:hours|hrs|h)\b at {_N} ?{_SPEED}", "{0} * {1}"),
-        (
-            rf"{_N} (?!hours? ago|%)[a-z]+(?: [a-z]+)? (?:at|for|à|of) {_N}(?: ?(?:each|apiece|per|a|an)\b|[ ,.?!]*$|,? what| ?cost)",
-            "{0} * {1}",
-        ),
+        (rf"add {_N} to {_N}", "{0} + {1}"),
+        (rf"{_N} (?:miles|mi)\b[a-z ,]{{0,30}}? at {_N} {_MPH}", "{0} / {1}"),
+        (rf"{_N} (?:km|kilomet(?:er|re)s)\b[a-z ,]{{0,30}}? at {_N} {_KMH}", "{0} / {1}"),
+        (rf"{_N} (?:hours|hrs|h) at {_N} (?:{_MPH}|{_KMH})", "{0} * {1}"),
+        (rf"{_N} {_WORD}(?: {_WORD})? (?:at|for|à|of) {_N} (?:each|apiece)\b", "{0} * {1}"),
+        (rf"{_N} {_WORD}(?: {_WORD})? (?:at|à) {_N} cost\b", "{0} * {1}"),
+        # "3 weeks at 90 a night" is not a product.
+        (rf"{_N} ([a-z]{{2,20}}?)(?:e?s)? (?:at|for|à) {_N} (?:per|an?) \2\b", "{0} * {2}"),
     )
 ]
-_SUM: Final = re.compile(r"\b(?:add|sum|total|adds)\b")
-_MEAN: Final = re.compile(r"\b(?:average|mean)\b")
+_PRICED: Final = re.compile(rf"{_N} {_WORD}(?: {_WORD})? (?:at|à) {_N}")
+_MINUS_PERCENT: Final = re.compile(rf"{_N} ?- ?{_BARE_P}")
+_LIST: Final = rf"(?:{_FROM}{_NUMBER}{_TO}(?: ?, ?(?:and )?| and | ?& ?)){{1,50}}{_FROM}{_NUMBER}{_TO}"
+_MEAN: Final = re.compile(rf"\b(?:average|mean) of (?:the )?({_LIST})")
+_SUM: Final = re.compile(rf"\b(?:add(?: up)?|sum(?: up)?|(?:sum|total) of) (?:the )?({_LIST})")
 _FACTORIAL: Final = re.compile(
-    r"\b(\d{1,2}) factorial\b|\bfactorial of (\d{1,2})\b|(?<!\w)(\d{1,2})!(?=[\s+*/-]*\d|$)"
+    r"(?<![\w.,-])(?:(\d{1,2}) factorial\b|factorial of (\d{1,2})\b|(\d{1,2})!(?=\s*[-+*/]))"
 )
+# What may stand before a number that is computed, and after it.
+_BEFORE: Final = re.compile(
+    r"""(?:^|[=:(,;.!?]|\b(?:what|what['’]?s|is|are|was|would|be|of|for|from|by|with|at|in|over|about|have|has|had|got|get|buy|buys|bought|pay|pays|paid
+    |costs?|spend|spent|sell|sold|need|drive|drives|drove|walk|cycle|ride|travel|run|do|does|did|calculate|compute|much|many|and|if|so|then|please|hi|hello|hey
+    |ok|okay|only|us|me|takes?|makes?|gives?|equals?|that|when|after|ordered|booked|rent|rented))\s*$""",
+    re.VERBOSE,
+)
+_ASKED: Final = re.compile(
+    r"""(?:[=]|\b(?:(?:what|how\ (?:much|many))(?:\ (?:is|are|was|would|does|do|will))?|what['’]?s|calculate|compute|evaluate|solve|work\ out|tell\ me|add
+    |(?:result|value|sum|product|difference)\ of)[\s:]*)\s*$""",
+    re.VERBOSE,
+)
+_GREETED: Final = re.compile(r"^\W*(?:(?:hi|hello|hey|ok|okay|so|and|now|please|well|thanks)\b[\s,!.:]*)*$")
+_CARRIES_ON: Final = r"(?:$|[=?!.,;:]|(?:please|pls|thanks|thank|equals?|is|makes?|and|or|for me|exactly|again|then|in total|altogether)\b)"
+_AFTER: Final = re.compile(rf"[\s)]*{_CARRIES_ON}")
+_AFTER_FORM: Final = re.compile(
+    rf"[\s)]*(?:of us\b|(?:people|persons|guests|friends|colleagues|participants|employees|kg|km|g|hours|minutes|days|litres|grams|miles)\b)?\s*{_CARRIES_ON}"
+)
+_LEFT: Final = re.compile(r"[\d%*+√^]")
 
 
 def expression(question: str) -> str:
-    """The arithmetic in a question, as the calculator reads it; "" if there is none."""
-    text = question.casefold()
-    if _NO_ARITHMETIC.search(text):
+    """The arithmetic in a question, as the calculator reads it; "" if there is none, or if its meaning is not sure."""
+    text = _THOUSANDS.sub(lambda found: re.sub(r"\D", "", found.group()), question.casefold())
+    currencies = [one for one in _CURRENCIES if one.search(text)]
+    if len(currencies) > 1:
         return ""
+    for one in currencies:
+        text = one.sub(" ", text)
     for pattern, by in _SPELLINGS:
         text = pattern.sub(by, text)
-    text = _SMALL_WORD.sub(lambda found: _SMALL[found.group()], text)
+    text = _SMALL_WORD.sub(lambda found: _SMALL[found.group()], text.strip())
     text = _FACTORIAL.sub(_factorial, text)
-    for pattern, made in _FORMS:
-        if found := pattern.search(text):
+    if _DOUBTFUL.search(text) or any(_LEFT.search(one.group()) for one in _DATE.finditer(text)):
+        return ""
+    return _formed(text, priced=bool(currencies)) or _symbolic(text)
+
+
+def _formed(text: str, *, priced: bool) -> str:
+    """The expression for a form of words."""
+    forms = [*_FORMS, (_PRICED, "{0} * {1}")] if priced else _FORMS
+    for pattern, made in forms:
+        if (found := pattern.search(text)) and _is_whole(text, found):
             return made.format(*found.groups())
-    found = max(_EXPRESSION.finditer(text), key=lambda one: len(one.group()), default=None)
-    if found and not text[found.end() :].lstrip().startswith("%"):
-        return _balanced(found.group().strip())
-    numbers = _all_numbers(text)
-    if len(numbers) > 1 and "%" not in text:
-        if _MEAN.search(text):
-            return f"({' + '.join(numbers)}) / {len(numbers)}"
-        if _SUM.search(text):
-            return " + ".join(numbers)
+    for pattern, made in ((_MEAN, "({}) / {}"), (_SUM, "{}")):
+        if (found := pattern.search(text)) and _is_whole(text, found):
+            numbers = re.findall(_NUMBER, found[1])
+            return made.format(" + ".join(numbers), len(numbers))
     return ""
+
+
+def _is_whole(text: str, found: re.Match[str]) -> bool:
+    """Whether a form holds all that can be computed, and the words around it leave no doubt."""
+    before, form, after = text[: found.start()], found.group(), text[found.end() :]
+    if _LEFT.search(before) or _LEFT.search(after):
+        return False
+    # No name ends with a percentage.
+    begins = form[0].isdigit() and re.match(rf"{_NUMBER} ?%", form) is None
+    if begins and not _BEFORE.search(before):
+        return False
+    return not form[-1].isdigit() or _AFTER_FORM.match(after) is not None
+
+
+def _symbolic(text: str) -> str:
+    """The expression that is written with operators. It must be asked for, or begin the message."""
+    percent = _MINUS_PERCENT.search(text)
+    found = percent or max(_EXPRESSION.finditer(text), key=lambda one: len(one.group()), default=None)
+    if found is None:
+        return ""
+    before, after = text[: found.start()], text[found.end() :]
+    asked = _ASKED.search(before) is not None or after.lstrip(" )").startswith("=")
+    if not (asked or _GREETED.search(before)) or _LEFT.search(before) or _LEFT.search(after):
+        return ""
+    if _AFTER.match(after) is None:
+        return ""
+    if percent:
+        # "10 - 15 %" is a range.
+        first, share = percent.groups()
+        return f"{first} - {first} * {share} / 100" if float(first) > float(share) else ""
+    made = _balanced(found.group().strip())
+    if not asked and (two := _TWO.fullmatch(made)):
+        # "9-17", "5 - 10" and "3/4" say something else more often.
+        first, space, sign, second = two.groups()
+        if not space or (sign == "-" and float(first) < float(second)):
+            return ""
+    return made
 
 
 def _factorial(found: re.Match[str]) -> str:
@@ -494,7 +582,11 @@ def _converted(
 # Any other tool: its schema says what stands in the message.
 
 _TOKEN: Final = re.compile(r"[^\s,;!?()\"“”]+")
-_PLAIN_NUMBER: Final = re.compile(r"(?<![\w.,-])-?\d+(?:\.\d+)?(?![\w%]|[.,]\d|-\d)")
+# A time, a date or a fraction is not a number.
+_PLAIN_NUMBER: Final = re.compile(
+    r"(?<![\w.,:/-])-?\d+(?:\.\d+)?(?![\w%]|[.,:/-]\d|\s?(?:am|pm|a\.m\.|p\.m\.|o['’]?clock)(?!\w))",
+    re.IGNORECASE,
+)
 
 
 def _by_schema(card: ToolCard, message: Message) -> Sequence[Arguments]:
