@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol, cast
 
 import rtoml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from responsa_server.agents.config.files import file_text, syntax_problem
 from responsa_server.agents.config.problems import (
@@ -29,9 +37,8 @@ ALL_TOOLS: Final = ""
 """The key of examples that a declaration gives as a list, for its only tool."""
 _SUFFIX: Final = ".toml"
 
-_Examples = Annotated[
-    tuple[Annotated[str, Field(min_length=1, max_length=500)], ...], Field(strict=False, max_length=200)
-]
+_Example = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+_Examples = Annotated[tuple[_Example, ...], Field(strict=False, max_length=200)]
 
 
 def _by_tool(examples: object) -> object:
