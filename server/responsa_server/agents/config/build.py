@@ -147,6 +147,11 @@ class ConfiguredAgent(PlannedAgent):
         for one in self._classifiers.values():
             await one.ready()
 
+    async def prepare(self) -> None:
+        """Do ahead what the nodes' first runs would have to wait for."""
+        for node in self.plan.nodes.values():
+            await node.prepare()
+
     def _count(self, fallback: Fallback) -> None:
         self._counters.add("fallbacks", {"agent": self.content.agent, "kind": fallback.kind.value})
         self._log.warning(

@@ -313,8 +313,8 @@ class LiveAgents:
     async def _reload(self) -> Sequence[Reloaded]:
         async with self._lock:
             tools = self._options.tools
-            if tools is not None and await asyncio.to_thread(tools.reload):
-                self._tools_changed = True
+            retooled = tools is not None and await asyncio.to_thread(tools.reload)
+            self._tools_changed = self._tools_changed or retooled
             scanned = await asyncio.to_thread(self._scanner.scan)
             self._shipped = {one.identity for one in scanned if one.shipped}
             versions = self._snapshot.versions.values()
@@ -336,6 +336,8 @@ class LiveAgents:
             await _train(added, self._log)
         async with self._lock:
             found = self._replace(scanned, known, failed)
+            if retooled and self._tasks:
+                self._warm(self._snapshot.configured.values())
             self._note_missing_tools()
             return found
 
@@ -537,10 +539,17 @@ async def _train(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -
 
 
 async def _prepare(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -> None:
-    """Compile the graphs and train the classifiers, so that an agent's first question need not wait for this work."""
+    """Compile the graphs, train the classifiers and prepare the nodes, so that an agent's first question need not wait for this work."""
     for agent in agents:
         try:
             await asyncio.to_thread(agent.compile)
         except Exception:  # the other agents must still be compiled
             log.exception("agent_not_compiled", agent=agent.version)
     await _train(agents, log)
+    for agent in agents:
+        try:
+            await agent.prepare()
+        except (
+            Exception
+        ):  # the other agents must still be prepared; the first question to this agent tries again
+            log.exception("agent_not_prepared", agent=agent.version)

@@ -7,9 +7,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Literal, cast
+from uuid import UUID
 
 from pydantic import Field, JsonValue, create_model
 
@@ -40,6 +41,7 @@ from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Fallback, FallbackKind, Step
 from responsa_server.domain.intents import Classified, Example, IntentClassifier, Trainer
+from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.tools import Candidate, Effect, ToolCard
 
 NO_TOOL: Final = "none"
@@ -47,7 +49,10 @@ NO_TOOL: Final = "none"
 MOST_CALLS: Final = 8
 """The maximum number of calls for one message."""
 _LAST: Final = 4
+# Users with different roles may use different tools, and so do their classifiers.
+_MOST_CLASSIFIERS: Final = 8
 _MOST_QUERY: Final = 400
+_ANYBODY: Final = Principal("", UUID(int=0), Role.USER, "turn")
 
 
 class ChooserOptions(NodeOptions):
@@ -129,6 +134,10 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
             parts.examples.get(self._options.examples, ()),
             parts.trainer,
         )
+
+    async def prepare(self) -> None:
+        """Train the classifier for the tools that everybody may use."""
+        await self._rules.classifier(_usable(self._parts.candidates(_ANYBODY)))
 
     async def process(self, given: ChooserInput, run: Run) -> ChooserOutput:
         """Choose. A model's failure never fails the node."""
@@ -322,13 +331,15 @@ class ByExamples:
     ready: IntentClassifier | None
     examples: Sequence[Example]
     trainer: Trainer | None
+    _trained: dict[bytes, IntentClassifier] = field(default_factory=dict[bytes, IntentClassifier])
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def chosen(
         self, candidates: Sequence[Candidate], message: Message, history: Sequence[Said] = ()
     ) -> Sequence[tuple[Candidate, Sequence[Arguments]]]:
         """The tools with the arguments of their calls."""
-        usable = [one for one in candidates if one.tool.effect is Effect.NONE]
-        classifier = await self._classifier(usable)
+        usable = _usable(candidates)
+        classifier = await self.classifier(usable)
         if message.follows and (before := _before(history)):
             # "And in Rome?" needs the tool of the question before, with other arguments.
             one = await self._best(classifier, usable, before, message)
@@ -346,13 +357,20 @@ class ByExamples:
                 into += [each for each in calls if each not in into]
         return list(found.values())
 
-    async def _classifier(self, candidates: Sequence[Candidate]) -> IntentClassifier | None:
+    async def classifier(self, candidates: Sequence[Candidate]) -> IntentClassifier | None:
+        """The classifier for these tools. The first caller trains it, and the others wait."""
         declared = [Example(text, one.tool.card.id) for one in candidates for text in one.examples]
         if not declared or self.trainer is None:
             return self.ready
         every = [*self.examples, *declared]
         key = hashlib.sha256(json.dumps([[one.text, one.label] for one in every]).encode()).digest()
-        return await self.trainer.trained(every, key=key)
+        async with self._lock:
+            # The newest is last.
+            found = self._trained.pop(key, None) or await self.trainer.trained(every, key=key)
+            self._trained[key] = found
+            if len(self._trained) > _MOST_CLASSIFIERS:
+                del self._trained[next(iter(self._trained))]
+        return found
 
     async def _best(
         self,
@@ -381,6 +399,11 @@ class ByExamples:
             known = found.in_scope or content_words(message.text) >= _MIN_CONTENT_WORDS
             return (best, calls) if known and score > max(nothing, _LEAST_SEARCH) else None
         return (best, calls) if found.in_scope and score > max(nothing, _LEAST_SEARCH_UNASKED) else None
+
+
+def _usable(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """The tools that may be chosen without a model."""
+    return [one for one in candidates if one.tool.effect is Effect.NONE]
 
 
 def _score(one: Candidate, found: Classified) -> float:
