@@ -102,6 +102,7 @@ def test_arithmetic_in_words(text: str, value: str) -> None:
         "What is 1 000 * 2?",
         "What is 5 * 10k?",
         "what is 2 million times 3",
+        "What is ٣ + ٤?",
         "twenty two plus 3",
         "what is 2 + 3!",
         # Not all is understood.

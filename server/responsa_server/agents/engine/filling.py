@@ -78,7 +78,7 @@ _QUOTED: Final = re.compile(r"[\"“„][^\"“”„]*[\"”“]")
 # a known form of words holds all its numbers, and the words around this form belong to a calculation.
 
 # Repetitions have bounds, so that a search ends soon in any text.
-_NUMBER: Final = r"\d{1,20}(?:\.\d{1,20})?"
+_NUMBER: Final = r"[0-9]{1,20}(?:\.[0-9]{1,20})?"
 _WORD: Final = r"[a-z]{1,20}"
 _SMALL: Final = {
     word: str(place)
