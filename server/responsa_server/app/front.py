@@ -9,6 +9,7 @@ import structlog
 from responsa_server import __version__
 from responsa_server.agents.engine.config import EXTRACTIVE
 from responsa_server.agents.engine.tool_circuits import KIND as TOOL
+from responsa_server.agents.engine.tool_circuits import tool_of
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
@@ -16,12 +17,12 @@ from responsa_server.app.listening import AddressTaken
 from responsa_server.app.resources import Addresses, new_id, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.app.sources import source_administration
+from responsa_server.calls.call import caller
 from responsa_server.calls.contract import SERVICES, Services, calls_of, health_calls
 from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
 from responsa_server.domain.parts import Installation, Part
-from responsa_server.domain.tools import Allow
 from responsa_server.embedded import Layout
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Limiter
@@ -76,7 +77,7 @@ class Callers:
                 "models", agents.breakers, {"model:": "The model {}".format, "key:": "The provider {}".format}
             ),
             CircuitsPart(
-                "tools", agents.breakers, {TOOL: lambda name: _named(name, agents.tools.allowed(name))}
+                "tools", agents.breakers, {TOOL: lambda name: tool_of(name, caller(), agents.tools.names)}
             ),
         ]
         # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.
@@ -200,13 +201,6 @@ class Silent:
         """See `Front.close`."""
         if self._server is not None:
             await self._server.drain(0.0)
-
-
-def _named(tool: str, allow: Allow | None) -> str:
-    """How the status names a tool. All administrators see it, and a tool of certain tenants is nothing to the others."""
-    if allow is None:
-        return ""
-    return "A tool of certain tenants" if allow.tenants else f"The tool {tool}"
 
 
 def _answers(settings: Settings) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from responsa_server.agents.engine.calling import CallModel
 from responsa_server.agents.engine.config import CallLimits, Traits
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.tool_circuits import tool_of
 from responsa_server.agents.nodes.calling import CallTool, CallToolInput
 from responsa_server.domain.breakers import OPEN_SECONDS, Breakers, CircuitsPart
 from responsa_server.domain.events import ToolFault, ToolOutcome, ToolReturned
 from responsa_server.domain.parts import Health
 from responsa_server.domain.tools import Effect, FixedTools, Tool, ToolCall, ToolResult
+from tests.unit.graph.evidence import WHO
 from tests.unit.graph.speaking import Does, Turn
 from tests.unit.providers.test_chain import Clock
 
@@ -48,14 +51,15 @@ class Fails(Does):
 
 
 async def asked(
-    breakers: Breakers, *tools: Tool, seconds: float = 30.0, calls: int = 1
+    breakers: Breakers, *tools: Tool, seconds: float = 30.0, calls: int = 1, tenant: str = WHO.tenant_id
 ) -> list[ToolReturned]:
     """One question that calls the tool."""
     turn = Turn()
     traits = Traits(calls=CallLimits(seconds=seconds))
     node = CallTool(NodeParts(tools=Declared(tools), traits=traits, breakers=breakers))
     each = [CALL.model_copy(update={"arguments": {"text": str(place)}}) for place in range(calls)]
-    await node.process(CallToolInput(calls=tuple(each)), turn.run)
+    run = replace(turn.run, who=replace(WHO, tenant_id=tenant))
+    await node.process(CallToolInput(calls=tuple(each)), run)
     return [one for one in turn.events if isinstance(one, ToolReturned)]
 
 
@@ -102,6 +106,28 @@ async def test_a_call_that_may_take_longer_is_still_made() -> None:
     breakers, dead = Breakers(Clock()), Fails()
     await asked(breakers, dead, seconds=0.01)
     assert [one.outcome for one in await asked(breakers, Does(), seconds=0.02)] == [ToolOutcome.OK]
+
+
+async def test_a_tenant_does_not_stop_the_calls_of_another() -> None:
+    breakers, dead = Breakers(Clock()), Fails()
+    await asked(breakers, dead, seconds=0.01, tenant="rival")
+    assert [one.outcome for one in await asked(breakers, Does(), seconds=0.01)] == [ToolOutcome.OK]
+    [later] = await asked(breakers, dead, seconds=0.01, tenant="rival")
+    assert (later.fault, len(dead.calls)) == (ToolFault.UNREACHABLE, 1)
+
+
+@pytest.mark.parametrize(
+    ("tenant", "owner", "named"),
+    [
+        ("rival", False, "The tool notes"),
+        ("acme", False, ""),
+        ("acme", True, "The tool notes in the tenant rival"),
+    ],
+)
+def test_the_status_names_a_tool_to_its_tenant_and_to_owners(tenant: str, owner: bool, named: str) -> None:
+    who = replace(WHO, tenant_id=tenant, owner=owner)
+    assert tool_of("rival/notes", who, {"notes"}) == named
+    assert tool_of("rival/notes", who, {"other"}) == "", "no longer declared"
 
 
 @pytest.mark.parametrize(

@@ -130,11 +130,6 @@ class LiveTools:
                 return "" if shipped else name
         return ""
 
-    def allowed(self, name: str) -> Allow | None:
-        """Who may use the tools of the declaration with this name; None if there is no such declaration."""
-        one = self._made.get(name)
-        return None if one is None or one.declaration is None else one.declaration.allow
-
     def entries(self) -> Sequence[ToolEntry]:
         """See `ToolCatalogue.entries`."""
         found = list[ToolEntry]()

@@ -1,20 +1,22 @@
 """The circuit breakers of tools: whether a call may be made after earlier calls have failed.
 
-The tools of one declaration share a circuit, because they reach the same system. Only failures of that system open it, never what a call asked for.
+In each tenant, the tools of one declaration share a circuit, because they reach the same system. Wrong arguments and other mistakes of a call do not open it. A call that takes
+too long opens it, and may do so because of its arguments; so tenants have separate circuits, and none can stop the calls of another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import ceil, inf
 from typing import Final
 
 from responsa_server.domain.breakers import Breakers, Probe, Refused
 from responsa_server.domain.events import ToolFault, ToolOutcome
+from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import ToolResult
 
 KIND: Final = "tool:"
-"""The beginning of the circuits' names."""
+"""The beginning of the circuits' names. The tenant, "/" and the name of the declaration follow."""
 _SLOW_SECONDS: Final = 1.0
 _MOST_STRIKES: Final = 2
 # The system has answered, or the failure says nothing about it.
@@ -27,11 +29,14 @@ _WORDS: Final = {
 
 
 class ToolCircuits:
-    """The circuits of a process's tools."""
+    """The circuits of the tools that a tenant calls."""
 
-    def __init__(self, breakers: Breakers, endpoint: Callable[[str], str] = lambda _: "") -> None:
+    def __init__(
+        self, breakers: Breakers, tenant: str = "", endpoint: Callable[[str], str] = lambda _: ""
+    ) -> None:
         """endpoint: see `Toolbox.endpoint`. A tool without one has no circuit."""
         self._breakers = breakers
+        self._kind = f"{KIND}{tenant}/"
         self._endpoint = endpoint
 
     def admit(self, tool: str, seconds: float) -> ToolCircuit | ToolResult:
@@ -39,13 +44,26 @@ class ToolCircuits:
         endpoint = self._endpoint(tool)
         if not endpoint:
             return ToolCircuit(self._breakers, "", seconds, probes=False)
-        found = self._breakers.admit(KIND + endpoint, seconds)
+        name = self._kind + endpoint
+        found = self._breakers.admit(name, seconds)
         if isinstance(found, Refused):
             again = ceil(found.seconds)
             why = _WORDS.get(ToolFault(found.cause), "failed")
             content = f"The tool {why} a moment ago, so it was not called. It is tried again in {again} second{'' if again == 1 else 's'}."
             return ToolResult(ToolOutcome.ERROR, content, error=ToolFault.UNREACHABLE)
-        return ToolCircuit(self._breakers, KIND + endpoint, seconds, probes=found is Probe.PROBE)
+        return ToolCircuit(self._breakers, name, seconds, probes=found is Probe.PROBE)
+
+
+def tool_of(circuit: str, who: Principal, declared: Collection[str]) -> str:
+    """How the status names a circuit for an administrator; "" for the circuit of another tenant, and of a tool that is no longer declared.
+
+    An owner of the installation sees the circuits of all tenants. circuit: its name after KIND. declared: the names of all declarations.
+    """
+    tenant, _, tool = circuit.partition("/")
+    own = tenant == who.tenant_id
+    if tool not in declared or not (own or who.owner):
+        return ""
+    return f"The tool {tool}" if own else f"The tool {tool} in the tenant {tenant}"
 
 
 class ToolCircuit:
