@@ -138,6 +138,25 @@ async def test_the_effect_of_the_announcement_and_that_of_now_both_count(
     assert len(tool.calls) == calls
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "fault", "outcome"),
+    [
+        (Effect.IDEMPOTENT, Effect.IDEMPOTENT, ToolFault.UNREACHABLE, ToolOutcome.UNKNOWN),
+        (Effect.IDEMPOTENT, Effect.NONE, ToolFault.UNREACHABLE, ToolOutcome.UNKNOWN),
+        (Effect.IDEMPOTENT, Effect.IDEMPOTENT, ToolFault.STATUS, ToolOutcome.ERROR),
+        (Effect.NONE, Effect.NONE, ToolFault.UNREACHABLE, ToolOutcome.ERROR),
+    ],
+)
+async def test_a_repetition_that_does_not_reach_the_tool_leaves_the_outcome_unknown(
+    then: Effect, now: Effect, fault: ToolFault, outcome: ToolOutcome
+) -> None:
+    tool = Does(now, ToolResult(ToolOutcome.ERROR, "It was not called.", error=fault))
+    turn = Turn({"tool-1": ToolRecord(None, "", effect=then)})
+    output = await called(tool, turn)
+    assert [one.outcome for one in output.results] == [outcome]
+    assert [one.outcome for one in turn.events if isinstance(one, ToolReturned)] == [outcome]
+
+
 async def test_several_calls_are_numbered_through_the_turn() -> None:
     tool = Does()
     turn = Turn({"tool-1": ToolRecord(ToolOutcome.OK, "before"), "tool-2": ToolRecord(None, "")})

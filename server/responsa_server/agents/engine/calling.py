@@ -43,6 +43,17 @@ from responsa_server.domain.turns import ToolRecord
 from responsa_server.text.instructing import without_instructions
 
 UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so nobody knows whether it was done. It is not called again."
+# The faults of calls to which the other system has given no answer that shows what it has done.
+_UNANSWERED: Final = frozenset(
+    {
+        ToolFault.UNREACHABLE,
+        ToolFault.REFUSED,
+        ToolFault.TIMEOUT,
+        ToolFault.ARGUMENTS,
+        ToolFault.MALFORMED,
+        ToolFault.LOST,
+    }
+)
 _SPENT: Final = "The limit on the cost of this answer is reached, so the tool was not called."
 _CUT_NOTE: Final = "\n[The result was longer. The rest is left out.]"
 _MOST_COMPLAINT: Final = 500
@@ -94,7 +105,10 @@ class CallScope:
 
 @dataclass(slots=True)
 class _Plan:
-    """A requested call and what becomes of it: a result that is known before any call is made, an earlier result that it repeats, or a call."""
+    """A requested call and what becomes of it: a result that is known before any call is made, an earlier result that it repeats, or a call.
+
+    announced: whether an earlier attempt announced the call. doubtful: whether that attempt may have had an effect.
+    """
 
     call: CallModel
     call_id: str
@@ -102,6 +116,7 @@ class _Plan:
     result: ResultModel | None = None
     same_as: int | None = None
     announced: bool = False
+    doubtful: bool = False
     title: str = ""
 
 
@@ -184,6 +199,9 @@ class ToolCaller:
                 plan.result = _not_made(plan, ToolFault.UNKNOWN_TOOL, _unknown(call.tool, tools))
                 continue
             plan.announced = known is not None
+            plan.doubtful = known is not None and bool(
+                {plan.tool.effect, known.effect} & {Effect.IDEMPOTENT, Effect.ONCE}
+            )
             if not plan.announced and (complaint := argument_problem(plan.tool.card, call)):
                 plan.result = _not_made(plan, ToolFault.ARGUMENTS, complaint)
                 continue
@@ -220,8 +238,9 @@ class ToolCaller:
         seconds = max(0.0, min(tool.timeout_seconds, deadline - begun))
         circuit = self._circuits.admit(tool.card.id, seconds)
         if isinstance(circuit, ToolResult):
-            run.emit(returned(plan.call_id, circuit))
-            return _modelled(plan, circuit)
+            refused = _doubted(plan, circuit)
+            run.emit(returned(plan.call_id, refused))
+            return _modelled(plan, refused)
         call = ToolCall(
             f"{run.turn_id}/{plan.call_id}",
             plan.call.arguments,
@@ -246,6 +265,7 @@ class ToolCaller:
         finally:
             circuit.left()
         run.spend(result.usage)
+        result = _doubted(plan, result)
         await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
         run.emit(returned(plan.call_id, result))
         return _modelled(plan, result)
@@ -278,6 +298,13 @@ def _repeatable(call: CallModel, tool: Tool | None, known: ToolRecord) -> bool:
     if tool is None or Effect.ONCE in (tool.effect, known.effect):
         return False
     return not argument_problem(tool.card, call)
+
+
+def _doubted(plan: _Plan, result: ToolResult) -> ToolResult:
+    """The result of a call. If it repeats a call that may have had an effect, and has no answer either, the outcome is unknown."""
+    if plan.doubtful and result.outcome is ToolOutcome.ERROR and result.error in _UNANSWERED:
+        return ToolResult(ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, error=ToolFault.LOST)
+    return result
 
 
 def _key(call: CallModel) -> str:
