@@ -86,7 +86,9 @@ def layout() -> Iterator[Layout]:
     The files are in memory if there is room, because each test copies a database of 300 files and removes it again.
     """
     roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
-    with tempfile.TemporaryDirectory(prefix="responsa-", dir=MEMORY if roomy else None) as name:
+    # `make test` makes a folder in memory for temporary files, and removes it later if the run is killed.
+    given = Path(tempfile.gettempdir()).is_relative_to(MEMORY)
+    with tempfile.TemporaryDirectory(prefix="responsa-", dir=MEMORY if roomy and not given else None) as name:
         folder = Path(name)
         folder.chmod(0o755)  # if root runs the tests, PostgreSQL runs under another account
         with pytest.MonkeyPatch.context() as patched:

@@ -8,6 +8,7 @@ than doubles the CPU time of Python code, so `make test` does not measure.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -17,8 +18,10 @@ import tempfile
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -30,6 +33,8 @@ PYTHON_SOURCES = ("server", "clients/python", "tests", "tools", "bench")
 # Hundreds of processes import our modules. If the machine's environment forbids Python to keep compiled modules, each process compiles them again.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 MEMORY = Path("/dev/shm")
+LOCK = "responsa-tests.lock"
+"""A file in the folder of each run in memory, which the run holds locked as long as it lives."""
 ROOM = 12 << 30
 """The number of bytes that must be free in memory for the files of the tests."""
 DATABASES = Path("/var/lib/responsa")
@@ -43,26 +48,35 @@ def in_memory() -> Generator[Sequence[str]]:
     """Keeps the files of the tests in memory if there is room: temporary files, and as root also the databases of instances. The tests start sixty
     PostgreSQL clusters, and making and removing their files on a disk takes CPU time too. Yields what must precede the tests' command.
     """
-    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+    # The size of /dev/shm is only a limit: the memory may be in use.
+    if not MEMORY.is_dir() or min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) < ROOM:
         yield ()
         return
+    remove_leftovers()
     within: tuple[str, ...] = ()
-    made = False
-    if os.geteuid() == 0:
-        made = not DATABASES.exists()
+    if os.geteuid() == 0 and shutil.which("unshare"):
+        # This folder stays: removing it would take the mount away from another run of the tests.
         DATABASES.mkdir(mode=0o755, exist_ok=True)
         alone = ("unshare", "--mount", "sh", "-c", MOUNT, "sh")
         if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode == 0:
             within = alone
-    try:
-        with tempfile.TemporaryDirectory(prefix="rt-", dir=MEMORY) as folder:
-            Path(folder).chmod(0o1777)  # some tests run as other users
-            ENVIRONMENT["TMPDIR"] = folder
-            yield within
-    finally:
-        if made:
-            with suppress(OSError):  # without a mount, instances have used and maybe removed it
-                DATABASES.rmdir()
+    with (
+        tempfile.TemporaryDirectory(prefix="rt-", dir=MEMORY, ignore_cleanup_errors=True) as folder,
+        Path(folder, LOCK).open("w") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        Path(folder).chmod(0o1777)  # some tests run as other users
+        ENVIRONMENT["TMPDIR"] = folder
+        yield within
+
+
+def remove_leftovers() -> None:
+    """Removes the folders in memory of this user's runs that were killed."""
+    for file in MEMORY.glob(f"rt-*/{LOCK}"):
+        with suppress(OSError), file.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock.fileno()).st_uid == os.geteuid():
+                shutil.rmtree(file.parent, ignore_errors=True)
 
 
 def stages(**commands: Sequence[str | Path]) -> None:
@@ -121,7 +135,7 @@ def main() -> None:
             "loadfile",
             "--durations=25",
         ]
-    with in_memory() as within:
+    with nullcontext(()) if static_only else in_memory() as within:
         if "tests" in rest:
             rest["tests"] = [*within, *rest["tests"]]
         # Pyright uses only one core, so the tests begin meanwhile.
