@@ -20,7 +20,7 @@ from responsa_server.domain.knowledge import Chunking, Operation
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.source_runs import DocumentKey, RunClaim
-from responsa_server.domain.sources import NewSource
+from responsa_server.domain.sources import NewSource, SourceChange
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.service import SourceAdministration
 from responsa_server.sources.syncing import Sync
@@ -181,6 +181,14 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     one = await office.run("p0")
     assert (one.error, one.counts["updated"], one.counts["deleted"]) == (None, 1, 0)
     assert office.documents()["1"][1] == "The heron number 1 fishes."
+    # A row that fails is not gone, even if its subject cannot be read.
+    office.change("UPDATE note SET note = NULL WHERE id = 0", "UPDATE note SET mail = NULL WHERE id = 4")
+    kept = await office.run("p0")
+    assert (kept.error, kept.counts["deleted"], kept.counts["failed"]) == (None, 0, 2)
+    assert {"0", "4"} < office.documents().keys()
+    office.change(
+        "UPDATE note SET note = 'It dives.' WHERE id = 0", "UPDATE note SET mail = 'p0' WHERE id = 4"
+    )
     # The new subject of a document never reads what was about the old one.
     office.change("UPDATE note SET mail = 'p9', note = 'It moved.' WHERE id = 2")
     confirmed = await office.run(confirmed=True)
@@ -191,6 +199,15 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
         "SELECT newest_version FROM responsa.document WHERE source_key = 'notes/note/2.md'"
     )
     assert versions == [(1,)]
+    # All documents move to another collection.
+    await office.house.library.create_collection(office.who, "others", "", Chunking())
+    moved = SourceChange(mapping=MAPPING.replace('"people"', '"others"'))
+    await PostgresSources(office.house.database).update(office.who, "notes", moved, ("staff", "others"), "")
+    assert (await office.run()).counts["updated"] == 5
+    places = office.house.ask(
+        "SELECT coalesce(c.slug, c.id), count(*) FROM responsa.document AS d JOIN responsa.collection AS c ON c.id = d.collection_id GROUP BY 1"
+    )
+    assert places == [("others", 5)]
     office.change("ALTER TABLE note RENAME COLUMN mail TO email")
     broken = await office.run()
     assert broken.error is not None

@@ -114,7 +114,15 @@ async def test_a_login_that_only_reads_reads_all_rows(staff: DatabaseConnection)
     divided = await fault(staff, "SELECT 1 / (id - 1) FROM employee")
     assert (divided.fault, "22012" in divided.message) == (DatabaseFault.QUERY, True)
     assert (await fault(staff, "SELECT 1 AS a, 2 AS b, 3 AS c, 4 AS d")).fault is DatabaseFault.TOO_LARGE
-    assert (await fault(replace(staff, seconds=0.2), "SELECT pg_sleep(60)")).fault is DatabaseFault.TIMEOUT
+    short = replace(staff, seconds=0.2)
+    assert (await fault(short, "SELECT pg_sleep(60)")).fault is DatabaseFault.TIMEOUT
+    # Each piece is quick enough, but not all of them; and a query cannot lift its own limit.
+    slow = "SELECT pg_sleep(0.02), set_config('statement_timeout', '0', false) FROM employee"
+    assert (await fault(short, slow)).fault is DatabaseFault.TIMEOUT
+    late = "SELECT CASE WHEN id = 6 THEN pg_sleep(60) END, set_config('statement_timeout', '0', false) FROM generate_series(1, 20) AS id"
+    assert (await fault(short, late)).fault is DatabaseFault.TIMEOUT
+    [times] = await read(staff, "SELECT 'infinity'::date, 'infinity'::timestamp, '-infinity'::timestamptz")
+    assert times == ("infinity", "infinity", "-infinity")
 
 
 async def test_a_login_that_may_write_is_refused(

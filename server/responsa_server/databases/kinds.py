@@ -6,13 +6,15 @@ import os
 import re
 import sqlite3
 import ssl
-import time
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 from urllib.parse import quote
 
 import psycopg
 import sqlalchemy
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.adapt import Loader
+from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 from sqlalchemy import pool
 
 from responsa_server.domain.sources import (
@@ -25,6 +27,13 @@ from responsa_server.domain.sources import (
 
 _CONNECT_SECONDS: Final = 5
 _CELL_BYTES: Final = 64 << 20
+# The files of authorities of Debian, Red Hat, SUSE, and of Alpine and macOS.
+_AUTHORITIES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
 
 
 class Driver(Protocol):
@@ -41,6 +50,39 @@ class Driver(Protocol):
     def problem(self, error: BaseException | None) -> DatabaseProblem:
         """What an error of the driver means. Texts of errors are shown only if they cannot contain data."""
         ...
+
+    def stop(self, raw: Any, engine: sqlalchemy.Engine) -> None:
+        """Stop the statement that runs on a connection of the driver, from another thread. engine: for a second connection. Raises errors of the driver."""
+        ...
+
+
+class _OrText(Loader):
+    """Loads a value as text if Python cannot represent it, such as the time `infinity`, so that it is a matter of one row."""
+
+    base: ClassVar[type[Loader]]
+
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        self._loader = self.base(oid, context)
+
+    def load(self, data: Buffer) -> object:
+        """See `Loader.load`."""
+        try:
+            return self._loader.load(data)
+        except psycopg.DataError:
+            return bytes(data).decode()
+
+
+class _Date(_OrText):
+    base = DateLoader
+
+
+class _Timestamp(_OrText):
+    base = TimestampLoader
+
+
+class _Timestamptz(_OrText):
+    base = TimestamptzLoader
 
 
 class _Postgres:
@@ -65,7 +107,7 @@ class _Postgres:
         """See `Driver.engine`."""
         milliseconds = max(1, int(declared.seconds * 1000))
         tls = {
-            DatabaseTls.VERIFY: {"sslmode": "verify-full", "sslrootcert": "system"},
+            DatabaseTls.VERIFY: {"sslmode": "verify-full", "sslrootcert": _authorities()},
             DatabaseTls.REQUIRE: {"sslmode": "require"},
             DatabaseTls.OFF: {"sslmode": "disable"},
         }[declared.tls]
@@ -77,11 +119,16 @@ class _Postgres:
             "password": password,
             "connect_timeout": _CONNECT_SECONDS,
             "tcp_user_timeout": milliseconds + 5000,
+            # A server that vanishes while it is waited for is noticed within a minute.
+            "keepalives_idle": 20,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
             "application_name": "responsa-source",
             # Without these, libpq would look for passwords, keys and services in the files of the server's user.
             "passfile": os.devnull,
             "sslcertmode": "disable",
             "gssencmode": "disable",
+            # The time limit of a read is enforced from outside, because a query may change this one for the pieces of its own result.
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout=5000 -c default_transaction_read_only=on",
             **tls,
         }
@@ -96,6 +143,10 @@ class _Postgres:
             raise _own()
         if may := str(connection.exec_driver_sql(self._MAY_WRITE).scalar_one()):
             raise _may_write(f"The user {declared.user} {may}")
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, psycopg.Connection), "the engine opens nothing else"
+        for name, loader in (("date", _Date), ("timestamp", _Timestamp), ("timestamptz", _Timestamptz)):
+            raw.adapters.register_loader(name, loader)
 
     def problem(self, error: BaseException | None) -> DatabaseProblem:
         """See `Driver.problem`."""
@@ -110,14 +161,22 @@ class _Postgres:
                 case _:
                     pass
             if isinstance(error, psycopg.errors.QueryCanceled):
-                return _timeout()
+                return timed_out()
             if error.sqlstate.startswith("57P"):
                 return _unreachable()
             return _query(f"error {error.sqlstate}")
+        if isinstance(error, psycopg.DataError):
+            return unreadable_value()
         # libpq gives a text alone when it cannot connect.
+        if "certificate" in str(error):
+            return _certificate()
         if "authentication failed" in str(error) or "no pg_hba.conf entry" in str(error):
             return _login()
         return _unreachable()
+
+    def stop(self, raw: Any, engine: sqlalchemy.Engine) -> None:
+        """See `Driver.stop`."""
+        raw.cancel_safe(timeout=_CONNECT_SECONDS)
 
 
 class _MySql:
@@ -125,6 +184,10 @@ class _MySql:
 
     _HARMLESS: Final = frozenset({"USAGE", "SELECT", "SHOW VIEW", "SHOW DATABASES"})
     _GRANT: Final = re.compile(r"GRANT (?P<what>.*?) ON (?P<where>.*?) TO ", re.DOTALL)
+    # The name of the user that the server shows in a refusal contains the address of this machine.
+    _USER: Final = re.compile(r" (?:to|for) user '.*?'@'.*?'")
+    # The server refuses connections, is shutting down, or has ended this connection.
+    _AWAY: Final = frozenset({1040, 1049, 1053, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1927})
 
     def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
         """See `Driver.engine`."""
@@ -183,27 +246,35 @@ class _MySql:
         """See `Driver.problem`."""
         arguments: tuple[object, ...] = getattr(error, "args", ())
         match arguments[0] if arguments else None:
-            case 1044 | 1045 | 1698:
+            case 1044 | 1045 | 1251 | 1698 | 1820 | 1862 | 3118 | 4151:
                 return _login()
+            case int(number) if number in self._AWAY:
+                return _unreachable()
             case 1969 | 3024 | 1317:
-                return _timeout()
+                return timed_out()
             case 1792:
                 return _query("it would change data")
-            case 1046 | 1054 | 1064 | 1142 | 1146 | 1305:
-                return _query(str(arguments[1]) if len(arguments) > 1 else "")
+            case 1046 | 1054 | 1064 | 1142 | 1143 | 1146 | 1305 | 1370:
+                return _query(self._USER.sub("", str(arguments[1])) if len(arguments) > 1 else "")
+            case 2003 if "certificate" in str(error):
+                return _certificate()
             case 2013 if "timed out" in str(error):
-                return _timeout()
+                return timed_out()
             case int(number) if number < 2000:
                 return _query(f"error {number}")
             case _:
                 return _unreachable()
+
+    def stop(self, raw: Any, engine: sqlalchemy.Engine) -> None:
+        """See `Driver.stop`."""
+        with engine.connect() as second:
+            second.exec_driver_sql(f"KILL QUERY {int(raw.thread_id())}")
 
 
 class _Sqlite:
     """SQLite files, opened read-only. No other file can be attached, and no extension can be loaded."""
 
     _DENIED: Final = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA})
-    _STEPS: Final = 10_000
 
     def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
         """See `Driver.engine`."""
@@ -218,8 +289,6 @@ class _Sqlite:
             made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _CELL_BYTES)
             # A row with broken UTF-8 is set aside; it does not end the reading.
             made.text_factory = _decoded
-            until = time.monotonic() + declared.seconds
-            made.set_progress_handler(lambda: time.monotonic() > until, self._STEPS)
             return made
 
         return sqlalchemy.create_engine(
@@ -230,21 +299,33 @@ class _Sqlite:
         """See `Driver.prepare`. The file is opened read-only, so there is no login to check."""
         raw = connection.connection.driver_connection
         assert isinstance(raw, sqlite3.Connection), "the engine opens nothing else"
+        # SQLAlchemy defines REGEXP in Python, where one bad pattern stops the whole process.
+        raw.create_function("regexp", 2, None)
         raw.set_authorizer(self._allowed)
 
     def problem(self, error: BaseException | None) -> DatabaseProblem:
         """See `Driver.problem`."""
         text = str(error)
         if text == "interrupted":
-            return _timeout()
+            return timed_out()
         if "unable to open" in text or "not a database" in text or "malformed" in text or "locked" in text:
             return DatabaseProblem(
                 DatabaseFault.UNREACHABLE, f"The database file cannot be read: {text[:200]}."
             )
         return _query(text)
 
+    def stop(self, raw: Any, engine: sqlalchemy.Engine) -> None:
+        """See `Driver.stop`."""
+        raw.interrupt()
+
     def _allowed(self, action: int, *about: str | None) -> int:
         return sqlite3.SQLITE_DENY if action in self._DENIED else sqlite3.SQLITE_OK
+
+
+def _authorities() -> str:
+    """The file with the system's authorities. The OpenSSL in psycopg's wheels looks for them where no system has them."""
+    chosen = ssl.get_default_verify_paths().cafile  # SSL_CERT_FILE, if it is set
+    return next((one for one in (chosen, *_AUTHORITIES) if one and os.path.isfile(one)), "system")
 
 
 def _decoded(data: bytes) -> str:
@@ -261,10 +342,26 @@ def _unreachable() -> DatabaseProblem:
     )
 
 
-def _timeout() -> DatabaseProblem:
+def _certificate() -> DatabaseProblem:
+    return DatabaseProblem(
+        DatabaseFault.UNREACHABLE,
+        "The database's certificate is not valid for its name, or not signed by an authority that this machine knows.",
+    )
+
+
+def timed_out() -> DatabaseProblem:
+    """The problem of a query that takes too long."""
     return DatabaseProblem(
         DatabaseFault.TIMEOUT,
         "The database did not answer within the time limit of the connection; make the query faster, or raise `seconds` in the declaration.",
+    )
+
+
+def unreadable_value() -> DatabaseProblem:
+    """The problem of a value that the driver cannot represent, such as a text in another encoding than the database says."""
+    return DatabaseProblem(
+        DatabaseFault.QUERY,
+        "The result of the query has a value that cannot be read; cast the column, for example to text, or leave such rows out.",
     )
 
 

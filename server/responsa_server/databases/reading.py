@@ -2,11 +2,16 @@
 
 The drivers block, so every read has a thread to itself. A read opens a connection, prepares the session (read-only, with a time limit), checks that the login may not write, and
 fetches the result in pieces, so that a large table never is in memory as a whole.
+
+The time limit counts the time that the database needs for the query and all pieces of its result. A statement that exceeds it, or that nobody waits for any more, is stopped: the
+limits that the databases enforce themselves are for one piece, and a query may change them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,11 +20,14 @@ from typing import Any, Final, TypeVar
 import sqlalchemy
 from sqlalchemy import exc
 
-from responsa_server.databases.kinds import KINDS, Driver
+from responsa_server.databases.kinds import KINDS, Driver, timed_out, unreadable_value
 from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem, Rows
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
 
 _AT_ONCE: Final = 4
+# Opening a connection takes several exchanges with the database, and the check of rights looks at all its tables.
+_OPENING_SECONDS: Final = 60
+_STOPPING_SECONDS: Final = 2
 _PIECE_ROWS: Final = 200
 # Cells of a large table may be large, so the first pieces are small, and later ones grow as long as their rows are small.
 _FIRST_ROWS: Final = 4
@@ -50,14 +58,29 @@ class SqlDatabases:
             thread = ThreadPoolExecutor(1, "source")
             loop = asyncio.get_running_loop()
 
-            async def run(step: Callable[[], Returned]) -> Returned:
-                return await loop.run_in_executor(thread, lambda: reading.translated(step))
+            async def run(step: Callable[[], Returned], seconds: float) -> Returned:
+                reading.running = True
+                try:
+                    async with asyncio.timeout(seconds):
+                        found = await loop.run_in_executor(thread, lambda: reading.translated(step))
+                except TimeoutError:
+                    raise timed_out() from None
+                except DatabaseProblem:
+                    reading.running = False
+                    raise
+                reading.running = False
+                return found
 
             try:
-                columns = await run(lambda: reading.begin(sql, values))
+                await run(reading.open, _OPENING_SECONDS)
+                reading.spent = 0.0
+                columns = await run(lambda: reading.begin(sql, values), connection.seconds)
                 size, left, first = _FIRST_ROWS, most, True
                 while True:
-                    found = await run(lambda: reading.fetch(min(size, left)))  # noqa: B023 - called only in this round
+                    found = await run(
+                        lambda: reading.fetch(min(size, left)),  # noqa: B023 - called only in this round
+                        connection.seconds - reading.spent,
+                    )
                     left -= len(found)
                     if found or first:
                         yield Rows(columns, found)
@@ -67,27 +90,37 @@ class SqlDatabases:
                     small = sum(map(_length, found)) * 2 <= _PIECE_CHARACTERS
                     size = min(size * 2, _PIECE_ROWS) if small else max(1, size // 2)
             finally:
-                # A statement that still runs ends within the time limit of the connection; nobody waits for it.
+                # Nobody waits for the database any more.
+                if reading.running:
+                    threading.Thread(target=reading.stop, name="source-stop", daemon=True).start()
                 thread.submit(reading.close)
                 thread.shutdown(wait=False)
 
 
 class _Reading:
-    """One read, in a thread."""
+    """One read, in a thread. running: whether a step may still run in the thread. spent: the seconds that the database needed for the query so far."""
 
     def __init__(self, declared: DatabaseConnection, password: str) -> None:
+        self.running = False
+        self.spent = 0.0
         self._declared = declared
         self._driver: Driver = KINDS[declared.kind]
         self._engine = self._driver.engine(declared, password)
         self._connection: sqlalchemy.Connection | None = None
+        self._raw: Any = None
         self._result: sqlalchemy.CursorResult[*tuple[Any, ...]] | None = None
+        self._closed = threading.Event()
+
+    def open(self) -> None:
+        """Open the connection and prepare the session."""
+        self._connection = self._engine.connect()
+        self._raw = self._connection.connection.driver_connection
+        self._driver.prepare(self._connection, self._declared)
+        self._connection = self._connection.execution_options(stream_results=True, max_row_buffer=_FIRST_ROWS)
 
     def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
-        """Open the connection and run the query. Returns the names of the columns."""
-        self._connection = self._engine.connect().execution_options(
-            stream_results=True, max_row_buffer=_FIRST_ROWS
-        )
-        self._driver.prepare(self._connection, self._declared)
+        """Run the query. Returns the names of the columns."""
+        assert self._connection is not None, "it is open"
         self._result = self._connection.execute(sqlalchemy.text(sql), dict(values))
         if not self._result.returns_rows:
             raise DatabaseProblem(DatabaseFault.QUERY, "The query returns no rows; write one SELECT.")
@@ -103,27 +136,46 @@ class _Reading:
         return [tuple(one) for one in self._result.fetchmany(count)]
 
     def close(self) -> None:
-        """Close the result and the connection. An error does not matter any more."""
+        """Close the connection and the result. An error does not matter any more."""
         # Drivers raise anything when a database has gone away, and nothing is left to do.
+        with suppress(Exception):
+            if self._connection is not None:
+                # The session is not used again, so its state does not matter. The connection is closed first: PyMySQL reads an open result to its end.
+                self._connection.invalidate()
         with suppress(Exception):
             if self._result is not None:
                 self._result.close()
         with suppress(Exception):
             if self._connection is not None:
-                # The session is not used again, so its state does not matter.
-                self._connection.invalidate()
                 self._connection.close()
         self._engine.dispose()
+        self._closed.set()
+
+    def stop(self) -> None:
+        """Stop the statement that runs in the other thread, and wait until that thread has closed the connection. Asks again, because the statement may not have begun."""
+        while True:
+            # Drivers raise anything when a database has gone away; the thread then ends by the limits of its socket.
+            with suppress(Exception):
+                if self._raw is not None:
+                    self._driver.stop(self._raw, self._engine)
+            if self._closed.wait(_STOPPING_SECONDS):
+                return
 
     def translated(self, step: Callable[[], Returned]) -> Returned:
         """Run a step. Raises DatabaseProblem for the errors of the driver."""
+        begun = time.monotonic()
         try:
             return step()
+        except (ValueError, ArithmeticError) as error:
+            # A driver cannot represent a value of the result.
+            raise unreadable_value() from error
         except exc.DBAPIError as error:
             raise self._driver.problem(error.orig) from error
         except (exc.SQLAlchemyError, OSError, RuntimeError) as error:
             message = f"The database cannot be read ({type(error).__name__})."
             raise DatabaseProblem(DatabaseFault.UNREACHABLE, message) from error
+        finally:
+            self.spent += time.monotonic() - begun
 
 
 def _length(row: Sequence[object]) -> int:

@@ -42,6 +42,7 @@ _SELECT: Final = re.compile(r"\s*(SELECT|WITH|VALUES)\b", re.IGNORECASE)
 _MAX_TITLE_BYTES: Final = 512
 _MAX_SUBJECT_BYTES: Final = 255
 _MAX_NESTING: Final = 32
+_MAX_DIGITS: Final = 100
 
 Type = Literal["text", "integer", "number", "boolean", "date", "time", "json"]
 
@@ -378,8 +379,12 @@ def _integer(value: object) -> int:
             raise TypeError
         case int():
             return value
-        case Decimal() | str() if Decimal(value) == int(Decimal(value)):
-            return int(Decimal(value))
+        case Decimal() | str():
+            number = Decimal(value)
+            # A short text such as 1e999999999 is an integer of gigabytes.
+            if not number.is_finite() or number.adjusted() > _MAX_DIGITS or number != int(number):
+                raise ValueError
+            return int(number)
         case _:
             raise TypeError
 
@@ -405,6 +410,8 @@ def _number(value: object) -> object:
 
 
 def _boolean(value: object) -> bool:
+    if isinstance(value, bytes):  # MySQL's BIT(1)
+        value = {b"\0": 0, b"\1": 1}.get(value)
     if value in (True, False, 0, 1):
         return bool(value)
     raise TypeError

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from responsa_server.domain.errors import Precondition, Reason
@@ -19,6 +22,8 @@ from responsa_server.sources.mapping import SUBJECT, MappedQuery, RowProblem, Sc
 
 PREVIEW_ROWS: Final = 10_000
 """The number of rows that a preview for one subject reads of a query that has no statement for one subject."""
+_SOME_CHARACTERS: Final = 1 << 18
+_SOME_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +80,34 @@ async def _of_query(
     keys, count, shown = set[tuple[str, str]](), 0, 0
     async with aclosing(databases.read(connection, sql, values, wanted)) as pieces:
         async for piece in pieces:
-            read = query.reader(piece.columns)
-            for row in piece.rows:
-                count += 1
-                if asked.most is None and count > limit:
-                    message = f"The query {query.name} returns more than {limit:,} rows, which the connection does not allow; select fewer, or raise `rows` in the declaration."
-                    raise DatabaseProblem(DatabaseFault.TOO_LARGE, message)
-                found = [
-                    one
-                    for one in _made(mapping, query, read, piece.columns, row, keys)
-                    if _wanted(one, asked, own=own)
-                ]
-                for one in found:
-                    yield _foreign(one, asked) if own else one
-                shown += bool(found)
-                if asked.most is not None and shown >= asked.most:
-                    return
+            made = partial(_made, mapping, query, query.reader(piece.columns), piece.columns, keys)
+            rows = iter(piece.rows)
+            # Templates are filled in in a thread: those of many rows take too long for the event loop.
+            while some := await asyncio.to_thread(_some, made, rows):
+                for each in some:
+                    count += 1
+                    if asked.most is None and count > limit:
+                        message = f"The query {query.name} returns more than {limit:,} rows, which the connection does not allow; select fewer, or raise `rows` in the declaration."
+                        raise DatabaseProblem(DatabaseFault.TOO_LARGE, message)
+                    found = [one for row in each if (one := _seen(row, asked, own=own))]
+                    for one in found:
+                        yield one
+                    shown += bool(found)
+                    if asked.most is not None and shown >= asked.most:
+                        return
+
+
+def _some(
+    made: Callable[[Sequence[object]], Sequence[MadeRow]], rows: Iterator[Sequence[object]]
+) -> Sequence[Sequence[MadeRow]]:
+    """What the next rows make: not so many that memory or the time until a cancellation matters. Empty at the end."""
+    found, size, until = list[Sequence[MadeRow]](), 0, time.monotonic() + _SOME_SECONDS
+    for row in rows:
+        found.append(made(row))
+        size += sum(len(one.document.text) for one in found[-1] if one.document)
+        if size > _SOME_CHARACTERS or time.monotonic() > until:
+            break
+    return found
 
 
 def _made(
@@ -98,8 +115,8 @@ def _made(
     query: MappedQuery,
     read: Callable[[Sequence[object]], Mapping[str, object]],
     columns: Sequence[str],
-    row: Sequence[object],
     keys: set[tuple[str, str]],
+    row: Sequence[object],
 ) -> Sequence[MadeRow]:
     """What a row makes. keys: the kinds and keys so far, to which those of the row are added."""
     try:
@@ -122,15 +139,16 @@ def _made(
     return made
 
 
-def _wanted(one: MadeRow, asked: Asked, *, own: bool) -> bool:
-    """Whether a row is returned. own: whether the statement is that for one subject. A row without a document may be anybody's, so a run for one subject leaves it out."""
-    if not asked.subject or own:
-        return True
-    return one.document is not None and one.document.subject == asked.subject
+def _seen(one: MadeRow, asked: Asked, *, own: bool) -> MadeRow | None:
+    """The row as it is returned: without its content if it may be about another subject, and None if it is about another one. own: whether the statement is that for one subject.
 
-
-def _foreign(one: MadeRow, asked: Asked) -> MadeRow:
-    """The row, with a problem and without its content if it is about another subject."""
-    if one.document is None or one.document.subject == asked.subject:
+    A row whose subject could not be read is returned with its key, so that a run does not take its document for one whose row is gone.
+    """
+    subject = one.document.subject if one.document else one.subject
+    if not asked.subject or subject == asked.subject:
         return one
-    return MadeRow(one.kind, {}, None, "The statement for one subject returned a row of another subject.")
+    if own and subject:
+        return MadeRow(one.kind, {}, None, "The statement for one subject returned a row of another subject.")
+    if one.document or subject or not own and asked.most is not None:
+        return None
+    return MadeRow(one.kind, {}, None, one.problem, one.key)

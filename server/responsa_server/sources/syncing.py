@@ -66,12 +66,13 @@ _IN_MEMORY_BYTES: Final = 1 << 20
 class _Plan:
     """What a run will do.
 
-    file: the documents to make, one a line. seen: the keys of all rows. changed: the documents to make, with their subjects. blocked: the subjects with a row that makes no document:
+    file: the documents to make, one a line. collection: that of the documents. seen: the keys of all rows. changed: the documents to make, with their subjects. blocked: the subjects with a row that makes no document:
     either all documents of a subject follow the rows or none. blind: the kinds with a row whose key could not be read; nothing of these kinds is deleted, because any document may be
     that of the row.
     """
 
     file: IO[str]
+    collection: str = ""
     seen: set[DocumentKey] = field(default_factory=set[DocumentKey])
     changed: dict[DocumentKey, str] = field(default_factory=dict[DocumentKey, str])
     failures: list[NewFailure] = field(default_factory=list[NewFailure])
@@ -94,7 +95,11 @@ class _Plan:
             self.blocked |= subjects - {""}
             return ""
         self.seen.add(at)
-        if before and before.digest == _digest(document) and before.subject == document.subject:
+        if (
+            before
+            and before.digest == _digest(document, self.collection)
+            and before.subject == document.subject
+        ):
             return ""
         self.changed[at] = document.subject
         return _line(document)
@@ -182,7 +187,7 @@ class Sync:
                 {"required_role": Role.ADMIN.name},
             )
         known = await self._runs.known(task.claim)
-        collection = await self._read(task, plan, known)
+        await self._read(task, plan, known)
         gone = [
             (at, one)
             for at, one in known.items()
@@ -213,10 +218,10 @@ class Sync:
                 document = SourceDocument(**json.loads(line))
                 at = DocumentKey(document.kind, document.key)
                 if at in changed:
-                    await self._make(task, who, collection, document, known.get(at))
+                    await self._make(task, who, plan.collection, document, known.get(at))
 
-    async def _read(self, task: RunTask, plan: _Plan, known: Mapping[DocumentKey, StoredDocument]) -> str:
-        """Read all rows, and note what is different. Returns the id of the collection. Raises Precondition (SOURCE_UNREADABLE)."""
+    async def _read(self, task: RunTask, plan: _Plan, known: Mapping[DocumentKey, StoredDocument]) -> None:
+        """Read all rows, and note what is different. Raises Precondition (SOURCE_UNREADABLE)."""
         mapping, problems = read_mapping(task.source.mapping)
         if mapping is None:  # a release may be stricter than the one that stored the mapping
             raise InvalidRequest.of_field("source.mapping", "source.mapping", str(problems[0]))
@@ -224,6 +229,7 @@ class Sync:
         if connection is None:
             message = f"The connection “{mapping.connection}” is not declared any more, or not granted to this tenant; ask the owner of the installation."
             raise unreadable(mapping.connection, "", DatabaseFault.NOT_GRANTED, message)
+        plan.collection = mapping.collection
         waiting, size = list[str](), 0
         found = read_rows(self._databases, connection, mapping, Asked(task.subject))
         async with aclosing(found) as rows:
@@ -236,7 +242,6 @@ class Sync:
                     await asyncio.to_thread(plan.file.writelines, waiting)
                     waiting, size = [], 0
         await asyncio.to_thread(plan.file.writelines, waiting)
-        return mapping.collection
 
     async def _make(
         self,
@@ -267,7 +272,11 @@ class Sync:
         except InvalidRequest as error:
             await self._runs.set_aside(task.claim, NewFailure(at, error.message))
             return
-        await self._runs.made(task.claim, at, _digest(document), operation.document_id, operation.id)
+        if before is not None and before.document_id != operation.document_id:
+            # The mapping names another collection than before.
+            await self._delete(who, before)
+        digest = _digest(document, collection)
+        await self._runs.made(task.claim, at, digest, operation.document_id, operation.id)
 
     async def _delete(self, who: Principal, one: StoredDocument) -> None:
         with suppress(NotFound):  # somebody else may have deleted it
@@ -289,8 +298,8 @@ def _line(document: SourceDocument) -> str:
     return json.dumps(asdict(document)) + "\n"
 
 
-def _digest(document: SourceDocument) -> bytes:
-    return hashlib.sha256(json.dumps(asdict(document), sort_keys=True).encode()).digest()
+def _digest(document: SourceDocument, collection: str) -> bytes:
+    return hashlib.sha256(json.dumps([collection, asdict(document)], sort_keys=True).encode()).digest()
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

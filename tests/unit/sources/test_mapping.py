@@ -72,6 +72,7 @@ def test_a_row_becomes_a_document_of_plain_values() -> None:
         ({"name": "x" * 2**20 + "y"}, "“name” has more than 1,048,576 bytes"),
         ({"id": "seven"}, "declared as integer"),
         ({"id": 1.5}, "declared as integer"),
+        ({"id": "1e999999999"}, "declared as integer"),
         ({"joined": "2020-02-31"}, "declared as date"),
         ({"points": float("nan")}, "declared as number"),
         ({"points": Decimal("Infinity")}, "declared as number"),

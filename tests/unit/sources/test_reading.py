@@ -89,6 +89,7 @@ async def test_a_statement_for_one_subject_shows_nothing_of_another(folder: Path
         ("SELECT x FROM employee", DatabaseFault.QUERY),
         ("DELETE FROM employee", DatabaseFault.QUERY),
         ("SELECT load_extension('x')", DatabaseFault.QUERY),
+        ("SELECT 'a' REGEXP 'a'", DatabaseFault.QUERY),
         ("ATTACH 'other.db' AS other", DatabaseFault.QUERY),
         ("PRAGMA query_only = off", DatabaseFault.QUERY),
         ("SELECT zeroblob(100000000)", DatabaseFault.QUERY),
