@@ -200,12 +200,19 @@ _QUOTED: Final = re.compile(
     r"“[^“”\n]{1,300}”|„[^„“”\n]{1,300}[“”]|«[^«»\n]{1,300}»|\"[^\"\n]{1,300}\"|`[^`\n]{1,300}`|(?<!\w)['‘][^'‘’\n]{2,300}['’](?!\w)"
 )
 _LEAST_OUTSIDE: Final = 2
+_NORMALIZED: Final = 200
+"""The number of characters that are normalised together. The time grows with the square of the length of a run of combining marks."""
+
+
+def _plain(text: str) -> str:
+    """The text with ordinary letters in place of their variants, such as "Ｉ", and without invisible characters. It may have up to eighteen times as many characters."""
+    pieces = (text[start : start + _NORMALIZED] for start in range(0, len(text), _NORMALIZED))
+    return "".join(unicodedata.normalize("NFKC", one) for one in pieces).translate(_HIDDEN)
 
 
 def bare(text: str) -> str:
-    """The text without what it quotes, in one line. A text that is hardly more than a quote stays whole."""
-    text = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).translate(_HIDDEN)
-    text = " ".join(_ADDRESS.sub("https://x ", text).split())
+    """The plain text without what it quotes, in one line. A text that is hardly more than a quote stays whole."""
+    text = " ".join(_ADDRESS.sub("https://x ", _plain(text[:MOST_CHARACTERS])[:MOST_CHARACTERS]).split())
     outside = _QUOTED.sub(' "" ', text)
     return " ".join(outside.split()) if len(_WORD.findall(outside)) >= _LEAST_OUTSIDE else text
 
@@ -213,9 +220,14 @@ def bare(text: str) -> str:
 _WORD: Final = re.compile(r"\w+")
 _ADDRESS: Final = re.compile(r"https?://[^\s)\]>\"']{1,1000}")
 _HIDDEN: Final = {
-    **dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF, 0xAD, ord("*"))),
+    **dict.fromkeys(
+        (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10))
+    ),
+    **dict.fromkeys((0xAD, 0x34F, 0x61C, 0x180E, 0xFEFF, ord("*"))),
+    **{0xE0000 + one: chr(one) for one in range(0x20, 0x7F)},
     0x2019: "'",
 }
+"""Invisible characters, and what stands for them. Tags, which are invisible letters, become ordinary letters, because models may read them."""
 
 _BASE: Final = -3.03
 _WEIGHTS: Final[Mapping[str, float]] = {
@@ -389,7 +401,7 @@ _OVERLAP: Final = 500
 
 def _instructs(segment: str) -> bool:
     """Whether a segment gives an instruction. Most segments have no word that can be part of one, and are decided by their words alone."""
-    return any(_window_instructs(one) for one in _windows(segment))
+    return any(_window_instructs(one) for one in _windows(_plain(segment)))
 
 
 def _windows(segment: str) -> Iterator[str]:
