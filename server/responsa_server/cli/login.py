@@ -162,8 +162,8 @@ def asked_secret(prompt: str, what: str, *, optional: bool = False) -> str:
         if sys.stdin.isatty():
             return getpass.getpass(f"{prompt}: ", sys.stderr)
         secret = sys.stdin.readline().removesuffix("\n")
-    except EOFError:  # Ctrl-D
-        secret = ""
+    except EOFError:  # Ctrl-D gives up, also where nothing is an answer
+        secret, optional = "", False
     if not secret and not optional:
         raise CommandFailed(f"There is no {what}.", f"Write the {what} into standard input.", EXIT_USAGE)
     return secret
