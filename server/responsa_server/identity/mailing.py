@@ -114,12 +114,12 @@ class Mailing:
                 return Text(
                     "You have received collections",
                     "A user's account was deleted, and its shared collections now belong to you. You decide who reads them, and their documents count towards your storage.\n\n"
-                    f"You find them at {page} under Documents. If you do not want them, delete them there.\n",
+                    f"You can find them at {page} under Documents. If you do not want them, delete them there.\n",
                 )
 
     def _confirm(self, page: str, code: str, *, new: bool) -> Text:
         what = "Somebody registered" if new else "Somebody asked to use this address for an account"
-        needs = "Both ask for the password of the registration.\n\n" if new else ""
+        needs = "Both ask for the password that you chose when you registered.\n\n" if new else ""
         return Text(
             "Confirm your e-mail address",
             f"{what} at {page} with this e-mail address. To confirm it within 24 hours, open\n\n"
