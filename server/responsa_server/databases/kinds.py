@@ -7,6 +7,7 @@ import re
 import sqlite3
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol
 from urllib.parse import quote
 
@@ -53,6 +54,10 @@ class Driver(Protocol):
 
     def stop(self, raw: Any, engine: sqlalchemy.Engine) -> None:
         """Stop the statement that runs on a connection of the driver, from another thread. engine: for a second connection. Raises errors of the driver."""
+        ...
+
+    def drop(self, raw: Any) -> None:
+        """Forget the rest of a result before the connection of the driver is closed."""
         ...
 
 
@@ -128,7 +133,7 @@ class _Postgres:
             "passfile": os.devnull,
             "sslcertmode": "disable",
             "gssencmode": "disable",
-            # The time limit of a read is enforced from outside, because a query may change this one for the pieces of its own result.
+            # The time limit of a read is enforced from outside, because a query may change this one while its result is read.
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout=5000 -c default_transaction_read_only=on",
             **tls,
         }
@@ -178,12 +183,17 @@ class _Postgres:
         """See `Driver.stop`."""
         raw.cancel_safe(timeout=_CONNECT_SECONDS)
 
+    def drop(self, raw: Any) -> None:
+        """See `Driver.drop`. The cursor is the server's."""
+
 
 class _MySql:
     """MySQL and MariaDB, by PyMySQL, which reads no files unless asked to, and whose LOAD DATA LOCAL is off."""
 
     _HARMLESS: Final = frozenset({"USAGE", "SELECT", "SHOW VIEW", "SHOW DATABASES"})
-    _GRANT: Final = re.compile(r"GRANT (?P<what>.*?) ON (?P<where>.*?) TO ", re.DOTALL)
+    _GRANT: Final = re.compile(r"GRANT (?P<what>.*?) ON (?P<where>.*?) TO (?P<whom>\S+)", re.DOTALL)
+    # The server's own limit is for a process that was lost. It must be longer, because it counts the time in which the rows that were read are worked on, too.
+    _BACKSTOP: Final = 10
     # The name of the user that the server shows in a refusal contains the address of this machine.
     _USER: Final = re.compile(r" (?:to|for) user '.*?'@'.*?'")
     # The server refuses connections, is shutting down, or has ended this connection.
@@ -219,9 +229,9 @@ class _MySql:
         """See `Driver.prepare`."""
         version = str(connection.exec_driver_sql("SELECT version()").scalar_one())
         limit = (
-            f"max_statement_time = {declared.seconds:g}"
+            f"max_statement_time = {declared.seconds * self._BACKSTOP:g}"
             if "mariadb" in version.lower()
-            else f"max_execution_time = {max(1, int(declared.seconds * 1000))}"
+            else f"max_execution_time = {max(1, int(declared.seconds * self._BACKSTOP * 1000))}"
         )
         connection.exec_driver_sql(f"SET SESSION {limit}")
         for row in connection.exec_driver_sql("SHOW GRANTS").fetchall():
@@ -238,7 +248,8 @@ class _MySql:
         what = re.sub(r"\([^)]*\)", "", found["what"])
         given = {one.strip().upper() for one in what.split(",")}
         if more := sorted(given - self._HARMLESS):
-            raise _may_write(f"The user {user} has the privilege {more[0]}")
+            through = " through PUBLIC" if found["whom"].upper() == "PUBLIC" else ""
+            raise _may_write(f"The user {user} has the privilege {more[0]} on {found['where']}{through}")
         if "WITH GRANT OPTION" in grant:
             raise _may_write(f"The user {user} may give privileges to others")
 
@@ -269,6 +280,12 @@ class _MySql:
         """See `Driver.stop`."""
         with engine.connect() as second:
             second.exec_driver_sql(f"KILL QUERY {int(raw.thread_id())}")
+
+    def drop(self, raw: Any) -> None:
+        """See `Driver.drop`. PyMySQL would read the result to its end, even after the connection was closed."""
+        result = getattr(raw, "_result", None)
+        if result is not None:
+            result.unbuffered_active = False
 
 
 class _Sqlite:
@@ -318,6 +335,9 @@ class _Sqlite:
         """See `Driver.stop`."""
         raw.interrupt()
 
+    def drop(self, raw: Any) -> None:
+        """See `Driver.drop`. Rows are made when they are fetched."""
+
     def _allowed(self, action: int, *about: str | None) -> int:
         return sqlite3.SQLITE_DENY if action in self._DENIED else sqlite3.SQLITE_OK
 
@@ -325,7 +345,7 @@ class _Sqlite:
 def _authorities() -> str:
     """The file with the system's authorities. The OpenSSL in psycopg's wheels looks for them where no system has them."""
     chosen = ssl.get_default_verify_paths().cafile  # SSL_CERT_FILE, if it is set
-    return next((one for one in (chosen, *_AUTHORITIES) if one and os.path.isfile(one)), "system")
+    return next((one for one in (chosen, *_AUTHORITIES) if one and Path(one).is_file()), "system")
 
 
 def _decoded(data: bytes) -> str:

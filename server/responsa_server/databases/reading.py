@@ -140,7 +140,8 @@ class _Reading:
         # Drivers raise anything when a database has gone away, and nothing is left to do.
         with suppress(Exception):
             if self._connection is not None:
-                # The session is not used again, so its state does not matter. The connection is closed first: PyMySQL reads an open result to its end.
+                # The session is not used again, so its state does not matter.
+                self._driver.drop(self._raw)
                 self._connection.invalidate()
         with suppress(Exception):
             if self._result is not None:

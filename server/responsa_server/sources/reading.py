@@ -149,6 +149,6 @@ def _seen(one: MadeRow, asked: Asked, *, own: bool) -> MadeRow | None:
         return one
     if own and subject:
         return MadeRow(one.kind, {}, None, "The statement for one subject returned a row of another subject.")
-    if one.document or subject or not own and asked.most is not None:
+    if one.document or subject or (not own and asked.most is not None):
         return None
     return MadeRow(one.kind, {}, None, one.problem, one.key)
