@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -121,6 +122,9 @@ async def test_a_login_that_only_reads_reads_all_rows(staff: DatabaseConnection)
     assert (await fault(short, slow)).fault is DatabaseFault.TIMEOUT
     late = "SELECT CASE WHEN id = 6 THEN pg_sleep(60) END, set_config('statement_timeout', '0', false) FROM generate_series(1, 20) AS id"
     assert (await fault(short, late)).fault is DatabaseFault.TIMEOUT
+    running = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'source_reader' AND query LIKE '%FETCH%'"
+    while await read(staff, running) != [(1,)]:  # noqa: ASYNC110 - the server tells nobody; the query that counts is the last one
+        await asyncio.sleep(0.05)
     [times] = await read(staff, "SELECT 'infinity'::date, 'infinity'::timestamp, '-infinity'::timestamptz")
     assert times == ("infinity", "infinity", "-infinity")
 
