@@ -190,6 +190,19 @@ async def test_an_account_has_no_password_that_a_stranger_chose(post: Post) -> N
     assert stranger.reason is Reason.SIGN_IN_FAILED
 
 
+async def test_wrong_passwords_of_a_registration_count_as_failed_sign_ins(post: Post) -> None:
+    people = post.people
+    await people.identity.create_tenant("acme", "Acme")
+    await people.accounts.register("acme", "", "ann@example.org", GOOD, "", HERE)
+    (code,) = await post.codes("ann@example.org")
+    for _ in range(CHEAP.attempts_per_account):
+        wrong = await refusal(people.accounts.confirm_email(code, OTHER, HERE))
+        assert wrong.reason is Reason.SIGN_IN_FAILED
+    refused = await refusal(people.accounts.confirm_email(code, GOOD, HERE))
+    assert refused.reason is Reason.TOO_MANY_ATTEMPTS
+    await people.accounts.confirm_email(code, GOOD, Origin("198.51.100.9"))
+
+
 async def test_a_code_of_a_confirmation_works_once_in_races(post: Post) -> None:
     people = post.people
     await people.identity.create_tenant("acme", "Acme")
