@@ -185,7 +185,7 @@ async def test_the_cancellation_of_anothers_turn_is_recorded_once(
 
 
 def test_every_change_by_administrators_is_named() -> None:
-    reading = ("Get", "List", "Lookup")
+    reading = ("Get", "List", "Lookup", "Preview")
     changing = {
         method
         for method, rule in RULES.items()

@@ -59,6 +59,6 @@ async def begin_session(
     values["id"] = row[0]
     await _AUDIT.write(connection, replace(audit, resource_name=names.session(row[0])))
     for (surplus,) in await (await connection.execute(_QUERIES["drop_surplus"], values)).fetchall():
-        ended = replace(audit, id=None, action="session.end", resource_name=names.session(surplus))
+        ended = replace(audit, action="session.end", resource_name=names.session(surplus))
         await _AUDIT.write(connection, ended)
     return Begun(row[1], row[2])
