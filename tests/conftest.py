@@ -131,28 +131,28 @@ def redis_url(layout: Layout) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def superuser(postgres: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
+def maintenance(postgres: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
     """The connection that makes and drops the tests' databases."""
     with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
         yield connection
 
 
-def _create(superuser: psycopg.Connection, name: str, template: str) -> None:
-    superuser.execute(
+def _create(maintenance: psycopg.Connection, name: str, template: str) -> None:
+    maintenance.execute(
         sql.SQL("CREATE DATABASE {} OWNER responsa_owner TEMPLATE {} STRATEGY FILE_COPY").format(
             sql.Identifier(name), sql.Identifier(template)
         )
     )
 
 
-def _drop(superuser: psycopg.Connection, name: str) -> None:
-    superuser.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+def _drop(maintenance: psycopg.Connection, name: str) -> None:
+    maintenance.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
-def template(postgres: EmbeddedPostgres, superuser: psycopg.Connection) -> str:
+def template(postgres: EmbeddedPostgres, maintenance: psycopg.Connection) -> str:
     """The name of a database with all migrations, from which every test's database is copied."""
-    _create(superuser, TEMPLATE, "template0")
+    _create(maintenance, TEMPLATE, "template0")
     with psycopg.connect(postgres.dsn("superuser", database=TEMPLATE), autocommit=True) as connection:
         connection.execute("CREATE EXTENSION vector")
     asyncio.run(migrate(postgres.dsn("owner", database=TEMPLATE)))
@@ -161,13 +161,13 @@ def template(postgres: EmbeddedPostgres, superuser: psycopg.Connection) -> str:
 
 @pytest.fixture
 def database_urls(
-    postgres: EmbeddedPostgres, superuser: psycopg.Connection, template: str
+    postgres: EmbeddedPostgres, maintenance: psycopg.Connection, template: str
 ) -> Iterator[DatabaseUrls]:
     """A database with all migrations, only for this test."""
     name = f"test_{next(_numbers)}"
-    _create(superuser, name, template)
+    _create(maintenance, name, template)
     yield urls_of(postgres, name)
-    _drop(superuser, name)
+    _drop(maintenance, name)
 
 
 @pytest.fixture

@@ -82,6 +82,10 @@ def served(server: Scripted) -> None:
     async def delete(_: Any, __: Context) -> Empty:
         return Empty()
 
+    async def users(_: Any, __: Context) -> pb.ListUsersResponse:
+        named = [user_pb2.User(name=f"users/{one}", display_name="Ada") for one in (ADA, BOT)]
+        return pb.ListUsersResponse(users=named)
+
     async def user(_: Any, __: Context) -> user_pb2.User:
         return user_pb2.User(
             name=f"users/{ADA}", display_name="Ada", role=user_pb2.USER_ROLE_ADMIN, owns_installation=True
@@ -102,6 +106,7 @@ def served(server: Scripted) -> None:
         "RevokeOwnership": user,
         "LookupUser": user,
         "GetUser": user,
+        "ListUsers": users,
     }.items():
         server.on(f"{ADMIN}/{method}", script)
 

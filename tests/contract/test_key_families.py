@@ -148,7 +148,7 @@ async def test_a_key_of_a_service_ends_with_the_service_and_not_with_its_maker(
     fresh = identity_of(database)
     for one in (good, grandchild):
         assert (await refusal(fresh.authenticate(key(one)))).reason is Reason.CREDENTIAL_REVOKED
-    assert [one[1] for one in audited(database_urls)[-4:]] == ["user.update"] + ["api_key.revoke"] * 3
+    assert sorted(one[1] for one in audited(database_urls)[-4:]) == ["api_key.revoke"] * 3 + ["user.update"]
     # A person makes keys alone, so that nobody else has their secrets.
     error = await refusal(make())
     assert error.violations[0].field == "user"

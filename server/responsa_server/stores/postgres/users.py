@@ -181,9 +181,7 @@ class PostgresUsers:
         if found.role is Role.SERVICE is not wanted.role:
             # Administrators may have their secrets, and must not make calls as a person.
             for key_id in await revoke_keys_of(connection, found.tenant_id, found.id):
-                revoked = replace(
-                    audit, id=None, action="api_key.revoke", resource_name=names.api_key(key_id)
-                )
+                revoked = replace(audit, action="api_key.revoke", resource_name=names.api_key(key_id))
                 await self._audit.write(connection, revoked)
         if wanted.email != found.email:
             # They were sent to the earlier address, or its owner asked for them.
