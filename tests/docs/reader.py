@@ -12,6 +12,7 @@ The info string of a fenced block says what the block is:
 | `json`, `toml`, `yaml`, `md` and a path | writes the block to that file |
 | `json`, `jsonl`, `toml` | checks that the block parses; JSON is parsed as a whole or line by line |
 | `mermaid`, `tree` | does nothing, because the block is a drawing |
+| `sql` | does nothing, because the statements are for a database of the reader |
 
 In expected output, `…` matches any text in its line; a line with only `…` matches any number of lines. Loopback ports
 are replaced with free ports, and files below `/srv` with files of the reader.
@@ -184,7 +185,7 @@ class Reader:
                     _parses(text, where)
                 case "toml":
                     tomllib.loads(text)
-                case "mermaid" | "tree":
+                case "mermaid" | "tree" | "sql":
                     pass
                 case _:
                     raise AssertionError(f"{where}: say what the block is, as tests/docs/reader.py lists it")

@@ -263,12 +263,12 @@ def test_what_is_no_longer_shared_is_withheld_over_every_transport(ways: Ways, t
             shown = ways.call(call, request, reader, way)
             assert shown.problem is None, (way, call)
             told = json.dumps(shown.messages)
-            assert "992" not in told, (way, call)
+            assert "992 metres" not in told, (way, call)
             assert "NOT_PERMITTED" in told, (way, call)
     for way in (Way.SSE, Way.WS):
         if way in ways.by_name:
             shown = ways.call("ChatService/ResumeTurn", {"turn": turn["name"]}, reader, way)
-            assert "992" not in json.dumps(shown.messages)
+            assert "992 metres" not in json.dumps(shown.messages)
             assert "no longer allowed" in json.dumps(shown.messages)
     (frame,) = ways.call("ChatService/ResumeTurn", {"turn": turn["name"]}, reader).messages
     (event,) = frame["events"]

@@ -188,7 +188,8 @@ class HttpApiTool:
         return reply if isinstance(reply, ToolResult) else await self._read(outgoing.url, reply)
 
     async def _read(self, url: str, reply: Reply) -> ToolResult:
-        kind = self._result
+        # A page for signing in, for example, has no part that could be picked, so it is not an answer.
+        kind = "json" if self._pick else self._result
         if kind == "auto":
             kind = _kind(reply.media_type)
         data: object = None

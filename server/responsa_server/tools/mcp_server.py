@@ -59,6 +59,8 @@ from responsa_server.tools.mcp_process import Program, running
 
 _MOST_PAGES: Final = 20
 _MOST_MESSAGE: Final = 500
+# The message with which the SDK reports the end of a connection.
+_CLOSED: Final = "Connection closed"
 _CONNECT_SECONDS: Final = 5.0
 _START_SECONDS: Final = 20.0
 _IDLE_SECONDS: Final = 60.0
@@ -261,7 +263,7 @@ class McpSessions:
             outcome = ToolOutcome.UNKNOWN if lost else ToolOutcome.ERROR
             return ToolResult(outcome, LATE if lost else LATE_READING, error=ToolFault.TIMEOUT)
         except MCPError as error:
-            if error.code == CONNECTION_CLOSED:
+            if _closed(error):
                 if session is not None:
                     self._drop(tenant, session)
                 return _lost(tool)
@@ -280,7 +282,7 @@ class McpSessions:
     async def _called(self, session: _Session, tool: McpTool, call: ToolCall) -> CallToolResult:
         client = session.client
         if client is None:
-            raise MCPError(CONNECTION_CLOSED, "")
+            raise MCPError(CONNECTION_CLOSED, _CLOSED)
         meta = cast("RequestParamsMeta", {_KEY: call.key})
         params = CallToolRequestParams(_meta=meta, name=tool.pinned.name, arguments=dict(call.arguments))
         session.calls += 1
@@ -411,7 +413,12 @@ class _Limited(httpx2.AsyncByteStream):
 def _again(error: MCPError, tool: McpTool) -> bool:
     """Whether a call is made once more: its session was over before the call, or a repeated call does no harm."""
     # The server itself may say that the session is over, also after the effect.
-    return tool.effect is not Effect.ONCE and (_forgotten(error) or error.code == CONNECTION_CLOSED)
+    return tool.effect is not Effect.ONCE and (_forgotten(error) or _closed(error))
+
+
+def _closed(error: MCPError) -> bool:
+    """Whether the connection ended. Servers use the SDK's code for their own errors, so its message counts, too."""
+    return error.code == CONNECTION_CLOSED and error.message == _CLOSED
 
 
 def _forgotten(error: MCPError) -> bool:

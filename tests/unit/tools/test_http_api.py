@@ -151,6 +151,7 @@ BAD_REPLIES: Mapping[str, tuple[Handler, ToolFault]] = {
     "a number that is not finite": (answering(b"[NaN]"), ToolFault.MALFORMED),
     "half of a surrogate pair": (answering(b'"\\ud800"'), ToolFault.MALFORMED),
     "another part": (answering(b'{"other": 1}'), ToolFault.MALFORMED),
+    "a page with nothing to pick": (answering(b"<p>Please sign in.</p>", "text/html"), ToolFault.MALFORMED),
     "an image": (answering(b"\x89PNG", "image/png"), ToolFault.MALFORMED),
     "10 MB": (answering(b"[" + b"1," * 5_000_000 + b"1]"), ToolFault.TOO_LARGE),
 }
@@ -160,7 +161,9 @@ BAD_REPLIES: Mapping[str, tuple[Handler, ToolFault]] = {
 @pytest.mark.parametrize("effect", [Effect.NONE, Effect.ONCE])
 async def test_a_response_that_is_not_as_declared_is_a_typed_failure(case: str, effect: Effect) -> None:
     handler, fault = BAD_REPLIES[case]
-    async with tool_on(handler, effect, pick="part" if case == "another part" else "") as tool:
+    async with tool_on(
+        handler, effect, pick="part" if case in ("another part", "a page with nothing to pick") else ""
+    ) as tool:
         result = await tool.call(request())
     # A gateway gives a 504 when it stops waiting, which says nothing about the act.
     lost = effect is Effect.ONCE and (fault is not ToolFault.STATUS or case == "504")
