@@ -221,7 +221,7 @@ _LEFT: Final = re.compile(r"[\d%*+√^]")
 
 
 def expression(question: str) -> str:
-    """The arithmetic in a question, as the calculator reads it; "" if there is none, or if its meaning is not sure."""
+    """The arithmetic in a question, as the calculator reads it. The result is "" if the question has no arithmetic, or if its meaning is not sure."""
     text = _THOUSANDS.sub(lambda found: re.sub(r"\D", "", found.group()), question.casefold())
     currencies = [one for one in _CURRENCIES if one.search(text)]
     if len(currencies) > 1:

@@ -324,7 +324,7 @@ def _before(history: Sequence[Said]) -> str:
 class ByExamples:
     """Chooses tools by a classifier and rules.
 
-    ready: the classifier of the agent's examples; None if there is none. examples: these examples. trainer: trains a classifier with the examples of declarations;
+    ready: the classifier of the agent's examples, or None if the agent has no examples. examples: these examples. trainer: trains a classifier with the examples of declarations;
     None to leave these out.
     """
 
