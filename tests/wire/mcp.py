@@ -34,6 +34,7 @@ TOOLS: dict[str, Json] = {
             "hangs",
             "dies",
             "floods",
+            "stops",
             "large",
             "garbled",
             "samples",

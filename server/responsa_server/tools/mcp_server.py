@@ -61,6 +61,8 @@ _MOST_PAGES: Final = 20
 _MOST_MESSAGE: Final = 500
 # The message with which the SDK reports the end of a connection.
 _CLOSED: Final = "Connection closed"
+_CUT: Final = (_CLOSED, "SSE stream ended", "SSE stream failed")
+"""How the SDK's own errors begin that mean: the response never came whole."""
 _CONNECT_SECONDS: Final = 5.0
 _START_SECONDS: Final = 20.0
 _IDLE_SECONDS: Final = 60.0
@@ -417,8 +419,8 @@ def _again(error: MCPError, tool: McpTool) -> bool:
 
 
 def _closed(error: MCPError) -> bool:
-    """Whether the connection ended. Servers use the SDK's code for their own errors, so its message counts, too."""
-    return error.code == CONNECTION_CLOSED and error.message == _CLOSED
+    """Whether the connection or the response ended early. Servers use the SDK's code for their own errors, so its message counts, too."""
+    return error.code == CONNECTION_CLOSED and error.message.startswith(_CUT)
 
 
 def _forgotten(error: MCPError) -> bool:

@@ -94,6 +94,9 @@ class HttpServer:
                 }
                 while True:
                     await exchange.piece(b"data: " + json.dumps(note).encode() + b"\n\n")
+            case "stops":
+                await exchange.begin("text/event-stream")
+                await exchange.end()
             case _:
                 await exchange.begin("text/event-stream")
                 ask: dict[str, Any] = {
@@ -243,9 +246,10 @@ async def test_a_call_with_an_effect_is_never_repeated_and_its_outcome_may_be_un
         lost = await tools["dies"].call(request())
         assert (lost.outcome, lost.error) == (ToolOutcome.UNKNOWN, ToolFault.LOST)
         assert server.seen.count("tools/call") == 1
-        # A page in place of a result says nothing about the act.
-        page = await tools["garbled"].call(request())
-        assert (page.outcome, page.error) == (ToolOutcome.UNKNOWN, ToolFault.LOST)
+        # A page in place of a result says nothing about the act, and neither does a stream without one.
+        for name in ("garbled", "floods", "stops"):
+            lost = await tools[name].call(request())
+            assert (lost.outcome, lost.error) == (ToolOutcome.UNKNOWN, ToolFault.LOST), name
 
 
 @pytest.mark.parametrize("after", ["nothing", "changed", "down"])
