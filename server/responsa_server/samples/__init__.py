@@ -1,0 +1,1 @@
+"""Sample databases, with the sources that turn them into documents."""

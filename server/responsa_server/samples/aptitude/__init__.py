@@ -1,0 +1,1 @@
+"""The sample of an aptitude service; README.md describes it."""
