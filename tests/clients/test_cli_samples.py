@@ -124,7 +124,7 @@ async def test_what_goes_wrong_with_samples_is_told(
     done = await responsa("samples", "load", "nobody")
     assert (done.code, done.out) == (2, "")
     assert (
-        "no samples for nobody. These agents have samples: cairo, chat, knowledge, mine, scarb, tutor."
+        "no samples for nobody. These agents have samples: cairo, chat, knowledge, mine, scarb, tutor. Sample databases: aptitude."
         in done.err
     )
 

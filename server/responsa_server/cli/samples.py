@@ -1,8 +1,8 @@
-"""`responsa samples load`: the sample documents and teachers of agents.
+"""`responsa samples load`: the sample documents and teachers of agents, and sample databases.
 
 An agent's folder may contain the folder `samples/corpus` and the file `samples/teachers.toml`. A document's source key
 is its path below `samples/corpus`, such as wren-2.md, and each teacher has a fixed id. Samples can therefore be loaded
-repeatedly without making duplicates.
+repeatedly without making duplicates. `sample_databases.py` loads sample databases.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from responsa_server.cli.output import (
     sentence_of,
 )
 from responsa_server.cli.progress import Progress
+from responsa_server.cli.sample_databases import LoadedDatabase, load_database
 from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
 from responsa_server.instance import SHIPPED_AGENTS
+from responsa_server.samples import SAMPLE_DATABASES, SampleDatabase
 
 
 class SampleTeacher(BaseModel):
@@ -83,7 +85,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Load the sample documents and teachers of agents.",
+        help="Load the sample documents and teachers of agents, and sample databases.",
         rich_markup_mode=None,
     )
     # With a callback, this remains a group, although it has only one command.
@@ -93,25 +95,27 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def _no_options() -> None:
-    """Load the sample documents and teachers of agents."""
+    """Load the sample documents and teachers of agents, and sample databases."""
 
 
 def load(
     agents: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[AGENT]...", help="The ids of agents. Default: all agents that have samples."
+            metavar="[SAMPLES]...",
+            help="The ids of agents, and names of sample databases. Default: all agents that have samples.",
         ),
     ] = None,
     json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print one JSON object per agent: agent, collection, documents, teachers."
+            "--json",
+            help="Print one JSON object per agent (agent, collection, documents, teachers) and per database (database, sources).",
         ),
     ] = False,
 ) -> None:
     """Load agents' sample documents into the collections that these agents answer from, and create the agents' sample
-    teachers.
+    teachers. Load sample databases: make the database on this machine, and run the sources that read it.
 
     A second load skips unchanged documents and teachers. Without the role ADMIN, the command skips the teachers and
     says so.
@@ -119,8 +123,9 @@ def load(
     Exit codes: 0 all loaded, 1 a document failed, 2 the samples or the agent do not exist, 3 cannot connect or sign in.
     """
     with reporting(json=json):
-        found = [read(folder) for folder in _chosen(agents or ())]
-        loaded = asyncio.run(_load(found, strict=bool(agents)))
+        folders, databases = _chosen(agents or ())
+        found = [read(folder) for folder in folders]
+        loaded, filled = asyncio.run(_load(found, databases, strict=bool(agents)))
         for one in loaded:
             if json:
                 print_json(_as_object(one))
@@ -129,7 +134,12 @@ def load(
             if one.left_out:
                 some = "1 teacher was" if one.left_out == 1 else f"{one.left_out} teachers were"
                 print_error(f"{one.agent}: {some} skipped: creating teachers needs the role ADMIN.")
-    if any(one.documents.failed for one in loaded):
+        for one in filled:
+            if json:
+                print_json(one.plain)
+            else:
+                print_text(one.lines)
+    if any(one.documents.failed for one in loaded) or any(one.failed for one in filled):
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -176,23 +186,31 @@ def _teachers(file: Path) -> Sequence[SampleTeacher]:
         raise CommandFailed(f"{file}: {place}: {first['msg']}.", "", EXIT_USAGE) from None
 
 
-def _chosen(agents: Sequence[str]) -> Sequence[Path]:
+def _chosen(given: Sequence[str]) -> tuple[Sequence[Path], Sequence[SampleDatabase]]:
+    """The folders of the agents, and the databases, that these names mean. A name that both have means the database."""
     folders = sample_folders()
-    missing = [name for name in agents if name.removeprefix("agents/") not in folders]
+    if not given:
+        return list(folders.values()), []
+    named = dict.fromkeys(name.removeprefix("agents/") for name in given)
+    missing = [name for name in named if name not in folders and name not in SAMPLE_DATABASES]
     if missing:
         raise CommandFailed(
             f"There are no samples for {', '.join(missing)}.",
-            f"These agents have samples: {', '.join(folders)}.",
+            f"These agents have samples: {', '.join(folders)}. Sample databases: {', '.join(SAMPLE_DATABASES)}.",
             EXIT_USAGE,
         )
-    named = dict.fromkeys(name.removeprefix("agents/") for name in agents)
-    return [folders[name] for name in named or folders]
+    databases = [SAMPLE_DATABASES[name] for name in named if name in SAMPLE_DATABASES]
+    return [folders[name] for name in named if name not in SAMPLE_DATABASES], databases
 
 
-async def _load(found: Sequence[Samples], *, strict: bool) -> Sequence[Loaded]:
-    made: list[Loaded] = []
+async def _load(
+    found: Sequence[Samples], databases: Sequence[SampleDatabase], *, strict: bool
+) -> tuple[Sequence[Loaded], Sequence[LoadedDatabase]]:
+    made, filled = list[Loaded](), list[LoadedDatabase]()
+    steps = sum(len(one.documents) + len(one.teachers) for one in found)
+    steps += sum(len(one.sources) for one in databases)
     async with open_async_client() as client:
-        with Progress("Loading", sum(len(one.documents) + len(one.teachers) for one in found)) as progress:
+        with Progress("Loading", steps) as progress:
             for samples in found:
                 try:
                     agent = await client.agent(samples.agent)
@@ -205,7 +223,9 @@ async def _load(found: Sequence[Samples], *, strict: bool) -> Sequence[Loaded]:
                     continue
                 collection = next(iter(agent.collections), samples.agent).removeprefix("collections/")
                 made.append(await _load_one(client, samples, collection, progress))
-    return made
+            for database in databases:
+                filled.append(await load_database(client, database, progress))
+    return made, filled
 
 
 async def _load_one(client: AsyncResponsa, samples: Samples, collection: str, progress: Progress) -> Loaded:

@@ -18,8 +18,16 @@ class CollectionKind(StrEnum):
 
 DOCS_COLLECTION: Final = "responsa-docs"
 """The collection into which `responsa up` loads Responsa's documentation."""
-SAMPLE_COLLECTIONS: Final = ("cairo", "chat", "knowledge", "scarb", "tutor")
-"""The collections into which `responsa samples load` loads the samples of the shipped agents."""
+SAMPLE_COLLECTIONS: Final = (
+    "aptitude",
+    "aptitude-catalogues",
+    "cairo",
+    "chat",
+    "knowledge",
+    "scarb",
+    "tutor",
+)
+"""The collections into which `responsa samples load` loads the samples of the shipped agents and the sample databases."""
 
 
 def kind_of(collection_id: str) -> CollectionKind:

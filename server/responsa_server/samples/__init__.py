@@ -1,1 +1,35 @@
-"""Sample databases, with the sources that turn them into documents."""
+"""Sample databases, with the sources that turn their rows into documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from responsa_server.samples.aptitude import database as aptitude
+
+
+@dataclass(frozen=True, slots=True)
+class SampleDatabase:
+    """A sample database. Its name is the connection's name, too.
+
+    folder: the folder with the mappings, `sources/ID.toml`. sources: the ids of the sources, in the order in which they run.
+    write: makes the SQLite file; raises FileExistsError if it exists, and OSError.
+    """
+
+    name: str
+    folder: Path
+    sources: Sequence[str]
+    write: Callable[[Path], None]
+
+    def mapping(self, source: str) -> str:
+        """The mapping of a source."""
+        return (self.folder / "sources" / f"{source}.toml").read_text(encoding="utf-8")
+
+
+SAMPLE_DATABASES: Final[Mapping[str, SampleDatabase]] = {
+    one.name: one
+    for one in (SampleDatabase("aptitude", aptitude.FOLDER, ("catalogues", "aptitude"), aptitude.write),)
+}
+"""The sample databases by name."""

@@ -19,6 +19,7 @@ from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.kinds import SAMPLE_COLLECTIONS, CollectionKind, kind_of
 from responsa_server.domain.models import Place
+from responsa_server.samples import SAMPLE_DATABASES
 from tests.instance import ROOT
 
 AGENTS: Final = ROOT / "server" / "responsa_server" / "agents" / "shipped"
@@ -282,10 +283,12 @@ def test_a_corpus_is_of_documents_of_the_right_size(agent: str) -> None:
 
 
 def test_the_collections_of_samples_have_the_kind_of_samples() -> None:
-    """The command `samples load` loads an agent's samples into the first collection of the agent, or into one with the agent's id."""
+    """The command `samples load` loads an agent's samples into the first collection of the agent, or into one with the agent's id; the mappings of sample databases name their collections."""
     with_samples = {folder.parent.name for folder in AGENTS.glob("*/samples")}
     tables = {one: tomllib.loads(text_of(AGENTS / one / "agent.toml")) for one in with_samples}
     loaded = {next(iter(one["retrieval"].get("collections", ())), name) for name, one in tables.items()}
+    databases = [(one, source) for one in SAMPLE_DATABASES.values() for source in one.sources]
+    loaded |= {tomllib.loads(one.mapping(source))["collection"] for one, source in databases}
     assert loaded == set(SAMPLE_COLLECTIONS)
     assert {kind_of(one) for one in loaded} == {CollectionKind.SAMPLE}
 
