@@ -25,8 +25,10 @@ from responsa_server.domain.sources import (
 )
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.embedded.postgres import EmbeddedPostgres
+from responsa_server.samples.aptitude.database import Dialect, script
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.sources import PostgresSources
+from tests.aptitude import GOLDEN, documents, written
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 
@@ -152,3 +154,20 @@ async def test_a_login_that_may_write_is_refused(
         DatabaseFault.LOGIN,
         DatabaseFault.UNREACHABLE,
     )
+
+
+async def test_the_mappings_of_the_aptitude_sample_read_postgresql(
+    staff: DatabaseConnection, postgres: EmbeddedPostgres
+) -> None:
+    with psycopg.connect(postgres.dsn("superuser", database="staff")) as connection:
+        connection.execute(script(Dialect.POSTGRESQL).encode())
+        connection.execute(
+            "GRANT SELECT ON tendency, cognitive_ability, job_matching, job_catalogue, major_catalogue TO source_reader"
+        )
+    reader = replace(staff, columns=20)
+    made = {**await documents(DATABASES, reader, "catalogues")}
+    for subject in ("mira.holt", "ruben.stahl", "tariq.nolan"):
+        made |= await documents(DATABASES, reader, "aptitude", f"{subject}@example.org")
+    golden = {file.stem: file.read_text(encoding="utf-8") for file in GOLDEN.iterdir() if file.stem in made}
+    assert len(golden) > 6
+    assert {name: written(made[name]) for name in golden} == golden
