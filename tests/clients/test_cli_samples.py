@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from google.longrunning import operations_pb2
 
+from responsa.admin.v1 import admin_service_pb2, source_pb2
+from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import agent_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2
 from responsa_server.cli.samples import read
 from responsa_server.instance import SHIPPED_AGENTS
+from responsa_server.samples import SAMPLE_DATABASES
+from responsa_server.sources.declarations import read_connections
 from tests.clients.agents_served import NOWHERE, ServedAgents
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
-from tests.clients.scripted import ADMIN, KNOWLEDGE, Context, Scripted, abort, status
+from tests.clients.scripted import (
+    ADMIN,
+    AUTH,
+    KNOWLEDGE,
+    OPERATION,
+    Context,
+    Scripted,
+    abort,
+    operation,
+    status,
+)
 
 TEACHERS = """
 [[teachers]]
@@ -201,3 +218,74 @@ async def test_bad_usage_of_teachers(served: ServedAgents, responsa: CommandLine
         assert told in done.err
     served.admin = False
     assert (await responsa("teachers", "list", "--json")).code == 1
+
+
+async def test_a_sample_database_is_made_and_its_sources_run(
+    server: Scripted, library: ScriptedLibrary, responsa: CommandLine
+) -> None:
+    """The server's part is scripted: reading a thousand documents takes minutes."""
+    me = user_pb2.User(tenant="tenants/acme", role=user_pb2.USER_ROLE_USER)
+    sources = dict[str, source_pb2.Source]()
+    known = True
+
+    async def get_me(_: Any, __: Context) -> user_pb2.User:
+        return me
+
+    async def create(request: admin_service_pb2.CreateSourceRequest, context: Context) -> source_pb2.Source:
+        if not known:
+            named = {"resource_type": "connection", "resource_name": "connections/aptitude"}
+            await abort(context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", metadata=named))
+        name = f"sources/{request.source_id}"
+        if name in sources:
+            await abort(context, status(grpc.StatusCode.ALREADY_EXISTS, "RESOURCE_ALREADY_EXISTS"))
+        sources[name] = source_pb2.Source(name=name, mapping=request.source.mapping, connection="aptitude")
+        return sources[name]
+
+    async def get(request: admin_service_pb2.GetSourceRequest, _: Context) -> source_pb2.Source:
+        return sources[request.name]
+
+    async def sync(_: Any, __: Context) -> operations_pb2.Operation:
+        return operation()
+
+    async def watch(_: Any, __: Context) -> AsyncIterator[knowledge_service_pb2.WatchOperationResponse]:
+        done = operations_pb2.Operation(name=OPERATION, done=True)
+        done.response.Pack(source_pb2.SyncResult(created=7, failed=1))
+        yield knowledge_service_pb2.WatchOperationResponse(operation=done, seq=1)
+
+    for path, script in {
+        f"{AUTH}/GetMe": get_me,
+        f"{ADMIN}/CreateSource": create,
+        f"{ADMIN}/GetSource": get,
+        f"{ADMIN}/SyncSource": sync,
+        f"{KNOWLEDGE}/WatchOperation": watch,
+    }.items():
+        server.on(path, script)
+    folder = responsa.folder / "home" / "connections"
+    done = await responsa("samples", "load", "aptitude")
+    assert (done.code, "needs the role ADMIN" in done.err, folder.exists()) == (1, True, False)
+
+    me.role = user_pb2.USER_ROLE_ADMIN
+    known = False
+    done = await responsa("samples", "load", "aptitude")
+    assert done.code == 1
+    assert f"does not know the connection aptitude, which is declared in {folder}." in done.err
+
+    known = True
+    done = await responsa("samples", "load", "aptitude")
+    assert (done.code, done.out) == (
+        1,
+        "aptitude: source catalogues: 7 created, 1 failed, 0 unchanged, in collection aptitude-catalogues\n"
+        "aptitude: source aptitude: 7 created, 1 failed, 0 unchanged, in collection aptitude\n",
+    )
+    assert {"collections/aptitude", "collections/aptitude-catalogues"} <= library.collections
+    assert sources["sources/aptitude"].mapping == SAMPLE_DATABASES["aptitude"].mapping("aptitude")
+    [declared] = read_connections(folder)
+    assert declared.connection is not None, declared.problems
+    assert declared.connection.tenants == ("acme",)
+
+    # What exists stays as it is.
+    (folder / "aptitude.db").write_text("changed by somebody")
+    sources["sources/catalogues"].connection = "staff"
+    done = await responsa("samples", "load", "aptitude")
+    assert "There is another source with the id catalogues." in done.err
+    assert (folder / "aptitude.db").read_text() == "changed by somebody"
