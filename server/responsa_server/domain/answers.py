@@ -86,7 +86,8 @@ class SearchOptions:
     a passage, from 0 to 1. rerank: whether the candidates are compared with the question a second time. expansions:
     additional words to search for, which can add passages but never lower the question's support. support: the support
     that an answer needs, from 0 to 1; None means the source's default. last: the collections whose passages are used
-    only if no other passage gives enough support. filters: conditions that the documents must meet, on the fields of `lists.SEARCHED`.
+    only if no other passage gives enough support. filters: conditions that the documents must meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only documents about
+    the caller, whatever the caller's role, and documents without a subject in these collections; None means all documents that the caller may read.
     """
 
     top_k: int | None = None
@@ -96,6 +97,7 @@ class SearchOptions:
     last: tuple[str, ...] = ()
     support: float | None = None
     filters: tuple[Filter, ...] = ()
+    own: tuple[str, ...] | None = None
 
 
 DEFAULT_SEARCH: Final = SearchOptions()

@@ -168,12 +168,13 @@ class DocumentSet:
 @dataclass(frozen=True, slots=True)
 class SearchScope:
     """The passages that a search may find: those that the reader may read, in these collections and of these documents. None means all. The collections are those of
-    `LexicalIndex.meant`, not as the reader calls them.
+    `LexicalIndex.meant`, not as the reader calls them. own: if not None, the passages of documents about the reader, and of documents without a subject in these collections.
     """
 
     reader: Reader
     collections: Sequence[str] | None = None
     documents: DocumentSet | None = None
+    own: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ each.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
@@ -66,6 +66,11 @@ class Server:
 
 Reader = Principal | Server
 """Who reads. What a principal may not read does not exist for it."""
+
+
+def as_subject(who: Principal) -> Principal:
+    """The same user with the rights of a user: of documents about people, they read those about themselves alone, whatever their role."""
+    return replace(who, role=Role.USER)
 
 
 def _not_logged(_tenant_id: str) -> None:

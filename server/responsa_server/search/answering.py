@@ -90,7 +90,8 @@ class LibraryEvidence:
 
         def tier(collection: str, kind: CollectionKind) -> int:
             # Collections that the question or its agent names may answer whatever their kind.
-            return (0 if collections else _KINDS.index(kind)) + len(_KINDS) * (collection in options.last)
+            named = collections or options.own is not None
+            return (0 if named else _KINDS.index(kind)) + len(_KINDS) * (collection in options.last)
 
         found = await self._retriever.search_tiers(
             who,
@@ -103,6 +104,7 @@ class LibraryEvidence:
             text_will_do=True,
             expansions=options.expansions,
             filters=options.filters,
+            own=options.own,
         )
         retrieval, also_found = found[0], ()
         if len(found) > 1:

@@ -36,7 +36,7 @@ from responsa_server.domain.passages import (
     VectorIndex,
     VectorKind,
 )
-from responsa_server.domain.people import Reader
+from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge, read_question
 from responsa_server.search.parts import READ_BEFORE_BYTES
@@ -226,6 +226,10 @@ class Retriever:
         """Runs `work` on the thread that keeps the analyses of the latest passages, outside the event loop. The calls run one after the other."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._analyses)
 
+    async def about(self, reader: Reader) -> DocumentSet:
+        """The documents about the reader, whatever the reader's role. Raises Unavailable, and ValueError for a reader that is no user."""
+        return await self._lexical.documents(SearchScope(_as_subject(reader), own=()), ())
+
     async def around(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, tuple[int, bytes]]:
@@ -291,16 +295,21 @@ class Retriever:
         text_will_do: bool = False,
         expansions: Sequence[str] = (),
         filters: Sequence[Filter] = (),
+        own: Sequence[str] | None = None,
     ) -> Sequence[Retrieval]:
         """Like `search`, but with up to `top_k` passages from each tier of collections, so that the passages of one tier cannot displace those of
         another. There is one result for each tier with passages, the lowest tier first, or a single result without passages.
 
-        tier: returns the number of a collection's tier. It gets the collection's id and kind.
+        tier: returns the number of a collection's tier. It gets the collection's id and kind. own: if not None, the search finds only documents about the
+        reader, whatever the reader's role, and documents without a subject in these collections. Raises ValueError for `own` with a reader that is no user.
         """
+        if own is not None:
+            reader = _as_subject(reader)
         meant = None if collections is None else await self._lexical.meant(reader, collections)
-        scope = SearchScope(reader, meant)
+        references = None if own is None else await self._lexical.meant(reader, own)
+        scope = SearchScope(reader, meant, own=references)
         text_will_do = text_will_do and mode is not SearchMode.VECTOR
-        own = len(expansions)
+        asked_from = len(expansions)
         terms = (*expansions, *terms)
         languages = [language_of(term) for term in terms]
 
@@ -316,7 +325,7 @@ class Retriever:
                 top_k,
                 threshold,
                 rerank=rerank,
-                own=own,
+                asked_from=asked_from,
                 strict=strict,
             )
 
@@ -390,15 +399,15 @@ class Retriever:
         threshold: float,
         *,
         rerank: bool,
-        own: int,
+        asked_from: int,
         strict: bool,
     ) -> Sequence[Retrieval]:
-        """own: the index of the first string that is not an expansion. strict: whether to raise _OtherModels if the collections have other models than `vectors`."""
+        """asked_from: the index of the first string that is not an expansion. strict: whether to raise _OtherModels if the collections have other models than `vectors`."""
         limit = max(top_k, RERANKED)
         matches: list[_Match] = []
         ranked: list[_Ranked] = []
         async with self._lexical.session(scope.reader):
-            if filters:
+            if filters or scope.own is not None:
                 scope = replace(scope, documents=await self._lexical.documents(scope, filters))
             elif self._external_vectors and await self._lexical.hides(scope):
                 # The nearest vectors of all documents could all be of documents that the reader may not read.
@@ -422,7 +431,9 @@ class Retriever:
                 called = shown[one.collection_id]
                 tiers.setdefault(tier(called, kinds[called]), []).append(one)
             in_order = [tiers[number] for number in sorted(tiers)] or [[]]
-            asked = [[one for one in each if one.term >= own] if own else [] for each in in_order]
+            asked = [
+                [one for one in each if one.term >= asked_from] if asked_from else [] for each in in_order
+            ]
             read = await self._read(
                 scope.reader, shown, *(_first(_best(each), limit) for each in chain(in_order, asked))
             )
@@ -431,7 +442,7 @@ class Retriever:
             (),
             [one.together.weights for one in matches],
             [one.together.language for one in matches],
-            expansions=own,
+            expansions=asked_from,
             readings=[{shown[name]: of for name, of in one.readings.items()} for one in matches],
             kinds=kinds,
         )
@@ -443,7 +454,7 @@ class Retriever:
         results: list[Retrieval] = []
         for passages, alone in zip(read[: len(in_order)], read[len(in_order) :], strict=True):
             first = alone[:top_k]
-            kept = joined(first, passages, top_k) if own else passages[:top_k]
+            kept = joined(first, passages, top_k) if asked_from else passages[:top_k]
             results.append(
                 replace(
                     empty,
@@ -659,6 +670,12 @@ class Retriever:
                 raise
             _LOG.warning("pieces of passages could not be read; they are cut again", exc_info=True)
             return None
+
+
+def _as_subject(reader: Reader) -> Principal:
+    if not isinstance(reader, Principal):
+        raise ValueError("only a user has documents of their own")
+    return as_subject(reader)
 
 
 def _called(found: FoundPassage, shown: Mapping[str, str]) -> FoundPassage:

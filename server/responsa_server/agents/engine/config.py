@@ -104,6 +104,10 @@ class RetrievalTable(Table):
         (),
         description="The collections to search if a question names no collection; empty: all collections that the caller may read.",
     )
+    subject: Literal["", "caller"] = Field(
+        "",
+        description="“caller”: the search finds only documents about the asking user, whatever the user's role, and documents without a subject in `collections`. The collections and the filter of a question can only narrow this. Empty: all documents that the user may read.",
+    )
     last_collections: Texts = Field(
         (),
         description="Collections to use only when no other document supports an answer.",

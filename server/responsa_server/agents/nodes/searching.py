@@ -233,14 +233,20 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
 
     def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
         self._source = source
-        self._collections = table.collections
         self._sources = {
             name: (one.collections, tuple(parse_filter(SEARCHED, one.filter)))
             for name, one in table.sources.items()
         }
         self._source_parameter = table.source_parameter
+        own = table.collections if table.subject else None
+        self._collections = () if table.subject else table.collections
         self._options = SearchOptions(
-            table.top_k, table.threshold, table.rerank, last=table.last_collections, support=table.support
+            table.top_k,
+            table.threshold,
+            table.rerank,
+            last=table.last_collections,
+            support=table.support,
+            own=own,
         )
 
     async def process(self, given: RetrieveInput, run: Run) -> RetrieveOutput:

@@ -279,7 +279,12 @@ class PostgresLexicalIndex:
         params: dict[str, object] = {}
         where = compile_filter(filters, SEARCHED, DOCUMENT_COLUMNS, params)
         statement = sql.SQL(self._queries["documents"]).format(where=where)
-        values = {**params, "tenant": scope.reader.tenant_id, "collections": _listed(scope.collections)}
+        values = {
+            **params,
+            "tenant": scope.reader.tenant_id,
+            "collections": _listed(scope.collections),
+            "own": _listed(scope.own),
+        }
         [[(ids, passages)]] = await self._database.search(
             scope.reader, TEXT_PART, [(statement, values)], self._search_seconds, _binary_cursor
         )

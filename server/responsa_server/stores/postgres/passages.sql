@@ -198,7 +198,10 @@ SELECT passage_id FROM responsa.search_lexical_within(
 -- The ids, one after the other, and the number of their passages.
 SELECT coalesce(string_agg(uuid_send(d.id), ''), ''), coalesce(sum(d.passage_count), 0)::bigint
 FROM responsa.document AS d
-WHERE d.tenant_id = %(tenant)s AND d.version > 0 AND (%(collections)s::text[] IS NULL OR d.collection_id = ANY (%(collections)s)) AND {where};
+WHERE d.tenant_id = %(tenant)s AND d.version > 0 AND (%(collections)s::text[] IS NULL OR d.collection_id = ANY (%(collections)s))
+    -- For a caller who may read about everybody, readable_subjects() is NULL, and nothing is found.
+    AND (%(own)s::text[] IS NULL OR CASE WHEN d.subject = '' THEN d.collection_id = ANY (%(own)s) ELSE d.subject = ANY (responsa.readable_subjects()) END)
+    AND {where};
 
 -- name: candidates
 -- The given passages that are live and in the collections. For each passage: the indexes of the terms that it contains, and how

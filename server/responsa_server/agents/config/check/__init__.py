@@ -65,6 +65,7 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
     found += [
         *tables.parameters(agent),
         *tables.collections(agent),
+        *tables.subject(agent),
         *tables.sources(agent),
         *tables.tools(agent),
     ]

@@ -149,6 +149,15 @@ def collections(config: AgentConfig) -> Iterator[Problem]:
                 yield in_config(key, f"the collection “{name}” is listed twice")
 
 
+def subject(config: AgentConfig) -> Iterator[Problem]:
+    """Tools of an agent that reads only about its caller: a tool searches with all rights of the caller."""
+    if config.retrieval.subject and config.tools.use:
+        yield in_config(
+            ("tools", "use"),
+            f"must be empty with retrieval.subject = “{config.retrieval.subject}”, which does not limit what tools return",
+        )
+
+
 def sources(config: AgentConfig) -> Iterator[Problem]:
     """Sources that no question can choose, values that choose no source, and filters that cannot be read."""
     table = config.retrieval
