@@ -68,6 +68,7 @@ from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.contradicting import contradict
 from responsa_server.search.embedder import cached_vectors
+from responsa_server.search.record import LibraryRecord
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
 from responsa_server.search.support import DEFAULT_SUPPORT
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
@@ -105,6 +106,7 @@ class Knowledge:
     documents: DocumentStore
     library: Library
     evidence: LibraryEvidence
+    record: LibraryRecord
     queue: JobQueue
     jobs: KnowledgeJobs | None
     vectors: VectorStore | None
@@ -189,6 +191,7 @@ async def build_knowledge(
         documents,
         library,
         evidence,
+        LibraryRecord(retriever),
         queue,
         jobs,
         vectors.store,
@@ -276,6 +279,7 @@ async def build_agents(
         extractor=evidence,
         judge=evidence,
         sections=evidence,
+        record=knowledge.record,
         contradict=contradict,
         teachers=teachers,
         summaries=PostgresSummaries(database),

@@ -10,7 +10,6 @@ similar.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +19,7 @@ from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKi
 from responsa_server.search.evidence import PassageAnalyses, PieceAnalysis
 from responsa_server.search.retrieve import ScoredPassage
 from responsa_server.search.wording import PassageWords, compare, passage_words, within
+from responsa_server.text.figures import numbers_in
 from responsa_server.text.lexical import UNKNOWN
 
 LEAST_BYTES: Final = 160
@@ -31,7 +31,6 @@ _NOT_NEAR: Final = 0.2
 _MAX_COUNTED: Final = 2
 _DECISIVE: Final = 0.6
 """The deduction for a claim in another language if a number in the claim is missing from the passage."""
-_DIGITS: Final = re.compile(r"\d+(?:[.,'\u00a0\u2009\u202f ]\d{3}(?!\d))*(?:[.,]\d+)?")
 _BASE: Final = -1.48
 _WEIGHTS: Final[Mapping[str, float]] = {
     "share_own": 6.17,
@@ -222,8 +221,3 @@ def _support_foreign(claim: str, excerpt: Excerpt, analyses: PassageAnalyses) ->
         score = max(0.0, float(any(term in near for term in terms)) - against)
         supports.append(ClaimSupport(piece, analysis, score))
     return max(supports, key=lambda one: (one.score, -one.piece.source.start), default=None)
-
-
-def numbers_in(text: str) -> frozenset[str]:
-    """The numbers in a text, as digits only. Therefore the separators of thousands and fractions make no difference."""
-    return frozenset("".join(filter(str.isdigit, one)) for one in _DIGITS.findall(text))

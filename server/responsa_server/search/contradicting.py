@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from responsa_server.search.claims import numbers_in
 from responsa_server.search.words import negates
+from responsa_server.text.figures import numbers_in
 from responsa_server.text.lexical import language_of
 
 _LEAST_SHARED: Final = 0.8

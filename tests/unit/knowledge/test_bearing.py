@@ -33,7 +33,8 @@ from responsa_server.domain.passages import (
 from responsa_server.domain.people import Reader
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.claims import THRESHOLD, Excerpt, numbers_in, read_passage, support_claim
+from responsa_server.search.claims import THRESHOLD, Excerpt, read_passage, support_claim
+from responsa_server.text.figures import numbers_in
 from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage

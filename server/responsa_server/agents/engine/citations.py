@@ -402,7 +402,7 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
     """
     data = text.encode()
     found = dict[tuple[int, int, int], Claimed]()
-    ranges = _sentences(text)
+    ranges = sentence_ranges(text)
     starts = [one.start for one in ranges]
     before = 0
     for place, (offset, passage) in enumerate(marks):
@@ -438,7 +438,7 @@ def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int
     return None
 
 
-def _sentences(text: str) -> Sequence[ByteRange]:
+def sentence_ranges(text: str) -> Sequence[ByteRange]:
     """The sentences of a text. A line break always ends a sentence, because lists and headings have no full stops."""
     found: list[ByteRange] = []
     start = 0

@@ -19,6 +19,7 @@ from responsa_server.domain.events import FallbackKind
 from responsa_server.domain.intents import Example, IntentClassifier, Trainer
 from responsa_server.domain.models import ChatModel
 from responsa_server.domain.people import Principal
+from responsa_server.domain.record import RecordSource
 from responsa_server.domain.teachers import Teachers
 from responsa_server.domain.tools import Candidate, FixedTools, Tool, Toolbox
 
@@ -43,7 +44,7 @@ class NodeParts:
     `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
     models; None if no model is left. contradict: a test of the sentences of two models that write one answer.
     trainer: trains classifiers while the agent runs; None if the server cannot. clock: the current time, with its zone.
-    breakers: the circuit breakers of the tools. syntax: the checker of the syntax of code.
+    breakers: the circuit breakers of the tools. syntax: the checker of the syntax of code. record: reads what is about the caller.
     """
 
     source: EvidenceSource | None = None
@@ -66,6 +67,7 @@ class NodeParts:
     syntax: SyntaxChecker | None = None
     trainer: Trainer | None = None
     clock: Callable[[], datetime] = utc_now
+    record: RecordSource | None = None
 
     def candidates(self, who: Principal) -> Sequence[Candidate]:
         """The tools that `granted` returns, with what is needed to choose among them."""
@@ -101,7 +103,8 @@ class NodeKind:
     that a detour reports if it leads around a model to this node. values: for given options, returns the possible
     values of each output whose type does not list its values. labels: for given options, returns the labels that
     examples may have, each of which needs an example; None if every label is allowed. needs_test: an input that may be
-    an empty result and that an edge on every path must test; "" if no input needs a test.
+    an empty result and that an edge on every path must test; "" if no input needs a test. rejects_text: whether the node is unavailable if the text that earlier nodes wrote must
+    not be sent, so that its edge `on = "unavailable"` leads to a replacement.
     """
 
     make: Callable[[NodeParts, Any, str], AnyNode]
@@ -117,6 +120,7 @@ class NodeKind:
     repeats_text: bool = False
     labels: Callable[[Any], Sequence[str]] | None = None
     needs_test: str = ""
+    rejects_text: bool = False
 
 
 def required(part: Part | None, name: str) -> Part:

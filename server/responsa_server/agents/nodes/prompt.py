@@ -61,7 +61,7 @@ GENERATING: Final = Announcement(Step.GENERATING, "Generating response...")
 OFFERED: Final = offered(
     "persona",
     "without_retrieval",
-    untrusted=("question", "history", "summary", "passages", "parameters"),
+    untrusted=("question", "history", "summary", "passages", "parameters", "problem"),
 )
 """The variables for this node's prompts."""
 # Long work must not be stopped here, because the turn and each tool have their own time limits, and the model's client
@@ -102,7 +102,7 @@ class PromptInput(NodeModel):
     """The question, the history, and the turn so far: the text that was sent and the results of tools.
 
     choice: the value of the field that chooses among prompts. evidence: the evidence to show to the model. gathered: how many results the evidence contains.
-    fallbacks: the fallbacks of the turn so far.
+    fallbacks: the fallbacks of the turn so far. problem: why a checker rejected the model's last text; "" if none was rejected.
     """
 
     question: str
@@ -117,6 +117,7 @@ class PromptInput(NodeModel):
     evidence: Evidence | None = None
     gathered: int = Field(default=0, ge=0)
     fallbacks: tuple[Fallback, ...] = ()
+    problem: str = ""
 
 
 class PromptOutput(NodeModel):
@@ -301,7 +302,11 @@ class Prompt(Node[PromptInput, PromptOutput]):
             most = may_write(run, self._parts.traits.model.max_output_tokens, messages, self._parts.price())
             temperature = self._parts.traits.model.temperature
             return ModelPrompt(messages, label_of(run), tools, max_tokens=most, temperature=temperature)
-        others = {"summary": given.summary, "parameters": self._chosen_parameters(given)}
+        others = {
+            "summary": given.summary,
+            "parameters": self._chosen_parameters(given),
+            "problem": given.problem,
+        }
         untrusted = Untrusted(
             given.standalone_question or given.question, given.history, passages, others=others
         )

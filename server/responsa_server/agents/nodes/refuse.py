@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import RefusalModel
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.failed_tools import failures_said
-from responsa_server.agents.engine.kinds import NodeKind
-from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Run
+from responsa_server.agents.engine.kinds import NodeKind, required
+from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Offered, Run, TemplateName
+from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, ToolOutcome
 
+OFFERED: Final = Offered(
+    trusted=frozenset({"agent", "questions"}), untrusted=frozenset({"question", "documents"})
+)
 _SHOWN_CHARACTERS: Final = 160
 _DOCUMENTS: Final = "knowledge_search"
 _DEFAULT_TRAITS: Final = Traits()
@@ -24,13 +28,14 @@ _LOST: Final = (
 
 
 class RefuseOptions(NodeOptions):
-    """out_of_scope: whether every question that reaches this node is out of the agent's scope; if not, the intent decides."""
+    """out_of_scope: whether every question that reaches this node is out of the agent's scope; if not, the intent decides. template: the file `prompts/NAME.md` with the message; "" for the node's own message."""
 
     out_of_scope: bool = False
+    template: TemplateName = ""
 
 
 class RefuseInput(NodeModel):
-    """The question, its intent, the collections and the filter that limited the search, the evidence, the results of tools, and the fallbacks of the turn so far."""
+    """The question, its intent, the collections and the filter that limited the search, the evidence, the results of tools, and the fallbacks of the turn so far. titles: the titles of the documents about the caller."""
 
     question: str
     standalone_question: str = ""
@@ -40,6 +45,7 @@ class RefuseInput(NodeModel):
     evidence: Evidence | None = None
     results: tuple[ResultModel, ...] = ()
     fallbacks: tuple[Fallback, ...] = ()
+    titles: tuple[str, ...] = ()
 
 
 class RefuseOutput(NodeModel):
@@ -55,9 +61,19 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
     input_model = RefuseInput
     output_model = RefuseOutput
 
-    def __init__(self, traits: Traits = _DEFAULT_TRAITS, *, out_of_scope: bool = False) -> None:
+    def __init__(
+        self,
+        traits: Traits = _DEFAULT_TRAITS,
+        *,
+        out_of_scope: bool = False,
+        prompts: PromptSet | None = None,
+        template: str = "",
+    ) -> None:
+        """prompts: has the template; needed if there is one."""
         self._traits = traits
         self._out_of_scope = out_of_scope
+        self._prompts = prompts
+        self._template = template
 
     async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
         """Write the refusal. Its message names the searched documents, the tools that failed and a remedy, or says that the
@@ -72,7 +88,17 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             found = _LOST if lost else self._not_found(asked, given)
             reason = RefusalReason.NO_SUPPORT
             message = f"{failed} {found}" if failed else found
+        if self._template and self._prompts is not None:
+            message = self._prompts.text(self._template, self._values(asked, given)).strip()
         return RefuseOutput(refusal=RefusalModel(reason=reason, message=message))
+
+    def _values(self, asked: str, given: RefuseInput) -> Mapping[str, object]:
+        return {
+            "agent": self._traits.name,
+            "questions": tuple(self._traits.questions),
+            "question": asked,
+            "documents": given.titles,
+        }
 
     def _not_mine(self, asked: str) -> str:
         said = f"“{asked}” is nothing that {self._traits.name} can help with."
@@ -120,8 +146,14 @@ def _shown(question: str) -> str:
 
 
 KIND: Final = NodeKind(
-    lambda parts, options, _: Refuse(parts.traits, out_of_scope=options.out_of_scope),
+    lambda parts, options, _: Refuse(
+        parts.traits,
+        out_of_scope=options.out_of_scope,
+        prompts=required(parts.prompts, "set of prompts") if options.template else None,
+        template=options.template,
+    ),
     RefuseInput,
     RefuseOutput,
     RefuseOptions,
+    offers=OFFERED,
 )

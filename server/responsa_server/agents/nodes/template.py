@@ -44,7 +44,7 @@ NO_MODEL: Final = "No language model is configured"
 MODEL_AWAY: Final = "The language model is not available"
 OFFERED: Final = Offered(
     trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags", "failed"}),
-    untrusted=frozenset({"question", "title", "quotes", "direct"}),
+    untrusted=frozenset({"question", "title", "quotes", "direct", "documents", "absent"}),
 )
 _WORD: Final = re.compile(r"[^\W_]+")
 _MOST_TAGS: Final = 3
@@ -60,7 +60,9 @@ class TemplateOptions(NodeOptions):
 
 
 class TemplateInput(NodeModel):
-    """The values for the template, the quotes, the results of tools, and the fallbacks of the turn so far."""
+    """The values for the template, the quotes, the results of tools, and the fallbacks of the turn so far. titles: the titles of the documents about the caller. absent: the words of the
+    question that no document has.
+    """
 
     question: str
     standalone_question: str = ""
@@ -69,6 +71,8 @@ class TemplateInput(NodeModel):
     evidence: Evidence | None = None
     results: tuple[ResultModel, ...] = ()
     fallbacks: tuple[Fallback, ...] = ()
+    titles: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 class TemplateOutput(NodeModel):
@@ -147,6 +151,8 @@ class Template(Node[TemplateInput, TemplateOutput]):
             "direct": tuple(
                 {"tool": titled(one), "text": _shown(one)} for one in given.results if one.direct
             ),
+            "documents": given.titles,
+            "absent": given.absent,
             "failed": " ".join(
                 filter(
                     None,

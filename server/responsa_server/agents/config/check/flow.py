@@ -394,7 +394,9 @@ class Flow:
                 fell_back = (
                     edge.source == name and edge.on is not None
                 )  # a node that fell back has written nothing
-                return edge.target in senders or edge.source in refusing or fell_back
+                source = self._nodes.get(edge.source)
+                rejected = edge.on is not None and source is not None and source.kind.rejects_text
+                return edge.target in senders or edge.source in refusing or fell_back or rejected
 
             taken = [name] if name in ends else path(self._edges, name, ends - senders - refusing, closed)
             if taken is not None:

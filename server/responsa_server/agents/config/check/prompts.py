@@ -53,11 +53,15 @@ SAMPLES: Final[Mapping[str, object]] = {
     "tools": ({"name": "clock", "description": "Tells the time."},),
     "direct": ({"tool": "The calculator", "text": "`1 + 1 = 2`"},),
     "failed": "The web search did not answer in time.",
+    "documents": ("Notes",),
+    "absent": ("harbour",),
 }
 """Sample values for the variables that are not texts."""
 EMPTY: Final[Mapping[str, object]] = {
     **dict.fromkeys(("persona", "language", "formats", "without_retrieval", "teacher", "title"), ""),
-    **dict.fromkeys(("history", "summary", "parameters"), ""),
+    **dict.fromkeys(("history", "summary", "parameters", "problem"), ""),
+    "documents": (),
+    "absent": (),
     "passages": 0,
     "tags": (),
     "quotes": (),

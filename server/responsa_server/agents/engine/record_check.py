@@ -1,0 +1,122 @@
+"""Checks a model's answer from a person's record: each figure, level and name in it must stand in the passages that its sentence cites. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from responsa_server.agents.engine.citations import Mark, claims, sentence_ranges
+from responsa_server.text.figures import numbers_in
+
+_LEVELS: Final = re.compile(
+    r"\b(?:(?:very|extremely|exceptionally|rather|quite|fairly) )?(?:high|low|strong|weak)\b|\b(?:(?:above|below|over|under)[ -])?average\b|\b(?:excellent|outstanding|poor|moderate|medium)\b",
+    re.IGNORECASE,
+)
+_WORD: Final = re.compile(r"[^\W\d_]+(?:[-’'][^\W\d_]+)*")
+_MARKER: Final = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s+")
+_UNITS: Final = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_TENS: Final = "twenty thirty forty fifty sixty seventy eighty ninety"
+_VALUES: Final = {
+    **{word: number for number, word in enumerate(_UNITS.split())},
+    **{word: 10 * number for number, word in enumerate(_TENS.split(), 2)},
+}
+_SPELLED: Final = re.compile(
+    rf"\b(?:(?P<tens>{'|'.join(_TENS.split())})(?:[- ](?P<unit>{'|'.join(_UNITS.split()[1:10])}))?|(?P<teen>{'|'.join(_UNITS.split()[11:])}))\b",
+    re.IGNORECASE,
+)
+_MOST_UNCITED: Final = 2
+"""The number of sentences of an answer without any citation, such as “Your record does not say that.”."""
+_SHARED: Final = 4
+"""The least length of a word that two sentences share if they are about the same."""
+_SHOWN: Final = 120
+
+
+def problem_of(text: str, marks: Sequence[Mark], passages: Sequence[str], supported: Sequence[bool]) -> str:
+    """Why the answer must not be sent, as a sentence for the model; "" if it may be sent.
+
+    passages: the passages of the prompt, with their titles; the marks name them from 1. supported: for each claim of `claims(text, marks)`, whether its passage supports it.
+    """
+    found = claims(text, marks)
+    for one, good in zip(found, supported, strict=True):
+        if not good:
+            return f"The passage [{one.passage}] does not say: “{_short(one.text)}”."
+    known = {word.casefold() for one in passages for word in _WORD.findall(one)}
+    data, cited = text.encode(), 0
+    said = [one for one in sentence_ranges(text) if data[one.start : one.end].strip()]
+    for one in said:
+        sentence = _MARKER.sub("", data[one.start : one.end].decode())
+        numbers = {
+            claim.passage for claim in found if claim.source.start < one.end and one.start < claim.source.end
+        }
+        cited += bool(numbers)
+        strange = [name for name in _names(sentence) if name.casefold() not in known]
+        if strange:
+            return f"No passage has the name “{strange[0]}”."
+        facts = _facts(sentence)
+        if facts and not numbers:
+            return f"The sentence “{_short(sentence)}” has a figure or a level and cites no passage."
+        lines = [
+            line
+            for number in numbers
+            if number <= len(passages)
+            for line in passages[number - 1].splitlines()
+            if line.strip()
+        ]
+        for fact in sorted(facts):
+            if not _stands(fact, sentence, lines):
+                return (
+                    f"The cited passages do not say “{fact}” in the way of the sentence “{_short(sentence)}”."
+                )
+    if not cited and len(said) > _MOST_UNCITED:
+        return "The answer cites no passage."
+    return ""
+
+
+def _facts(sentence: str) -> frozenset[str]:
+    """The figures and the levels that a sentence names. Numbers up to ten that are written as words are no figures."""
+    spelled = {
+        str(_VALUES[(one["tens"] or one["teen"]).lower()] + _VALUES.get((one["unit"] or "zero").lower(), 0))
+        for one in _SPELLED.finditer(sentence)
+    }
+    return frozenset(numbers_in(sentence) | spelled | {one.lower() for one in _LEVELS.findall(sentence)})
+
+
+def _stands(fact: str, sentence: str, lines: Sequence[str]) -> bool:
+    """Whether a line has the fact and shares a word with the sentence that is not in every line."""
+    having = [line for line in lines if fact in _facts(line)]
+    if not having:
+        return False
+    levels = {word for one in _LEVELS.findall(sentence) for word in one.casefold().split()}
+    words = {word for word in _long_words(sentence) if word not in levels}
+    everywhere = (
+        frozenset[str].intersection(*(_long_words(line) for line in lines)) if len(lines) > 1 else frozenset()
+    )
+    subject = words - everywhere
+    return not subject or any(subject & _long_words(line) for line in having)
+
+
+def _long_words(text: str) -> frozenset[str]:
+    return frozenset(
+        word.casefold().removesuffix("'s").removesuffix("’s")
+        for word in _WORD.findall(text)
+        if len(word) >= _SHARED
+    )
+
+
+def _names(sentence: str) -> Sequence[str]:
+    """The capitalised words of a sentence, without its first word."""
+    words = list(_WORD.finditer(sentence))
+    return [
+        re.sub(r"['’]s$", "", one.group())
+        for one in words[1:]
+        if one.group()[0].isupper()
+        and not one.group().startswith(("I'", "I’"))
+        and one.group() != "I"
+        and not sentence[: one.start()].rstrip().endswith((":", "“", '"', "*", "–", "—"))
+    ]
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"

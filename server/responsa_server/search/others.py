@@ -1,0 +1,88 @@
+"""Whether a question is about another person than its author. Rules over English words and over the words of the author's own record. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+WORD: Final = re.compile(r"[^\W\d_]+(?:[-’'][^\W\d_]+)*")
+
+_PEOPLE: Final = re.compile(
+    r"\b(?:my|our|your|a|an|the|that|this) (?:\w+ )?(?:colleague|co-?worker|classmate|team ?mate|room ?mate|flat ?mate|friend|boss|manager|neighbou?r|partner|spouse|wife|husband"
+    r"|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt|rival|competitor)s?(?:['’]s?)?\b(?! (?:role|job|position|career))"
+    r"|\b(?:every(?:body|one)|(?:some|any)(?:body|one) else|(?:some|any)(?:body|one)['’]s)\b"
+    r"|\b(?:all|other|another|any|every|each|these|those|two|both) (?:of )?(?:the )?(?:other )?"
+    r"(?:users?|persons?|people|candidates?|students?|subjects?|employees?|members?|participants?|records)\b"
+    r"|\b(?:than|compared (?:to|with)) others\b|\bothers['’]|\bother people|\bthe others?\b|\bpeople who\b|\bwho else\b|\bnamesakes?\b"
+    r"|\b(?:next|previous|other) (?:person|user|record|profile|candidate)\b|\b(?:same|my) (?:sur|last )?name\b",
+    re.IGNORECASE,
+)
+_WHO: Final = re.compile(
+    r"\bwho(?:se|m)?\b(?! (?:am i|i am|should i|can i|could i|do i)\b)|\bwhich (?:person|user|candidate|student|employee)s?\b|\blist (?:of )?(?:all )?(?:people|users|names)\b",
+    re.IGNORECASE,
+)
+_THIRD: Final = re.compile(r"\b(?:he|she|his|hers?|him|himself|herself)\b", re.IGNORECASE)
+_ADDRESS: Final = re.compile(
+    r"[\w.+-]+\s?(?:@|\(at\)|\[at\])\s?[\w-]+|\w at [\w-]+ dot [a-z]{2,}\b|\b[a-z]+\.[a-z]+(?:\.\d+)?(?=['’]|\W*$)",
+    re.IGNORECASE,
+)
+_NUMBERED: Final = re.compile(
+    r"\b(?:person|user|employee|student|candidate|participant|member|people|subject|record|profile|id|account|document|personality_profile|thinking_skills|career_recommendations)"
+    r"(?:\s*(?:#|no\.?|nr\.?|number|id|with|the|is|=|:|/))*\s*#?\d+\b|\busers/|#\d+\b|\b[a-z_]+/\d+(?:\.md)?\b",
+    re.IGNORECASE,
+)
+_UUID: Final = re.compile(
+    r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b", re.IGNORECASE
+)
+_POSSESSIVE: Final = re.compile(r"([^\W\d_]+(?:[-’'][^\W\d_]+)*?)['’]s\b")
+_NO_NAME: Final = (
+    "i i'm i’m i'd i’d i've i’ve i'll i’ll iq ok english german french spanish italian monday tuesday wednesday thursday friday saturday sunday january february march april may "
+    "june july august september october november december big five pdf cv mr mrs ms dr"
+)
+_NO_NAMES: Final = frozenset(_NO_NAME.split())
+_NOBODY: Final = (
+    "what that it there here who how where when let one today tomorrow yesterday this he she job work career test major year month week world everybody else life"
+    " company employer university college school profile record document catalogue result score answer person"
+)
+_NOBODYS: Final = frozenset(_NOBODY.split())
+_ARTICLES: Final = frozenset({"a", "an", "my", "your", "become", "becoming"})
+_SENTENCE_ENDS: Final = frozenset(".!?:;\n\"“”'‘(—–-*")
+
+
+def about_another(question: str, known: AbstractSet[str]) -> bool:
+    """Whether the question is about a person who is not its author, or asks who somebody is.
+
+    known: the words of the author's record and of the reference documents, without distinction of case. A name counts as somebody else's if a part of it is not among them. In doubt, a
+    capitalised word is a name.
+    """
+    if any(one.search(question) for one in (_PEOPLE, _WHO, _THIRD, _ADDRESS, _NUMBERED, _UUID)):
+        return True
+    for one in _POSSESSIVE.finditer(question):
+        word = one.group(1).casefold()
+        if word not in known and word not in _NOBODYS:
+            return True
+    return _names_somebody(question, known)
+
+
+def _names_somebody(question: str, known: AbstractSet[str]) -> bool:
+    words = list(WORD.finditer(question))
+    strange = [_strange(one.group(), known) for one in words]
+    for place, one in enumerate(words):
+        if not strange[place]:
+            continue
+        before = question[: one.start()].rstrip()
+        begins = not before or before[-1] in _SENTENCE_ENDS
+        follows = place + 1 < len(words) and strange[place + 1]
+        if begins and not follows:
+            continue  # the first word of a sentence has a capital in any case
+        if place and not begins and words[place - 1].group().casefold() in _ARTICLES:
+            continue  # "an Astronaut" is not a person
+        return True
+    return False
+
+
+def _strange(word: str, known: AbstractSet[str]) -> bool:
+    """Whether a word is written like a name that nobody knows."""
+    folded = re.sub(r"['’]s$", "", word).casefold()
+    return word[:1].isupper() and folded not in known and folded not in _NO_NAMES
