@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,10 +30,16 @@ class RecordSource(Protocol):
     """Reads the records of callers."""
 
     async def read(
-        self, who: Principal, question: str, evidence: Evidence, focus: Sequence[str]
+        self,
+        who: Principal,
+        question: str,
+        evidence: Evidence,
+        focus: Sequence[str],
+        synonyms: Mapping[str, str],
     ) -> RecordReading:
         """Read what the caller's record says on the question. Nothing of another person's record is read, whatever the caller's role.
 
-        evidence: the result of a search with `SearchOptions.own`. focus: words of the headings under which the answer is if the question names nothing more specific. Raises Unavailable.
+        evidence: the result of a search with `SearchOptions.own`. focus: words of the headings under which the answer is if the question names nothing more specific. synonyms:
+        for words of questions, words of the record that mean the same. Raises Unavailable.
         """
         ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -87,13 +87,18 @@ class LibraryRecord:
         self._plain = TypeAdapter(Retrieval)
 
     async def read(
-        self, who: Principal, question: str, evidence: Evidence, focus: Sequence[str]
+        self,
+        who: Principal,
+        question: str,
+        evidence: Evidence,
+        focus: Sequence[str],
+        synonyms: Mapping[str, str],
     ) -> RecordReading:
         """See `RecordSource.read`."""
         own = frozenset(await self._retriever.about(who))
         retrieval = self._plain.validate_python(evidence.content) if evidence.content else None
         return await self._retriever.analyse(
-            lambda analyses: read_record(question, retrieval, own, focus, analyses)
+            lambda analyses: read_record(question, retrieval, own, focus, synonyms, analyses)
         )
 
 
@@ -102,6 +107,7 @@ def read_record(
     retrieval: Retrieval | None,
     own: frozenset[UUID],
     focus: Sequence[str],
+    synonyms: Mapping[str, str],
     analyses: PassageAnalyses,
 ) -> RecordReading:
     """See `RecordSource.read`. retrieval: the passages that were found. own: the ids of the documents about the caller."""
@@ -111,7 +117,7 @@ def read_record(
     another = about_another(question, _words(lines))
     if another or not any(one.own for one in lines):
         return RecordReading(len(own), titles, Extraction((), 0.0, supported=False), another=another)
-    chosen, absent, support = _Choice(question, lines, focus, analyses.analyzer).made()
+    chosen, absent, support = _Choice(question, lines, focus, synonyms, analyses.analyzer).made()
     quotes = [
         Quote(one.passage.found.passage, one.part.source, one.part.text, support, one.part.shown)
         for one in chosen
@@ -179,7 +185,12 @@ class _Choice:
     """Chooses the lines that answer one question."""
 
     def __init__(
-        self, question: str, lines: Sequence[_Line], focus: Sequence[str], analyzer: Analyzer
+        self,
+        question: str,
+        lines: Sequence[_Line],
+        focus: Sequence[str],
+        synonyms: Mapping[str, str],
+        analyzer: Analyzer,
     ) -> None:
         self._question = question
         self._lines = lines
@@ -187,7 +198,16 @@ class _Choice:
         language = self._own[0].passage.found.language
         self._focus = frozenset(term for word in focus for term in analyzer.terms(word, language))
         generic = {term for word in _GENERIC for term in analyzer.terms(word, language)}
-        self._asked = [one for one in analyzer.query_terms(question, language) if one not in generic]
+        meant = {
+            term: analyzer.query_terms(words, language)
+            for word, words in synonyms.items()
+            for term in analyzer.terms(word, language)
+        }
+        terms = analyzer.query_terms(question, language)
+        # A word with a synonym is meant in its place.
+        self._asked = list(
+            dict.fromkeys(each for one in terms for each in meant.get(one, () if one in generic else (one,)))
+        )
         self._surface = {
             token.term: question[token.start : token.end] for token in analyzer.tokens(question, language)
         }

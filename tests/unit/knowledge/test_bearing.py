@@ -34,7 +34,6 @@ from responsa_server.domain.people import Reader
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.claims import THRESHOLD, Excerpt, read_passage, support_claim
-from responsa_server.text.figures import numbers_in
 from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
@@ -42,6 +41,7 @@ from responsa_server.search.scoring import Score, Weights
 from responsa_server.search.wording import compare
 from responsa_server.search.words import negates
 from responsa_server.text.canonical import Block, BlockKind
+from responsa_server.text.figures import numbers_in
 from responsa_server.text.lexical import language_of
 from responsa_server.text.sentences import PieceKind, pieces
 

@@ -22,9 +22,10 @@ UNCHECKED: Final = "unchecked"
 
 
 class RecordReaderOptions(NodeOptions):
-    """focus: for each category, words of the headings under which the answer is if the question names nothing more specific."""
+    """focus: for each category, words of the headings under which the answer is if the question names nothing more specific. synonyms: for words of questions, words of the record that mean the same."""
 
     focus: Annotated[dict[str, Texts], Field(max_length=32)] = Field(default_factory=dict[str, Texts])
+    synonyms: Annotated[dict[str, str], Field(max_length=200)] = Field(default_factory=dict[str, str])
 
 
 class RecordReaderInput(NodeModel):
@@ -60,14 +61,15 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
 
     def __init__(self, source: RecordSource, options: RecordReaderOptions | None = None) -> None:
         self._source = source
-        self._focus = (options or RecordReaderOptions()).focus
+        options = options or RecordReaderOptions()
+        self._focus, self._synonyms = options.focus, options.synonyms
 
     async def process(self, given: RecordReaderInput, run: Run) -> RecordReaderOutput:
         """Read. Raises Unavailable."""
         # The words that a rewritten question takes from the last answer are words of the record.
         question = given.standalone_question or given.question
         found = await self._source.read(
-            run.who, question, given.evidence, self._focus.get(given.category, ())
+            run.who, question, given.evidence, self._focus.get(given.category, ()), self._synonyms
         )
         return RecordReaderOutput(
             extraction=found.extraction,

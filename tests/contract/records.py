@@ -1,0 +1,160 @@
+"""People with records in a real library, and the agent `personal` that answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from responsa_server.agents.config.build import classifiers
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.files import SHIPPED, examine, read
+from responsa_server.agents.engine.agent import PlannedAgent, agent_options
+from responsa_server.agents.engine.graph import plan
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.nodes.table import KINDS
+from responsa_server.domain.agents import AgentEvent, AnswerTask
+from responsa_server.domain.events import Terminal
+from responsa_server.domain.knowledge import EVERYONE, Chunking, DocumentMetadata
+from responsa_server.domain.models import ChatModel
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.turns import Question
+from responsa_server.routing.stored import KeptClassifiers
+from responsa_server.search.answering import LibraryEvidence
+from responsa_server.search.record import LibraryRecord
+from tests.contract.library_house import House, pieces_of
+from tests.contract.shelf import retriever_of
+
+PROFILE = """# Personality profile of {name}
+
+## Results
+
+{name} took the tendency test on 2026-03-14.
+
+{name}'s openness is {level}: {points} of 100 points. Openness is the liking for new ideas, places and ways of doing things.
+
+{name}'s memory of the day is {canary}.
+
+## How to read this profile
+
+Each scale of the tendency test reaches from 0 to 100 points.
+"""
+CAREERS = """# Career recommendations for {name}
+
+## Recommended jobs
+
+{job} is recommendation 1 for {name}: the match is {match} of 100 points.
+{job} suits {name} because the job asks for openness ({name} has {points}).
+"""
+CATALOGUE = """# {job}
+
+## What it asks for
+
+The job {job} asks for openness and patience.
+"""
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """A person with a record. canary: a word that stands in this record alone."""
+
+    who: Principal
+    name: str
+    subject: str
+    canary: str
+    points: int
+    job: str
+
+
+@dataclass
+class Records:
+    """A collection with the records of people, a catalogue, and the agent."""
+
+    house: House
+    owner: Principal
+    people: list[Somebody] = field(default_factory=list[Somebody])
+
+    async def open(self, *collections: str) -> None:
+        """Make collections that everyone in the tenant reads."""
+        for one in collections:
+            await self.house.library.create_collection(self.owner, one, one, Chunking())
+            await self.house.library.update_collection(self.owner, one, readers=(EVERYONE,))
+
+    def user(self, subject: str, role: Role = Role.USER) -> Principal:
+        """A new user whom the documents with this subject are about."""
+        user = uuid7()
+        self.house.ask(
+            "INSERT INTO responsa.app_user (id, tenant_id, display_name, role, subject) VALUES (%s, 'acme', 'x', %s, %s)",
+            user,
+            role.value,
+            subject,
+        )
+        return Principal("acme", user, role, "api_key")
+
+    async def put(self, collection: str, key: str, title: str, text: str, subject: str = "") -> UUID:
+        """Add a document."""
+        metadata = DocumentMetadata(collection, key, title, subject=subject)
+        operation = await self.house.library.upload(self.owner, metadata, pieces_of(text.encode()))
+        await self.house.ingest().run(self.owner.tenant_id, operation.id)
+        return operation.document_id
+
+    async def somebody(
+        self, name: str, subject: str, canary: str, points: int, job: str, role: Role = Role.USER
+    ) -> Somebody:
+        """A person with a profile and a recommendation."""
+        one = Somebody(self.user(subject, role), name, subject, canary, points, job)
+        level = "high" if points >= 60 else "average"
+        values = {
+            "name": name,
+            "level": level,
+            "points": points,
+            "canary": canary,
+            "job": job,
+            "match": points - 1,
+        }
+        number = len(self.people) + 1
+        for kind, title, text in (
+            ("profile", f"Personality profile of {name}", PROFILE),
+            ("careers", f"Career recommendations for {name}", CAREERS),
+        ):
+            await self.put("aptitude", f"{kind}/{number}.md", title, text.format(**values), subject)
+        self.people.append(one)
+        return one
+
+    def agent(self, model: ChatModel | None = None) -> PlannedAgent:
+        """The agent `personal`, with its real classifier."""
+        retriever = retriever_of(self.house.database, self.house.embedders)
+        evidence = LibraryEvidence(retriever)
+        found = examine(SHIPPED / "personal", Surroundings())
+        assert found.config is not None, found.problems
+        texts = {path: data.decode() for path, data in read(SHIPPED / "personal").files.examples.items()}
+        trained = classifiers(texts, KeptClassifiers(self.house.spool, self.house.embedder))  # pyright: ignore[reportArgumentType] - the embedder of the tests blocks, too
+        parts = NodeParts(
+            evidence,
+            evidence,
+            evidence,
+            record=LibraryRecord(retriever),
+            model=model,
+            larger=model,
+            prompts=found.prompts,
+            classifiers=trained,
+            examples={path: one.examples for path, one in trained.items()},
+        )
+        made = plan(found.config, parts, found.prompts, KINDS, "personal")
+        return PlannedAgent(made, agent_options(found.config, "agents/personal/versions/1"))
+
+
+async def asked(
+    agent: PlannedAgent,
+    who: Principal,
+    text: str,
+    collections: tuple[str, ...] = (),
+    document_filter: str = "",
+) -> tuple[Terminal, Sequence[AgentEvent]]:
+    """The end of a turn and its events."""
+    events: list[AgentEvent] = []
+    question = Question(text, None, collections, document_filter=document_filter)
+    task = AnswerTask(uuid7(), who, question, history=())
+    return await agent.answer(task, events.append), events
