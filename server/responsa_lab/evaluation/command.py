@@ -1,4 +1,4 @@
-"""The commands `responsa eval retrieval | answers | reading | claims | intents | dialogues | tools | injection | sections`."""
+"""The commands `responsa eval retrieval | answers | reading | claims | intents | dialogues | tools | personal | injection | sections`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from responsa_lab.evaluation.measuring import (
     take_in,
 )
 from responsa_lab.evaluation.metrics import fraction
+from responsa_lab.evaluation.personal import eval_personal
 from responsa_lab.evaluation.reading import eval_reading
 from responsa_lab.evaluation.sections import eval_sections
 from responsa_server.cli.output import Json, print_json, print_text, reporting
@@ -67,6 +68,7 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("intents")(eval_intents)
     group.command("dialogues")(eval_dialogues)
     group.command("tools")(eval_tools)
+    group.command("personal")(eval_personal)
     group.command("injection")(eval_injection)
     group.command("sections")(eval_sections)
     app.add_typer(group, name=name)

@@ -169,12 +169,14 @@ class DocumentSet:
 class SearchScope:
     """The passages that a search may find: those that the reader may read, in these collections and of these documents. None means all. The collections are those of
     `LexicalIndex.meant`, not as the reader calls them. own: if not None, the passages of documents about the reader, and of documents without a subject in these collections.
+    about: whether those about the reader are among them.
     """
 
     reader: Reader
     collections: Sequence[str] | None = None
     documents: DocumentSet | None = None
     own: Sequence[str] | None = None
+    about: bool = True
 
 
 @dataclass(frozen=True, slots=True)

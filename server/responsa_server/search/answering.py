@@ -47,6 +47,8 @@ from responsa_server.search.wording import PassageWords
 from responsa_server.text.instructing import without_instructions
 from responsa_server.text.lexical import language_of
 
+MOST_REFERENCES: Final = 8
+"""The number of passages without a subject in a search for what is about the caller."""
 TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
@@ -93,19 +95,26 @@ class LibraryEvidence:
             named = collections or options.own is not None
             return (0 if named else _KINDS.index(kind)) + len(_KINDS) * (collection in options.last)
 
-        found = await self._retriever.search_tiers(
-            who,
-            questions,
-            collections or None,
-            tier,
-            top_k=top_k,
-            threshold=options.threshold,
-            rerank=options.rerank,
-            text_will_do=True,
-            expansions=options.expansions,
-            filters=options.filters,
-            own=options.own,
-        )
+        async def searched(own: tuple[str, ...] | None, *, about: bool) -> Sequence[Retrieval]:
+            return await self._retriever.search_tiers(
+                who,
+                questions,
+                collections or None,
+                tier,
+                top_k=top_k,
+                threshold=options.threshold,
+                rerank=options.rerank,
+                text_will_do=True,
+                expansions=options.expansions,
+                filters=options.filters,
+                own=own,
+                about=about,
+            )
+
+        found = await searched(() if options.own else options.own, about=True)
+        if options.own:
+            # Two searches, so that the many documents without a subject do not displace the few about the caller.
+            found = [_with_references(found[0], (await searched(options.own, about=False))[0])]
         retrieval, also_found = found[0], ()
         if len(found) > 1:
             threshold = self._support if options.support is None else options.support
@@ -280,6 +289,17 @@ def _preferred(
     others = _best_first(passage for one in tiers for passage in (*one.passages, *one.elsewhere))
     elsewhere = [one for one in others if one.found.passage.id not in ids]
     return replace(tiers[0], passages=kept, alone=alone, elsewhere=elsewhere), ()
+
+
+def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:
+    """All passages about the caller, and after them the best of the other documents. Both searches had the same strings and scope."""
+    return replace(
+        own,
+        passages=[*own.passages, *references.passages[:MOST_REFERENCES]],
+        alone=[*own.alone, *references.alone[:MOST_REFERENCES]],
+        text_only=own.text_only or references.text_only,
+        embedding_tokens=own.embedding_tokens + references.embedding_tokens,
+    )
 
 
 def _best_first(passages: Iterable[ScoredPassage]) -> Sequence[ScoredPassage]:

@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -28,11 +29,15 @@ from responsa_server.text.lexical import Analyzer
 
 MOST_NAMED: Final = 6
 """The maximum number of sentences that answer a question which names something."""
-MOST_UNDER_HEADINGS: Final = 9
+MOST_GAPS: Final = 3
+"""The maximum number of sentences on what the record lacks."""
+MOST_UNDER_HEADINGS: Final = 10
 """The maximum number of sentences that answer a question by their headings."""
 _COMMON: Final = 0.4
 """A word that this share of the record's sentences has, such as the person's name, says nothing about a sentence."""
-_FOCUSED: Final = 0.6
+_DATED: Final = 2.0
+_SHORT: Final = 14
+_LONG: Final = 0.1
 _TITLED: Final = 0.4
 _COSINE: Final = 0.5
 _NUMBER: Final = 0.2
@@ -43,12 +48,20 @@ _GENERIC_WORDS: Final = (
     "tell show give explain know please say think well good score scores point points result results value values level levels number record records much many describe mean means"
     " detail details anything something thing things list look read find get got want need according person kind type sort exactly really currently long actually question answer"
     " based info information data document documents see help let way ways use using have has compare compared comparison differ difference better worse stronger weaker higher lower"
+    " far apart happened happen made make work works one two three four five six all every given give day date when test tests took take taken would suited right like stands"
     " strongest weakest highest lowest best worst top most least greatest poorest suggest overview summary summarise summarize general overall rather out come came stand where"
 )
 _GENERIC: Final = frozenset(_GENERIC_WORDS.split())
 _MOST: Final = re.compile(r"\b(?:strongest|highest|best|top|greatest|most|largest)\b", re.IGNORECASE)
 _LEAST: Final = re.compile(r"\b(?:weakest|lowest|worst|poorest|least|smallest)\b", re.IGNORECASE)
 _VALUE: Final = re.compile(r":\D*?(\d+(?:\.\d+)?)")
+_AUTHOR: Final = re.compile(r"\b(?:i|me|my|mine|myself)\b", re.IGNORECASE)
+_WHEN: Final = re.compile(r"\bwhen\b|\b(?:which|what) (?:day|date|month|year)\b", re.IGNORECASE)
+_DATE: Final = re.compile(r"\b\d{4}-\d\d-\d\d\b")
+_GAP: Final = re.compile(
+    r"\b(?:has|have) not (?:taken|finished|been)\b|\bdid not finish\b|\bneither\b.*\bnor\b|\bno\b.{0,60}\byet\b",
+    re.IGNORECASE,
+)
 _READING: Final = re.compile(r"^how to read\b", re.IGNORECASE)
 
 
@@ -218,98 +231,107 @@ class _Choice:
             if counts[term] <= max(2, _COMMON * len(self._own))
         }
         self._common = counts.keys() - self._weights.keys()
+        self._reads = bool(self._focus & frozenset(analyzer.terms("read", language)))
 
     def made(self) -> tuple[Sequence[_Line], tuple[str, ...], float]:
         """The lines, the words of the question that nothing has, and the support of the lines, from 0 to 1."""
-        bodies = frozenset(term for one in self._lines for term in one.terms)
-        above = frozenset(term for one in self._lines for term in (*one.heading, *one.title))
-        known = [one for one in self._asked if one in bodies or one in above or one in self._focus]
+        bodies = frozenset(term for one in self._own for term in one.terms)
+        above = frozenset(term for one in self._own for term in (*one.heading, *one.title))
+        titles = frozenset(term for one in self._lines if not one.own for term in one.title)
+        known = [
+            one
+            for one in self._asked
+            if one in bodies | above | titles or (one in self._focus and not self._reads)
+        ]
         absent = [one for one in self._asked if one not in known]
-        headed = frozenset(
-            term for one in self._own for term in (*one.heading, *one.title) if term not in self._common
-        )
+        headed = above - self._common
         named = [
             one
             for one in known
-            if one not in self._focus and one not in self._common and one in bodies and one not in headed
+            if one in bodies | titles
+            and one not in self._common
+            and (self._reads or one not in self._focus | headed)
         ]
-        if not named and (extreme := self._extreme()):
-            chosen: Sequence[_Line] = extreme
-        elif named:
-            chosen = self._covering(named)
-        else:
-            chosen = self._under([one for one in known if one in headed or one in self._focus])
+        chosen = self._extreme(named) or (self._covering(named) if named else self._under())
+        gaps = self._gaps()
+        if gaps and (absent or not chosen or not any(one.own for one in chosen)):
+            chosen, known = gaps, self._asked
         if not chosen:
             near = max(self._own, key=lambda one: one.cosine)
             chosen = [near] if near.cosine >= _NEAR and len(absent) < 3 else []
-        support = len(known) / max(len(self._asked), 1) if self._asked else float(bool(chosen))
+        support = len(known) / len(self._asked) if self._asked else float(bool(chosen))
         shown = tuple(dict.fromkeys(self._surface[one] for one in absent if one in self._surface))
         return chosen, shown, support if chosen else 0.0
 
-    def _aside(self, one: _Line) -> float:
-        """What a line is worth apart from its words."""
-        worth = _FOCUSED * bool(self._focus & (one.heading | one.title)) + _COSINE * one.cosine
-        return worth + (0.8 if one.own else 0.0) + _NUMBER * (one.value is not None)
+    def _gaps(self) -> Sequence[_Line]:
+        """The lines that say what the record lacks, if the question is about its author."""
+        if not _AUTHOR.search(self._question):
+            return ()
+        gaps = [one for one in self._own if _GAP.search(one.part.shown)]
+        focused = [one for one in gaps if self._focus & (one.heading | one.title)]
+        return (focused or gaps)[:MOST_GAPS]
+
+    def _pool(self, left: AbstractSet[str]) -> Sequence[_Line]:
+        """The lines to choose from: lines of the record under the right headings, else other lines of the record, else those of reference documents that are about one of the words."""
+        having = [one for one in self._own if one.terms & left]
+        focused = [one for one in having if one.heading & self._focus]
+        titled = [one for one in having if one.title & self._focus]
+        return focused or titled or having or [one for one in self._lines if one.title & left]
+
+    def _worth(self, one: _Line, left: AbstractSet[str]) -> float:
+        worth = sum(self._weights.get(term, 1.0) for term in one.terms & left)
+        worth += _TITLED * len((one.heading | one.title) & frozenset(self._asked))
+        worth += _COSINE * one.cosine + (-1 if self._reads else 1) * _NUMBER * (one.value is not None)
+        # A line that names many things says little about each.
+        worth -= _LONG * max(0, len(one.terms) - _SHORT)
+        return worth + _DATED * bool(_WHEN.search(self._question) and _DATE.search(one.part.shown))
 
     def _covering(self, named: Sequence[str]) -> Sequence[_Line]:
-        """The fewest lines that have all of these terms, and the lines next to them that have the same."""
+        """The fewest lines that have all of these terms, and the lines of the same document that have the same."""
         left, chosen = set(named), list[_Line]()
-        wanted = frozenset(named) | (frozenset(self._asked) - self._common)
         while left and len(chosen) < MOST_NAMED:
-            best = max(
-                (one for one in self._lines if one.terms & left),
-                key=lambda one: (
-                    sum(self._weight(term) for term in one.terms & left)
-                    + _TITLED * len((one.heading | one.title) & wanted)
-                    + self._aside(one),
-                    -one.place,
-                ),
-                default=None,
-            )
-            if best is None:
+            pool = [one for one in self._pool(left) if one not in chosen]
+            if not pool:
                 break
+            best = max(pool, key=lambda one: (self._worth(one, left), -one.place))
             chosen.append(best)
             covered = best.terms & left
-            left -= best.terms
-            for one in self._lines:
+            left -= best.terms | (frozenset[str]() if best.own else best.title)
+            for one in pool:
                 same = one.key[0] == best.key[0] and one not in chosen
                 if same and covered <= one.terms and len(covered) > 1 and len(chosen) < MOST_NAMED:
                     chosen.append(one)
         return chosen
 
-    def _weight(self, term: str) -> float:
-        return self._weights.get(term, 1.0)
-
-    def _extreme(self) -> Sequence[_Line]:
-        """The line with the highest or the lowest figure, if the question asks for that."""
+    def _extreme(self, named: Sequence[str]) -> Sequence[_Line]:
+        """The line with the highest or the lowest figure of each document that the question means, if it asks for that and names no line with a figure."""
         most, least = _MOST.search(self._question), _LEAST.search(self._question)
-        if not most and not least:
+        valued = [one for one in self._own if one.value is not None and not _READING.match(one.under)]
+        if not (most or least) or any(one.terms & frozenset(named) for one in valued):
             return ()
-        asked = frozenset(self._asked) | self._focus
-        valued = [one for one in self._own if one.value is not None and (one.heading | one.title) & asked]
-        titled = [one for one in valued if one.title & frozenset(self._asked)]
-        valued = titled or valued
-        if not valued:
-            return ()
+        asked = frozenset(self._asked) - self._common
+        about = {one.key[0] for one in self._own if (one.title | one.terms) & asked}
+        focused = {one.key[0] for one in valued if (one.heading | one.title) & self._focus}
+        meant = (
+            {one.key[0] for one in self._own if one.title & asked} or (about & focused) or focused or about
+        )
+        sign = 1.0 if most else -1.0
         chosen: dict[UUID, _Line] = {}
         for one in valued:
             best = chosen.get(one.key[0])
-            if best is None or (one.value or 0.0) * (1 if most else -1) > (best.value or 0.0) * (
-                1 if most else -1
-            ):
+            if one.key[0] in meant and (best is None or sign * _figure(one) > sign * _figure(best)):
                 chosen[one.key[0]] = one
         return list(chosen.values())
 
-    def _under(self, headed: Sequence[str]) -> Sequence[_Line]:
-        """Lines under the headings that the question means: of each heading the first, then of each the second, and so on."""
-        asked = frozenset(headed)
-        reads = bool({one for one in asked if one not in self._focus} & self._reading_terms())
+    def _under(self) -> Sequence[_Line]:
+        """Lines under the headings that the question means: of each heading the first, then of each the second, and so on. Lines with figures come first."""
+        asked = frozenset(self._asked)
         best: list[_Line] = []
         worth = 0
         for one in self._own:
-            if _READING.match(one.under) and not reads and not self._reads_focus():
+            if bool(_READING.match(one.under)) is not self._reads:
                 continue
-            this = 4 * len(one.heading & asked - self._focus) + 2 * len(one.title & asked - self._focus)
+            this = 4 * len(one.heading & asked) + 4 * len(one.title & asked - self._common)
             this += 2 * bool(one.heading & self._focus) + bool(one.title & self._focus)
             if this > worth:
                 best, worth = [], this
@@ -318,13 +340,13 @@ class _Choice:
         groups: dict[tuple[UUID, str], list[_Line]] = {}
         for one in best:
             groups.setdefault((one.key[0], one.under), []).append(one)
+        for group in groups.values():
+            group.sort(key=lambda one: one.value is None)
         chosen: list[_Line] = []
         for row in range(MOST_UNDER_HEADINGS):
             chosen += [group[row] for group in groups.values() if row < len(group)]
         return sorted(chosen[:MOST_UNDER_HEADINGS], key=lambda one: one.place)
 
-    def _reading_terms(self) -> frozenset[str]:
-        return frozenset(term for one in self._own if _READING.match(one.under) for term in one.heading)
 
-    def _reads_focus(self) -> bool:
-        return bool(self._focus & self._reading_terms())
+def _figure(one: _Line) -> float:
+    return one.value or 0.0

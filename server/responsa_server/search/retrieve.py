@@ -296,18 +296,20 @@ class Retriever:
         expansions: Sequence[str] = (),
         filters: Sequence[Filter] = (),
         own: Sequence[str] | None = None,
+        about: bool = True,
     ) -> Sequence[Retrieval]:
         """Like `search`, but with up to `top_k` passages from each tier of collections, so that the passages of one tier cannot displace those of
         another. There is one result for each tier with passages, the lowest tier first, or a single result without passages.
 
         tier: returns the number of a collection's tier. It gets the collection's id and kind. own: if not None, the search finds only documents about the
-        reader, whatever the reader's role, and documents without a subject in these collections. Raises ValueError for `own` with a reader that is no user.
+        reader, whatever the reader's role, and documents without a subject in these collections. about: with
+        `own`, whether those about the reader are among them. Raises ValueError for `own` with a reader that is no user.
         """
         if own is not None:
             reader = _as_subject(reader)
         meant = None if collections is None else await self._lexical.meant(reader, collections)
         references = None if own is None else await self._lexical.meant(reader, own)
-        scope = SearchScope(reader, meant, own=references)
+        scope = SearchScope(reader, meant, own=references, about=about)
         text_will_do = text_will_do and mode is not SearchMode.VECTOR
         asked_from = len(expansions)
         terms = (*expansions, *terms)

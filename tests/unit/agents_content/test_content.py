@@ -26,9 +26,10 @@ AGENTS: Final = ROOT / "server" / "responsa_server" / "agents" / "shipped"
 INJECTION: Final = ROOT / "evals" / "injection_samples"
 OURS: Final = ("tutor", "chat")
 KNOWLEDGE: Final = "knowledge"
+PERSONAL: Final = "personal"
 CODE: Final = ("cairo", "scarb")
 """The code assistants, whose documents are those of other projects."""
-FOLDERS: Final = (*(AGENTS / name for name in (*OURS, KNOWLEDGE, "shared")), INJECTION)
+FOLDERS: Final = (*(AGENTS / name for name in (*OURS, KNOWLEDGE, PERSONAL, "shared")), INJECTION)
 FILES: Final = sorted(path for folder in FOLDERS for path in folder.rglob("*") if path.is_file())
 QUESTIONS: Final = ROOT / "evals" / "code" / "questions.jsonl"
 SHARED_PROMPTS: Final = {
@@ -49,14 +50,38 @@ PROMPTS: Final[Mapping[str, set[str]]] = {
     "cairo": {"code_category", "contract", "contract_test"},
     "scarb": set(),
     "knowledge": {"look", "research", "found"},
+    "personal": {
+        *("own_record", "aptitude", "career", "compare", "record_category"),
+        *(
+            "record_aptitude",
+            "record_career",
+            "record_learning",
+            "record_compare",
+            "record_reading",
+            "record_other",
+        ),
+        *("no_record", "other_people", "not_in_record"),
+    },
 }
-TEMPLATES: Final = {"found", "greeting", "chitchat_reply", "post_draft", "unreachable"}
+REFUSALS: Final = {"no_record", "other_people", "not_in_record"}
+TEMPLATES: Final = {
+    *("found", "greeting", "chitchat_reply", "post_draft", "unreachable", *REFUSALS),
+    *(
+        "record_aptitude",
+        "record_career",
+        "record_learning",
+        "record_compare",
+        "record_reading",
+        "record_other",
+    ),
+}
 """These templates are texts for people, not prompts for models. They have no user part."""
 PARTS: Final = {"system", "citing", "code", "language", "json", "examples"}
-WRITTEN_BY_OTHERS: Final = {"question", "history", "summary", "passages", "parameters", "query"}
+WRITTEN_BY_OTHERS: Final = {"question", "history", "summary", "passages", "parameters", "problem", "query"}
 LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "tutor/examples/need.jsonl": ({"retrieve", "direct"}, 150),
     "tutor/examples/categories.jsonl": ({"fact", "concept", "exercise", "comparison", "check"}, 120),
+    "personal/examples/categories.jsonl": ({"aptitude", "career", "learning", "compare", "reading"}, 120),
     "cairo/examples/categories.jsonl": ({"contract", "test", "explanation"}, 70),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "out_of_scope"}, 300),
     "shared/examples/tools.jsonl": (
@@ -85,6 +110,8 @@ FILLED: Final[Mapping[str, object]] = {
     "quotes": [{"text": "It costs 59 euros.", "number": 1}],
     "direct": [{"tool": "The calculator", "text": "`1 + 1 = 2`"}],
     "failed": "The web search did not answer in time.",
+    "documents": ["Notes"],
+    "absent": ["harbour"],
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],
 }
@@ -150,12 +177,12 @@ def test_a_file_is_clean_text(path: Path) -> None:
         assert pattern.search(text) is None, pattern.search(text)
 
 
-@pytest.mark.parametrize("agent", [*OURS, KNOWLEDGE, *CODE])
+@pytest.mark.parametrize("agent", [*OURS, KNOWLEDGE, PERSONAL, *CODE])
 def test_an_agents_file_names_what_is_there(agent: str) -> None:
     config = tomllib.loads(text_of(AGENTS / agent / "agent.toml"))
     nodes = cast("dict[str, dict[str, Any]]", config["nodes"])
     edges = cast("list[dict[str, Any]]", config["graph"]["edges"])
-    begins = {"begin"} if agent in (*CODE, KNOWLEDGE) else set[str]()
+    begins = {"begin"} if agent in (*CODE, KNOWLEDGE, PERSONAL) else set[str]()
     assert {edge["from"] for edge in edges} | {edge["to"] for edge in edges} == {*nodes, "finish"} | begins
     assert config["start"] in nodes
     there = {path.stem for folder in (agent, "shared") for path in (AGENTS / folder / "prompts").glob("*.md")}
@@ -176,6 +203,7 @@ def test_an_agents_file_names_what_is_there(agent: str) -> None:
         "cairo": {"collections": ["cairo", "scarb"]},
         "scarb": {"collections": ["scarb"]},
         "knowledge": {},
+        "personal": {"subject": "caller", "collections": ["aptitude-catalogues"]},
     }
     assert config["retrieval"].items() >= searched[agent].items()
     assert len(config["questions"]) == 3
@@ -191,7 +219,7 @@ def test_the_prompts_are_those_that_are_promised() -> None:
         assert stems(f"{agent}/prompts") == names
 
 
-@pytest.mark.parametrize("agent", [*OURS, KNOWLEDGE, *CODE])
+@pytest.mark.parametrize("agent", [*OURS, KNOWLEDGE, PERSONAL, *CODE])
 def test_prompts_are_sound_and_use_what_they_declare(agent: str) -> None:
     prompts = prompts_of(agent)
     assert prompts.broken == {}
@@ -209,7 +237,7 @@ def test_prompts_are_sound_and_use_what_they_declare(agent: str) -> None:
 
 
 @pytest.mark.parametrize("full", [True, False])
-@pytest.mark.parametrize("agent", [*OURS, KNOWLEDGE, *CODE])
+@pytest.mark.parametrize("agent", [*OURS, KNOWLEDGE, PERSONAL, *CODE])
 def test_prompts_can_be_filled_in_with_everything_and_with_nothing(agent: str, full: bool) -> None:
     prompts = prompts_of(agent)
     history = [Said(speaker=Speaker.USER, text="Hello"), Said(speaker=Speaker.ASSISTANT, text="Good day")]
@@ -218,11 +246,19 @@ def test_prompts_can_be_filled_in_with_everything_and_with_nothing(agent: str, f
         declared = prompts.front(name).variables
         trusted = {key: value for key, value in values.items() if key in declared}
         if name in TEMPLATES:
-            told = prompts.text(name, cast("Any", trusted))
+            asked = {"question": "What is it?"} if name in REFUSALS and "question" in declared else {}
+            told = prompts.text(name, cast("Any", {**trusted, **asked}))
+            if name in REFUSALS:
+                assert told[0].isupper()
+                continue
             assert told.startswith(("No language model is configured; ", "Hello", "Good")) or not full
             assert "; this " in told  # the text says that a template wrote it
             continue
-        others = {"summary": "They asked before.", "parameters": "level: beginner"}
+        others = {
+            "summary": "They asked before.",
+            "parameters": "level: beginner",
+            "problem": "It cites nothing.",
+        }
         untrusted = Untrusted(
             "What is it?",
             history if full else (),

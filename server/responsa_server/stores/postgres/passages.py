@@ -284,6 +284,7 @@ class PostgresLexicalIndex:
             "tenant": scope.reader.tenant_id,
             "collections": _listed(scope.collections),
             "own": _listed(scope.own),
+            "about": scope.about,
         }
         [[(ids, passages)]] = await self._database.search(
             scope.reader, TEXT_PART, [(statement, values)], self._search_seconds, _binary_cursor

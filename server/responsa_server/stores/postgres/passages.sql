@@ -200,7 +200,7 @@ SELECT coalesce(string_agg(uuid_send(d.id), ''), ''), coalesce(sum(d.passage_cou
 FROM responsa.document AS d
 WHERE d.tenant_id = %(tenant)s AND d.version > 0 AND (%(collections)s::text[] IS NULL OR d.collection_id = ANY (%(collections)s))
     -- For a caller who may read about everybody, readable_subjects() is NULL, and nothing is found.
-    AND (%(own)s::text[] IS NULL OR CASE WHEN d.subject = '' THEN d.collection_id = ANY (%(own)s) ELSE d.subject = ANY (responsa.readable_subjects()) END)
+    AND (%(own)s::text[] IS NULL OR CASE WHEN d.subject = '' THEN d.collection_id = ANY (%(own)s) ELSE %(about)s AND d.subject = ANY (responsa.readable_subjects()) END)
     AND {where};
 
 -- name: candidates
