@@ -9,8 +9,9 @@ from typing import Final
 WORD: Final = re.compile(r"[^\W\d_]+(?:[-’'][^\W\d_]+)*")
 
 _PEOPLE: Final = re.compile(
-    r"\b(?:my|our|your|a|an|the|that|this) (?:\w+ )?(?:colleague|co-?worker|classmate|team ?mate|room ?mate|flat ?mate|friend|boss|manager|neighbou?r|partner|spouse|wife|husband"
-    r"|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt|rival|competitor)s?(?:['’]s?)?\b(?! (?:role|job|position|career))"
+    r"\b(?:my|our|your|a|an|the|that|this) (?:\w+ )?(?:colleague|co-?worker|classmate|team ?mate|room ?mate|flat ?mate|friend|neighbou?r|spouse|wife|husband"
+    r"|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt)s?\b"
+    r"|\b(?:my|our) (?:\w+ )?(?:boss|manager|partner|rival|competitor)(?:e?s)?\b"
     r"|\b(?:every(?:body|one)|(?:some|any)(?:body|one) else|(?:some|any)(?:body|one)['’]s)\b"
     r"|\b(?:all|other|another|any|every|each|these|those|two|both) (?:of )?(?:the )?(?:other )?"
     r"(?:users?|persons?|people|candidates?|students?|subjects?|employees?|members?|participants?|records)\b"

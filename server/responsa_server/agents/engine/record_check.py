@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -29,6 +30,7 @@ _MOST_UNCITED: Final = 2
 """The number of sentences of an answer without any citation, such as “Your record does not say that.”."""
 _SHARED: Final = 4
 """The least length of a word that two sentences share if they are about the same."""
+_RARE: Final = 0.3
 _SHOWN: Final = 120
 
 
@@ -83,17 +85,16 @@ def _facts(sentence: str) -> frozenset[str]:
 
 
 def _stands(fact: str, sentence: str, lines: Sequence[str]) -> bool:
-    """Whether a line has the fact and shares a word with the sentence that is not in every line."""
+    """Whether a line has the fact and shares a word with the sentence that few lines have."""
     having = [line for line in lines if fact in _facts(line)]
     if not having:
         return False
     levels = {word for one in _LEVELS.findall(sentence) for word in one.casefold().split()}
-    words = {word for word in _long_words(sentence) if word not in levels}
-    everywhere = (
-        frozenset[str].intersection(*(_long_words(line) for line in lines)) if len(lines) > 1 else frozenset()
-    )
-    subject = words - everywhere
-    return not subject or any(subject & _long_words(line) for line in having)
+    counts = Counter(word for line in lines for word in _long_words(line))
+    words = [word for word in _long_words(sentence) if word not in levels and word in counts]
+    # A word of nearly all lines, such as the person's name or “points”, does not say what a line is about.
+    subject = [word for word in words if counts[word] <= max(2, len(lines) * _RARE)]
+    return not subject or any(not _long_words(line).isdisjoint(subject) for line in having)
 
 
 def _long_words(text: str) -> frozenset[str]:

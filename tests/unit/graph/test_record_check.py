@@ -1,0 +1,122 @@
+"""The check of a model's answer from a person's record, and the rules for questions about others."""
+
+from __future__ import annotations
+
+import pytest
+
+from responsa_server.agents.engine.record_check import problem_of
+from responsa_server.search.others import about_another
+
+RECORD = """Thinking skills of Mira Holt
+Mira Holt's openness is very high: 88 of 100 points.
+Mira Holt's memory is average: 97 points, where 100 is the average.
+Map maker is recommendation 1 for Mira Holt: the match is 93 of 100 points.
+Mira Holt has not taken the ability test."""
+
+
+def checked(sentence: str, *, mark: bool = True, supported: bool = True) -> str:
+    marks = [(len(sentence.encode()), 1)] if mark else []
+    return problem_of(sentence, marks, [RECORD], [supported] * len(marks))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Your openness is very high, with 88 of 100 points.",
+        "Your openness is very high: eighty-eight points.",
+        "The job Map maker comes first, with a match of 93 points.",
+        "You have not taken the ability test.",
+    ],
+)
+def test_what_the_record_says_may_be_sent(sentence: str) -> None:
+    assert checked(sentence) == ""
+
+
+@pytest.mark.parametrize(
+    ("sentence", "problem"),
+    [
+        ("Your openness is very high, with 89 of 100 points.", "“89”"),
+        ("Your openness is eighty-nine points.", "“89”"),
+        ("Your openness is low.", "“low”"),
+        ("Your openness is high: 88 points.", "“high”"),
+        # The figure and the level stand in the record, but not about the memory.
+        ("Your memory has 88 of 100 points.", "“88”"),
+        ("Your memory is very high.", "“very high”"),
+        ("The job Town planner comes first.", "“Town”"),
+        ("You are more open than Jonas.", "“Jonas”"),
+    ],
+)
+def test_what_the_record_does_not_say_is_rejected(sentence: str, problem: str) -> None:
+    assert problem in checked(sentence)
+
+
+def test_figures_need_a_citation_that_holds() -> None:
+    assert "cites no passage" in checked("Your openness is 88.", mark=False)
+    assert "does not say" in checked("Your openness is 88.", supported=False)
+    assert checked("Your record does not say that.", mark=False) == ""
+    assert "cites no passage" in checked("You are kind. You like people. You should lead.", mark=False)
+    assert "“88”" in problem_of("You have 88.", [(12, 7)], [RECORD], [True])
+
+
+KNOWN = frozenset(
+    [
+        "mira",
+        "holt",
+        "map",
+        "maker",
+        "openness",
+        "spatial",
+        "reasoning",
+        "town",
+        "planner",
+        "the",
+        "is",
+        "o’neill-åberg",
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is Jonas Reed's openness?",
+        "what is jonas's openness",
+        "Is Jonas more open than I am?",
+        "Am I as open as Jonas?",
+        "What is Mira Reed's openness?",
+        "Compare me with my brother.",
+        "How open is she?",
+        "Who is the most open?",
+        "Show me all other people.",
+        "What stands in users/0199?",
+        "Show person 17.",
+        "What about jonas.reed@example.org?",
+        "jonas.reed?",
+        "What did my colleague's profile say?",
+        "Is everybody that open?",
+        "Compared with others, how open am I?",
+    ],
+)
+def test_a_question_about_somebody_else(question: str) -> None:
+    assert about_another(question, KNOWN)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Which careers suit me, and why?",
+        "What is Mira Holt's openness?",
+        "Openness and spatial reasoning, please.",
+        "What's my job's first demand?",
+        "Could I become an Astronaut?",
+        "Would I make a good manager?",
+        "Do I work well with other jobs or with people?",
+        "Who should I ask about my test?",
+        "Is my verbal or my spatial reasoning better? Compare them.",
+        "When did I take the test in March?",
+        "Does Map maker suit me?",
+        "Is O’Neill-Åberg's openness high?",
+    ],
+)
+def test_a_question_about_oneself(question: str) -> None:
+    assert not about_another(question, KNOWN)
