@@ -35,7 +35,6 @@ MOST_UNDER_HEADINGS: Final = 10
 """The maximum number of sentences that answer a question by their headings."""
 _COMMON: Final = 0.4
 """A word that this share of the record's sentences has, such as the person's name, says nothing about a sentence."""
-_DATED: Final = 2.0
 _SHORT: Final = 14
 _LONG: Final = 0.1
 _TITLED: Final = 0.4
@@ -217,6 +216,7 @@ class _Choice:
             for term in analyzer.terms(word, language)
         }
         terms = analyzer.query_terms(question, language)
+        self._words = frozenset(terms)
         # A word with a synonym is meant in its place.
         self._asked = list(
             dict.fromkeys(each for one in terms for each in meant.get(one, () if one in generic else (one,)))
@@ -252,7 +252,12 @@ class _Choice:
             and one not in self._common
             and (self._reads or one not in self._focus | headed)
         ]
-        chosen = self._extreme(named) or (self._covering(named) if named else self._under())
+        chosen = self._dated() or self._extreme(named) or (self._covering(named) if named else self._under())
+        if self._reads and chosen and _READING.match(chosen[0].under):
+            # How to read something takes more than one sentence.
+            first = chosen[0]
+            section = [one for one in self._own if (one.key[0], one.under) == (first.key[0], first.under)]
+            chosen = section[:MOST_UNDER_HEADINGS]
         gaps = self._gaps()
         if gaps and (absent or not chosen or not any(one.own for one in chosen)):
             chosen, known = gaps, self._asked
@@ -262,6 +267,14 @@ class _Choice:
         support = len(known) / len(self._asked) if self._asked else float(bool(chosen))
         shown = tuple(dict.fromkeys(self._surface[one] for one in absent if one in self._surface))
         return chosen, shown, support if chosen else 0.0
+
+    def _dated(self) -> Sequence[_Line]:
+        """The lines with a date that have the most words of the question, if it asks for a date."""
+        dated = [one for one in self._own if _DATE.search(one.part.shown)]
+        if not dated or not _WHEN.search(self._question):
+            return ()
+        most = max(len(one.terms & self._words) for one in dated)
+        return [one for one in dated if most and len(one.terms & self._words) == most][:MOST_GAPS]
 
     def _gaps(self) -> Sequence[_Line]:
         """The lines that say what the record lacks, if the question is about its author."""
@@ -284,7 +297,7 @@ class _Choice:
         worth += _COSINE * one.cosine + (-1 if self._reads else 1) * _NUMBER * (one.value is not None)
         # A line that names many things says little about each.
         worth -= _LONG * max(0, len(one.terms) - _SHORT)
-        return worth + _DATED * bool(_WHEN.search(self._question) and _DATE.search(one.part.shown))
+        return worth
 
     def _covering(self, named: Sequence[str]) -> Sequence[_Line]:
         """The fewest lines that have all of these terms, and the lines of the same document that have the same."""
