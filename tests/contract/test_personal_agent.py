@@ -112,31 +112,28 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
     assert (nobody.reason, "no document about you" in nobody.message) == (RefusalReason.NO_SUPPORT, True)
 
 
-@pytest.mark.parametrize(
-    ("texts", "written"),
-    [
-        (["Your openness is high: 88 of 100 points. [1]"], 1),
-        (["Your openness is high: 89 of 100 points. [1]", "Your openness is high: 88 of 100 points. [1]"], 2),
-        (["Your openness is low: 88 of 100 points. [1]", "You have 88 points, like Jonas. [1]"], 0),
-    ],
-)
-async def test_a_models_answer_is_sent_only_if_the_record_has_it(
-    records: Records, texts: list[str], written: int
-) -> None:
-    model = Writes(list(texts))
-    mira = records.people[0]
-    end, events = await asked(records.agent(model), mira.who, "What is my openness?")
-    assert isinstance(end, Answered), end
-    sent = "".join(one.text for one in events if isinstance(one, Delta))
-    assert sent == end.text
-    assert "88 of 100 points" in end.text
-    assert end.citations
-    assert "89" not in sent
-    assert len(model.prompts) == len(texts)
-    if written:
-        assert end.text == texts[written - 1].removesuffix(" [1]")
-    else:
-        assert end.text.startswith("The language model is not available")
+RIGHT = "Your openness is high: 88 of 100 points. [1]"
+
+
+async def test_a_models_answer_is_sent_only_if_the_record_has_it(house: House, people: People) -> None:
+    records = Records(house, replace(people.ann, role=Role.ADMIN))
+    await records.open("aptitude")
+    mira = await records.somebody("Mira Holt", "mira@example.org", "zanderberg", 88, "Map maker")
+    wrong = "Your openness is high: 89 of 100 points. [1]"
+    for texts in ([RIGHT], [wrong, RIGHT], [wrong, "You have 88 points, like Jonas. [1]"]):
+        model = Writes(list(texts))
+        end, events = await asked(records.agent(model), mira.who, "What is my openness?")
+        assert isinstance(end, Answered), end
+        sent = "".join(one.text for one in events if isinstance(one, Delta))
+        assert sent == end.text
+        assert "88 of 100 points" in end.text
+        assert end.citations
+        assert "89" not in sent
         assert "Jonas" not in sent
-    if len(texts) > 1:
-        assert "was rejected for this reason" in model.prompts[1].messages[-1].text
+        assert len(model.prompts) == len(texts)
+        if texts[-1] == RIGHT:
+            assert end.text == RIGHT.removesuffix(" [1]")
+        else:
+            assert end.text.startswith("The language model is not available")
+        if len(texts) > 1:
+            assert "was rejected for this reason" in model.prompts[1].messages[-1].text

@@ -53,7 +53,7 @@ _GENERIC_WORDS: Final = (
 _GENERIC: Final = frozenset(_GENERIC_WORDS.split())
 _MOST: Final = re.compile(r"\b(?:strongest|highest|best|top|greatest|most|largest)\b", re.IGNORECASE)
 _LEAST: Final = re.compile(r"\b(?:weakest|lowest|worst|poorest|least|smallest)\b", re.IGNORECASE)
-_VALUE: Final = re.compile(r":\D*?(\d+(?:\.\d+)?)")
+_VALUE: Final = re.compile(r":\D*?(\d+(?:\.\d+)?)(?: of \d+)? (?:points|percent)\b|:\D*?(\d+(?:\.\d+)?) ?%")
 _AUTHOR: Final = re.compile(r"\b(?:i|me|my|mine|myself)\b", re.IGNORECASE)
 _WHEN: Final = re.compile(r"\bwhen\b|\b(?:which|what) (?:day|date|month|year)\b", re.IGNORECASE)
 _DATE: Final = re.compile(r"\b\d{4}-\d\d-\d\d\b")
@@ -82,9 +82,9 @@ class _Line:
 
     @property
     def value(self) -> float | None:
-        """The figure after the colon; None if there is no such figure."""
+        """The points or the percentage after the colon; None if there are none."""
         found = _VALUE.search(self.part.shown)
-        return float(found.group(1)) if found else None
+        return float(found.group(1) or found.group(2)) if found else None
 
     @property
     def key(self) -> tuple[UUID, int]:
