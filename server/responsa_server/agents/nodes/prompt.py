@@ -89,13 +89,14 @@ class PromptOptions(NodeOptions):
 
     cites: whether the model marks the passages that support its sentences; the marks are removed from the text. tools:
     whether the model may request tools; if so, it need not write text. stream: whether the text is sent as it arrives;
-    if not, a later node must send it.
+    if not, a later node must send it. history: whether the model sees the earlier messages of the conversation.
     """
 
     prompt: PromptChoice = ""
     cites: bool = False
     tools: bool = False
     stream: bool = True
+    history: bool = True
 
 
 class PromptInput(NodeModel):
@@ -175,6 +176,8 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """Stream the model's text as deltas. Raises OverBudget, Declined, and Unavailable (MODEL_UNAVAILABLE), which may
         follow some deltas.
         """
+        if not self._options.history:
+            given = given.model_copy(update={"history": (), "summary": ""})
         passages, cards = await self._passages(given, run), self.cards(run)
         try:
             prompt = await self._made(given, passages, run, cards)
