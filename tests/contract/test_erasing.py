@@ -632,7 +632,6 @@ NOBODYS = frozenset(
         "collection_stat",
         "embedding_cache",
         "oidc_state",
-        "source",
         "source_failure",
         "subject_stat",
         "subject_term_stat",

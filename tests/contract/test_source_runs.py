@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -15,8 +16,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.databases.reading import SqlDatabases
-from responsa_server.domain.errors import Precondition
-from responsa_server.domain.knowledge import Chunking, Operation
+from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
+from responsa_server.domain.knowledge import Chunking, JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.source_runs import DocumentKey, RunClaim
@@ -24,6 +25,7 @@ from responsa_server.domain.sources import NewSource, SourceChange
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.service import SourceAdministration
 from responsa_server.sources.syncing import Sync
+from responsa_server.stores.postgres.database import Connection
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from responsa_server.stores.postgres.sources import PostgresSources
 from tests.contract.conftest import People
@@ -213,6 +215,71 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     assert broken.error is not None
     assert broken.error.metadata["fault"] == "QUERY"
     assert len(office.documents()) == 5
+
+
+async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, who, first_id, jobs = office.runs, office.who, uuid7(), list[UUID]()
+    defer = office.house.queue.defer
+
+    async def noted(
+        connection: Connection, kind: JobKind, tenant_id: str, identity: UUID, **more: Any
+    ) -> None:
+        if kind is JobKind.SYNC:
+            jobs.append(identity)
+        await defer(connection, kind, tenant_id, identity, **more)
+
+    monkeypatch.setattr(office.house.queue, "defer", noted)
+
+    async def notify(subject: str, request_id: UUID | None = None) -> Operation:
+        (one,) = await runs.notify(who, subject, ["notes"], "test completed", request_id, named=True)
+        return one
+
+    whole = await runs.start(who, "notes", "", confirmed=False)
+    assert await runs.begin("acme", whole.id) is not None
+    first = await notify("p0", first_id)
+    assert (await notify("p0")).id == (await notify("p0", first_id)).id == first.id
+    with pytest.raises(AlreadyExists, match="different subject"):
+        await notify("p1", first_id)
+    second = await runs.start(who, "notes", "p1", confirmed=False)
+    with pytest.raises(OwnershipLost):  # another run works
+        await runs.begin("acme", first.id)
+    with pytest.raises(NotFound):
+        await runs.notify(who, "p0", ["notes", "orders"], "", None, named=True)
+    assert jobs == [whole.id]
+    await office.finish(whole)
+    assert jobs == [whole.id, first.id]
+    # What changes before the run begins is part of it; what changes later needs another one.
+    office.change("UPDATE note SET note = 'It dives.' WHERE id IN (0, 1)")
+    await office.finish(first)
+    assert [office.documents()[one][1] for one in "01"] == ["It dives.", "The heron number 1 fishes."]
+    assert (await notify("p0")).id != first.id
+    await office.finish(second)
+    assert office.documents()["1"][1] == "It dives."
+    assert jobs[2] == second.id
+    assert (await office.house.operations.get(who, first.id)).cause == "test completed"
+
+
+async def test_a_service_reports_changes_in_the_name_of_the_sources_administrator(
+    office: Office, people: People
+) -> None:
+    service = replace(people.bob, role=Role.SERVICE)
+
+    async def notified(subject: str) -> Operation:
+        (one,) = await office.runs.notify(service, subject, ["notes"], "", None, named=False)
+        await office.finish(one)
+        return await office.house.operations.get(service, one.id)
+
+    with psycopg.connect(office.house.urls.superuser) as connection:
+        connection.execute("UPDATE responsa.app_user SET role = 'service' WHERE id = %s", (service.user_id,))
+    assert (await notified("p0")).counts["created"] == 2
+    assert office.house.ask("SELECT DISTINCT owner_id FROM responsa.document") == [(office.who.user_id,)]
+    with psycopg.connect(office.house.urls.superuser) as connection:
+        connection.execute("UPDATE responsa.app_user SET role = 'user' WHERE id = %s", (office.who.user_id,))
+    refused = await notified("p1")
+    assert refused.error is not None
+    assert refused.error.reason.value == "ROLE_REQUIRED"
 
 
 async def test_a_run_that_was_killed_is_taken_up_without_duplicates(office: Office) -> None:

@@ -260,12 +260,14 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
         )
         for given, reason in refused.items()
     ]
+    serving = frozenset(method for method, rule in RULES.items() if rule is Rule.SERVICE)
     good = [
         Stranger(
             f"{role} of {tenant}",
             {"authorization": [f"Bearer {await key_of(tenant, role)}"]},
             "",
             SHARED if tenant == "acme" else frozenset(),
+            serving if (tenant, role) == ("acme", Role.SERVICE) else frozenset(),
         )
         for tenant, role in (
             ("rival", Role.ADMIN),
@@ -275,7 +277,7 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
             ("acme", Role.SERVICE),
         )
     ]
-    administering = {method for method, rule in RULES.items() if rule in (Rule.ADMIN, Rule.OWNER)}
+    administering = serving | {method for method, rule in RULES.items() if rule in (Rule.ADMIN, Rule.OWNER)}
     administrator = Stranger(
         "admin of acme",
         {"authorization": [f"Bearer {await key_of('acme', Role.ADMIN)}"]},

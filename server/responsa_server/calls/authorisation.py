@@ -10,13 +10,14 @@ from enum import StrEnum
 
 class Rule(StrEnum):
     """The callers that may make a call. PUBLIC: anyone, without a credential. MEMBER: anyone with a valid
-    credential. OWN: the same, but never a service on behalf of a user, because the call is about the user's account and credentials. ADMIN: callers with the role
+    credential. OWN: the same, but never a service on behalf of a user, because the call is about the user's account and credentials. SERVICE: services in their own names, and administrators. ADMIN: callers with the role
     admin. OWNER: owners of the installation.
     """
 
     PUBLIC = "public"
     MEMBER = "member"
     OWN = "own"
+    SERVICE = "service"
     ADMIN = "admin"
     OWNER = "owner"
 
@@ -116,6 +117,7 @@ RULES: Mapping[str, Rule] = {
     _ADMIN + "PreviewSource": Rule.ADMIN,
     _ADMIN + "SyncSource": Rule.ADMIN,
     _ADMIN + "ListFailedRows": Rule.ADMIN,
+    _ADMIN + "NotifySubjectChanged": Rule.SERVICE,
     _ADMIN + "ReloadAgents": Rule.OWNER,
     _ADMIN + "CreateUser": Rule.ADMIN,
     _ADMIN + "GetUser": Rule.ADMIN,

@@ -1,4 +1,4 @@
-"""The commands `responsa sources check | preview | sync | failed | list | show | create | update | delete`."""
+"""The commands `responsa sources check | preview | sync | notify | failed | list | show | create | update | delete`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from google.longrunning import operations_proto_pb2 as operations_pb2
 
 from responsa.admin.v1 import source_pb2
 from responsa_client.errors import error_of_status
-from responsa_client.results import sync_result
+from responsa_client.results import sync_progress, sync_result
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -36,12 +37,13 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Turn the rows of databases into documents. All commands but `check` need the role ADMIN.",
+        help="Turn the rows of databases into documents. All commands but `check` and `notify` need the role ADMIN.",
         rich_markup_mode=None,
     )
     group.command("check")(check_sources)
     group.command("preview")(preview_source)
     group.command("sync")(sync_source)
+    group.command("notify")(notify_sources)
     group.command("failed")(failed_rows)
     group.command("list")(list_sources)
     group.command("show")(show_source)
@@ -135,6 +137,49 @@ def sync_source(
         if operation.done and sync_result(operation).failed:
             if not json:
                 print_text(f"`responsa sources failed {source}` lists the rows that failed.")
+            raise typer.Exit(1)
+
+
+def notify_sources(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The subject whose rows have changed.")],
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source", help="The id of a source; may be repeated. Default: all with a query for one subject."
+        ),
+    ] = None,
+    cause: Annotated[str, typer.Option(help="Why, such as “test completed”.")] = "",
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Print the operations' names and do not wait for their ends.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one Operation per line, as proto-JSON.")
+    ] = False,
+) -> None:
+    """Bring the documents of one subject into step with the rows, in all sources. This command needs the role ADMIN or SERVICE.
+
+    Exit codes: 0 all rows have their documents, 1 some rows were set aside, or a run failed.
+    """
+    with reporting(json=json), open_client() as client:
+        begun = client.notify_subject_changed(
+            valid_text(subject, "The subject"),
+            [valid_text(one, "The source") for one in sources or []],
+            cause=valid_text(cause, "The cause"),
+        )
+        if not begun and not json:
+            print_text("No source has a query for one subject; name the sources with --source.")
+        good = True
+        for one in begun:
+            operation = one
+            if not no_wait:
+                for state in client.watch_operation(one):
+                    operation = state.operation
+            good &= _ended_well(operation)
+            if json:
+                print_json(operation)
+            else:
+                print_text(_outcome(operation))
+        if not good:
             raise typer.Exit(1)
 
 
@@ -239,6 +284,19 @@ def delete_sources(
                 print_json({"deleted": source.name})
             else:
                 print_text(f"deleted {_id(source)}")
+
+
+def _ended_well(operation: operations_pb2.Operation) -> bool:
+    """Whether a run has not ended yet, or has set no row aside."""
+    return not operation.HasField("error") and not (operation.done and sync_result(operation).failed)
+
+
+def _outcome(operation: operations_pb2.Operation) -> str:
+    progress = sync_progress(operation)
+    source = progress.source.removeprefix("sources/") if progress is not None else operation.name
+    if operation.HasField("error"):
+        return f"{source}: {one_line(operation.error.message, 300)}"
+    return f"{source}: {synced(sync_result(operation)) if operation.done else operation.name}"
 
 
 def _mapping(file: Path) -> str:

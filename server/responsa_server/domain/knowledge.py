@@ -269,7 +269,7 @@ class Operation:
     epoch: the number of the current claim; a worker with an older epoch cannot write. error, unchanged: the result,
     valid once the stage is DONE. seq: the number of this state; every stored change raises it. stage_time: when the
     stage began; while a REINDEX computes vectors, the time from which its rate counts. collection_id: the collection of a REINDEX; its `version` is the number of the
-    generation, and its `document_id` names no document. source_id, subject, counts: of a SYNC, whose passages are documents, and whose `document_id` names no document; see `source_runs`.
+    generation, and its `document_id` names no document. source_id, subject, counts, cause: of a SYNC, whose passages are documents, and whose `document_id` names no document; see `source_runs`.
     """
 
     id: UUID
@@ -292,6 +292,7 @@ class Operation:
     source_id: str = ""
     subject: str = ""
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    cause: str = ""
 
     @property
     def done(self) -> bool:

@@ -33,17 +33,25 @@ class RunClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to add. subject: "" for all. confirmed: whether it may delete many documents. cause: why a notification asks for it, in its own words; at most 200 bytes."""
+
+    subject: str
+    confirmed: bool = False
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunTask:
     """A run to work on.
 
-    user_id: the administrator in whose name documents are made. entitled: whether the user still is an administrator. subject: "" for all. confirmed: whether the run may delete
+    user_id: the administrator in whose name documents are made; None if the user is not an administrator any more. subject: "" for all. confirmed: whether the run may delete
     many documents. reading: whether rows are still to be read; otherwise the run waits until its documents are indexed.
     """
 
     claim: RunClaim
     source: Source
-    user_id: UUID
-    entitled: bool
+    user_id: UUID | None
     subject: str
     confirmed: bool
     reading: bool
@@ -92,7 +100,28 @@ class SourceRuns(Protocol):
     """Runs of sources."""
 
     async def start(self, who: Principal, source_id: str, subject: str, *, confirmed: bool) -> Operation:
-        """Create a run and its job. Raises NotFound, Precondition (SOURCE_RUNNING)."""
+        """Add a run, which begins when the earlier runs of the source have ended. If a run of the caller for the same subject waits already, it is returned. Raises NotFound,
+        Precondition (SOURCE_RUNNING) for a second run for all subjects, Exhausted (LIMIT_REACHED).
+        """
+        ...
+
+    async def notify(
+        self,
+        who: Principal,
+        subject: str,
+        sources: Sequence[str],
+        cause: str,
+        request_id: UUID | None,
+        *,
+        named: bool,
+    ) -> Sequence[Operation]:
+        """Add a run for the subject to each of these sources, or none at all. named: whether the caller named the sources; otherwise those that have been deleted are left out. A repeated call with
+        the same request_id returns the runs of the first call, as long as their records exist. Raises NotFound, AlreadyExists (REQUEST_ID_REUSED), Exhausted (LIMIT_REACHED).
+        """
+        ...
+
+    async def wake(self, tenant_id: str) -> None:
+        """Make the job of the run that has waited longest, for each source of which runs wait although none works."""
         ...
 
     async def failed_rows(self, who: Principal, source_id: str, query: ListQuery) -> Page[FailedRow]:
@@ -100,7 +129,7 @@ class SourceRuns(Protocol):
         ...
 
     async def begin(self, tenant_id: str, operation_id: UUID) -> RunTask | None:
-        """Claim a run. Returns None if it has ended."""
+        """Claim a run. Returns None if it has ended. Raises OwnershipLost while another run of the source works, NotFound if the source was deleted."""
         ...
 
     async def is_running(self, tenant_id: str, operation_id: UUID) -> bool:

@@ -210,6 +210,10 @@ class Sources(Protocol):
         """Return one source. Raises NotFound."""
         ...
 
+    async def mappings(self, who: Principal) -> Mapping[str, str]:
+        """Return the texts of all mappings, by the ids of their sources."""
+        ...
+
     async def list(self, who: Principal, query: ListQuery) -> Page[Source]:
         """Return a page of sources."""
         ...

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Final
+from uuid import UUID
 
 from responsa_server.agents.config.problems import Problem, closest, placed, quoted
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason
-from responsa_server.domain.knowledge import Collections
+from responsa_server.domain.knowledge import Collections, Operation
 from responsa_server.domain.people import Principal
 from responsa_server.domain.source_runs import SourceRuns
 from responsa_server.domain.sources import (
@@ -59,6 +60,15 @@ class SourceAdministration:
             named = (mapping.connection, mapping.collection)
         return await self.sources.update(who, source_id, change, named, etag)
 
+    async def notify(
+        self, who: Principal, subject: str, sources: Sequence[str], cause: str, request_id: UUID | None
+    ) -> Sequence[Operation]:
+        """Add a run for a subject to these sources or, if there are none, to all sources with a query for one subject. Raises as `SourceRuns.notify`."""
+        chosen = sources or [
+            one for one, text in (await self.sources.mappings(who)).items() if _reads_one_subject(text)
+        ]
+        return await self.runs.notify(who, subject, chosen, cause, request_id, named=bool(sources))
+
     async def preview(self, who: Principal, text: str, rows: int, subject: str) -> Sequence[MadeRow]:
         """The first rows of each query of a mapping, and what they make. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names, Precondition (SOURCE_UNREADABLE)."""
         mapping, connection = await self._checked(who, text, "mapping")
@@ -86,6 +96,12 @@ class SourceAdministration:
             message = f"there is no collection “{mapping.collection}”; create it first"
             raise _missing(text, Problem(FILE, message, ("collection",)), mapping.collection) from error
         return mapping, connection
+
+
+def _reads_one_subject(text: str) -> bool:
+    """Whether a mapping has a query for one subject."""
+    mapping, _ = read_mapping(text) if "one_subject" in text else (None, ())
+    return mapping is not None and any(one.one_subject for one in mapping.queries)
 
 
 def _missing(text: str, problem: Problem, named: str) -> NotFound:

@@ -129,7 +129,16 @@ class Sync:
         self._log: FilteringBoundLogger = structlog.get_logger("sources")
 
     async def work(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
-        """Make one attempt, or wait once. Returns None if the run has ended, else the seconds until the next attempt."""
+        """Make one attempt, or wait once. Returns None if the run has ended, else the seconds until the next attempt. Whoever ended the run, its job wakes the next one."""
+        pause = await self._attempt(tenant_id, operation_id)
+        if pause is None:
+            try:
+                await self._runs.wake(tenant_id)
+            except Unavailable:
+                return pause_after(attempts)
+        return pause
+
+    async def _attempt(self, tenant_id: str, operation_id: UUID) -> float | None:
         failures = self._failures.get(operation_id, 0)
         try:
             done = await self._slice(tenant_id, operation_id)
@@ -180,10 +189,10 @@ class Sync:
         return await self._runs.settle(task.claim)
 
     async def _run(self, task: RunTask, plan: _Plan) -> None:
-        if not task.entitled:
+        if task.user_id is None:
             raise NotPermitted(
                 Reason.ROLE_REQUIRED,
-                "The user who started the run is not an administrator any more; start it again as an administrator.",
+                "The user in whose name the run makes documents is not an administrator any more. If the user started the run, start it again as an administrator; otherwise change the source as an administrator, whose name later runs then use.",
                 {"required_role": Role.ADMIN.name},
             )
         known = await self._runs.known(task.claim)

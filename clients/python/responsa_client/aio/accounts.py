@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from google.longrunning import operations_pb2
 from google.protobuf import timestamp_pb2
@@ -211,12 +211,35 @@ class AsyncAccountCalls(AsyncPart):
 
         Raises:
             NotFound: the source does not exist.
-            FailedPrecondition: a run of the source has not ended.
+            FailedPrecondition: another run of the source for all subjects has not ended.
         """
         request = admin_service_pb2.SyncSourceRequest(
             name=requests.source_name(source), subject=subject, allow_deletions=allow_deletions
         )
         return await self._calls.unary(self._stubs.admin.SyncSource, request, repeatable=False)
+
+    async def notify_subject_changed(
+        self, subject: str, sources: Sequence[str] = (), *, cause: str = "", request_id: str | None = None
+    ) -> list[operations_pb2.Operation]:
+        """Say that the rows about a subject have changed: each source gets a run for this subject. Services may call it too.
+
+        Args:
+            subject: the subject, as the mappings of the sources make it.
+            sources: names (`sources/{id}`) or ids; without any, all sources with a query for one subject.
+            cause: why, at most 200 bytes; the operations' metadata shows it.
+            request_id: a UUID that makes a repeated call return the same operations; None for a new one.
+
+        Raises:
+            NotFound: a source does not exist.
+            ResourceExhausted: too many runs of a source wait.
+        """
+        request = admin_service_pb2.NotifySubjectChangedRequest(
+            subject=subject,
+            sources=[requests.source_name(one) for one in sources],
+            cause=cause,
+            request_id=request_id or requests.new_request_id(),
+        )
+        return list((await self._calls.unary(self._stubs.admin.NotifySubjectChanged, request)).operations)
 
     def failed_rows(self, source: str) -> AsyncIterator[source_pb2.FailedRow]:
         """The rows that made no document in the newest run that read them, oldest first. Raises NotFound."""

@@ -84,6 +84,7 @@ def sync_operation(value: Operation) -> operations_pb2.Operation:
         source_pb2.SyncMetadata(
             source=names.source(value.source_id),
             subject=value.subject,
+            cause=value.cause,
             stage=_STAGES[value.stage],
             documents_done=value.passages_done,
             documents_total=value.passages_total,

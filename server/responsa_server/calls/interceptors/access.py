@@ -144,6 +144,14 @@ class Authorised(Interceptor[None]):
                         Reason.ON_BEHALF_NOT_ALLOWED,
                         "A service cannot make this call on behalf of a user, because it is about the user's account; leave responsa-on-behalf-of out.",
                     )
+            case Rule.SERVICE:
+                if who is not None and who.role in (Role.ADMIN, Role.SERVICE):
+                    return
+                raise NotPermitted(
+                    Reason.ROLE_REQUIRED,
+                    "Only services and administrators may make this call; use a service's or an administrator's key.",
+                    {"required_role": Role.SERVICE.name},
+                )
             case Rule.ADMIN:
                 if who is not None and who.role is Role.ADMIN:
                     return

@@ -58,6 +58,7 @@ ERASED: Final[Mapping[str, str]] = {
     "service_grant": "deleted with the user",
     "session": "deleted",
     "session_code": "deleted",
+    "source": "stays; the name of the user who changed it last is removed",
     "source_document": "deleted with the document",
     "turn": "deleted with the conversation; the terminal event of withdrawn answers is replaced",
     "turn_checkpoint": "deleted with the turn",

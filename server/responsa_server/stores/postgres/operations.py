@@ -408,6 +408,7 @@ def from_row(row: Mapping[str, Any]) -> Operation:
         source_id=row["source_id"] or "",
         subject=row["subject"],
         counts=row["counts"],
+        cause=row["cause"],
     )
 
 

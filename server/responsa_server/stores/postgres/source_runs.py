@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -12,8 +13,8 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import NotFound, Precondition, Reason, ResponsaError
-from responsa_server.domain.knowledge import JobKind, Operation
+from responsa_server.domain.errors import Exhausted, NotFound, Precondition, Reason, ResponsaError
+from responsa_server.domain.knowledge import JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FAILED_ROWS
 from responsa_server.domain.people import AuditEvent, Principal
@@ -21,6 +22,7 @@ from responsa_server.domain.source_runs import (
     DocumentKey,
     FailedRow,
     NewFailure,
+    NewRun,
     RunClaim,
     RunCounts,
     RunTask,
@@ -32,10 +34,14 @@ from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.requests import CreationRequests
 from responsa_server.stores.postgres.sources import source_of
 
 _LIST: Final[SqlList[FailedRow]] = SqlList(FAILED_ROWS, {"create_time": "create_time"})
 _MOST_PROBLEM_CHARACTERS: Final = 1000
+MOST_WAITING: Final = 1000
+"""The number of runs of a source that may be open."""
+_LATER_SECONDS: Final = 10.0
 
 
 class PostgresSourceRuns:
@@ -49,30 +55,101 @@ class PostgresSourceRuns:
         self._sources = Queries("sources.sql")
         self._operations = Queries("operations.sql")
         self._audit = AuditLog()
+        self._requests = CreationRequests()
 
     @shielded
     async def start(self, who: Principal, source_id: str, subject: str, *, confirmed: bool) -> Operation:
         """See `SourceRuns.start`."""
+        async with self._database.locking(who.tenant_id) as database:
+            operation = await self._add(database, who, source_id, NewRun(subject, confirmed))
+            if operation is None:
+                raise NotFound.of("source", names.source(source_id))
+            event = AuditEvent.of(who, "source.sync", names.source(source_id))
+            await self._audit.write(database, event)
+            return operation
+
+    @shielded
+    async def notify(
+        self,
+        who: Principal,
+        subject: str,
+        sources: Sequence[str],
+        cause: str,
+        request_id: UUID | None,
+        *,
+        named: bool,
+    ) -> Sequence[Operation]:
+        """See `SourceRuns.notify`."""
+        body = {
+            "subject": hashlib.sha256(subject.encode()).hexdigest(),
+            "sources": " ".join(sorted(sources)) if named else "",
+            "cause": cause,
+        }
+        async with self._database.locking(who.tenant_id) as database:
+            earlier = await self._requests.claim(database, who, request_id, "notification", body)
+            if earlier:
+                ids = [names.parse_uuid("operations", one) for one in earlier.split()]
+                cursor = database.cursor(row_factory=dict_row)
+                await cursor.execute(self._queries["named"], {"tenant": who.tenant_id, "ids": ids})
+                return [operations.from_row(row) for row in await cursor.fetchall()]
+            found = list[Operation]()
+            for one in sorted(sources):  # in one order, so that no two calls wait for each other
+                operation = await self._add(database, who, one, NewRun(subject, cause=cause))
+                if operation is not None:
+                    found.append(operation)
+                    event = AuditEvent.of(who, "source.notify", names.source(one))
+                    await self._audit.write(database, event)
+                elif named:
+                    raise NotFound.of("source", names.source(one))
+            made = " ".join(names.operation(one.id) for one in found)
+            await self._requests.record(database, who, request_id, made)
+            return found
+
+    @shielded
+    async def wake(self, tenant_id: str) -> None:
+        """See `SourceRuns.wake`."""
+        async with self._database.tenant(tenant_id) as database:
+            cursor = await database.execute(self._queries["idle"], {"tenant": tenant_id})
+            idle = [source_id for (source_id,) in await cursor.fetchall()]
+            for source_id in idle:
+                values = {"tenant": tenant_id, "source": source_id}
+                await database.execute(self._queries["lock_source"], values)
+                row = await (await database.execute(self._queries["next"], values)).fetchone()
+                if row is not None:
+                    await self._queue.defer(database, JobKind.SYNC, tenant_id, row[0], short=True)
+
+    async def _add(
+        self, database: Connection, who: Principal, source_id: str, run: NewRun
+    ) -> Operation | None:
+        """Add a run, and its job if no other run of the source is open: the end of each run makes the job of the next one. Returns None if the source does not exist."""
         values: dict[str, object] = {
             "tenant": who.tenant_id,
             "source": source_id,
             "id": self._new_id(),
             "user": who.user_id,
-            "subject": subject,
-            "confirmed": confirmed,
+            **asdict(run),
         }
-        async with self._database.tenant(who.tenant_id) as database:
-            await self._require(database, who.tenant_id, source_id)
-            row = await one_row(database, self._queries["insert"], values)
-            if row is None:
-                running = await (await database.execute(self._queries["running"], values)).fetchone()
-                raise _running(source_id, None if running is None else running[0])
-            operation = operations.from_row(row)
-            await database.execute(self._operations["forget"], {"tenant": who.tenant_id})
-            await self._queue.defer(database, JobKind.SYNC, who.tenant_id, operation.id)
-            event = AuditEvent.of(who, "source.sync", names.source(source_id))
-            await self._audit.write(database, event)
-            return operation
+        if await one_row(database, self._queries["lock_source"], values) is None:
+            return None
+        before = await one_row(database, self._queries["open"], values)
+        assert before is not None, "an aggregate has a row"
+        if not run.subject and before["whole"] is not None:
+            raise _running(source_id, before["whole"])
+        if run.subject and before["runs"] >= MOST_WAITING:
+            raise Exhausted(
+                Reason.LIMIT_REACHED,
+                f"{before['runs']} runs of {names.source(source_id)} wait already; begin one run for all subjects with SyncSource, or try again later.",
+                {"limit": "waiting_runs", "scope": "tenant", "value": str(MOST_WAITING)},
+                retry_after=_LATER_SECONDS,
+            )
+        row = await one_row(database, self._queries["insert"], values)
+        assert row is not None, "a conflict updates the row"
+        operation = operations.from_row(row)
+        await database.execute(self._operations["forget"], {"tenant": who.tenant_id})
+        if before["runs"] == 0:
+            short = bool(run.subject)
+            await self._queue.defer(database, JobKind.SYNC, who.tenant_id, operation.id, short=short)
+        return operation
 
     @shielded
     async def failed_rows(self, who: Principal, source_id: str, query: ListQuery) -> Page[FailedRow]:
@@ -88,18 +165,22 @@ class PostgresSourceRuns:
         """See `SourceRuns.begin`."""
         async with self._database.tenant(tenant_id) as database:
             values = {"tenant": tenant_id, "id": operation_id}
-            row = await one_row(database, self._queries["begin"], values)
-            if row is None:
+            found = await one_row(database, self._queries["source_of"], values)
+            if found is None:
                 return None
-            wanted = {"tenant": tenant_id, "id": row["source_id"]}
-            source = await one_row(database, self._sources["get"], wanted)
+            source_id = found["source_id"]
+            await database.execute(self._queries["lock_source"], {**values, "source": source_id})
+            row = await one_row(database, self._queries["begin"], values)
+            if row is None:  # it has ended meanwhile, or another run of the source works
+                raise OwnershipLost
+            source = await one_row(database, self._sources["get"], {"tenant": tenant_id, "id": source_id})
             if source is None:  # the source was deleted; its run ends with this error
-                raise NotFound.of("source", names.source(row["source_id"]))
+                raise NotFound.of("source", names.source(source_id))
+            maker = await one_row(database, self._queries["maker"], values)
         return RunTask(
-            RunClaim(tenant_id, operation_id, row["epoch"], row["source_id"]),
+            RunClaim(tenant_id, operation_id, row["epoch"], source_id),
             source_of(source),
-            row["user_id"],
-            bool(row["entitled"]),
+            None if maker is None else maker["id"],
             row["subject"],
             row["confirmed"],
             row["stage"] != "embedding",
@@ -238,10 +319,10 @@ def _columns(failures: Sequence[NewFailure]) -> dict[str, list[str]]:
     return {"kinds": [one.at.kind for one in failures], "keys": [one.at.key for one in failures]}
 
 
-def _running(source_id: str, operation_id: UUID | None) -> Precondition:
-    name = "" if operation_id is None else names.operation(operation_id)
+def _running(source_id: str, operation_id: UUID) -> Precondition:
+    name = names.operation(operation_id)
     return Precondition(
         Reason.SOURCE_RUNNING,
-        f"{name or 'Another run'} reads {names.source(source_id)} already; wait until it ends, or cancel it.",
+        f"{name} reads {names.source(source_id)} already; wait until it ends, or cancel it.",
         {"source": names.source(source_id), "operation": name},
     )

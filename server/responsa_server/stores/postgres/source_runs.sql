@@ -1,13 +1,43 @@
 -- Runs of the sources of one tenant (role responsa_app, tenant set).
 
--- name: running
-SELECT id FROM responsa.operation WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = 'sync' AND stage <> 'done';
+-- name: lock_source
+-- Whatever adds a run, or decides which run works next, holds this lock. The rows that runs write refer to the source and do not wait for it.
+SELECT id FROM responsa.source WHERE tenant_id = %(tenant)s AND id = %(source)s FOR NO KEY UPDATE;
+
+-- name: open
+-- The runs of a source that have not ended: how many there are, and the one for all subjects.
+SELECT count(*)::int AS runs, (array_agg(id) FILTER (WHERE subject = ''))[1] AS whole FROM responsa.operation
+WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = 'sync' AND stage <> 'done';
 
 -- name: insert
-INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject, confirmed)
-VALUES (%(id)s, %(tenant)s, %(user)s, %(id)s, 0, 'queued', 'sync', %(source)s, %(subject)s, %(confirmed)s)
-ON CONFLICT (tenant_id, source_id) WHERE kind = 'sync' AND stage <> 'done' DO NOTHING
+-- A run that waits for the same subject has seen no row yet, so it does the work of this one too.
+INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject, confirmed, cause)
+VALUES (%(id)s, %(tenant)s, %(user)s, %(id)s, 0, 'queued', 'sync', %(source)s, %(subject)s, %(confirmed)s, %(cause)s)
+ON CONFLICT (tenant_id, source_id, subject, user_id) WHERE kind = 'sync' AND stage = 'queued'
+    DO UPDATE SET confirmed = operation.confirmed OR excluded.confirmed
 RETURNING *;
+
+-- name: source_of
+SELECT source_id FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND kind = 'sync' AND stage <> 'done';
+
+-- name: named
+SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s) ORDER BY source_id, id;
+
+-- name: idle
+-- The sources with runs that wait although no run works.
+SELECT DISTINCT w.source_id FROM responsa.operation AS w
+WHERE w.tenant_id = %(tenant)s AND w.kind = 'sync' AND w.stage = 'queued' AND NOT EXISTS (
+    SELECT FROM responsa.operation AS o
+    WHERE o.tenant_id = w.tenant_id AND o.source_id = w.source_id AND o.kind = 'sync' AND o.stage NOT IN ('queued', 'done'))
+ORDER BY w.source_id;
+
+-- name: next
+-- The run that has waited longest, unless a run of the source works.
+SELECT w.id FROM responsa.operation AS w
+WHERE w.tenant_id = %(tenant)s AND w.source_id = %(source)s AND w.kind = 'sync' AND w.stage = 'queued' AND NOT EXISTS (
+    SELECT FROM responsa.operation AS o
+    WHERE o.tenant_id = w.tenant_id AND o.source_id = w.source_id AND o.kind = 'sync' AND o.stage NOT IN ('queued', 'done'))
+ORDER BY w.create_time, w.id LIMIT 1;
 
 -- name: failed_rows
 SELECT id, kind, key, problem, create_time FROM responsa.source_failure
@@ -15,9 +45,18 @@ WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND {where} ORDER BY {or
 
 -- name: begin
 UPDATE responsa.operation AS o SET epoch = o.epoch + 1, stage = CASE o.stage WHEN 'queued' THEN 'parsing' ELSE o.stage END, update_time = clock_timestamp()
-WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND o.stage <> 'done'
-RETURNING o.epoch, o.stage, o.source_id, o.subject, o.confirmed, o.user_id,
-    (SELECT u.role = 'admin' AND u.disable_time IS NULL FROM responsa.app_user AS u WHERE u.tenant_id = o.tenant_id AND u.id = o.user_id) AS entitled;
+WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND o.stage <> 'done' AND (o.stage <> 'queued' OR NOT EXISTS (
+    SELECT FROM responsa.operation AS w
+    WHERE w.tenant_id = o.tenant_id AND w.source_id = o.source_id AND w.kind = 'sync' AND w.stage NOT IN ('queued', 'done')))
+RETURNING o.epoch, o.stage, o.subject, o.confirmed;
+
+-- name: maker
+-- The administrator in whose name the documents of a run are made: the caller or, if a service called, the administrator of the source.
+SELECT m.id FROM responsa.operation AS o
+JOIN responsa.app_user AS u ON u.tenant_id = o.tenant_id AND u.id = o.user_id
+LEFT JOIN responsa.source AS s ON s.tenant_id = o.tenant_id AND s.id = o.source_id
+JOIN responsa.app_user AS m ON m.tenant_id = o.tenant_id AND m.id = CASE u.role WHEN 'service' THEN s.user_id ELSE u.id END
+WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND m.role = 'admin' AND m.disable_time IS NULL;
 
 -- name: known
 SELECT s.kind, s.key, s.digest, s.document_id, d.subject

@@ -53,6 +53,7 @@ class PostgresSources:
             "mapping": source.mapping,
             "connection": connection,
             "collection": collection,
+            "user": who.user_id,
         }
         async with self._database.tenant(who.tenant_id) as database:
             row = await one_row(database, self._queries["insert"], values)
@@ -66,6 +67,13 @@ class PostgresSources:
         """See `Sources.get`."""
         async with self._database.tenant(who.tenant_id) as database:
             return await self._row(database, "get", who, source_id)
+
+    @shielded
+    async def mappings(self, who: Principal) -> Mapping[str, str]:
+        """See `Sources.mappings`."""
+        async with self._database.tenant(who.tenant_id) as database:
+            cursor = await database.execute(self._queries["mappings"], {"tenant": who.tenant_id})
+            return dict(await cursor.fetchall())
 
     @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Source]:
@@ -91,6 +99,7 @@ class PostgresSources:
                 "mapping": change.mapping,
                 "connection": connection,
                 "collection": collection,
+                "user": who.user_id,
             }
             row = await one_row(database, self._queries["update"], values)
             if row is None:  # impossible: the row is locked, so it cannot be deleted

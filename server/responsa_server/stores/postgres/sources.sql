@@ -1,13 +1,16 @@
 -- Sources of one tenant (role responsa_app, tenant set).
 
 -- name: insert
-INSERT INTO responsa.source (id, tenant_id, display_name, mapping, connection, collection)
-VALUES (%(id)s, %(tenant)s, %(display_name)s, %(mapping)s, %(connection)s, %(collection)s)
+INSERT INTO responsa.source (id, tenant_id, display_name, mapping, connection, collection, user_id)
+VALUES (%(id)s, %(tenant)s, %(display_name)s, %(mapping)s, %(connection)s, %(collection)s, %(user)s)
 ON CONFLICT (tenant_id, id) DO NOTHING
 RETURNING *;
 
 -- name: get
 SELECT * FROM responsa.source WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: mappings
+SELECT id, mapping FROM responsa.source WHERE tenant_id = %(tenant)s ORDER BY id;
 
 -- name: lock
 SELECT * FROM responsa.source WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
@@ -18,7 +21,7 @@ SELECT * FROM responsa.source WHERE tenant_id = %(tenant)s AND {where} ORDER BY 
 -- name: update
 UPDATE responsa.source SET display_name = coalesce(%(display_name)s::text, display_name), mapping = coalesce(%(mapping)s::text, mapping),
     connection = coalesce(%(connection)s::text, connection), collection = coalesce(%(collection)s::text, collection),
-    revision = revision + 1, update_time = clock_timestamp()
+    user_id = %(user)s, revision = revision + 1, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s
 RETURNING *;
 

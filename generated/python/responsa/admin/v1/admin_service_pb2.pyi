@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.longrunning import operations_pb2 as _operations_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
@@ -487,6 +488,68 @@ class SyncSourceRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SyncSourceRequest: _TypeAlias = SyncSourceRequest  # noqa: Y015
+
+@_typing.final
+class NotifySubjectChangedRequest(_message.Message):
+    """NotifySubjectChangedRequest names the subject whose rows have changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """The subject, as the mappings of the sources make it; 1 to 255 bytes."""
+    cause: _builtins.str
+    """Why, e.g. "test completed"; at most 200 bytes. The metadata of the operations shows it."""
+    request_id: _builtins.str
+    """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the operations of the first call. A call with the same UUID and
+    a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    """
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The sources, `sources/{id}`; at most 100, each once. If empty, all sources of the tenant that have a query for one subject (`one_subject`)."""
+
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+        cause: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "request_id", b"request_id", "sources", b"sources", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NotifySubjectChangedRequest: _TypeAlias = NotifySubjectChangedRequest  # noqa: Y015
+
+@_typing.final
+class NotifySubjectChangedResponse(_message.Message):
+    """NotifySubjectChangedResponse holds the runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[_operations_pb2.Operation]:
+        """The runs, ordered by their sources; empty if the tenant has no source with a query for one subject. Each has a SyncMetadata and, in the end, a SyncResult."""
+
+    def __init__(
+        self,
+        *,
+        operations: _abc.Iterable[_operations_pb2.Operation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operations", b"operations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NotifySubjectChangedResponse: _TypeAlias = NotifySubjectChangedResponse  # noqa: Y015
 
 @_typing.final
 class ListFailedRowsRequest(_message.Message):

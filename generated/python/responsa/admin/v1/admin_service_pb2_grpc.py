@@ -38,7 +38,7 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
+    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
     tenants, ownership) need an owner of the installation.
     """
 
@@ -112,6 +112,11 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/SyncSource',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.SyncSourceRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.NotifySubjectChanged = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/NotifySubjectChanged',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.NotifySubjectChangedRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.NotifySubjectChangedResponse.FromString,
                 _registered_method=True)
         self.ListFailedRows = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ListFailedRows',
@@ -276,7 +281,7 @@ class AdminServiceStub:
 
 
 class AdminServiceServicer:
-    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
+    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
     tenants, ownership) need an owner of the installation.
     """
 
@@ -373,7 +378,19 @@ class AdminServiceServicer:
         """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
         documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
         The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
-        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). The runs of a source work one after the other, in the
+        order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not
+        ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NotifySubjectChanged(self, request, context):
+        """NotifySubjectChanged says that the rows about a subject have changed, and begins a run for this subject in each of the sources: usually the change can be searched within
+        two seconds. Services and administrators may call it. Documents are made in the name of the administrator who called or, if a service called, who made the source or changed
+        it last. The runs of a source work one after the other. If a run of the caller for the same subject has not begun, the call returns this run: many calls in a short time make few runs.
+        Either all sources get a run, or none. Errors: RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -716,6 +733,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.SyncSourceRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
+            'NotifySubjectChanged': grpc.unary_unary_rpc_method_handler(
+                    servicer.NotifySubjectChanged,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.NotifySubjectChangedRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.NotifySubjectChangedResponse.SerializeToString,
+            ),
             'ListFailedRows': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFailedRows,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsRequest.FromString,
@@ -885,7 +907,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
+    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
     tenants, ownership) need an owner of the installation.
     """
 
@@ -1230,6 +1252,33 @@ class AdminService:
             '/responsa.admin.v1.AdminService/SyncSource',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.SyncSourceRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NotifySubjectChanged(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/NotifySubjectChanged',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.NotifySubjectChangedRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.NotifySubjectChangedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,7 +25,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
+    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
     tenants, ownership) need an owner of the installation.
     """
 
@@ -68,7 +68,15 @@ class AdminServiceStub:
     """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
     documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
     The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
-    The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+    The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). The runs of a source work one after the other, in the
+    order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not
+    ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+    """
+    NotifySubjectChanged: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.NotifySubjectChangedRequest, _admin_service_pb2.NotifySubjectChangedResponse]
+    """NotifySubjectChanged says that the rows about a subject have changed, and begins a run for this subject in each of the sources: usually the change can be searched within
+    two seconds. Services and administrators may call it. Documents are made in the name of the administrator who called or, if a service called, who made the source or changed
+    it last. The runs of a source work one after the other. If a run of the caller for the same subject has not begun, the call returns this run: many calls in a short time make few runs.
+    Either all sources get a run, or none. Errors: RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
     """
     ListFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFailedRowsRequest, _admin_service_pb2.ListFailedRowsResponse]
     """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
@@ -205,7 +213,7 @@ class AdminServiceStub:
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
+    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
     tenants, ownership) need an owner of the installation.
     """
 
@@ -324,7 +332,21 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
         documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
         The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
-        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). The runs of a source work one after the other, in the
+        order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not
+        ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+        """
+
+    @_abc_1.abstractmethod
+    def NotifySubjectChanged(
+        self,
+        request: _admin_service_pb2.NotifySubjectChangedRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.NotifySubjectChangedRequest, _abc.Awaitable[_admin_service_pb2.NotifySubjectChangedResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.NotifySubjectChangedResponse]:
+        """NotifySubjectChanged says that the rows about a subject have changed, and begins a run for this subject in each of the sources: usually the change can be searched within
+        two seconds. Services and administrators may call it. Documents are made in the name of the administrator who called or, if a service called, who made the source or changed
+        it last. The runs of a source work one after the other. If a run of the caller for the same subject has not begun, the call returns this run: many calls in a short time make few runs.
+        Either all sources get a run, or none. Errors: RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
         """
 
     @_abc_1.abstractmethod

@@ -11,7 +11,7 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import source_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import sources
-from responsa_server.calls.convert.values import named_slug, updated
+from responsa_server.calls.convert.values import named_slug, request_id, updated
 from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.domain import lists
 from responsa_server.sources.service import SourceAdministration
@@ -71,6 +71,19 @@ class SourceService:
             confirmed=request.allow_deletions,
         )
         return sources.sync_operation(operation)
+
+    async def NotifySubjectChanged(
+        self, request: pb.NotifySubjectChangedRequest
+    ) -> pb.NotifySubjectChangedResponse:
+        """Begin runs for one subject."""
+        found = await self._administration.notify(
+            caller(),
+            request.subject,
+            [named_slug(f"sources[{at}]", "sources", one) for at, one in enumerate(request.sources)],
+            request.cause,
+            request_id(request.request_id),
+        )
+        return pb.NotifySubjectChangedResponse(operations=[sources.sync_operation(one) for one in found])
 
     async def ListFailedRows(self, request: pb.ListFailedRowsRequest) -> pb.ListFailedRowsResponse:
         """List the rows that were set aside."""

@@ -633,7 +633,7 @@ export enum Reason {
   SOURCE_UNREADABLE = 150,
 
   /**
-   * FAILED_PRECONDITION. A run of the source has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…".
+   * FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…".
    *
    * @generated from enum value: REASON_SOURCE_RUNNING = 151;
    */
