@@ -83,8 +83,8 @@ class Office:
             for one in statements:
                 connection.execute(one)
 
-    async def run(self, subject: str = "", *, confirmed: bool = False) -> Operation:
-        operation = await self.runs.start(self.who, "notes", subject, confirmed=confirmed)
+    async def run(self, subject: str = "", *, confirmed: bool = False, retry: bool = False) -> Operation:
+        operation = await self.runs.start(self.who, "notes", subject, confirmed=confirmed, retry=retry)
         return await self.finish(operation)
 
     async def finish(self, operation: Operation) -> Operation:
@@ -146,8 +146,17 @@ async def test_documents_follow_the_rows(office: Office) -> None:
     assert sorted(office.documents()) == ["0", "3", "4", "7"]
     assert {key for key, _ in await office.failed()} == {"5", "2"}
 
+    # A retry makes the documents of the failed rows and of their subjects, and no others.
     office.change(
-        "UPDATE note SET note = 'It sings.' WHERE id = 5",
+        "UPDATE note SET note = 'It sings.' WHERE id = 5", "UPDATE note SET note = 'It rests.' WHERE id = 4"
+    )
+    retried = await office.run(retry=True)
+    assert (retried.counts["created"], retried.counts["updated"], retried.counts["failed"]) == (2, 0, 1)
+    assert sorted(office.documents()) == ["0", "1", "3", "4", "5", "7"]
+    assert office.documents()["4"][1] == "The heron number 4 fishes."
+    assert [key for key, _ in await office.failed()] == ["2"]
+
+    office.change(
         "DELETE FROM note WHERE note = 'Again.'",
         "UPDATE note SET note = 'It dives.' WHERE id = 0",
         "DELETE FROM note WHERE id = 7",
@@ -155,7 +164,7 @@ async def test_documents_follow_the_rows(office: Office) -> None:
     )
     second = await office.run()
     assert second.error is None
-    assert second.counts["deleted"] == second.counts["updated"] == 1
+    assert (second.counts["deleted"], second.counts["updated"]) == (1, 2)
     found = office.documents()
     assert sorted(found) == ["0", "1", "2", "3", "4", "5", "6", "8"]
     assert (found["0"], found["5"], found["8"]) == (
@@ -178,6 +187,12 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     assert stopped.error.reason.value == "SOURCE_DELETIONS"
     assert stopped.error.metadata == {"source": "sources/notes", "deletions": "3", "documents": "8"}
     assert (len(office.documents()), office.documents()["0"][1]) == (8, "The heron number 0 fishes.")
+    # The mapping may allow more, up to half of the documents.
+    sources = PostgresSources(office.house.database)
+    allowing = SourceChange(mapping="deletions_percent = 30\n" + MAPPING)
+    await sources.update(office.who, "notes", allowing, ("staff", "people"), "")
+    assert "delete 3 of the 8" in str((await office.run()).error)
+    await sources.update(office.who, "notes", SourceChange(mapping=MAPPING), ("staff", "people"), "")
     # A run for one subject touches nobody else's documents.
     office.change("UPDATE note SET note = 'It dives.' WHERE id = 1")
     one = await office.run("p0")

@@ -47,6 +47,7 @@ NOUNS = {
     "Teacher": "teachers",
     "Source": "sources",
     "SyncSource": "sources",
+    "RetryFailedRows": "sources",
     "GrantOwnership": "users",
     "Ownership": "users",
     "ServiceGrant": "serviceGrants",

@@ -117,6 +117,7 @@ RULES: Mapping[str, Rule] = {
     _ADMIN + "PreviewSource": Rule.ADMIN,
     _ADMIN + "SyncSource": Rule.ADMIN,
     _ADMIN + "ListFailedRows": Rule.ADMIN,
+    _ADMIN + "RetryFailedRows": Rule.ADMIN,
     _ADMIN + "NotifySubjectChanged": Rule.SERVICE,
     _ADMIN + "ReloadAgents": Rule.OWNER,
     _ADMIN + "CreateUser": Rule.ADMIN,

@@ -1,4 +1,4 @@
-"""The commands `responsa sources check | preview | sync | notify | failed | list | show | create | update | delete`."""
+"""The commands `responsa sources check | preview | sync | notify | failed | retry | list | show | create | update | delete`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from google.longrunning import operations_proto_pb2 as operations_pb2
 
 from responsa.admin.v1 import source_pb2
+from responsa_client import Responsa
 from responsa_client.errors import error_of_status
 from responsa_client.results import sync_progress, sync_result
 from responsa_server.cli.output import (
@@ -32,6 +33,11 @@ MappingFile = Annotated[Path, typer.Argument(metavar="FILE", help="The file with
 DisplayName = Annotated[str | None, typer.Option("--name", help="A name to show to people.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the Source, as proto-JSON.")]
 
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Print the operation's name and do not wait for its end.")
+]
+AsOperation = Annotated[bool, typer.Option("--json", help="Print the Operation, as proto-JSON.")]
+
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
@@ -45,6 +51,7 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("sync")(sync_source)
     group.command("notify")(notify_sources)
     group.command("failed")(failed_rows)
+    group.command("retry")(retry_rows)
     group.command("list")(list_sources)
     group.command("show")(show_source)
     group.command("create")(create_source)
@@ -104,14 +111,10 @@ def sync_source(
     subject: Annotated[str, typer.Option(help="Only the rows of this subject.")] = "",
     allow_deletions: Annotated[
         bool,
-        typer.Option(
-            "--allow-deletions", help="Let the run delete more than a tenth of the source's documents."
-        ),
+        typer.Option("--allow-deletions", help="Let the run delete more documents than the mapping allows."),
     ] = False,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Print the operation's name and do not wait for its end.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the Operation, as proto-JSON.")] = False,
+    no_wait: NoWait = False,
+    json: AsOperation = False,
 ) -> None:
     """Run a source: make documents of new and changed rows, and delete those whose rows are gone. Ctrl-C stops the waiting; the run continues.
 
@@ -123,21 +126,38 @@ def sync_source(
             valid_text(subject, "The subject"),
             allow_deletions=allow_deletions,
         )
-        if not no_wait:
-            for state in client.watch_operation(operation):
-                operation = state.operation
-        if operation.HasField("error"):
-            raise error_of_status(operation.error)
-        if json:
-            print_json(operation)
-        elif not operation.done:
-            print_text(operation.name)
-        else:
-            print_text(synced(sync_result(operation)))
-        if operation.done and sync_result(operation).failed:
-            if not json:
-                print_text(f"`responsa sources failed {source}` lists the rows that failed.")
-            raise typer.Exit(1)
+        _follow(client, source, operation, no_wait=no_wait, json=json)
+
+
+def retry_rows(source: SourceId, no_wait: NoWait = False, json: AsOperation = False) -> None:
+    """Run a source for the rows that were set aside, and change no other documents. Ctrl-C stops the waiting; the run continues.
+
+    Exit codes: 0 all rows have their documents, 1 some rows were set aside, or the run failed.
+    """
+    with reporting(json=json), open_client() as client:
+        operation = client.retry_failed_rows(valid_text(source, "The source"))
+        _follow(client, source, operation, no_wait=no_wait, json=json)
+
+
+def _follow(
+    client: Responsa, source: str, operation: operations_pb2.Operation, *, no_wait: bool, json: bool
+) -> None:
+    """Wait for the end of a run, unless no_wait, and print it. Raises Exit if rows failed."""
+    if not no_wait:
+        for state in client.watch_operation(operation):
+            operation = state.operation
+    if operation.HasField("error"):
+        raise error_of_status(operation.error)
+    if json:
+        print_json(operation)
+    elif not operation.done:
+        print_text(operation.name)
+    else:
+        print_text(synced(sync_result(operation)))
+    if operation.done and sync_result(operation).failed:
+        if not json:
+            print_text(f"`responsa sources failed {source}` lists the rows that failed.")
+        raise typer.Exit(1)
 
 
 def notify_sources(

@@ -34,11 +34,14 @@ class RunClaim:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to add. subject: "" for all. confirmed: whether it may delete many documents. cause: why a notification asks for it, in its own words; at most 200 bytes."""
+    """A run to add. subject: "" for all. confirmed: whether it may delete many documents. cause: why a notification asks for it, in its own words; at most 200 bytes.
+    retry: whether it makes and deletes nothing but what belongs to the rows that earlier runs set aside.
+    """
 
     subject: str
     confirmed: bool = False
     cause: str = ""
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class RunTask:
     """A run to work on.
 
     user_id: the administrator in whose name documents are made; None if the user is not an administrator any more. subject: "" for all. confirmed: whether the run may delete
-    many documents. reading: whether rows are still to be read; otherwise the run waits until its documents are indexed.
+    many documents. reading: whether rows are still to be read; otherwise the run waits until its documents are indexed. retry: see `NewRun`.
     """
 
     claim: RunClaim
@@ -55,6 +58,7 @@ class RunTask:
     subject: str
     confirmed: bool
     reading: bool
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,9 @@ class RunCounts:
 class SourceRuns(Protocol):
     """Runs of sources."""
 
-    async def start(self, who: Principal, source_id: str, subject: str, *, confirmed: bool) -> Operation:
+    async def start(
+        self, who: Principal, source_id: str, subject: str, *, confirmed: bool, retry: bool = False
+    ) -> Operation:
         """Add a run, which begins when the earlier runs of the source have ended. If a run of the caller for the same subject waits already, it is returned. Raises NotFound,
         Precondition (SOURCE_RUNNING) for a second run for all subjects, Exhausted (LIMIT_REACHED).
         """
@@ -134,6 +140,10 @@ class SourceRuns(Protocol):
 
     async def is_running(self, tenant_id: str, operation_id: UUID) -> bool:
         """Return whether the run has not ended."""
+        ...
+
+    async def failed(self, claim: RunClaim) -> frozenset[DocumentKey]:
+        """Return the keys of the rows that earlier runs set aside, as far as they could be read."""
         ...
 
     async def known(self, claim: RunClaim) -> Mapping[DocumentKey, StoredDocument]:

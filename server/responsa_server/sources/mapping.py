@@ -96,6 +96,12 @@ class MappingTable(Table):
     collection: Annotated[str, Field(pattern=_COLLECTION)] = Field(
         description="The collection for the documents. Its readers may read those that have no subject."
     )
+    deletions_percent: int = Field(
+        10,
+        ge=0,
+        le=50,
+        description="How many of a hundred documents a run may delete before an administrator must confirm it.",
+    )
     queries: dict[Annotated[str, Field(pattern=_NAME)], QueryTable] = Field(
         min_length=1, max_length=20, description="The queries, by name."
     )
@@ -162,6 +168,7 @@ class SourceMapping:
     def __init__(self, table: MappingTable, templates: PromptSet) -> None:
         self.connection = table.connection
         self.collection = table.collection
+        self.deletions_percent = table.deletions_percent
         self._documents = table.documents
         self._templates = templates
         self.queries = [

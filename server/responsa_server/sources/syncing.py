@@ -52,8 +52,6 @@ from responsa_server.library.library import Library
 from responsa_server.sources.mapping import read_mapping
 from responsa_server.sources.reading import Asked, read_rows, unreadable
 
-MOST_DELETED: Final = 0.1
-"""The share of a source's documents that a run may delete without confirmation."""
 _MOST_FAILURES: Final = 5
 _BETWEEN_SLICES: Final = 0.2
 # So few documents may always go: a share of a small number says nothing.
@@ -66,13 +64,14 @@ _IN_MEMORY_BYTES: Final = 1 << 20
 class _Plan:
     """What a run will do.
 
-    file: the documents to make, one a line. collection: that of the documents. seen: the keys of all rows. changed: the documents to make, with their subjects. blocked: the subjects with a row that makes no document:
+    file: the documents to make, one a line. collection: that of the documents. deletions_percent: see `MappingTable`. seen: the keys of all rows. changed: the documents to make, with their subjects. blocked: the subjects with a row that makes no document:
     either all documents of a subject follow the rows or none. blind: the kinds with a row whose key could not be read; nothing of these kinds is deleted, because any document may be
     that of the row.
     """
 
     file: IO[str]
     collection: str = ""
+    deletions_percent: int = 0
     seen: set[DocumentKey] = field(default_factory=set[DocumentKey])
     changed: dict[DocumentKey, str] = field(default_factory=dict[DocumentKey, str])
     failures: list[NewFailure] = field(default_factory=list[NewFailure])
@@ -106,7 +105,7 @@ class _Plan:
 
 
 class Sync:
-    """The job that runs a source. ended: tells waiting callers which operations have ended. most_deleted: the share of documents that a run may delete without confirmation."""
+    """The job that runs a source. ended: tells waiting callers which operations have ended."""
 
     def __init__(
         self,
@@ -115,15 +114,12 @@ class Sync:
         databases: Databases,
         library: Library,
         ended: Callable[[Sequence[UUID]], None],
-        *,
-        most_deleted: float = MOST_DELETED,
     ) -> None:
         self._runs = runs
         self._connections = connections
         self._databases = databases
         self._library = library
         self._ended = ended
-        self._most_deleted = most_deleted
         # The failures of a run in this process, since it last came further.
         self._failures: dict[UUID, int] = {}
         self._log: FilteringBoundLogger = structlog.get_logger("sources")
@@ -206,8 +202,16 @@ class Sync:
             # A run for one subject has seen no other rows.
             and (not task.subject or one.subject == task.subject)
         ]
-        self._check_deletions(task, len(known), len(gone))
         changed = {at: subject for at, subject in plan.changed.items() if subject not in plan.blocked}
+        if task.retry:
+            failed = await self._runs.failed(task.claim)
+            # The other documents of a subject have waited for the failed row.
+            waited = {changed[at] for at in failed & changed.keys()}
+            waited |= {known[at].subject for at in failed & known.keys()}
+            waited -= {""}
+            gone = [(at, one) for at, one in gone if at in failed or one.subject in waited]
+            changed = {at: subject for at, subject in changed.items() if at in failed or subject in waited}
+        self._check_deletions(task, plan, len(known), len(gone))
         counts = RunCounts(
             created=sum(at not in known for at in changed),
             updated=sum(at in known for at in changed),
@@ -238,7 +242,7 @@ class Sync:
         if connection is None:
             message = f"The connection “{mapping.connection}” is not declared any more, or not granted to this tenant; ask the owner of the installation."
             raise unreadable(mapping.connection, "", DatabaseFault.NOT_GRANTED, message)
-        plan.collection = mapping.collection
+        plan.collection, plan.deletions_percent = mapping.collection, mapping.deletions_percent
         waiting, size = list[str](), 0
         found = read_rows(self._databases, connection, mapping, Asked(task.subject))
         async with aclosing(found) as rows:
@@ -291,8 +295,8 @@ class Sync:
         with suppress(NotFound):  # somebody else may have deleted it
             await self._library.delete_document(who, one.document_id)
 
-    def _check_deletions(self, task: RunTask, documents: int, deletions: int) -> None:
-        most = max(_ALWAYS_DELETED, int(documents * self._most_deleted))
+    def _check_deletions(self, task: RunTask, plan: _Plan, documents: int, deletions: int) -> None:
+        most = max(_ALWAYS_DELETED, documents * plan.deletions_percent // 100)
         if task.confirmed or deletions <= most:
             return
         name = names.source(task.source.id)

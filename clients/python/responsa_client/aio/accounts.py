@@ -207,7 +207,7 @@ class AsyncAccountCalls(AsyncPart):
         Args:
             source: the name (`sources/{id}`) or id.
             subject: the subject whose rows are read; "" for all.
-            allow_deletions: whether the run may delete more than a tenth of the source's documents.
+            allow_deletions: whether the run may delete more documents than the mapping's deletions_percent allows.
 
         Raises:
             NotFound: the source does not exist.
@@ -217,6 +217,11 @@ class AsyncAccountCalls(AsyncPart):
             name=requests.source_name(source), subject=subject, allow_deletions=allow_deletions
         )
         return await self._calls.unary(self._stubs.admin.SyncSource, request, repeatable=False)
+
+    async def retry_failed_rows(self, source: str) -> operations_pb2.Operation:
+        """Begin a run for the rows that were set aside. The operation's result is a SyncResult. Raises NotFound; FailedPrecondition if a run of the source for all subjects has not ended."""
+        request = admin_service_pb2.RetryFailedRowsRequest(name=requests.source_name(source))
+        return await self._calls.unary(self._stubs.admin.RetryFailedRows, request, repeatable=False)
 
     async def notify_subject_changed(
         self, subject: str, sources: Sequence[str] = (), *, cause: str = "", request_id: str | None = None

@@ -42,6 +42,7 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "source.create": { label: "Made a source", did: "made a source", tried: "make a source" },
   "source.update": { label: "Changed a source", did: "changed a source", tried: "change a source" },
   "source.sync": { label: "Ran a source", did: "ran a source", tried: "run a source" },
+  "source.retry": { label: "Retried failed rows", did: "ran a source for its failed rows", tried: "run a source for its failed rows" },
   "source.notify": { label: "Reported a change", did: "reported a change to a source", tried: "report a change to a source" },
   "source.delete": { label: "Deleted a source", did: "deleted a source", tried: "delete a source" },
   "agents.reload": { label: "Read the agents again", did: "read the files of the agents again", tried: "read the files of the agents again" },

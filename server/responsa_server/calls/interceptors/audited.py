@@ -29,6 +29,7 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "UpdateSource": ("source.update", "source.name"),
     _ADMIN + "DeleteSource": ("source.delete", "name"),
     _ADMIN + "SyncSource": ("source.sync", "name"),
+    _ADMIN + "RetryFailedRows": ("source.retry", "name"),
     _ADMIN + "NotifySubjectChanged": ("source.notify", ""),
     _ADMIN + "CreateUser": ("user.create", ""),
     _ADMIN + "UpdateUser": ("user.update", "user.name"),

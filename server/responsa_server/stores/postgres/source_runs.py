@@ -58,13 +58,15 @@ class PostgresSourceRuns:
         self._requests = CreationRequests()
 
     @shielded
-    async def start(self, who: Principal, source_id: str, subject: str, *, confirmed: bool) -> Operation:
+    async def start(
+        self, who: Principal, source_id: str, subject: str, *, confirmed: bool, retry: bool = False
+    ) -> Operation:
         """See `SourceRuns.start`."""
         async with self._database.locking(who.tenant_id) as database:
-            operation = await self._add(database, who, source_id, NewRun(subject, confirmed))
+            operation = await self._add(database, who, source_id, NewRun(subject, confirmed, retry=retry))
             if operation is None:
                 raise NotFound.of("source", names.source(source_id))
-            event = AuditEvent.of(who, "source.sync", names.source(source_id))
+            event = AuditEvent.of(who, "source.retry" if retry else "source.sync", names.source(source_id))
             await self._audit.write(database, event)
             return operation
 
@@ -184,6 +186,7 @@ class PostgresSourceRuns:
             row["subject"],
             row["confirmed"],
             row["stage"] != "embedding",
+            row["retry"],
         )
 
     @shielded
@@ -194,6 +197,13 @@ class PostgresSourceRuns:
                 return not (await operations.find(self._operations, database, tenant_id, operation_id)).done
         except NotFound:
             return False
+
+    @shielded
+    async def failed(self, claim: RunClaim) -> frozenset[DocumentKey]:
+        """See `SourceRuns.failed`."""
+        async with self._database.tenant(claim.tenant_id) as database:
+            cursor = await database.execute(self._queries["failed_keys"], _values(claim))
+            return frozenset(DocumentKey(kind, key) for kind, key in await cursor.fetchall())
 
     @shielded
     async def known(self, claim: RunClaim) -> Mapping[DocumentKey, StoredDocument]:

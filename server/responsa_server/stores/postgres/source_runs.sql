@@ -11,8 +11,8 @@ WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = 'sync' AND st
 
 -- name: insert
 -- A run that waits for the same subject has seen no row yet, so it does the work of this one too.
-INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject, confirmed, cause)
-VALUES (%(id)s, %(tenant)s, %(user)s, %(id)s, 0, 'queued', 'sync', %(source)s, %(subject)s, %(confirmed)s, %(cause)s)
+INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject, confirmed, cause, retry)
+VALUES (%(id)s, %(tenant)s, %(user)s, %(id)s, 0, 'queued', 'sync', %(source)s, %(subject)s, %(confirmed)s, %(cause)s, %(retry)s)
 ON CONFLICT (tenant_id, source_id, subject, user_id) WHERE kind = 'sync' AND stage = 'queued'
     DO UPDATE SET confirmed = operation.confirmed OR excluded.confirmed
 RETURNING *;
@@ -48,7 +48,7 @@ UPDATE responsa.operation AS o SET epoch = o.epoch + 1, stage = CASE o.stage WHE
 WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND o.stage <> 'done' AND (o.stage <> 'queued' OR NOT EXISTS (
     SELECT FROM responsa.operation AS w
     WHERE w.tenant_id = o.tenant_id AND w.source_id = o.source_id AND w.kind = 'sync' AND w.stage NOT IN ('queued', 'done')))
-RETURNING o.epoch, o.stage, o.subject, o.confirmed;
+RETURNING o.epoch, o.stage, o.subject, o.confirmed, o.retry;
 
 -- name: maker
 -- The administrator in whose name the documents of a run are made: the caller or, if a service called, the administrator of the source.
@@ -83,6 +83,9 @@ SELECT %(tenant)s, %(source)s, %(kind)s, %(key)s, %(digest)s, d.id, %(operation)
 FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s -- unless it is deleted already
 ON CONFLICT (tenant_id, source_id, kind, key) DO UPDATE
     SET digest = excluded.digest, document_id = excluded.document_id, operation_id = excluded.operation_id;
+
+-- name: failed_keys
+SELECT DISTINCT kind, key FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND key <> '';
 
 -- name: forget_one_failure
 DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = %(kind)s AND key = %(key)s;

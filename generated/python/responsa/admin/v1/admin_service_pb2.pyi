@@ -473,7 +473,7 @@ class SyncSourceRequest(_message.Message):
     subject: _builtins.str
     """Only the rows and documents of this subject; at most 255 bytes. If empty, all."""
     allow_deletions: _builtins.bool
-    """Whether the run may delete more than a tenth of the source's documents."""
+    """Whether the run may delete more documents than the mapping's deletions_percent allows."""
     def __init__(
         self,
         *,
@@ -488,6 +488,28 @@ class SyncSourceRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SyncSourceRequest: _TypeAlias = SyncSourceRequest  # noqa: Y015
+
+@_typing.final
+class RetryFailedRowsRequest(_message.Message):
+    """RetryFailedRowsRequest names the source whose failed rows are retried."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`sources/{id}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryFailedRowsRequest: _TypeAlias = RetryFailedRowsRequest  # noqa: Y015
 
 @_typing.final
 class NotifySubjectChangedRequest(_message.Message):

@@ -113,6 +113,11 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.SyncSourceRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
+        self.RetryFailedRows = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/RetryFailedRows',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RetryFailedRowsRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
         self.NotifySubjectChanged = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/NotifySubjectChanged',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.NotifySubjectChangedRequest.SerializeToString,
@@ -378,9 +383,17 @@ class AdminServiceServicer:
         """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
         documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
         The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
-        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). The runs of a source work one after the other, in the
+        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the
         order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not
         ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryFailedRows(self, request, context):
+        """RetryFailedRows begins a run that makes the documents of the rows that earlier runs set aside, and of the subjects that these rows are about. It reads all rows, but makes and deletes
+        nothing else. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -397,7 +410,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFailedRows(self, request, context):
-        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -731,6 +744,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
             'SyncSource': grpc.unary_unary_rpc_method_handler(
                     servicer.SyncSource,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.SyncSourceRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'RetryFailedRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryFailedRows,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RetryFailedRowsRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
             'NotifySubjectChanged': grpc.unary_unary_rpc_method_handler(
@@ -1251,6 +1269,33 @@ class AdminService:
             target,
             '/responsa.admin.v1.AdminService/SyncSource',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.SyncSourceRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryFailedRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/RetryFailedRows',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RetryFailedRowsRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

@@ -68,9 +68,13 @@ class AdminServiceStub:
     """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
     documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
     The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
-    The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). The runs of a source work one after the other, in the
+    The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the
     order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not
     ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+    """
+    RetryFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RetryFailedRowsRequest, _operations_pb2.Operation]
+    """RetryFailedRows begins a run that makes the documents of the rows that earlier runs set aside, and of the subjects that these rows are about. It reads all rows, but makes and deletes
+    nothing else. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
     """
     NotifySubjectChanged: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.NotifySubjectChangedRequest, _admin_service_pb2.NotifySubjectChangedResponse]
     """NotifySubjectChanged says that the rows about a subject have changed, and begins a run for this subject in each of the sources: usually the change can be searched within
@@ -79,7 +83,7 @@ class AdminServiceStub:
     Either all sources get a run, or none. Errors: RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
     """
     ListFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFailedRowsRequest, _admin_service_pb2.ListFailedRowsResponse]
-    """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
+    """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -332,9 +336,19 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
         documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
         The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
-        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more than a tenth of the documents would be deleted). The runs of a source work one after the other, in the
+        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the
         order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not
         ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+        """
+
+    @_abc_1.abstractmethod
+    def RetryFailedRows(
+        self,
+        request: _admin_service_pb2.RetryFailedRowsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.RetryFailedRowsRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """RetryFailedRows begins a run that makes the documents of the rows that earlier runs set aside, and of the subjects that these rows are about. It reads all rows, but makes and deletes
+        nothing else. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
         """
 
     @_abc_1.abstractmethod
@@ -355,7 +369,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListFailedRowsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListFailedRowsRequest, _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]:
-        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
+        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
 
     @_abc_1.abstractmethod
     def ReloadAgents(

@@ -254,7 +254,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_SOURCE_RUNNING: _Reason.ValueType  # 151
     """FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
     REASON_SOURCE_DELETIONS: _Reason.ValueType  # 152
-    """FAILED_PRECONDITION, in an operation's error. A run of a source would delete more than a tenth of the source's documents. It changed nothing. Metadata: source, e.g.
+    """FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than its mapping allows. It changed nothing. Metadata: source, e.g.
     "sources/people"; deletions and documents, e.g. "120".
     """
 
@@ -495,7 +495,7 @@ REASON_SOURCE_UNREADABLE: Reason.ValueType  # 150
 REASON_SOURCE_RUNNING: Reason.ValueType  # 151
 """FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
 REASON_SOURCE_DELETIONS: Reason.ValueType  # 152
-"""FAILED_PRECONDITION, in an operation's error. A run of a source would delete more than a tenth of the source's documents. It changed nothing. Metadata: source, e.g.
+"""FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than its mapping allows. It changed nothing. Metadata: source, e.g.
 "sources/people"; deletions and documents, e.g. "120".
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

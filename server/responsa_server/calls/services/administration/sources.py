@@ -72,6 +72,13 @@ class SourceService:
         )
         return sources.sync_operation(operation)
 
+    async def RetryFailedRows(self, request: pb.RetryFailedRowsRequest) -> operations_pb2.Operation:
+        """Begin a run for the rows that were set aside."""
+        operation = await self._administration.runs.start(
+            caller(), named_slug("name", "sources", request.name), "", confirmed=False, retry=True
+        )
+        return sources.sync_operation(operation)
+
     async def NotifySubjectChanged(
         self, request: pb.NotifySubjectChangedRequest
     ) -> pb.NotifySubjectChangedResponse:

@@ -640,7 +640,7 @@ export enum Reason {
   SOURCE_RUNNING = 151,
 
   /**
-   * FAILED_PRECONDITION, in an operation's error. A run of a source would delete more than a tenth of the source's documents. It changed nothing. Metadata: source, e.g.
+   * FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than its mapping allows. It changed nothing. Metadata: source, e.g.
    * "sources/people"; deletions and documents, e.g. "120".
    *
    * @generated from enum value: REASON_SOURCE_DELETIONS = 152;
