@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,8 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.source_runs import DocumentKey, RunClaim
 from responsa_server.domain.sources import NewSource, SourceChange
 from responsa_server.sources.declarations import DeclaredConnections
+from responsa_server.sources.mapping import read_mapping
+from responsa_server.sources.scheduling import Scheduling
 from responsa_server.sources.service import SourceAdministration
 from responsa_server.sources.syncing import Sync
 from responsa_server.stores.postgres.database import Connection
@@ -128,7 +131,7 @@ async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[
     await house.library.create_collection(who, "people", "", Chunking())
     connections, databases = DeclaredConnections(tmp_path), SqlDatabases(lambda place: place.env)
     administration = SourceAdministration(
-        PostgresSources(house.database), runs, connections, databases, house.collections
+        PostgresSources(house.database, house.queue, uuid7), runs, connections, databases, house.collections
     )
     await administration.create(who, NewSource("notes", "", MAPPING))
     async with house.working():
@@ -188,7 +191,7 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     assert stopped.error.metadata == {"source": "sources/notes", "deletions": "3", "documents": "8"}
     assert (len(office.documents()), office.documents()["0"][1]) == (8, "The heron number 0 fishes.")
     # The mapping may allow more, up to half of the documents.
-    sources = PostgresSources(office.house.database)
+    sources = PostgresSources(office.house.database, office.house.queue, uuid7)
     allowing = SourceChange(mapping="deletions_percent = 30\n" + MAPPING)
     await sources.update(office.who, "notes", allowing, ("staff", "people"), "")
     assert "delete 3 of the 8" in str((await office.run()).error)
@@ -219,7 +222,9 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     # All documents move to another collection.
     await office.house.library.create_collection(office.who, "others", "", Chunking())
     moved = SourceChange(mapping=MAPPING.replace('"people"', '"others"'))
-    await PostgresSources(office.house.database).update(office.who, "notes", moved, ("staff", "others"), "")
+    await PostgresSources(office.house.database, office.house.queue, uuid7).update(
+        office.who, "notes", moved, ("staff", "others"), ""
+    )
     assert (await office.run()).counts["updated"] == 5
     places = office.house.ask(
         "SELECT coalesce(c.slug, c.id), count(*) FROM responsa.document AS d JOIN responsa.collection AS c ON c.id = d.collection_id GROUP BY 1"
@@ -295,6 +300,42 @@ async def test_a_service_reports_changes_in_the_name_of_the_sources_administrato
     refused = await notified("p1")
     assert refused.error is not None
     assert refused.error.reason.value == "ROLE_REQUIRED"
+
+
+async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(office: Office) -> None:
+    house, work = office.house, Scheduling(office.runs).work
+    sources = PostgresSources(house.database, house.queue, uuid7)
+
+    async def scheduled(mapping: str, after: str = "1 hour") -> UUID:
+        """The id of a new schedule."""
+        found, problems = read_mapping(mapping)
+        assert found is not None, problems
+        due = None if found.schedule is None else found.schedule.after(datetime.now(UTC))
+        await sources.update(office.who, "notes", SourceChange(mapping=mapping), ("staff", "people"), "", due)
+        with psycopg.connect(house.urls.superuser) as connection:
+            connection.execute(
+                f"UPDATE responsa.source SET next_run_time = now() + '{after}' WHERE next_run_time IS NOT NULL"  # pyright: ignore[reportArgumentType, reportCallIssue]  # the texts are below
+            )
+        return UUID(str(house.ask("SELECT schedule_id FROM responsa.source")[0][0]))
+
+    nightly = 'schedule = "30 2 * * *"\n' + MAPPING
+    waiting = await scheduled(nightly)
+    pause = await work("acme", waiting, 0)
+    assert pause is not None
+    assert 3500 < pause <= 3600
+    missed = await scheduled(nightly, after="-3 days")
+    assert await work("acme", waiting, 0) is None  # the earlier schedule has gone
+    pauses = await asyncio.gather(*(work("acme", missed, 0) for _ in range(4)))
+    assert all(pause is not None and 0 < pause <= 86_400 for pause in pauses)
+    [(begun, cause)] = house.ask("SELECT id, cause FROM responsa.operation WHERE kind = 'sync'")
+    assert cause == "schedule"
+    # While a run for all subjects works, another one is left out.
+    assert await work("acme", await scheduled(nightly, after="-1 hour"), 0) is not None
+    assert house.ask("SELECT count(*) FROM responsa.operation WHERE kind = 'sync'") == [(1,)]
+    ended = await office.finish(await house.operations.get(office.who, UUID(str(begun))))
+    assert (ended.error, ended.counts["created"]) == (None, 8)
+    await sources.update(office.who, "notes", SourceChange(mapping=MAPPING), ("staff", "people"), "")
+    assert (await sources.get(office.who, "notes")).next_run_time is None
 
 
 async def test_a_run_that_was_killed_is_taken_up_without_duplicates(office: Office) -> None:

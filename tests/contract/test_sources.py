@@ -10,6 +10,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 from psycopg import conninfo
+from uuid_utils.compat import uuid7
 
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound
@@ -27,6 +28,7 @@ from responsa_server.domain.tools import SecretPlace
 from responsa_server.embedded.postgres import EmbeddedPostgres
 from responsa_server.samples.aptitude.database import Dialect, script
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.sources import PostgresSources
 from tests.aptitude import GOLDEN, documents, written
 from tests.conftest import DatabaseUrls
@@ -36,8 +38,10 @@ STAFF = NewSource("staff", "The staff", "mapping")
 DATABASES = SqlDatabases(lambda place: place.env)
 
 
-async def test_a_source_is_stored_for_its_tenant_alone(database: Database, people: People) -> None:
-    sources = PostgresSources(database)
+async def test_a_source_is_stored_for_its_tenant_alone(
+    database: Database, database_urls: DatabaseUrls, people: People
+) -> None:
+    sources = PostgresSources(database, JobQueue(database_urls.log, concurrency=1), uuid7)
     made = await sources.create(people.ann, STAFF, "db", "people")
     assert (made.id, made.mapping, made.connection, made.collection) == ("staff", "mapping", "db", "people")
     with pytest.raises(AlreadyExists):

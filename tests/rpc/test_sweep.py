@@ -168,7 +168,9 @@ async def victims(served: Served) -> dict[str, list[str]]:
         )
         await served.admin.CreateTeacher(teacher, metadata=ann.metadata)
         source = NewSource(f"{CANARY}-{one}", CANARY, CANARY)
-        await PostgresSources(served.house.database).create(ann.who, source, CANARY, "secrets")
+        await PostgresSources(served.house.database, served.house.queue, uuid7).create(
+            ann.who, source, CANARY, "secrets"
+        )
         await served.auth.CreateInvitation(auth.CreateInvitationRequest(), metadata=ann.metadata)
         text = f"The {SHARED_CANARY} number {one} sings at dawn."
         await served.house.take_in(bob.who, text, f"{one}.md", collection="secrets")

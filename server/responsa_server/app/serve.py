@@ -74,7 +74,7 @@ async def running(
                 open_models,
             )
             from responsa_server.app.front import Callers, Silent
-            from responsa_server.app.sources import source_job
+            from responsa_server.app.sources import schedule_job, source_job
             from responsa_server.stores.postgres.migrate import PostgresMigrations
             from responsa_server.stores.redis import RedisCache
 
@@ -113,7 +113,12 @@ async def running(
             )
             sync = source_job(settings.connections_folder, database, knowledge.queue, knowledge.library)
             await knowledge.jobs.start(
-                {JobKind.ERASE: erasing.work, JobKind.MAIL: mailing.work, JobKind.SYNC: sync.work}
+                {
+                    JobKind.ERASE: erasing.work,
+                    JobKind.MAIL: mailing.work,
+                    JobKind.SYNC: sync.work,
+                    JobKind.SCHEDULE: schedule_job(database, knowledge.queue).work,
+                }
             )
             stack.push_async_callback(knowledge.jobs.close)
             tenants = keeper(database, turns, knowledge, cache)

@@ -9,6 +9,7 @@ from responsa_server.app.tools import read_secret
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.library.library import Library
 from responsa_server.sources.declarations import DeclaredConnections
+from responsa_server.sources.scheduling import Scheduling
 from responsa_server.sources.service import SourceAdministration
 from responsa_server.sources.syncing import Sync
 from responsa_server.stores.postgres.database import Database
@@ -22,7 +23,7 @@ def source_administration(
 ) -> SourceAdministration:
     """Return what administrators can do with sources. folder: that of the declarations of connections."""
     return SourceAdministration(
-        PostgresSources(database),
+        PostgresSources(database, queue, new_id),
         PostgresSourceRuns(database, queue, new_id),
         DeclaredConnections(folder),
         _databases(folder),
@@ -34,6 +35,11 @@ def source_job(folder: Path, database: Database, queue: JobQueue, library: Libra
     """Return the job that runs sources."""
     runs = PostgresSourceRuns(database, queue, new_id)
     return Sync(runs, DeclaredConnections(folder), _databases(folder), library, library.ended)
+
+
+def schedule_job(database: Database, queue: JobQueue) -> Scheduling:
+    """Return the job that begins the runs of schedules."""
+    return Scheduling(PostgresSourceRuns(database, queue, new_id))
 
 
 def _databases(folder: Path) -> SqlDatabases:

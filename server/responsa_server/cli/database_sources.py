@@ -362,7 +362,10 @@ def _print(source: source_pb2.Source, *, json: bool) -> None:
         print_json(source)
         return
     head = f"{_id(source)}  {one_line(source.display_name, 200)}".rstrip()
-    print_text(f"{head}\n{source.connection} to {source.collection}\n\n{source.mapping.strip()}")
+    due = ""
+    if source.HasField("next_run_time"):
+        due = f", next run {source.next_run_time.ToDatetime():%Y-%m-%d %H:%M} UTC"
+    print_text(f"{head}\n{source.connection} to {source.collection}{due}\n\n{source.mapping.strip()}")
 
 
 def _id(source: source_pb2.Source) -> str:

@@ -740,6 +740,8 @@ class JobKind(StrEnum):
     """Delete the vectors of a generation that is no longer kept. The other id is that under which its vectors are stored; the id 0 stands for the first table."""
     SYNC = "responsa.sync"
     """Run a source. The other id is the operation's id."""
+    SCHEDULE = "responsa.schedule"
+    """Begin the run of a source that is due. The other id is that of the source's schedule."""
     MAIL = "responsa.mail"
     """Send a mail. The other id is the mail's id."""
     ERASE = "responsa.erase"

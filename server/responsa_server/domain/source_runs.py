@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from responsa_server.domain.errors import ResponsaError
@@ -13,6 +13,9 @@ from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.sources import Source
+
+SCHEDULED: Final = "schedule"
+"""The cause of a run that its schedule began."""
 
 
 class DocumentKey(NamedTuple):
@@ -34,7 +37,7 @@ class RunClaim:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to add. subject: "" for all. confirmed: whether it may delete many documents. cause: why a notification asks for it, in its own words; at most 200 bytes.
+    """A run to add. subject: "" for all. confirmed: whether it may delete many documents. cause: why a notification asks for it, in its own words, or SCHEDULED; at most 200 bytes.
     retry: whether it makes and deletes nothing but what belongs to the rows that earlier runs set aside.
     """
 
@@ -128,6 +131,18 @@ class SourceRuns(Protocol):
 
     async def wake(self, tenant_id: str) -> None:
         """Make the job of the run that has waited longest, for each source of which runs wait although none works."""
+        ...
+
+    async def scheduled(self, tenant_id: str, schedule_id: UUID) -> Source | None:
+        """Return the source with this schedule; None if it was deleted or has another schedule by now."""
+        ...
+
+    async def start_scheduled(
+        self, tenant_id: str, schedule_id: UUID, due: datetime, next_run_time: datetime
+    ) -> Operation | None:
+        """Add the run that was due, in the name of the administrator of the source, and store when the next one is due. Returns None without a new run: the run was added already, a run for all subjects
+        has not ended, or the administrator was deleted.
+        """
         ...
 
     async def failed_rows(self, who: Principal, source_id: str, query: ListQuery) -> Page[FailedRow]:

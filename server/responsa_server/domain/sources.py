@@ -148,7 +148,7 @@ class SourceChange:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A stored source. connection, collection: the names in its mapping. revision: a number that starts at 1 and increases with every update."""
+    """A stored source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the next run; None without a schedule. revision: a number that starts at 1 and increases with every update."""
 
     id: str
     display_name: str
@@ -158,6 +158,7 @@ class Source:
     revision: int
     create_time: datetime
     update_time: datetime
+    next_run_time: datetime | None = None
 
     @property
     def etag(self) -> str:
@@ -202,8 +203,15 @@ class MadeRow:
 class Sources(Protocol):
     """The sources of the caller's tenant."""
 
-    async def create(self, who: Principal, source: NewSource, connection: str, collection: str) -> Source:
-        """Create a source. connection, collection: the names in its mapping. Raises AlreadyExists if the id is taken."""
+    async def create(
+        self,
+        who: Principal,
+        source: NewSource,
+        connection: str,
+        collection: str,
+        next_run_time: datetime | None = None,
+    ) -> Source:
+        """Create a source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the first run; None without a schedule. Raises AlreadyExists if the id is taken."""
         ...
 
     async def get(self, who: Principal, source_id: str) -> Source:
@@ -219,9 +227,15 @@ class Sources(Protocol):
         ...
 
     async def update(
-        self, who: Principal, source_id: str, change: SourceChange, named: tuple[str, str] | None, etag: str
+        self,
+        who: Principal,
+        source_id: str,
+        change: SourceChange,
+        named: tuple[str, str] | None,
+        etag: str,
+        next_run_time: datetime | None = None,
     ) -> Source:
-        """Update a source. named: the connection and the collection of the new mapping; None without one. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict
+        """Update a source. named: the connection and the collection of the new mapping, and next_run_time its schedule; None without a mapping. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict
         (ETAG_MISMATCH).
         """
         ...

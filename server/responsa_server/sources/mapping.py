@@ -29,6 +29,7 @@ from responsa_server.agents.config.problems import (
 from responsa_server.agents.engine.config import Table
 from responsa_server.agents.engine.prompts import FrontMatter, PromptError, PromptSet, PromptSource
 from responsa_server.domain.sources import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
+from responsa_server.sources.schedule import Schedule, ScheduleProblem, read_schedule
 
 FILE: Final = "mapping"
 """The name of the text in its problems."""
@@ -96,6 +97,12 @@ class MappingTable(Table):
     collection: Annotated[str, Field(pattern=_COLLECTION)] = Field(
         description="The collection for the documents. Its readers may read those that have no subject."
     )
+    schedule: str = Field(
+        "",
+        max_length=200,
+        description="When runs begin by themselves, as a cron expression of five fields. Empty: never.",
+    )
+    time_zone: str = Field("UTC", max_length=64, description="The time zone of the schedule.")
     deletions_percent: int = Field(
         10,
         ge=0,
@@ -163,12 +170,13 @@ class MappedQuery:
 
 
 class SourceMapping:
-    """A mapping without mistakes. queries: those that a document uses."""
+    """A mapping without mistakes. queries: those that a document uses. schedule: None if no runs begin by themselves."""
 
-    def __init__(self, table: MappingTable, templates: PromptSet) -> None:
+    def __init__(self, table: MappingTable, templates: PromptSet, schedule: Schedule | None) -> None:
         self.connection = table.connection
         self.collection = table.collection
         self.deletions_percent = table.deletions_percent
+        self.schedule = schedule
         self._documents = table.documents
         self._templates = templates
         self.queries = [
@@ -257,12 +265,16 @@ def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
             begins = line + 1 if lines[line - 1].rstrip().endswith(('"""', "'''")) else line
             name = _template(kind, ".".join(map(str, key[2:])))
             sources[name] = PromptSource(FILE, FrontMatter.model_validate({}), body, begins)
-    templates = PromptSet(sources)
+    templates, schedule = PromptSet(sources), None
+    try:
+        schedule = read_schedule(table.schedule, table.time_zone) if table.schedule else None
+    except ScheduleProblem as error:
+        problems.append(Problem(FILE, str(error), (error.field,)))
     for kind, document in table.documents.items():
         problems += _of_document(kind, document, table, templates)
     if problems:
         return None, placed(problems, {FILE: (text, 1)})
-    return SourceMapping(table, templates), []
+    return SourceMapping(table, templates, schedule), []
 
 
 def _of_query(key: Key, query: QueryTable) -> Sequence[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -49,16 +50,17 @@ class SourceAdministration:
     async def create(self, who: Principal, source: NewSource) -> Source:
         """Create a source. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names, AlreadyExists."""
         mapping, _ = await self._checked(who, source.mapping, "source.mapping")
-        return await self.sources.create(who, source, mapping.connection, mapping.collection)
+        first = _next_run_time(mapping)
+        return await self.sources.create(who, source, mapping.connection, mapping.collection, first)
 
     async def update(self, who: Principal, source_id: str, change: SourceChange, etag: str) -> Source:
         """Update a source. Raises InvalidRequest for a mapping with mistakes, NotFound, Conflict."""
-        named = None
+        named = next_run_time = None
         if change.mapping is not None:
             await self.sources.get(who, source_id)
             mapping, _ = await self._checked(who, change.mapping, "source.mapping")
-            named = (mapping.connection, mapping.collection)
-        return await self.sources.update(who, source_id, change, named, etag)
+            named, next_run_time = (mapping.connection, mapping.collection), _next_run_time(mapping)
+        return await self.sources.update(who, source_id, change, named, etag, next_run_time)
 
     async def notify(
         self, who: Principal, subject: str, sources: Sequence[str], cause: str, request_id: UUID | None
@@ -102,6 +104,10 @@ def _reads_one_subject(text: str) -> bool:
     """Whether a mapping has a query for one subject."""
     mapping, _ = read_mapping(text) if "one_subject" in text else (None, ())
     return mapping is not None and any(one.one_subject for one in mapping.queries)
+
+
+def _next_run_time(mapping: SourceMapping) -> datetime | None:
+    return None if mapping.schedule is None else mapping.schedule.after(datetime.now(UTC))
 
 
 def _missing(text: str, problem: Problem, named: str) -> NotFound:

@@ -29,7 +29,7 @@ _STAGES: Final = {
 
 def source(value: Source) -> source_pb2.Source:
     """Convert a source."""
-    return source_pb2.Source(
+    shown = source_pb2.Source(
         name=names.source(value.id),
         display_name=value.display_name,
         mapping=value.mapping,
@@ -39,6 +39,9 @@ def source(value: Source) -> source_pb2.Source:
         update_time=timestamp(value.update_time),
         etag=value.etag,
     )
+    if value.next_run_time is not None:
+        shown.next_run_time.CopyFrom(timestamp(value.next_run_time))
+    return shown
 
 
 def new_source(request: admin_service_pb2.CreateSourceRequest) -> NewSource:

@@ -36,7 +36,16 @@ _DISCARD_QUEUE: Final = "discard"
 _ERASE_QUEUE: Final = "erase"
 _MAIL_QUEUE: Final = "mail"
 _SYNC_QUEUE: Final = "sync"
-_QUEUES: Final = (_QUEUE, _REINDEX_QUEUE, _DISCARD_QUEUE, _ERASE_QUEUE, _MAIL_QUEUE, _SYNC_QUEUE)
+_SCHEDULE_QUEUE: Final = "schedule"
+_QUEUES: Final = (
+    _QUEUE,
+    _REINDEX_QUEUE,
+    _DISCARD_QUEUE,
+    _ERASE_QUEUE,
+    _MAIL_QUEUE,
+    _SYNC_QUEUE,
+    _SCHEDULE_QUEUE,
+)
 _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.INGEST: _QUEUE,
     JobKind.PRUNE: _QUEUE,
@@ -45,6 +54,7 @@ _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.ERASE: _ERASE_QUEUE,
     JobKind.MAIL: _MAIL_QUEUE,
     JobKind.SYNC: _SYNC_QUEUE,
+    JobKind.SCHEDULE: _SCHEDULE_QUEUE,
 }
 _LONG: Final = (JobKind.REINDEX, JobKind.DISCARD, JobKind.SYNC)
 PRESENCE: Final = 0x7265_7372

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,8 +18,9 @@ from responsa_server.domain.errors import Exhausted, NotFound, Precondition, Rea
 from responsa_server.domain.knowledge import JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FAILED_ROWS
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.source_runs import (
+    SCHEDULED,
     DocumentKey,
     FailedRow,
     NewFailure,
@@ -28,6 +30,7 @@ from responsa_server.domain.source_runs import (
     RunTask,
     StoredDocument,
 )
+from responsa_server.domain.sources import Source
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
@@ -106,6 +109,29 @@ class PostgresSourceRuns:
             made = " ".join(names.operation(one.id) for one in found)
             await self._requests.record(database, who, request_id, made)
             return found
+
+    @shielded
+    async def scheduled(self, tenant_id: str, schedule_id: UUID) -> Source | None:
+        """See `SourceRuns.scheduled`."""
+        values = {"tenant": tenant_id, "schedule": schedule_id}
+        async with self._database.tenant(tenant_id) as database:
+            row = await one_row(database, self._queries["scheduled"], values)
+        return None if row is None else source_of(row)
+
+    @shielded
+    async def start_scheduled(
+        self, tenant_id: str, schedule_id: UUID, due: datetime, next_run_time: datetime
+    ) -> Operation | None:
+        """See `SourceRuns.start_scheduled`."""
+        values = {"tenant": tenant_id, "schedule": schedule_id, "due": due, "next_run": next_run_time}
+        async with self._database.locking(tenant_id) as database:
+            row = await one_row(database, self._queries["take_schedule"], values)
+            if row is None or row["user_id"] is None:
+                return None
+            who = Principal(tenant_id, row["user_id"], Role.ADMIN, "schedule")
+            with suppress(Precondition):
+                return await self._add(database, who, row["id"], NewRun("", cause=SCHEDULED))
+            return None
 
     @shielded
     async def wake(self, tenant_id: str) -> None:

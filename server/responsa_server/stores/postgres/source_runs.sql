@@ -17,6 +17,14 @@ ON CONFLICT (tenant_id, source_id, subject, user_id) WHERE kind = 'sync' AND sta
     DO UPDATE SET confirmed = operation.confirmed OR excluded.confirmed
 RETURNING *;
 
+-- name: scheduled
+SELECT * FROM responsa.source WHERE tenant_id = %(tenant)s AND schedule_id = %(schedule)s;
+
+-- name: take_schedule
+-- Only one server finds the time that was due.
+UPDATE responsa.source SET next_run_time = %(next_run)s WHERE tenant_id = %(tenant)s AND schedule_id = %(schedule)s AND next_run_time = %(due)s
+RETURNING id, user_id;
+
 -- name: source_of
 SELECT source_id FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND kind = 'sync' AND stage <> 'done';
 

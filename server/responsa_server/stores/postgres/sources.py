@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
+from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import SOURCES
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.sources import NewSource, Source, SourceChange
+from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -20,6 +23,7 @@ from responsa_server.stores.postgres.database import (
     shielded,
     unavailable,
 )
+from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import already_exists, check_etag
 
@@ -38,13 +42,23 @@ _LIST: Final[SqlList[Source]] = SqlList(
 class PostgresSources:
     """Implements the port `Sources` for all tenants. Each call is for one tenant."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, queue: JobQueue, new_id: NewId) -> None:
+        """queue, new_id: for the jobs that wait for schedules."""
         self._database = database
+        self._queue = queue
+        self._new_id = new_id
         self._queries = Queries("sources.sql")
         self._audit = AuditLog()
 
     @shielded
-    async def create(self, who: Principal, source: NewSource, connection: str, collection: str) -> Source:
+    async def create(
+        self,
+        who: Principal,
+        source: NewSource,
+        connection: str,
+        collection: str,
+        next_run_time: datetime | None = None,
+    ) -> Source:
         """See `Sources.create`. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS)."""
         values = {
             "tenant": who.tenant_id,
@@ -54,11 +68,14 @@ class PostgresSources:
             "connection": connection,
             "collection": collection,
             "user": who.user_id,
+            "next_run": next_run_time,
+            "schedule": None if next_run_time is None else self._new_id(),
         }
         async with self._database.tenant(who.tenant_id) as database:
             row = await one_row(database, self._queries["insert"], values)
             if row is None:
                 raise already_exists("source", names.source(source.id))
+            await self._defer(database, who, row)
             await self._write(database, who, "source.create", source.id)
             return source_of(row)
 
@@ -84,7 +101,13 @@ class PostgresSources:
 
     @shielded
     async def update(
-        self, who: Principal, source_id: str, change: SourceChange, named: tuple[str, str] | None, etag: str
+        self,
+        who: Principal,
+        source_id: str,
+        change: SourceChange,
+        named: tuple[str, str] | None,
+        etag: str,
+        next_run_time: datetime | None = None,
     ) -> Source:
         """See `Sources.update`. An update without fields changes nothing."""
         connection, collection = named or (None, None)
@@ -100,10 +123,14 @@ class PostgresSources:
                 "connection": connection,
                 "collection": collection,
                 "user": who.user_id,
+                "next_run": next_run_time,
+                "schedule": None if next_run_time is None else self._new_id(),
             }
             row = await one_row(database, self._queries["update"], values)
             if row is None:  # impossible: the row is locked, so it cannot be deleted
                 raise unavailable()
+            if change.mapping is not None:
+                await self._defer(database, who, row)
             await self._write(database, who, "source.update", source_id)
             return source_of(row)
 
@@ -114,6 +141,14 @@ class PostgresSources:
             await self._locked(database, who, source_id, etag)
             await database.execute(self._queries["delete"], {"tenant": who.tenant_id, "id": source_id})
             await self._write(database, who, "source.delete", source_id)
+
+    async def _defer(self, database: Connection, who: Principal, row: Mapping[str, Any]) -> None:
+        """Make the job that waits for the next run of a schedule."""
+        if row["next_run_time"] is not None:
+            seconds = (row["next_run_time"] - datetime.now(UTC)).total_seconds()
+            await self._queue.defer(
+                database, JobKind.SCHEDULE, who.tenant_id, row["schedule_id"], after=max(0.0, seconds)
+            )
 
     async def _write(self, database: Connection, who: Principal, action: str, source_id: str) -> None:
         await self._audit.write(database, AuditEvent.of(who, action, names.source(source_id)))
@@ -141,4 +176,5 @@ def source_of(row: Mapping[str, Any]) -> Source:
         revision=row["revision"],
         create_time=row["create_time"],
         update_time=row["update_time"],
+        next_run_time=row["next_run_time"],
     )

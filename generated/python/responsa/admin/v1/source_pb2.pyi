@@ -65,6 +65,7 @@ class Source(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    NEXT_RUN_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sources/{id}`. The id has 1 to 63 characters of a-z, 0-9 and hyphen, and does not begin with a hyphen."""
     display_name: _builtins.str
@@ -85,6 +86,10 @@ class Source(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the source last changed."""
 
+    @_builtins.property
+    def next_run_time(self) -> _timestamp_pb2.Timestamp:
+        """When the schedule of the mapping begins the next run; unset without a schedule."""
+
     def __init__(
         self,
         *,
@@ -96,10 +101,11 @@ class Source(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        next_run_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "next_run_time", b"next_run_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "connection", b"connection", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "mapping", b"mapping", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "connection", b"connection", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "mapping", b"mapping", "name", b"name", "next_run_time", b"next_run_time", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -188,7 +194,7 @@ class SyncMetadata(_message.Message):
     documents_total: _builtins.int
     """The number of documents to make and delete; 0 until all rows are read."""
     cause: _builtins.str
-    """Why a notification asked for the run, in the words of the notification; otherwise empty."""
+    """Why a notification asked for the run, in the words of the notification; "schedule" if the schedule began it; otherwise empty."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the server accepted the operation."""
