@@ -26,9 +26,11 @@ from responsa_server.domain.sources import NewSource, SourceChange
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import read_mapping
 from responsa_server.sources.scheduling import Scheduling
+from responsa_server.sources.profiles import SubjectProfiles
 from responsa_server.sources.service import SourceAdministration
 from responsa_server.sources.syncing import Sync
 from responsa_server.stores.postgres.database import Connection
+from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from responsa_server.stores.postgres.sources import PostgresSources
 from tests.contract.conftest import People
@@ -111,6 +113,13 @@ class Office:
             for key, subject, data in found
         }
 
+    async def record(self, subject: str) -> tuple[list[str], int, UUID | None]:
+        """What a person's profile shows of the source: the ends of the documents' keys, the number of failed rows, and the newest run."""
+        profiles = SubjectProfiles(PostgresProfiles(self.house.database, self.house.documents))
+        (part,) = (await profiles.get(self.who, subject)).parts
+        keys = [one.document.source_key.rpartition("/")[2].removesuffix(".md") for one in part.documents]
+        return sorted(keys), part.failed_rows, part.newest_run
+
     async def failed(self) -> Sequence[tuple[str, str]]:
         page = await self.runs.failed_rows(self.who, "notes", ListQuery(50, Order("create_time")))
         return [(one.key, one.problem) for one in page.items]
@@ -148,6 +157,8 @@ async def test_documents_follow_the_rows(office: Office) -> None:
     )
     assert sorted(office.documents()) == ["0", "3", "4", "7"]
     assert {key for key, _ in await office.failed()} == {"5", "2"}
+    assert await office.record("p0") == (["0", "4"], 0, first.id)
+    assert await office.record("p1") == ([], 1, first.id)
 
     # A retry makes the documents of the failed rows and of their subjects, and no others.
     office.change(
@@ -179,6 +190,13 @@ async def test_documents_follow_the_rows(office: Office) -> None:
     assert (await office.run()).counts == {
         "created": 0, "updated": 0, "deleted": 0, "unchanged": 8, "failed": 0,
     }  # fmt: skip
+    # A run for another subject has not read the rows of p1.
+    await office.run("p0")
+    keys, failed, newest = await office.record("p1")
+    assert (keys, failed) == (["1", "5"], 0)
+    run = await office.house.operations.get(office.who, newest) if newest else None
+    assert run is not None
+    assert run.subject == ""
 
 
 async def test_what_a_run_must_not_do(office: Office) -> None:

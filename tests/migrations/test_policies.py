@@ -119,6 +119,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     ),
     "last_reader": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "mail": Table(app="SELECT INSERT DELETE"),
+    "message_feedback": Table(app=ALL),
     "message": Table(app="SELECT INSERT UPDATE(content,refusal)"),
     "message_count": Table(app="SELECT INSERT DELETE"),
     "oidc_state": Table(app="SELECT INSERT DELETE"),

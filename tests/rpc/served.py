@@ -67,6 +67,7 @@ from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
+from responsa_server.sources.profiles import SubjectProfiles
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
@@ -74,6 +75,7 @@ from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
+from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.teachers import PostgresTeachers
@@ -391,6 +393,7 @@ async def serving(
             installation=Installation("0.1.0", "test-embedding", "scripted"),
             migrations=PostgresMigrations(database),
             sources=source_administration(folder, database, house.queue, house.library),
+            profiles=SubjectProfiles(PostgresProfiles(database, house.documents)),
             parts=(PostgresPart(database), part, *more_parts),
         ),
         max_calls=max_calls,

@@ -25,6 +25,7 @@ NOUNS = {
     "Turn": "turns",
     "Conversation": "conversations",
     "Message": "messages",
+    "Feedback": "messages",
     "Collection": "collections",
     "Document": "documents",
     "DocumentContent": "documents",
@@ -63,6 +64,7 @@ ENDS = {
     "DocumentVersions": "/versions/1",
     "UserLimits": "/limits",
     "UserQuota": "/quota",
+    "Feedback": "/feedback",
 }
 """The rest of the names that have more than two parts."""
 REST: dict[str, dict[str, object]] = {

@@ -35,10 +35,12 @@ from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
+from responsa_server.sources.profiles import SubjectProfiles
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.migrate import PostgresMigrations
+from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.teachers import PostgresTeachers
@@ -198,6 +200,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         Installation("", "", ""),
         PostgresMigrations(database),
         source_administration(Path("nowhere"), database, house.queue, house.library),
+        SubjectProfiles(PostgresProfiles(database, house.documents)),
     )
     first = RpcServer(
         calls_of(services, max_calls=100, logger=served.lines), (), "127.0.0.1:0", reflects=False

@@ -30,10 +30,12 @@ from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.search.embedder import EmbeddingPart
+from responsa_server.sources.profiles import SubjectProfiles
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.migrate import PostgresMigrations
+from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
@@ -110,6 +112,7 @@ class Callers:
                 sources=source_administration(
                     settings.connections_folder, database, knowledge.queue, knowledge.library
                 ),
+                profiles=SubjectProfiles(PostgresProfiles(database, knowledge.documents)),
                 installation=Installation(__version__, knowledge.embedders.configured, _answers(settings)),
             ),
             max_calls=settings.max_calls,

@@ -40,6 +40,7 @@ from responsa_server.calls.services.auth import AuthService
 from responsa_server.calls.services.chat import ChatService
 from responsa_server.calls.services.knowledge import KnowledgeService
 from responsa_server.calls.services.operations import OperationsService
+from responsa_server.calls.services.profiles import ProfileService
 from responsa_server.calls.services.tools import ToolService
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.audit import AuditTrail
@@ -57,6 +58,7 @@ from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.library.library import Library
+from responsa_server.sources.profiles import SubjectProfiles
 from responsa_server.sources.service import SourceAdministration
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
@@ -101,6 +103,7 @@ class Services:
     installation: Installation
     migrations: Migrations
     sources: SourceAdministration
+    profiles: SubjectProfiles
     parts: Sequence[Part] = ()
     limiter: Limiter | None = None
 
@@ -159,7 +162,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             ChatService(services.turns, services.conversations, services.catalogue, work),
             ToolService(services.tools, services.catalogue),
         ],
-        [KnowledgeService(services.library, services.limiter)],
+        [KnowledgeService(services.library, services.limiter), ProfileService(services.profiles)],
         [
             AuthService(
                 services.identity,

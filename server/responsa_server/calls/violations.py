@@ -36,6 +36,7 @@ PATTERNS: Mapping[str, str] = {
     f"^users/{_UUID}$|@": f"must be the name of a user, e.g. users/{_EXAMPLE}, or an e-mail address such as ada@example.org",
     f"^turns/{_UUID}$": f"must be the name of a turn as returned by the server, e.g. turns/{_EXAMPLE}",
     f"^messages/{_UUID}$": f"must be the name of a message as returned by the server, e.g. messages/{_EXAMPLE}",
+    f"^messages/{_UUID}/feedback$": f"must be the name of the feedback on a message, e.g. messages/{_EXAMPLE}/feedback",
     f"^(turns|messages)/{_UUID}$": f"must be the name of a turn or a message as returned by the server, e.g. turns/{_EXAMPLE}",
     f"^documents/{_UUID}$": f"must be the name of a document as returned by the server, e.g. documents/{_EXAMPLE}",
     f"^documents/{_UUID}(/versions/[1-9][0-9]{{0,8}})?$": "must be the name of a document or of one of its versions, "

@@ -63,6 +63,7 @@ COMMANDS: tuple[Command, ...] = (
         "teachers", "responsa_server.cli.teachers", "Show and change teachers, the personas that agents use."
     ),
     Command("sources", "responsa_server.cli.database_sources", "Turn the rows of databases into documents."),
+    Command("profile", "responsa_server.cli.profile", "Show what Responsa holds about a person."),
     Command("samples", "responsa_server.cli.samples", "Load the sample documents and teachers of agents."),
     Command("login", "responsa_server.cli.login", "Sign in with an e-mail address and a password."),
     Command("logout", "responsa_server.cli.login", "End the session of `login`."),

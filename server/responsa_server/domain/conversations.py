@@ -42,6 +42,24 @@ class Speaker(StrEnum):
     ASSISTANT = "assistant"
 
 
+class Rating(StrEnum):
+    """A user's opinion of an answer."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What the user thinks of an answer. comment: at most 2 KiB."""
+
+    message_id: UUID
+    rating: Rating
+    comment: str
+    create_time: datetime
+    update_time: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One entry of a conversation. read: what the message's turn has read; `history` alone sets it."""
@@ -55,6 +73,7 @@ class Message:
     refusal: RefusalReason | None
     create_time: datetime
     read: Sequence[VersionRead] = ()
+    feedback: Feedback | None = None
 
 
 class ConversationStore(Protocol):
@@ -103,6 +122,18 @@ class ConversationStore(Protocol):
 
     async def message(self, who: Principal, identity: UUID) -> Message:
         """Return one message. Raises NotFound."""
+        ...
+
+    async def give_feedback(
+        self,
+        who: Principal,
+        rating: Rating,
+        comment: str,
+        *,
+        turn_id: UUID | None = None,
+        message_id: UUID | None = None,
+    ) -> Feedback:
+        """Store what the caller thinks of the answer of a turn, or of an answer, in place of earlier feedback. Raises NotFound, InvalidRequest for a question."""
         ...
 
     async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:

@@ -63,6 +63,11 @@ def message(identity: UUID) -> str:
     return f"messages/{identity}"
 
 
+def feedback(message_id: UUID) -> str:
+    """`messages/{uuid}/feedback`"""
+    return f"messages/{message_id}/feedback"
+
+
 def collection(identity: str) -> str:
     """`collections/{id}`"""
     return f"collections/{identity}"

@@ -75,10 +75,11 @@ class StoredDocument:
 
 @dataclass(frozen=True, slots=True)
 class NewFailure:
-    """A row that makes no document."""
+    """A row that makes no document. subject: "" if it could not be read."""
 
     at: DocumentKey
     problem: str
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

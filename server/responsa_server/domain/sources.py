@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
+from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.listing import ListQuery, Page
@@ -148,7 +149,7 @@ class SourceChange:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A stored source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the next run; None without a schedule. revision: a number that starts at 1 and increases with every update."""
+    """A stored source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the next run; None without a schedule. revision: a number that starts at 1 and increases with every update. newest_run: its newest run of the last 30 days."""
 
     id: str
     display_name: str
@@ -159,6 +160,7 @@ class Source:
     create_time: datetime
     update_time: datetime
     next_run_time: datetime | None = None
+    newest_run: UUID | None = None
 
     @property
     def etag(self) -> str:

@@ -78,6 +78,10 @@ class SourceAdministration:
         async with aclosing(found) as made:
             return [one async for one in made]
 
+    async def connections(self, who: Principal) -> Sequence[str]:
+        """The names of the connections that are granted to the tenant, in their order."""
+        return sorted(await self._connections.granted(who.tenant_id))
+
     async def _checked(
         self, who: Principal, text: str, field: str
     ) -> tuple[SourceMapping, DatabaseConnection]:

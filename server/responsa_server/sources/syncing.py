@@ -84,14 +84,15 @@ class _Plan:
         at = DocumentKey(row.kind, document.key if document else row.key)
         before = known.get(at)
         if row.problem or document is None:
-            self.failures.append(NewFailure(at, row.problem))
+            subject = document.subject if document else row.subject
+            subjects = {subject, before.subject if before else ""} - {""}
+            self.failures.append(NewFailure(at, row.problem, subject or next(iter(subjects), "")))
             if at.key:
                 self.seen.add(at)
                 self.changed.pop(at, None)  # of two rows with one key, neither is used
             else:
                 self.blind.add(row.kind)
-            subjects = {document.subject if document else row.subject, before.subject if before else ""}
-            self.blocked |= subjects - {""}
+            self.blocked |= subjects
             return ""
         self.seen.add(at)
         if (
@@ -283,7 +284,7 @@ class Sync:
         try:
             operation = await self._library.upload(who, described, _pieces(data), len(data))
         except InvalidRequest as error:
-            await self._runs.set_aside(task.claim, NewFailure(at, error.message))
+            await self._runs.set_aside(task.claim, NewFailure(at, error.message, document.subject))
             return
         if before is not None and before.document_id != operation.document_id:
             # The mapping names another collection than before.

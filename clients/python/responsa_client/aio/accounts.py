@@ -253,6 +253,11 @@ class AsyncAccountCalls(AsyncPart):
         )
         return self._calls.paged(self._stubs.admin.ListFailedRows, request, lambda page: page.failed_rows)
 
+    async def connections(self) -> list[str]:
+        """The connections to databases that the tenant's sources may use, in the order of their names."""
+        request = admin_service_pb2.ListConnectionsRequest()
+        return list((await self._calls.unary(self._stubs.admin.ListConnections, request)).connections)
+
     async def preview_source(
         self, mapping: str, rows: int | None = None, subject: str = ""
     ) -> list[source_pb2.PreviewedRow]:

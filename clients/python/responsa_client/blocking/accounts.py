@@ -254,6 +254,11 @@ class AccountCalls(Part):
         )
         return self._calls.paged(self._stubs.admin.ListFailedRows, request, lambda page: page.failed_rows)
 
+    def connections(self) -> list[str]:
+        """The connections to databases that the tenant's sources may use, in the order of their names."""
+        request = admin_service_pb2.ListConnectionsRequest()
+        return list((self._calls.unary(self._stubs.admin.ListConnections, request)).connections)
+
     def preview_source(
         self, mapping: str, rows: int | None = None, subject: str = ""
     ) -> list[source_pb2.PreviewedRow]:

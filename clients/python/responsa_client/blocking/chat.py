@@ -9,6 +9,7 @@ from responsa.chat.v1 import (
     agent_pb2,
     chat_service_pb2,
     conversation_pb2,
+    feedback_pb2,
     message_pb2,
     tool_pb2,
     turn_pb2,
@@ -190,6 +191,28 @@ class ChatCalls(Part):
         """A verdict for each citation of the answer with this name, `turns/{uuid}` or `messages/{uuid}`, in the order of the citations. Raises NotFound."""
         request = chat_service_pb2.VerifyCitationsRequest(name=name)
         return list((self._calls.unary(self._stubs.chat.VerifyCitations, request)).checks)
+
+    def submit_feedback(
+        self, name: str, rating: feedback_pb2.Rating.ValueType, comment: str = ""
+    ) -> feedback_pb2.Feedback:
+        """Store what the caller thinks of the answer with this name, `turns/{uuid}` or `messages/{uuid}`, in place of earlier feedback.
+
+        Args:
+            name: the turn or the answer.
+            rating: RATING_UP or RATING_DOWN.
+            comment: at most 2 KiB; may be empty.
+
+        Raises:
+            NotFound: there is no such answer of the caller.
+            InvalidRequest: the message is a question.
+        """
+        request = chat_service_pb2.SubmitFeedbackRequest(message=name, rating=rating, comment=comment)
+        return self._calls.unary(self._stubs.chat.SubmitFeedback, request)
+
+    def feedback(self, message: str) -> feedback_pb2.Feedback:
+        """The caller's feedback on an answer, `messages/{uuid}`. Raises NotFound."""
+        request = chat_service_pb2.GetFeedbackRequest(name=f"{message}/feedback")
+        return self._calls.unary(self._stubs.chat.GetFeedback, request)
 
     def agents(self, filter_by: str = "", order_by: str = "") -> Iterator[agent_pb2.Agent]:
         """The agents, by default in order of their names."""

@@ -16,6 +16,7 @@ from responsa.knowledge.v1 import (
     generation_pb2,
     knowledge_service_pb2,
     reader_pb2,
+    subject_profile_pb2,
 )
 from responsa_client import requests
 from responsa_client.blocking.calls import Part
@@ -377,6 +378,18 @@ class KnowledgeCalls(Part):
         """The passage with this name, `passages/{uuid}`. Raises NotFound."""
         request = knowledge_service_pb2.GetPassageRequest(name=name)
         return self._calls.unary(self._stubs.knowledge.GetPassage, request)
+
+    def subject_profile(self, subject: str = "") -> subject_profile_pb2.SubjectProfile:
+        """What is held about a person: the documents with this subject that the caller may read, by source and kind.
+
+        Args:
+            subject: the subject of documents, or `users/{uuid}`; "" for the caller. Only administrators and services may name somebody else.
+
+        Raises:
+            NotFound: nobody and nothing has this subject, or the caller may not see it.
+        """
+        request = knowledge_service_pb2.GetSubjectProfileRequest(subject=subject)
+        return self._calls.unary(self._stubs.knowledge.GetSubjectProfile, request)
 
     def list_formats(self) -> list[format_pb2.Format]:
         """The formats of documents that the server reads, with their suffixes and media types."""

@@ -11,6 +11,7 @@ from responsa.chat.v1 import (
     chat_service_pb2,
     citation_pb2,
     conversation_pb2,
+    feedback_pb2,
     message_pb2,
     suggestion_pb2,
     tool_pb2,
@@ -21,7 +22,7 @@ from responsa_server.calls import status
 from responsa_server.calls.convert import structs, values
 from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
 from responsa_server.domain import lists, names
-from responsa_server.domain.conversations import Conversation, Message
+from responsa_server.domain.conversations import Conversation, Feedback, Message
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import (
     MAX_FALLBACKS,
@@ -157,6 +158,18 @@ def message(value: Message) -> message_pb2.Message:
         citations=[citation(one) for one in value.citations],
         refusal_reason=values.REFUSAL_REASON.number(value.refusal),
         create_time=timestamp(value.create_time),
+        feedback=None if value.feedback is None else feedback(value.feedback),
+    )
+
+
+def feedback(value: Feedback) -> feedback_pb2.Feedback:
+    """Convert what a user thinks of an answer."""
+    return feedback_pb2.Feedback(
+        name=names.feedback(value.message_id),
+        rating=values.RATING.number(value.rating),
+        comment=value.comment,
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
     )
 
 

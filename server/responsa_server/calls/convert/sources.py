@@ -38,6 +38,7 @@ def source(value: Source) -> source_pb2.Source:
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
         etag=value.etag,
+        newest_run="" if value.newest_run is None else names.operation(value.newest_run),
     )
     if value.next_run_time is not None:
         shown.next_run_time.CopyFrom(timestamp(value.next_run_time))

@@ -13,7 +13,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from responsa.admin.v1 import system_status_pb2, tenant_pb2
 from responsa.auth.v1 import sign_in_pb2, user_pb2
-from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, tool_pb2, turn_pb2
+from responsa.chat.v1 import (
+    chat_service_pb2,
+    citation_pb2,
+    feedback_pb2,
+    message_pb2,
+    tool_pb2,
+    turn_pb2,
+)
 from responsa.knowledge.v1 import (
     document_pb2,
     document_version_pb2,
@@ -22,7 +29,7 @@ from responsa.knowledge.v1 import (
 )
 from responsa.type.v1 import collection_kind_pb2
 from responsa_server.domain import names
-from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.conversations import Rating, Speaker
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.events import (
     AnswerOutcome,
@@ -152,6 +159,7 @@ CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
 FALLBACK_KIND: Final = EnumMap(turn_pb2.FallbackKind, FallbackKind)
 VERDICT: Final = EnumMap(citation_pb2.CitationVerdict, Verdict)
 COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionKind)
+RATING: Final = EnumMap(feedback_pb2.Rating, Rating)
 SPEAKER: Final = EnumMap(message_pb2.Role, Speaker)
 TENANT_STATE: Final = EnumMap(tenant_pb2.TenantState, TenantState)
 ON_BUSY: Final = EnumMap(chat_service_pb2.OnBusy, OnBusy)

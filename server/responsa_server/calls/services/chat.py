@@ -9,17 +9,18 @@ from functools import partial
 
 from google.protobuf.empty_pb2 import Empty
 
-from responsa.chat.v1 import agent_pb2, conversation_pb2, message_pb2, turn_pb2
+from responsa.chat.v1 import agent_pb2, conversation_pb2, feedback_pb2, message_pb2, turn_pb2
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa_server.calls import frames
 from responsa_server.calls.call import caller, current
-from responsa_server.calls.convert import agents, chat
+from responsa_server.calls.convert import agents, chat, values
 from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.paging import fits, page_of
 from responsa_server.domain import lists, names
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
+from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.filters import holds
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Accepted
@@ -169,6 +170,26 @@ class ChatService:
         return chat.message(
             await self._conversations.store.message(caller(), named_uuid("name", "messages", request.name))
         )
+
+    async def SubmitFeedback(self, request: pb.SubmitFeedbackRequest) -> feedback_pb2.Feedback:
+        """Store what the caller thinks of an answer."""
+        rating = values.RATING.value(request.rating)
+        if rating is None:  # impossible: validation has refused it
+            raise InvalidRequest.of_field("rating", "enum.not_in", "must be RATING_UP or RATING_DOWN")
+        store, comment = self._conversations.store, request.comment
+        if request.message.startswith("turns/"):
+            turn_id = names.parse_uuid("turns", request.message)
+            return chat.feedback(await store.give_feedback(caller(), rating, comment, turn_id=turn_id))
+        message_id = named_uuid("message", "messages", request.message)
+        return chat.feedback(await store.give_feedback(caller(), rating, comment, message_id=message_id))
+
+    async def GetFeedback(self, request: pb.GetFeedbackRequest) -> feedback_pb2.Feedback:
+        """Return the caller's feedback on an answer."""
+        message_id = named_uuid("name", "messages", request.name.removesuffix("/feedback"))
+        found = (await self._conversations.store.message(caller(), message_id)).feedback
+        if found is None:
+            raise NotFound.of("feedback", request.name)
+        return chat.feedback(found)
 
     async def VerifyCitations(self, request: pb.VerifyCitationsRequest) -> pb.VerifyCitationsResponse:
         """Check the citations of an answer."""

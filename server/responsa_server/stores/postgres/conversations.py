@@ -12,8 +12,15 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
-from responsa_server.domain.conversations import Conversation, Message, Speaker, Summary
-from responsa_server.domain.errors import Conflict, NotFound, Reason
+from responsa_server.domain.conversations import (
+    Conversation,
+    Feedback,
+    Message,
+    Rating,
+    Speaker,
+    Summary,
+)
+from responsa_server.domain.errors import Conflict, InvalidRequest, NotFound, Reason
 from responsa_server.domain.events import (
     AnyCitation,
     ByteRange,
@@ -185,6 +192,34 @@ class PostgresConversationStore:
             return (await self._messages(connection, who, [row]))[0]
 
     @shielded
+    async def give_feedback(
+        self,
+        who: Principal,
+        rating: Rating,
+        comment: str,
+        *,
+        turn_id: UUID | None = None,
+        message_id: UUID | None = None,
+    ) -> Feedback:
+        """See `ConversationStore.give_feedback`."""
+        values = {**_caller(who), "message": message_id, "turn": turn_id}
+        async with self._database.locking(who.tenant_id) as connection:
+            row = await self._row(connection, "lock_message", values)
+            if row is None and turn_id is not None:
+                raise NotFound.of("turn", names.turn(turn_id))
+            if row is None:
+                raise NotFound.of("message", "" if message_id is None else names.message(message_id))
+            if row["speaker"] != Speaker.ASSISTANT.value:
+                raise InvalidRequest.of_field(
+                    "message", "message.answer", "must be an answer; this is a question"
+                )
+            rated = {**values, "message": row["id"], "rating": rating.value, "comment": comment}
+            given = await self._row(connection, "give_feedback", rated)
+            if given is None:  # impossible: the message is locked, so it cannot be deleted
+                raise unavailable()
+            return _feedback(given)
+
+    @shielded
     async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:
         """See `ConversationStore.answer_of`."""
         async with self._database.reading(who) as connection:
@@ -348,6 +383,17 @@ def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Messag
         citations=citations,
         refusal=RefusalReason(row["refusal"]) if row["refusal"] else None,
         create_time=row["create_time"],
+        feedback=_feedback(row) if row.get("rating") else None,
+    )
+
+
+def _feedback(row: Mapping[str, Any]) -> Feedback:
+    return Feedback(
+        message_id=row["id"],
+        rating=Rating(row["rating"]),
+        comment=row["comment"],
+        create_time=row["rate_time"],
+        update_time=row["rerate_time"],
     )
 
 

@@ -49,6 +49,7 @@ ERASED: Final[Mapping[str, str]] = {
     "last_reader": "deleted with the user, or with the last document of the collection",
     "mail": "deleted",
     "message_count": "deleted with the user",
+    "message_feedback": "deleted with the message",
     "message": "deleted with the conversation; the text of withdrawn answers is replaced",
     "operation": "deleted; a running one on a document of somebody else goes on, in the name of that user",
     "passage": "deleted with the document",

@@ -303,7 +303,9 @@ class PostgresSourceRuns:
         async with self._held(claim) as database:
             ended = await (await database.execute(self._queries["ended"], _values(claim))).fetchall()
             failures = [
-                NewFailure(DocumentKey(kind, key), error) for kind, key, error in ended if error is not None
+                NewFailure(DocumentKey(kind, key), error, subject)
+                for kind, key, error, subject in ended
+                if error is not None
             ]
             await self._insert(database, claim, failures)
             row = await (await database.execute(self._queries["waiting"], _values(claim))).fetchone()
@@ -333,6 +335,7 @@ class PostgresSourceRuns:
                 **_columns(failures),
                 "ids": [self._new_id() for _ in failures],
                 "problems": [one.problem[:_MOST_PROBLEM_CHARACTERS] for one in failures],
+                "subjects": [one.subject for one in failures],
             }
             await database.execute(self._queries["insert_failures"], values)
 

@@ -81,9 +81,9 @@ DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id =
     AND (%(whole)s OR (kind, key) IN (SELECT * FROM unnest(%(kinds)s::text[], %(keys)s::text[])));
 
 -- name: insert_failures
-INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, key, problem)
-SELECT f.id, %(tenant)s, %(source)s, f.kind, f.key, f.problem
-FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(keys)s::text[], %(problems)s::text[]) AS f (id, kind, key, problem);
+INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, key, problem, subject)
+SELECT f.id, %(tenant)s, %(source)s, f.kind, f.key, f.problem, f.subject
+FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(keys)s::text[], %(problems)s::text[], %(subjects)s::text[]) AS f (id, kind, key, problem, subject);
 
 -- name: made
 INSERT INTO responsa.source_document (tenant_id, source_id, kind, key, digest, document_id, operation_id)
@@ -109,12 +109,13 @@ UPDATE responsa.operation SET stage = 'embedding', update_time = clock_timestamp
 -- The ingestions that have ended, or whose record was deleted.
 UPDATE responsa.source_document AS s SET operation_id = NULL, digest = CASE WHEN e.error_message IS NULL THEN s.digest ELSE '' END
 FROM (
-    SELECT w.kind, w.key, o.error_message FROM responsa.source_document AS w
+    SELECT w.kind, w.key, o.error_message, d.subject FROM responsa.source_document AS w
+    JOIN responsa.document AS d ON d.tenant_id = w.tenant_id AND d.id = w.document_id
     LEFT JOIN responsa.operation AS o ON o.tenant_id = w.tenant_id AND o.id = w.operation_id
     WHERE w.tenant_id = %(tenant)s AND w.source_id = %(source)s AND w.operation_id IS NOT NULL AND (o.id IS NULL OR o.stage = 'done')
 ) AS e
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = e.kind AND s.key = e.key
-RETURNING s.kind, s.key, e.error_message;
+RETURNING s.kind, s.key, e.error_message, e.subject;
 
 -- name: waiting
 SELECT count(*)::int FROM responsa.source_document WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND operation_id IS NOT NULL;

@@ -177,4 +177,5 @@ def source_of(row: Mapping[str, Any]) -> Source:
         create_time=row["create_time"],
         update_time=row["update_time"],
         next_run_time=row["next_run_time"],
+        newest_run=row.get("newest_run"),
     )

@@ -66,6 +66,7 @@ class Source(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     NEXT_RUN_TIME_FIELD_NUMBER: _builtins.int
+    NEWEST_RUN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sources/{id}`. The id has 1 to 63 characters of a-z, 0-9 and hyphen, and does not begin with a hyphen."""
     display_name: _builtins.str
@@ -78,6 +79,8 @@ class Source(_message.Message):
     """The collection that the mapping names, e.g. "collections/people"."""
     etag: _builtins.str
     """A value that changes with every change of the source. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
+    newest_run: _builtins.str
+    """The newest run, `operations/{uuid}`; empty if there was no run in the last 30 days."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the source was created."""
@@ -102,10 +105,11 @@ class Source(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         next_run_time: _timestamp_pb2.Timestamp | None = ...,
+        newest_run: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "next_run_time", b"next_run_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "connection", b"connection", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "mapping", b"mapping", "name", b"name", "next_run_time", b"next_run_time", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "connection", b"connection", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "mapping", b"mapping", "name", b"name", "newest_run", b"newest_run", "next_run_time", b"next_run_time", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,6 +13,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from responsa.chat.v1 import agent_pb2 as _agent_pb2
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
 from responsa.chat.v1 import conversation_pb2 as _conversation_pb2
+from responsa.chat.v1 import feedback_pb2 as _feedback_pb2
 from responsa.chat.v1 import message_pb2 as _message_pb2
 from responsa.chat.v1 import tool_pb2 as _tool_pb2
 from responsa.chat.v1 import turn_pb2 as _turn_pb2
@@ -734,6 +735,58 @@ class GetMessageRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetMessageRequest: _TypeAlias = GetMessageRequest  # noqa: Y015
+
+@_typing.final
+class SubmitFeedbackRequest(_message.Message):
+    """SubmitFeedbackRequest holds the feedback on an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RATING_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    message: _builtins.str
+    """The answer, `messages/{uuid}`, or its turn, `turns/{uuid}`."""
+    rating: _feedback_pb2.Rating.ValueType
+    """The rating."""
+    comment: _builtins.str
+    """A comment of at most 2 KiB; may be empty."""
+    def __init__(
+        self,
+        *,
+        message: _builtins.str = ...,
+        rating: _feedback_pb2.Rating.ValueType = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "message", b"message", "rating", b"rating"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitFeedbackRequest: _TypeAlias = SubmitFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class GetFeedbackRequest(_message.Message):
+    """GetFeedbackRequest names the feedback on an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`messages/{uuid}/feedback`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFeedbackRequest: _TypeAlias = GetFeedbackRequest  # noqa: Y015
 
 @_typing.final
 class VerifyCitationsRequest(_message.Message):

@@ -7,6 +7,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.chat.v1 import agent_pb2 as responsa_dot_chat_dot_v1_dot_agent__pb2
 from responsa.chat.v1 import chat_service_pb2 as responsa_dot_chat_dot_v1_dot_chat__service__pb2
 from responsa.chat.v1 import conversation_pb2 as responsa_dot_chat_dot_v1_dot_conversation__pb2
+from responsa.chat.v1 import feedback_pb2 as responsa_dot_chat_dot_v1_dot_feedback__pb2
 from responsa.chat.v1 import message_pb2 as responsa_dot_chat_dot_v1_dot_message__pb2
 from responsa.chat.v1 import tool_pb2 as responsa_dot_chat_dot_v1_dot_tool__pb2
 from responsa.chat.v1 import turn_pb2 as responsa_dot_chat_dot_v1_dot_turn__pb2
@@ -111,6 +112,16 @@ class ChatServiceStub:
                 '/responsa.chat.v1.ChatService/GetMessage',
                 request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetMessageRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_message__pb2.Message.FromString,
+                _registered_method=True)
+        self.SubmitFeedback = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/SubmitFeedback',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.SubmitFeedbackRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_feedback__pb2.Feedback.FromString,
+                _registered_method=True)
+        self.GetFeedback = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/GetFeedback',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetFeedbackRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_feedback__pb2.Feedback.FromString,
                 _registered_method=True)
         self.VerifyCitations = channel.unary_unary(
                 '/responsa.chat.v1.ChatService/VerifyCitations',
@@ -268,6 +279,21 @@ class ChatServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitFeedback(self, request, context):
+        """SubmitFeedback stores what the caller thinks of an answer, in place of earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
+        RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFeedback(self, request, context):
+        """GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given none).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def VerifyCitations(self, request, context):
         """VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
         RESOURCE_NOT_FOUND.
@@ -378,6 +404,16 @@ def add_ChatServiceServicer_to_server(servicer, server):
                     servicer.GetMessage,
                     request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetMessageRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_message__pb2.Message.SerializeToString,
+            ),
+            'SubmitFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitFeedback,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.SubmitFeedbackRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_feedback__pb2.Feedback.SerializeToString,
+            ),
+            'GetFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFeedback,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetFeedbackRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_feedback__pb2.Feedback.SerializeToString,
             ),
             'VerifyCitations': grpc.unary_unary_rpc_method_handler(
                     servicer.VerifyCitations,
@@ -785,6 +821,60 @@ class ChatService:
             '/responsa.chat.v1.ChatService/GetMessage',
             responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetMessageRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_message__pb2.Message.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/SubmitFeedback',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.SubmitFeedbackRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_feedback__pb2.Feedback.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/GetFeedback',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetFeedbackRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_feedback__pb2.Feedback.FromString,
             options,
             channel_credentials,
             insecure,

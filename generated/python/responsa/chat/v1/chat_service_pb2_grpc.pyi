@@ -9,6 +9,7 @@ from grpc import aio as _aio
 from responsa.chat.v1 import agent_pb2 as _agent_pb2
 from responsa.chat.v1 import chat_service_pb2 as _chat_service_pb2
 from responsa.chat.v1 import conversation_pb2 as _conversation_pb2
+from responsa.chat.v1 import feedback_pb2 as _feedback_pb2
 from responsa.chat.v1 import message_pb2 as _message_pb2
 from responsa.chat.v1 import tool_pb2 as _tool_pb2
 from responsa.chat.v1 import turn_pb2 as _turn_pb2
@@ -87,6 +88,12 @@ class ChatServiceStub:
     """
     GetMessage: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetMessageRequest, _message_pb2.Message]
     """GetMessage returns one message with its citations. Errors: RESOURCE_NOT_FOUND."""
+    SubmitFeedback: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.SubmitFeedbackRequest, _feedback_pb2.Feedback]
+    """SubmitFeedback stores what the caller thinks of an answer, in place of earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
+    RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
+    """
+    GetFeedback: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetFeedbackRequest, _feedback_pb2.Feedback]
+    """GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given none)."""
     VerifyCitations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.VerifyCitationsRequest, _chat_service_pb2.VerifyCitationsResponse]
     """VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
     RESOURCE_NOT_FOUND.
@@ -255,6 +262,24 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_chat_service_pb2.GetMessageRequest, _abc.Awaitable[_message_pb2.Message]],
     ) -> _abc.Awaitable[_message_pb2.Message]:
         """GetMessage returns one message with its citations. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def SubmitFeedback(
+        self,
+        request: _chat_service_pb2.SubmitFeedbackRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.SubmitFeedbackRequest, _abc.Awaitable[_feedback_pb2.Feedback]],
+    ) -> _abc.Awaitable[_feedback_pb2.Feedback]:
+        """SubmitFeedback stores what the caller thinks of an answer, in place of earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
+        RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
+        """
+
+    @_abc_1.abstractmethod
+    def GetFeedback(
+        self,
+        request: _chat_service_pb2.GetFeedbackRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.GetFeedbackRequest, _abc.Awaitable[_feedback_pb2.Feedback]],
+    ) -> _abc.Awaitable[_feedback_pb2.Feedback]:
+        """GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given none)."""
 
     @_abc_1.abstractmethod
     def VerifyCitations(

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
+from responsa.chat.v1 import feedback_pb2 as _feedback_pb2
 from responsa.chat.v1 import turn_pb2 as _turn_pb2
 import builtins as _builtins
 import sys
@@ -60,6 +61,7 @@ class Message(_message.Message):
     CITATIONS_FIELD_NUMBER: _builtins.int
     REFUSAL_REASON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    FEEDBACK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`messages/{uuid}`."""
     conversation: _builtins.str
@@ -80,6 +82,10 @@ class Message(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the message was written."""
 
+    @_builtins.property
+    def feedback(self) -> _feedback_pb2.Feedback:
+        """The user's feedback on an answer; unset if the user has given none."""
+
     def __init__(
         self,
         *,
@@ -91,10 +97,11 @@ class Message(_message.Message):
         citations: _abc.Iterable[_citation_pb2.Citation] | None = ...,
         refusal_reason: _turn_pb2.RefusalReason.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        feedback: _feedback_pb2.Feedback | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "feedback", b"feedback"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "conversation", b"conversation", "create_time", b"create_time", "name", b"name", "refusal_reason", b"refusal_reason", "role", b"role", "text", b"text", "turn", b"turn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "conversation", b"conversation", "create_time", b"create_time", "feedback", b"feedback", "name", b"name", "refusal_reason", b"refusal_reason", "role", b"role", "text", b"text", "turn", b"turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1140,6 +1140,28 @@ class GetPassageRequest(_message.Message):
 Global___GetPassageRequest: _TypeAlias = GetPassageRequest  # noqa: Y015
 
 @_typing.final
+class GetSubjectProfileRequest(_message.Message):
+    """GetSubjectProfileRequest names a subject."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """The subject as documents name it, or `users/{uuid}`, which also stands for the `subject` of this user; at most 200 bytes. If empty, the caller."""
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSubjectProfileRequest: _TypeAlias = GetSubjectProfileRequest  # noqa: Y015
+
+@_typing.final
 class ListFormatsRequest(_message.Message):
     """ListFormatsRequest has no fields."""
 

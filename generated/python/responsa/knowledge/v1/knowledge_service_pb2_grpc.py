@@ -8,6 +8,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.knowledge.v1 import collection_pb2 as responsa_dot_knowledge_dot_v1_dot_collection__pb2
 from responsa.knowledge.v1 import document_pb2 as responsa_dot_knowledge_dot_v1_dot_document__pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2
+from responsa.knowledge.v1 import subject_profile_pb2 as responsa_dot_knowledge_dot_v1_dot_subject__profile__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -159,6 +160,11 @@ class KnowledgeServiceStub:
                 '/responsa.knowledge.v1.KnowledgeService/GetPassage',
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetPassageRequest.SerializeToString,
                 response_deserializer=responsa_dot_knowledge_dot_v1_dot_document__pb2.Passage.FromString,
+                _registered_method=True)
+        self.GetSubjectProfile = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/GetSubjectProfile',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetSubjectProfileRequest.SerializeToString,
+                response_deserializer=responsa_dot_knowledge_dot_v1_dot_subject__profile__pb2.SubjectProfile.FromString,
                 _registered_method=True)
         self.ListFormats = channel.unary_unary(
                 '/responsa.knowledge.v1.KnowledgeService/ListFormats',
@@ -400,6 +406,15 @@ class KnowledgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSubjectProfile(self, request, context):
+        """GetSubjectProfile returns what Responsa holds about a person: the documents with this subject, by source and kind. Documents that the caller may not read are left out. The subject,
+        administrators and SERVICE keys may make this call; for everybody else, each other subject is RESOURCE_NOT_FOUND. Errors: RESOURCE_NOT_FOUND (also if nobody and nothing has this
+        subject).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListFormats(self, request, context):
         """ListFormats lists the document formats that the server reads, on one page and always in the same order. UploadDocument and CreateDocument refuse a document
         of any other format with DOCUMENT_TYPE_UNSUPPORTED.
@@ -547,6 +562,11 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
                     servicer.GetPassage,
                     request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetPassageRequest.FromString,
                     response_serializer=responsa_dot_knowledge_dot_v1_dot_document__pb2.Passage.SerializeToString,
+            ),
+            'GetSubjectProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSubjectProfile,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetSubjectProfileRequest.FromString,
+                    response_serializer=responsa_dot_knowledge_dot_v1_dot_subject__profile__pb2.SubjectProfile.SerializeToString,
             ),
             'ListFormats': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFormats,
@@ -1214,6 +1234,33 @@ class KnowledgeService:
             '/responsa.knowledge.v1.KnowledgeService/GetPassage',
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetPassageRequest.SerializeToString,
             responsa_dot_knowledge_dot_v1_dot_document__pb2.Passage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSubjectProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/GetSubjectProfile',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetSubjectProfileRequest.SerializeToString,
+            responsa_dot_knowledge_dot_v1_dot_subject__profile__pb2.SubjectProfile.FromString,
             options,
             channel_credentials,
             insecure,

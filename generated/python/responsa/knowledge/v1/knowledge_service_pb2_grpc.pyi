@@ -10,6 +10,7 @@ from grpc import aio as _aio
 from responsa.knowledge.v1 import collection_pb2 as _collection_pb2
 from responsa.knowledge.v1 import document_pb2 as _document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as _knowledge_service_pb2
+from responsa.knowledge.v1 import subject_profile_pb2 as _subject_profile_pb2
 import abc as _abc_1
 
 
@@ -137,6 +138,11 @@ class KnowledgeServiceStub:
     """
     GetPassage: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetPassageRequest, _document_pb2.Passage]
     """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND."""
+    GetSubjectProfile: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetSubjectProfileRequest, _subject_profile_pb2.SubjectProfile]
+    """GetSubjectProfile returns what Responsa holds about a person: the documents with this subject, by source and kind. Documents that the caller may not read are left out. The subject,
+    administrators and SERVICE keys may make this call; for everybody else, each other subject is RESOURCE_NOT_FOUND. Errors: RESOURCE_NOT_FOUND (also if nobody and nothing has this
+    subject).
+    """
     ListFormats: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListFormatsRequest, _knowledge_service_pb2.ListFormatsResponse]
     """ListFormats lists the document formats that the server reads, on one page and always in the same order. UploadDocument and CreateDocument refuse a document
     of any other format with DOCUMENT_TYPE_UNSUPPORTED.
@@ -414,6 +420,17 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_knowledge_service_pb2.GetPassageRequest, _abc.Awaitable[_document_pb2.Passage]],
     ) -> _abc.Awaitable[_document_pb2.Passage]:
         """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetSubjectProfile(
+        self,
+        request: _knowledge_service_pb2.GetSubjectProfileRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.GetSubjectProfileRequest, _abc.Awaitable[_subject_profile_pb2.SubjectProfile]],
+    ) -> _abc.Awaitable[_subject_profile_pb2.SubjectProfile]:
+        """GetSubjectProfile returns what Responsa holds about a person: the documents with this subject, by source and kind. Documents that the caller may not read are left out. The subject,
+        administrators and SERVICE keys may make this call; for everybody else, each other subject is RESOURCE_NOT_FOUND. Errors: RESOURCE_NOT_FOUND (also if nobody and nothing has this
+        subject).
+        """
 
     @_abc_1.abstractmethod
     def ListFormats(

@@ -101,3 +101,7 @@ class SourceService:
         return pb.ListFailedRowsResponse(
             failed_rows=[sources.failed_row(one) for one in page.items], next_page_token=asked.token(page)
         )
+
+    async def ListConnections(self, _: pb.ListConnectionsRequest) -> pb.ListConnectionsResponse:
+        """List the connections that the tenant's sources may use."""
+        return pb.ListConnectionsResponse(connections=await self._administration.connections(caller()))

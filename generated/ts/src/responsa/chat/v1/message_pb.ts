@@ -10,6 +10,8 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Citation } from "./citation_pb.js";
 import { file_responsa_chat_v1_citation } from "./citation_pb.js";
+import type { Feedback } from "./feedback_pb.js";
+import { file_responsa_chat_v1_feedback } from "./feedback_pb.js";
 import type { RefusalReason } from "./turn_pb.js";
 import { file_responsa_chat_v1_turn } from "./turn_pb.js";
 import type { Message as Message$1 } from "@bufbuild/protobuf";
@@ -18,7 +20,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/message.proto.
  */
 export const file_responsa_chat_v1_message: GenFile = /*@__PURE__*/
-  fileDesc("Ch5yZXNwb25zYS9jaGF0L3YxL21lc3NhZ2UucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEiogMKB01lc3NhZ2USEgoEbmFtZRgBIAEoCUIE4kEBCBI0Cgxjb252ZXJzYXRpb24YAiABKAlCHuJBAQP6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbhIkCgR0dXJuGAMgASgJQhbiQQED+kEPCg1yZXNwb25zYS9UdXJuEioKBHJvbGUYBCABKA4yFi5yZXNwb25zYS5jaGF0LnYxLlJvbGVCBOJBAQMSEgoEdGV4dBgFIAEoCUIE4kEBAxIzCgljaXRhdGlvbnMYBiADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uQgTiQQEDEj0KDnJlZnVzYWxfcmVhc29uGAcgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5SZWZ1c2FsUmVhc29uQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAzo86kE5ChByZXNwb25zYS9NZXNzYWdlEhJtZXNzYWdlcy97bWVzc2FnZX0qCG1lc3NhZ2VzMgdtZXNzYWdlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg0KCVJPTEVfVVNFUhABEhIKDlJPTEVfQVNTSVNUQU5UEAJiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_chat_v1_citation, file_responsa_chat_v1_turn]);
+  fileDesc("Ch5yZXNwb25zYS9jaGF0L3YxL21lc3NhZ2UucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEi1gMKB01lc3NhZ2USEgoEbmFtZRgBIAEoCUIE4kEBCBI0Cgxjb252ZXJzYXRpb24YAiABKAlCHuJBAQP6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbhIkCgR0dXJuGAMgASgJQhbiQQED+kEPCg1yZXNwb25zYS9UdXJuEioKBHJvbGUYBCABKA4yFi5yZXNwb25zYS5jaGF0LnYxLlJvbGVCBOJBAQMSEgoEdGV4dBgFIAEoCUIE4kEBAxIzCgljaXRhdGlvbnMYBiADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uQgTiQQEDEj0KDnJlZnVzYWxfcmVhc29uGAcgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5SZWZ1c2FsUmVhc29uQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIyCghmZWVkYmFjaxgJIAEoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmVlZGJhY2tCBOJBAQM6POpBOQoQcmVzcG9uc2EvTWVzc2FnZRISbWVzc2FnZXMve21lc3NhZ2V9KghtZXNzYWdlczIHbWVzc2FnZSo/CgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABINCglST0xFX1VTRVIQARISCg5ST0xFX0FTU0lTVEFOVBACYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_chat_v1_citation, file_responsa_chat_v1_feedback, file_responsa_chat_v1_turn]);
 
 /**
  * Message is one entry of a conversation. A question and its reply enter the conversation together, when the turn has ended with an answer or a refusal.
@@ -81,6 +83,13 @@ export type Message = Message$1<"responsa.chat.v1.Message"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 8;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * The user's feedback on an answer; unset if the user has given none.
+   *
+   * @generated from field: responsa.chat.v1.Feedback feedback = 9;
+   */
+  feedback?: Feedback | undefined;
 };
 
 /**

@@ -1,0 +1,22 @@
+"""The part of KnowledgeService that is about profiles."""
+
+from __future__ import annotations
+
+from responsa.knowledge.v1 import knowledge_service_pb2 as pb
+from responsa.knowledge.v1 import subject_profile_pb2
+from responsa_server.calls.call import caller
+from responsa_server.calls.convert import profiles
+from responsa_server.sources.profiles import SubjectProfiles
+
+
+class ProfileService:
+    """What is held about persons."""
+
+    def __init__(self, found: SubjectProfiles) -> None:
+        self._profiles = found
+
+    async def GetSubjectProfile(
+        self, request: pb.GetSubjectProfileRequest
+    ) -> subject_profile_pb2.SubjectProfile:
+        """Return a person's profile."""
+        return profiles.profile(await self._profiles.get(caller(), request.subject))

@@ -1,0 +1,102 @@
+"""Profiles of persons in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.rows import dict_row
+
+from responsa_server.domain import names
+from responsa_server.domain.knowledge import Document
+from responsa_server.domain.people import Principal
+from responsa_server.domain.profiles import (
+    MAX_PROFILE_DOCUMENTS,
+    Person,
+    Profile,
+    ProfileDocument,
+    ProfilePart,
+)
+from responsa_server.stores.postgres.database import Database, Queries, shielded
+from responsa_server.stores.postgres.documents import DocumentStore
+
+_USERS: Final = "users/"
+
+
+class PostgresProfiles:
+    """Implements the port `Profiles` for all tenants. Each call is for one tenant."""
+
+    def __init__(self, database: Database, documents: DocumentStore) -> None:
+        self._database = database
+        self._documents = documents
+        self._queries = Queries("profiles.sql")
+
+    @shielded
+    async def person(self, who: Principal, subject: str) -> Person | None:
+        """See `Profiles.person`. A subject that several users have is nobody's in particular."""
+        named = subject.startswith(_USERS)
+        values: dict[str, object] = {"tenant": who.tenant_id, "subject": subject}
+        if named:
+            identity = _uuid(subject)
+            if identity is None:
+                return None
+            values["user"] = identity
+        async with self._database.tenant(who.tenant_id) as database:
+            cursor = database.cursor(row_factory=dict_row)
+            await cursor.execute(self._queries["user" if named else "users_with"], values)
+            rows = await cursor.fetchall()
+        if len(rows) == 1:
+            (row,) = rows
+            name = names.user(row["id"])
+            return Person(row["id"], (row["subject"], name) if row["subject"] else (name,))
+        return None if named else Person(None, (subject,))
+
+    @shielded
+    async def profile(self, who: Principal, person: Person) -> Profile:
+        """See `Profiles.profile`."""
+        values = {
+            "tenant": who.tenant_id,
+            "subjects": list(person.subjects),
+            "most": MAX_PROFILE_DOCUMENTS,
+        }
+        async with self._database.reading(who) as database:
+            cursor = database.cursor(row_factory=dict_row)
+            await cursor.execute(self._queries["documents"], values)
+            rows = await cursor.fetchall()
+            made_by = {row["source_id"] for row in rows}
+            await cursor.execute(self._queries["sources"], {**values, "sources": sorted(made_by)})
+            sources = await cursor.fetchall()
+        found = await self._documents.find(who, [row["id"] for row in rows]) if rows else {}
+        parts = _parts(rows, sources, found)
+        return Profile(person, parts, rows[0]["total"] if rows else 0)
+
+
+def _parts(
+    rows: list[dict[str, Any]], sources: list[dict[str, Any]], found: Mapping[UUID, Document]
+) -> tuple[ProfilePart, ...]:
+    documents: defaultdict[str, list[ProfileDocument]] = defaultdict(list)
+    for row in rows:
+        if row["id"] in found:  # it may have been deleted meanwhile
+            documents[row["source_id"]].append(ProfileDocument(row["kind"], found[row["id"]]))
+    parts = [
+        ProfilePart(
+            row["id"],
+            row["display_name"],
+            documents.pop(row["id"], []),
+            row["failed"],
+            row["run"],
+            row["sync_time"],
+        )
+        for row in sources
+    ]
+    others = [one for kept in documents.values() for one in kept]
+    return (*parts, *([ProfilePart("", "", others)] if others else []))
+
+
+def _uuid(name: str) -> UUID | None:
+    try:
+        return names.parse_uuid("users", name)
+    except ValueError:
+        return None
