@@ -90,6 +90,7 @@ NAMES: Mapping[str, str] = {
     "responsa/Conversation": "SELECT 'conversations/' || id FROM responsa.conversation WHERE tenant_id = 'acme'",
     "responsa/Document": "SELECT 'documents/' || id FROM responsa.document WHERE tenant_id = 'acme'",
     "responsa/DocumentVersion": "SELECT 'documents/' || document_id || '/versions/' || version FROM responsa.document_version WHERE tenant_id = 'acme'",
+    "responsa/Feedback": "SELECT 'messages/' || id || '/feedback' FROM responsa.message WHERE tenant_id = 'acme'",
     "responsa/Generation": "SELECT 'collections/' || unnest(ARRAY[slug, id]) || '/generations/1' FROM responsa.collection WHERE tenant_id = 'acme' AND slug = 'secrets'",
     "responsa/Identity": "SELECT 'identities/' || id FROM responsa.user_identity WHERE tenant_id = 'acme'",
     "responsa/Invitation": "SELECT 'invitations/' || id FROM responsa.invitation WHERE tenant_id = 'acme'",

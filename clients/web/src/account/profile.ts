@@ -14,6 +14,7 @@ import { leaving, type LeavingHooks } from "./leaving.js";
 import { LinkingPart } from "./linking.js";
 import { Listing } from "../common/listing.js";
 import { roleLabel } from "../common/people.js";
+import { RecordPart } from "../documents/record.js";
 import { recently } from "./recent.js";
 import { TabbedView, type Part } from "../common/tabbed.js";
 import { UsagePart } from "./usage.js";
@@ -81,21 +82,24 @@ class AccountPart implements Part {
   readonly #facts = element("dl", { class: "facts-list" });
   readonly #form: Form;
   readonly #move: Form;
+  readonly #record: RecordPart;
   #user: User;
   #etag = "";
 
   constructor(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: ProfileHooks) {
     this.#api = api;
+    this.#record = new RecordPart(api, "My record");
     this.#user = user;
     this.#hooks = hooks;
     this.#form = new Form("Account", "Save", [this.#name], () => this.#save(), (failure) => this.#explain(failure));
     const wrong = (failure: Failure) => placed({ "user.email": this.#email }, failure);
     this.#move = new Form("E-mail address", "Change the address", [this.#email], () => this.#changeEmail(), wrong);
-    this.root = element("div", { class: "stack" }, this.#facts, this.#form.root, this.#move.root, this.#sent, leaving(api, user, hooks));
+    this.root = element("div", { class: "stack" }, this.#facts, this.#record.root, this.#form.root, this.#move.root, this.#sent, leaving(api, user, hooks));
   }
 
   async show(): Promise<void> {
     try {
+      void this.#record.show("");
       this.#adopt(await this.#api.auth.getMe({}));
       this.#form.refuse("");
       this.#move.refuse("");

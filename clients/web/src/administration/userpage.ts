@@ -8,6 +8,7 @@ import { button, element, replace, WRITTEN } from "../common/dom.js";
 import { failureOf } from "../common/errors.js";
 import { momentOf } from "../common/facts.js";
 import { GrantsPart } from "./grants.js";
+import { RecordPart } from "../documents/record.js";
 import { callName, roleLabel, type People } from "../common/people.js";
 import { lasting, UserActs, type UsersHooks } from "./useracts.js";
 import { editLimits, limitsTable } from "./userlimits.js";
@@ -27,15 +28,17 @@ export class UserPage {
   readonly #badges = element("span", { class: "row wrap" });
   readonly #about = element("div", { class: "stack" });
   readonly #parts = element("div", { class: "stack" });
+  readonly #record: RecordPart;
   #shown = "";
 
   /** `list` returns the address of the list of users. */
-  constructor(api: Pick<Api, "admin" | "auth">, people: People, hooks: UsersHooks, list: () => string) {
+  constructor(api: Pick<Api, "admin" | "auth" | "knowledge">, people: People, hooks: UsersHooks, list: () => string) {
     this.#api = api;
     this.#people = people;
     this.#hooks = hooks;
     this.#list = list;
-    this.root = element("section", { class: "stack user-page", hidden: true }, element("p", {}, this.#back), element("div", { class: "row wrap about" }, this.#heading, this.#badges), this.#problem, this.#about, this.#parts);
+    this.#record = new RecordPart(api, "Record");
+    this.root = element("section", { class: "stack user-page", hidden: true }, element("p", {}, this.#back), element("div", { class: "row wrap about" }, this.#heading, this.#badges), this.#problem, this.#about, this.#record.root, this.#parts);
     this.#acts = new UserActs(api, people, hooks, {
       root: this.root,
       refuse: (why) => (this.#problem.textContent = why),
@@ -50,6 +53,7 @@ export class UserPage {
     this.#problem.textContent = "";
     if (this.#shown !== name) {
       this.#empty("Loading…");
+      this.#record.root.hidden = true;
     }
     this.#shown = name;
     try {
@@ -72,7 +76,7 @@ export class UserPage {
         part("Quota", usageTable(quota), may && button("Change the quota", () => void this.#edited(editQuota(this.#api, quota, label), "Change the quota", "Quota saved."), { class: "quiet" })),
         part("Limits", [limitsTable(limits)], may && button("Change the limits", () => void this.#edited(editLimits(this.#api, limits, label), "Change the limits", "Limits saved."), { class: "quiet" })),
       );
-      await grants?.show();
+      await Promise.all([grants?.show(), this.#record.show(name)]);
     } catch (error) {
       if (this.#shown !== name) return;
       const failure = failureOf(error);

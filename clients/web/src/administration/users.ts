@@ -45,7 +45,7 @@ export class UsersView implements Part {
   readonly #all: HTMLElement;
   #sought = "";
 
-  constructor(api: Pick<Api, "admin" | "auth">, people: People, hooks: UsersHooks) {
+  constructor(api: Pick<Api, "admin" | "auth" | "knowledge">, people: People, hooks: UsersHooks) {
     this.#api = api;
     this.#hooks = hooks;
     this.#list = new Listing<User>({

@@ -45,13 +45,14 @@ export class AnswerView {
     this.#prose.show(text, spots);
   }
 
-  /** Show the documents and the buttons of an answer that does not grow any more. */
-  finish(): void {
+  /** Show the documents and the buttons of an answer that does not grow any more. `more`: further controls, after the buttons. */
+  finish(...more: readonly HTMLElement[]): void {
     this.#showSources();
     if (!this.#text) return;
     const copy = copyButton("Copy", "Copy the answer", () => this.#text, this.#say);
     const actions = element("div", { class: "actions" }, copy);
     if (this.#citations.length > 0) actions.append(copyButton("Copy with sources", "Copy with sources", () => this.#sourced(), this.#say));
+    actions.append(...more);
     this.root.querySelector(".actions")?.remove();
     this.root.append(actions);
   }

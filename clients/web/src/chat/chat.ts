@@ -12,6 +12,7 @@ import type { DocumentPanel } from "../documents/document.js";
 import { button, element, focused } from "../common/dom.js";
 import { keepDraft, takeDraft } from "./draft.js";
 import { failureOf, type Failure } from "../common/errors.js";
+import { FeedbackView } from "./feedback.js";
 import { isFetched } from "./fetched.js";
 import { ConversationHead } from "./head.js";
 import { LiveTurn, type LiveHooks, type Origin } from "./liveturn.js";
@@ -86,7 +87,7 @@ export class ChatView {
     this.#api = parts.api;
     this.#waiting = parts.waiting;
     this.#hooks = hooks;
-    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), this.#earlier, hooks.say);
+    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => new FeedbackView(parts.api, () => answer.name, answer.feedback, hooks.say).root, this.#earlier, hooks.say);
     this.#head = new ConversationHead(parts.api, {
       titled: hooks.titled,
       renamed: hooks.changed,

@@ -5,6 +5,7 @@ import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { OpenSource } from "./answer.js";
 import { NO_LIMIT, type Api } from "../common/api.js";
 import { failureOf, signedOut, type Failure } from "../common/errors.js";
+import { FeedbackView } from "./feedback.js";
 import { follow, Refused, type Calls } from "./follow.js";
 import { BrokenAnswer, FrameReader } from "./frames.js";
 import { Pace } from "../text/pace.js";
@@ -71,6 +72,7 @@ export class LiveTurn {
       say: (what) => this.#left || hooks.say(what),
       agent: hooks.agent,
       stop: () => void this.stop(),
+      feedback: () => new FeedbackView(parts.api, () => this.turn, undefined, hooks.say).root,
       askAgain: this.#pending && (() => this.#pending && hooks.again(this, this.#pending)),
       focus: hooks.focus,
     });

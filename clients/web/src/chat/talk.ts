@@ -17,10 +17,13 @@ export class TalkView {
 
   /** The outcome of a turn; undefined if the outcome is unknown. */
   readonly #outcome: (turn: string) => Outcome | undefined;
+  /** The controls for feedback on an answer. */
+  readonly #feedback: (answer: Message) => HTMLElement;
   readonly #say: (text: string) => void;
 
   /** `earlier` is shown above the messages. `say` announces a text to screen readers. */
-  constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, earlier: HTMLElement, say: (text: string) => void) {
+  constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, feedback: (answer: Message) => HTMLElement, earlier: HTMLElement, say: (text: string) => void) {
+    this.#feedback = feedback;
     this.#opener = opener;
     this.#outcome = outcome;
     this.#say = say;
@@ -118,7 +121,7 @@ export class TalkView {
     } else {
       const view = new AnswerView(this.#opener(message.name), this.#say);
       view.show(message.text, message.citations);
-      view.finish();
+      view.finish(this.#feedback(message));
       body.append(view.root);
     }
     const outcome = this.#outcome(message.turn);

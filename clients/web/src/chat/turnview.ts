@@ -22,6 +22,8 @@ export interface TurnHooks {
   /** The display name of the agent with this version, `agents/{id}/versions/{n}`. */
   readonly agent: (version: string) => string;
   readonly stop: () => void;
+  /** The controls for feedback on the answer. */
+  readonly feedback?: () => HTMLElement;
   /** Ask the same question again, as another turn; undefined if another tab or program asked the question. */
   readonly askAgain: (() => void) | undefined;
   /** Move the focus away from a button that is removed. */
@@ -147,7 +149,7 @@ export class TurnView {
       case "answer": {
         const { text, citations, passagesUsed } = event.value;
         this.#show(text, citations);
-        this.#answer.finish();
+        this.#answer.finish(...(this.#hooks.feedback ? [this.#hooks.feedback()] : []));
         this.#tell(outcome);
         this.#end(`Answered${this.#took(at)}${passagesUsed > 0 ? `from ${count(passagesUsed, "passage")}` : ""}`.trimEnd(), at);
         this.#hooks.say([spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].join(" "));

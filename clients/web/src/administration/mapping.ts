@@ -1,0 +1,76 @@
+/** Finds the lines to which mistakes of a mapping belong, and puts runs of sources into words. Nothing here touches the page. */
+
+import { SyncStage, type SyncMetadata, type SyncResult } from "@responsa/contract/responsa/admin/v1/source_pb.js";
+import type { Failure } from "../common/errors.js";
+import { count } from "../common/facts.js";
+
+/** A mistake in a mapping. `line`: counted from 1; undefined if the mistake belongs to no line. */
+export interface Mistake {
+  readonly line: number | undefined;
+  readonly text: string;
+}
+
+const LINE = /^line (\d+): /;
+
+/** The mistakes in the mapping of a request; empty for an error of another kind. */
+export function mistakesOf({ reason, message, violations }: Failure): Mistake[] {
+  const texts = violations.filter(({ field }) => field === "mapping" || field === "source.mapping").map(({ description }) => description);
+  // A connection or a collection that does not exist has a line, but no violation.
+  if (reason === "RESOURCE_NOT_FOUND" && LINE.test(message)) texts.push(message);
+  return texts.map((text) => {
+    const found = LINE.exec(text);
+    return { line: found ? Number(found[1]) : undefined, text: found ? text.slice(found[0].length) : text };
+  });
+}
+
+/** The places of a line in a text: of its first character, and after its last one. */
+export function placesOf(text: string, line: number): readonly [start: number, end: number] {
+  let start = 0;
+  for (let before = 1; before < line; before += 1) {
+    const end = text.indexOf("\n", start);
+    if (end < 0) break;
+    start = end + 1;
+  }
+  const end = text.indexOf("\n", start);
+  return [start, end < 0 ? text.length : end];
+}
+
+/** What a run does at the moment. */
+export function progressText({ stage, documentsDone, documentsTotal }: Pick<SyncMetadata, "stage" | "documentsDone" | "documentsTotal">): string {
+  if (stage === SyncStage.QUEUED) return "The run waits for a free worker.";
+  if (documentsTotal === 0) return stage === SyncStage.INDEXING ? "The run ends." : "The run reads the rows.";
+  return `${documentsDone.toLocaleString("en")} of ${count(documentsTotal, "document")} done.`;
+}
+
+/** What a run has done, for example "2 documents created, 1 row set aside, 5 unchanged." */
+export function resultText({ created, updated, deleted, unchanged, failed }: Pick<SyncResult, "created" | "updated" | "deleted" | "unchanged" | "failed">): string {
+  const parts = [
+    created > 0 && `${count(created, "document")} created`,
+    updated > 0 && `${count(updated, "document")} updated`,
+    deleted > 0 && `${count(deleted, "document")} deleted`,
+    failed > 0 && `${count(failed, "row")} set aside`,
+    `${unchanged.toLocaleString("en")} unchanged`,
+  ];
+  return `${parts.filter(Boolean).join(", ")}.`;
+}
+
+/** The mapping that a new source begins with. */
+export const EXAMPLE = `connection = ""
+collection = ""
+
+[queries.people]
+sql = "SELECT id, name, mail, role FROM employee"
+one_subject = "SELECT id, name, mail, role FROM employee WHERE mail = :subject"
+columns = { id = "integer", name = "text", mail = "text", role = "text" }
+
+[documents.profile]
+query = "people"
+key = "{{ id }}"
+title = "Profile of {{ name }}"
+subject = "{{ mail }}"
+text = """
+# {{ name }}
+
+{{ name }} works as {{ role }}.
+"""
+`;

@@ -1,0 +1,212 @@
+/** Shows administrators one source: its mapping with a preview, its runs, and the rows that made no document. */
+
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { PreviewedRow, Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
+import { confirmed } from "../common/dialog.js";
+import { button, element, replace, WRITTEN } from "../common/dom.js";
+import { failureOf } from "../common/errors.js";
+import { momentOf } from "../common/facts.js";
+import { placed, textEntry } from "../common/fields.js";
+import { linesOf } from "../common/values.js";
+import { EXAMPLE, mistakesOf } from "./mapping.js";
+import { MappingEditor } from "./mappingeditor.js";
+import { SourceRuns } from "./sourceruns.js";
+import type { SourcesApi } from "./sources.js";
+
+export class SourcePage {
+  readonly root: HTMLElement;
+  readonly #api: SourcesApi;
+  readonly #say: (text: string) => void;
+  readonly #place: (id: string) => string;
+  readonly #back = element("a", {}, "← All sources");
+  readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #heading = element("h3", { tabindex: "-1", ...WRITTEN });
+  readonly #about = element("p", { class: "note", ...WRITTEN });
+  readonly #id = textEntry("Id", { maxlength: "63", required: true, autocapitalize: "none", spellcheck: "false" }, "1 to 63 characters of a-z, 0-9 and hyphen. It cannot be changed later.");
+  readonly #name = textEntry("Name", { maxlength: "200" }, "To show to people. May be empty.");
+  readonly #connections = element("p", { class: "note", ...WRITTEN });
+  readonly #editor = new MappingEditor();
+  readonly #save = element("button", { type: "submit" }, "Save");
+  readonly #preview = button("Preview", () => void this.#look(), { class: "quiet" });
+  readonly #form: HTMLFormElement;
+  readonly #rows = element("section", { class: "stack", "aria-label": "Preview", hidden: true });
+  readonly #runs: SourceRuns;
+  readonly #delete = button("Delete the source", () => void this.#remove(), { class: "plain danger" });
+  #source: Source | undefined;
+  #shown: string | undefined;
+  #busy = false;
+
+  /** `place` returns the address of the page of a source, and with "" that of the list. */
+  constructor(api: SourcesApi, say: (text: string) => void, place: (id: string) => string) {
+    this.#api = api;
+    this.#say = say;
+    this.#place = place;
+    this.#runs = new SourceRuns(api, say);
+    this.#form = element("form", { class: "stack", "aria-label": "Source" }, this.#id.root, this.#name.root, this.#connections, this.#editor.root, element("div", { class: "row wrap" }, this.#save, this.#preview));
+    this.#form.noValidate = true;
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#store();
+    });
+    this.root = element(
+      "section",
+      { class: "stack user-page", hidden: true },
+      element("p", {}, this.#back),
+      this.#heading,
+      this.#about,
+      this.#problem,
+      this.#form,
+      this.#rows,
+      this.#runs.root,
+      element("div", { class: "row" }, this.#delete),
+    );
+  }
+
+  /** Show `sources/{id}`, or the form of a new source for "". */
+  async show(name: string): Promise<void> {
+    this.#back.href = this.#place("");
+    this.#problem.textContent = "";
+    this.#shown = name;
+    this.#paint(undefined);
+    this.#heading.textContent = name ? "Loading…" : "New source";
+    void this.#listConnections();
+    if (!name) {
+      this.#id.control.value = "";
+      this.#name.control.value = "";
+      this.#editor.value = EXAMPLE;
+      return;
+    }
+    this.#form.hidden = true;
+    try {
+      const source = await this.#api.admin.getSource({ name });
+      if (this.#shown !== name) return; // another source is shown by now
+      this.#paint(source);
+      await this.#runs.show(source);
+    } catch (error) {
+      if (this.#shown !== name) return;
+      const failure = failureOf(error);
+      this.#heading.textContent = "Source";
+      this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" || failure.reason === "INVALID_FIELD" ? "This source does not exist, or does not exist any more." : failure.message;
+    }
+  }
+
+  /** Another view is shown. A run goes on. */
+  leave(): void {
+    this.#shown = undefined;
+    this.#runs.leave();
+  }
+
+  #paint(source: Source | undefined): void {
+    this.#source = source;
+    this.#form.hidden = false;
+    this.#id.root.hidden = source !== undefined || this.#shown !== "";
+    this.#delete.hidden = source === undefined;
+    this.#rows.hidden = true;
+    if (!source) {
+      this.#about.textContent = "";
+      return this.#runs.leave();
+    }
+    this.#heading.textContent = source.displayName.trim() || sourceId(source.name);
+    const changed = source.updateTime ? `changed ${momentOf(timestampDate(source.updateTime))}` : "";
+    this.#about.textContent = [source.name, `connection ${source.connection}`, source.collection, changed].filter(Boolean).join(" · ");
+    this.#name.control.value = source.displayName;
+    this.#editor.value = source.mapping;
+  }
+
+  async #listConnections(): Promise<void> {
+    try {
+      const { connections } = await this.#api.admin.listConnections({});
+      this.#connections.textContent = connections.length > 0 ? `Connections that mappings can name: ${connections.join(", ")}.` : "No connection is granted to this tenant. The owner of the installation declares connections.";
+    } catch {
+      this.#connections.textContent = ""; // a hint alone: a mapping with a wrong connection gets an error that lists them
+    }
+  }
+
+  async #store(): Promise<void> {
+    const before = this.#source;
+    const mapping = this.#editor.value;
+    const displayName = this.#name.control.value.trim();
+    await this.#act(async () => {
+      if (!before) {
+        const made = await this.#api.admin.createSource({ sourceId: this.#id.control.value.trim(), source: { mapping, displayName } });
+        this.#say("Source created.");
+        location.hash = this.#place(sourceId(made.name));
+        return;
+      }
+      const paths = [...(displayName === before.displayName ? [] : ["display_name"]), ...(mapping === before.mapping ? [] : ["mapping"])];
+      if (paths.length > 0) {
+        const changed = await this.#api.admin.updateSource({ source: { name: before.name, etag: before.etag, mapping, displayName }, updateMask: { paths } });
+        if (this.#shown !== before.name) return;
+        this.#paint(changed);
+      }
+      this.#say("Source saved.");
+      this.#save.focus();
+    });
+  }
+
+  async #look(): Promise<void> {
+    await this.#act(async () => {
+      this.#rows.hidden = true;
+      const { rows } = await this.#api.admin.previewSource({ mapping: this.#editor.value });
+      const note = element("p", { class: "note" }, "The first rows of each query, and the documents that they would become. Nothing is stored.");
+      const list = element("ul", { class: "documents", "aria-label": "Documents of the preview" }, ...(rows.length > 0 ? rows.map(previewRow) : [element("li", { class: "note" }, "The queries return no rows.")]));
+      replace(this.#rows, element("h4", { tabindex: "-1" }, "Preview"), note, list);
+      this.#rows.hidden = false;
+      this.#rows.querySelector("h4")?.focus();
+    });
+  }
+
+  async #remove(): Promise<void> {
+    const source = this.#source;
+    if (!source) return;
+    const title = `Delete ${source.displayName.trim() || sourceId(source.name)}?`;
+    if (!(await confirmed({ title, text: "The source and its list of failed rows will be deleted. The documents that it made stay in their collection.", action: "Delete" }))) return;
+    await this.#act(async () => {
+      await this.#api.admin.deleteSource({ name: source.name, etag: source.etag });
+      this.#say("Source deleted.");
+      location.hash = this.#place("");
+    });
+  }
+
+  /** Perform an action, and show its mistakes at the fields. */
+  async #act(action: () => Promise<void>): Promise<void> {
+    if (this.#busy) return;
+    this.#busy = true; // a disabled button would lose the focus
+    const shown = this.#shown;
+    this.#problem.textContent = "";
+    this.#id.refuse("");
+    this.#name.refuse("");
+    this.#editor.refuse([]);
+    try {
+      await action();
+    } catch (error) {
+      if (this.#shown !== shown) return;
+      const failure = failureOf(error);
+      const mistakes = mistakesOf(failure);
+      if (mistakes.length > 0) this.#editor.refuse(mistakes);
+      else if (failure.reason === "ETAG_MISMATCH") this.#problem.textContent = "Somebody else changed this source meanwhile, and your changes are not saved. Copy your mapping, then open the source again.";
+      else if (failure.reason === "RESOURCE_ALREADY_EXISTS") {
+        this.#id.refuse(failure.message);
+        this.#id.control.focus();
+      } else this.#problem.textContent = placed({ source_id: this.#id, "source.display_name": this.#name }, failure);
+    } finally {
+      this.#busy = false;
+    }
+  }
+}
+
+/** The id of a source, without the prefix of its name. */
+export function sourceId(name: string): string {
+  return name.replace(/^sources\//, "");
+}
+
+function previewRow(one: PreviewedRow): HTMLElement {
+  if (one.problem) {
+    const row = linesOf(one.row);
+    return element("li", { class: "wrapping" }, element("div", { class: "about" }, element("span", { class: "badge warn" }, "no document"), element("span", { class: "name", ...WRITTEN }, one.kind), element("p", { class: "problem whole", ...WRITTEN }, one.problem), ...(row ? [element("pre", { class: "note whole lines", ...WRITTEN }, row)] : [])));
+  }
+  const facts = [one.kind, one.subject && `subject ${one.subject}`, one.uri].filter(Boolean).join(" · ");
+  const metadata = linesOf(one.metadata);
+  const text = element("details", { class: "raw whole" }, element("summary", {}, "Text"), element("p", { class: "lines", ...WRITTEN }, one.text), ...(metadata ? [element("pre", { class: "note lines", ...WRITTEN }, metadata)] : []));
+  return element("li", { class: "wrapping" }, element("div", { class: "about" }, element("span", { class: "name", ...WRITTEN }, one.title || one.key), element("p", { class: "note whole", ...WRITTEN }, facts)), text);
+}

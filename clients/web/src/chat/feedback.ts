@@ -1,0 +1,79 @@
+/** The buttons below an answer with which the user says whether it helped, and comments on it. */
+
+import { Rating, type Feedback } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
+import type { Api } from "../common/api.js";
+import { filled } from "../common/dialog.js";
+import { button, element, field, WRITTEN } from "../common/dom.js";
+import { failureOf } from "../common/errors.js";
+import { byteLength, wellFormed } from "../text/bytes.js";
+
+const COMMENT_BYTES = 2_048;
+
+const CHOICES = [
+  [Rating.UP, "Helpful"],
+  [Rating.DOWN, "Not helpful"],
+] as const;
+
+export type Given = Pick<Feedback, "rating" | "comment">;
+
+export class FeedbackView {
+  readonly root = element("span", { class: "feedback", role: "group", "aria-label": "Feedback on the answer" });
+  readonly #api: Pick<Api, "chat">;
+  readonly #message: () => string;
+  readonly #say: (text: string) => void;
+  readonly #rates: readonly (readonly [Rating, HTMLButtonElement])[];
+  readonly #comment = button("Comment", () => void this.#write(), { class: "quiet copy", "aria-label": "Comment on the answer", hidden: true });
+  readonly #problem = element("span", { class: "problem", role: "alert" });
+  #given: Given | undefined;
+  #sending = false;
+
+  /** `message` returns the name of the answer, `messages/{uuid}`, or of its turn, `turns/{uuid}`. `given`: the user's earlier feedback. */
+  constructor(api: Pick<Api, "chat">, message: () => string, given: Given | undefined, say: (text: string) => void) {
+    this.#api = api;
+    this.#message = message;
+    this.#say = say;
+    this.#given = given;
+    this.#rates = CHOICES.map(([rating, label]) => [rating, button(label, () => void this.#rate(rating), { class: "quiet copy" })]);
+    this.root.append(...this.#rates.map(([, one]) => one), this.#comment, this.#problem);
+    this.#paint();
+  }
+
+  #paint(): void {
+    for (const [rating, one] of this.#rates) one.setAttribute("aria-pressed", String(rating === this.#given?.rating));
+    this.#comment.hidden = !this.#given;
+    this.#comment.textContent = this.#given?.comment ? "Edit the comment" : "Comment";
+  }
+
+  async #rate(rating: Rating): Promise<void> {
+    if (this.#sending) return;
+    this.#sending = true;
+    this.#problem.textContent = "";
+    try {
+      await this.#send({ rating, comment: this.#given?.comment ?? "" });
+    } catch (error) {
+      this.#problem.textContent = failureOf(error).message;
+    } finally {
+      this.#sending = false;
+    }
+  }
+
+  async #write(): Promise<void> {
+    const given = this.#given;
+    if (!given) return;
+    const text = element("textarea", { id: "feedback-comment", rows: "5", "aria-describedby": "feedback-comment-note", ...WRITTEN });
+    text.value = given.comment;
+    const check = () => {
+      const over = byteLength(text.value) - COMMENT_BYTES;
+      text.setCustomValidity(over > 0 ? `The comment is too long by ${over} bytes.` : "");
+    };
+    text.addEventListener("input", check);
+    const row = field("Comment", text, "What was right, wrong or missing? At most 2 KiB.");
+    await filled({ title: "Comment on the answer", action: "Send", fields: [row], first: text, act: () => this.#send({ rating: given.rating, comment: wellFormed(text.value.trim()) }) });
+  }
+
+  async #send({ rating, comment }: Given): Promise<void> {
+    this.#given = await this.#api.chat.submitFeedback({ message: this.#message(), rating, comment });
+    this.#paint();
+    this.#say("Feedback saved.");
+  }
+}

@@ -1,0 +1,139 @@
+"""Sources on the page of administrators, and the records of persons: one journey, also in dark colours and on a narrow screen."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from responsa.knowledge.v1 import reader_pb2
+from tests.browser.accounts import account, button, enter
+from tests.browser.person import Person
+from tests.browser.rules import flaws
+from tests.browser.test_administration import administer, rows
+from tests.instance import Instance
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MAPPING = """connection = "staff"
+collection = "people"
+
+[queries.people]
+sql = "SELECT id, name, subject, role FROM employee ORDER BY id"
+columns = { id = "integer", name = "text", subject = "text", role = "text" }
+
+[documents.profile]
+query = "people"
+key = "{{ id }}"
+title = "Profile of {{ name }}"
+subject = "{{ subject }}"
+text = "# {{ name }}\\n\\n{{ name }} works as a {{ role }}."
+"""
+
+
+@pytest.fixture
+def staff(instance: Instance) -> Iterator[Path]:
+    """A connection to a small database, of which one row lacks a value."""
+    folder = instance.home / "connections"
+    folder.mkdir()
+    try:
+        with closing(sqlite3.connect(folder / "staff.db")) as connection, connection:
+            connection.execute("CREATE TABLE employee (id integer, name text, subject text, role text)")
+            people = [(n, f"Person {n}", f"p{n}", "roofer") for n in range(1, 5)]
+            connection.executemany("INSERT INTO employee VALUES (?, ?, ?, ?)", people)
+            connection.execute("UPDATE employee SET role = NULL WHERE id = 4")
+        (folder / "staff.toml").write_text('kind = "sqlite"\nfile = "staff.db"\ntenants = ["*"]\n')
+        yield folder / "staff.db"
+    finally:
+        shutil.rmtree(folder)
+
+
+async def test_a_source_is_made_run_and_shown_to_its_subjects(person: Person, staff: Path) -> None:
+    person.client.create_collection("people", readers=[reader_pb2.Reader(everyone=True)])
+    tab = await administer(person, "sources")
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    await expect(page.get_by_text("No sources yet.")).to_be_visible()
+    await page.get_by_role("link", name="New source").click()
+    await expect(page.get_by_text("Connections that mappings can name: staff.")).to_be_visible()
+
+    # A mistake names its line, and the line is selected.
+    mapping = page.get_by_label("Mapping", exact=True)
+    await page.get_by_label("Id", exact=True).fill("people")
+    await mapping.fill(MAPPING.replace("{{ role }}", "{{ rloe }}"))
+    await button(tab, "Preview").click()
+    mistakes = page.get_by_role("list", name="Mistakes in the mapping")
+    await expect(mistakes).to_contain_text("there is no column “rloe”")
+    await expect(mapping).to_be_focused()
+    await expect(mapping).to_have_attribute("aria-invalid", "true")
+    chosen = await mapping.evaluate("(one) => one.value.slice(one.selectionStart, one.selectionEnd)")
+    assert chosen.startswith("text = ")
+    line = len(MAPPING[: MAPPING.index("text = ")].splitlines()) + 1
+    await expect(page.locator(".line-numbers .wrong")).to_have_text(str(line))
+    await expect(mistakes.get_by_role("button", name=f"Line {line}")).to_be_visible()
+    assert await flaws(page) == []
+
+    await mapping.fill(MAPPING)
+    await expect(mistakes).to_have_count(0)
+    await button(tab, "Preview").click()
+    previewed = rows(tab, "Documents of the preview")
+    await expect(previewed).to_have_count(4)
+    await expect(previewed.first).to_contain_text("Profile of Person 1")
+    await expect(previewed.last).to_contain_text("The column “role” is NULL")
+    await button(tab, "Save").click()
+    await expect(page.get_by_role("heading", name="people")).to_be_visible()
+    assert page.url.endswith("#/administration/sources?source=people")
+
+    await button(tab, "Run now").click()
+    runs = page.get_by_role("region", name="Runs")
+    await expect(runs).to_contain_text("3 documents created, 1 row set aside, 0 unchanged.")
+    await expect(rows(tab, "Failed rows")).to_contain_text("profile 4The column “role” is NULL")
+
+    # Many rows are gone: nothing is deleted without a confirmation.
+    with closing(sqlite3.connect(staff)) as connection, connection:
+        connection.execute("DELETE FROM employee WHERE id IN (2, 3)")
+    await button(tab, "Run now").click()
+    await expect(runs.get_by_role("alert").first).to_contain_text("would delete 2 of the 3 documents")
+    await page.reload()  # the newest run is shown again
+    await button(tab, "Delete them").click()
+    await expect(dialog).to_contain_text("2 of the 3 documents")
+    await dialog.get_by_role("button", name="Run and delete").click()
+    await expect(runs).to_contain_text("2 documents deleted, 1 row set aside, 1 unchanged.")
+    await page.emulate_media(color_scheme="dark")
+    await page.set_viewport_size({"width": 360, "height": 700})
+    assert await flaws(page) == []
+    assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+
+    # The subject sees the record, and so do administrators; another user has none.
+    ada = account(person.client, "Ada")
+    person.client.update_user(ada.user.name, subject="p1")
+    theirs = await enter(person, ada, place="#/profile")
+    record = theirs.page.get_by_role("region", name="My record")
+    await expect(record).to_contain_text("profile · changed")
+    await record.get_by_role("link", name="Profile of Person 1").click()
+    await expect(theirs.source).to_contain_text("Person 1 works as a roofer.")
+    await page.goto(f"{person.url}/#/administration/users?user={ada.user.name}")
+    await expect(page.get_by_role("region", name="Record")).to_contain_text("Profile of Person 1")
+    assert await flaws(page) == []
+    await page.goto(f"{person.url}/#/profile")
+    await expect(button(tab, "Save")).to_be_visible()
+    await expect(page.get_by_role("region", name="My record")).to_have_count(0)
+
+    # The subject's question, and the opinion of its answer.
+    await theirs.page.goto(f"{person.url}/{ada.query()}#/")
+    await theirs.ask("What does Person 1 work as?")
+    helpful = theirs.page.get_by_role("button", name="Helpful", exact=True)
+    await helpful.click()
+    await expect(helpful).to_have_attribute("aria-pressed", "true")
+    await button(theirs, "Comment on the answer").click()
+    await theirs.page.get_by_role("dialog").get_by_label("Comment").fill("It is right.")
+    await theirs.page.get_by_role("dialog").get_by_role("button", name="Send").click()
+    await expect(theirs.page.get_by_text("Edit the comment")).to_be_visible()
+    await theirs.page.reload()
+    await expect(helpful).to_have_attribute("aria-pressed", "true")
+    await expect(theirs.page.get_by_text("Edit the comment")).to_be_visible()
+    assert await flaws(theirs.page) == []
