@@ -9,6 +9,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 
+from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_server.calls.authorisation import RULES
 from responsa_server.transports.http.original import ROWS, Row
@@ -118,6 +119,64 @@ def test_an_administrator_sees_and_disables_users(http: httpx2.Client, tenant: T
     assert wrong(http.delete("/users/me", headers=bearer(key))) == (403, "SIGN_IN_REQUIRED")
     assert http.delete(f"/users/{user['id']}", headers=admin(tenant)).status_code == 204
     assert wrong(http.get(f"/users/{user['id']}", headers=admin(tenant))) == (404, "RESOURCE_NOT_FOUND")
+
+
+def test_a_record_a_question_and_its_feedback(
+    instance: Instance, http: httpx2.Client, tenant: Tenant
+) -> None:
+    mine = tenant.headers(Credential.USER)
+    me = http.get("/users/me", headers=mine).json()["id"]
+    with Responsa(instance.url, tenant.key(Credential.ADMIN)) as administrator:
+        administrator.create_collection("records", readers=[reader_pb2.Reader(everyone=True)])
+        text = "# Skills\n\nThe member reads nautical maps well."
+        operation = administrator.create_document(
+            text,
+            source_key="skills.md",
+            collection="records",
+            title="Skills",
+            subject=f"users/{me}",
+            metadata={"level": 7},
+        )
+        administrator.wait(operation)
+        job = operation.name.partition("/")[2]
+    assert http.get(f"/jobs/{job}", headers=mine).json() == {"id": job, "state": "done", "error": None, "progress": None, "result": None}  # fmt: skip
+
+    profile = http.get(f"/users/{me}/profile", headers=admin(tenant)).json()
+    assert (profile["user_id"], profile["subject"], profile["document_count"]) == (me, f"users/{me}", 1)
+    (part,) = profile["sources"]
+    (document,) = part["documents"]
+    assert (part["source"], part["failed_rows"], part["job_id"]) == (None, 0, None)
+    assert (document["title"], document["metadata"], document["state"]) == ("Skills", {"level": 7}, "ready")
+    for one in ("me", me):
+        found = http.get(f"/users/{one}/documents", headers=mine).json()
+        assert found == {"documents": [{**document, "source": None}], "document_count": 1}
+    other = http.get("/users/me", headers=admin(tenant)).json()["id"]
+    assert wrong(http.get(f"/users/{other}/profile", headers=mine)) == (404, "RESOURCE_NOT_FOUND")
+
+    asked = {"question": "Who reads nautical maps well?", "conversation_id": "new"}
+    reply = http.post("/chat/question", json=asked, headers=mine)
+    assert reply.status_code == 200
+    answer = reply.json()
+    assert (answer["outcome"], answer["sources"][0]["document_id"]) == ("answered", document["id"])
+    assert "nautical maps" in answer["answer"]
+    follow = {"question": "Who sails?" + " " * 5000, "conversation_id": answer["conversation_id"]}
+    refused = http.post("/chat/question", json=follow, headers=mine).json()
+    assert refused["outcome"] in ("refused", "answered")
+    where = {"conversation_id": answer["conversation_id"], "limit": 1}
+    newest = http.get("/chat/history", params=where, headers=mine).json()
+    assert newest["history"] == [refused]
+    where["page_token"] = newest["next_page_token"]
+    assert http.get("/chat/history", params=where, headers=mine).json()["history"] == [answer]
+    assert http.get("/chat/history", headers=admin(tenant)).json()["history"] == []
+
+    given = {"turn_id": answer["id"], "rating": "down", "comment": "Too short."}
+    feedback = http.post("/feedback", json=given, headers=mine).json()
+    assert (feedback["rating"], feedback["comment"]) == ("down", "Too short.")
+    again = {"message_id": feedback["message_id"], "rating": "up"}
+    assert http.post("/feedback", json=again, headers=mine).json()["rating"] == "up"
+    assert wrong(http.post("/feedback", json=given, headers=admin(tenant))) == (404, "RESOURCE_NOT_FOUND")
+    assert fields(http.post("/feedback", json={**given, "rating": "5"}, headers=mine)) == ["rating"]
+    assert fields(http.post("/chat/question", json={}, headers=mine)) == ["question"]
 
 
 def test_the_last_administrator_stays(http: httpx2.Client, tenant: Tenant) -> None:

@@ -1,4 +1,4 @@
-"""The paths and shapes of the systems that Responsa replaces: /auth/* and /users/*. Each is a row of a table that leads to a call of the contract (docs/adr says why).
+"""The paths and shapes of the systems that Responsa replaces: /auth/*, /users/*, /chat/*, /jobs/* and /feedback. Each is a row of a table that leads to a call of the contract (docs/adr says why).
 
 Requests and replies are plain JSON objects: tokens as in OAuth 2.0 (RFC 6749, section 5.1), a user with `id`, `email`, `name`, `role`, `is_active` and
 `created_at`, an error as {"detail": …, "code": …}. The status codes are those of the contract's REST paths.
@@ -6,12 +6,15 @@ Requests and replies are plain JSON objects: tokens as in OAuth 2.0 (RFC 6749, s
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
+from google.longrunning import operations_proto_pb2 as operations
+from google.protobuf import json_format
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
@@ -20,17 +23,26 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from responsa.admin.v1 import admin_service_pb2 as admin
+from responsa.admin.v1 import source_pb2
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.auth.v1 import deletion_receipt_pb2, session_pb2, user_pb2
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1 import feedback_pb2, turn_pb2
+from responsa.knowledge.v1 import document_pb2, subject_profile_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.domain.errors import InvalidRequest, ResponsaError
-from responsa_server.transports.http.sessions import json_of
+from responsa_server.transports.http.sessions import MAX_BODY, json_of
 
 _AUTH: Final = "/responsa.auth.v1.AuthService/"
 _ADMIN: Final = "/responsa.admin.v1.AdminService/"
+_CHAT: Final = "/responsa.chat.v1.ChatService/"
+_KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
+_OPERATIONS: Final = "/google.longrunning.Operations/"
+_MAX_QUESTION_BODY: Final = 65_536
 
 Given = Mapping[str, Any]
 Json = Mapping[str, object]
@@ -40,7 +52,7 @@ Json = Mapping[str, object]
 class Row:
     """One path. methods: the HTTP methods. call: the RPC. request: makes its request from the values of the path, the query and the body, of which `fields` lists those
     that may be given, with their types. shape: makes the reply's body from the response and the values. renamed: the fields of the contract's request that have other
-    names here.
+    names here. most: the maximum size of a body, in bytes.
     """
 
     methods: Sequence[str]
@@ -52,6 +64,7 @@ class Row:
     fields: Mapping[str, type]
     code: int = 200
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
+    most: int = MAX_BODY
 
 
 def _tokens(found: session_pb2.SessionTokens) -> Json:
@@ -81,6 +94,130 @@ def _users(found: admin.ListUsersResponse) -> Json:
 
 def _named(given: Given) -> str:
     return f"users/{given['id']}"
+
+
+def _id(name: str) -> str:
+    """The last part of a name; "" for an empty one."""
+    return name.rpartition("/")[2]
+
+
+def _document(one: subject_profile_pb2.ProfileDocument) -> dict[str, object]:
+    document = one.document
+    return {
+        "id": _id(document.name),
+        "kind": one.kind,
+        "title": document.title,
+        "metadata": json_format.MessageToDict(document.metadata),
+        "state": document_pb2.DocumentState.Name(document.state).removeprefix("DOCUMENT_STATE_").lower(),
+        "updated_at": document.update_time.ToJsonString(),
+    }
+
+
+def _profile(found: subject_profile_pb2.SubjectProfile) -> Json:
+    return {
+        "user_id": _id(found.user) or None,
+        "subject": found.subject,
+        "document_count": found.document_count,
+        "sources": [
+            {
+                "source": _id(one.source) or None,
+                "name": one.source_display_name,
+                "documents": [_document(document) for document in one.documents],
+                "failed_rows": one.failed_rows,
+                "job_id": _id(one.newest_run) or None,
+                "synced_at": one.sync_time.ToJsonString() if one.HasField("sync_time") else None,
+            }
+            for one in found.parts
+        ],
+    }
+
+
+def _documents(found: subject_profile_pb2.SubjectProfile) -> Json:
+    documents = [
+        {**_document(document), "source": _id(one.source) or None}
+        for one in found.parts
+        for document in one.documents
+    ]
+    return {"documents": documents, "document_count": found.document_count}
+
+
+def _exchange(turn: turn_pb2.Turn) -> dict[str, object]:
+    """A question with its answer. A refusal's text is the answer, too; `outcome` tells them apart."""
+    event = turn.terminal_event
+    outcome = event.WhichOneof("event")
+    text = {
+        "answer": event.answer.text,
+        "refused": event.refused.message,
+        "failed": event.failed.status.message,
+    }
+    return {
+        "id": _id(turn.name),
+        "conversation_id": _id(turn.conversation) or None,
+        "question": turn.text,
+        "outcome": {"answer": "answered", None: "pending"}.get(outcome, outcome),
+        "answer": text.get(outcome or "", ""),
+        "category": event.answer.category,
+        "sources": [
+            {"title": one.title, "quote": one.quote, "document_id": one.document_version.split("/")[1]}
+            for one in event.answer.citations
+            if one.document_version
+        ],
+        "created_at": turn.create_time.ToJsonString(),
+    }
+
+
+def _history(found: chat.ListTurnsResponse) -> Json:
+    return {
+        "history": [_exchange(one) for one in found.turns],
+        "next_page_token": found.next_page_token or None,
+    }
+
+
+def _job(found: operations.Operation) -> Json:
+    metadata, result = source_pb2.SyncMetadata(), source_pb2.SyncResult()
+    run = found.metadata.Unpack(metadata)
+    failed = found.HasField("error")
+    return {
+        "id": _id(found.name),
+        "state": "failed" if failed else "done" if found.done else "running",
+        "error": found.error.message if failed else None,
+        "progress": {"done": metadata.documents_done, "total": metadata.documents_total} if run else None,
+        "result": json_format.MessageToDict(
+            result, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        if found.response.Unpack(result)
+        else None,
+    }
+
+
+def _feedback(found: feedback_pb2.Feedback) -> Json:
+    return {
+        "message_id": found.name.split("/")[1],
+        "rating": feedback_pb2.Rating.Name(found.rating).removeprefix("RATING_").lower(),
+        "comment": found.comment,
+        "created_at": found.create_time.ToJsonString(),
+        "updated_at": found.update_time.ToJsonString(),
+    }
+
+
+_RATINGS: Final = {"up": feedback_pb2.RATING_UP, "down": feedback_pb2.RATING_DOWN}
+
+
+def _rating(given: Given) -> feedback_pb2.Rating:
+    text = given.get("rating", "")
+    if text not in _RATINGS:
+        raise InvalidRequest.of_field("rating", "one_of", "must be up or down")
+    return _RATINGS[text]
+
+
+def _subject(given: Given) -> str:
+    """The subject of a path; "" for the caller."""
+    return "" if given["id"] == "me" else _named(given)
+
+
+def _conversation(given: Given) -> str:
+    identity = given.get("conversation_id", "")
+    return "" if identity in ("", "new") else f"conversations/{identity}"
 
 
 _NAMED: Final[Mapping[str, str]] = {"name": "id"}
@@ -232,6 +369,80 @@ ROWS: Final[Sequence[Row]] = (
         {},
         renamed=_NAMED,
     ),
+    Row(
+        ("GET",),
+        "/users/{id}/profile",
+        _KNOWLEDGE + "GetSubjectProfile",
+        lambda given: knowledge.GetSubjectProfileRequest(subject=_subject(given)),
+        subject_profile_pb2.SubjectProfile,
+        lambda found, _: _profile(found),
+        {},
+    ),
+    Row(
+        ("GET",),
+        "/users/{id}/documents",
+        _KNOWLEDGE + "GetSubjectProfile",
+        lambda given: knowledge.GetSubjectProfileRequest(subject=_subject(given)),
+        subject_profile_pb2.SubjectProfile,
+        lambda found, _: _documents(found),
+        {},
+    ),
+    Row(
+        ("POST",),
+        "/chat/question",
+        _CHAT + "Answer",
+        lambda given: chat.AnswerRequest(
+            text=given.get("question", ""),
+            conversation=_conversation(given),
+            agent=f"agents/{given['agent']}" if given.get("agent") else "",
+            request_id=given.get("request_id", ""),
+        ),
+        turn_pb2.Turn,
+        lambda found, _: _exchange(found),
+        {"question": str, "conversation_id": str, "agent": str, "request_id": str},
+        renamed={"text": "question", "conversation": "conversation_id"},
+        most=_MAX_QUESTION_BODY,
+    ),
+    Row(
+        ("GET",),
+        "/chat/history",
+        _CHAT + "ListTurns",
+        lambda given: chat.ListTurnsRequest(
+            page_size=given.get("limit"),
+            page_token=given.get("page_token", ""),
+            filter=f"conversation = {json.dumps(_conversation(given))}" if _conversation(given) else "",
+        ),
+        chat.ListTurnsResponse,
+        lambda found, _: _history(found),
+        {"conversation_id": str, "limit": int, "page_token": str},
+        renamed={"page_size": "limit", "filter": "conversation_id"},
+    ),
+    Row(
+        ("GET",),
+        "/jobs/{id}",
+        _OPERATIONS + "GetOperation",
+        lambda given: operations.GetOperationRequest(name=f"operations/{given['id']}"),
+        operations.Operation,
+        lambda found, _: _job(found),
+        {},
+        renamed=_NAMED,
+    ),
+    Row(
+        ("POST",),
+        "/feedback",
+        _CHAT + "SubmitFeedback",
+        lambda given: chat.SubmitFeedbackRequest(
+            message=f"messages/{given['message_id']}"
+            if "message_id" in given
+            else f"turns/{given.get('turn_id', '')}",
+            rating=_rating(given),
+            comment=given.get("comment", ""),
+        ),
+        feedback_pb2.Feedback,
+        lambda found, _: _feedback(found),
+        {"turn_id": str, "message_id": str, "rating": str, "comment": str},
+        renamed={"message": "turn_id"},
+    ),
 )
 
 
@@ -277,7 +488,7 @@ class _Path:
                 for name, value in request.query_params.multi_items()
             ]
         else:
-            pairs = [*(await json_of(request)).items()] if row.fields else []
+            pairs = [*(await json_of(request, row.most)).items()] if row.fields else []
         found: dict[str, object] = {}
         for name, value in pairs:
             kind = row.fields.get(name)
