@@ -25,8 +25,8 @@ from responsa_server.domain.source_runs import DocumentKey, RunClaim
 from responsa_server.domain.sources import NewSource, SourceChange
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import read_mapping
-from responsa_server.sources.scheduling import Scheduling
 from responsa_server.sources.profiles import SubjectProfiles
+from responsa_server.sources.scheduling import Scheduling
 from responsa_server.sources.service import SourceAdministration
 from responsa_server.sources.syncing import Sync
 from responsa_server.stores.postgres.database import Connection

@@ -150,6 +150,13 @@ def test_a_record_a_question_and_its_feedback(
     for one in ("me", me):
         found = http.get(f"/users/{one}/documents", headers=mine).json()
         assert found == {"documents": [{**document, "source": None}], "document_count": 1}
+    # No source has a query for one subject.
+    for what in ("reprocess", "test-completed"):
+        notified = http.post(f"/users/{me}/{what}", headers=admin(tenant), json={})
+        assert (notified.status_code, notified.json()) == (202, {"jobs": []})
+    assert wrong(http.post("/users/me/reprocess", headers=mine, json={})) == (403, "ROLE_REQUIRED")
+    nobody = f"/users/{uuid.UUID(int=7)}/reprocess"
+    assert wrong(http.post(nobody, headers=admin(tenant), json={})) == (404, "RESOURCE_NOT_FOUND")
     other = http.get("/users/me", headers=admin(tenant)).json()["id"]
     assert wrong(http.get(f"/users/{other}/profile", headers=mine)) == (404, "RESOURCE_NOT_FOUND")
 

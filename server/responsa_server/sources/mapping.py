@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Final, Literal, cast
@@ -38,6 +38,7 @@ SUBJECT: Final = "subject"
 
 _NAME: Final = "^[a-z][a-z0-9_]{0,30}$"
 _COLLECTION: Final = "^[a-z0-9][a-z0-9-]{0,62}$"
+_LONG_QUOTES: Final = ('"""', "'''")
 _PLACE: Final = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")
 _SELECT: Final = re.compile(r"\s*(SELECT|WITH|VALUES)\b", re.IGNORECASE)
 _MAX_TITLE_BYTES: Final = 512
@@ -258,11 +259,13 @@ def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
     problems = list[Problem]()
     for name, query in table.queries.items():
         problems += _of_query(("queries", name), query)
-    lines, sources = text.split("\n"), dict[str, PromptSource]()
+    lines, sources, on_one_line = text.split("\n"), dict[str, PromptSource](), set[Key]()
     for kind, document in table.documents.items():
         for key, body in _bodies(kind, document):
             line = places.get(key, (1, 1))[0]
-            begins = line + 1 if lines[line - 1].rstrip().endswith(('"""', "'''")) else line
+            begins = line + 1 if lines[line - 1].rstrip().endswith(_LONG_QUOTES) else line
+            if not any(quotes in lines[line - 1] for quotes in _LONG_QUOTES):
+                on_one_line.add(key)  # its line breaks are escapes
             name = _template(kind, ".".join(map(str, key[2:])))
             sources[name] = PromptSource(FILE, FrontMatter.model_validate({}), body, begins)
     templates, schedule = PromptSet(sources), None
@@ -272,6 +275,7 @@ def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
         problems.append(Problem(FILE, str(error), (error.field,)))
     for kind, document in table.documents.items():
         problems += _of_document(kind, document, table, templates)
+    problems = [replace(one, line=None) if one.key in on_one_line else one for one in problems]
     if problems:
         return None, placed(problems, {FILE: (text, 1)})
     return SourceMapping(table, templates, schedule), []

@@ -52,7 +52,8 @@ Json = Mapping[str, object]
 class Row:
     """One path. methods: the HTTP methods. call: the RPC. request: makes its request from the values of the path, the query and the body, of which `fields` lists those
     that may be given, with their types. shape: makes the reply's body from the response and the values. renamed: the fields of the contract's request that have other
-    names here. most: the maximum size of a body, in bytes.
+    names here. most: the maximum size of a body, in bytes. of_subject: whether the call is about the subject
+    of a user: the value `subject` then is the one of the user in the path.
     """
 
     methods: Sequence[str]
@@ -65,6 +66,7 @@ class Row:
     code: int = 200
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
     most: int = MAX_BODY
+    of_subject: bool = False
 
 
 def _tokens(found: session_pb2.SessionTokens) -> Json:
@@ -387,6 +389,22 @@ ROWS: Final[Sequence[Row]] = (
         lambda found, _: _documents(found),
         {},
     ),
+    *(
+        Row(
+            ("POST",),
+            f"/users/{{id}}/{what}",
+            _ADMIN + "NotifySubjectChanged",
+            lambda given, cause=cause: admin.NotifySubjectChangedRequest(
+                subject=given["subject"], cause=cause, request_id=given.get("request_id", "")
+            ),
+            admin.NotifySubjectChangedResponse,
+            lambda found, _: {"jobs": [_job(one) for one in found.operations]},
+            {"request_id": str},
+            code=202,
+            of_subject=True,
+        )
+        for what, cause in (("reprocess", "reprocess"), ("test-completed", "test completed"))
+    ),
     Row(
         ("POST",),
         "/chat/question",
@@ -470,6 +488,12 @@ class _Path:
         call = Call(row.call, metadata, f"http {peer_of(request.scope.get('client'))}")
         try:
             given = await self._given(request)
+            if row.of_subject:
+                wanted = knowledge.GetSubjectProfileRequest(subject=_subject(given))
+                call = Call(_KNOWLEDGE + "GetSubjectProfile", metadata, call.peer)
+                profile = await self._calls.answer(call, wanted, subject_profile_pb2.SubjectProfile)
+                given = {**given, "subject": profile.subject}
+                call = Call(row.call, metadata, call.peer)
             found = await self._calls.answer(call, row.request(given), row.response)
         except ResponsaError as error:
             return self._problem(error, call)

@@ -31,7 +31,7 @@ class SubjectProfile(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     DOCUMENT_COUNT_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
-    """The subject, as documents name it: the `subject` of a user, or `users/{uuid}` for a user without one."""
+    """The subject, as documents name it: the `subject` of a user, or users/ and the UUID for a user without one."""
     user: _builtins.str
     """The user who is the subject, `users/{uuid}`; empty if the subject has no account."""
     document_count: _builtins.int

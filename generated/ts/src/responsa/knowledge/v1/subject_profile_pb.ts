@@ -25,7 +25,7 @@ export const file_responsa_knowledge_v1_subject_profile: GenFile = /*@__PURE__*/
  */
 export type SubjectProfile = Message<"responsa.knowledge.v1.SubjectProfile"> & {
   /**
-   * The subject, as documents name it: the `subject` of a user, or `users/{uuid}` for a user without one.
+   * The subject, as documents name it: the `subject` of a user, or users/ and the UUID for a user without one.
    *
    * @generated from field: string subject = 1;
    */
