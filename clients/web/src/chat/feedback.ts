@@ -22,7 +22,7 @@ export class FeedbackView {
   readonly #message: () => string;
   readonly #say: (text: string) => void;
   readonly #rates: readonly (readonly [Rating, HTMLButtonElement])[];
-  readonly #comment = button("Comment", () => void this.#write(), { class: "quiet copy", "aria-label": "Comment on the answer", hidden: true });
+  readonly #comment = button("Comment", () => void this.#write(), { class: "quiet copy", hidden: true });
   readonly #problem = element("span", { class: "problem", role: "alert" });
   #given: Given | undefined;
   #sending = false;
