@@ -103,6 +103,10 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(person: Person, st
     await expect(dialog).to_contain_text("2 of the 3 documents")
     await dialog.get_by_role("button", name="Run and delete").click()
     await expect(runs).to_contain_text("2 documents deleted, 1 row set aside, 1 unchanged.")
+    with closing(sqlite3.connect(staff)) as connection, connection:
+        connection.execute("UPDATE employee SET role = 'joiner' WHERE id = 4")
+    await button(tab, "Try them again now").click()
+    await expect(rows(tab, "Failed rows")).to_have_text(["No row has failed."])
     await page.emulate_media(color_scheme="dark")
     await page.set_viewport_size({"width": 360, "height": 700})
     assert await flaws(page) == []

@@ -108,7 +108,8 @@ export class SourcePage {
     }
     this.#heading.textContent = source.displayName.trim() || sourceId(source.name);
     const changed = source.updateTime ? `changed ${momentOf(timestampDate(source.updateTime))}` : "";
-    this.#about.textContent = [source.name, `connection ${source.connection}`, source.collection, changed].filter(Boolean).join(" · ");
+    const next = source.nextRunTime ? `next run ${momentOf(timestampDate(source.nextRunTime))}` : "";
+    this.#about.textContent = [source.name, `connection ${source.connection}`, source.collection, changed, next].filter(Boolean).join(" · ");
     this.#name.control.value = source.displayName;
     this.#editor.value = source.mapping;
   }

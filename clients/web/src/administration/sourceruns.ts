@@ -23,6 +23,7 @@ export class SourceRuns {
   readonly #begin = element("button", { type: "submit" }, "Run now");
   readonly #cancel = button("Cancel the run", () => void this.#stop(), { class: "quiet", hidden: true });
   readonly #allow = button("Delete them", () => void this.#confirm(), { class: "plain danger", hidden: true });
+  readonly #retry = button("Try them again now", () => void this.#run((name) => this.#api.admin.retryFailedRows({ name })), { class: "quiet" });
   readonly #state = element("p", { class: "lines" });
   readonly #bar = element("progress", { "aria-label": "Progress of the run", hidden: true });
   readonly #problem = element("p", { class: "problem", role: "alert" });
@@ -48,7 +49,8 @@ export class SourceRuns {
     const form = element("form", { class: "search-form", "aria-label": "Run" }, this.#subject.root, this.#begin);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void this.#run(this.#subject.control.value.trim(), false);
+      const subject = this.#subject.control.value.trim();
+      void this.#run((name) => this.#api.admin.syncSource({ name, subject }));
     });
     const about = element("p", { class: "note" }, "Every run tries these rows again. Until they succeed, the documents of their subjects stay as they are.");
     this.root = element(
@@ -62,6 +64,7 @@ export class SourceRuns {
       element("h4", {}, "Failed rows"),
       about,
       this.#failed.root,
+      element("div", { class: "row" }, this.#retry),
     );
   }
 
@@ -84,10 +87,10 @@ export class SourceRuns {
     this.root.hidden = true;
   }
 
-  async #run(subject: string, allowDeletions: boolean): Promise<void> {
+  async #run(begin: (source: string) => Promise<Operation>): Promise<void> {
     const name = this.#source?.name;
     if (!name || this.#running) return;
-    const done = await this.#follow(() => this.#api.admin.syncSource({ name, subject, allowDeletions }));
+    const done = await this.#follow(() => begin(name));
     if (!done || this.#source?.name !== name) return;
     this.#say(this.#problem.textContent || this.#state.textContent || "");
     await this.#failed.refresh();
@@ -115,7 +118,7 @@ export class SourceRuns {
   #paint(operation: Operation | undefined): void {
     const metadata = operation?.metadata && anyUnpack(operation.metadata, SyncMetadataSchema);
     this.#running = operation && !operation.done ? operation.name : "";
-    this.#begin.setAttribute("aria-disabled", String(this.#running !== ""));
+    for (const one of [this.#begin, this.#retry]) one.setAttribute("aria-disabled", String(this.#running !== ""));
     const held = document.activeElement === this.#cancel || document.activeElement === this.#allow;
     this.#cancel.hidden = this.#running === "";
     this.#allow.hidden = true;
@@ -145,7 +148,7 @@ export class SourceRuns {
 
   async #confirm(): Promise<void> {
     const { subject, text } = this.#unconfirmed;
-    if (await confirmed({ title: "Delete these documents?", text, action: "Run and delete" })) await this.#run(subject, true);
+    if (await confirmed({ title: "Delete these documents?", text, action: "Run and delete" })) await this.#run((name) => this.#api.admin.syncSource({ name, subject, allowDeletions: true }));
   }
 
   async #stop(): Promise<void> {
