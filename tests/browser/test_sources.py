@@ -112,7 +112,7 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(person: Person, st
     assert await flaws(page) == []
     assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
-    # The subject sees the record, and so do administrators; another user has none.
+    # The subject sees the record, and so do administrators; another user does not.
     ada = account(person.client, "Ada")
     person.client.update_user(ada.user.name, subject="p1")
     theirs = await enter(person, ada, place="#/profile")

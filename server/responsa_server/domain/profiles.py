@@ -16,7 +16,7 @@ MAX_PROFILE_DOCUMENTS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A subject. user_id: the user who is the subject; None without an account. subjects: all texts by which documents name this person; the first one is that to show."""
+    """A subject. user_id: the user who is the subject; None without an account. subjects: all texts with which documents name this person; the first one is shown."""
 
     user_id: UUID | None
     subjects: Sequence[str]
