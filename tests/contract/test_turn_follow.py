@@ -29,6 +29,7 @@ from tests.contract.turn_house import (
     Script,
     answer,
     followed,
+    seen,
     told,
 )
 from tests.contract.turn_partition import Link
@@ -130,6 +131,8 @@ async def test_all_followers_of_a_process_share_one_question_to_the_log(house: H
     link = Link()
     async with house.turns(script, QUICK) as turns, house.turns(options=IDLE, store=link.on) as other:
         accepted = [await turns.accept(people.ann, RIVER, None) for _ in range(3)]
+        # While the log grows, a follower may read it once more, because another follower has read more of it.
+        await asyncio.gather(*(seen(turns, people.ann, one.turn_id, 2) for one in accepted))
         following = [
             asyncio.create_task(followed(other, people.ann, one.turn_id))
             for one in accepted

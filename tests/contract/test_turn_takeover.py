@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,13 +14,12 @@ from responsa_lab.testing.agent import ScriptedAgent, ScriptedModel, tool_cards
 from responsa_server.domain.agents import AgentEvent, AnswerTask, Barrier, Milestone
 from responsa_server.domain.events import Delta, Effect, ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.domain.tools import ToolCall, ToolCard, ToolResult
-from responsa_server.domain.turns import LogRow, Question, ToolRecord, TurnLost, TurnState
+from responsa_server.domain.turns import Question, ToolRecord, TurnLost, TurnState
 from responsa_server.stores.postgres.database import Database
-from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.turn_house import QUICK, SEARCHING, House, Line, Script, answer, followed
+from tests.contract.turn_house import QUICK, SEARCHING, House, Line, Script, answer, followed, seen
 from tests.contract.turn_partition import Link
 from tests.contract.turn_steps import change
 from tests.plain_codec import events_of
@@ -34,14 +33,6 @@ def house(database: Database) -> House:
     return House(database)
 
 
-async def seen(turns: Turns, people: People, turn_id: Any, through: int) -> None:
-    """Wait until the log has reached this seq."""
-    async with aclosing(turns.follow(people.ann, turn_id)) as news:
-        async for one in news:
-            if isinstance(one, LogRow) and one.last_seq >= through:
-                return
-
-
 async def taken_over(
     house: House, people: People, first: Script, second: Script, through: int, link: Link
 ) -> list[dict[str, Any]]:
@@ -51,7 +42,7 @@ async def taken_over(
     async with house.turns(first, QUICK, store=link.on) as old, house.turns(second, IDLE) as reader:
         accepted = await old.accept(people.ann, RIVER, None)
         turn_id = accepted.turn_id
-        await seen(reader, people, turn_id, through)
+        await seen(reader, people.ann, turn_id, through)
         far = asyncio.create_task(followed(reader, people.ann, turn_id))
         near = asyncio.create_task(followed(old, people.ann, turn_id))
         await link.sever()
@@ -107,7 +98,7 @@ async def test_what_a_late_worker_tells_is_not_written(house: House, people: Peo
     link = Link()
     async with house.turns(first, QUICK, store=link.on) as old:
         accepted = await old.accept(people.ann, RIVER, None)
-        await seen(old, people, accepted.turn_id, 2)
+        await seen(old, people.ann, accepted.turn_id, 2)
         await link.sever()
         await house.expire(accepted.turn_id)
         async with house.turns(second, QUICK) as new:
@@ -207,7 +198,7 @@ async def test_what_the_lost_worker_had_spent_is_booked(house: House, people: Pe
     link = Link()
     async with house.turns(first, QUICK, store=link.on) as old:
         accepted = await old.accept(people.ann, RIVER, None)
-        await seen(old, people, accepted.turn_id, 3)
+        await seen(old, people.ann, accepted.turn_id, 3)
         await first.waiting.wait()
         await link.sever()
         await house.expire(accepted.turn_id)
@@ -267,7 +258,7 @@ async def test_a_process_whose_own_lease_ran_out_goes_on_with_its_turn(house: Ho
     async with house.turns(script, TurnOptions(lease_seconds=60, sweep_seconds=0.02), store=link.on) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         await script.waiting.wait()
-        await seen(turns, people, accepted.turn_id, 2)
+        await seen(turns, people.ann, accepted.turn_id, 2)
         await house.expire(accepted.turn_id)
         for _ in range(2):  # the first of these calls may have begun before the lease expired
             link.claimed.clear()

@@ -219,3 +219,11 @@ async def told(turns: Turns, who: Principal, turn_id: UUID, after: int = 0) -> l
 async def followed(turns: Turns, who: Principal, turn_id: UUID, after: int = 0) -> list[LogRow]:
     """All rows that a follower receives."""
     return [one for one in await told(turns, who, turn_id, after) if isinstance(one, LogRow)]
+
+
+async def seen(turns: Turns, who: Principal, turn_id: UUID, through: int) -> None:
+    """Wait until the log has reached this seq."""
+    async with aclosing(turns.follow(who, turn_id)) as news:
+        async for one in news:
+            if isinstance(one, LogRow) and one.last_seq >= through:
+                return
