@@ -264,7 +264,8 @@ async def test_an_upload_cancelled_before_its_response_is_cancelled_on_the_serve
     pattern = {"urlPattern": "*/v1/uploads?*", "requestStage": "Response"}
     await browser.send("Fetch.enable", {"patterns": [pattern]})
     state = tab.upload_of("bakery.md").locator(".state")
-    with registry.holding("passage"):
+    # The worker waits before it writes. With the table of passages locked, it would wait in a transaction, and the cancellation would wait for that.
+    with registry.holding("embedding_cache"):
         await tab.upload(("bakery.md", BAKERY.encode()))
         response = await paused
         await expect(state).to_have_text("sent")
@@ -365,7 +366,8 @@ async def test_a_new_try_waits_until_the_cancelled_upload_has_ended(
 
     await tab.page.route("**/google.longrunning.Operations/CancelOperation", delay)
     state = tab.upload_of("bakery.md").locator(".state")
-    with registry.holding("passage"):
+    # The cancellation needs the table of passages.
+    with registry.holding("embedding_cache"):
         await tab.upload(("bakery.md", BAKERY.encode()))
         await tab.sent("bakery.md")
         await tab.page.get_by_role("button", name="Cancel: bakery.md").click()
