@@ -16,10 +16,9 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 
 from responsa_server.domain.code import SyntaxFault
-from responsa_server.tools.mcp_process import user_of
+from responsa_server.tools.confining import LAUNCHER, user_of
 
 _LOGGER: Final = logging.getLogger(__name__)
-_LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 _LANGUAGE: Final = "cairo"
 _MEMORY_BYTES: Final = 512 << 20
 _CPU_SECONDS: Final = 2
@@ -57,7 +56,7 @@ class CairoCheck:
     async def _output(self, given: bytes) -> bytes:
         confined = (user_of(_LANGUAGE), _MEMORY_BYTES, os.getpid(), _CPU_SECONDS)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(_LAUNCHER), *map(str, confined), str(self._program)),
+            *(sys.executable, "-I", "-S", str(LAUNCHER), *map(str, confined), str(self._program)),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,

@@ -7,11 +7,9 @@ import contextlib
 import os
 import signal
 import sys
-import zlib
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import anyio
@@ -19,13 +17,11 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
 
+from responsa_server.tools.confining import LAUNCHER, user_of
+
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 
-_LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 _ENVIRONMENT: Final[Mapping[str, str]] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
-# Each declaration and tenant has another user, so that two programs can neither signal nor trace each other. The range is above those that systems and containers use.
-_FIRST_USER: Final = 1_700_000_000
-_USERS: Final = 100_000_000
 _END_SECONDS: Final = 2.0
 _REST_BYTES: Final = 1 << 16
 
@@ -44,15 +40,10 @@ class Program:
         return f"Program({self.command[0]!r})"
 
 
-def user_of(identity: str) -> int:
-    """The user id of a program if the server runs as root."""
-    return _FIRST_USER + zlib.crc32(identity.encode()) % _USERS
-
-
 @contextlib.asynccontextmanager
 async def running(program: Program, ended: Callable[[], None]) -> AsyncGenerator[Streams]:
     """Start a program and yield the streams of its messages. ended: is called when the program has nothing more to say. At the end, the program and all that it started are killed. Raises OSError."""
-    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER)]
+    launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
     confined = [str(user_of(program.identity)), str(program.memory_bytes), str(os.getpid()), "0"]
     process = await asyncio.create_subprocess_exec(
         *launcher,

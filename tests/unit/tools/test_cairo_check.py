@@ -9,7 +9,7 @@ import pytest
 
 from responsa_server.domain.code import SyntaxFault
 from responsa_server.tools.cairo_check import CairoCheck
-from responsa_server.tools.mcp_process import user_of
+from responsa_server.tools.confining import user_of
 
 STAND_IN = Path(__file__).with_name("checker.sh")
 BUILT = Path(__file__).parents[3] / "tools" / "cairo-check" / "target" / "release" / "cairo-check"
