@@ -28,6 +28,8 @@ BIN = Path(sys.executable).parent
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 COVERAGE = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85")
 PYTHON_SOURCES = ("server", "clients/python", "tests", "tools", "bench")
+# Collecting once writes pytest's compiled tests. Otherwise, in a clean clone, each of the test processes would compile all tests.
+COLLECTED_FIRST = 'said=$("$0" -m pytest --collect-only -qq -n 0 2>&1) || { echo "$said"; exit 1; }; exec "$0" -m pytest "$@"'
 
 
 # Hundreds of processes import our modules. If the machine's environment forbids Python to keep compiled modules, each process compiles them again.
@@ -104,13 +106,7 @@ def main() -> None:
         sys.exit(
             "Chromium is missing, and the tests of the page need it: install it (Debian: apt-get install chromium)"
         )
-    first: dict[str, Sequence[str | Path]] = {}
-    if not static_only:
-        # Collecting once writes pytest's compiled tests. Otherwise, in a clean clone, each of the four test processes would compile all tests.
-        collect = 'said=$("$0" -m pytest --collect-only -qq -n 0 2>&1) || { echo "$said"; exit 1; }'
-        first["collect"] = ["sh", "-c", collect, BIN / "python"]
     stages(
-        **first,
         format=[BIN / "ruff", "format", "--check", "--quiet", *PYTHON_SOURCES],
         lint=[BIN / "ruff", "check", "--quiet", *PYTHON_SOURCES],
         imports=[BIN / "lint-imports", "--no-cache"],
@@ -123,16 +119,12 @@ def main() -> None:
     }
     if not static_only:
         rest["tests"] = [
-            BIN / "python",
-            "-m",
-            "pytest",
+            *("sh", "-c", COLLECTED_FIRST, BIN / "python"),
             *(COVERAGE if "--coverage" in sys.argv[1:] else ()),
             "-q",
-            # Most tests wait for processes, so four tests at a time keep two cores busy. tests/groups.py defines the groups of tests and their order.
-            "-n",
-            "4",
-            "--dist",
-            "loadfile",
+            # Most tests wait for processes, so several tests at a time keep two cores busy. tests/groups.py defines the groups of tests and their order.
+            *("-n", "5"),
+            *("--dist", "loadfile"),
             "--durations=25",
         ]
     with nullcontext(()) if static_only else in_memory() as within:
