@@ -22,13 +22,13 @@ from psycopg import sql
 from structlog.dev import ConsoleRenderer, plain_traceback
 
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
-from responsa_server.embedded.postgres import SUPERUSER
+from responsa_server.embedded.postgres import DATABASE, SUPERUSER
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.providers.minilm import DIMENSIONS, Float, MiniLmEmbedder, load
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.migrate import migrate
+from tests import seeds
 
 pytest_plugins = ["tests.groups", "tests.interrupts", "tests.instance", "tests.callers", "tests.faults.lines"]
 TEMPLATE = "responsa_template"
@@ -56,6 +56,16 @@ structlog.configure(
 # Generated examples have no time limit, because no test may fail when the machine is busy.
 settings.register_profile("responsa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("responsa")
+
+
+def pytest_configure() -> None:
+    """Before pytest-xdist starts its processes."""
+    seeds.begin()
+
+
+def pytest_unconfigure() -> None:
+    """After all processes have ended."""
+    seeds.end()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -102,6 +112,7 @@ def layout() -> Iterator[Layout]:
 @pytest.fixture(scope="session")
 def postgres(layout: Layout) -> Iterator[EmbeddedPostgres]:
     """A real PostgreSQL, started for this run. Its data need not survive a power cut, and its passwords cost a client little to prove."""
+    seeds.plant(layout)
     part = EmbeddedPostgres(
         layout, settings=[("fsync", "off"), ("max_connections", "200"), ("scram_iterations", "1")]
     )
@@ -150,12 +161,9 @@ def _drop(maintenance: psycopg.Connection, name: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def template(postgres: EmbeddedPostgres, maintenance: psycopg.Connection) -> str:
+def template(maintenance: psycopg.Connection) -> str:
     """The name of a database with all migrations, from which every test's database is copied."""
-    _create(maintenance, TEMPLATE, "template0")
-    with psycopg.connect(postgres.dsn("superuser", database=TEMPLATE), autocommit=True) as connection:
-        connection.execute("CREATE EXTENSION vector")
-    asyncio.run(migrate(postgres.dsn("owner", database=TEMPLATE)))
+    _create(maintenance, TEMPLATE, DATABASE)
     return TEMPLATE
 
 
@@ -183,9 +191,9 @@ async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniLmEmbedder]:
+def embedder() -> Iterator[MiniLmEmbedder]:
     """The real model. It embeds each text only once, because many tests store the same documents."""
-    model = load(tmp_path_factory.mktemp("model"), threads=RetrievalSettings().embedding_threads)
+    model = load(seeds.models(), threads=RetrievalSettings().embedding_threads)
     embed = model.embed_sync
     known: dict[str, Float] = {}
 

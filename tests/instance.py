@@ -28,6 +28,7 @@ from pydantic import BaseModel
 
 from responsa_server.embedded import Layout, purge
 from responsa_server.identity.settings import LimitSettings
+from tests import seeds
 from tests.tied import tied
 from tests.wire.smtp import MailServer, serving
 
@@ -91,6 +92,8 @@ class Instance:
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     within: Sequence[str] = ()
     """A prefix for the instance's command and for other `responsa` commands, e.g. `unshare --net`, `setpriv …`."""
+    new: bool = False
+    """Whether the first start creates the database. Otherwise it finds the database of the run, without rows."""
     _process: subprocess.Popen[bytes] | None = None
     _seen: set[psutil.Process] = field(default_factory=set[psutil.Process])
 
@@ -145,6 +148,9 @@ class Instance:
 
     def start(self) -> Instance:
         """Start the instance. Does not wait until it is ready."""
+        # A prefix may start the instance as another user, who must own the database. Benchmarks have no seed.
+        if seeds.FOLDER in os.environ and not (self.new or self.within or self.home.exists()):
+            seeds.plant(Layout.of(self.home).prepare())
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self._process = subprocess.Popen(
                 tied(*self.within, *self.command("up")),
@@ -253,9 +259,11 @@ class Instance:
 
 
 @contextmanager
-def instance_in(folder: Path, port: int | None = None, **settings: str) -> Generator[Instance]:
-    """A ready instance with its home in this folder. The instance is purged at the end of the block."""
-    one = Instance(folder / "home", port or free_port(), settings)
+def instance_in(
+    folder: Path, port: int | None = None, *, new: bool = False, **settings: str
+) -> Generator[Instance]:
+    """A ready instance with its home in this folder. The instance is purged at the end of the block. new: see `Instance`."""
+    one = Instance(folder / "home", port or free_port(), settings, new=new)
     try:
         yield one.start().until_ready()
     finally:

@@ -36,6 +36,7 @@ from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, pu
 from responsa_server.envoy.envoy_config import EnvoyConfig, render
 from responsa_server.envoy.replicas import Replica as Endpoint
 from responsa_server.envoy.replicas import Replicas
+from tests import seeds
 from tests.faults.forms import ROOT
 from tests.faults.guards import Guard
 from tests.faults.invariants import Ledger, witness
@@ -134,6 +135,7 @@ class Cluster:
         commits to the disk.
         """
         self.layout = Layout.of(folder / "home").prepare()
+        seeds.plant(self.layout)
         self.port = free_port()
         self.front_port = free_port()
         """The port of the proxy in front of Envoy. Envoy accepts calls for this port."""

@@ -35,6 +35,7 @@ from responsa_server.app.settings import load
 from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.envoy.envoy_config import EnvoyConfig
+from tests import seeds
 from tests.conftest import urls_of
 from tests.gateway.conftest import DESCRIPTOR, ROOT, endpoints, free_port, start_envoy
 from tests.gateway.sockets import LIBRARIES, Client, reason_of
@@ -101,6 +102,7 @@ def server(
         "RESPONSA_PORT": str(port),
     }
     layout = Layout.of(home).prepare()
+    seeds.plant_model(layout)
 
     async def keys() -> str:
         settings = load(

@@ -32,8 +32,9 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.knowledge.v1.document_pb2 import DocumentState
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_lab.testing.script import golden_text, parse
-from responsa_server.embedded import EmbeddedPostgres
+from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.stores.postgres.migrate import load, migrate
+from tests import seeds
 from tests.conftest import urls_of
 from tests.instance import eventually, plain_environment
 from tests.tied import tied
@@ -94,6 +95,7 @@ def upgraded(
                     " WHERE scheduled_at IS NOT NULL"
                 )
             folder = tmp_path_factory.mktemp("up")
+            seeds.plant_model(Layout.of(folder / "home").prepare())
             environment = plain_environment(
                 RESPONSA_HOME=str(folder / "home"),
                 RESPONSA_DOCS="none",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 
 from responsa_lab.evaluation.local import Confusion, score_classifier
 from responsa_server.domain.intents import Example, ExamplesUnfit
-from responsa_server.providers.minilm import MiniLmEmbedder, load
+from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.routing.classifier import (
     DIMENSIONS,
     Parameters,
@@ -68,13 +68,6 @@ SAID = {
     ],
 }
 EXAMPLES = [Example(text, label) for label, texts in SAID.items() for text in texts]
-
-
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniLmEmbedder]:
-    made = load(tmp_path_factory.mktemp("model"), threads=1)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from responsa_server.agents.config.files import EXAMPLES, SHIPPED
 from responsa_server.domain.intents import Example
-from responsa_server.providers.minilm import load
+from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.routing import stored
 from responsa_server.routing.stored import place, read
 from responsa_server.routing.training import train
@@ -26,15 +26,11 @@ def test_there_is_one_for_each_file_of_examples_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda one: f"{one.parts[-3]}-{one.stem}")
-def test_each_is_what_training_comes_to(file: Path, tmp_path: Path) -> None:
+def test_each_is_what_training_comes_to(file: Path, embedder: MiniLmEmbedder) -> None:
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     key = sha256(file.read_bytes()).digest()
     shipped = read(stored.SHIPPED, key)
-    embedder = load(tmp_path, threads=0)
-    try:
-        made = train([Example(row["text"], row["label"]) for row in rows], embedder, key=key)
-    finally:
-        embedder.close()
+    made = train([Example(row["text"], row["label"]) for row in rows], embedder, key=key)
     assert (shipped.labels, shipped.embedder) == (made.labels, made.embedder)
     # Processors with other instructions round the embeddings differently. The training then ends at weights whose difference, as a
     # whole, was 4 % of the weights between a processor with AVX-512 and one without; single weights differ more.
@@ -45,13 +41,9 @@ def test_each_is_what_training_comes_to(file: Path, tmp_path: Path) -> None:
         assert (np.linalg.norm(difference, axis=0) <= 0.1 * np.linalg.norm(wanted, axis=0)).all()
 
 
-async def test_they_are_taken_where_nothing_was_kept(tmp_path: Path) -> None:
-    embedder = load(tmp_path, threads=0)
-    try:
-        # Without examples there can be no training, so the classifier comes from the shipped file.
-        found = await stored.KeptClassifiers(tmp_path / "none", embedder).trained(
-            [], key=sha256(FILES[0].read_bytes()).digest()
-        )
-    finally:
-        embedder.close()
+async def test_they_are_taken_where_nothing_was_kept(tmp_path: Path, embedder: MiniLmEmbedder) -> None:
+    # Without examples there can be no training, so the classifier comes from the shipped file.
+    found = await stored.KeptClassifiers(tmp_path / "none", embedder).trained(
+        [], key=sha256(FILES[0].read_bytes()).digest()
+    )
     assert found.labels
