@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from responsa_server.domain.code import SyntaxFault
 from responsa_server.tools.confining import LAUNCHER, user_of
@@ -23,6 +23,8 @@ _LANGUAGE: Final = "cairo"
 _MEMORY_BYTES: Final = 512 << 20
 _CPU_SECONDS: Final = 2
 _MOST_BYTES: Final = 64 * 1024
+# The program reports at most 20 errors.
+_MOST_REPORT_BYTES: Final = 256 * 1024
 
 
 class _Fault(BaseModel):
@@ -42,18 +44,19 @@ class CairoCheck:
         self._seconds = seconds
 
     async def faults(self, language: str, code: str) -> Sequence[SyntaxFault] | None:
-        """See `SyntaxChecker.faults`. None for other languages, for more than 64 KiB, and if the program fails or takes more than 2 seconds of CPU time or `seconds`."""
+        """See `SyntaxChecker.faults`. None for other languages, for more than 64 KiB, and if the program fails, writes more than 256 KiB, or takes more than 2 seconds of CPU time or `seconds`."""
         given = code.encode()
         if language != _LANGUAGE or len(given) > _MOST_BYTES:
             return None
         try:
             report = _Report.model_validate_json(await self._output(given))
-        except (OSError, TimeoutError, ValidationError) as error:
+        except (OSError, TimeoutError, ValueError) as error:
             _LOGGER.warning("%s did not check the syntax of code: %s", self._program, type(error).__name__)
             return None
         return [SyntaxFault(one.line, one.message) for one in report.errors]
 
     async def _output(self, given: bytes) -> bytes:
+        """The program's report. Raises OSError, TimeoutError, ValueError (too long)."""
         confined = (user_of(_LANGUAGE), _MEMORY_BYTES, os.getpid(), _CPU_SECONDS)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", str(LAUNCHER), *map(str, confined), str(self._program)),
@@ -66,10 +69,21 @@ class CairoCheck:
         )
         try:
             async with asyncio.timeout(self._seconds):
-                output, _ = await process.communicate(given)
+                return await _exchanged(process, given)
         finally:
             await _end(process)
-        return output
+
+
+async def _exchanged(process: Process, given: bytes) -> bytes:
+    assert process.stdin is not None, "it is a pipe"
+    assert process.stdout is not None, "it is a pipe"
+    process.stdin.write(given)
+    process.stdin.close()
+    try:
+        await process.stdout.readexactly(_MOST_REPORT_BYTES + 1)
+    except asyncio.IncompleteReadError as whole:
+        return whole.partial
+    raise ValueError(f"a report of more than {_MOST_REPORT_BYTES} bytes")
 
 
 async def _end(process: Process) -> None:

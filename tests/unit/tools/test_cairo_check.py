@@ -21,6 +21,7 @@ async def test_the_program_is_confined_and_ends_in_time(monkeypatch: pytest.Monk
     assert await CairoCheck(STAND_IN).faults("cairo", "code\n") == [SyntaxFault(1, f"cannot, {user}, ")]
     assert await CairoCheck(STAND_IN).faults("toml", "code\n") is None
     assert await CairoCheck(STAND_IN).faults("cairo", "broken\n") is None
+    assert await CairoCheck(STAND_IN).faults("cairo", "floods\n") is None
     assert await CairoCheck(STAND_IN.with_name("missing")).faults("cairo", "code\n") is None
     assert await CairoCheck(STAND_IN, seconds=0.05).faults("cairo", "hang\n") is None
 
