@@ -9,7 +9,8 @@ import structlog
 from responsa_server import __version__
 from responsa_server.agents.engine.config import EXTRACTIVE
 from responsa_server.agents.engine.tool_circuits import KIND as TOOL
-from responsa_server.agents.engine.tool_circuits import tool_of
+from responsa_server.agents.engine.tool_circuits import KIND_OF_USERS as TOOL_OF_USERS
+from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
@@ -79,7 +80,12 @@ class Callers:
                 "models", agents.breakers, {"model:": "The model {}".format, "key:": "The provider {}".format}
             ),
             CircuitsPart(
-                "tools", agents.breakers, {TOOL: lambda name: tool_of(name, caller(), agents.tools.names)}
+                "tools",
+                agents.breakers,
+                {
+                    TOOL: lambda name: tool_of(name, caller(), agents.tools.names),
+                    TOOL_OF_USERS: lambda name: tool_of_user(name, caller(), agents.tools.names),
+                },
             ),
         ]
         # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.

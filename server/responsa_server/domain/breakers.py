@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.relay import Circuit, CircuitState
@@ -18,6 +18,8 @@ OPEN_SECONDS: Final = 30.0
 """How long a circuit stays open. Afterwards one call may try."""
 PROBE_SECONDS: Final = 30.0
 """The maximum time for which other calls wait for the outcome of a probe."""
+_MOST: Final = 10_000
+"""The number of circuits that a process remembers. Beyond it, the oldest is forgotten, which costs at most a failed call."""
 
 
 class Probe(StrEnum):
@@ -74,7 +76,7 @@ class Breakers:
         self.tell = tell
         self._clock = clock
         self._opened: dict[str, _Opened] = {}
-        self._failures: dict[str, int] = {}
+        self._failures: dict[str, list[str]] = {}
 
     def admit(self, name: str, patience_seconds: float = 0.0) -> Probe | Refused:
         """Whether to make a call. After a PROBE, `succeeded`, `failed`, `open` or `left` must follow."""
@@ -94,11 +96,18 @@ class Breakers:
             return ""
         return opened.cause if self._clock() < max(opened.until, opened.probe_until) else ""
 
-    def failed(self, name: str, cause: str, most: int, patience_seconds: float = inf) -> None:
-        """A call has failed. The circuit opens after `most` failures in a row, and at once if it was open before."""
-        failures = self._failures[name] = self._failures.get(name, 0) + 1
-        if failures >= most or name in self._opened:
+    def failed(
+        self, name: str, cause: str, most: int, patience_seconds: float = inf, caller: str = ""
+    ) -> None:
+        """A call has failed. The circuit opens after `most` failures in a row, and at once if it was open before. caller: who made the call; failures of one caller then
+        count as one, also those of probes. "" to count each.
+        """
+        failures = self._failures.setdefault(name, [])
+        if not (caller and caller in failures):
+            failures.append(caller)
+        if len(failures) >= most or (not caller and name in self._opened):
             self.open(name, cause, patience_seconds)
+        _bound(self._failures)
 
     def open(self, name: str, cause: str, patience_seconds: float = inf) -> None:
         """Open a circuit at once, because the next call would fail in the same way. patience_seconds: a call with at least this patience is admitted."""
@@ -142,33 +151,44 @@ class Breakers:
     def _open(self, name: str, cause: str, seconds: float, patience_seconds: float) -> None:
         now, before = self._clock(), self._opened.get(name)
         since = now if before is None else before.since
+        self._failures.pop(name, None)
         self._opened[name] = _Opened(cause, since, now + seconds, patience_seconds)
+        _bound(self._opened)
 
     def _say(self, hint: Circuit) -> None:
         if self.tell is not None:
             self.tell(hint)
 
 
+def _bound(circuits: dict[str, Any]) -> None:
+    if len(circuits) > _MOST:
+        del circuits[next(iter(circuits))]
+
+
 class CircuitsPart:
     """The health of what the circuits of some kinds protect: degraded while one of them is open. Implements `Part`."""
 
     def __init__(self, name: str, breakers: Breakers, kinds: Mapping[str, Callable[[str], str]]) -> None:
-        """kinds: by the beginning of a circuit's name, how a sentence names the rest; "" leaves the circuit out."""
+        """kinds: by the beginning of a circuit's name, how a sentence names the rest; "" leaves the circuit out. If several circuits have one name in sentences, the first counts."""
         self.name = name
         self._breakers = breakers
         self._kinds = kinds
 
     async def check(self) -> PartReport:
         """Report the open circuits. Calls nothing."""
-        found = [
-            f"{name} has failed for {one.seconds:.0f} seconds ({one.cause}); "
-            + (
-                f"it is tried again in {one.next_seconds:.0f} seconds."
-                if one.next_seconds
-                else "the next call tries it again."
-            )
-            for kind, named in self._kinds.items()
-            for one in self._breakers.opened(kind)
-            if (name := named(one.name.removeprefix(kind)))
-        ]
-        return PartReport(Health.DEGRADED, detail=" ".join(found)) if found else PartReport(Health.OK)
+        found = dict[str, str]()
+        for kind, named in self._kinds.items():
+            for one in self._breakers.opened(kind):
+                if name := named(one.name.removeprefix(kind)):
+                    found.setdefault(name, f"{name} {_failing(one)}")
+        detail = " ".join(found.values())
+        return PartReport(Health.DEGRADED, detail=detail) if found else PartReport(Health.OK)
+
+
+def _failing(one: OpenCircuit) -> str:
+    again = (
+        f"it is tried again in {one.next_seconds:.0f} seconds."
+        if one.next_seconds
+        else "the next call tries it again."
+    )
+    return f"has failed for {one.seconds:.0f} seconds ({one.cause}); {again}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
 from responsa_server.agents.engine.calling import CallModel
 from responsa_server.agents.engine.config import CallLimits, Traits
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.tool_circuits import tool_of
+from responsa_server.agents.engine.tool_circuits import KIND, KIND_OF_USERS, tool_of, tool_of_user
 from responsa_server.agents.nodes.calling import CallTool, CallToolInput
 from responsa_server.domain.breakers import OPEN_SECONDS, Breakers, CircuitsPart
 from responsa_server.domain.events import ToolFault, ToolOutcome, ToolReturned
@@ -51,14 +52,19 @@ class Fails(Does):
 
 
 async def asked(
-    breakers: Breakers, *tools: Tool, seconds: float = 30.0, calls: int = 1, tenant: str = WHO.tenant_id
+    breakers: Breakers,
+    *tools: Tool,
+    seconds: float = 30.0,
+    calls: int = 1,
+    tenant: str = WHO.tenant_id,
+    user: int = 1,
 ) -> list[ToolReturned]:
-    """One question that calls the tool."""
+    """One question of a user that calls the tool."""
     turn = Turn()
     traits = Traits(calls=CallLimits(seconds=seconds))
     node = CallTool(NodeParts(tools=Declared(tools), traits=traits, breakers=breakers))
     each = [CALL.model_copy(update={"arguments": {"text": str(place)}}) for place in range(calls)]
-    run = replace(turn.run, who=replace(WHO, tenant_id=tenant))
+    run = replace(turn.run, who=replace(WHO, tenant_id=tenant, user_id=UUID(int=user)))
     await node.process(CallToolInput(calls=tuple(each)), run)
     return [one for one in turn.events if isinstance(one, ToolReturned)]
 
@@ -110,10 +116,33 @@ async def test_a_call_that_may_take_longer_is_still_made() -> None:
 
 async def test_a_tenant_does_not_stop_the_calls_of_another() -> None:
     breakers, dead = Breakers(Clock()), Fails()
-    await asked(breakers, dead, seconds=0.01, tenant="rival")
+    for user in (1, 2):
+        await asked(breakers, dead, seconds=0.01, tenant="rival", user=user)
     assert [one.outcome for one in await asked(breakers, Does(), seconds=0.01)] == [ToolOutcome.OK]
     [later] = await asked(breakers, dead, seconds=0.01, tenant="rival")
-    assert (later.fault, len(dead.calls)) == (ToolFault.UNREACHABLE, 1)
+    assert (later.fault, len(dead.calls)) == (ToolFault.UNREACHABLE, 2)
+
+
+@pytest.mark.parametrize("slow", [Fails(), Fails(ToolFault.STATUS, broken=True)], ids=["late", "broken"])
+async def test_the_arguments_of_one_user_do_not_stop_the_calls_of_others(slow: Fails) -> None:
+    clock = Clock()
+    breakers, times = Breakers(clock), 1 if slow.hangs else 2
+    for _ in range(5):
+        await asked(breakers, slow, seconds=0.01)
+    assert len(slow.calls) == times, "the user waits once"
+    await asked(breakers, slow, seconds=0.01, user=2)
+    assert len(slow.calls) == times + 1
+    [other] = await asked(breakers, Does(), seconds=0.01, user=3)
+    assert other.fault is ToolFault.UNREACHABLE, "two users have failed"
+    # A trial of one user alone keeps the tool from nobody else.
+    clock.now = OPEN_SECONDS
+    await asked(breakers, slow, seconds=0.01)
+    assert [one.outcome for one in await asked(breakers, Does(), seconds=0.01, user=3)] == [ToolOutcome.OK]
+    [own] = await asked(breakers, Does(), seconds=0.01)
+    assert own.fault is ToolFault.UNREACHABLE
+    # After the success, one user's failure does not count with earlier ones.
+    await asked(breakers, slow, seconds=0.01, user=2)
+    assert [one.outcome for one in await asked(breakers, Does(), seconds=0.01, user=3)] == [ToolOutcome.OK]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +157,8 @@ def test_the_status_names_a_tool_to_its_tenant_and_to_owners(tenant: str, owner:
     who = replace(WHO, tenant_id=tenant, owner=owner)
     assert tool_of("rival/notes", who, {"notes"}) == named
     assert tool_of("rival/notes", who, {"other"}) == "", "no longer declared"
+    of_user = tool_of_user(f"rival/notes/{who.user_id}", who, {"notes"})
+    assert of_user == (named and f"{named}, in the calls of one user,")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +180,8 @@ async def test_only_failures_of_the_other_side_open_a_circuit(
     for _ in range(5):
         await asked(breakers, fails)
     assert len(fails.calls) == calls
-    part = await CircuitsPart("tools", breakers, {"tool:": "The tool {}".format}).check()
+    kinds = {KIND: "The tool {}".format, KIND_OF_USERS: "The tool {}".format}
+    part = await CircuitsPart("tools", breakers, kinds).check()
     assert part.health is (Health.DEGRADED if calls == 2 else Health.OK)
 
 

@@ -1,12 +1,14 @@
 """The circuit breakers of tools: whether a call may be made after earlier calls have failed.
 
-In each tenant, the tools of one declaration share a circuit, because they reach the same system. Wrong arguments and other mistakes of a call do not open it. A call that takes
-too long opens it, and may do so because of its arguments; so tenants have separate circuits, and none can stop the calls of another.
+In each tenant, the tools of one declaration share a circuit, because they reach the same system. Each user of the tenant has one of these tools, too. Wrong arguments and other
+mistakes of a call open neither. A call that takes too long, or that breaks the other side, may do so because of its arguments. So it opens the circuit of its user; that of the
+tenant opens after such calls of two users, and tenants have separate circuits. A connection that cannot be made has nothing to do with arguments: it opens the circuit of the tenant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from math import ceil, inf
 from typing import Final
 
@@ -16,9 +18,12 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import ToolResult
 
 KIND: Final = "tool:"
-"""The beginning of the circuits' names. The tenant, "/" and the name of the declaration follow."""
+"""The beginning of the names of tenants' circuits. The tenant, "/" and the name of the declaration follow."""
+KIND_OF_USERS: Final = "tool-of-user:"
+"""The beginning of the names of users' circuits. As in those of tenants, with "/" and the user's id at the end."""
 _SLOW_SECONDS: Final = 1.0
 _MOST_STRIKES: Final = 2
+_MOST_USERS: Final = 2
 # The system has answered, or the failure says nothing about it.
 _ANSWERED: Final = {ToolFault.STATUS, ToolFault.MALFORMED, ToolFault.TOO_LARGE, ToolFault.SCHEMA}
 _WORDS: Final = {
@@ -28,30 +33,41 @@ _WORDS: Final = {
 }
 
 
+def _none(_tool: str) -> str:
+    """Say that no tool has a circuit."""
+    return ""
+
+
 class ToolCircuits:
-    """The circuits of the tools that a tenant calls."""
+    """The circuits of the tools that a user calls."""
 
     def __init__(
-        self, breakers: Breakers, tenant: str = "", endpoint: Callable[[str], str] = lambda _: ""
+        self, breakers: Breakers, tenant: str = "", user: str = "", endpoint: Callable[[str], str] = _none
     ) -> None:
-        """endpoint: see `Toolbox.endpoint`. A tool without one has no circuit."""
+        """user: the user's id. endpoint: see `Toolbox.endpoint`. A tool without one has no circuit."""
         self._breakers = breakers
-        self._kind = f"{KIND}{tenant}/"
+        self._tenant = tenant
+        self._user = user
         self._endpoint = endpoint
 
     def admit(self, tool: str, seconds: float) -> ToolCircuit | ToolResult:
-        """Whether a call that may take this many seconds is made: its circuit, or the result of a call that is not made."""
+        """Whether a call that may take this many seconds is made: its circuits, or the result of a call that is not made."""
         endpoint = self._endpoint(tool)
         if not endpoint:
-            return ToolCircuit(self._breakers, "", seconds, probes=False)
-        name = self._kind + endpoint
-        found = self._breakers.admit(name, seconds)
-        if isinstance(found, Refused):
-            again = ceil(found.seconds)
-            why = _WORDS.get(ToolFault(found.cause), "failed")
-            content = f"The tool {why} a moment ago, so it was not called. It is tried again in {again} second{'' if again == 1 else 's'}."
-            return ToolResult(ToolOutcome.ERROR, content, error=ToolFault.UNREACHABLE)
-        return ToolCircuit(self._breakers, name, seconds, probes=found is Probe.PROBE)
+            return ToolCircuit(self._breakers, None, seconds)
+        name = f"{self._tenant}/{endpoint}"
+        circuit = ToolCircuit(
+            self._breakers,
+            _Names(KIND + name, f"{KIND_OF_USERS}{name}/{self._user}", self._user),
+            seconds,
+        )
+        refused = circuit.admitted()
+        if refused is None:
+            return circuit
+        again = ceil(refused.seconds)
+        why = _WORDS.get(ToolFault(refused.cause), "failed")
+        content = f"The tool {why} a moment ago, so it was not called. It is tried again in {again} second{'' if again == 1 else 's'}."
+        return ToolResult(ToolOutcome.ERROR, content, error=ToolFault.UNREACHABLE)
 
 
 def tool_of(circuit: str, who: Principal, declared: Collection[str]) -> str:
@@ -66,38 +82,76 @@ def tool_of(circuit: str, who: Principal, declared: Collection[str]) -> str:
     return f"The tool {tool}" if own else f"The tool {tool} in the tenant {tenant}"
 
 
-class ToolCircuit:
-    """The circuit of one call. Call `ended` if the call has a result, and `left` in any case."""
+def tool_of_user(circuit: str, who: Principal, declared: Collection[str]) -> str:
+    """Like `tool_of`, for the circuit of a user. The user is not named."""
+    found = tool_of(circuit.rpartition("/")[0], who, declared)
+    return found and f"{found}, in the calls of one user,"
 
-    def __init__(self, breakers: Breakers, name: str, seconds: float, *, probes: bool) -> None:
-        """name: "" for a tool without a circuit. probes: whether other calls wait for the outcome of this one."""
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names of a call's circuits: that of the tenant and that of the user. caller: the user's id."""
+
+    tenant: str
+    user: str
+    caller: str
+
+    @property
+    def both(self) -> tuple[str, str]:
+        return self.user, self.tenant
+
+
+class ToolCircuit:
+    """The circuits of one call. Call `ended` if the call has a result, and `left` in any case."""
+
+    def __init__(self, breakers: Breakers, names: _Names | None, seconds: float) -> None:
+        """names: None for a tool without a circuit."""
         self._breakers = breakers
-        self._name = name
+        self._names = names
         self._seconds = seconds
-        self._probes = probes
+        # The circuits whose other calls wait for the outcome of this one.
+        self._probed: list[str] = []
+
+    def admitted(self) -> Refused | None:
+        """Ask both circuits. Returns why the call must not be made; None if it may be made."""
+        for name in self._names.both if self._names else ():
+            found = self._breakers.admit(name, self._seconds)
+            if isinstance(found, Refused):
+                self.left()
+                return found
+            if found is Probe.PROBE:
+                self._probed.append(name)
+        return None
 
     def ended(self, result: ToolResult, took_seconds: float) -> None:
-        """Record the outcome of the call. A failure that cost time opens the circuit at once; quick ones open it after two in a row."""
-        if not self._name:
+        """Record the outcome of the call. A failure that cost time opens a circuit at once; quick ones open it after two in a row."""
+        if self._names is None:
             return
         fault = result.error
         if fault is None or (fault in _ANSWERED and not result.broken):
-            self._breakers.succeeded(self._name)
+            for name in self._names.both:
+                self._breakers.succeeded(name)
         elif fault is ToolFault.TIMEOUT:
             # A call that was given more time may still succeed.
-            self._breakers.failed(self._name, fault, 1, 2 * self._seconds)
+            self._failed(fault, 1, 2 * self._seconds)
         elif fault is ToolFault.UNREACHABLE:
-            self._breakers.failed(
-                self._name, fault, 1 if took_seconds >= _SLOW_SECONDS else _MOST_STRIKES, inf
-            )
+            most = 1 if took_seconds >= _SLOW_SECONDS else _MOST_STRIKES
+            self._breakers.failed(self._names.tenant, fault, most)
         elif result.broken:
-            self._breakers.failed(self._name, fault, _MOST_STRIKES, inf)
+            self._failed(fault, _MOST_STRIKES)
         else:
             return
-        self._probes = False
+        self.left()
 
     def left(self) -> None:
         """The call is over. If its outcome says nothing about the other system, another call may try."""
-        if self._probes:
-            self._breakers.left(self._name)
-            self._probes = False
+        for name in self._probed:
+            self._breakers.left(name)
+        self._probed.clear()
+
+    def _failed(self, fault: ToolFault, most: int, patience_seconds: float = inf) -> None:
+        assert self._names is not None, "only a call with circuits is recorded"
+        self._breakers.failed(self._names.user, fault, most, patience_seconds)
+        self._breakers.failed(
+            self._names.tenant, fault, _MOST_USERS, patience_seconds, caller=self._names.caller
+        )

@@ -59,7 +59,9 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
 
     async def process(self, given: CallToolInput, run: Run) -> CallToolOutput:
         """Make the calls. A failed call is a result, never an error."""
-        circuits = ToolCircuits(self._parts.breakers, run.who.tenant_id, self._parts.tools.endpoint)
+        circuits = ToolCircuits(
+            self._parts.breakers, run.who.tenant_id, str(run.who.user_id), self._parts.tools.endpoint
+        )
         caller = ToolCaller(self.name, self._parts.traits.calls, circuits)
         scope = CallScope(
             given.collections or self._parts.traits.retrieval.collections,
