@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from pydantic import ValidationError
 
-from responsa_server.domain.errors import Exhausted, Reason, ResponsaError, Unauthenticated
+from responsa_server.domain.errors import Exhausted, Reason, ResponsaError
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.mail import MailFailed, MailRefused, Text
 from responsa_server.domain.people import Origin, Principal, Role
@@ -319,7 +319,7 @@ async def test_the_mails_that_an_ipv6_network_asks_for_count_together(
     await people.accounts.request_reset("acme", "b@example.org", Origin("2001:db8:0:1::1"))
 
 
-async def test_a_new_address_is_confirmed_there_and_the_earlier_one_gets_a_notice(
+async def test_a_new_address_is_confirmed_there_with_the_password_and_the_earlier_one_gets_a_notice(
     post: Post, database_urls: DatabaseUrls
 ) -> None:
     people = post.people
@@ -328,8 +328,15 @@ async def test_a_new_address_is_confirmed_there_and_the_earlier_one_gets_a_notic
     who = await people.identity.authenticate(credential_of(signed.access_token))
     await people.accounts.change_email(who, "Ann.Two@example.org", HERE)
     (code,) = await post.codes("ann.two@example.org")
+    # The owner of a mistyped address, or a stranger, can read the mail and does not know the password.
+    assert (await refusal(people.accounts.confirm_email(code))).reason is Reason.INVALID_FIELD
+    for _ in range(CHEAP.attempts_per_account):
+        assert (await refusal(people.accounts.confirm_email(code, OTHER))).reason is Reason.SIGN_IN_FAILED
     assert (await people.identity.me(who)).email == user.email
-    await people.accounts.confirm_email(code)
+    # These attempts count for the account, so that each new address does not give further ones.
+    refused = await refusal(people.accounts.login("acme", user.email, OTHER, Origin()))
+    assert refused.reason is Reason.TOO_MANY_ATTEMPTS
+    await people.accounts.confirm_email(code, GOOD, HERE)
     assert (await people.identity.me(who)).email == "ann.two@example.org"
     async with post.working():
         mails = await asyncio.to_thread(post.server.to, user.email, 2)
@@ -347,10 +354,29 @@ async def test_a_new_address_is_confirmed_there_and_the_earlier_one_gets_a_notic
     await people.accounts.change_email(who, "thief@example.org", HERE)
     (code,) = await post.codes("thief@example.org")
     reset, _ = await people.accounts.create_reset_code(who, user.id)
-    await people.accounts.reset_password(reset, "seven purple walruses hum")
-    with pytest.raises(Unauthenticated):
-        await people.accounts.confirm_email(code)
+    await people.accounts.reset_password(reset, OTHER)
+    assert (await refusal(people.accounts.confirm_email(code, OTHER))).reason is Reason.CODE_INVALID
     assert (await people.identity.me(who)).email == "ann.two@example.org"
+
+
+async def test_a_user_without_a_password_sets_one_before_another_address(
+    post: Post, database_urls: DatabaseUrls
+) -> None:
+    people = post.people
+    user = await user_of(people)
+    signed, _ = await people.accounts.login("acme", user.email, GOOD, HERE)
+    who = await people.identity.authenticate(credential_of(signed.access_token))
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("DELETE FROM responsa.user_password")
+    error = await refusal(people.accounts.change_email(who, "new@example.org", HERE))
+    assert (error.reason, "Set one first" in error.message) == (Reason.PASSWORD_NOT_USABLE, True)
+    # Without an address, no password can be set either: the code alone confirms the first address.
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("UPDATE responsa.app_user SET email = ''")
+    await people.accounts.change_email(who, "new@example.org", HERE)
+    (code,) = await post.codes("new@example.org")
+    await people.accounts.confirm_email(code)
+    assert (await people.identity.me(who)).email == "new@example.org"
 
 
 def credential_of(token: str) -> Credential:

@@ -53,7 +53,7 @@ def test_an_account_on_the_command_line(
         responsa(*login, stdin=f"{PASSWORD}\n", check=False)
         (mail,) = mail_server.to(email)
         kept = responsa("confirm", stdin=f"{mail.code}\n\n", check=False)
-        assert "password of the registration" in kept
+        assert "must be the password of the registration" in kept
         responsa("confirm", stdin=f"{mail.code}\n{PASSWORD}\n")
         assert email in responsa(*login, stdin=f"{PASSWORD}\n")
 

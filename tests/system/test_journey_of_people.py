@@ -269,7 +269,7 @@ class InBrowser(Person):
 
     def confirm(self, code: str) -> None:
         self._open(f"confirm={code}")
-        self._page.get_by_label("Password of the registration", exact=True).fill(PASSWORD)
+        self._page.get_by_label("Your password", exact=True).fill(PASSWORD)
         self._press("Confirm")
         self._see(self._page.get_by_role("alert").filter(has_text="Your e-mail address is confirmed"))
 

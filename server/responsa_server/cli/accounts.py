@@ -98,12 +98,12 @@ def register_account(
 
 
 def confirm() -> None:
-    """Confirm an e-mail address with the code of a mail. The command asks for the code, and for the password of the registration (leave it empty for a new address of
-    your account); without a terminal, it reads them from the first two lines of standard input.
+    """Confirm an e-mail address with the code of a mail. The command asks for the code, and for the password: that of the registration, or that of your account if the
+    address is its new one. Without a terminal, it reads them from the first two lines of standard input.
     """
     with reporting():
         code = asked_secret("Code", "code")
-        password = asked_secret("Password of the registration", "password", optional=True)
+        password = asked_secret("Password", "password", optional=True)
         with public_client(client_settings().server_url) as client:
             client.confirm_email(valid_text(code, "The code").strip(), valid_text(password, "The password"))
         print_text("Confirmed.")

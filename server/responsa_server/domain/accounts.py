@@ -135,7 +135,9 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """An address that waits for its confirmation. hash: of the registration's password; None for the new address of a user."""
+    """An address that waits for its confirmation. email: the address of the account: that of the registration, or the present one of a user who has asked for another one; "" if
+    this user has none. hash: of the password of the registration or of the user; None if the user has no password.
+    """
 
     tenant_id: str
     email: str

@@ -391,12 +391,12 @@ class Accounts:
     async def confirm_email(self, code: str, password: str = "", origin: Origin = _UNKNOWN) -> None:
         """Confirm an address with the code of a mail: make the account, or change the user's address.
 
-        password: that of the registration. Without it, somebody could register a stranger's address and know the password of the account that the stranger
-        then confirms.
+        password: that of the registration, or the present one of the user. Without it, somebody could register a stranger's address, or ask for it as a new address, and
+        share the account that the stranger then confirms and uses.
 
         Raises:
-            InvalidRequest: the code is that of a registration, and the password is missing (INVALID_FIELD).
-            Unauthenticated: the code is not good (CODE_INVALID), or the password is not that of the registration (SIGN_IN_FAILED).
+            InvalidRequest: the password is missing (INVALID_FIELD).
+            Unauthenticated: the code is not good (CODE_INVALID), or the password is wrong (SIGN_IN_FAILED).
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
@@ -406,18 +406,21 @@ class Accounts:
 
         good = well_formed(SecretKind.CONFIRMATION, code)
         waiting = await self._store.unconfirmed(digest(code)) if good else None
-        if waiting is None:
+        # `change_email` asks every user with an address for a password. A user without either can only confirm with the code.
+        if waiting is None or (waiting.hash is None and waiting.email):
             raise _code_invalid()
         if waiting.hash is not None:
             if not password:
                 raise InvalidRequest.of_field(
-                    "password", "password.required", "must be the password of the registration"
+                    "password",
+                    "password.required",
+                    "must be the password of the registration, or that of the account for a new address",
                 )
             async with self._counted(waiting.tenant_id, waiting.email, origin):
                 if not (await self._passwords.verify(waiting.hash, password)).good:
                     raise Unauthenticated(
                         Reason.SIGN_IN_FAILED,
-                        "This is not the password of the registration. Use the code of the newest mail, or register again.",
+                        "This is not the password of the registration or of the account. Use the code of the newest mail, or register again.",
                     )
         if await self._store.confirm(digest(code), audit) is None:
             raise _code_invalid()
@@ -436,11 +439,18 @@ class Accounts:
     async def change_email(self, who: Principal, email: str, origin: Origin) -> None:
         """Ask for the confirmation of the caller's new address. The address changes when it is confirmed, and only if no other user has it then.
 
-        Raises InvalidRequest, Precondition (MAIL_NOT_CONFIGURED), NotPermitted (SIGN_IN_REQUIRED), Exhausted (TOO_MANY_ATTEMPTS).
+        Raises InvalidRequest, Precondition (MAIL_NOT_CONFIGURED, PASSWORD_NOT_USABLE), NotPermitted (SIGN_IN_REQUIRED), Exhausted (TOO_MANY_ATTEMPTS).
         """
         folded = required_email(email, "user.email")
         self._require_mail("Ask an administrator to change the address.")
         await self.require_recent_sign_in(who)
+        account = await self._store.account_of(who.tenant_id, who.user_id)
+        if account is not None and account.user.email and account.hash is None:
+            raise Precondition(
+                Reason.PASSWORD_NOT_USABLE,
+                "The confirmation of the new address needs your password, and none is set. Set one first, on the page under Account or with `responsa password`.",
+                {"user": names.user(who.user_id)},
+            )
         await self._count_mail(MailKind.CHANGE_EMAIL, who.tenant_id, folded, origin)
         mail, code = self._new_mail(who.tenant_id, MailKind.CHANGE_EMAIL, folded)
         audit = AuditEvent.of(who, "user.request_email", names.user(who.user_id))

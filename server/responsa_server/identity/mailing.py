@@ -119,12 +119,12 @@ class Mailing:
 
     def _confirm(self, page: str, code: str, *, new: bool) -> Text:
         what = "Somebody registered" if new else "Somebody asked to use this address for an account"
-        needs = "Both ask for the password that you chose when you registered.\n\n" if new else ""
+        whose = "that you chose when you registered" if new else "of this account"
         return Text(
             "Confirm your e-mail address",
             f"{what} at {page} with this e-mail address. To confirm it within 24 hours, open\n\n"
             f"{_link(page)}#/confirm={code}\n\n"
-            f"or run `responsa confirm` and give it this code:\n\n{code}\n\n{needs}{_IGNORE}\n",
+            f"or run `responsa confirm` and give it this code:\n\n{code}\n\nBoth ask for the password {whose}.\n\n{_IGNORE}\n",
         )
 
     def _reset(self, page: str, code: str) -> Text:

@@ -134,7 +134,7 @@ export async function me(api: Pick<Api, "auth">): Promise<User | undefined> {
   }
 }
 
-/** Confirm an e-mail address with the code of a mail, and with the password of the registration if the code is that of a new account. Returns the signed-in user if the user's address has changed; undefined if the address is that of another or a new account. Raises ConnectError. */
+/** Confirm an e-mail address with the code of a mail, and with the password: that of the registration, or that of the account if the address is its new one. Returns the signed-in user if the user's address has changed; undefined if the address is that of another or a new account. Raises ConnectError. */
 export async function confirmEmail(api: Pick<Api, "auth">, code: string, password: string): Promise<User | undefined> {
   const before = await me(api);
   await api.auth.confirmEmail({ code, password });

@@ -38,7 +38,7 @@ export class SignInView {
   readonly #invitation = textEntry("Code of the invitation", CODE);
   readonly #code = textEntry("Reset code", CODE, "A mail or an administrator gives you the code. A code works once, within 30 minutes.");
   readonly #confirmation = textEntry("Code of the mail", CODE, "A code works once, within 24 hours.");
-  readonly #registered = passwordEntry("Password of the registration", "current-password", "A new account needs the password that you chose when you registered. For a new address of your account, leave this field empty.");
+  readonly #known = passwordEntry("Your password", "current-password", "The password that you chose when you registered, or, for a new address of your account, the password of the account.");
   #mode: Mode = "signIn";
   #registration = Registration.INVITED;
   #sendsMails = false;
@@ -49,8 +49,7 @@ export class SignInView {
   constructor(api: Pick<Api, "auth">, why: string, secret: Secret | undefined, tenant: string, hooks: SignInViewHooks) {
     this.#api = api;
     this.#hooks = hooks;
-    this.#registered.control.required = false;
-    this.#registered.root.hidden = hooks.back !== undefined; // somebody who is signed in usually confirms a new address; the server asks for the password if it needs it
+    this.#known.control.required = false;
     this.#tenant.control.value = tenant;
     this.#tenant.root.hidden = !tenant;
     this.#alert.textContent = why;
@@ -77,7 +76,7 @@ export class SignInView {
 
   /** Whether the user has not written anything yet. */
   get untouched(): boolean {
-    return [this.#email, this.#password, this.#newPassword, this.#name, this.#invitation, this.#code, this.#confirmation, this.#registered].every((one) => !one.control.value);
+    return [this.#email, this.#password, this.#newPassword, this.#name, this.#invitation, this.#code, this.#confirmation, this.#known].every((one) => !one.control.value);
   }
 
   /** The fields of the mode, in their order. */
@@ -90,7 +89,7 @@ export class SignInView {
       case "forgot":
         return [this.#tenant, this.#email];
       case "confirm":
-        return [this.#confirmation, this.#registered];
+        return [this.#confirmation, this.#known];
       case "reset":
         return [this.#code, this.#newPassword];
     }
@@ -233,12 +232,11 @@ export class SignInView {
   async #confirm(): Promise<void> {
     let changed;
     try {
-      changed = await confirmEmail(this.#api, this.#confirmation.control.value.trim(), this.#registered.control.value);
+      changed = await confirmEmail(this.#api, this.#confirmation.control.value.trim(), this.#known.control.value);
     } catch (error) {
       const failure = failureOf(error);
-      if (failure.violations.some(({ field }) => field === "password")) this.#registered.root.hidden = false;
-      if (failure.reason === "SIGN_IN_FAILED") return this.#refuseAt(this.#registered, failure);
-      if (failure.reason !== "CODE_INVALID") return this.#refuse(failure, { code: this.#confirmation, password: this.#registered });
+      if (failure.reason === "SIGN_IN_FAILED") return this.#refuseAt(this.#known, failure);
+      if (failure.reason !== "CODE_INVALID") return this.#refuse(failure, { code: this.#confirmation, password: this.#known });
       const message = "This code was already used, has expired or is unknown. If you have used it before, sign in with the address. Otherwise, register or change the address again to get another mail.";
       return this.#refuseAt(this.#confirmation, { ...failure, message });
     }
@@ -312,7 +310,7 @@ export class SignInView {
 
   /** Forget the secrets. */
   #forget(): void {
-    for (const one of [this.#password, this.#newPassword, this.#invitation, this.#code, this.#confirmation, this.#registered]) one.control.value = "";
+    for (const one of [this.#password, this.#newPassword, this.#invitation, this.#code, this.#confirmation, this.#known]) one.control.value = "";
   }
 }
 

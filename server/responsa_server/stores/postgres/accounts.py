@@ -453,7 +453,7 @@ class PostgresAccountStore:
                 return None
             values = {"tenant_id": tenant_id, "code": code}
             row = await one_row(connection, self._mails["find_confirmation"], values)
-        return None if row is None else Unconfirmed(tenant_id, row["email"], row["password_hash"])
+        return None if row is None else Unconfirmed(tenant_id, row["email"], row["hash"])
 
     @shielded
     async def confirm(self, code: bytes, audit: Callable[[Confirmed], AuditEvent]) -> Confirmed | None:

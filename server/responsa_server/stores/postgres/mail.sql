@@ -29,8 +29,11 @@ VALUES (%(id)s, %(tenant_id)s, %(code)s, %(email)s, %(user_id)s, now() + make_in
 DELETE FROM responsa.email_confirmation WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s;
 
 -- name: find_confirmation
-SELECT email, password_hash FROM responsa.email_confirmation
-WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now();
+SELECT CASE WHEN c.user_id IS NULL THEN c.email ELSE u.email END AS email, CASE WHEN c.user_id IS NULL THEN c.password_hash ELSE p.hash END AS hash
+FROM responsa.email_confirmation AS c
+LEFT JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.user_id
+LEFT JOIN responsa.user_password AS p ON p.tenant_id = c.tenant_id AND p.user_id = c.user_id
+WHERE c.tenant_id = %(tenant_id)s AND c.code_sha256 = %(code)s AND c.expire_time > now();
 
 -- name: use_confirmation
 DELETE FROM responsa.email_confirmation WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now()
