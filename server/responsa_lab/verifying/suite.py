@@ -243,6 +243,9 @@ async def structured(to: Provider) -> None:
 
 async def tools(to: Provider) -> None:
     """A call of a tool, its result sent back, and several calls at once."""
+    if not to.server.tools:
+        to.found(Verdict.SKIPPED, "tool call", "the setting `tools` is false")
+        return
     question = PromptMessage(Role.USER, "Use the tool: what is the weather in Oslo?")
     asked = ModelPrompt([question], "verify", [_WEATHER], max_tokens=_ROOM)
     heard = await to.ask(asked)
@@ -300,7 +303,7 @@ async def _several(to: Provider, asked: ModelPrompt) -> None:
 
 async def schema_and_tools(to: Provider) -> None:
     """A schema and tools in one request, which is not documented everywhere."""
-    if not to.server.structured:
+    if not (to.server.structured and to.server.tools):
         return
     both = replace(
         prompt("What is the capital of Norway? Answer with JSON."), schema=_CAPITAL, tools=[_WEATHER]

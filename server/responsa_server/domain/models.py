@@ -345,6 +345,10 @@ class Models(Protocol):
         """
         ...
 
+    def requests_tools(self, names: Sequence[str]) -> bool:
+        """Whether a model of this chain can request tools. Raises KeyError as `chain` does."""
+        ...
+
     def window(self, names: Sequence[str]) -> int | None:
         """Return the smallest configured window of this chain's models (the maximum number of tokens of a prompt and
         its answer together), or None if no window is configured. Raises KeyError as `chain` does.

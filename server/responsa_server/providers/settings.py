@@ -130,6 +130,10 @@ class CompatibleSettings(ModelServerSettings):
     """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `continuous_usage`, `completion_limit` and `structured` apply only to OpenAI's protocol, and `prefill` not to Gemini's."""
 
     wire: Wire = Field(default="openai", description="The vendor whose protocol the server uses.")
+    tools: bool = Field(
+        default=True,
+        description="Whether the server's models can request tools. If not, agents choose tools by the prompt `tool_selection`.",
+    )
     continuous_usage: bool = Field(
         default=False,
         description="Whether to request token counts with every chunk (vLLM's `continuous_usage_stats`), so that the usage of an interrupted call is exact.",

@@ -23,6 +23,7 @@ from responsa_server.providers.chain import (
 )
 from responsa_server.providers.http_model import HttpModel
 from responsa_server.providers.settings import ADAPTERS, CompatibleSettings, ModelSettings
+from responsa_server.providers.without_tools import WithoutTools
 
 EXTRACTIVE: Final = "extractive"
 DEFAULT: Final = "default"
@@ -34,7 +35,7 @@ class Provider:
     """A server of models. needs_key: the name of the setting that must contain the server's key; "" if the server needs no key.
 
     models: the names of all its models; empty if unknown. window: the maximum number of tokens of a prompt and its answer together; None if unknown.
-    small: whether its models are small; see `Models.small`.
+    small: whether its models are small; see `Models.small`. Small models request no tools.
     """
 
     server: CompatibleSettings
@@ -42,6 +43,11 @@ class Provider:
     models: frozenset[str] = frozenset()
     window: int | None = None
     small: bool = False
+
+    @property
+    def tools(self) -> bool:
+        """Whether its models can request tools."""
+        return self.server.tools and not self.small
 
     @cached_property
     def limits(self) -> KeyLimits:
@@ -149,6 +155,11 @@ class ModelTable:
         declared = {one: self.providers.get(one.partition(":")[0]) for one in self.resolved(names)}
         return frozenset(name for name, one in declared.items() if one is not None and one.small)
 
+    def requests_tools(self, names: Sequence[str]) -> bool:
+        """See `Models.requests_tools`."""
+        found = [self.providers.get(one.partition(":")[0]) for one in self.resolved(names)]
+        return any(one is None or one.tools for one in found)
+
     def _key(self, name: str) -> str:
         """The key under which a model is barred. All models of a server share one key; a model without a server has its own key."""
         return name if name in self._options.made else name.partition(":")[0]
@@ -167,7 +178,9 @@ class ModelTable:
                 ADAPTERS[provider.server.wire]
             )
             self._adapters[name] = adapter(provider.server, model)
-        return Retrying(Limited(self._adapters[name], provider.limits), self._options.retry, called=name)
+        adapted = self._adapters[name]
+        model = adapted if provider.tools else WithoutTools(adapted)
+        return Retrying(Limited(model, provider.limits), self._options.retry, called=name)
 
 
 def providers(settings: ModelSettings) -> dict[str, Provider]:

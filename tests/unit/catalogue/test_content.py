@@ -22,7 +22,8 @@ from responsa_server.agents.config.content import (
     resolved,
     unpacked,
 )
-from responsa_server.agents.config.files import checked, read
+from responsa_server.agents.config.files import SHIPPED, checked, read
+from responsa_server.agents.engine.config import AgentConfig
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 
 DEFAULTS = Defaults(("openai:gpt", "lab:small"), history_messages=10, seconds=60.0)
@@ -53,6 +54,16 @@ def test_all_that_nodes_use_is_in_it_and_nothing_else(tmp_path: Path) -> None:
     assert set(found.partials) == {"parts/tone.md"}
     assert set(found.examples) == {"examples/intents.jsonl"}
     assert found.chain == ("openai:gpt", "lab:small")
+
+
+def test_what_chooses_tools_for_a_model_that_cannot_is_in_it() -> None:
+    files = read(Path(__file__).parents[2] / "cases" / "agents" / "fetcher", SHIPPED / "shared")
+    assert files.config is not None
+    config = AgentConfig.model_validate(files.config)
+    found = content_of(files.config, config, files.files, DEFAULTS)
+    choosing = {"tool_selection", "web_search_query", "kb_search_query", "api_query_builder"}
+    assert set(found.prompts) == {"reply"} | choosing
+    assert set(found.examples) == {"examples/tools.jsonl"}
 
 
 def test_it_comes_whole_out_of_its_bytes(tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ class Known:
     def small(self, names: Sequence[str]) -> frozenset[str]:
         return frozenset()
 
+    def requests_tools(self, names: Sequence[str]) -> bool:
+        return True
+
     def window(self, names: Sequence[str]) -> int | None:
         return None
 

@@ -176,6 +176,7 @@ def build(content: Content, context: BuildContext) -> Built:
             context.parts,
             model=model,
             small=small,
+            requests_tools=models.requests_tools(content.chain),
             larger=models.chain([one for one in content.chain if one not in small]) if small else model,
             price=lambda model="": models.price(model) if model else dearest(models, content.chain),
             classifiers=trained,

@@ -92,8 +92,9 @@ def content_of(
     examples: dict[str, str] = {}
     for table in config.nodes.values():
         kind = kinds[table.kind]
-        given = kind.options.model_validate(table.options).model_dump()
-        for _, role, name in named(kind.options, given):
+        options = kind.options.model_validate(table.options)
+        both = [options, *(further for _, further in kind.used(options))]
+        for _, role, name in (each for one in both for each in named(type(one), one.model_dump())):
             if role is Names.EXAMPLES and name in files.examples:
                 examples[name] = files.examples[name].decode()
             elif role is not Names.EXAMPLES and name in files.prompts:

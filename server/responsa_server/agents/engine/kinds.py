@@ -42,7 +42,7 @@ class NodeParts:
     classifiers, examples: trained classifiers and their examples, by the path of the examples in the agent's folder.
     price: the function that returns the models' prices at the time of a call. traits: values from the agent's tables;
     `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
-    models; None if no model is left. contradict: a test of the sentences of two models that write one answer.
+    models; None if no model is left. requests_tools: whether a model of the chain can request tools. contradict: a test of the sentences of two models that write one answer.
     trainer: trains classifiers while the agent runs; None if the server cannot. clock: the current time, with its zone.
     breakers: the circuit breakers of the tools. syntax: the checker of the syntax of code. record: reads what is about the caller.
     """
@@ -54,6 +54,7 @@ class NodeParts:
     summaries: Summaries | None = None
     model: ChatModel | None = None
     small: frozenset[str] = frozenset()
+    requests_tools: bool = True
     larger: ChatModel | None = None
     tools: Toolbox = field(default_factory=FixedTools)
     breakers: Breakers = field(default_factory=Breakers)
@@ -104,7 +105,8 @@ class NodeKind:
     values of each output whose type does not list its values. labels: for given options, returns the labels that
     examples may have, each of which needs an example; None if every label is allowed. needs_test: an input that may be
     an empty result and that an edge on every path must test; "" if no input needs a test. rejects_text: whether the node is unavailable if the text that earlier nodes wrote must
-    not be sent, so that its edge `on = "unavailable"` leads to a replacement.
+    not be sent, so that its edge `on = "unavailable"` leads to a replacement. uses: for given options, a further
+    kind that the node may use, with its options, whose files belong to the agent's version; None if it uses none.
     """
 
     make: Callable[[NodeParts, Any, str], AnyNode]
@@ -121,6 +123,12 @@ class NodeKind:
     labels: Callable[[Any], Sequence[str]] | None = None
     needs_test: str = ""
     rejects_text: bool = False
+    uses: Callable[[Any], tuple[NodeKind, NodeOptions] | None] | None = None
+
+    def used(self, options: NodeOptions | None) -> Sequence[tuple[NodeKind, NodeOptions]]:
+        """The kind that `uses` returns, if there is one."""
+        found = None if self.uses is None or options is None else self.uses(options)
+        return () if found is None else (found,)
 
 
 def required(part: Part | None, name: str) -> Part:

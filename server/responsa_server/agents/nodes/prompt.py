@@ -31,6 +31,7 @@ from responsa_server.agents.engine.node import (
 )
 from responsa_server.agents.engine.prompts import Untrusted, fenced
 from responsa_server.agents.engine.state import Said
+from responsa_server.agents.nodes.choosing import TOOL_CHOOSER, ChooserInput, ChooserOptions, ToolChooser
 from responsa_server.domain.answers import Claim, Evidence
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Reason, Unavailable
@@ -80,6 +81,12 @@ _FAULTS: Final[Mapping[ModelFault, str]] = {
 }
 HELD_SECONDS: Final = 15.0
 """The maximum number of seconds for which a small model's text is held back while the model writes."""
+_SELECTION: Final = ChooserOptions(
+    prompt="tool_selection",
+    web_prompt="web_search_query",
+    search_prompt="kb_search_query",
+    api_prompt="api_query_builder",
+)
 UNCITED: Final = "uncited"
 """The cause of the fallback when no document supports a small model's answer."""
 
@@ -88,8 +95,10 @@ class PromptOptions(NodeOptions):
     """prompt: the file `prompts/NAME.md`, or a file for each value of a field; "" to send only the conversation.
 
     cites: whether the model marks the passages that support its sentences; the marks are removed from the text. tools:
-    whether the model may request tools; if so, it need not write text. stream: whether the text is sent as it arrives;
-    if not, a later node must send it. history: whether the model sees the earlier messages of the conversation.
+    whether the model may request tools; if so, it need not write text. If no model of the chain can request tools, they are
+    chosen as by a `tool_chooser` with the shared prompts, once in a turn, before the model writes. stream: whether the text
+    is sent as it arrives; if not, a later node must send it. history: whether the model sees the earlier messages of the
+    conversation.
     """
 
     prompt: PromptChoice = ""
@@ -168,14 +177,29 @@ class Prompt(Node[PromptInput, PromptOutput]):
         self._options = options or PromptOptions()
         self._model = required(parts.model, "model")
         self._asker = parts.asker(self._options.prompt)
+        self._chooser = self._made_chooser()
         self._reports_usage = reports_usage
         if isinstance(prompt := self._options.prompt, dict):
             self.reads = {"choice": prompt[BY]}
+
+    async def prepare(self) -> None:
+        """Train the classifier for the tools, if they are chosen for the model."""
+        if self._chooser is not None:
+            await self._chooser.prepare()
 
     async def process(self, given: PromptInput, run: Run) -> PromptOutput:
         """Stream the model's text as deltas. Raises OverBudget, Declined, and Unavailable (MODEL_UNAVAILABLE), which may
         follow some deltas.
         """
+        if self._chooser is not None and not given.results:
+            message = ChooserInput(
+                question=given.question,
+                standalone_question=given.standalone_question,
+                history=given.history,
+                summary=given.summary,
+            )
+            if calls := (await self._chooser.process(message, run)).calls:
+                return PromptOutput(text=given.text, complete=True, calls=calls)
         if not self._options.history:
             given = given.model_copy(update={"history": (), "summary": ""})
         passages, cards = await self._passages(given, run), self.cards(run)
@@ -227,10 +251,25 @@ class Prompt(Node[PromptInput, PromptOutput]):
         return self._options.cites and bool(passages) and not given.text and not cards
 
     def cards(self, run: Run) -> Sequence[ToolCard]:
-        """The cards of the tools that the model may request. A small model may request none, because it decides badly."""
-        if not self._options.tools or (self._parts.small and self._parts.larger is None):
+        """The cards of the tools that the model may request."""
+        if not self._options.tools or not self._requests:
             return []
         return [tool.card for tool in self._parts.granted(run.who)]
+
+    @property
+    def _requests(self) -> bool:
+        """Whether the model can request tools. A small model requests none, because it decides badly."""
+        return self._parts.requests_tools and not (self._parts.small and self._parts.larger is None)
+
+    def _made_chooser(self) -> ToolChooser | None:
+        """What chooses the tools if the model cannot request them."""
+        if not self._options.tools or self._requests:
+            return None
+        known = () if self._parts.prompts is None else self._parts.prompts.names
+        given = {
+            field: name for field, name in _SELECTION.model_dump(exclude_unset=True).items() if name in known
+        }
+        return ToolChooser(self._parts, self.name, ChooserOptions.model_validate(given))
 
     async def _written(
         self, call: ModelCall, run: Run, text: AnswerWriter, calls: list[CallModel], holding: frozenset[str]
@@ -428,4 +467,5 @@ PROMPT: Final = NodeKind(
     fallback=FallbackKind.EXTRACTIVE,
     offers=OFFERED,
     needs_model=True,
+    uses=lambda options: (TOOL_CHOOSER, _SELECTION) if options.tools else None,
 )

@@ -24,6 +24,7 @@ from responsa_server.agents.config.problems import (
     quoted,
 )
 from responsa_server.agents.engine.config import AgentConfig
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Names, Offered, named
 from responsa_server.agents.engine.prompts import SCHEMAS, USER_LINE, PromptError, PromptSet, PromptSource
 from responsa_server.domain.intents import OUT_OF_SCOPE
@@ -82,6 +83,7 @@ def prompt_files(config: AgentConfig, given: AgentFiles, surroundings: Surroundi
         for _, role, name in named(surroundings.kinds[table.kind].options, table.options)
         if role is not Names.EXAMPLES and name in given.prompts
     }
+    names |= {name for _, name in _used(config, given, surroundings)}
     prompts = PromptSet({name: one for name, one in given.prompts.items() if name in names}, given.partials)
     checked = set[str]()
     for node, table in config.nodes.items():
@@ -113,6 +115,25 @@ def prompt_files(config: AgentConfig, given: AgentFiles, surroundings: Surroundi
                     ("nodes", node),
                     f"“{field}” is missing: without the file prompts/NAME.md the model gets only the question and no instructions",
                 )
+    for kind, name in _used(config, given, surroundings):
+        if name not in checked:
+            checked.add(name)
+            yield from _file(prompts, name, given.prompts[name])
+            yield from _variables(prompts, name, kind.offers, config.questions, template=False)
+
+
+def _used(
+    config: AgentConfig, given: AgentFiles, surroundings: Surroundings
+) -> Sequence[tuple[NodeKind, str]]:
+    """The prompts that nodes may use without naming them, each with the kind of node that uses it."""
+    kinds = [(surroundings.kinds[table.kind], table) for table in config.nodes.values()]
+    return [
+        (further, name)
+        for kind, table in kinds
+        for further, options in kind.used(options_of(kind, table))
+        for _, role, name in named(type(options), options.model_dump())
+        if role is not Names.EXAMPLES and name in given.prompts
+    ]
 
 
 def file_secrets(files: AgentFiles) -> Iterator[Problem]:

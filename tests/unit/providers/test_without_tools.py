@@ -1,0 +1,93 @@
+"""Models whose server is declared without tool calls, over a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.files import SHIPPED, examine
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.nodes.calling import CallTool, CallToolInput
+from responsa_server.agents.nodes.prompt import Prompt, PromptInput, PromptOptions
+from responsa_server.app.models import model_table
+from responsa_server.app.tools import checked_tools
+from responsa_server.domain.models import ModelPrompt, PromptMessage, Role
+from responsa_server.domain.tools import ToolCard
+from responsa_server.providers.settings import ModelSettings
+from responsa_server.providers.table import ModelTable
+from tests.unit.graph.speaking import Turn
+from tests.wire.openai import OpenAi
+from tests.wire.speaking import KEY, Scene, telling
+
+QUESTION = "What is 17 % of 240?"
+
+
+@asynccontextmanager
+async def lab(*answers: str) -> AsyncGenerator[tuple[ModelTable, Sequence[Mapping[str, Any]]]]:
+    """The models of a server without tool calls, `lab:m`, and of one with them, `full:m`; and the bodies of the requests. answers: one for each request."""
+    wire, bodies, left = OpenAi(), list[Mapping[str, Any]](), list(answers)
+
+    async def handle(exchange: Exchange) -> None:
+        bodies.append(wire.check(exchange))
+        await telling(wire, wire.events(Scene([left.pop(0)])))(exchange)
+
+    server = LoopbackServer(handle)
+    await server.start()
+    full = {"url": f"{server.url}{wire.root}", "api_key": KEY}
+    models = model_table(
+        ModelSettings.model_validate({"servers": {"lab": {**full, "tools": False}, "full": full}})
+    )
+    try:
+        yield models, bodies
+    finally:
+        await models.close()
+        await server.close()
+
+
+async def test_tools_are_chosen_by_a_prompt_for_a_model_that_requests_none(tmp_path: Path) -> None:
+    arguments = '{"possible": true, "arguments": {"expression": "240 * 17 / 100"}}'
+    async with lab('{"tools": ["calculator"]}', arguments, "It is 40.8.") as (models, bodies):
+        model = models.chain(["lab:m"])
+        parts = NodeParts(
+            model=model,
+            larger=model,
+            requests_tools=models.requests_tools(["lab:m"]),
+            prompts=examine(SHIPPED / "default", Surroundings()).prompts,
+            tools=checked_tools(tmp_path),
+            traits=Traits(agent="guide", tools=("calculator", "time")),
+        )
+        node, run = Prompt(parts, "write", PromptOptions(tools=True)), Turn().run
+        asked = await node.process(PromptInput(question=QUESTION), run)
+        assert [(one.tool, one.arguments) for one in asked.calls] == [
+            ("calculator", {"expression": "240 * 17 / 100"})
+        ]
+        made = await CallTool(parts).process(CallToolInput(calls=asked.calls), run)
+        end = await node.process(PromptInput(question=QUESTION, results=made.results), run)
+    assert (end.text, end.calls) == ("It is 40.8.", ())
+    chosen, _, written = bodies
+    assert "calculator" in chosen["messages"][0]["content"]
+    assert written["messages"][-1] == {
+        "role": "user",
+        "content": 'The result of the tool calculator, called with {"expression": "240 * 17 / 100"}:\n\n'
+        + made.results[0].content,
+    }
+    assert all("tools" not in one for one in bodies)
+
+
+async def test_only_a_model_that_can_request_tools_is_offered_them() -> None:
+    prompt = ModelPrompt([PromptMessage(Role.USER, QUESTION)], "", [ToolCard("time", "Tells the time.")])
+    async with lab("a", "b") as (models, bodies):
+        chain = ["lab:m", "full:m"]
+        assert models.requests_tools(chain)
+        assert not models.requests_tools(chain[:1])
+        for name in chain:
+            model = models.chain([name])
+            assert model is not None
+            async with aclosing(model.stream(prompt)) as pieces:
+                assert [one async for one in pieces]
+    assert ["tools" in one for one in bodies] == [False, True]
