@@ -98,7 +98,7 @@ class SignInCalls(Part):
         Raises:
             InvalidRequest: a value is wrong.
             PermissionDenied: for a new address, the caller did not sign in within the last ten minutes.
-            FailedPrecondition: the server sends no mails, so it cannot confirm an address.
+            FailedPrecondition: the server sends no mails, so it cannot confirm an address; or the account has an address but no password, which the confirmation needs.
         """
         given = {"display_name": display_name, "email": email}
         paths = [field for field, value in given.items() if value is not None]
@@ -162,11 +162,11 @@ class SignInCalls(Part):
 
         Args:
             code: the code. After a failure with another cause than the code, it is still valid.
-            password: that of the registration. The new address of a user needs no password.
+            password: that of the registration, or, for a new address of an account, that of the account. Only the first address of an account without a password needs none.
 
         Raises:
-            InvalidRequest: the code is that of a registration, and the password is missing.
-            Unauthenticated: the code is not valid, the password is not that of the registration, or the address was taken in the meantime.
+            InvalidRequest: the password is missing.
+            Unauthenticated: the code is not valid, the password is wrong, or the address was taken in the meantime.
         """
         request = auth_service_pb2.ConfirmEmailRequest(code=code, password=password)
         self._calls.unary(self._stubs.auth.ConfirmEmail, request, repeatable=False)

@@ -938,7 +938,7 @@ class ConfirmEmailRequest(_message.Message):
     code: _builtins.str
     """The code."""
     password: _builtins.str
-    """The password that Register got. The code of a new account needs it; that of a new address of a user ignores it."""
+    """The password that Register got; for a new address of a user, the user's password."""
     def __init__(
         self,
         *,

@@ -247,7 +247,8 @@ class AuthServiceServicer:
     def UpdateMe(self, request, context):
         """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten minutes, and
         a mail server: the server mails a code to the new address, and ConfirmEmail changes the address. The reply has the address as it is, and is the same if another
-        user has the new one. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+        user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for. Errors: INVALID_FIELD, UPDATE_MASK_INVALID,
+        ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -318,9 +319,10 @@ class AuthServiceServicer:
 
     def ConfirmEmail(self, request, context):
         """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
-        a user. A new account also needs the password of its registration: so it is made only if whoever reads the mails of the address also registered it, and nobody gets
-        an account whose password a stranger chose. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was
-        taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        a user. A new account also needs the password of its registration, and a new address that of the account: so whoever reads the mails of the address is also the one
+        who asked, and nobody gets an account whose password a stranger knows. Only the first address of an account without a password needs none. A wrong password does not
+        use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime), INVALID_FIELD (password, if it is missing),
+        SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

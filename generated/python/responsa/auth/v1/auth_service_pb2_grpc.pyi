@@ -58,7 +58,8 @@ class AuthServiceStub:
     UpdateMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateMeRequest, _user_pb2.User]
     """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten minutes, and
     a mail server: the server mails a code to the new address, and ConfirmEmail changes the address. The reply has the address as it is, and is the same if another
-    user has the new one. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+    user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for. Errors: INVALID_FIELD, UPDATE_MASK_INVALID,
+    ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
     """
     DeleteMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteMeRequest, _deletion_receipt_pb2.DeletionReceipt]
     """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
@@ -97,9 +98,10 @@ class AuthServiceStub:
     """
     ConfirmEmail: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmEmailRequest, _empty_pb2.Empty]
     """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
-    a user. A new account also needs the password of its registration: so it is made only if whoever reads the mails of the address also registered it, and nobody gets
-    an account whose password a stranger chose. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was
-    taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+    a user. A new account also needs the password of its registration, and a new address that of the account: so whoever reads the mails of the address is also the one
+    who asked, and nobody gets an account whose password a stranger knows. Only the first address of an account without a password needs none. A wrong password does not
+    use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime), INVALID_FIELD (password, if it is missing),
+    SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     RequestReset: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RequestResetRequest, _empty_pb2.Empty]
     """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and its time do not depend on whether
@@ -227,7 +229,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_user_pb2.User]:
         """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten minutes, and
         a mail server: the server mails a code to the new address, and ConfirmEmail changes the address. The reply has the address as it is, and is the same if another
-        user has the new one. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+        user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for. Errors: INVALID_FIELD, UPDATE_MASK_INVALID,
+        ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
 
     @_abc_1.abstractmethod
@@ -314,9 +317,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.ConfirmEmailRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
-        a user. A new account also needs the password of its registration: so it is made only if whoever reads the mails of the address also registered it, and nobody gets
-        an account whose password a stranger chose. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was
-        taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        a user. A new account also needs the password of its registration, and a new address that of the account: so whoever reads the mails of the address is also the one
+        who asked, and nobody gets an account whose password a stranger knows. Only the first address of an account without a password needs none. A wrong password does not
+        use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime), INVALID_FIELD (password, if it is missing),
+        SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
     @_abc_1.abstractmethod

@@ -194,7 +194,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_REGISTRATION_CLOSED: _Reason.ValueType  # 72
     """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
     REASON_PASSWORD_NOT_USABLE: _Reason.ValueType  # 73
-    """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Metadata: user."""
+    """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service; or the call needs the password of
+    the user, and none is set. Metadata: user.
+    """
     REASON_RESOURCE_LOCKED: _Reason.ValueType  # 110
     """ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
     REASON_TENANT_SUSPENDED: _Reason.ValueType  # 95
@@ -252,9 +254,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
     """
     REASON_SOURCE_RUNNING: _Reason.ValueType  # 151
-    """FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
+    """FAILED_PRECONDITION. A run of the source has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
     REASON_SOURCE_DELETIONS: _Reason.ValueType  # 152
-    """FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than its mapping allows. It changed nothing. Metadata: source, e.g.
+    """FAILED_PRECONDITION, in an operation's error. A run of a source would delete more than a tenth of the source's documents. It changed nothing. Metadata: source, e.g.
     "sources/people"; deletions and documents, e.g. "120".
     """
 
@@ -435,7 +437,9 @@ REASON_CODE_INVALID: Reason.ValueType  # 69
 REASON_REGISTRATION_CLOSED: Reason.ValueType  # 72
 """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
 REASON_PASSWORD_NOT_USABLE: Reason.ValueType  # 73
-"""FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Metadata: user."""
+"""FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service; or the call needs the password of
+the user, and none is set. Metadata: user.
+"""
 REASON_RESOURCE_LOCKED: Reason.ValueType  # 110
 """ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
 REASON_TENANT_SUSPENDED: Reason.ValueType  # 95
@@ -493,9 +497,9 @@ REASON_SOURCE_UNREADABLE: Reason.ValueType  # 150
 "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
 """
 REASON_SOURCE_RUNNING: Reason.ValueType  # 151
-"""FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
+"""FAILED_PRECONDITION. A run of the source has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
 REASON_SOURCE_DELETIONS: Reason.ValueType  # 152
-"""FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than its mapping allows. It changed nothing. Metadata: source, e.g.
+"""FAILED_PRECONDITION, in an operation's error. A run of a source would delete more than a tenth of the source's documents. It changed nothing. Metadata: source, e.g.
 "sources/people"; deletions and documents, e.g. "120".
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
