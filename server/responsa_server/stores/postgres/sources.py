@@ -11,21 +11,14 @@ from responsa_server.domain.errors import NotFound
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import SOURCES
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import Principal
 from responsa_server.domain.sources import NewSource, Source, SourceChange
 from responsa_server.domain.turns import NewId
-from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import (
-    Connection,
-    Database,
-    Queries,
-    one_row,
-    shielded,
-    unavailable,
-)
+from responsa_server.stores.postgres.database import Connection, Database, one_row, shielded, unavailable
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.requests import already_exists, check_etag
+from responsa_server.stores.postgres.requests import already_exists
+from responsa_server.stores.postgres.resources import ResourceKind, ResourceStore
 
 _LIST: Final[SqlList[Source]] = SqlList(
     SOURCES,
@@ -39,16 +32,15 @@ _LIST: Final[SqlList[Source]] = SqlList(
 )
 
 
-class PostgresSources:
+class PostgresSources(ResourceStore[Source, str]):
     """Implements the port `Sources` for all tenants. Each call is for one tenant."""
 
     def __init__(self, database: Database, queue: JobQueue, new_id: NewId) -> None:
         """queue, new_id: for the jobs that wait for schedules."""
+        super().__init__(ResourceKind("sources.sql", names.source, source_of, _missing))
         self._database = database
         self._queue = queue
         self._new_id = new_id
-        self._queries = Queries("sources.sql")
-        self._audit = AuditLog()
 
     @shielded
     async def create(
@@ -150,19 +142,9 @@ class PostgresSources:
                 database, JobKind.SCHEDULE, who.tenant_id, row["schedule_id"], after=max(0.0, seconds)
             )
 
-    async def _write(self, database: Connection, who: Principal, action: str, source_id: str) -> None:
-        await self._audit.write(database, AuditEvent.of(who, action, names.source(source_id)))
 
-    async def _locked(self, database: Connection, who: Principal, source_id: str, etag: str) -> Source:
-        found = await self._row(database, "lock", who, source_id)
-        check_etag(etag, found.etag, names.source(source_id))
-        return found
-
-    async def _row(self, database: Connection, query: str, who: Principal, source_id: str) -> Source:
-        row = await one_row(database, self._queries[query], {"tenant": who.tenant_id, "id": source_id})
-        if row is None:
-            raise NotFound.of("source", names.source(source_id))
-        return source_of(row)
+def _missing(name: str) -> NotFound:
+    return NotFound.of("source", name)
 
 
 def source_of(row: Mapping[str, Any]) -> Source:

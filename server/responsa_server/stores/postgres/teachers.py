@@ -14,34 +14,26 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TEACHERS
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import Principal
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
-from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import (
-    Connection,
-    Database,
-    Queries,
-    one_row,
-    shielded,
-    unavailable,
-)
+from responsa_server.stores.postgres.database import Database, one_row, shielded, unavailable
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.requests import CreationRequests, already_exists, check_etag
+from responsa_server.stores.postgres.requests import CreationRequests, already_exists
+from responsa_server.stores.postgres.resources import ResourceKind, ResourceStore
 
 _LIST: Final[SqlList[Teacher]] = SqlList(
     TEACHERS, {"display_name": "display_name", "create_time": "create_time"}
 )
 
 
-class PostgresTeachers:
+class PostgresTeachers(ResourceStore[Teacher, UUID]):
     """Implements the port `Teachers` for all tenants. Each call is for one tenant. new_id: a function that makes the ids that callers do not choose."""
 
     def __init__(self, database: Database, new_id: Callable[[], UUID]) -> None:
+        super().__init__(ResourceKind("teachers.sql", names.teacher, _teacher, _missing))
         self._database = database
         self._new_id = new_id
-        self._queries = Queries("teachers.sql")
         self._requests = CreationRequests()
-        self._audit = AuditLog()
 
     @shielded
     async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
@@ -113,23 +105,13 @@ class PostgresTeachers:
             await connection.execute(self._queries["delete"], {"tenant": who.tenant_id, "id": identity})
             await self._write(connection, who, "teacher.delete", identity)
 
-    async def _write(self, connection: Connection, who: Principal, action: str, identity: UUID) -> None:
-        await self._audit.write(connection, AuditEvent.of(who, action, names.teacher(identity)))
 
-    async def _locked(self, connection: Connection, who: Principal, identity: UUID, etag: str) -> Teacher:
-        found = await self._row(connection, "lock", who, identity)
-        check_etag(etag, found.etag, names.teacher(identity))
-        return found
-
-    async def _row(self, connection: Connection, query: str, who: Principal, identity: UUID) -> Teacher:
-        row = await one_row(connection, self._queries[query], {"tenant": who.tenant_id, "id": identity})
-        if row is None:
-            raise NotFound(
-                Reason.TEACHER_NOT_FOUND,
-                "Teacher not found or access denied",
-                {"resource_type": "teacher", "resource_name": names.teacher(identity)},
-            )
-        return _teacher(row)
+def _missing(name: str) -> NotFound:
+    return NotFound(
+        Reason.TEACHER_NOT_FOUND,
+        "Teacher not found or access denied",
+        {"resource_type": "teacher", "resource_name": name},
+    )
 
 
 def _digest(text: str) -> str:
