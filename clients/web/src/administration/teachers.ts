@@ -47,6 +47,7 @@ export class TeachersView {
       this.#list,
       this.#more,
       this.#agents.root,
+      this.#agents.others,
     );
   }
 
