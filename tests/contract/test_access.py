@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from uuid import UUID
@@ -76,6 +79,29 @@ def admin_of(people: People, urls: DatabaseUrls, role: Role = Role.ADMIN) -> Pri
             (user, role.value),
         )
     return Principal("acme", user, role, "api_key")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+async def test_a_search_after_the_end_of_an_access_finds_nothing_in_a_thousand_races(
+    house: House, people: People
+) -> None:
+    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    document, generator = await put(house, people.ann, ELBE), random.Random(7)
+
+    async def searched(later: int) -> set[UUID]:
+        for _ in range(later):  # the order of the tasks and of their transactions varies
+            await asyncio.sleep(0.001)
+        return await found(house, people.bob)
+
+    for _ in range(int(os.environ.get("RESPONSA_SOAK_COUNT") or 1000)):
+        await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+        assert await searched(0) == {document}
+        during = [asyncio.create_task(searched(generator.randrange(10))) for _ in range(3)]
+        await asyncio.sleep(0)
+        await share(house, people.ann)
+        assert await searched(0) == set()
+        assert all(one in (set(), {document}) for one in await asyncio.gather(*during))
 
 
 async def test_a_new_collection_is_private_and_does_not_exist_for_others(
