@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa_server.agents.config import content as content_module
+from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import (
     ENGINE,
     MOST_BYTES,
@@ -22,7 +24,7 @@ from responsa_server.agents.config.content import (
     resolved,
     unpacked,
 )
-from responsa_server.agents.config.files import SHIPPED, checked, read
+from responsa_server.agents.config.files import SHIPPED, checked, examine, read
 from responsa_server.agents.engine.config import AgentConfig
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 
@@ -56,14 +58,24 @@ def test_all_that_nodes_use_is_in_it_and_nothing_else(tmp_path: Path) -> None:
     assert found.chain == ("openai:gpt", "lab:small")
 
 
+FETCHER = Path(__file__).parents[2] / "cases" / "agents" / "fetcher"
+
+
 def test_what_chooses_tools_for_a_model_that_cannot_is_in_it() -> None:
-    files = read(Path(__file__).parents[2] / "cases" / "agents" / "fetcher", SHIPPED / "shared")
+    files = read(FETCHER, SHIPPED / "shared")
     assert files.config is not None
     config = AgentConfig.model_validate(files.config)
     found = content_of(files.config, config, files.files, DEFAULTS)
     choosing = {"tool_selection", "web_search_query", "kb_search_query", "api_query_builder"}
     assert set(found.prompts) == {"reply"} | choosing
     assert set(found.examples) == {"examples/tools.jsonl"}
+
+
+def test_an_agents_own_prompt_that_chooses_tools_is_checked(tmp_path: Path) -> None:
+    folder = shutil.copytree(FETCHER, tmp_path / "fetcher")
+    (folder / "prompts" / "tool_selection.md").write_text("Choose: {{ tols }}\n", encoding="utf-8")
+    problems = examine(folder, Surroundings(), SHIPPED / "shared").problems
+    assert any(one.file == "prompts/tool_selection.md" for one in problems)
 
 
 def test_it_comes_whole_out_of_its_bytes(tmp_path: Path) -> None:
