@@ -622,7 +622,8 @@ async def test_deleting_while_answering_leaves_nothing(stage: Stage) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 async def test_deleting_while_answering_leaves_nothing_in_a_thousand_races(stage: Stage) -> None:
-    for place in range(int(os.environ.get("RESPONSA_SOAK_COUNT") or 1000)):
+    first = int(os.environ.get("RESPONSA_SOAK_SEED") or 0)
+    for place in range(first, first + int(os.environ.get("RESPONSA_SOAK_COUNT") or 1000)):
         await erased_while_answering(stage, place, random.Random(place))
 
 
