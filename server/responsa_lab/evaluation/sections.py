@@ -1,8 +1,8 @@
 """`responsa eval sections`: measures whether an agent finds the section that answers a question about documents with code.
 
 The file of questions has one JSON object per line, as questions.jsonl of a data set has, with two more fields: `kind`, "code" or "text" (what is asked for), and `part`: "fit",
-"look" or "fresh". The agent must have the boolean parameter `raw`: with it, the answer is the sections that the agent has found, best first. Variants are compared on
-`fit`, and later on `look`, which was measured once before; `fresh` is measured once, at the end.
+"look", "fresh" or "last". The agent must have the boolean parameter `raw`: with it, the answer is the sections that the agent has found, best first. Variants are compared on
+`fit`, `look` and `fresh`, of which the latter two were measured once before; `last` is measured once, at the end.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Part(StrEnum):
     FIT = "fit"
     LOOK = "look"
     FRESH = "fresh"
+    LAST = "last"
     ALL = "all"
 
 
@@ -44,7 +45,7 @@ class SectionQuestion(Question):
     """A question with the sections that answer it."""
 
     kind: Literal["code", "text"]
-    part: Literal["fit", "look", "fresh"]
+    part: Literal["fit", "look", "fresh", "last"]
 
 
 @dataclass(frozen=True, slots=True)
