@@ -21,8 +21,7 @@ from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
 from responsa_server.domain.knowledge import Chunking, JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.source_runs import DocumentKey, RunClaim
-from responsa_server.domain.sources import NewSource, SourceChange
+from responsa_server.domain.sources import NewSource, RunClaim, SourceChange
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import read_mapping
 from responsa_server.sources.profiles import SubjectProfiles
@@ -49,21 +48,6 @@ text = "# Note {{ id }}\\n\\n{{ note }}"
 """
 
 
-class DyingRuns(PostgresSourceRuns):
-    """Runs in a process that is killed after some documents."""
-
-    left = 2
-
-    async def made(
-        self, claim: RunClaim, at: DocumentKey, digest: bytes, document_id: UUID, operation_id: UUID
-    ) -> None:
-        """Die before the last of them is stored."""
-        if self.left == 0:
-            raise asyncio.CancelledError
-        self.left -= 1
-        await super().made(claim, at, digest, document_id, operation_id)
-
-
 @dataclass
 class Office:
     """A source with its database, and an administrator."""
@@ -73,10 +57,10 @@ class Office:
     folder: Path
     runs: PostgresSourceRuns
 
-    def sync(self, runs: PostgresSourceRuns | None = None) -> Sync:
+    def sync(self) -> Sync:
         databases = SqlDatabases(lambda place: place.env)
         return Sync(
-            runs or self.runs,
+            self.runs,
             DeclaredConnections(self.folder),
             databases,
             self.house.library,
@@ -98,6 +82,36 @@ class Office:
         while (pause := await sync.work("acme", operation.id, 0)) is not None:  # noqa: ASYNC110 - this stands for the queue, which pauses too
             await asyncio.sleep(pause)
         return await self.house.operations.get(self.who, operation.id)
+
+    async def begin(self, monkeypatch: pytest.MonkeyPatch, documents: int) -> Operation:
+        """Begin a run in a process that is killed once it has made so many documents, and wait until they are indexed."""
+        operation = await self.runs.start(self.who, "notes", "", confirmed=False)
+        upload, left = self.house.library.upload, iter(range(documents))
+
+        async def dying(*given: Any, **named: Any) -> Operation:
+            if next(left, None) is None:
+                raise asyncio.CancelledError
+            return await upload(*given, **named)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(self.house.library, "upload", dying)
+            with pytest.raises(asyncio.CancelledError):
+                await self.sync().work("acme", operation.id, 0)
+        await self.house.until(
+            lambda: (
+                self.house.ask(
+                    "SELECT count(*)::int FROM responsa.operation WHERE indexed AND stage <> 'done'"
+                )
+                == [(documents,)]
+            )
+        )
+        return operation
+
+    def published(self) -> list[tuple[str, int]]:
+        """Each subject, and in how many transactions its documents were published."""
+        return self.house.ask(
+            "SELECT subject, count(DISTINCT xmin::text)::int FROM responsa.document GROUP BY 1 ORDER BY 1"
+        )
 
     def documents(self) -> dict[str, tuple[str, str]]:
         """The subject and the text of each document that can be searched, by the end of its key."""
@@ -356,19 +370,67 @@ async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(offi
     assert (await sources.get(office.who, "notes")).next_run_time is None
 
 
-async def test_a_run_that_was_killed_is_taken_up_without_duplicates(office: Office) -> None:
+async def test_the_documents_of_a_subject_are_published_together(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await office.run()
-    office.change(*(f"UPDATE note SET note = 'It sings {n}.' WHERE id = {n}" for n in range(8)))
-    operation = await office.runs.start(office.who, "notes", "", confirmed=False)
+    before = office.documents()
+    office.change(
+        *(f"UPDATE note SET note = 'It sings {n}.' WHERE id = {n}" for n in range(7)),
+        "DELETE FROM note WHERE id = 7",
+    )
+    operation = await office.begin(monkeypatch, 3)
     with pytest.raises(Precondition, match="reads sources/notes already"):
         await office.runs.start(office.who, "notes", "", confirmed=False)
-    dying = DyingRuns(office.house.database, office.house.queue, uuid7)
-    with pytest.raises(asyncio.CancelledError):
-        await office.sync(dying).work("acme", operation.id, 0)
+    assert office.documents() == before
     ended = await office.finish(operation)
     assert (ended.error, ended.counts["created"], ended.counts["failed"]) == (None, 0, 0)
-    assert sorted(text for _, text in office.documents().values()) == [f"It sings {n}." for n in range(8)]
+    after = {str(n): (f"p{n % 4}", f"It sings {n}.") for n in range(7)}
+    assert office.documents() == after
+    assert office.published() == [("p0", 1), ("p1", 1), ("p2", 1), ("p3", 1)]
+    # The document whose row is gone went in the same transaction.
+    [(together,)] = office.house.ask(
+        "SELECT count(*)::int FROM responsa.deleted_document AS g JOIN responsa.document AS d ON d.subject = g.subject AND d.xmin = g.xmin"
+    )
+    assert together == 1
+    # The ingestion of one of the two fails, so the other one stays as it is, too, until the next run.
+    office.change("UPDATE note SET note = 'It dives.' WHERE id IN (1, 5, 6)")
+    operation = await office.begin(monkeypatch, 2)
+    [(lost,)] = office.house.ask(
+        "SELECT o.id FROM responsa.operation AS o JOIN responsa.document AS d ON d.id = o.document_id WHERE o.stage <> 'done' AND d.source_key = 'notes/note/1.md'"
+    )
+    await office.runs.wait(RunClaim("acme", operation.id, 1, "notes"))
+    await office.house.library.cancel_operation(office.who, lost)
+    failed = await office.finish(operation)
+    assert (failed.error, failed.counts["failed"]) == (None, 2)
+    assert office.documents() == after
+    assert {key for key, _ in await office.failed()} == {"1", "5"}
+    assert (await office.run()).counts["updated"] == 3
+    assert (office.documents()["1"][1], office.documents()["5"][1]) == ("It dives.", "It dives.")
+    assert await office.failed() == []
+
+
+async def test_a_cancelled_run_publishes_nothing_more(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cancelled = await office.runs.start(office.who, "notes", "", confirmed=False)
     await office.house.library.cancel_operation(office.who, cancelled.id)
     assert (await office.finish(cancelled)).error is not None
-    assert len(office.documents()) == 8
+    assert office.documents() == {}
+    await office.run()
+    before = office.documents()
+    office.change(
+        *(f"UPDATE note SET note = 'It sings {n}.' WHERE id = {n}" for n in range(8)),
+        "INSERT INTO note VALUES (9, 'p0', 'It is new.')",
+    )
+    operation = await office.begin(monkeypatch, 8)
+    await office.house.library.cancel_operation(office.who, operation.id)
+    assert (await office.finish(operation)).error is not None
+    assert office.documents() == before
+    states = "SELECT DISTINCT state FROM responsa.document UNION ALL SELECT stage FROM responsa.operation WHERE stage <> 'done'"
+    assert office.house.ask(states) == [("ready",)]
+    assert (await office.run()).counts["updated"] == 8
+    assert {text for _, text in office.documents().values()} == {
+        "It is new.",
+        *(f"It sings {n}." for n in range(8)),
+    }

@@ -111,7 +111,13 @@ async def running(
                 build_erasing(settings, database, knowledge, turns),
                 mailing_on(settings, layout, database),
             )
-            sync = source_job(settings.connections_folder, database, knowledge.queue, knowledge.library)
+            sync = source_job(
+                settings.connections_folder,
+                database,
+                knowledge.queue,
+                knowledge.library,
+                external_vectors=knowledge.vectors is not None,
+            )
             await knowledge.jobs.start(
                 {
                     JobKind.ERASE: erasing.work,

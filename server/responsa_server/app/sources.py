@@ -31,9 +31,11 @@ def source_administration(
     )
 
 
-def source_job(folder: Path, database: Database, queue: JobQueue, library: Library) -> Sync:
-    """Return the job that runs sources."""
-    runs = PostgresSourceRuns(database, queue, new_id)
+def source_job(
+    folder: Path, database: Database, queue: JobQueue, library: Library, *, external_vectors: bool
+) -> Sync:
+    """Return the job that runs sources. external_vectors: whether a `VectorStore` holds the vectors."""
+    runs = PostgresSourceRuns(database, queue, new_id, external_vectors=external_vectors)
     return Sync(runs, DeclaredConnections(folder), _databases(folder), library, library.ended)
 
 

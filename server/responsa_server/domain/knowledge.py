@@ -15,6 +15,7 @@ from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter, ListQuery, Page, Position
 from responsa_server.domain.passages import NewPassage, Passage
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role
+from responsa_server.domain.sources import OfRun
 
 DEFAULT_COLLECTION = "default"
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -536,12 +537,13 @@ class Documents(Sources, Protocol):
         request_id: UUID | None,
         *,
         dimensions: int = FIRST_DIMENSIONS,
+        run: OfRun | None = None,
     ) -> Operation:
-        """Store a document and the job that indexes it, in one transaction.
+        """Store a document and the job that indexes it, in one transaction. run: the run of a source that makes the document.
 
         The collection `default` is created if it is missing, with this embedding model and this length of vectors, unless the model is "". If the newest version already has these bytes and this
         description, the result is that version's running operation, or a completed operation marked unchanged. But if a parser of an earlier release made
-        the text of that version, the bytes are read again, as by `reread`. Raises NotFound (collection), AlreadyExists REQUEST_ID_REUSED.
+        the text of that version, the bytes are read again, as by `reread`. Raises NotFound (collection), AlreadyExists REQUEST_ID_REUSED, OwnershipLost (the run).
         """
         ...
 
@@ -700,11 +702,12 @@ class Ingestions(Protocol):
         """Store passages, which are not searchable yet, and the progress unless it is None."""
         ...
 
-    async def publish(self, claim: Claim) -> bool:
+    async def publish(self, claim: Claim) -> bool | None:
         """In one transaction, make the version searchable in place of the previous one, and update the document and the
         operation.
 
-        If a newer version is already searchable, this version is deleted instead, and the result is False. Repeatable. Raises GenerationSwitched.
+        If a newer version is already searchable, this version is deleted instead, and the result is False. If a run publishes the version with others, it waits, and the result is None.
+        Repeatable. Raises GenerationSwitched.
         """
         ...
 

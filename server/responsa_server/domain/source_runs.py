@@ -5,34 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
-from responsa_server.domain.sources import Source
+from responsa_server.domain.sources import DocumentKey, RunClaim, Source
 
 SCHEDULED: Final = "schedule"
 """The cause of a run that its schedule began."""
-
-
-class DocumentKey(NamedTuple):
-    """What tells a document of a source apart: the kind, and the key within the kind."""
-
-    kind: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunClaim:
-    """A claim on a run. A worker with an older epoch can write nothing."""
-
-    tenant_id: str
-    operation_id: UUID
-    epoch: int
-    source_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +49,12 @@ class RunTask:
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document that an earlier run made. subject: that of the document now."""
+    """A document that an earlier run, or an earlier attempt, made. subject: that of the document now. pending: whether its newest version was not searchable when a run last looked."""
 
     digest: bytes
     document_id: UUID
     subject: str
+    pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +151,17 @@ class SourceRuns(Protocol):
         ...
 
     async def planned(
-        self, claim: RunClaim, counts: RunCounts, changes: int, failures: Sequence[NewFailure], *, whole: bool
+        self,
+        claim: RunClaim,
+        counts: RunCounts,
+        changes: int,
+        failures: Sequence[NewFailure],
+        *,
+        whole: bool,
+        gone: Sequence[DocumentKey] = (),
     ) -> None:
-        """Store what the run will do. changes: the number of documents to make or delete. whole: whether all rows were read, so that all earlier failures are replaced. Raises
-        OwnershipLost.
+        """Store what the run will do, and forget what an earlier attempt wanted to publish together. changes: the number of documents to make or delete. whole: whether all rows were
+        read, so that all earlier failures are replaced. gone: the documents that `publish` deletes with the changes of their subjects. Raises OwnershipLost.
         """
         ...
 
@@ -178,24 +169,34 @@ class SourceRuns(Protocol):
         """Raises OwnershipLost if the run was cancelled or taken over."""
         ...
 
-    async def made(
-        self, claim: RunClaim, at: DocumentKey, digest: bytes, document_id: UUID, operation_id: UUID
-    ) -> None:
-        """Store that a document was accepted, and the operation that indexes it. Raises OwnershipLost."""
-        ...
-
-    async def set_aside(self, claim: RunClaim, failure: NewFailure) -> None:
-        """Store one more row that makes no document. Raises OwnershipLost."""
+    async def set_aside(self, claim: RunClaim, failure: NewFailure, subject: str) -> None:
+        """Store one more row that makes no document. subject: the subject whose documents then stay as they are; "" if others do not depend on the row. Raises OwnershipLost."""
         ...
 
     async def wait(self, claim: RunClaim) -> None:
         """Store that all rows have been read, and all changes made but for the indexing. Raises OwnershipLost."""
         ...
 
-    async def settle(self, claim: RunClaim) -> bool:
-        """Take the outcome of ended ingestions over: the row of one that failed is set aside, and is tried again in the next run. If none is open, end the run. Returns whether the run has
-        ended. Raises OwnershipLost.
+    async def publish(self, claim: RunClaim) -> Sequence[UUID]:
+        """Publish some subjects whose documents are all indexed: all of a subject in one transaction, new versions and deletions. If one of them could not be indexed, none is published,
+        and their rows are set aside. Returns the operations that ended; none if no subject is ready. Raises OwnershipLost.
         """
+        ...
+
+    async def release(self, tenant_id: str, operation_id: UUID) -> Sequence[UUID]:
+        """Cancel the versions that wait for a run which will not publish them. Returns their operations."""
+        ...
+
+    async def earlier(self, claim: RunClaim) -> Sequence[UUID]:
+        """Return the ended runs of the source for which versions still wait."""
+        ...
+
+    async def settle(self, claim: RunClaim) -> bool:
+        """Take the outcome of ended ingestions over: the row of one that failed is set aside, and is tried again in the next run. Returns whether none is open. Raises OwnershipLost."""
+        ...
+
+    async def end(self, claim: RunClaim) -> None:
+        """End the run. Raises OwnershipLost."""
         ...
 
     async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:

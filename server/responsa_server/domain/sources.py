@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
@@ -200,6 +200,38 @@ class MadeRow:
     problem: str = ""
     key: str = ""
     subject: str = ""
+
+
+class DocumentKey(NamedTuple):
+    """What tells a document of a source apart: the kind, and the key within the kind."""
+
+    kind: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunClaim:
+    """A claim on a run. A worker with an older epoch can write nothing."""
+
+    tenant_id: str
+    operation_id: UUID
+    epoch: int
+    source_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfRun:
+    """What is stored with the upload of a document that a run makes, in one transaction with it. The transaction fails with OwnershipLost if the run is not the worker's any more.
+
+    digest: of all that the row made. together: whether the version waits until `SourceRuns.publish` publishes it with the other documents of its subject. metadata: the document's
+    from then on.
+    """
+
+    claim: RunClaim
+    at: DocumentKey
+    digest: bytes
+    together: bool
+    metadata: Mapping[str, object]
 
 
 class Sources(Protocol):

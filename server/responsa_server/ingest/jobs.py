@@ -269,10 +269,14 @@ class VectorPublishing:
         vectors = [PassageVectors(one.passage.id, one.vectors) for one in passages]
         await self._vectors.put(self._attempt(claim), vectors)
 
-    async def publish(self, claim: Claim) -> bool:
-        """Publish the vectors, then the version. Then remove the vectors of older versions, or the vectors of this version if search will not use it."""
+    async def publish(self, claim: Claim) -> bool | None:
+        """Publish the vectors, then the version. Then remove the vectors of older versions, or the vectors of this version if search will not use it. If the version waits, the prune job
+        removes those of older versions.
+        """
         await self._vectors.publish(self._attempt(claim))
         searched = await self._ingestions.publish(claim)
+        if searched is None:
+            return None
         if searched:
             await self._vectors.drop_versions(claim.tenant_id, claim.document_id, claim.version)
         else:

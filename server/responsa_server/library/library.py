@@ -47,6 +47,7 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.listing import Page, Position
 from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.sources import OfRun
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES
@@ -258,12 +259,13 @@ class Library:
         chunks: AsyncIterator[bytes],
         size: int | None = None,
         request_id: UUID | None = None,
+        run: OfRun | None = None,
     ) -> Operation:
         """Store a document's bytes for ingestion, all of them or none.
 
-        metadata: its collection_id may be "", which means the default collection. size: the announced number of bytes,
+        run: the run of a source that makes the document. metadata: its collection_id may be "", which means the default collection. size: the announced number of bytes,
         or None if the caller announced no size. A subject may be set by administrators and SERVICE keys. Raises NotPermitted, InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD),
-        DocumentRejected, NotFound (collection), AlreadyExists (REQUEST_ID_REUSED).
+        DocumentRejected, NotFound (collection), AlreadyExists (REQUEST_ID_REUSED), OwnershipLost (the run).
         """
         metadata = replace(metadata, collection_id=metadata.collection_id or DEFAULT_COLLECTION)
         _require_subjects(who, metadata.subject or None)
@@ -278,18 +280,20 @@ class Library:
             new = NewDocument(metadata, received, media_type)
             # An upload may wait for its document's lock, so small ones have no bound other than that of connections.
             async with self._storing if received.size > _IN_MEMORY_BYTES else nullcontext():
-                return await self._accept(who, new, request_id)
+                return await self._accept(who, new, request_id, run)
 
-    async def _accept(self, who: Principal, new: NewDocument, request_id: UUID | None) -> Operation:
+    async def _accept(
+        self, who: Principal, new: NewDocument, request_id: UUID | None, run: OfRun | None
+    ) -> Operation:
         """Accept an upload. The embedding model is asked only if the default collection must be created, because a remote one may be down."""
         try:
-            return await self.documents.accept(who, new, "", request_id)
+            return await self.documents.accept(who, new, "", request_id, run=run)
         except NotFound:
             if new.metadata.collection_id != DEFAULT_COLLECTION:
                 raise
         embedder = await self._embedders.declared()
         return await self.documents.accept(
-            who, new, embedder.name, request_id, dimensions=embedder.dimensions
+            who, new, embedder.name, request_id, dimensions=embedder.dimensions, run=run
         )
 
     async def update_document(

@@ -4,7 +4,8 @@ A run reads all rows first and changes nothing meanwhile, so a database that goe
 memory. Then the run compares the keys and digests of the rows with those of its documents. What is new or different is made, and what has no row any more is deleted. Nothing
 depends on times or on what an earlier run has seen, so late commits and deletions are found, and a run that was interrupted begins again and finds the rest.
 
-At last the run waits until its documents are indexed. It waits in slices, because the same queue indexes documents.
+At last the run waits until its documents are indexed. It waits in slices, because the same queue indexes documents. If several documents of a subject change, the new versions wait
+too, and once all of them are indexed, the run publishes them in one transaction, which also deletes those whose rows are gone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field
@@ -40,14 +42,21 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.source_runs import (
-    DocumentKey,
     NewFailure,
     RunCounts,
     RunTask,
     SourceRuns,
     StoredDocument,
 )
-from responsa_server.domain.sources import Connections, DatabaseFault, Databases, MadeRow, SourceDocument
+from responsa_server.domain.sources import (
+    Connections,
+    DatabaseFault,
+    Databases,
+    DocumentKey,
+    MadeRow,
+    OfRun,
+    SourceDocument,
+)
 from responsa_server.library.library import Library
 from responsa_server.sources.mapping import read_mapping
 from responsa_server.sources.reading import Asked, read_rows, unreadable
@@ -99,6 +108,8 @@ class _Plan:
             before
             and before.digest == _digest(document, self.collection)
             and before.subject == document.subject
+            # A version that is still being indexed may have to wait for other documents of its subject now.
+            and not (before.pending and before.subject)
         ):
             return ""
         self.changed[at] = document.subject
@@ -168,7 +179,7 @@ class Sync:
             done = True
         self._failures.pop(operation_id, None)
         if done:
-            self._ended([operation_id])
+            self._ended([operation_id, *await self._runs.release(tenant_id, operation_id)])
             return None
         return _BETWEEN_SLICES
 
@@ -183,7 +194,14 @@ class Sync:
             ) as file:
                 await self._run(task, _Plan(file))
             await self._runs.wait(task.claim)
-        return await self._runs.settle(task.claim)
+        while ended := await self._runs.publish(task.claim):
+            self._ended(ended)
+        if not await self._runs.settle(task.claim):
+            return False
+        # Versions that an earlier attempt held back, and that this one did not want.
+        self._ended(await self._runs.release(task.claim.tenant_id, task.claim.operation_id))
+        await self._runs.end(task.claim)
+        return True
 
     async def _run(self, task: RunTask, plan: _Plan) -> None:
         if task.user_id is None:
@@ -192,6 +210,8 @@ class Sync:
                 "The user in whose name the run makes documents is not an administrator any more. If the user started the run, start it again as an administrator; otherwise change the source as an administrator, whose name later runs then use.",
                 {"required_role": Role.ADMIN.name},
             )
+        for earlier in await self._runs.earlier(task.claim):
+            self._ended(await self._runs.release(task.claim.tenant_id, earlier))
         known = await self._runs.known(task.claim)
         await self._read(task, plan, known)
         gone = [
@@ -220,19 +240,32 @@ class Sync:
             unchanged=len(plan.seen - plan.changed.keys() - {one.at for one in plan.failures}),
             failed=len(plan.failures),
         )
-        changes = len(changed) + len(gone)
-        await self._runs.planned(task.claim, counts, changes, plan.failures, whole=not task.subject)
+        changes = Counter(changed.values()) + Counter(one.subject for _, one in gone)
+        together = {subject for subject, count in changes.items() if subject and count > 1}
+        await self._runs.planned(
+            task.claim,
+            counts,
+            changes.total(),
+            plan.failures,
+            whole=not task.subject,
+            gone=[at for at, one in gone if one.subject in together],
+        )
         who = Principal(task.claim.tenant_id, task.user_id, Role.ADMIN, "source")
         for _, one in gone:
-            await self._runs.check(task.claim)
-            await self._delete(who, one)
+            if one.subject not in together:
+                await self._runs.check(task.claim)
+                await self._delete(who, one)
+        refused = set[str]()
         await asyncio.to_thread(plan.file.seek, 0)
         while lines := await asyncio.to_thread(plan.file.readlines, _IN_MEMORY_BYTES):
             for line in lines:
                 document = SourceDocument(**json.loads(line))
                 at = DocumentKey(document.kind, document.key)
-                if at in changed:
-                    await self._make(task, who, plan.collection, document, known.get(at))
+                if at not in changed or document.subject in refused:
+                    continue
+                among = document.subject in together
+                if not await self._make(task, who, plan.collection, document, known.get(at), together=among):
+                    refused |= {document.subject} & together
 
     async def _read(self, task: RunTask, plan: _Plan, known: Mapping[DocumentKey, StoredDocument]) -> None:
         """Read all rows, and note what is different. Raises Precondition (SOURCE_UNREADABLE)."""
@@ -264,13 +297,16 @@ class Sync:
         collection: str,
         document: SourceDocument,
         before: StoredDocument | None,
-    ) -> None:
-        """Make a document, or a new version of it."""
+        *,
+        together: bool,
+    ) -> bool:
+        """Make a document, or a new version of it. together: whether it waits for other documents of its subject. Returns False if it is refused."""
         at = DocumentKey(document.kind, document.key)
-        await self._runs.check(task.claim)
         if before is not None and before.subject != document.subject:
             # A new subject would read the old version until the new one is indexed.
+            await self._runs.check(task.claim)
             await self._delete(who, before)
+            before = None
         data = document.text.encode()
         described = DocumentMetadata(
             collection,
@@ -278,19 +314,23 @@ class Sync:
             document.title,
             document.uri,
             "text/markdown",
-            metadata=document.metadata,
+            # Metadata would apply at once.
+            metadata={} if together and before is not None else document.metadata,
             subject=document.subject,
         )
+        digest = _digest(document, collection)
+        of_run = OfRun(task.claim, at, digest, together, document.metadata)
         try:
-            operation = await self._library.upload(who, described, _pieces(data), len(data))
+            operation = await self._library.upload(who, described, _pieces(data), len(data), run=of_run)
         except InvalidRequest as error:
-            await self._runs.set_aside(task.claim, NewFailure(at, error.message, document.subject))
-            return
+            subject = document.subject if together else ""
+            failure = NewFailure(at, error.message, document.subject)
+            await self._runs.set_aside(task.claim, failure, subject)
+            return False
         if before is not None and before.document_id != operation.document_id:
             # The mapping names another collection than before.
             await self._delete(who, before)
-        digest = _digest(document, collection)
-        await self._runs.made(task.claim, at, digest, operation.document_id, operation.id)
+        return True
 
     async def _delete(self, who: Principal, one: StoredDocument) -> None:
         with suppress(NotFound):  # somebody else may have deleted it

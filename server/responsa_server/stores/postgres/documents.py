@@ -34,6 +34,7 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import DOCUMENT_VERSIONS, DOCUMENTS
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role, Server
+from responsa_server.domain.sources import OfRun, RunClaim
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
@@ -118,6 +119,7 @@ class DocumentStore:
         self._queries = Queries("documents.sql")
         self._audit = AuditLog()
         self._operations = Queries("operations.sql")
+        self._runs = Queries("source_runs.sql")
         self._requests = CreationRequests()
 
     @shielded
@@ -129,6 +131,7 @@ class DocumentStore:
         request_id: UUID | None,
         *,
         dimensions: int = FIRST_DIMENSIONS,
+        run: OfRun | None = None,
     ) -> Operation:
         """Accept bytes and, in the same transaction, enqueue the job that indexes the bytes; see the port."""
         stated = new.metadata
@@ -168,6 +171,10 @@ class DocumentStore:
             "metadata": Jsonb(dict(stated.metadata)),
         }
         async with self._database.reading(who) as connection:
+            if run is not None:
+                await act_as(connection, Server(who.tenant_id))
+                await operations.hold(self._operations, connection, run_values(run.claim))
+                await act_as(connection, who)
             earlier = await self._requests.claim(connection, who, request_id, "document", body)
             if earlier is not None:
                 return await operations.named(self._operations, connection, who.tenant_id, earlier)
@@ -186,6 +193,8 @@ class DocumentStore:
                 raise NotPermitted.owner_only()
             await act_as(connection, Server(who.tenant_id))
             operation = await self._take_in(connection, who, new, values)
+            if run is not None:
+                await self._note(connection, run, operation)
             name = names.operation(operation.id)
             await self._requests.record(connection, who, request_id, name)
             return operation
@@ -491,6 +500,21 @@ class DocumentStore:
         await connection.execute(self._queries["begin_version"], {**values, "version": version})
         return await self._begin_version(connection, who, new, values, version)
 
+    async def _note(self, connection: Connection, run: OfRun, operation: Operation) -> None:
+        """Store what a run has made."""
+        values = {
+            **run_values(run.claim),
+            "kind": run.at.kind,
+            "key": run.at.key,
+            "digest": run.digest,
+            "together": run.together,
+            "metadata": Jsonb(dict(run.metadata)),
+            "document": operation.document_id,
+            "operation": operation.id,
+        }
+        for name in ("hold_back", "made", "forget_one_failure"):
+            await connection.execute(self._runs[name], values)
+
     async def _copied(
         self,
         who: Principal,
@@ -638,6 +662,16 @@ class DocumentStore:
         parameters = {**values, "document": values["id"], "collection": key, "subject": subject}
         await connection.execute(self._queries["set_subject"], parameters)
         await self._passages.set_subject(connection, parameters)
+
+
+def run_values(claim: RunClaim) -> dict[str, Any]:
+    """The parameters that name a run."""
+    return {
+        "tenant": claim.tenant_id,
+        "id": claim.operation_id,
+        "epoch": claim.epoch,
+        "source": claim.source_id,
+    }
 
 
 def _version_not_found(document_id: UUID, version: int | None) -> NotFound:

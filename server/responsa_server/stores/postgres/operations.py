@@ -115,19 +115,25 @@ class OperationStore:
                 columns = error_columns(error)
                 if await self._generations.end(connection, operation, columns, failed=False):
                     await self._audit.write(connection, audit)
-            elif await _end(self._queries, self._passages, connection, operation, error, epoch=None):
-                values = {
-                    "tenant": tenant_id,
-                    "document": operation.document_id,
-                    "version": operation.version,
-                    "error_reason": error.reason.value,
-                }
-                forgotten = await connection.execute(self._queries["forget_document"], values)
-                if await forgotten.fetchone() is None:
-                    await connection.execute(self._queries["restore_document"], values)
-                elif self._external_vectors:
-                    await self._queue.defer(connection, JobKind.PRUNE, tenant_id, operation.document_id)
+            elif await self.withdraw(connection, operation, error):
                 await self._audit.write(connection, audit)
+
+    async def withdraw(self, connection: Connection, operation: Operation, error: Cancelled) -> bool:
+        """Cancel an ingestion in the caller's transaction. Returns whether it was still open."""
+        if not await _end(self._queries, self._passages, connection, operation, error, epoch=None):
+            return False
+        values = {
+            "tenant": operation.tenant_id,
+            "document": operation.document_id,
+            "version": operation.version,
+            "error_reason": error.reason.value,
+        }
+        forgotten = await connection.execute(self._queries["forget_document"], values)
+        if await forgotten.fetchone() is None:
+            await connection.execute(self._queries["restore_document"], values)
+        elif self._external_vectors:
+            await self._queue.defer(connection, JobKind.PRUNE, operation.tenant_id, operation.document_id)
+        return True
 
     @shielded
     async def delete(self, tenant_id: str, operation_id: UUID, audit: AuditEvent | None = None) -> None:
@@ -141,6 +147,42 @@ class OperationStore:
                 message = f"{name} has not ended; cancel it, or wait until it ends."
                 raise Precondition(Reason.OPERATION_RUNNING, message, {"operation": name})
             await self._audit.write(connection, audit)
+
+
+class Publisher:
+    """Makes versions searchable, in a transaction that has locked the document and then the operation."""
+
+    def __init__(self, queue: JobQueue, *, prune_after: float = _PRUNE_AFTER, vectors: bool = True) -> None:
+        """prune_after, vectors: see `IngestionStore`."""
+        self._queue = queue
+        self._prune_after = prune_after
+        self._passages = PassageTable(vectors=vectors)
+        self._queries = Queries("operations.sql")
+
+    async def publish(self, connection: Connection, claim: Claim, searched: int) -> bool:
+        """Make a version searchable in place of the former version, and end its operation. searched: the number of the former version. Returns False if this is a newer one.
+        Raises GenerationSwitched.
+        """
+        values = _values(claim)
+        tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
+        done = await (await connection.execute(self._queries["done"], values)).fetchone()
+        assert done is not None, "the row is locked"
+        if searched >= version:
+            # A newer version was ready first. The searchable version never changes to an older one.
+            await self._passages.discard(connection, tenant_id, document_id, version)
+            await connection.execute(self._queries["drop_version"], values)
+            return False
+        await self._passages.publish(
+            connection, tenant_id, claim.collection_id, document_id, version, claim.generation
+        )
+        await connection.execute(self._queries["version_ready"], {**values, "passages": done[0]})
+        cancelled = Reason.OPERATION_CANCELLED.value
+        await connection.execute(self._queries["document_published"], {**values, "cancelled": cancelled})
+        if searched > 0:
+            await self._queue.defer(
+                connection, JobKind.PRUNE, tenant_id, document_id, after=self._prune_after
+            )
+        return True
 
 
 class IngestionStore:
@@ -157,8 +199,7 @@ class IngestionStore:
         """prune_after: the minimum number of seconds for which a replaced version is kept. vectors: False if a `VectorStore` holds the vectors of passages."""
         self._database = database
         self._passages = PassageTable(vectors=vectors)
-        self._queue = queue
-        self._prune_after = prune_after
+        self._publisher = Publisher(queue, prune_after=prune_after, vectors=vectors)
         self._queries = Queries("operations.sql")
 
     @shielded
@@ -283,33 +324,18 @@ class IngestionStore:
             await self._passages.cache_vectors(connection, tenant_id, model, vectors)
 
     @shielded
-    async def publish(self, claim: Claim) -> bool:
-        """Make this version searchable in place of the former version, and end the operation. Raises OwnershipLost, GenerationSwitched."""
+    async def publish(self, claim: Claim) -> bool | None:
+        """Make this version searchable in place of the former version, and end the operation, or leave both to the run that holds it. Raises OwnershipLost, GenerationSwitched."""
         values = _values(claim)
-        tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.tenant(claim.tenant_id) as connection:
             document = await (await connection.execute(self._queries["lock_document"], values)).fetchone()
             if document is None:
                 raise OwnershipLost
             await hold(self._queries, connection, _values(claim))
-            done = await (await connection.execute(self._queries["done"], values)).fetchone()
-            assert done is not None, "the row is locked"
-            if document[0] >= version:
-                # A newer version was ready first. The searchable version never changes to an older one.
-                await self._passages.discard(connection, tenant_id, document_id, version)
-                await connection.execute(self._queries["drop_version"], values)
-                return False
-            await self._passages.publish(
-                connection, tenant_id, claim.collection_id, document_id, version, claim.generation
-            )
-            await connection.execute(self._queries["version_ready"], {**values, "passages": done[0]})
-            cancelled = Reason.OPERATION_CANCELLED.value
-            await connection.execute(self._queries["document_published"], {**values, "cancelled": cancelled})
-            if document[0] > 0:
-                await self._queue.defer(
-                    connection, JobKind.PRUNE, tenant_id, document_id, after=self._prune_after
-                )
-            return True
+            waits = {**values, "generation": claim.generation}
+            if await (await connection.execute(self._queries["indexed"], waits)).fetchone() is not None:
+                return None
+            return await self._publisher.publish(connection, claim, document[0])
 
     @shielded
     async def fail(self, claim: Claim, error: ResponsaError) -> None:

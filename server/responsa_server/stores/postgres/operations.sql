@@ -75,8 +75,9 @@ WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(versio
 DELETE FROM responsa.document_version WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND state = 'indexing';
 
 -- name: begin
+-- A version that is indexed waits for its run.
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'parsing', passages_done = 0, passages_total = 0, update_time = clock_timestamp()
-WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done'
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done' AND NOT indexed
 RETURNING document_id, version, epoch;
 
 -- name: task
@@ -116,6 +117,11 @@ RETURNING sha256 = %(sha256)s;
 -- name: canonical
 UPDATE responsa.document_version SET canonical = coalesce(%(data)b::bytea, lo_get(%(staged)s::oid))
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;
+
+-- name: indexed
+UPDATE responsa.operation SET indexed = true, indexed_generation = %(generation)s, passages_done = passages_total, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND held_by IS NOT NULL
+RETURNING true;
 
 -- name: done
 UPDATE responsa.operation SET stage = 'done', passages_done = passages_total, update_time = clock_timestamp()

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,27 +16,26 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import Exhausted, NotFound, Precondition, Reason, ResponsaError
-from responsa_server.domain.knowledge import JobKind, Operation, OwnershipLost
+from responsa_server.domain.errors import Cancelled, Exhausted, NotFound, Precondition, Reason, ResponsaError
+from responsa_server.domain.knowledge import Claim, GenerationSwitched, JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FAILED_ROWS
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.source_runs import (
     SCHEDULED,
-    DocumentKey,
     FailedRow,
     NewFailure,
     NewRun,
-    RunClaim,
     RunCounts,
     RunTask,
     StoredDocument,
 )
-from responsa_server.domain.sources import Source
+from responsa_server.domain.sources import DocumentKey, RunClaim, Source
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.documents import DocumentStore, run_values
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
@@ -45,13 +46,27 @@ _MOST_PROBLEM_CHARACTERS: Final = 1000
 MOST_WAITING: Final = 1000
 """The number of runs of a source that may be open."""
 _LATER_SECONDS: Final = 10.0
+# The transaction holds the locks of all their documents, and keeps others from publishing in the collection.
+_SUBJECTS_AT_ONCE: Final = 8
+_READY_AT_ONCE: Final = 512
+_RELEASED_AT_ONCE: Final = 100
+_OTHER_FAILED: Final = (
+    "Another document of the same subject could not be indexed, so this one was not published either."
+)
+_NOT_PUBLISHED: Final = "The run of the source did not publish this version, because not all documents of its subject were ready before it ended."
 
 
 class PostgresSourceRuns:
     """Implements the port `SourceRuns` for all tenants."""
 
-    def __init__(self, database: Database, queue: JobQueue, new_id: NewId) -> None:
+    def __init__(
+        self, database: Database, queue: JobQueue, new_id: NewId, *, external_vectors: bool = False
+    ) -> None:
+        """external_vectors: whether a `VectorStore` holds the vectors."""
         self._database = database
+        self._documents = DocumentStore(database, queue, new_id, external_vectors=external_vectors)
+        self._all_operations = operations.OperationStore(database, queue, external_vectors=external_vectors)
+        self._publisher = operations.Publisher(queue, vectors=not external_vectors)
         self._queue = queue
         self._new_id = new_id
         self._queries = Queries("source_runs.sql")
@@ -228,7 +243,7 @@ class PostgresSourceRuns:
     async def failed(self, claim: RunClaim) -> frozenset[DocumentKey]:
         """See `SourceRuns.failed`."""
         async with self._database.tenant(claim.tenant_id) as database:
-            cursor = await database.execute(self._queries["failed_keys"], _values(claim))
+            cursor = await database.execute(self._queries["failed_keys"], run_values(claim))
             return frozenset(DocumentKey(kind, key) for kind, key in await cursor.fetchall())
 
     @shielded
@@ -236,29 +251,39 @@ class PostgresSourceRuns:
         """See `SourceRuns.known`."""
         async with self._database.tenant(claim.tenant_id) as database:
             cursor = database.cursor(row_factory=dict_row)
-            await cursor.execute(self._queries["known"], _values(claim))
+            await cursor.execute(self._queries["known"], run_values(claim))
             return {
                 DocumentKey(row["kind"], row["key"]): StoredDocument(
-                    bytes(row["digest"]), row["document_id"], row["subject"]
+                    bytes(row["digest"]), row["document_id"], row["subject"], row["pending"]
                 )
                 for row in await cursor.fetchall()
             }
 
     @shielded
     async def planned(
-        self, claim: RunClaim, counts: RunCounts, changes: int, failures: Sequence[NewFailure], *, whole: bool
+        self,
+        claim: RunClaim,
+        counts: RunCounts,
+        changes: int,
+        failures: Sequence[NewFailure],
+        *,
+        whole: bool,
+        gone: Sequence[DocumentKey] = (),
     ) -> None:
         """See `SourceRuns.planned`."""
         values = {
-            **_values(claim),
+            **run_values(claim),
             "counts": Jsonb(asdict(counts)),
             "changes": changes,
             "whole": whole,
+            "subject": None,
+            "gone_kinds": [one.kind for one in gone],
+            "gone_keys": [one.key for one in gone],
             **_columns(failures),
         }
         async with self._held(claim) as database:
-            await database.execute(self._queries["planned"], values)
-            await database.execute(self._queries["forget_failures"], values)
+            for name in ("planned", "forget_waiting", "gone", "forget_failures"):
+                await database.execute(self._queries[name], values)
             await self._insert(database, claim, failures)
 
     @shielded
@@ -268,51 +293,189 @@ class PostgresSourceRuns:
             pass
 
     @shielded
-    async def made(
-        self, claim: RunClaim, at: DocumentKey, digest: bytes, document_id: UUID, operation_id: UUID
-    ) -> None:
-        """See `SourceRuns.made`."""
-        values = {
-            **_values(claim),
-            "kind": at.kind,
-            "key": at.key,
-            "digest": digest,
-            "document": document_id,
-            "operation": operation_id,
-        }
-        async with self._held(claim) as database:
-            await database.execute(self._queries["made"], values)
-            await database.execute(self._queries["forget_one_failure"], values)
-
-    @shielded
-    async def set_aside(self, claim: RunClaim, failure: NewFailure) -> None:
+    async def set_aside(self, claim: RunClaim, failure: NewFailure, subject: str) -> None:
         """See `SourceRuns.set_aside`."""
         async with self._held(claim) as database:
             await self._insert(database, claim, [failure])
-            await database.execute(self._queries["one_more_failed"], _values(claim))
+            await database.execute(self._queries["failed_together"], {**run_values(claim), "failed": 1})
+            if subject:
+                await database.execute(
+                    self._queries["forget_waiting"], {**run_values(claim), "subject": subject}
+                )
 
     @shielded
     async def wait(self, claim: RunClaim) -> None:
         """See `SourceRuns.wait`."""
         async with self._held(claim) as database:
-            await database.execute(self._queries["wait"], _values(claim))
+            await database.execute(self._queries["wait"], run_values(claim))
+
+    async def publish(self, claim: RunClaim) -> Sequence[UUID]:
+        """See `SourceRuns.publish`."""
+        ended = list[UUID]()
+        subjects = await self._ready(claim)
+        try:
+            for start in range(0, len(subjects), _SUBJECTS_AT_ONCE):
+                ended += await self._publish(claim, subjects[start : start + _SUBJECTS_AT_ONCE])
+        except GenerationSwitched:
+            await self._index_again(claim)
+        return ended
+
+    @shielded
+    async def _ready(self, claim: RunClaim) -> Sequence[str]:
+        async with self._database.tenant(claim.tenant_id) as database:
+            values = {**run_values(claim), "most": _READY_AT_ONCE}
+            found = await database.execute(self._queries["ready_subjects"], values)
+            return [subject for (subject,) in await found.fetchall()]
+
+    @shielded
+    async def _publish(self, claim: RunClaim, subjects: Sequence[str]) -> Sequence[UUID]:
+        """Publish the documents of these subjects that are ready. Raises OwnershipLost, GenerationSwitched."""
+        values = {**run_values(claim), "subjects": list(subjects)}
+        ended = list[UUID]()
+        async with self._held(claim) as database:
+            locked = await database.execute(self._queries["lock_documents"], values)
+            values["documents"] = [document for (document,) in await locked.fetchall()]
+            await database.execute(self._queries["lock_operations"], values)
+            cursor = database.cursor(row_factory=dict_row)
+            await cursor.execute(self._queries["together"], values)
+            for _, rows in groupby(await cursor.fetchall(), key=itemgetter("subject")):
+                group = list(rows)
+                # What was read before the locks may have changed.
+                if all(row["gone"] or not row["waits"] or row["indexed"] for row in group):
+                    ended += await self._publish_subject(database, claim, group)
+        return ended
+
+    async def _publish_subject(
+        self, database: Connection, claim: RunClaim, rows: Sequence[Mapping[str, Any]]
+    ) -> Sequence[UUID]:
+        """Publish the documents of a subject, which are locked, or none of them. Returns the operations that ended."""
+        tenant_id = claim.tenant_id
+        kept = [row for row in rows if not row["gone"]]
+        failed = any(row["error_message"] is not None for row in kept)
+        ended, digests = list[UUID](), list[bytes]()
+        if failed:
+            failures = [
+                NewFailure(
+                    DocumentKey(row["kind"], row["key"]),
+                    row["error_message"] or _OTHER_FAILED,
+                    row["subject"],
+                )
+                for row in kept
+            ]
+            await self._insert(database, claim, failures)
+            await database.execute(
+                self._queries["failed_together"], {**run_values(claim), "failed": len(failures)}
+            )
+            digests = [bytes(row["digest"]) for row in rows]
+        for row in rows:
+            values = {
+                "tenant": tenant_id,
+                "document": row["document_id"],
+                "metadata": Jsonb(row["next_metadata"]),
+            }
+            if failed:
+                if row["waits"] and await self._withdraw(database, claim, row["operation_id"]):
+                    ended.append(row["operation_id"])
+                continue
+            if row["gone"]:
+                ended += await self._documents.delete_locked(
+                    database, tenant_id, row["document_id"], row["collection_id"]
+                )
+                digests.append(b"")
+                continue
+            await database.execute(self._queries["set_metadata"], values)
+            searched = True
+            if row["waits"]:
+                version = Claim(
+                    tenant_id,
+                    row["operation_id"],
+                    row["epoch"],
+                    row["collection_id"],
+                    row["document_id"],
+                    row["version"],
+                    row["embedding"],
+                    row["indexed_generation"],
+                )
+                searched = await self._publisher.publish(database, version, row["searched"])
+                ended.append(row["operation_id"])
+            # Somebody else has published a newer version: the next run makes the document again.
+            digests.append(bytes(row["next_digest"]) if searched else b"")
+        places = [NewFailure(DocumentKey(row["kind"], row["key"]), "") for row in rows]
+        await database.execute(
+            self._queries["published"], {**run_values(claim), **_columns(places), "digests": digests}
+        )
+        return ended
+
+    @shielded
+    async def _index_again(self, claim: RunClaim) -> None:
+        async with self._held(claim) as database:
+            again = await database.execute(self._queries["index_again"], run_values(claim))
+            for (operation_id,) in await again.fetchall():
+                await self._queue.defer(database, JobKind.INGEST, claim.tenant_id, operation_id)
+
+    async def release(self, tenant_id: str, operation_id: UUID) -> Sequence[UUID]:
+        """See `SourceRuns.release`."""
+        claim = RunClaim(tenant_id, operation_id, 0, "")
+        ended = list[UUID]()
+        while held := await self._held_back(claim):
+            for waiting, document_id in held:
+                if await self._release(claim, waiting, document_id):
+                    ended.append(waiting)
+        return ended
+
+    @shielded
+    async def _held_back(self, claim: RunClaim) -> Sequence[tuple[UUID, UUID]]:
+        """Some of the operations that wait for the run, with their documents."""
+        async with self._database.tenant(claim.tenant_id) as database:
+            values = {**run_values(claim), "most": _RELEASED_AT_ONCE}
+            return await (await database.execute(self._queries["held"], values)).fetchall()
+
+    @shielded
+    async def _release(self, claim: RunClaim, operation_id: UUID, document_id: UUID) -> bool:
+        values = {"tenant": claim.tenant_id, "document": document_id}
+        async with self._database.tenant(claim.tenant_id) as database:
+            await database.execute(self._operations["lock_document"], values)
+            return await self._withdraw(database, claim, operation_id)
+
+    async def _withdraw(self, database: Connection, claim: RunClaim, operation_id: UUID) -> bool:
+        """Cancel an ingestion that waits for the run. Returns whether it did."""
+        values = {**run_values(claim), "operation": operation_id}
+        row = await one_row(database, self._queries["still_held"], values)
+        if row is None:
+            return False
+        name = names.operation(operation_id)
+        error = Cancelled(Reason.OPERATION_CANCELLED, _NOT_PUBLISHED, {"operation": name})
+        return await self._all_operations.withdraw(database, operations.from_row(row), error)
+
+    @shielded
+    async def earlier(self, claim: RunClaim) -> Sequence[UUID]:
+        """See `SourceRuns.earlier`."""
+        async with self._database.tenant(claim.tenant_id) as database:
+            found = await database.execute(self._queries["earlier"], run_values(claim))
+            return [run for (run,) in await found.fetchall()]
 
     @shielded
     async def settle(self, claim: RunClaim) -> bool:
         """See `SourceRuns.settle`."""
         async with self._held(claim) as database:
-            ended = await (await database.execute(self._queries["ended"], _values(claim))).fetchall()
+            ended = await (await database.execute(self._queries["ended"], run_values(claim))).fetchall()
             failures = [
                 NewFailure(DocumentKey(kind, key), error, subject)
                 for kind, key, error, subject in ended
                 if error is not None
             ]
             await self._insert(database, claim, failures)
-            row = await (await database.execute(self._queries["waiting"], _values(claim))).fetchone()
+            row = await (await database.execute(self._queries["waiting"], run_values(claim))).fetchone()
             waiting = 0 if row is None else int(row[0])
-            values = {**_values(claim), "waiting": waiting, "failed": len(failures)}
+            values = {**run_values(claim), "waiting": waiting, "failed": len(failures)}
             await database.execute(self._queries["settled"], values)
             return waiting == 0
+
+    @shielded
+    async def end(self, claim: RunClaim) -> None:
+        """See `SourceRuns.end`."""
+        async with self._held(claim) as database:
+            await database.execute(self._queries["end"], run_values(claim))
 
     @shielded
     async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
@@ -325,13 +488,13 @@ class PostgresSourceRuns:
     async def _held(self, claim: RunClaim) -> AsyncGenerator[Connection]:
         """A transaction during which nobody else can take the run. Raises OwnershipLost."""
         async with self._database.tenant(claim.tenant_id) as database:
-            await operations.hold(self._operations, database, _values(claim))
+            await operations.hold(self._operations, database, run_values(claim))
             yield database
 
     async def _insert(self, database: Connection, claim: RunClaim, failures: Sequence[NewFailure]) -> None:
         if failures:
             values = {
-                **_values(claim),
+                **run_values(claim),
                 **_columns(failures),
                 "ids": [self._new_id() for _ in failures],
                 "problems": [one.problem[:_MOST_PROBLEM_CHARACTERS] for one in failures],
@@ -343,15 +506,6 @@ class PostgresSourceRuns:
         row = await one_row(database, self._sources["get"], {"tenant": tenant_id, "id": source_id})
         if row is None:
             raise NotFound.of("source", names.source(source_id))
-
-
-def _values(claim: RunClaim) -> dict[str, Any]:
-    return {
-        "tenant": claim.tenant_id,
-        "id": claim.operation_id,
-        "epoch": claim.epoch,
-        "source": claim.source_id,
-    }
 
 
 def _columns(failures: Sequence[NewFailure]) -> dict[str, list[str]]:

@@ -67,13 +67,25 @@ JOIN responsa.app_user AS m ON m.tenant_id = o.tenant_id AND m.id = CASE u.role 
 WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND m.role = 'admin' AND m.disable_time IS NULL;
 
 -- name: known
-SELECT s.kind, s.key, s.digest, s.document_id, d.subject
+SELECT s.kind, s.key, s.digest, s.document_id, d.subject, s.operation_id IS NOT NULL AS pending
 FROM responsa.source_document AS s JOIN responsa.document AS d ON d.tenant_id = s.tenant_id AND d.id = s.document_id
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s;
 
 -- name: planned
 UPDATE responsa.operation SET counts = %(counts)s, passages_done = 0, passages_total = %(changes)s, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: forget_waiting
+-- subject: NULL for all. What still is to be published together is made again: the upload of the same bytes finds the version that waits.
+UPDATE responsa.source_document AS s SET next_digest = NULL, next_metadata = NULL, gone = false, operation_id = NULL
+FROM responsa.document AS d
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND (s.next_digest IS NOT NULL OR s.gone)
+    AND d.tenant_id = s.tenant_id AND d.id = s.document_id AND (%(subject)s::text IS NULL OR d.subject = %(subject)s);
+
+-- name: gone
+UPDATE responsa.source_document AS s SET gone = true
+FROM unnest(%(gone_kinds)s::text[], %(gone_keys)s::text[]) AS g (kind, key)
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = g.kind AND s.key = g.key;
 
 -- name: forget_failures
 -- A run for one subject replaces only the failures of the rows that it sets aside again or makes.
@@ -85,22 +97,30 @@ INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, key, proble
 SELECT f.id, %(tenant)s, %(source)s, f.kind, f.key, f.problem, f.subject
 FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(keys)s::text[], %(problems)s::text[], %(subjects)s::text[]) AS f (id, kind, key, problem, subject);
 
+-- name: hold_back
+-- An upload may find the version that an earlier run, or an earlier attempt, held back: from now on this run publishes it.
+UPDATE responsa.operation SET held_by = %(id)s
+WHERE tenant_id = %(tenant)s AND id = %(operation)s AND stage <> 'done' AND (%(together)s OR held_by IS NOT NULL) AND held_by IS DISTINCT FROM %(id)s;
+
 -- name: made
-INSERT INTO responsa.source_document (tenant_id, source_id, kind, key, digest, document_id, operation_id)
-SELECT %(tenant)s, %(source)s, %(kind)s, %(key)s, %(digest)s, d.id, %(operation)s
-FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s -- unless it is deleted already
+-- A document that waits for others keeps its digest until it is published.
+INSERT INTO responsa.source_document AS s (tenant_id, source_id, kind, key, digest, next_digest, next_metadata, document_id, operation_id)
+SELECT %(tenant)s, %(source)s, %(kind)s, %(key)s, CASE WHEN w.waits THEN ''::bytea ELSE %(digest)s::bytea END, CASE WHEN w.waits THEN %(digest)s::bytea END,
+    CASE WHEN w.waits THEN %(metadata)s::jsonb END, %(document)s, %(operation)s
+FROM (
+    SELECT %(together)s OR EXISTS (
+        SELECT FROM responsa.operation AS o
+        WHERE o.tenant_id = %(tenant)s AND o.id = %(operation)s AND o.held_by IS NOT NULL AND o.stage <> 'done') AS waits
+) AS w
 ON CONFLICT (tenant_id, source_id, kind, key) DO UPDATE
-    SET digest = excluded.digest, document_id = excluded.document_id, operation_id = excluded.operation_id;
+    SET digest = CASE WHEN excluded.next_digest IS NULL THEN excluded.digest WHEN s.document_id = excluded.document_id THEN s.digest ELSE '' END,
+        next_digest = excluded.next_digest, next_metadata = excluded.next_metadata, gone = false, document_id = excluded.document_id, operation_id = excluded.operation_id;
 
 -- name: failed_keys
 SELECT DISTINCT kind, key FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND key <> '';
 
 -- name: forget_one_failure
 DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = %(kind)s AND key = %(key)s;
-
--- name: one_more_failed
-UPDATE responsa.operation SET counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + 1)), update_time = clock_timestamp()
-WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: wait
 UPDATE responsa.operation SET stage = 'embedding', update_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(id)s;
@@ -112,18 +132,91 @@ FROM (
     SELECT w.kind, w.key, o.error_message, d.subject FROM responsa.source_document AS w
     JOIN responsa.document AS d ON d.tenant_id = w.tenant_id AND d.id = w.document_id
     LEFT JOIN responsa.operation AS o ON o.tenant_id = w.tenant_id AND o.id = w.operation_id
-    WHERE w.tenant_id = %(tenant)s AND w.source_id = %(source)s AND w.operation_id IS NOT NULL AND (o.id IS NULL OR o.stage = 'done')
+    WHERE w.tenant_id = %(tenant)s AND w.source_id = %(source)s AND w.operation_id IS NOT NULL AND w.next_digest IS NULL AND NOT w.gone
+        AND (o.id IS NULL OR o.stage = 'done')
 ) AS e
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = e.kind AND s.key = e.key
 RETURNING s.kind, s.key, e.error_message, e.subject;
 
 -- name: waiting
-SELECT count(*)::int FROM responsa.source_document WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND operation_id IS NOT NULL;
+SELECT (SELECT count(*) FROM responsa.source_document WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND operation_id IS NOT NULL)
+    + (SELECT count(*) FROM responsa.source_document WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND gone AND operation_id IS NULL);
+
+-- name: ready_subjects
+-- The subjects of which no version is still being indexed.
+SELECT d.subject
+FROM responsa.source_document AS s
+JOIN responsa.document AS d ON d.tenant_id = s.tenant_id AND d.id = s.document_id
+LEFT JOIN responsa.operation AS o ON o.tenant_id = s.tenant_id AND o.id = s.operation_id
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND (s.next_digest IS NOT NULL OR s.gone)
+GROUP BY d.subject
+HAVING bool_and(s.gone OR o.id IS NULL OR o.stage = 'done' OR o.indexed)
+LIMIT %(most)s;
+
+-- name: lock_documents
+-- Every writer locks documents before operations; several in the order of their ids.
+SELECT d.id FROM responsa.document AS d
+WHERE d.tenant_id = %(tenant)s AND d.subject = ANY (%(subjects)s) AND d.id IN (
+    SELECT s.document_id FROM responsa.source_document AS s
+    WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND (s.next_digest IS NOT NULL OR s.gone))
+ORDER BY d.id FOR UPDATE OF d;
+
+-- name: lock_operations
+SELECT o.id FROM responsa.operation AS o
+WHERE o.tenant_id = %(tenant)s AND o.stage <> 'done' AND o.id IN (
+    SELECT s.operation_id FROM responsa.source_document AS s
+    WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.document_id = ANY (%(documents)s))
+ORDER BY o.id FOR UPDATE OF o;
+
+-- name: together
+SELECT s.kind, s.key, s.digest, s.next_digest, s.next_metadata, s.gone, s.document_id, d.subject, d.version AS searched, d.collection_id, c.embedding,
+    o.id AS operation_id, o.epoch, o.version, o.stage <> 'done' AS waits, o.indexed, o.indexed_generation, o.error_message
+FROM responsa.source_document AS s
+JOIN responsa.document AS d ON d.tenant_id = s.tenant_id AND d.id = s.document_id
+JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
+LEFT JOIN responsa.operation AS o ON o.tenant_id = s.tenant_id AND o.id = s.operation_id
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.document_id = ANY (%(documents)s) AND (s.next_digest IS NOT NULL OR s.gone)
+ORDER BY d.subject, s.kind, s.key;
+
+-- name: set_metadata
+UPDATE responsa.document SET metadata = %(metadata)s, revision = revision + 1, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(document)s AND metadata <> %(metadata)s;
+
+-- name: published
+UPDATE responsa.source_document AS s SET digest = p.digest, next_digest = NULL, next_metadata = NULL, gone = false, operation_id = NULL
+FROM unnest(%(kinds)s::text[], %(keys)s::text[], %(digests)s::bytea[]) AS p (kind, key, digest)
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = p.kind AND s.key = p.key;
+
+-- name: index_again
+-- Another generation of the collection became active since these versions were indexed.
+UPDATE responsa.operation AS o SET indexed = false, stage = 'queued', epoch = o.epoch + 1, update_time = clock_timestamp()
+FROM responsa.document AS d, responsa.collection AS c
+WHERE o.tenant_id = %(tenant)s AND o.held_by = %(id)s AND o.stage <> 'done' AND o.indexed AND d.tenant_id = o.tenant_id AND d.id = o.document_id
+    AND c.tenant_id = d.tenant_id AND c.id = d.collection_id AND o.indexed_generation IS DISTINCT FROM c.generation_id
+RETURNING o.id;
+
+-- name: held
+SELECT id, document_id FROM responsa.operation WHERE tenant_id = %(tenant)s AND held_by = %(id)s AND stage <> 'done' LIMIT %(most)s;
+
+-- name: still_held
+-- The document is locked.
+SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(operation)s AND held_by = %(id)s AND stage <> 'done' FOR UPDATE;
+
+-- name: earlier
+SELECT DISTINCT o.held_by FROM responsa.operation AS o JOIN responsa.operation AS r ON r.tenant_id = o.tenant_id AND r.id = o.held_by
+WHERE o.tenant_id = %(tenant)s AND o.held_by IS NOT NULL AND o.stage <> 'done' AND o.held_by <> %(id)s AND r.source_id = %(source)s AND r.stage = 'done';
 
 -- name: settled
-UPDATE responsa.operation SET passages_done = greatest(0, passages_total - %(waiting)s), stage = CASE WHEN %(waiting)s = 0 THEN 'done' ELSE stage END,
+UPDATE responsa.operation SET passages_done = greatest(0, passages_total - %(waiting)s),
     counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + %(failed)s::int)), update_time = clock_timestamp()
-WHERE tenant_id = %(tenant)s AND id = %(id)s AND (%(waiting)s = 0 OR %(failed)s > 0 OR passages_done <> greatest(0, passages_total - %(waiting)s));
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND (%(failed)s > 0 OR passages_done <> greatest(0, passages_total - %(waiting)s));
+
+-- name: failed_together
+UPDATE responsa.operation SET counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + %(failed)s::int)), update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: end
+UPDATE responsa.operation SET stage = 'done', update_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: fail
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),
