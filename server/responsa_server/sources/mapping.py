@@ -171,9 +171,10 @@ class MappedQuery:
 
 
 class SourceMapping:
-    """A mapping without mistakes. queries: those that a document uses. schedule: None if no runs begin by themselves."""
+    """A mapping without mistakes. text: its TOML. queries: those that a document uses. schedule: None if no runs begin by themselves."""
 
-    def __init__(self, table: MappingTable, templates: PromptSet, schedule: Schedule | None) -> None:
+    def __init__(self, text: str, table: MappingTable, templates: PromptSet, schedule: Schedule | None) -> None:
+        self.text = text
         self.connection = table.connection
         self.collection = table.collection
         self.deletions_percent = table.deletions_percent
@@ -191,6 +192,10 @@ class SourceMapping:
             for name, one in table.queries.items()
             if any(document.query == name for document in table.documents.values())
         ]
+
+    def bodies(self, kind: str) -> Sequence[str]:
+        """The templates of a kind of documents."""
+        return [body for _, body in _bodies(kind, self._documents[kind])]
 
     def document(self, kind: str, row: Mapping[str, object]) -> SourceDocument:
         """The document that a row makes. Raises RowProblem."""
@@ -278,7 +283,7 @@ def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
     problems = [replace(one, line=None) if one.key in on_one_line else one for one in problems]
     if problems:
         return None, placed(problems, {FILE: (text, 1)})
-    return SourceMapping(table, templates, schedule), []
+    return SourceMapping(text, table, templates, schedule), []
 
 
 def _of_query(key: Key, query: QueryTable) -> Sequence[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -18,6 +18,7 @@ from responsa_server.domain.sources import (
     Databases,
     MadeRow,
 )
+from responsa_server.sources.filling import Filler
 from responsa_server.sources.mapping import SUBJECT, MappedQuery, RowProblem, SchemaProblem, SourceMapping
 
 PREVIEW_ROWS: Final = 10_000
@@ -78,9 +79,10 @@ async def _of_query(
     wanted = limit if asked.most is not None else limit + 1
     sql = query.one_subject if own else query.sql
     keys, count, shown = set[tuple[str, str]](), 0, 0
-    async with aclosing(databases.read(connection, sql, values, wanted)) as pieces:
+    reading = databases.read(connection, sql, values, wanted)
+    async with aclosing(reading) as pieces, _filler(mapping) as filler:
         async for piece in pieces:
-            made = partial(_made, mapping, query, query.reader(piece.columns), piece.columns, keys)
+            made = partial(_made, mapping, filler, query, query.reader(piece.columns), piece.columns, keys)
             rows = iter(piece.rows)
             # Templates are filled in in a thread: those of many rows take too long for the event loop.
             while some := await asyncio.to_thread(_some, made, rows):
@@ -95,6 +97,16 @@ async def _of_query(
                     shown += bool(found)
                     if asked.most is not None and shown >= asked.most:
                         return
+
+
+@asynccontextmanager
+async def _filler(mapping: SourceMapping) -> AsyncGenerator[Filler]:
+    filler = Filler(mapping)
+    try:
+        yield filler
+    finally:
+        # A cancelled read leaves a thread that may still fill in a row; it ends with the process.
+        filler.close()
 
 
 def _some(
@@ -112,6 +124,7 @@ def _some(
 
 def _made(
     mapping: SourceMapping,
+    filler: Filler,
     query: MappedQuery,
     read: Callable[[Sequence[object]], Mapping[str, object]],
     columns: Sequence[str],
@@ -127,7 +140,7 @@ def _made(
     made = list[MadeRow]()
     for kind in query.kinds:
         try:
-            document = mapping.document(kind, plain)
+            document = filler.document(kind, plain)
         except RowProblem as error:
             made.append(MadeRow(kind, plain, None, str(error), *mapping.about(kind, plain)))
             continue

@@ -48,8 +48,8 @@ async def declared(folder: Path) -> DatabaseConnection:
     return found
 
 
-async def made(connection: DatabaseConnection, asked: Asked) -> list[MadeRow]:
-    mapping, _ = read_mapping(MAPPING)
+async def made(connection: DatabaseConnection, asked: Asked, text: str = "{{ note }}") -> list[MadeRow]:
+    mapping, _ = read_mapping(MAPPING.replace('text = "{{ note }}"', f'text = "{text}"'))
     assert mapping is not None
     async with aclosing(read_rows(DATABASES, connection, mapping, asked)) as rows:
         return [one async for one in rows]
@@ -75,6 +75,17 @@ async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path) -> Non
     with pytest.raises(Precondition, match="more than 4 rows") as caught:
         await made(replace(connection, rows=4), Asked())
     assert caught.value.metadata == {"connection": "staff", "query": "people", "fault": "TOO_LARGE"}
+
+
+async def test_a_template_that_makes_gigabytes_is_a_matter_of_its_row(folder: Path) -> None:
+    doubled = "{% set a = a ~ a %}" * 40
+    found = await made(
+        await declared(folder),
+        Asked(),
+        f"{{% set a = note %}}{{% if id == 1 %}}{doubled}{{% endif %}}{{{{ a }}}}",
+    )
+    said = [one.document.text if one.document else one.problem for one in found]
+    assert (said[0], said[3]) == ("Its templates make too much; simplify them.", "CANARY")
 
 
 async def test_a_statement_for_one_subject_shows_nothing_of_another(folder: Path) -> None:
