@@ -121,6 +121,8 @@ async def test_a_login_that_only_reads_reads_all_rows(staff: DatabaseConnection)
     divided = await fault(staff, "SELECT 1 / (id - 1) FROM employee")
     assert (divided.fault, "22012" in divided.message) == (DatabaseFault.QUERY, True)
     assert (await fault(staff, "SELECT 1 AS a, 2 AS b, 3 AS c, 4 AS d")).fault is DatabaseFault.TOO_LARGE
+    long = await fault(staff, "SELECT id, repeat('x', 17 << 20) FROM employee")
+    assert (long.fault, "16 MiB" in long.message) == (DatabaseFault.TOO_LARGE, True)
     short = replace(staff, seconds=0.2)
     assert (await fault(short, "SELECT pg_sleep(60)")).fault is DatabaseFault.TIMEOUT
     # Each piece is quick enough, but not all of them; and a query cannot lift its own limit.

@@ -28,6 +28,8 @@ from responsa_server.domain.sources import (
 
 _CONNECT_SECONDS: Final = 5
 _CELL_BYTES: Final = 64 << 20
+_ROW_BYTES: Final = 16 << 20
+_TOO_LONG: Final = psycopg.errors.InvalidArgumentForWidthBucketFunction.sqlstate
 # The files of authorities of Debian, Red Hat, SUSE, and of Alpine and macOS.
 _AUTHORITIES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -46,6 +48,10 @@ class Driver(Protocol):
 
     def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
         """Make the session read-only and bound its statements. Raises DatabaseProblem if the login may write, or if the database is Responsa's own."""
+        ...
+
+    def bounded(self, sql: str) -> str:
+        """The query so that the database refuses a very long row, unless its driver does, because a driver has a whole row in memory."""
         ...
 
     def problem(self, error: BaseException | None) -> DatabaseProblem:
@@ -153,9 +159,17 @@ class _Postgres:
         for name, loader in (("date", _Date), ("timestamp", _Timestamp), ("timestamptz", _Timestamptz)):
             raw.adapters.register_loader(name, loader)
 
+    def bounded(self, sql: str) -> str:
+        """See `Driver.bounded`. A function with an error code that hardly any query gives, because only functions of a language can raise an error of one's choice."""
+        short = f"width_bucket(0, 0, 1, sign({_ROW_BYTES} - octet_length(bounded::text))::int) IS NOT NULL"
+        return f"SELECT bounded.* FROM (\n{sql}\n) AS bounded WHERE {short}"  # noqa: S608 - the query is SQL of an administrator
+
     def problem(self, error: BaseException | None) -> DatabaseProblem:
         """See `Driver.problem`."""
         if isinstance(error, psycopg.Error) and error.sqlstate:
+            if error.sqlstate == _TOO_LONG:
+                message = f"A row of the result has more than {_ROW_BYTES >> 20} MiB; leave such rows out, or shorten their columns."
+                return DatabaseProblem(DatabaseFault.TOO_LARGE, message)
             match error.sqlstate[:2]:
                 case "28":
                     return _login()
@@ -253,6 +267,10 @@ class _MySql:
         if "WITH GRANT OPTION" in grant:
             raise _may_write(f"The user {user} may give privileges to others")
 
+    def bounded(self, sql: str) -> str:
+        """See `Driver.bounded`. The server's `max_allowed_packet` is the limit."""
+        return sql
+
     def problem(self, error: BaseException | None) -> DatabaseProblem:
         """See `Driver.problem`."""
         arguments: tuple[object, ...] = getattr(error, "args", ())
@@ -319,6 +337,10 @@ class _Sqlite:
         # SQLAlchemy defines REGEXP in Python, where one bad pattern stops the whole process.
         raw.create_function("regexp", 2, None)
         raw.set_authorizer(self._allowed)
+
+    def bounded(self, sql: str) -> str:
+        """See `Driver.bounded`. The limit was set with the connection."""
+        return sql
 
     def problem(self, error: BaseException | None) -> DatabaseProblem:
         """See `Driver.problem`."""

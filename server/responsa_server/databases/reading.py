@@ -121,7 +121,7 @@ class _Reading:
     def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
         """Run the query. Returns the names of the columns."""
         assert self._connection is not None, "it is open"
-        self._result = self._connection.execute(sqlalchemy.text(sql), dict(values))
+        self._result = self._connection.execute(sqlalchemy.text(self._driver.bounded(sql)), dict(values))
         if not self._result.returns_rows:
             raise DatabaseProblem(DatabaseFault.QUERY, "The query returns no rows; write one SELECT.")
         columns = list(self._result.keys())
