@@ -311,10 +311,11 @@ class Cluster:
         guards_out: Sequence[Guard] = (),
         database: Path | None = None,
         seed: int = 0,
+        sync_deaths: Mapping[str, int] | None = None,
         **settings: str,
     ) -> Replica:
         """Start a replica, but do not wait until it serves. Envoy sends the replica no calls before `admit`. database: the folder of a proxy in front of PostgreSQL; None for
-        a direct connection.
+        a direct connection. sync_deaths: see `Order`.
         """
         number = next(self._numbers)
         name = f"{role}-{number}"
@@ -342,7 +343,9 @@ class Cluster:
             **QUICK,
             **settings,
         }
-        order = Order(name, environment, str(log), tuple(faults), tuple(guards_out), seed)
+        order = Order(
+            name, environment, str(log), tuple(faults), tuple(guards_out), seed, dict(sync_deaths or {})
+        )
         assert self._nursery is not None
         assert self._nursery.stdin is not None
         with self._lock:

@@ -6,14 +6,19 @@ The replica uses the product's own wiring. The order contains the differences fr
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import json
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from responsa_server.app.serve import serve
 from responsa_server.app.settings import environment, load
+from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from tests.faults.guards import Guard, without
 from tests.faults.placed import Placed, PlacedFaults
 
@@ -21,7 +26,8 @@ from tests.faults.placed import Placed, PlacedFaults
 @dataclass(frozen=True, slots=True)
 class Order:
     """The settings of a replica. environment: the server's settings as environment variables. log: the file for the
-    replica's output; "" to use the output of this process.
+    replica's output; "" to use the output of this process. sync_deaths: methods of the store of runs of sources after which the process is killed, with the number of calls
+    before that.
     """
 
     name: str
@@ -30,6 +36,7 @@ class Order:
     faults: Sequence[Placed] = ()
     guards_out: Sequence[Guard] = ()
     seed: int = 0
+    sync_deaths: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def told(self) -> str:
         """The order as one line of JSON."""
@@ -41,6 +48,7 @@ class Order:
                 "faults": [one.told() for one in self.faults],
                 "guards_out": [one.value for one in self.guards_out],
                 "seed": self.seed,
+                "sync_deaths": dict(self.sync_deaths),
             }
         )
 
@@ -53,9 +61,26 @@ class Order:
         return cls(**value)
 
 
+def _die_after(name: str, calls: int) -> None:
+    """Kill this process with SIGKILL at the end of one of the calls of a method of `PostgresSourceRuns`."""
+    method = getattr(PostgresSourceRuns, name)
+    left = itertools.count(calls, -1)
+
+    @functools.wraps(method)
+    async def dying(*given: Any, **named: Any) -> Any:
+        found = await method(*given, **named)
+        if next(left) <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    setattr(PostgresSourceRuns, name, dying)
+
+
 def main(order: Order) -> None:
     """Run the replica in this process, with the order's environment."""
     environment().update(order.environment)
+    for name, calls in order.sync_deaths.items():
+        _die_after(name, calls)
     faults = PlacedFaults(order.faults, order.seed)
     asyncio.run(serve(load(), faults=faults, turn_queries=without(order.guards_out)))
 

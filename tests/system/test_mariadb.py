@@ -9,8 +9,8 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,11 +119,11 @@ def encrypted(folder: Path) -> Sequence[str]:
     return [f"--ssl-{one}={folder / 'certificate.pem'}" for one in ("cert", "key")]
 
 
-@pytest.fixture(scope="module")
-def maria(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Maria]:
+@contextmanager
+def running(folder: Path) -> Generator[Maria]:
+    """A MariaDB server during the block."""
     installer = shutil.which("mariadb-install-db")
     assert installer, "MariaDB is missing; run: apt-get install mariadb-server"
-    folder = tmp_path_factory.mktemp("maria")
     certificate_in(folder)
     subprocess.run(
         [installer, "--no-defaults", f"--datadir={folder / 'data'}", "--auth-root-authentication-method=normal", "--skip-test-db", f"--user={getpass.getuser()}"],
@@ -133,11 +133,17 @@ def maria(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Maria]:
         port = free.getsockname()[1]
     one = Maria(folder, port, started(folder, port, *encrypted(folder)))
     try:
-        one.ask(*SETUP)
         yield one
     finally:
         one.process.terminate()
         one.process.wait()
+
+
+@pytest.fixture(scope="module")
+def maria(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Maria]:
+    with running(tmp_path_factory.mktemp("maria")) as one:
+        one.ask(*SETUP)
+        yield one
 
 
 @pytest.fixture

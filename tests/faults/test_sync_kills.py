@@ -1,0 +1,304 @@
+"""Workers are killed in the midst of the runs of two sources, PostgreSQL and MariaDB, whose rows change all the time. At the end, the documents are the rows.
+
+All rows of a person change in one transaction, and each states how many rows the person has and which state of the person it belongs to. So all that is searchable about a person at any
+moment must state the same, and be as much as it states. The campaign looks at it all the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from responsa_client.aio.client import AsyncResponsa
+from tests.faults.cluster import Cluster, Replica
+from tests.faults.forms import Form, Report, forms
+from tests.instance import PATIENCE, eventually
+from tests.system.test_mariadb import Maria, running
+
+PERSONS = 12
+MOST_ROWS = 4
+PLACES = (
+    None,
+    "known",
+    "planned",
+    None,
+    "_publish_subject",
+    "publish",
+    None,
+    "settle",
+    "_release",
+    "wait",
+    "end",
+)
+"""The methods of the store after which a worker is killed; None for a random moment. `_publish_subject` is within a transaction."""
+CANCELLED = 0.12
+"""The share of runs that are cancelled."""
+RANDOM_SECONDS, MOST_SECONDS = 3.0, 8.0
+"""The times after which a worker is killed at the latest: at a random moment, and if it never reaches its place."""
+READER = "reader"
+TABLE = "CREATE TABLE note (id int PRIMARY KEY, person varchar(20) NOT NULL, body varchar(200) NOT NULL)"
+MAPPING = """connection = "{name}"
+collection = "{name}"
+[queries.notes]
+sql = "SELECT id, person, body FROM note"
+one_subject = "SELECT id, person, body FROM note WHERE person = :subject"
+columns = {{ id = "integer", person = "text", body = "text" }}
+[documents.note]
+query = "notes"
+key = "{{{{ id }}}}"
+subject = "{{{{ person }}}}"
+text = "# Note {{{{ id }}}}\\n\\n{{{{ body }}}}"
+"""
+STATES = """SELECT d.source_key, d.subject, convert_from(v.original, 'UTF8') FROM responsa.document AS d
+    JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
+    JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version
+    WHERE d.tenant_id = %(tenant)s AND coalesce(c.slug, c.id) = %(collection)s"""
+LEFT = """SELECT 'operation', id::text FROM responsa.operation WHERE tenant_id = %(tenant)s AND stage <> 'done'
+    UNION ALL SELECT 'document', source_key FROM responsa.document WHERE tenant_id = %(tenant)s AND (state <> 'ready' OR version = 0)
+    UNION ALL SELECT 'failure', problem FROM responsa.source_failure WHERE tenant_id = %(tenant)s
+    UNION ALL SELECT 'row', key FROM responsa.source_document WHERE tenant_id = %(tenant)s AND (operation_id IS NOT NULL OR next_digest IS NOT NULL OR gone)
+    UNION ALL SELECT 'passage', p.id::text FROM responsa.passage AS p JOIN responsa.document AS d ON d.tenant_id = p.tenant_id AND d.id = p.document_id
+        WHERE p.tenant_id = %(tenant)s AND p.live <> (p.version = d.version)
+    UNION ALL SELECT 'unsearchable', d.source_key FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND NOT EXISTS (
+        SELECT FROM responsa.passage AS p JOIN responsa.passage_vector AS v ON v.passage_id = p.id WHERE p.document_id = d.id AND p.live)"""
+
+
+@dataclass
+class Office:
+    """A database that a source reads. connect: a connection that may write."""
+
+    name: str
+    connect: Callable[[], AbstractContextManager[Any]]
+    people: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    states: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def change(self, dice: random.Random, report: Report, *, late: bool) -> None:
+        """Change all rows of some persons in one transaction. late: whether it stays open for a while, so that runs read what was before."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            for person in dice.sample(range(PERSONS), dice.randrange(1, 3)):
+                self._change_person(f"p{person}", cursor, dice, report)
+            if late:
+                time.sleep(dice.random() * 1.5)  # other sessions cannot see the changes yet
+                report.count("late commits")
+            connection.commit()
+
+    def _change_person(self, person: str, cursor: Any, dice: random.Random, report: Report) -> None:
+        rows = self.people[person]
+        for one in [one for one in rows if dice.random() < 0.2]:
+            cursor.execute("DELETE FROM note WHERE id = %s", (one,))
+            rows.remove(one)
+            report.count("deletions")
+        more = 0 if dice.random() < 0.05 else dice.randrange(MOST_ROWS + 1 - len(rows))
+        state = f"State {next(self.states)} of {len(rows) + more} notes."
+        for one in rows:
+            cursor.execute("UPDATE note SET body = %s WHERE id = %s", (state, one))
+            report.count("updates")
+        for _ in range(more):
+            rows.append(next(self.numbers))
+            cursor.execute("INSERT INTO note VALUES (%s, %s, %s)", (rows[-1], person, state))
+            report.count("inserts")
+
+    def rows(self) -> dict[str, tuple[str, str]]:
+        """The documents that the rows make: the subject and the text, by the key."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id, person, body FROM note")
+            return {
+                f"{self.name}/note/{id_}.md": (person, f"# Note {id_}\n\n{body}")
+                for id_, person, body in cursor.fetchall()
+            }
+
+
+@dataclass
+class Documents:
+    """What is searchable, in the database of the installation."""
+
+    dsn: str
+    tenant: str
+    looks: int = 0
+
+    def of(self, office: Office) -> list[tuple[str, str, str]]:
+        with psycopg.connect(self.dsn) as connection:
+            values = {"tenant": self.tenant, "collection": office.name}
+            return connection.execute(STATES, values).fetchall()
+
+    def left(self) -> list[tuple[str, str]]:
+        """What must not be left after the last run."""
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(LEFT, {"tenant": self.tenant}).fetchall()
+
+    def look(self, office: Office) -> None:
+        """Check that all that is known about a person is of one state."""
+        self.looks += 1
+        states, counts = defaultdict[str, set[str]](set), defaultdict[str, int](int)
+        for _, subject, text in self.of(office):
+            states[subject].add(text.split("\n\n")[1])
+            counts[subject] += 1
+        for subject, found in states.items():
+            assert len(found) == 1, f"{office.name} {subject}: documents of several states: {sorted(found)}"
+            stated = re.search(r"of (\d+) notes", next(iter(found)))
+            assert stated is not None
+            assert int(stated[1]) == counts[subject], f"{office.name} {subject}: {counts[subject]}, {found}"
+
+
+@contextmanager
+def postgres(cluster: Cluster, name: str) -> Generator[Callable[[], AbstractContextManager[Any]]]:
+    """A database of its own in the cluster's PostgreSQL, with a user that may read."""
+    with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        connection.execute(f"CREATE USER {name}_{READER} PASSWORD 'good'".encode())
+    dsn = make_conninfo(cluster.dsn, dbname=name)
+    with psycopg.connect(dsn) as connection:
+        connection.execute(TABLE.encode())
+        connection.execute(f"GRANT SELECT ON note TO {name}_{READER}".encode())
+    yield lambda: psycopg.connect(dsn)
+
+
+@contextmanager
+def maria(server: Maria) -> Generator[Callable[[], AbstractContextManager[Any]]]:
+    """A database in MariaDB, with a user that may read."""
+    server.ask(
+        "CREATE DATABASE office",
+        "USE office",
+        TABLE,
+        f"CREATE USER {READER} IDENTIFIED BY 'good'",
+        f"GRANT SELECT ON office.note TO {READER}",
+    )
+
+    @contextmanager
+    def connect() -> Generator[Any]:
+        opened: Any = server.root()  # some of its methods have no types
+        with opened as connection:
+            connection.autocommit(False)
+            connection.select_db("office")
+            yield connection
+
+    yield connect
+
+
+async def mutate(office: Office, dice: random.Random, report: Report, enough: asyncio.Event) -> None:
+    while not enough.is_set():
+        await asyncio.to_thread(office.change, dice, report, late=dice.random() < 0.4)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(enough.wait(), dice.random())
+
+
+async def look(office: Office, documents: Documents, enough: asyncio.Event) -> None:
+    while not enough.is_set():
+        await asyncio.to_thread(documents.look, office)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(enough.wait(), 0.05)
+
+
+async def sync(
+    client: AsyncResponsa, office: Office, dice: random.Random, report: Report, enough: asyncio.Event
+) -> None:
+    """Run the source again and again, often for one person, and cancel some runs."""
+    while not enough.is_set():
+        subject = f"p{dice.randrange(PERSONS)}" if dice.random() < 0.4 else ""
+        run = await client.sync_source(office.name, subject, allow_deletions=True)
+        if dice.random() < CANCELLED:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(enough.wait(), dice.random() * 2)
+            await client.cancel_operation(run.name)
+        ended = await until_done(client, run.name)
+        report.count("runs for one person" if subject else "runs")
+        report.count(f"ended {ended}")
+
+
+async def until_done(client: AsyncResponsa, name: str) -> str:
+    """Wait until a run ends. Returns its error."""
+    async for state in client.watch_operation(name):
+        if state.operation.done:
+            return state.operation.error.message[:60]
+    raise AssertionError("the stream ended before the run")
+
+
+async def lose_workers(
+    cluster: Cluster, settings: dict[str, str], dice: random.Random, form: Form, report: Report
+) -> None:
+    places = itertools.cycle(PLACES)
+    while report.counts.get("kills", 0) < form.count:
+        place = next(places)
+        deaths = {} if place is None else {place: dice.randrange(3)}
+        worker: Replica = await cluster.soon("worker", sync_deaths=deaths, **settings)
+        seconds = dice.uniform(0.2, RANDOM_SECONDS) if place is None else MOST_SECONDS
+        until = time.monotonic() + seconds
+        await asyncio.to_thread(
+            _until, lambda worker=worker, until=until: not worker.alive or time.monotonic() > until
+        )
+        report.count("at a random moment" if worker.alive else f"after {place}")
+        await asyncio.to_thread(worker.kill)
+        report.count("kills")
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    eventually(condition, "a kill", PATIENCE)
+
+
+@forms(long=300)
+async def test_documents_follow_the_rows_whatever_workers_are_killed(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    report = Report("sync_kills", form)
+    dice = form.dice()
+    caller = await cluster.caller()
+    documents = Documents(cluster.dsn, caller.tenant)
+    name = f"notes{caller.tenant.rpartition('-')[2]}"
+    connections = tmp_path / "connections"
+    connections.mkdir()
+    with running(tmp_path) as server, postgres(cluster, name) as of_postgres, maria(server) as of_maria:
+        offices: Sequence[Office] = (Office(name, of_postgres), Office("office", of_maria))
+        folder = cluster.layout.postgres_run
+        (connections / "good").write_text("good")
+        shared = f'database = "{{}}"\nuser = "{{}}"\npassword = {{{{ file = "good" }}}}\ntenants = ["{caller.tenant}"]\ntls = "{{}}"\n'
+        (connections / f"{name}.toml").write_text(
+            f'kind = "postgresql"\nhost = "{folder}"\n' + shared.format(name, f"{name}_{READER}", "off")
+        )
+        (connections / "office.toml").write_text(
+            f'kind = "mysql"\nhost = "127.0.0.1"\nport = {server.port}\n'
+            + shared.format("office", READER, "require")
+        )
+        settings = {"RESPONSA_SOURCES__FOLDER": str(connections)}
+        cluster.admit(await cluster.soon("rpc", **settings))
+        async with AsyncResponsa(f"http://{cluster.target}", caller.admin_key) as client:
+            for office in offices:
+                await asyncio.to_thread(office.change, dice, report, late=False)
+                await client.create_collection(office.name)
+                await client.create_source(office.name, MAPPING.format(name=office.name))
+            changed, enough = asyncio.Event(), asyncio.Event()
+            async with asyncio.TaskGroup() as group:
+                moving = list[asyncio.Task[None]]()
+                for office in offices:
+                    rows, runs = form.dice(f"rows {office.name}"), form.dice(f"runs {office.name}")
+                    moving.append(group.create_task(mutate(office, rows, report, changed)))
+                    moving.append(group.create_task(sync(client, office, runs, report, changed)))
+                    group.create_task(look(office, documents, enough))
+                await lose_workers(cluster, settings, dice, form, report)
+                changed.set()
+                await cluster.soon("worker", **settings)
+                await asyncio.gather(*moving)
+                for office in offices:
+                    run = await client.sync_source(office.name, allow_deletions=True)
+                    assert await until_done(client, run.name) == ""
+                enough.set()
+        report.count("looks", documents.looks)
+        report.tell(request)
+        for office in offices:
+            found = documents.of(office)
+            assert len({key for key, _, _ in found}) == len(found)
+            assert {key: (subject, text) for key, subject, text in found} == office.rows()
+        assert documents.left() == []
