@@ -63,7 +63,7 @@ class Peak:
     """The largest resident memory of a process during a block, in bytes."""
 
     def __init__(self, process: psutil.Process) -> None:
-        self._process = process
+        self.process = process
         self._stopped = threading.Event()
         self.bytes = 0
 
@@ -80,7 +80,7 @@ class Peak:
 
     def _sample(self) -> None:
         while not self._stopped.wait(_SAMPLE_SECONDS):
-            self.bytes = max(self.bytes, self._process.memory_info().rss)
+            self.bytes = max(self.bytes, self.process.memory_info().rss)
 
 
 def measure(size: int, passages: int) -> tuple[float, float, float, float]:

@@ -1,0 +1,199 @@
+"""`python -m bench.sync`: a source with many rows, compared with the upload of the same number of like texts, and how much memory a run needs beyond what the server needs when idle.
+
+A real instance reads a database of its own PostgreSQL. Both sides are measured alternately, each until all its documents are searchable; ratio is the sync's documents a second divided
+by those of the uploads. Texts are short, because the embedding of long ones would hide everything else, and differ, because the vectors of a known text are not computed again. ROWS
+sets the number of rows of each run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from bench.interleaved import interleaved
+from bench.memory_ingest import Peak
+from bench.processes import leave_in_order
+from responsa_client.aio.client import AsyncResponsa
+from responsa_server.embedded import EmbeddedPostgres, Layout
+from tests.instance import Instance, instance_in
+
+AIM_RATIO: Final = 0.95
+AIM_MB: Final = 150
+_AT_ONCE: Final = 16
+_POLL_SECONDS: Final = 0.1
+_WORDS: Final = ("heron", "harbour", "keeper", "lamp", "market", "bridge", "river", "stone", "boat", "tide")
+_MAPPING: Final = """connection = "rows"
+collection = "{name}"
+[queries.notes]
+sql = "SELECT id, person, body FROM {name}"
+columns = {{ id = "integer", person = "text", body = "text" }}
+[documents.note]
+query = "notes"
+key = "{{{{ id }}}}"
+text = "{{{{ body }}}}"
+"""
+_BY_PERSON: Final = 'subject = "{{ person }}"\n'
+
+
+class Bench:
+    """An instance with a database that sources read."""
+
+    def __init__(self, instance: Instance, rows: int, of_a_person: int) -> None:
+        """of_a_person: the number of rows that are about the same person, and are published together; 0 if no row is about a person."""
+        self._instance = instance
+        self._rows = rows
+        self._of_a_person = of_a_person
+        layout = Layout.of(instance.home)
+        self._dsn = EmbeddedPostgres(layout).dsn("superuser")
+        self._source = make_conninfo(self._dsn, dbname="rows")
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE rows")
+            connection.execute("CREATE USER rows_reader PASSWORD 'good'")
+        folder = Path(instance.settings["RESPONSA_SOURCES__FOLDER"])
+        (folder / "password").write_text("good", encoding="utf-8")
+        (folder / "rows.toml").write_text(
+            f'kind = "postgresql"\nhost = "{layout.postgres_run}"\ndatabase = "rows"\nuser = "rows_reader"\npassword = {{ file = "password" }}\ntls = "off"\n'
+            f'tenants = ["*"]\nseconds = 600\nrows = {max(rows, 100_000)}\n',
+            encoding="utf-8",
+        )
+
+    def _texts(self, seed: str) -> list[str]:
+        dice = random.Random(seed)
+        return [
+            f"{' '.join(dice.choices(_WORDS, k=6)).capitalize()} {seed} {number}."
+            for number in range(self._rows)
+        ]
+
+    def warm(self) -> None:
+        """Make a few documents on both ways."""
+        rows, self._rows = self._rows, 50
+        self.synced(-1)
+        self.uploaded(-1)
+        self._rows = rows
+
+    def synced(self, number: int) -> float:
+        """Documents a second of a run."""
+        name = f"synced{number + 1}"
+        with psycopg.connect(self._source) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, person text, body text)".encode())
+            with cursor.copy(f"COPY {name} FROM STDIN".encode()) as copy:
+                for id_, text in enumerate(self._texts(f"s{number}")):
+                    copy.write_row((id_, f"p{id_ // max(self._of_a_person, 1)}", text))
+            cursor.execute(f"GRANT SELECT ON {name} TO rows_reader".encode())
+        return asyncio.run(self._sync(name))
+
+    async def _sync(self, name: str) -> float:
+        async with AsyncResponsa(self._instance.url, self._instance.key) as client:
+            await client.create_collection(name)
+            mapping = _MAPPING.format(name=name) + (_BY_PERSON if self._of_a_person else "")
+            await client.create_source(name, mapping)
+            began = time.monotonic()
+            run = await client.sync_source(name)
+            async for state in client.watch_operation(run):
+                if state.operation.done and state.operation.error.message:
+                    raise SystemExit(f"the run ended: {state.operation.error.message}")
+            return self._rate(name, began)
+
+    def uploaded(self, number: int) -> float:
+        """Documents a second of uploads."""
+        return asyncio.run(self._upload(f"uploaded{number + 1}", self._texts(f"u{number}")))
+
+    async def _upload(self, name: str, texts: Sequence[str]) -> float:
+        async with AsyncResponsa(self._instance.url, self._instance.key) as client:
+            await client.create_collection(name)
+            left = iter(enumerate(texts))
+
+            async def feed() -> None:
+                for id_, text in left:
+                    await client.create_document(text, collection=name, source_key=f"{id_}.md")
+
+            began = time.monotonic()
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_AT_ONCE):
+                    group.create_task(feed())
+            await asyncio.to_thread(self._until_idle)
+            return self._rate(name, began)
+
+    def _until_idle(self) -> None:
+        query = "SELECT 1 FROM responsa.operation WHERE kind = 'ingest' AND stage <> 'done' LIMIT 1"
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            while connection.execute(query).fetchone():
+                time.sleep(_POLL_SECONDS)
+
+    def _rate(self, name: str, began: float) -> float:
+        seconds = time.monotonic() - began
+        with psycopg.connect(self._dsn) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM responsa.document WHERE version > 0 AND collection_id IN (SELECT id FROM responsa.collection WHERE coalesce(slug, id) = %s)",
+                (name,),
+            ).fetchone()
+        if row != (self._rows,):
+            raise SystemExit(f"{name} has {row} documents, not {self._rows}")
+        print(f"{name}: {self._rows / seconds:.1f} documents/s", flush=True)
+        return self._rows / seconds
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Measure and report. Returns 1 if a figure misses its aim."""
+    parser = argparse.ArgumentParser(prog="python -m bench.sync", description=__doc__)
+    parser.add_argument("--rows", type=int, default=int(os.environ.get("ROWS") or 10_000), help="rows a run")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; 0 measures one run and no upload")
+    parser.add_argument("--of-a-person", type=int, default=0, help="rows about the same person")
+    options = parser.parse_args(given)
+    leave_in_order()
+    with tempfile.TemporaryDirectory(prefix="rsp-") as folder, ExitStack() as stack:
+        connections = Path(folder) / "connections"
+        connections.mkdir()
+        settings = {"RESPONSA_DOCS": "none", "RESPONSA_SOURCES__FOLDER": str(connections)}
+        instance = stack.enter_context(instance_in(Path(folder), None, **settings))
+        bench = Bench(instance, options.rows, options.of_a_person)
+        # The first documents load what is loaded only once.
+        bench.warm()
+        server = instance.processes()["server"]
+        idle = [one.memory_info().rss for one in (server, *server.children(recursive=True))]
+        peaks = list[Peak]()
+        rates = list[Sequence[float]]()
+
+        def synced(number: int) -> float:
+            with ExitStack() as measuring:
+                # The parser's processes read documents apart from the server.
+                for one in (server, *server.children(recursive=True)):
+                    peaks.append(Peak(one))
+                    measuring.enter_context(peaks[-1].measured())
+                return bench.synced(number)
+
+        if options.rounds:
+            rates = list(interleaved(options.rounds, synced, bench.uploaded))
+        else:
+            synced(0)
+    over = max(one.bytes for one in peaks if one.process == server) / 1e6 - idle[0] / 1e6
+    parsers = max((one.bytes for one in peaks if one.process != server), default=0) / 1e6
+    print(
+        f"{options.rows} rows: server idle {idle[0] / 1e6:.0f} MB, over idle {over:.0f} MB (aim {AIM_MB}); its largest helper {parsers:.0f} MB, idle {max(idle[1:], default=0) / 1e6:.0f} MB"
+    )
+    missed = over > AIM_MB
+    if rates:
+        ratios = [mine / theirs for mine, theirs in zip(*rates, strict=True)]
+        ratio = sorted(ratios)[len(ratios) // 2]
+        print(
+            f"ratio {ratio:.2f} ({', '.join(f'{one:.2f}' for one in ratios)}; aim {AIM_RATIO}): "
+            f"sync {sorted(rates[0])[len(ratios) // 2]:.1f}, uploads {sorted(rates[1])[len(ratios) // 2]:.1f} documents/s"
+        )
+        missed = missed or ratio < AIM_RATIO
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
