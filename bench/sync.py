@@ -50,11 +50,14 @@ _BY_PERSON: Final = 'subject = "{{ person }}"\n'
 class Bench:
     """An instance with a database that sources read."""
 
-    def __init__(self, instance: Instance, rows: int, of_a_person: int) -> None:
-        """of_a_person: the number of rows that are about the same person, and are published together; 0 if no row is about a person."""
+    def __init__(self, instance: Instance, rows: int, of_a_person: int, until: int) -> None:
+        """of_a_person: the number of rows that are about the same person, and are published together; 0 if no row is about a person. until: the number of documents that a run has
+        made when it is cancelled; 0 if it runs to its end.
+        """
         self._instance = instance
         self._rows = rows
         self._of_a_person = of_a_person
+        self._until = until
         layout = Layout.of(instance.home)
         self._dsn = EmbeddedPostgres(layout).dsn("superuser")
         self._source = make_conninfo(self._dsn, dbname="rows")
@@ -101,6 +104,11 @@ class Bench:
             await client.create_source(name, mapping)
             began = time.monotonic()
             run = await client.sync_source(name)
+            if self._until and self._rows > self._until:
+                await asyncio.to_thread(self._until_made, name)
+                await client.cancel_operation(run.name)
+                print(f"{name}: cancelled after {time.monotonic() - began:.0f} s", flush=True)
+                return self._until / (time.monotonic() - began)
             async for state in client.watch_operation(run):
                 if state.operation.done and state.operation.error.message:
                     raise SystemExit(f"the run ended: {state.operation.error.message}")
@@ -125,6 +133,12 @@ class Bench:
                     group.create_task(feed())
             await asyncio.to_thread(self._until_idle)
             return self._rate(name, began)
+
+    def _until_made(self, name: str) -> None:
+        query = "SELECT count(*) FROM responsa.source_document WHERE source_id = %s"
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            while connection.execute(query, (name,)).fetchall()[0][0] < self._until:
+                time.sleep(_POLL_SECONDS)
 
     def _until_idle(self) -> None:
         query = "SELECT 1 FROM responsa.operation WHERE kind = 'ingest' AND stage <> 'done' LIMIT 1"
@@ -151,6 +165,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=int(os.environ.get("ROWS") or 10_000), help="rows a run")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; 0 measures one run and no upload")
     parser.add_argument("--of-a-person", type=int, default=0, help="rows about the same person")
+    parser.add_argument(
+        "--until", type=int, default=0, help="cancel the run after so many documents; with --rounds 0"
+    )
     options = parser.parse_args(given)
     leave_in_order()
     with tempfile.TemporaryDirectory(prefix="rsp-") as folder, ExitStack() as stack:
@@ -158,7 +175,7 @@ def main(given: Sequence[str] | None = None) -> int:
         connections.mkdir()
         settings = {"RESPONSA_DOCS": "none", "RESPONSA_SOURCES__FOLDER": str(connections)}
         instance = stack.enter_context(instance_in(Path(folder), None, **settings))
-        bench = Bench(instance, options.rows, options.of_a_person)
+        bench = Bench(instance, options.rows, options.of_a_person, options.until)
         # The first documents load what is loaded only once.
         bench.warm()
         server = instance.processes()["server"]

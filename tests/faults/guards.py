@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final, cast
 from uuid import UUID
@@ -15,8 +16,10 @@ from responsa_server.calls import frames
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Failed
 from responsa_server.domain.people import Principal
+from responsa_server.domain.sources import OfRun
 from responsa_server.domain.turns import Append, Followed, LogRow
 from responsa_server.stores.postgres import database
+from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.turns.following import Following
 from responsa_server.turns.worker import Outcome, Run
@@ -51,6 +54,8 @@ class Guard(StrEnum):
     """A cancel locks the turn while it checks and writes."""
     HANDOVER = "handover"
     """A worker that stops leaves its turns to others."""
+    TOGETHER = "together"
+    """A run of a source publishes all changes of a subject in one transaction."""
 
 
 _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
@@ -209,6 +214,14 @@ def _change(*changes: tuple[object, str, object]) -> Callable[[], None]:
     return change
 
 
+_note = DocumentStore._note  # pyright: ignore[reportPrivateUsage]  # it is replaced below
+
+
+async def _apart(self: DocumentStore, connection: Any, run: OfRun, operation: Any) -> None:
+    """Stores a document of a run as if it were the only one of its subject."""
+    await _note(self, connection, replace(run, together=False), operation)
+
+
 def _relaxed() -> None:
     for name in ("_APP", "_LOG", "_WRITER"):
         setattr(database, name, f"{getattr(database, name)} -c synchronous_commit=off")
@@ -224,4 +237,5 @@ _CHANGES: Final[Mapping[Guard, Callable[[], None]]] = {
     Guard.COMMIT_BEFORE_VISIBLE: _change((TurnWriter, "take", _shown_before_commit)),
     Guard.SYNCHRONOUS_COMMIT: _relaxed,
     Guard.HANDOVER: _change((Run, "_last_words", _ended_instead)),
+    Guard.TOGETHER: _change((DocumentStore, "_note", _apart)),
 }

@@ -12,8 +12,8 @@ import random
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from psycopg.conninfo import make_conninfo
 from responsa_client.aio.client import AsyncResponsa
 from tests.faults.cluster import Cluster, Replica
 from tests.faults.forms import Form, Report, forms
+from tests.faults.guards import Guard
 from tests.instance import PATIENCE, eventually
 from tests.system.test_mariadb import Maria, running
 
@@ -249,24 +250,30 @@ def _until(condition: Callable[[], bool]) -> None:
     eventually(condition, "a kill", PATIENCE)
 
 
-@forms(long=300)
-async def test_documents_follow_the_rows_whatever_workers_are_killed(
-    cluster: Cluster, form: Form, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    report = Report("sync_kills", form)
-    dice = form.dice()
+@dataclass
+class World:
+    """The two sources of a campaign. settings: those of every replica."""
+
+    offices: Sequence[Office]
+    settings: dict[str, str]
+    documents: Documents
+    client: AsyncResponsa
+
+
+@asynccontextmanager
+async def world(cluster: Cluster, folder: Path, dice: random.Random, report: Report) -> AsyncGenerator[World]:
+    """Both databases with some rows, and their sources."""
     caller = await cluster.caller()
-    documents = Documents(cluster.dsn, caller.tenant)
     name = f"notes{caller.tenant.rpartition('-')[2]}"
-    connections = tmp_path / "connections"
+    connections = folder / "connections"
     connections.mkdir()
-    with running(tmp_path) as server, postgres(cluster, name) as of_postgres, maria(server) as of_maria:
+    with running(folder) as server, postgres(cluster, name) as of_postgres, maria(server) as of_maria:
         offices: Sequence[Office] = (Office(name, of_postgres), Office("office", of_maria))
-        folder = cluster.layout.postgres_run
         (connections / "good").write_text("good")
         shared = f'database = "{{}}"\nuser = "{{}}"\npassword = {{{{ file = "good" }}}}\ntenants = ["{caller.tenant}"]\ntls = "{{}}"\n'
         (connections / f"{name}.toml").write_text(
-            f'kind = "postgresql"\nhost = "{folder}"\n' + shared.format(name, f"{name}_{READER}", "off")
+            f'kind = "postgresql"\nhost = "{cluster.layout.postgres_run}"\n'
+            + shared.format(name, f"{name}_{READER}", "off")
         )
         (connections / "office.toml").write_text(
             f'kind = "mysql"\nhost = "127.0.0.1"\nport = {server.port}\n'
@@ -279,26 +286,58 @@ async def test_documents_follow_the_rows_whatever_workers_are_killed(
                 await asyncio.to_thread(office.change, dice, report, late=False)
                 await client.create_collection(office.name)
                 await client.create_source(office.name, MAPPING.format(name=office.name))
-            changed, enough = asyncio.Event(), asyncio.Event()
-            async with asyncio.TaskGroup() as group:
-                moving = list[asyncio.Task[None]]()
-                for office in offices:
-                    rows, runs = form.dice(f"rows {office.name}"), form.dice(f"runs {office.name}")
-                    moving.append(group.create_task(mutate(office, rows, report, changed)))
-                    moving.append(group.create_task(sync(client, office, runs, report, changed)))
-                    group.create_task(look(office, documents, enough))
-                await lose_workers(cluster, settings, dice, form, report)
-                changed.set()
-                await cluster.soon("worker", **settings)
-                await asyncio.gather(*moving)
-                for office in offices:
-                    run = await client.sync_source(office.name, allow_deletions=True)
-                    assert await until_done(client, run.name) == ""
-                enough.set()
-        report.count("looks", documents.looks)
+            yield World(offices, settings, Documents(cluster.dsn, caller.tenant), client)
+
+
+@forms(long=300)
+async def test_documents_follow_the_rows_whatever_workers_are_killed(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    report = Report("sync_kills", form)
+    dice = form.dice()
+    async with world(cluster, tmp_path, dice, report) as one:
+        changed, enough = asyncio.Event(), asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            moving = list[asyncio.Task[None]]()
+            for office in one.offices:
+                rows, runs = form.dice(f"rows {office.name}"), form.dice(f"runs {office.name}")
+                moving.append(group.create_task(mutate(office, rows, report, changed)))
+                moving.append(group.create_task(sync(one.client, office, runs, report, changed)))
+                group.create_task(look(office, one.documents, enough))
+            await lose_workers(cluster, one.settings, dice, form, report)
+            changed.set()
+            await cluster.soon("worker", **one.settings)
+            await asyncio.gather(*moving)
+            for office in one.offices:
+                run = await one.client.sync_source(office.name, allow_deletions=True)
+                assert await until_done(one.client, run.name) == ""
+            enough.set()
+        report.count("looks", one.documents.looks)
         report.tell(request)
-        for office in offices:
-            found = documents.of(office)
+        for office in one.offices:
+            found = one.documents.of(office)
             assert len({key for key, _, _ in found}) == len(found)
             assert {key: (subject, text) for key, subject, text in found} == office.rows()
-        assert documents.left() == []
+        assert one.documents.left() == []
+
+
+@pytest.mark.soak
+async def test_without_the_common_publication_the_campaign_finds_mixed_states(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    form = Form(1, limits=False, seed=1)
+    report = Report("sync_kills", form)
+    async with world(cluster, tmp_path, form.dice(), report) as one:
+        await cluster.soon("worker", guards_out=[Guard.TOGETHER], **one.settings)
+        with pytest.raises(ExceptionGroup) as caught:
+            await until_mixed(one, form, report)
+    assert caught.group_contains(AssertionError)
+
+
+async def until_mixed(one: World, form: Form, report: Report) -> None:
+    """Run one of the sources until a person's documents are of several states."""
+    office, never = one.offices[0], asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(mutate(office, form.dice("rows"), report, never))
+        group.create_task(sync(one.client, office, form.dice("runs"), report, never))
+        group.create_task(look(office, one.documents, never))
