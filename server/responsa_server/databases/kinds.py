@@ -27,7 +27,6 @@ from responsa_server.domain.sources import (
 )
 
 _CONNECT_SECONDS: Final = 5
-_CELL_BYTES: Final = 64 << 20
 _ROW_BYTES: Final = 16 << 20
 _TOO_LONG: Final = psycopg.errors.InvalidArgumentForWidthBucketFunction.sqlstate
 # The files of authorities of Debian, Red Hat, SUSE, and of Alpine and macOS.
@@ -168,8 +167,7 @@ class _Postgres:
         """See `Driver.problem`."""
         if isinstance(error, psycopg.Error) and error.sqlstate:
             if error.sqlstate == _TOO_LONG:
-                message = f"A row of the result has more than {_ROW_BYTES >> 20} MiB; leave such rows out, or shorten their columns."
-                return DatabaseProblem(DatabaseFault.TOO_LARGE, message)
+                return _long_row()
             match error.sqlstate[:2]:
                 case "28":
                     return _login()
@@ -321,7 +319,7 @@ class _Sqlite:
                 timeout=_CONNECT_SECONDS,
                 check_same_thread=False,
             )
-            made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _CELL_BYTES)
+            made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _ROW_BYTES)
             # A row with broken UTF-8 is set aside; it does not end the reading.
             made.text_factory = _decoded
             return made
@@ -347,6 +345,8 @@ class _Sqlite:
         text = str(error)
         if text == "interrupted":
             return timed_out()
+        if text == "string or blob too big":
+            return _long_row()
         if "unable to open" in text or "not a database" in text or "malformed" in text or "locked" in text:
             return DatabaseProblem(
                 DatabaseFault.UNREACHABLE, f"The database file cannot be read: {text[:200]}."
@@ -404,6 +404,13 @@ def unreadable_value() -> DatabaseProblem:
     return DatabaseProblem(
         DatabaseFault.QUERY,
         "The result of the query has a value that cannot be read; cast the column, for example to text, or leave such rows out.",
+    )
+
+
+def _long_row() -> DatabaseProblem:
+    return DatabaseProblem(
+        DatabaseFault.TOO_LARGE,
+        f"A row of the result has more than {_ROW_BYTES >> 20} MiB; leave such rows out, or shorten their columns.",
     )
 
 

@@ -82,7 +82,7 @@ class DatabaseFault(StrEnum):
     QUERY = "QUERY"
     """The database refuses the query."""
     TOO_LARGE = "TOO_LARGE"
-    """The result has too many rows or columns."""
+    """The result has too many rows or columns, or too long a row."""
     SCHEMA = "SCHEMA"
     """The result lacks columns that the mapping names."""
 
