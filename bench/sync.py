@@ -1,6 +1,6 @@
 """`python -m bench.sync`: a source with many rows, compared with the upload of the same number of like texts, and how much memory a run needs beyond what the server needs when idle.
 
-A real instance reads a database of its own PostgreSQL. Both sides are measured alternately, each until all its documents are searchable; ratio is the sync's documents a second divided
+A real instance reads another database of the PostgreSQL that belongs to it. Both sides are measured alternately, each until all its documents are searchable; ratio is the sync's documents a second divided
 by those of the uploads. Texts are short, because the embedding of long ones would hide everything else, and differ, because the vectors of a known text are not computed again. ROWS
 sets the number of rows of each run.
 """

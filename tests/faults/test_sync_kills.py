@@ -157,7 +157,7 @@ class Documents:
 
 @contextmanager
 def postgres(cluster: Cluster, name: str) -> Generator[Callable[[], AbstractContextManager[Any]]]:
-    """A database of its own in the cluster's PostgreSQL, with a user that may read."""
+    """Another database in the cluster's PostgreSQL, with a user that may read."""
     with psycopg.connect(cluster.dsn, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
         connection.execute(f"CREATE USER {name}_{READER} PASSWORD 'good'".encode())

@@ -1,7 +1,7 @@
 """Fills in the templates of a mapping with bounded memory and time.
 
-A template can make gigabytes of a few bytes, by loops or by joining a text with itself, and the engine has no limit for that. So templates that could are filled in in a process of its
-own: `python -m responsa_server.sources.filling`, with a limit for its memory. If it dies or takes too long, the row makes no document, and the next row gets another process, a few times. Templates
+A template can make gigabytes of a few bytes, by loops or by joining a text with itself, and the engine has no limit for that. So templates that could are filled in in a separate
+process with a limit for its memory: `python -m responsa_server.sources.filling`. If it dies or takes too long, the row makes no document, and the next row gets another process, a few times. Templates
 that only put values in, like most, are filled in directly.
 """
 

@@ -76,7 +76,7 @@ UPDATE responsa.operation SET counts = %(counts)s, passages_done = 0, passages_t
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: forget_waiting
--- subject: NULL for all. What still is to be published together is made again: the upload of the same bytes finds the version that waits.
+-- subject: NULL for all. What waits to be published together is made again: the upload of the same bytes finds the version that waits.
 UPDATE responsa.source_document AS s SET next_digest = NULL, next_metadata = NULL, gone = false, operation_id = NULL
 FROM responsa.document AS d
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND (s.next_digest IS NOT NULL OR s.gone)
