@@ -173,7 +173,9 @@ class MappedQuery:
 class SourceMapping:
     """A mapping without mistakes. text: its TOML. queries: those that a document uses. schedule: None if no runs begin by themselves."""
 
-    def __init__(self, text: str, table: MappingTable, templates: PromptSet, schedule: Schedule | None) -> None:
+    def __init__(
+        self, text: str, table: MappingTable, templates: PromptSet, schedule: Schedule | None
+    ) -> None:
         self.text = text
         self.connection = table.connection
         self.collection = table.collection
