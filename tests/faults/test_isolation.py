@@ -1,4 +1,4 @@
-"""The agent `personal` is asked about other people, in all ways that we could think of. Each record has a word of its own; none of the others' words may come back.
+"""The agent `personal` is asked about other people, in all ways that we could think of. Each record has a word that no other record has; none of the others' words may come back.
 
 `make soak CAMPAIGN=isolation` asks 10,000 questions, in process: the agent, the search and the database are real.
 """

@@ -227,7 +227,7 @@ class Retriever:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._analyses)
 
     async def about(self, reader: Reader) -> DocumentSet:
-        """The documents about the reader, whatever the reader's role. Raises Unavailable, and ValueError for a reader that is no user."""
+        """The documents about the reader, whatever the reader's role. Raises Unavailable, and ValueError for the server itself."""
         return await self._lexical.documents(SearchScope(_as_subject(reader), own=()), ())
 
     async def around(
@@ -303,7 +303,7 @@ class Retriever:
 
         tier: returns the number of a collection's tier. It gets the collection's id and kind. own: if not None, the search finds only documents about the
         reader, whatever the reader's role, and documents without a subject in these collections. about: with
-        `own`, whether those about the reader are among them. Raises ValueError for `own` with a reader that is no user.
+        `own`, whether those about the reader are among them. Raises ValueError for `own` if the reader is the server itself.
         """
         if own is not None:
             reader = _as_subject(reader)
@@ -676,7 +676,7 @@ class Retriever:
 
 def _as_subject(reader: Reader) -> Principal:
     if not isinstance(reader, Principal):
-        raise ValueError("only a user has documents of their own")
+        raise ValueError("nothing is about the server itself")
     return as_subject(reader)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.record import RecordReading
 from responsa_server.domain.turns import Question
 
 WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")
@@ -105,6 +106,20 @@ class Shelf:
     async def closest(self, question: str, evidence: Evidence) -> tuple[Quote, ...]:
         assert evidence == self.found
         return self.near
+
+
+class Cabinet:
+    """A RecordSource without a document."""
+
+    async def read(
+        self,
+        who: Principal,
+        question: str,
+        evidence: Evidence,
+        focus: Sequence[str],
+        synonyms: Mapping[str, str],
+    ) -> RecordReading:
+        return RecordReading(0, (), Extraction((), 0.0, supported=False))
 
 
 def task(text: str, history: Sequence[Message] = (), collections: tuple[str, ...] = ()) -> AnswerTask:

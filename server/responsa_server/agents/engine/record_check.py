@@ -76,7 +76,7 @@ def problem_of(text: str, marks: Sequence[Mark], passages: Sequence[str], suppor
 
 
 def _facts(sentence: str) -> frozenset[str]:
-    """The figures and the levels that a sentence names. Numbers up to ten that are written as words are no figures."""
+    """The figures and the levels that a sentence names. Numbers up to ten that are written as words do not count."""
     spelled = {
         str(_VALUES[(one["tens"] or one["teen"]).lower()] + _VALUES.get((one["unit"] or "zero").lower(), 0))
         for one in _SPELLED.finditer(sentence)
