@@ -142,6 +142,6 @@ async def _answered(client: AsyncResponsa, asked: OwnQuestion) -> OwnAnswer:
     async with answering(client, asked.question, agent=AGENT) as turn:
         answer = turn.terminal_event.answer
         names = {one.document_version.rpartition("/versions/")[0] for one in answer.citations}
-        documents = [await client.document(one) for one in names]
+        documents = [await client.get_document(one) for one in names]
         kinds = {str(one.metadata[_KIND]) for one in documents if one.subject == asked.person}
         return OwnAnswer(asked, answer.text, frozenset(kinds))
