@@ -36,6 +36,7 @@ MOST_UNDER_HEADINGS: Final = 10
 _COMMON: Final = 0.4
 """A word that this share of the record's sentences has, such as the person's name, says nothing about a sentence."""
 _SHORT: Final = 14
+_NEARLY: Final = 0.8
 _LONG: Final = 0.1
 _TITLED: Final = 0.4
 _COSINE: Final = 0.5
@@ -48,6 +49,7 @@ _GENERIC_WORDS: Final = (
     " detail details anything something thing things list look read find get got want need according person kind type sort exactly really currently long actually question answer"
     " based info information data document documents see help let way ways use using have has compare compared comparison differ difference better worse stronger weaker higher lower"
     " far apart happened happen made make work works one two three four five six all every given give day date when test tests took take taken would suited right like stands"
+    " become choose chosen greater smaller name speak speaks understand particularly especially figure figures change changed difference interpret pick select decide go going"
     " strongest weakest highest lowest best worst top most least greatest poorest suggest overview summary summarise summarize general overall rather out come came stand where"
 )
 _GENERIC: Final = frozenset(_GENERIC_WORDS.split())
@@ -55,6 +57,9 @@ _MOST: Final = re.compile(r"\b(?:strongest|highest|best|top|greatest|most|larges
 _LEAST: Final = re.compile(r"\b(?:weakest|lowest|worst|poorest|least|smallest)\b", re.IGNORECASE)
 _VALUE: Final = re.compile(r":\D*?(\d+(?:\.\d+)?)(?: of \d+)? (?:points|percent)\b|:\D*?(\d+(?:\.\d+)?) ?%")
 _AUTHOR: Final = re.compile(r"\b(?:i|me|my|mine|myself)\b", re.IGNORECASE)
+_UNDERSTANDS: Final = re.compile(
+    r"\bhow (?:should|do|can|must|shall) (?:i|one) (?:read|understand|interpret)\b", re.IGNORECASE
+)
 _WHEN: Final = re.compile(r"\bwhen\b|\b(?:which|what) (?:day|date|month|year)\b", re.IGNORECASE)
 _DATE: Final = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 _GAP: Final = re.compile(
@@ -218,6 +223,7 @@ class _Choice:
         terms = analyzer.query_terms(question, language)
         self._words = frozenset(terms)
         # A word with a synonym is meant in its place.
+        self._meant = {each for one in terms for each in meant.get(one, ())}
         self._asked = list(
             dict.fromkeys(each for one in terms for each in meant.get(one, () if one in generic else (one,)))
         )
@@ -231,7 +237,9 @@ class _Choice:
             if counts[term] <= max(2, _COMMON * len(self._own))
         }
         self._common = counts.keys() - self._weights.keys()
-        self._reads = bool(self._focus & frozenset(analyzer.terms("read", language)))
+        self._reads = _UNDERSTANDS.search(question) is not None or bool(
+            self._focus & frozenset(analyzer.terms("read", language))
+        )
 
     def made(self) -> tuple[Sequence[_Line], tuple[str, ...], float]:
         """The lines, the words of the question that nothing has, and the support of the lines, from 0 to 1."""
@@ -250,7 +258,7 @@ class _Choice:
             for one in known
             if one in bodies | titles
             and one not in self._common
-            and (self._reads or one not in self._focus | headed)
+            and (self._reads or one in self._meant or one not in self._focus | headed)
         ]
         chosen = self._dated() or self._extreme(named) or (self._covering(named) if named else self._under())
         if self._reads and chosen and _READING.match(chosen[0].under):
@@ -280,19 +288,33 @@ class _Choice:
         """The lines that say what the record lacks, if the question is about its author."""
         if not _AUTHOR.search(self._question):
             return ()
-        gaps = [one for one in self._own if _GAP.search(one.part.shown)]
+        gaps = [one for one in self._own if _GAP.search(one.part.shown) and not _READING.match(one.under)]
         focused = [one for one in gaps if self._focus & (one.heading | one.title)]
         return (focused or gaps)[:MOST_GAPS]
 
     def _pool(self, left: AbstractSet[str]) -> Sequence[_Line]:
         """The lines to choose from: lines of the record under the right headings, else other lines of the record, else those of reference documents that are about one of the words."""
-        having = [one for one in self._own if one.terms & left]
-        focused = [one for one in having if one.heading & self._focus]
-        titled = [one for one in having if one.title & self._focus]
-        return focused or titled or having or [one for one in self._lines if one.title & left]
+        having = [
+            one for one in self._own if one.terms & left and (self._reads or not _READING.match(one.under))
+        ] or [one for one in self._own if one.terms & left]
+        asked = frozenset(self._asked) - self._focus
+        groups = [
+            [one for one in having if one.heading & asked - left],
+            [one for one in having if one.heading & self._focus],
+            [one for one in having if one.title & self._focus],
+        ]
+        most = max((self._covered(one, left) for one in having), default=0.0)
+        for group in groups:
+            # The right headings do not help if other lines have more of the words.
+            if group and max(self._covered(one, left) for one in group) >= _NEARLY * most:
+                return group
+        return having or [one for one in self._lines if one.title & left]
+
+    def _covered(self, one: _Line, left: AbstractSet[str]) -> float:
+        return sum(self._weights.get(term, 1.0) for term in one.terms & left)
 
     def _worth(self, one: _Line, left: AbstractSet[str]) -> float:
-        worth = sum(self._weights.get(term, 1.0) for term in one.terms & left)
+        worth = self._covered(one, left)
         worth += _TITLED * len((one.heading | one.title) & frozenset(self._asked))
         worth += _COSINE * one.cosine + (-1 if self._reads else 1) * _NUMBER * (one.value is not None)
         # A line that names many things says little about each.
@@ -310,9 +332,9 @@ class _Choice:
             chosen.append(best)
             covered = best.terms & left
             left -= best.terms | (frozenset[str]() if best.own else best.title)
-            for one in pool:
-                same = one.key[0] == best.key[0] and one not in chosen
-                if same and covered <= one.terms and len(covered) > 1 and len(chosen) < MOST_NAMED:
+            for one in self._own:
+                near = one.key[0] == best.key[0] and (len(covered) > 1 or one.under == best.under)
+                if near and covered <= one.terms and one not in chosen and len(chosen) < MOST_NAMED:
                     chosen.append(one)
         return chosen
 
@@ -345,7 +367,8 @@ class _Choice:
             if bool(_READING.match(one.under)) is not self._reads:
                 continue
             this = 4 * len(one.heading & asked) + 4 * len(one.title & asked - self._common)
-            this += 2 * bool(one.heading & self._focus) + bool(one.title & self._focus)
+            this += 10 * bool(one.heading & self._focus) + bool(one.title & self._focus)
+            this += self._reads * (1 + len(one.terms & asked))
             if this > worth:
                 best, worth = [], this
             if this == worth and worth:
