@@ -1,6 +1,6 @@
 """`responsa eval personal`: measures whether people get right answers about themselves.
 
-A folder holds choose.jsonl and look.jsonl. Each line is one JSON object: {id, person, question, facts, document}. The server must have the documents about these people, such as those of
+A folder holds choose.jsonl, look.jsonl and fresh.jsonl. Each line is one JSON object: {id, person, question, facts, document}. The server must have the documents about these people, such as those of
 `responsa samples load aptitude`.
 """
 
@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from responsa.auth.v1 import user_pb2
 from responsa_client.aio import AsyncResponsa
-from responsa_lab.evaluation.choosing import Part
 from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.measuring import answering
 from responsa_lab.evaluation.metrics import fraction, rounded, share
@@ -31,6 +31,14 @@ OURS: Final = CHECKOUT / "evals" / "personal"
 AGENT: Final = "personal"
 _KIND: Final = "kind"
 """The metadata of a document that holds its kind."""
+
+
+class Part(StrEnum):
+    """The questions to ask: those for choosing, those that were looked at once, and those that were written after that."""
+
+    CHOOSE = "choose"
+    LOOK = "look"
+    FRESH = "fresh"
 
 
 class OwnQuestion(BaseModel):
@@ -64,7 +72,8 @@ class OwnAnswer:
 
 def eval_personal(
     folder: Annotated[
-        Path, typer.Argument(help="A folder with choose.jsonl and look.jsonl.", show_default=False)
+        Path,
+        typer.Argument(help="A folder with choose.jsonl, look.jsonl and fresh.jsonl.", show_default=False),
     ] = OURS,
     part: Annotated[Part, typer.Option(help="The questions to ask.")] = Part.CHOOSE,
     mistakes: Annotated[int, typer.Option(min=0, help="The number of wrong answers to show.")] = 10,
