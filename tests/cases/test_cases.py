@@ -78,7 +78,7 @@ def cast_of(instance: Instance, ways: Ways) -> Generator[None]:
 
 @contextmanager
 def databases_of(instance: Instance) -> Generator[None]:
-    """A connection `staff` for all tenants, and `vault` for none of them, with a small SQLite database."""
+    """A connection `staff` for all tenants, and `vault` for none of them, with a small SQLite database; and a webhook."""
     folder = instance.home / "connections"
     folder.mkdir()
     with closing(sqlite3.connect(folder / "staff.db")) as connection, connection:
@@ -88,10 +88,16 @@ def databases_of(instance: Instance) -> Generator[None]:
     for name, tenant in (("staff", "*"), ("vault", "somebody-else")):
         text = f'kind = "sqlite"\nfile = "staff.db"\ntenants = ["{tenant}"]\n'
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+    hooks = instance.home / "webhooks"
+    hooks.mkdir()
+    # No address of this machine may be reached, so the deliveries fail.
+    hook = 'url = "https://127.0.0.1/"\nsecret = { env = "MISSING" }\ntenants = ["*"]\nevents = ["source.succeeded"]\n'
+    (hooks / "room.toml").write_text(hook, encoding="utf-8")
     try:
         yield
     finally:
         shutil.rmtree(folder)
+        shutil.rmtree(hooks)
 
 
 def spooled(instance: Instance) -> list[str]:

@@ -188,7 +188,7 @@ def test_what_needs_one_is_found() -> None:
     """This shows that the test above finds places to check. If it found no place, the test above would always pass."""
     types = types_of(current())
     assert {one.rpartition(".")[2] for one in resources(current(), types)} == {
-        "Agent", "ApiKey", "AuditEvent", "Collection", "Conversation", "Document", "DocumentVersion", "Feedback", "Generation", "Identity", "Invitation", "Message", "OidcProvider", "Passage", "ServiceGrant", "Session", "Source", "Teacher", "Tenant", "Tool", "Turn", "User", "UserLimits", "UserQuota"
+        "Agent", "ApiKey", "AuditEvent", "Collection", "Conversation", "Delivery", "Document", "DocumentVersion", "Feedback", "Generation", "Identity", "Invitation", "Message", "OidcProvider", "Passage", "ServiceGrant", "Session", "Source", "Teacher", "Tenant", "Tool", "Turn", "User", "UserLimits", "UserQuota"
     }  # fmt: skip
     assert len(list(forms(current()))) > 60
     names = {name for name, _, _ in forms(current())}

@@ -631,6 +631,7 @@ async def test_deleting_while_answering_leaves_nothing_in_a_thousand_races(stage
 NOBODYS = frozenset(
     {
         "collection_stat",
+        "delivery",
         "embedding_cache",
         "oidc_state",
         "source_failure",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
+import json
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,19 +20,26 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
 from responsa_server.domain.knowledge import Chunking, JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.notifications import DeliveryState
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import NewSource, RunClaim, SourceChange
+from responsa_server.outbound.connector import Connector
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import read_mapping
+from responsa_server.sources.notifying import Delivering, Notifier
 from responsa_server.sources.profiles import SubjectProfiles
 from responsa_server.sources.scheduling import Scheduling
 from responsa_server.sources.service import SourceAdministration
 from responsa_server.sources.syncing import Sync
+from responsa_server.sources.webhooks import DeclaredWebhooks
 from responsa_server.stores.postgres.database import Connection
+from responsa_server.stores.postgres.deliveries import PostgresDeliveries
+from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from responsa_server.stores.postgres.sources import PostgresSources
@@ -65,7 +76,16 @@ class Office:
             databases,
             self.house.library,
             self.house.library.ended,
+            self.notifier(),
         )
+
+    def notifier(self) -> Notifier:
+        return Notifier(self.deliveries, DeclaredWebhooks(self.folder / "webhooks"), mails=True)
+
+    @property
+    def deliveries(self) -> PostgresDeliveries:
+        outbox = Outbox(self.house.queue, uuid7)
+        return PostgresDeliveries(self.house.database, self.house.queue, uuid7, outbox)
 
     def change(self, *statements: str) -> None:
         with closing(sqlite3.connect(self.folder / "staff.db")) as connection, connection:
@@ -154,7 +174,12 @@ async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[
     await house.library.create_collection(who, "people", "", Chunking())
     connections, databases = DeclaredConnections(tmp_path), SqlDatabases(lambda place: place.env)
     administration = SourceAdministration(
-        PostgresSources(house.database, house.queue, uuid7), runs, connections, databases, house.collections
+        PostgresSources(house.database, house.queue, uuid7),
+        runs,
+        connections,
+        databases,
+        house.collections,
+        one.deliveries,
     )
     await administration.create(who, NewSource("notes", "", MAPPING))
     async with house.working():
@@ -368,6 +393,89 @@ async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(offi
     assert (ended.error, ended.counts["created"]) == (None, 8)
     await sources.update(office.who, "notes", SourceChange(mapping=MAPPING), ("staff", "people"), "")
     assert (await sources.get(office.who, "notes")).next_run_time is None
+
+
+async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature(office: Office) -> None:
+    key, seen, answers = b"k" * 32, list[Request](), deque[str]()
+    (office.folder / "webhooks").mkdir()
+
+    def declare(name: str, url: str, *more: str) -> None:
+        lines = [f'url = "{url}"', 'secret = { env = "KEY" }', 'tenants = ["acme"]', "seconds = 0.5", *more]
+        (office.folder / "webhooks" / f"{name}.toml").write_text("\n".join(lines))
+
+    async def receive(exchange: Exchange) -> None:
+        seen.append(exchange.request)
+        match answers.popleft() if answers else "":
+            case "broken":
+                await exchange.reply(500, b"")
+            case "elsewhere":
+                await exchange.reply(302, b"", {"location": "http://169.254.169.254/"})
+            case "huge":
+                await exchange.reply(200, b"x" * 100_000)
+            case "never":
+                await asyncio.Event().wait()
+            case _:
+                await exchange.reply(204, b"")
+
+    server, connector = LoopbackServer(receive), Connector()
+    await server.start()
+    try:
+        declare("room", f"{server.url}/hook?a=b", 'allow_private = ["127.0.0.1"]')
+        declare("closed", "https://127.0.0.1:9/")
+        declare("proud", "https://example.org/", 'events = ["source.succeeded"]')
+        declare("others", "https://example.org/", 'events = ["source.failed"]')
+        webhooks = DeclaredWebhooks(office.folder / "webhooks")
+        secret = "whsec_" + base64.b64encode(key).decode()
+        delivering = Delivering(office.deliveries, webhooks, connector, lambda _: secret, pauses=(1.0,) * 3)
+
+        with psycopg.connect(office.house.urls.superuser) as connection:
+            connection.execute(
+                "UPDATE responsa.app_user SET email = 'ann@example.org' WHERE id = %s", (office.who.user_id,)
+            )
+        await office.run()
+        proud = await office.deliveries.list(office.who, ListQuery(50, Order("create_time")))
+        assert [(one.webhook, one.event.value) for one in proud.items] == [("proud", "source.succeeded")]
+        office.change("DELETE FROM note WHERE id > 4")
+        stopped = await office.run()
+        await office.notifier().ended("acme", stopped.id)  # as after a crash
+        page = await office.deliveries.list(office.who, ListQuery(50, Order("create_time")))
+        found = {one.webhook: one for one in page.items if one.operation_id == stopped.id}
+        assert {one.event.value for one in found.values()} == {"source.confirmation_wanted"}
+        assert found.keys() == {"room", "closed"}
+        mails = office.house.ask("SELECT kind, email FROM responsa.mail")
+        assert mails == [("run_stopped", "ann@example.org")]
+        room = found["room"].id
+        answers.extend(["broken", "elsewhere", "huge", "never"])
+        problems = list[str]()
+        for pause in (1.0, 1.0, 1.0, None):
+            assert await delivering.work("acme", room, 0) == pause
+            tried = await office.deliveries.find("acme", room)
+            assert tried is not None
+            problems.append(tried.attempt.problem)
+        assert [one.split()[-1] for one in problems] == ["500.", "followed.", "bytes.", "s."]
+        assert (tried.state, tried.attempts, len(seen)) == (DeliveryState.FAILED, 4, 4)
+        assert await delivering.work("acme", room, 0) is None  # it has ended
+
+        assert (await office.deliveries.again(office.who, room)).attempts == 0
+        assert await delivering.work("acme", room, 0) is None
+        sent = await office.deliveries.find("acme", room)
+        assert sent is not None
+        assert (sent.state, sent.attempt.status) == (DeliveryState.DELIVERED, 204)
+        got = seen[-1]
+        signed = f"{got.headers['webhook-id']}.{got.headers['webhook-timestamp']}.".encode() + got.body
+        signature = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+        assert got.headers["webhook-signature"] == f"v1,{signature}"
+        assert {one.headers["webhook-id"] for one in seen} == {f"msg_{room}"}
+        assert json.loads(got.body)["data"]["metadata"]["deletions"] == "3"
+        assert await delivering.work("acme", found["closed"].id, 0) == 1.0
+        refused = await office.deliveries.find("acme", found["closed"].id)
+        assert refused is not None
+        assert "is not public" in refused.attempt.problem
+        with pytest.raises(NotFound):
+            await office.deliveries.again(office.who, uuid7())
+    finally:
+        await connector.close()
+        await server.close()
 
 
 async def test_the_documents_of_a_subject_are_published_together(

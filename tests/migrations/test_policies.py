@@ -148,6 +148,7 @@ TENANT_TABLES: Mapping[str, Table] = {
         app=ALL, search="SELECT(collection_id,passages,subject,tenant_id)", policies=(READS,)
     ),
     "subject_term_stat": Table(app=ALL),
+    "delivery": Table(app=ALL),
     "source": Table(app=ALL),
     "source_document": Table(app=ALL),
     "source_failure": Table(app=ALL),

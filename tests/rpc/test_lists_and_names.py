@@ -49,6 +49,7 @@ NOUNS = {
     "Source": "sources",
     "SyncSource": "sources",
     "RetryFailedRows": "sources",
+    "RedeliverDelivery": "deliveries",
     "GrantOwnership": "users",
     "Ownership": "users",
     "ServiceGrant": "serviceGrants",

@@ -48,6 +48,7 @@ SHARED = frozenset({"responsa/User"})
 """The types of resources that all users of a tenant may name: they share collections with each other. Methods of administrators are closed to them by their role."""
 ADMINISTERED = SHARED | {
     "responsa/ApiKey",
+    "responsa/Delivery",
     "responsa/Invitation",
     "responsa/ServiceGrant",
     "responsa/Source",
@@ -88,6 +89,7 @@ NAMES: Mapping[str, str] = {
     "responsa/ApiKey": "SELECT 'apiKeys/' || id FROM responsa.api_key WHERE tenant_id = 'acme' AND display_name ~ '^spare'",
     "responsa/Collection": "SELECT 'collections/' || unnest(ARRAY[slug, id]) FROM responsa.collection WHERE tenant_id = 'acme' AND slug = 'secrets'",
     "responsa/Conversation": "SELECT 'conversations/' || id FROM responsa.conversation WHERE tenant_id = 'acme'",
+    "responsa/Delivery": "SELECT 'deliveries/' || id FROM responsa.delivery WHERE tenant_id = 'acme'",
     "responsa/Document": "SELECT 'documents/' || id FROM responsa.document WHERE tenant_id = 'acme'",
     "responsa/DocumentVersion": "SELECT 'documents/' || document_id || '/versions/' || version FROM responsa.document_version WHERE tenant_id = 'acme'",
     "responsa/Feedback": "SELECT 'messages/' || id || '/feedback' FROM responsa.message WHERE tenant_id = 'acme'",
@@ -179,6 +181,14 @@ async def victims(served: Served) -> dict[str, list[str]]:
         await served.identity.exchange_code(code)
         await served.identity.create_api_key(bob.who, f"spare {one}", None)
     for one in range(EACH):
+        served.house.ask(
+            "INSERT INTO responsa.delivery (id, tenant_id, webhook, operation_id, source_id, event, body) VALUES (%s, 'acme', %s, %s, %s, 'source.failed', %s) RETURNING 1",
+            uuid7(),
+            CANARY,
+            uuid7(),
+            f"{CANARY}-{one}",
+            CANARY,
+        )
         served.house.ask(
             "INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES ('acme', 'https://login.example.org', %s, %s) RETURNING 1",
             f"{CANARY} {one}",

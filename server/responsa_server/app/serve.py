@@ -74,7 +74,8 @@ async def running(
                 open_models,
             )
             from responsa_server.app.front import Callers, Silent
-            from responsa_server.app.sources import schedule_job, source_job
+            from responsa_server.app.sources import delivery_job, schedule_job, source_job
+            from responsa_server.outbound.connector import Connector
             from responsa_server.stores.postgres.migrate import PostgresMigrations
             from responsa_server.stores.redis import RedisCache
 
@@ -112,18 +113,21 @@ async def running(
                 mailing_on(settings, layout, database),
             )
             sync = source_job(
-                settings.connections_folder,
+                settings,
                 database,
                 knowledge.queue,
                 knowledge.library,
                 external_vectors=knowledge.vectors is not None,
             )
+            connector = Connector()
+            stack.push_async_callback(connector.close)
             await knowledge.jobs.start(
                 {
                     JobKind.ERASE: erasing.work,
                     JobKind.MAIL: mailing.work,
                     JobKind.SYNC: sync.work,
                     JobKind.SCHEDULE: schedule_job(database, knowledge.queue).work,
+                    JobKind.DELIVER: delivery_job(settings, database, knowledge.queue, connector).work,
                 }
             )
             stack.push_async_callback(knowledge.jobs.close)

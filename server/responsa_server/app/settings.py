@@ -334,6 +334,11 @@ class Settings(BaseSettings):
         return self.sources.folder or self.home / "connections"
 
     @property
+    def webhooks_folder(self) -> Path:
+        """The folder with the declarations of webhooks."""
+        return self.sources.webhooks_folder or self.home / "webhooks"
+
+    @property
     def page_url(self) -> str:
         """The page's address in mails, without a slash at the end."""
         return (self.mail.page_url or f"http://localhost:{self.port}").rstrip("/")

@@ -5,15 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from responsa_server.app.resources import new_id
+from responsa_server.app.settings import Settings
 from responsa_server.app.tools import read_secret
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.library.library import Library
+from responsa_server.outbound.connector import Connector
 from responsa_server.sources.declarations import DeclaredConnections
+from responsa_server.sources.notifying import Delivering, Notifier
 from responsa_server.sources.scheduling import Scheduling
 from responsa_server.sources.service import SourceAdministration
 from responsa_server.sources.syncing import Sync
+from responsa_server.sources.webhooks import DeclaredWebhooks
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.deliveries import PostgresDeliveries
 from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from responsa_server.stores.postgres.sources import PostgresSources
 
@@ -28,15 +34,33 @@ def source_administration(
         DeclaredConnections(folder),
         _databases(folder),
         library.collections,
+        PostgresDeliveries(database, queue, new_id),
     )
 
 
 def source_job(
-    folder: Path, database: Database, queue: JobQueue, library: Library, *, external_vectors: bool
+    settings: Settings, database: Database, queue: JobQueue, library: Library, *, external_vectors: bool
 ) -> Sync:
     """Return the job that runs sources. external_vectors: whether a `VectorStore` holds the vectors."""
+    folder = settings.connections_folder
     runs = PostgresSourceRuns(database, queue, new_id, external_vectors=external_vectors)
-    return Sync(runs, DeclaredConnections(folder), _databases(folder), library, library.ended)
+    mails = settings.sources.mails and settings.mail.configured
+    outbox = Outbox(queue, new_id) if mails else None
+    notifier = Notifier(
+        PostgresDeliveries(database, queue, new_id, outbox),
+        DeclaredWebhooks(settings.webhooks_folder),
+        mails=mails,
+    )
+    return Sync(runs, DeclaredConnections(folder), _databases(folder), library, library.ended, notifier)
+
+
+def delivery_job(settings: Settings, database: Database, queue: JobQueue, connector: Connector) -> Delivering:
+    """Return the job that delivers events to webhooks."""
+    folder = settings.webhooks_folder
+    deliveries = PostgresDeliveries(database, queue, new_id)
+    return Delivering(
+        deliveries, DeclaredWebhooks(folder), connector, lambda place: read_secret(place, folder)
+    )
 
 
 def schedule_job(database: Database, queue: JobQueue) -> Scheduling:

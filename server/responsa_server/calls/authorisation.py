@@ -122,6 +122,8 @@ RULES: Mapping[str, Rule] = {
     _ADMIN + "SyncSource": Rule.ADMIN,
     _ADMIN + "ListFailedRows": Rule.ADMIN,
     _ADMIN + "RetryFailedRows": Rule.ADMIN,
+    _ADMIN + "ListDeliveries": Rule.ADMIN,
+    _ADMIN + "RedeliverDelivery": Rule.ADMIN,
     _ADMIN + "NotifySubjectChanged": Rule.SERVICE,
     _ADMIN + "ListConnections": Rule.ADMIN,
     _ADMIN + "ReloadAgents": Rule.OWNER,

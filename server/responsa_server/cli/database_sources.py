@@ -1,4 +1,4 @@
-"""The commands `responsa sources check | preview | sync | notify | failed | retry | list | show | create | update | delete`."""
+"""The commands `responsa sources check | preview | sync | notify | failed | retry | deliveries | redeliver | list | show | create | update | delete`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from google.longrunning import operations_proto_pb2 as operations_pb2
 
-from responsa.admin.v1 import source_pb2
+from responsa.admin.v1 import delivery_pb2, source_pb2
 from responsa_client import Responsa
 from responsa_client.errors import error_of_status
 from responsa_client.results import sync_progress, sync_result
@@ -52,6 +52,8 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("notify")(notify_sources)
     group.command("failed")(failed_rows)
     group.command("retry")(retry_rows)
+    group.command("deliveries")(list_deliveries)
+    group.command("redeliver")(redeliver)
     group.command("list")(list_sources)
     group.command("show")(show_source)
     group.command("create")(create_source)
@@ -222,6 +224,41 @@ def failed_rows(
             print_text("No row failed.")
 
 
+def list_deliveries(
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only those whose attempts have all failed.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one Delivery per line, as proto-JSON.")] = False,
+) -> None:
+    """List the notifications to webhooks about runs of sources, the newest first."""
+    with reporting(json=json), open_client() as client:
+        none = True
+        for one in client.deliveries("state = FAILED" if failed else ""):
+            none = False
+            if json:
+                print_json(one)
+            else:
+                print_text(_delivery(one))
+        if none and not json:
+            print_text("There are no deliveries.")
+
+
+def redeliver(
+    delivery: Annotated[
+        str,
+        typer.Argument(metavar="DELIVERY", help="The name from `responsa sources deliveries`, or its UUID."),
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print the Delivery, as proto-JSON.")] = False,
+) -> None:
+    """Send a notification again, as its webhook is declared now."""
+    with reporting(json=json), open_client() as client:
+        one = client.redeliver(valid_text(delivery, "The delivery"))
+        if json:
+            print_json(one)
+        else:
+            print_text(_delivery(one))
+
+
 def list_sources(
     json: Annotated[bool, typer.Option("--json", help="Print one Source per line, as proto-JSON.")] = False,
 ) -> None:
@@ -317,6 +354,13 @@ def _outcome(operation: operations_pb2.Operation) -> str:
     if operation.HasField("error"):
         return f"{source}: {one_line(operation.error.message, 300)}"
     return f"{source}: {synced(sync_result(operation)) if operation.done else operation.name}"
+
+
+def _delivery(one: delivery_pb2.Delivery) -> str:
+    state = delivery_pb2.DeliveryState.Name(one.state).removeprefix("DELIVERY_STATE_").lower()
+    tried = f", {one.attempts} attempts" if one.attempts else ""
+    problem = f": {one_line(one.problem, 300)}" if one.problem else ""
+    return f"{one.name}  {one.event} of {one.source} to {one.webhook}: {state}{tried}{problem}"
 
 
 def _mapping(file: Path) -> str:

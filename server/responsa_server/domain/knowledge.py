@@ -745,6 +745,8 @@ class JobKind(StrEnum):
     """Run a source. The other id is the operation's id."""
     SCHEDULE = "responsa.schedule"
     """Begin the run of a source that is due. The other id is that of the source's schedule."""
+    DELIVER = "responsa.deliver"
+    """Make an attempt at a delivery to a webhook. The other id is the delivery's id."""
     MAIL = "responsa.mail"
     """Send a mail. The other id is the mail's id."""
     ERASE = "responsa.erase"

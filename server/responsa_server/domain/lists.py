@@ -9,6 +9,7 @@ from typing import Final
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.knowledge import DocumentState
 from responsa_server.domain.listing import Field, FieldKind, ListRules, Order
+from responsa_server.domain.notifications import DeliveryState
 from responsa_server.domain.people import Role, UserState
 from responsa_server.domain.tenants import TenantState
 from responsa_server.domain.turns import TurnState
@@ -162,6 +163,16 @@ SOURCES: Final = ListRules(
 )
 FAILED_ROWS: Final = ListRules(
     "failed_rows", (Field("create_time", FieldKind.TIME, filterable=False),), (_OLDEST,)
+)
+DELIVERIES: Final = ListRules(
+    "deliveries",
+    (
+        Field("webhook"),
+        Field("event"),
+        _enum("state", DeliveryState, "DELIVERY_STATE"),
+        _CREATED,
+    ),
+    (_NEWEST, _OLDEST),
 )
 OPERATIONS: Final = ListRules(
     "operations", (Field("create_time", FieldKind.TIME, filterable=False),), (_NEWEST,)

@@ -17,6 +17,8 @@ class MailKind(StrEnum):
     EMAIL_CHANGED = "email_changed"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105  a name, not a password
     COLLECTIONS_RECEIVED = "collections_received"
+    RUN_FAILED = "run_failed"
+    RUN_STOPPED = "run_stopped"
 
 
 @dataclass(frozen=True, slots=True)

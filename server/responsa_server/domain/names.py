@@ -128,6 +128,11 @@ def source(identity: str) -> str:
     return f"sources/{identity}"
 
 
+def delivery(identity: UUID) -> str:
+    """`deliveries/{uuid}`"""
+    return f"deliveries/{identity}"
+
+
 def tool(identity: str) -> str:
     """`tools/{id}`"""
     return f"tools/{identity}"

@@ -117,6 +117,17 @@ class Mailing:
                     f"You can find them at {page} under Documents. If you do not want them, delete them there.\n",
                 )
 
+            case MailKind.RUN_FAILED:
+                return Text(
+                    "A run of a source failed",
+                    "A run of a source of your organisation failed, so documents may no longer agree with the database. `responsa operations list` shows the run and the reason.\n",
+                )
+            case MailKind.RUN_STOPPED:
+                return Text(
+                    "A run of a source wants a confirmation",
+                    "A run of a source of your organisation would delete many documents, so it changed nothing. `responsa operations list` shows the run. If the deletions are right, run the source with `responsa sources sync SOURCE --allow-deletions`.\n",
+                )
+
     def _confirm(self, page: str, code: str, *, new: bool) -> Text:
         what = "Somebody registered" if new else "Somebody asked to use this address for an account"
         whose = "that you chose when you registered" if new else "of this account"

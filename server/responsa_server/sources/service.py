@@ -11,6 +11,7 @@ from uuid import UUID
 from responsa_server.agents.config.problems import Problem, closest, placed, quoted
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason
 from responsa_server.domain.knowledge import Collections, Operation
+from responsa_server.domain.notifications import Deliveries
 from responsa_server.domain.people import Principal
 from responsa_server.domain.source_runs import SourceRuns
 from responsa_server.domain.sources import (
@@ -31,7 +32,7 @@ _MOST_MISTAKES: Final = 16
 
 
 class SourceAdministration:
-    """Creates, changes and previews sources. Calls that need no check go directly to `sources` and `runs`."""
+    """Creates, changes and previews sources. Calls that need no check go directly to `sources`, `runs` and `deliveries`."""
 
     def __init__(
         self,
@@ -40,9 +41,11 @@ class SourceAdministration:
         connections: Connections,
         databases: Databases,
         collections: Collections,
+        deliveries: Deliveries,
     ) -> None:
         self.sources = sources
         self.runs = runs
+        self.deliveries = deliveries
         self._connections = connections
         self._databases = databases
         self._collections = collections

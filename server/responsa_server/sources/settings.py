@@ -8,9 +8,17 @@ from pydantic import BaseModel, Field
 
 
 class SourceSettings(BaseModel, extra="forbid"):
-    """The settings for sources: where the declarations of their connections are."""
+    """The settings for sources: where the declarations of their connections are, and the notifications about their runs."""
 
     folder: Path | None = Field(
         default=None,
         description="The folder with the declarations of connections to databases, `NAME.toml`, and with SQLite files; if empty, `connections` in the data folder. A change applies at once.",
+    )
+    webhooks_folder: Path | None = Field(
+        default=None,
+        description="The folder with the declarations of webhooks, `NAME.toml`; if empty, `webhooks` in the data folder. A change applies at once.",
+    )
+    mails: bool = Field(
+        default=True,
+        description="Whether administrators get a mail when a run of a source fails or wants a confirmation. Mails need the settings `mail`.",
     )

@@ -59,6 +59,7 @@ from responsa_server.domain.sources import (
 )
 from responsa_server.library.library import Library
 from responsa_server.sources.mapping import read_mapping
+from responsa_server.sources.notifying import Notifier
 from responsa_server.sources.reading import Asked, read_rows, unreadable
 
 _MOST_FAILURES: Final = 5
@@ -126,22 +127,25 @@ class Sync:
         databases: Databases,
         library: Library,
         ended: Callable[[Sequence[UUID]], None],
+        notifier: Notifier,
     ) -> None:
         self._runs = runs
         self._connections = connections
         self._databases = databases
         self._library = library
         self._ended = ended
+        self._notifier = notifier
         # The failures of a run in this process, since it last came further.
         self._failures: dict[UUID, int] = {}
         self._log: FilteringBoundLogger = structlog.get_logger("sources")
 
     async def work(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
-        """Make one attempt, or wait once. Returns None if the run has ended, else the seconds until the next attempt. Whoever ended the run, its job wakes the next one."""
+        """Make one attempt, or wait once. Returns None if the run has ended, else the seconds until the next attempt. Whoever ended the run, its job wakes the next one and announces the end."""
         pause = await self._attempt(tenant_id, operation_id)
         if pause is None:
             try:
                 await self._runs.wake(tenant_id)
+                await self._notifier.ended(tenant_id, operation_id)
             except Unavailable:
                 return pause_after(attempts)
         return pause

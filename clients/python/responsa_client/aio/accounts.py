@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2
 from responsa.admin.v1 import (
     admin_service_pb2,
     audit_event_pb2,
+    delivery_pb2,
     source_pb2,
     system_status_pb2,
     teacher_pb2,
@@ -257,6 +258,19 @@ class AsyncAccountCalls(AsyncPart):
         """The connections to databases that the tenant's sources may use, in the order of their names."""
         request = admin_service_pb2.ListConnectionsRequest()
         return list((await self._calls.unary(self._stubs.admin.ListConnections, request)).connections)
+
+    def deliveries(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[delivery_pb2.Delivery]:
+        """The notifications to webhooks about runs of sources, by default the newest first."""
+        request = admin_service_pb2.ListDeliveriesRequest(
+            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.admin.ListDeliveries, request, lambda page: page.deliveries)
+
+    async def redeliver(self, delivery: str) -> delivery_pb2.Delivery:
+        """Send a notification again. delivery: the name (`deliveries/{uuid}`) or the UUID. Raises NotFound."""
+        name = delivery if "/" in delivery else f"deliveries/{delivery}"
+        request = admin_service_pb2.RedeliverDeliveryRequest(name=name)
+        return await self._calls.unary(self._stubs.admin.RedeliverDelivery, request)
 
     async def preview_source(
         self, mapping: str, rows: int | None = None, subject: str = ""

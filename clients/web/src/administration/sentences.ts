@@ -44,6 +44,7 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "source.sync": { label: "Ran a source", did: "ran a source", tried: "run a source" },
   "source.retry": { label: "Retried failed rows", did: "ran a source for its failed rows", tried: "run a source for its failed rows" },
   "source.notify": { label: "Reported a change", did: "reported a change to a source", tried: "report a change to a source" },
+  "delivery.redeliver": { label: "Sent a notification again", did: "sent a notification again", tried: "send a notification again" },
   "source.delete": { label: "Deleted a source", did: "deleted a source", tried: "delete a source" },
   "agents.reload": { label: "Read the agents again", did: "read the files of the agents again", tried: "read the files of the agents again" },
   "service_grant.create": { label: "Let a service act", did: "let a service act for users", tried: "let a service act for users" },

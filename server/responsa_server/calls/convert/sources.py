@@ -8,12 +8,13 @@ from typing import Final
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
 
-from responsa.admin.v1 import admin_service_pb2, source_pb2
+from responsa.admin.v1 import admin_service_pb2, delivery_pb2, source_pb2
 from responsa_server.calls import status
 from responsa_server.calls.convert import structs
 from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import IngestStage, Operation
+from responsa_server.domain.notifications import Delivery, DeliveryState
 from responsa_server.domain.source_runs import FailedRow
 from responsa_server.domain.sources import MadeRow, NewSource, Source, SourceChange
 
@@ -24,6 +25,12 @@ _STAGES: Final = {
     IngestStage.PARSING: source_pb2.SYNC_STAGE_READING,
     IngestStage.EMBEDDING: source_pb2.SYNC_STAGE_INDEXING,
     IngestStage.DONE: source_pb2.SYNC_STAGE_DONE,
+}
+
+_DELIVERY_STATES: Final = {
+    DeliveryState.WAITING: delivery_pb2.DELIVERY_STATE_WAITING,
+    DeliveryState.DELIVERED: delivery_pb2.DELIVERY_STATE_DELIVERED,
+    DeliveryState.FAILED: delivery_pb2.DELIVERY_STATE_FAILED,
 }
 
 
@@ -79,6 +86,26 @@ def failed_row(value: FailedRow) -> source_pb2.FailedRow:
     return source_pb2.FailedRow(
         kind=value.kind, key=value.key, problem=value.problem, create_time=timestamp(value.create_time)
     )
+
+
+def delivery(value: Delivery) -> delivery_pb2.Delivery:
+    """Convert a delivery."""
+    shown = delivery_pb2.Delivery(
+        name=names.delivery(value.id),
+        webhook=value.webhook,
+        event=value.event.value,
+        source=names.source(value.source_id),
+        operation=names.operation(value.operation_id),
+        state=_DELIVERY_STATES[value.state],
+        attempts=value.attempts,
+        response_status=value.attempt.status,
+        problem=value.attempt.problem,
+        body=value.body,
+        create_time=timestamp(value.create_time),
+    )
+    if value.attempt_time is not None:
+        shown.attempt_time.CopyFrom(timestamp(value.attempt_time))
+    return shown
 
 
 def sync_operation(value: Operation) -> operations_pb2.Operation:

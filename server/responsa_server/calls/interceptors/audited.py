@@ -30,6 +30,7 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "DeleteSource": ("source.delete", "name"),
     _ADMIN + "SyncSource": ("source.sync", "name"),
     _ADMIN + "RetryFailedRows": ("source.retry", "name"),
+    _ADMIN + "RedeliverDelivery": ("delivery.redeliver", "name"),
     _ADMIN + "NotifySubjectChanged": ("source.notify", ""),
     _ADMIN + "CreateUser": ("user.create", ""),
     _ADMIN + "UpdateUser": ("user.update", "user.name"),

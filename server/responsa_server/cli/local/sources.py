@@ -17,10 +17,11 @@ from responsa_server.cli.local.failures import USAGE, reporting
 from responsa_server.domain.tools import ToolUnfit
 from responsa_server.sources.declarations import DeclaredConnection, read_connections
 from responsa_server.sources.mapping import FILE, read_mapping
+from responsa_server.sources.webhooks import DeclaredWebhook, key_of, read_webhooks
 
 
 def check(files: Sequence[Path], *, json: bool) -> None:
-    """Print the problems of the declared connections and of mappings, one per line.
+    """Print the problems of the declared connections and webhooks and of mappings, one per line.
 
     Raises:
         typer.Exit: always, with the code 2 if there are problems, and otherwise 0.
@@ -31,6 +32,9 @@ def check(files: Sequence[Path], *, json: bool) -> None:
         found: dict[str, Sequence[Problem]] = {
             f"{one.name}.toml": [*one.problems, *_secret(one, folder)] for one in declared
         }
+        webhooks = load().webhooks_folder
+        for one in read_webhooks(webhooks):
+            found[f"webhooks/{one.name}.toml"] = [*one.problems, *_key(one, webhooks)]
         known = [one.name for one in declared]
         for file in files:
             found[str(file)] = _mapping(file, known)
@@ -51,6 +55,16 @@ def _secret(one: DeclaredConnection, folder: Path) -> Sequence[Problem]:
         read_secret(one.connection.password, folder)
     except ToolUnfit as error:
         return [Problem(f"{one.name}.toml", str(error).rstrip("."), ("password",))]
+    return []
+
+
+def _key(one: DeclaredWebhook, folder: Path) -> Sequence[Problem]:
+    if one.webhook is None:
+        return []
+    try:
+        key_of(read_secret(one.webhook.secret, folder))
+    except (ToolUnfit, ValueError) as error:
+        return [Problem(f"{one.name}.toml", str(error).rstrip("."), ("secret",))]
     return []
 
 

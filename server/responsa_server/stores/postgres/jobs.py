@@ -37,6 +37,7 @@ _ERASE_QUEUE: Final = "erase"
 _MAIL_QUEUE: Final = "mail"
 _SYNC_QUEUE: Final = "sync"
 _SCHEDULE_QUEUE: Final = "schedule"
+_DELIVER_QUEUE: Final = "deliver"
 _QUEUES: Final = (
     _QUEUE,
     _REINDEX_QUEUE,
@@ -45,6 +46,7 @@ _QUEUES: Final = (
     _MAIL_QUEUE,
     _SYNC_QUEUE,
     _SCHEDULE_QUEUE,
+    _DELIVER_QUEUE,
 )
 _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.INGEST: _QUEUE,
@@ -55,6 +57,7 @@ _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.MAIL: _MAIL_QUEUE,
     JobKind.SYNC: _SYNC_QUEUE,
     JobKind.SCHEDULE: _SCHEDULE_QUEUE,
+    JobKind.DELIVER: _DELIVER_QUEUE,
 }
 _LONG: Final = (JobKind.REINDEX, JobKind.DISCARD, JobKind.SYNC)
 PRESENCE: Final = 0x7265_7372

@@ -6,6 +6,7 @@ import warnings
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.admin.v1 import admin_service_pb2 as responsa_dot_admin_dot_v1_dot_admin__service__pb2
+from responsa.admin.v1 import delivery_pb2 as responsa_dot_admin_dot_v1_dot_delivery__pb2
 from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot_service__grant__pb2
 from responsa.admin.v1 import source_pb2 as responsa_dot_admin_dot_v1_dot_source__pb2
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
@@ -118,6 +119,16 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RetryFailedRowsRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
+        self.ListDeliveries = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListDeliveries',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListDeliveriesRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.RedeliverDelivery = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/RedeliverDelivery',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RedeliverDeliveryRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_delivery__pb2.Delivery.FromString,
+                _registered_method=True)
         self.NotifySubjectChanged = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/NotifySubjectChanged',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.NotifySubjectChangedRequest.SerializeToString,
@@ -127,11 +138,6 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/ListFailedRows',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsResponse.FromString,
-                _registered_method=True)
-        self.ListConnections = channel.unary_unary(
-                '/responsa.admin.v1.AdminService/ListConnections',
-                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.SerializeToString,
-                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.FromString,
                 _registered_method=True)
         self.ReloadAgents = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ReloadAgents',
@@ -404,6 +410,22 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDeliveries(self, request, context):
+        """ListDeliveries lists the notifications to webhooks about the tenant's runs, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
+        FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedeliverDelivery(self, request, context):
+        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. Errors:
+        RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def NotifySubjectChanged(self, request, context):
         """NotifySubjectChanged says that the rows about a subject have changed, and begins a run for this subject in each of the sources: usually the change can be searched within
         two seconds. Services and administrators may call it. Documents are made in the name of the administrator who called or, if a service called, who made the source or changed
@@ -416,13 +438,6 @@ class AdminServiceServicer:
 
     def ListFailedRows(self, request, context):
         """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListConnections(self, request, context):
-        """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -763,6 +778,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RetryFailedRowsRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
+            'ListDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeliveries,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListDeliveriesRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListDeliveriesResponse.SerializeToString,
+            ),
+            'RedeliverDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedeliverDelivery,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RedeliverDeliveryRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_delivery__pb2.Delivery.SerializeToString,
+            ),
             'NotifySubjectChanged': grpc.unary_unary_rpc_method_handler(
                     servicer.NotifySubjectChanged,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.NotifySubjectChangedRequest.FromString,
@@ -772,11 +797,6 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListFailedRows,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsResponse.SerializeToString,
-            ),
-            'ListConnections': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListConnections,
-                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.FromString,
-                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.SerializeToString,
             ),
             'ReloadAgents': grpc.unary_unary_rpc_method_handler(
                     servicer.ReloadAgents,
@@ -1325,6 +1345,60 @@ class AdminService:
             _registered_method=True)
 
     @staticmethod
+    def ListDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListDeliveries',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListDeliveriesRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedeliverDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/RedeliverDelivery',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RedeliverDeliveryRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_delivery__pb2.Delivery.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def NotifySubjectChanged(request,
             target,
             options=(),
@@ -1368,33 +1442,6 @@ class AdminService:
             '/responsa.admin.v1.AdminService/ListFailedRows',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListConnections(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/responsa.admin.v1.AdminService/ListConnections',
-            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.SerializeToString,
-            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

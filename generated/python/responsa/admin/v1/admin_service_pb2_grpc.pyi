@@ -8,6 +8,7 @@ from google.longrunning import operations_pb2 as _operations_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
+from responsa.admin.v1 import delivery_pb2 as _delivery_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import source_pb2 as _source_pb2
 from responsa.admin.v1 import system_status_pb2 as _system_status_pb2
@@ -76,6 +77,14 @@ class AdminServiceStub:
     """RetryFailedRows begins a run that makes the documents of the rows that earlier runs set aside, and of the subjects that these rows are about. It reads all rows, but makes and deletes
     nothing else. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
     """
+    ListDeliveries: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeliveriesRequest, _admin_service_pb2.ListDeliveriesResponse]
+    """ListDeliveries lists the notifications to webhooks about the tenant's runs, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
+    FILTER_INVALID, ORDER_BY_INVALID.
+    """
+    RedeliverDelivery: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RedeliverDeliveryRequest, _delivery_pb2.Delivery]
+    """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. Errors:
+    RESOURCE_NOT_FOUND.
+    """
     NotifySubjectChanged: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.NotifySubjectChangedRequest, _admin_service_pb2.NotifySubjectChangedResponse]
     """NotifySubjectChanged says that the rows about a subject have changed, and begins a run for this subject in each of the sources: usually the change can be searched within
     two seconds. Services and administrators may call it. Documents are made in the name of the administrator who called or, if a service called, who made the source or changed
@@ -84,8 +93,6 @@ class AdminServiceStub:
     """
     ListFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFailedRowsRequest, _admin_service_pb2.ListFailedRowsResponse]
     """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
-    ListConnections: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListConnectionsRequest, _admin_service_pb2.ListConnectionsResponse]
-    """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files."""
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -354,6 +361,26 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ListDeliveries(
+        self,
+        request: _admin_service_pb2.ListDeliveriesRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListDeliveriesRequest, _abc.Awaitable[_admin_service_pb2.ListDeliveriesResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListDeliveriesResponse]:
+        """ListDeliveries lists the notifications to webhooks about the tenant's runs, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
+        FILTER_INVALID, ORDER_BY_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def RedeliverDelivery(
+        self,
+        request: _admin_service_pb2.RedeliverDeliveryRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.RedeliverDeliveryRequest, _abc.Awaitable[_delivery_pb2.Delivery]],
+    ) -> _abc.Awaitable[_delivery_pb2.Delivery]:
+        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. Errors:
+        RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
     def NotifySubjectChanged(
         self,
         request: _admin_service_pb2.NotifySubjectChangedRequest,
@@ -372,14 +399,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.ListFailedRowsRequest, _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]:
         """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
-
-    @_abc_1.abstractmethod
-    def ListConnections(
-        self,
-        request: _admin_service_pb2.ListConnectionsRequest,
-        context: _aio.ServicerContext[_admin_service_pb2.ListConnectionsRequest, _abc.Awaitable[_admin_service_pb2.ListConnectionsResponse]],
-    ) -> _abc.Awaitable[_admin_service_pb2.ListConnectionsResponse]:
-        """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files."""
 
     @_abc_1.abstractmethod
     def ReloadAgents(

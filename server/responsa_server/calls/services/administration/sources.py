@@ -8,10 +8,10 @@ from google.longrunning import operations_proto_pb2 as operations_pb2
 from google.protobuf.empty_pb2 import Empty
 
 from responsa.admin.v1 import admin_service_pb2 as pb
-from responsa.admin.v1 import source_pb2
+from responsa.admin.v1 import delivery_pb2, source_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import sources
-from responsa_server.calls.convert.values import named_slug, request_id, updated
+from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.domain import lists
 from responsa_server.sources.service import SourceAdministration
@@ -91,6 +91,19 @@ class SourceService:
             request_id(request.request_id),
         )
         return pb.NotifySubjectChangedResponse(operations=[sources.sync_operation(one) for one in found])
+
+    async def ListDeliveries(self, request: pb.ListDeliveriesRequest) -> pb.ListDeliveriesResponse:
+        """List the deliveries of the tenant."""
+        asked = Listing(lists.DELIVERIES, caller(), request)
+        page = await self._administration.deliveries.list(caller(), asked.query)
+        return pb.ListDeliveriesResponse(
+            deliveries=[sources.delivery(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def RedeliverDelivery(self, request: pb.RedeliverDeliveryRequest) -> delivery_pb2.Delivery:
+        """Send a delivery again."""
+        named = named_uuid("name", "deliveries", request.name)
+        return sources.delivery(await self._administration.deliveries.again(caller(), named))
 
     async def ListFailedRows(self, request: pb.ListFailedRowsRequest) -> pb.ListFailedRowsResponse:
         """List the rows that were set aside."""

@@ -1,0 +1,176 @@
+"""Reads and checks the owner's declarations of webhooks, `WEBHOOKS_FOLDER/NAME.toml`, and signs what is sent to them.
+
+The signature is that of Standard Webhooks (https://www.standardwebhooks.com, version 1): HMAC-SHA256 over the id, the time and the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, Literal
+
+import rtoml
+from pydantic import Field, ValidationError, field_validator
+
+from responsa_server.agents.config.declarations import SecretTable
+from responsa_server.agents.config.files import file_text, syntax_problem
+from responsa_server.agents.config.problems import Problem, from_validation, placed
+from responsa_server.agents.engine.config import Table, Texts
+from responsa_server.domain.notifications import RunEvent, Webhook
+from responsa_server.domain.tools import SecretPlace
+from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
+from responsa_server.sources.declarations import CONNECTION_NAME
+
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105  the beginning of secrets, not a secret
+LEAST_KEY_BYTES: Final = 24
+_SUFFIX: Final = ".toml"
+
+
+class WebhookTable(Table):
+    """The keys of a declaration."""
+
+    url: str = Field(
+        min_length=1,
+        max_length=2048,
+        description="Where events are sent, with POST: https, or http for a host of `allow_private`.",
+    )
+    secret: SecretTable = Field(
+        description='Where the key that signs is: `{ env = "NAME" }` or `{ file = "NAME" }`; a relative path begins at the webhooks\' folder. The value is `whsec_` and at least 24 bytes in Base64, as `openssl rand -base64 32` makes them.'
+    )
+    tenants: Texts = Field(min_length=1, description='The tenants whose events are sent; `["*"]` means all.')
+    events: list[Literal["source.failed", "source.confirmation_wanted", "source.succeeded"]] = Field(
+        ["source.failed", "source.confirmation_wanted"], min_length=1, description="The events to send."
+    )
+    allow_private: Texts = Field(
+        [],
+        description="Hosts and networks of the organisation that may be reached although their addresses are not public.",
+    )
+    seconds: float = Field(15.0, gt=0, le=60, description="The time limit of each attempt.")
+
+    @field_validator("allow_private")
+    @classmethod
+    def _private(cls, value: list[str]) -> list[str]:
+        try:
+            read_allowed(value)
+        except OutboundError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            origin_of(value)
+        except OutboundError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredWebhook:
+    """A file of the webhooks' folder: its webhook, or its problems."""
+
+    name: str
+    webhook: Webhook | None
+    problems: Sequence[Problem] = ()
+
+
+def read_webhooks(folder: Path) -> Sequence[DeclaredWebhook]:
+    """The declarations in a folder, by name. Empty if the folder is missing. Blocks. Raises OSError."""
+    if not folder.is_dir():
+        return []
+    return [_read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_file()]
+
+
+def _read(path: Path) -> DeclaredWebhook:
+    name, file = path.name.removesuffix(_SUFFIX), path.name
+    problems = list[Problem]()
+    if not CONNECTION_NAME.fullmatch(name):
+        message = f"the name “{name}” is not a valid name of a webhook: use at most 63 lower-case letters, digits, “-” and “_”, with a letter first"
+        return DeclaredWebhook(name, None, [Problem(file, message)])
+    text = file_text(path, file, problems)
+    if text is None:
+        return DeclaredWebhook(name, None, problems)
+    try:
+        table = WebhookTable.model_validate(rtoml.loads(text))
+    except rtoml.TomlParsingError as error:
+        return DeclaredWebhook(name, None, [syntax_problem(file, error, 1)])
+    except ValidationError as error:
+        return DeclaredWebhook(
+            name, None, placed(from_validation(error, WebhookTable, file=file), {file: (text, 1)})
+        )
+    if table.url.startswith("http:") and not _is_ours(origin_of(table.url).host, table.allow_private):
+        problem = Problem(file, "must begin with https://, or its host must be in allow_private", ("url",))
+        return DeclaredWebhook(name, None, placed([problem], {file: (text, 1)}))
+    return DeclaredWebhook(
+        name,
+        Webhook(
+            name,
+            table.url,
+            SecretPlace(table.secret.env, table.secret.file),
+            table.tenants,
+            [RunEvent(one) for one in table.events],
+            table.allow_private,
+            table.seconds,
+        ),
+    )
+
+
+def _is_ours(host: str, allow_private: Sequence[str]) -> bool:
+    """Whether a host is one of the organisation's own, so that a connection without TLS stays inside."""
+    allowed = read_allowed(allow_private)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host in allowed.hosts
+    return any(address in one for one in allowed.networks)
+
+
+class DeclaredWebhooks:
+    """Implements the port `Webhooks`. Declarations are read at each use, so a change applies at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def of(self, tenant_id: str) -> Sequence[Webhook]:
+        """See `Webhooks.of`."""
+        try:
+            found = await asyncio.to_thread(read_webhooks, self._folder)
+        except OSError:
+            return []
+        return [
+            one.webhook
+            for one in found
+            if one.webhook is not None and ("*" in one.webhook.tenants or tenant_id in one.webhook.tenants)
+        ]
+
+
+def key_of(secret: str) -> bytes:
+    """The key in a secret. Raises ValueError, whose message does not contain the secret."""
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not secret.startswith(SECRET_PREFIX) or len(key) < LEAST_KEY_BYTES:
+        raise ValueError(
+            f"the secret must be “{SECRET_PREFIX}” and at least {LEAST_KEY_BYTES} bytes in Base64"
+        )
+    return key
+
+
+def signed(key: bytes, message_id: str, seconds: int, body: bytes) -> Mapping[str, str]:
+    """The headers of a message. seconds: the time since 1970."""
+    content = f"{message_id}.{seconds}.".encode() + body
+    signature = base64.b64encode(hmac.digest(key, content, "sha256")).decode()
+    return {
+        "content-type": "application/json",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(seconds),
+        "webhook-signature": f"v1,{signature}",
+    }
