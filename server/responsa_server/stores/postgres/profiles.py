@@ -68,7 +68,7 @@ class PostgresProfiles:
             made_by = {row["source_id"] for row in rows}
             await cursor.execute(self._queries["sources"], {**values, "sources": sorted(made_by)})
             sources = await cursor.fetchall()
-        found = await self._documents.find(who, [row["id"] for row in rows]) if rows else {}
+        found = await self._documents.find(who, [row["id"] for row in rows])
         parts = _parts(rows, sources, found)
         return Profile(person, parts, rows[0]["total"] if rows else 0)
 

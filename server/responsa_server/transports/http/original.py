@@ -205,7 +205,7 @@ def _feedback(found: feedback_pb2.Feedback) -> Json:
 _RATINGS: Final = {"up": feedback_pb2.RATING_UP, "down": feedback_pb2.RATING_DOWN}
 
 
-def _rating(given: Given) -> feedback_pb2.Rating:
+def _rating(given: Given) -> feedback_pb2.Rating.ValueType:
     """The rating. Another word becomes the value that the contract refuses, after the check of the credential."""
     return _RATINGS.get(given.get("rating", ""), feedback_pb2.RATING_UNSPECIFIED)
 
