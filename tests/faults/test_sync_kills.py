@@ -47,7 +47,7 @@ PLACES = (
 """The methods of the store after which a worker is killed; None for a random moment. `_publish_subject` is within a transaction."""
 CANCELLED = 0.12
 """The share of runs that are cancelled."""
-RANDOM_SECONDS, MOST_SECONDS = 3.0, 8.0
+RANDOM_SECONDS, MOST_SECONDS = 2.0, 5.0
 """The times after which a worker is killed at the latest: at a random moment, and if it never reaches its place."""
 READER = "reader"
 TABLE = "CREATE TABLE note (id int PRIMARY KEY, person varchar(20) NOT NULL, body varchar(200) NOT NULL)"
