@@ -111,11 +111,24 @@ async def fault(connection: DatabaseConnection, sql: str = "SELECT 1") -> Databa
     return caught.value
 
 
-async def test_a_login_that_only_reads_reads_all_rows(staff: DatabaseConnection) -> None:
+async def test_a_login_that_only_reads_reads_all_rows(
+    postgres: EmbeddedPostgres, staff: DatabaseConnection
+) -> None:
     rows = await read(staff, "SELECT id, name, points FROM employee ORDER BY id")
     assert len({row[0] for row in rows}) == len(rows) == 1000
     assert len(await read(staff, "SELECT id FROM employee", 7)) == 7
     assert await read(staff, "SELECT id FROM employee WHERE id < 0") == []
+    # All queries of a run see the database at one moment.
+    async with DATABASES.session(staff) as session:
+        counts = list[object]()
+        for _ in range(2):
+            async with aclosing(session.read("SELECT count(*) FROM employee", {}, 5)) as pieces:
+                counts += [row async for piece in pieces for row in piece.rows]
+            with psycopg.connect(postgres.dsn("superuser", database="staff")) as connection:
+                connection.execute("INSERT INTO employee VALUES (0)")
+    assert counts == [(1000,), (1000,)]
+    with psycopg.connect(postgres.dsn("superuser", database="staff")) as connection:
+        connection.execute("DELETE FROM employee WHERE id = 0")
     missing = await fault(staff, "SELECT nme FROM employee")
     assert (missing.fault, 'column "nme" does not exist' in missing.message) == (DatabaseFault.QUERY, True)
     divided = await fault(staff, "SELECT 1 / (id - 1) FROM employee")

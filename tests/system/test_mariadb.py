@@ -269,6 +269,14 @@ async def test_rows_of_a_large_table_become_documents(maria: Maria, staff: Datab
         assert [one async for one in rows] == []
     async with aclosing(read_rows(DATABASES, staff, mapping, Asked("p7"))) as rows:
         assert {one.document.subject async for one in rows if one.document} == {"p7"}
+    # All queries of a run see the database at one moment.
+    async with DATABASES.session(staff) as session:
+        counts = list[object]()
+        for _ in range(2):
+            async with aclosing(session.read("SELECT count(*) FROM employee", {}, 5)) as pieces:
+                counts += [row async for piece in pieces for row in piece.rows]
+            maria.ask("DELETE FROM staff.employee ORDER BY id DESC LIMIT 1")
+    assert counts == [(ROWS,), (ROWS,)]
     broken = await read(staff, "SELECT cast(x'ff41' AS char)")
     assert len(broken) == 1
     large = await problem(staff, "SELECT repeat('x', 64 << 20) FROM nowhere")
@@ -288,4 +296,4 @@ async def test_a_server_that_goes_away(maria: Maria, staff: DatabaseConnection) 
     # It comes back without TLS, which a connection with `require` refuses.
     maria.process = started(maria.folder, maria.port, "--skip-ssl")
     assert (await problem(staff)).fault is DatabaseFault.UNREACHABLE
-    assert len(await read(replace(staff, tls=DatabaseTls.OFF), "SELECT id FROM employee", ROWS)) == ROWS
+    assert len(await read(replace(staff, tls=DatabaseTls.OFF), "SELECT id FROM employee", ROWS)) >= ROWS - 2

@@ -139,7 +139,7 @@ class _Postgres:
             "sslcertmode": "disable",
             "gssencmode": "disable",
             # The time limit of a read is enforced from outside, because a query may change this one while its result is read.
-            "options": f"-c statement_timeout={milliseconds} -c lock_timeout=5000 -c default_transaction_read_only=on",
+            "options": f"-c statement_timeout={milliseconds} -c lock_timeout=5000 -c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read",
             **tls,
         }
         return sqlalchemy.create_engine(
@@ -248,7 +248,7 @@ class _MySql:
         connection.exec_driver_sql(f"SET SESSION {limit}")
         for row in connection.exec_driver_sql("SHOW GRANTS").fetchall():
             self._check(str(row[0]), declared.user)
-        connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
+        connection.exec_driver_sql("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         # The transaction of the statements above began before it could be read-only.
         connection.commit()
 
@@ -334,6 +334,8 @@ class _Sqlite:
         assert isinstance(raw, sqlite3.Connection), "the engine opens nothing else"
         # SQLAlchemy defines REGEXP in Python, where one bad pattern stops the whole process.
         raw.create_function("regexp", 2, None)
+        # Python begins a transaction for changes alone.
+        raw.execute("BEGIN")
         raw.set_authorizer(self._allowed)
 
     def bounded(self, sql: str) -> str:

@@ -1,7 +1,7 @@
 """Reads databases through SQLAlchemy. Implements the port `Databases`.
 
-The drivers block, so every read has a thread to itself. A read opens a connection, prepares the session (read-only, with a time limit), checks that the login may not write, and
-fetches the result in pieces, so that a large table never is in memory as a whole.
+The drivers block, so every session has a thread to itself. A session opens a connection, prepares it (read-only, with a time limit), checks that the login may not write, and
+fetches results in pieces, so that a large table never is in memory as a whole. All its queries run in one transaction, and see the database at one moment.
 
 The time limit counts the time that the database needs for the query and all pieces of its result. A statement that exceeds it, or that nobody waits for any more, is stopped: the
 limits that the databases enforce themselves are for one piece, and a query may change them.
@@ -14,14 +14,20 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import sqlalchemy
 from sqlalchemy import exc
 
 from responsa_server.databases.kinds import KINDS, Driver, timed_out, unreadable_value
-from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem, Rows
+from responsa_server.domain.sources import (
+    DatabaseConnection,
+    DatabaseFault,
+    DatabaseProblem,
+    DatabaseSession,
+    Rows,
+)
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
 
 _AT_ONCE: Final = 4
@@ -46,7 +52,14 @@ class SqlDatabases:
     async def read(
         self, connection: DatabaseConnection, sql: str, values: Mapping[str, str], most: int
     ) -> AsyncGenerator[Rows]:
-        """See `Databases.read`."""
+        """Run one query; see `DatabaseSession.read`."""
+        async with self.session(connection) as session, aclosing(session.read(sql, values, most)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    @asynccontextmanager
+    async def session(self, connection: DatabaseConnection) -> AsyncGenerator[DatabaseSession]:
+        """See `Databases.session`."""
         try:
             password = self._secret(connection.password) if connection.password else ""
         except ToolUnfit as error:
@@ -54,47 +67,78 @@ class SqlDatabases:
                 DatabaseFault.LOGIN, f"The password of the connection is missing. {error}"
             ) from error
         async with self._reading:
-            reading = _Reading(connection, password)
-            thread = ThreadPoolExecutor(1, "source")
-            loop = asyncio.get_running_loop()
-
-            async def run(step: Callable[[], Returned], seconds: float) -> Returned:
-                reading.running = True
-                try:
-                    async with asyncio.timeout(seconds):
-                        found = await loop.run_in_executor(thread, lambda: reading.translated(step))
-                except TimeoutError:
-                    raise timed_out() from None
-                except DatabaseProblem:
-                    reading.running = False
-                    raise
-                reading.running = False
-                return found
-
+            session = _Session(connection, password)
             try:
-                await run(reading.open, _OPENING_SECONDS)
-                reading.spent = 0.0
-                columns = await run(lambda: reading.begin(sql, values), connection.seconds)
-                size, left, first = _FIRST_ROWS, most, True
-                while True:
-                    found = await run(
-                        lambda: reading.fetch(min(size, left)),  # noqa: B023 - called only in this round
-                        connection.seconds - reading.spent,
-                    )
-                    left -= len(found)
-                    if found or first:
-                        yield Rows(columns, found)
-                    if not found or left <= 0:
-                        return
-                    first = False
-                    small = sum(map(_length, found)) * 2 <= _PIECE_CHARACTERS
-                    size = min(size * 2, _PIECE_ROWS) if small else max(1, size // 2)
+                yield session
             finally:
-                # Nobody waits for the database any more.
-                if reading.running:
-                    threading.Thread(target=reading.stop, name="source-stop", daemon=True).start()
-                thread.submit(reading.close)
-                thread.shutdown(wait=False)
+                session.close()
+
+
+class _Session:
+    """Implements the port `DatabaseSession`. A query that was not read to its end takes its connection with it."""
+
+    def __init__(self, declared: DatabaseConnection, password: str) -> None:
+        self._declared = declared
+        self._password = password
+        self._open: tuple[_Reading, ThreadPoolExecutor] | None = None
+
+    async def read(self, sql: str, values: Mapping[str, str], most: int) -> AsyncGenerator[Rows]:
+        """See `DatabaseSession.read`."""
+        seconds, complete = self._declared.seconds, False
+        try:
+            if self._open is None:
+                self._open = _Reading(self._declared, self._password), ThreadPoolExecutor(1, "source")
+                await self._run(self._open[0].open, _OPENING_SECONDS)
+            reading = self._open[0]
+            reading.spent = 0.0
+            columns = await self._run(lambda: reading.begin(sql, values), seconds)
+            size, left, first = _FIRST_ROWS, most, True
+            while True:
+                found = await self._run(
+                    lambda: reading.fetch(min(size, left)),  # noqa: B023 - called only in this round
+                    seconds - reading.spent,
+                )
+                complete = not found
+                left -= len(found)
+                if found or first:
+                    yield Rows(columns, found)
+                if not found or left <= 0:
+                    return
+                first = False
+                small = sum(map(_length, found)) * 2 <= _PIECE_CHARACTERS
+                size = min(size * 2, _PIECE_ROWS) if small else max(1, size // 2)
+        finally:
+            if not complete:
+                self.close()
+
+    def close(self) -> None:
+        """Close the connection, and stop its statement."""
+        opened, self._open = self._open, None
+        if opened is None:
+            return
+        reading, thread = opened
+        # Nobody waits for the database any more.
+        if reading.running:
+            threading.Thread(target=reading.stop, name="source-stop", daemon=True).start()
+        thread.submit(reading.close)
+        thread.shutdown(wait=False)
+
+    async def _run(self, step: Callable[[], Returned], seconds: float) -> Returned:
+        assert self._open is not None, "it is open"
+        reading, thread = self._open
+        reading.running = True
+        try:
+            async with asyncio.timeout(seconds):
+                found = await asyncio.get_running_loop().run_in_executor(
+                    thread, lambda: reading.translated(step)
+                )
+        except TimeoutError:
+            raise timed_out() from None
+        except DatabaseProblem:
+            reading.running = False
+            raise
+        reading.running = False
+        return found
 
 
 class _Reading:
@@ -121,6 +165,8 @@ class _Reading:
     def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
         """Run the query. Returns the names of the columns."""
         assert self._connection is not None, "it is open"
+        if self._result is not None:
+            self._result.close()
         self._result = self._connection.execute(sqlalchemy.text(self._driver.bounded(sql)), dict(values))
         if not self._result.returns_rows:
             raise DatabaseProblem(DatabaseFault.QUERY, "The query returns no rows; write one SELECT.")

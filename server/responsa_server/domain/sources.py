@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -104,17 +105,23 @@ class Rows:
     rows: Sequence[Sequence[object]]
 
 
+class DatabaseSession(Protocol):
+    """Queries of one database."""
+
+    def read(self, sql: str, values: Mapping[str, str], most: int) -> AsyncGenerator[Rows]:
+        """Run a query, with these values for its places such as `:subject`, and return its rows in pieces: one piece at least. Without a row, the only piece is empty.
+
+        most: the number of rows after which the reading stops. As long as each query is read to its end, the next one sees the database at the same moment. Raises DatabaseProblem,
+        also in the midst of the result.
+        """
+        ...
+
+
 class Databases(Protocol):
     """Reads the databases of the organisation."""
 
-    def read(
-        self, connection: DatabaseConnection, sql: str, values: Mapping[str, str], most: int
-    ) -> AsyncGenerator[Rows]:
-        """Run a query, with these values for its places such as `:subject`, and return its rows in pieces: one piece at least. Without a row, the only piece is empty.
-
-        most: the number of rows after which the reading stops. Every read opens a connection and checks that its user may not write. Raises DatabaseProblem, also in the midst of
-        the result.
-        """
+    def session(self, connection: DatabaseConnection) -> AbstractAsyncContextManager[DatabaseSession]:
+        """Read a database during the block, by one query after the other. Every session opens a connection and checks that its user may not write. Raises DatabaseProblem."""
         ...
 
 

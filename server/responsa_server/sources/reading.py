@@ -16,6 +16,7 @@ from responsa_server.domain.sources import (
     DatabaseFault,
     DatabaseProblem,
     Databases,
+    DatabaseSession,
     MadeRow,
 )
 from responsa_server.sources.filling import Filler
@@ -43,15 +44,18 @@ async def read_rows(
     A kind and a key that occur twice are a problem of the second row. With a subject, rows of the subject alone are returned; a row of somebody else in a statement for one subject
     is a problem. Raises Precondition (SOURCE_UNREADABLE).
     """
-    for query in mapping.queries:
-        try:
-            async with aclosing(_of_query(databases, connection, mapping, query, asked)) as rows:
-                async for one in rows:
-                    yield one
-        except SchemaProblem as error:
-            raise unreadable(connection.name, query.name, DatabaseFault.SCHEMA, str(error)) from error
-        except DatabaseProblem as error:
-            raise unreadable(connection.name, query.name, error.fault, error.message) from error
+    name = mapping.queries[0].name
+    try:
+        async with databases.session(connection) as session:
+            for query in mapping.queries:
+                name = query.name
+                async with aclosing(_of_query(session, connection, mapping, query, asked)) as rows:
+                    async for one in rows:
+                        yield one
+    except SchemaProblem as error:
+        raise unreadable(connection.name, name, DatabaseFault.SCHEMA, str(error)) from error
+    except DatabaseProblem as error:
+        raise unreadable(connection.name, name, error.fault, error.message) from error
 
 
 def unreadable(connection: str, query: str, fault: DatabaseFault, message: str) -> Precondition:
@@ -64,7 +68,7 @@ def unreadable(connection: str, query: str, fault: DatabaseFault, message: str) 
 
 
 async def _of_query(
-    databases: Databases,
+    session: DatabaseSession,
     connection: DatabaseConnection,
     mapping: SourceMapping,
     query: MappedQuery,
@@ -79,7 +83,7 @@ async def _of_query(
     wanted = limit if asked.most is not None else limit + 1
     sql = query.one_subject if own else query.sql
     keys, count, shown = set[tuple[str, str]](), 0, 0
-    reading = databases.read(connection, sql, values, wanted)
+    reading = session.read(sql, values, wanted)
     async with aclosing(reading) as pieces, _filler(mapping) as filler:
         async for piece in pieces:
             made = partial(_made, mapping, filler, query, query.reader(piece.columns), piece.columns, keys)
