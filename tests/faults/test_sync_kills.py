@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import random
 import re
+import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
@@ -79,13 +80,14 @@ LEFT = """SELECT 'operation', id::text FROM responsa.operation WHERE tenant_id =
 
 @dataclass
 class Office:
-    """A database that a source reads. connect: a connection that may write."""
+    """A database that a source reads. connect: a connection that may write. ending: set once transactions no longer stay open."""
 
     name: str
     connect: Callable[[], AbstractContextManager[Any]]
     people: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     states: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    ending: threading.Event = field(default_factory=threading.Event)
 
     def change(self, dice: random.Random, report: Report, *, late: bool) -> None:
         """Change all rows of some persons in one transaction. late: whether it stays open for a while, so that runs read what was before."""
@@ -93,7 +95,7 @@ class Office:
             for person in dice.sample(range(PERSONS), dice.randrange(1, 3)):
                 self._change_person(f"p{person}", cursor, dice, report)
             if late:
-                time.sleep(dice.random() * 1.5)  # other sessions cannot see the changes yet
+                self.ending.wait(dice.random() * 1.5)  # other sessions cannot see the changes yet
                 report.count("late commits")
             connection.commit()
 
@@ -306,6 +308,8 @@ async def test_documents_follow_the_rows_whatever_workers_are_killed(
                 group.create_task(look(office, one.documents, enough))
             await lose_workers(cluster, one.settings, dice, form, report)
             changed.set()
+            for office in one.offices:
+                office.ending.set()
             await cluster.soon("worker", **one.settings)
             await asyncio.gather(*moving)
             for office in one.offices:
