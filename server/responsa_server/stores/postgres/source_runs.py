@@ -250,13 +250,11 @@ class PostgresSourceRuns:
     async def known(self, claim: RunClaim) -> Mapping[DocumentKey, StoredDocument]:
         """See `SourceRuns.known`."""
         async with self._database.tenant(claim.tenant_id) as database:
-            cursor = database.cursor(row_factory=dict_row)
-            await cursor.execute(self._queries["known"], run_values(claim))
+            rows = await database.execute(self._queries["known"], run_values(claim))
+            # Without a list of all rows, of which there may be very many.
             return {
-                DocumentKey(row["kind"], row["key"]): StoredDocument(
-                    bytes(row["digest"]), row["document_id"], row["subject"], row["pending"]
-                )
-                for row in await cursor.fetchall()
+                DocumentKey(kind, key): StoredDocument(bytes(digest), document_id, subject, pending)
+                async for kind, key, digest, document_id, subject, pending in rows
             }
 
     @shielded
