@@ -37,7 +37,7 @@ ALLOWED = re.compile(r"(#|//|--|<!--) language: \S")
 """A line with this mark may contain an oblique form. The mark gives the reason."""
 
 FORMS = re.compile("|".join(f"(?:{form})" for form in BETTER))
-MARKS = re.compile(r"""\b[bfru]{0,2}["']+|[#>*]|//|--""")
+MARKS = re.compile(r"""(\b[a-zA-Z]{1,2})?["']+|[#>*]|//|--""")
 """Whatever `prose` takes for a blank, and more."""
 
 KINDS = frozenset({"md", "html", "proto", "py", "sql", "toml", "ts", "yaml"})
