@@ -135,8 +135,8 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """An address that waits for its confirmation. email: the address of the account: that of the registration, or the present one of a user who has asked for another one; "" if
-    this user has none. hash: of the password of the registration or of the user; None if the user has no password.
+    """An address that waits for its confirmation. email: the address of the account: that of the registration, or the present one of a user who has asked for another one; "" for a
+    user without an address. hash: of the password of the registration or of the user; None if the user has no password.
     """
 
     tenant_id: str

@@ -163,7 +163,7 @@ class AsyncSignInCalls(AsyncPart):
 
         Args:
             code: the code. After a failure with another cause than the code, it is still valid.
-            password: that of the registration, or, for a new address of an account, that of the account. Only the first address of an account without a password needs none.
+            password: that of the registration, or, for a new address of an account, that of the account. The first address of an account without a password needs no password.
 
         Raises:
             InvalidRequest: the password is missing.

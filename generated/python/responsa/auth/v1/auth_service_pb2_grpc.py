@@ -320,7 +320,7 @@ class AuthServiceServicer:
     def ConfirmEmail(self, request, context):
         """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
         a user. A new account also needs the password of its registration, and a new address that of the account: so whoever reads the mails of the address is also the one
-        who asked, and nobody gets an account whose password a stranger knows. Only the first address of an account without a password needs none. A wrong password does not
+        who asked, and nobody gets an account whose password a stranger knows. The first address of an account without a password needs no password. A wrong password does not
         use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime), INVALID_FIELD (password, if it is missing),
         SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
