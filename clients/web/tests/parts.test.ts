@@ -55,6 +55,12 @@ describe("parts", () => {
     expect(texts("One. \n Two.", [citation(0, 7)])).toEqual([["One.", 0]]);
   });
 
+  it("takes the punctuation behind a part, so that it does not stand alone behind the number", () => {
+    const text = "It lasts 18 months, or a year! In a (cold) winter less.";
+    const cited = citing(text, "It lasts 18 months", "or a year", "In a (cold) winter less");
+    expect(texts(text, cited).map(([one]) => one)).toEqual(["It lasts 18 months,", "or a year!", "In a (cold) winter less."]);
+  });
+
   it("never cuts within a character", () => {
     const text = "aé日🚆b";
     const borders = new Set([0, 1, 2, 3, 5, 6]);

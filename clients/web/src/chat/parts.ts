@@ -5,12 +5,15 @@ import { fetchedBy } from "./fetched.js";
 import { unitsAt } from "../text/bytes.js";
 import type { Place } from "../text/markdown.js";
 
+/** Behind the mark of a source, these would stand alone. */
+const CLOSING = /[.,;:!?…。，！？]/;
+
 export interface Part extends Place {
   /** The number of the citation that supports this part, from 0. */
   readonly index: number;
 }
 
-/** The parts of an answer that citations support, in the order of their ends. A part whose text has not arrived yet is left out. White space at the end does not belong to a part. */
+/** The parts of an answer that citations support, in the order of their ends. A part whose text has not arrived yet is left out. White space at the end does not belong to a part, punctuation right behind it does. */
 export function parts(text: string, citations: readonly Citation[]): Part[] {
   const ranges = citations.flatMap(({ answerRange }, index) => (answerRange ? [{ index, start: Number(answerRange.start), end: Number(answerRange.end) }] : []));
   const units = unitsAt(text, ranges.flatMap(({ start, end }) => [start, end]));
@@ -19,6 +22,7 @@ export function parts(text: string, citations: readonly Citation[]): Part[] {
       const from = units[2 * number]!;
       let to = units[2 * number + 1]!;
       while (to > from && /\s/.test(text[to - 1]!)) to -= 1;
+      if (to > from) while (to < text.length && CLOSING.test(text[to]!)) to += 1;
       return { index, from, to };
     })
     .filter(({ from, to }) => to > from)
