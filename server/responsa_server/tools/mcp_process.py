@@ -17,6 +17,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
 
+from responsa_server.domain.tools import ToolFault
 from responsa_server.tools.confining import LAUNCHER, user_of
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
@@ -41,8 +42,8 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def running(program: Program, ended: Callable[[], None]) -> AsyncGenerator[Streams]:
-    """Start a program and yield the streams of its messages. ended: is called when the program has nothing more to say. At the end, the program and all that it started are killed. Raises OSError."""
+async def running(program: Program, ended: Callable[[ToolFault], None]) -> AsyncGenerator[Streams]:
+    """Start a program and yield the streams of its messages. ended: is called when no further message is read, with the reason: LOST if the program ended, MALFORMED or TOO_LARGE if it wrote what cannot be read. At the end, the program and all that it started are killed. Raises OSError."""
     launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
     confined = [str(user_of(program.identity)), str(program.memory_bytes), str(os.getpid()), "0"]
     process = await asyncio.create_subprocess_exec(
@@ -60,10 +61,9 @@ async def running(program: Program, ended: Callable[[], None]) -> AsyncGenerator
     to_session, from_program = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     to_program, from_session = anyio.create_memory_object_stream[SessionMessage](0)
     tasks = [
-        asyncio.create_task(_read(process, to_session, program.most), name="mcp-read"),
+        asyncio.create_task(_read(process, to_session, program.most, ended), name="mcp-read"),
         asyncio.create_task(_write(process, from_session), name="mcp-write"),
     ]
-    tasks[0].add_done_callback(lambda _: ended())
     try:
         yield from_program, to_program
     finally:
@@ -76,28 +76,49 @@ async def running(program: Program, ended: Callable[[], None]) -> AsyncGenerator
 
 
 async def _read(
-    process: Process, to_session: MemoryObjectSendStream[SessionMessage | Exception], most: int
+    process: Process,
+    to_session: MemoryObjectSendStream[SessionMessage | Exception],
+    most: int,
+    ended: Callable[[ToolFault], None],
 ) -> None:
     """Pass the program's messages on. A program that writes what is not a message, or too much before it answers, is over."""
     if process.stdout is None:
         raise RuntimeError("the program has no standard output")
-    unanswered = 0
+    fault = ToolFault.LOST
     with to_session:
-        while True:
-            try:
-                line = await process.stdout.readline()
-                message = jsonrpc_message_adapter.validate_json(line, by_name=False) if line else None
-            except ValueError:  # not a message, or a line without an end
-                return
-            unanswered += len(line)
-            if message is None or unanswered > most:
-                return
-            if isinstance(message, JSONRPCResponse | JSONRPCError):
-                unanswered = 0
-            try:
-                await to_session.send(SessionMessage(message))
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                return
+        try:
+            fault = await _passed_on(process.stdout, to_session, most)
+        finally:
+            # Before the stream is closed, so that the calls that then fail know why.
+            ended(fault)
+
+
+async def _passed_on(
+    output: asyncio.StreamReader, to_session: MemoryObjectSendStream[SessionMessage | Exception], most: int
+) -> ToolFault:
+    """Pass messages on until there are no more. Returns why."""
+    unanswered = 0
+    while True:
+        try:
+            line = await output.readline()
+        except ValueError:  # a line without an end
+            return ToolFault.TOO_LARGE
+        if not line:
+            return ToolFault.LOST
+        unanswered += len(line)
+        if unanswered > most:
+            return ToolFault.TOO_LARGE
+        try:
+            message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+        except ValueError:
+            # The last line of a program that dies may be cut.
+            return ToolFault.MALFORMED if line.endswith(b"\n") else ToolFault.LOST
+        if isinstance(message, JSONRPCResponse | JSONRPCError):
+            unanswered = 0
+        try:
+            await to_session.send(SessionMessage(message))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return ToolFault.LOST
 
 
 async def _write(process: Process, from_session: MemoryObjectReceiveStream[SessionMessage]) -> None:

@@ -53,7 +53,7 @@ from responsa_server.outbound.connector import (
     Times,
     TooLarge,
 )
-from responsa_server.tools.endpoint import LATE, LATE_READING, LOST, LOST_READING, REFUSED, UNREACHED
+from responsa_server.tools.endpoint import LARGE, LATE, LATE_READING, LOST, LOST_READING, REFUSED, UNREACHED
 from responsa_server.tools.mcp import MOST_TOOLS, McpTarget, McpTool, Pinned
 from responsa_server.tools.mcp_process import Program, running
 
@@ -87,11 +87,13 @@ class _Failed(Exception):
 class _Session:
     """A session with a server, in its own task, since the SDK must leave it in the task that entered it. It ends after a minute without calls.
 
-    tools: what the server says of its tools. client: None while there is no connection. used: when the session was last handed out, or its last call ended.
+    tools: what the server says of its tools. client: None while there is no connection. fault: why the connection ended early. used: when the session was last handed out, or its last call ended.
     """
 
     def __init__(
-        self, connect: Callable[[Callable[[], None]], AbstractAsyncContextManager[Any]], patience: float
+        self,
+        connect: Callable[[Callable[[ToolFault], None]], AbstractAsyncContextManager[Any]],
+        patience: float,
     ) -> None:
         """patience: for how many seconds calls may go on when the session is closed."""
         self.tools: Mapping[str, Pinned] = {}
@@ -100,6 +102,7 @@ class _Session:
         self.begun = asyncio.get_running_loop().time()
         self.used = self.begun
         self.calls = 0
+        self.fault = ToolFault.LOST
         self.idle = asyncio.Event()
         self.idle.set()
         self._end = asyncio.Event()
@@ -109,7 +112,7 @@ class _Session:
 
     async def _run(self) -> None:
         try:
-            async with Client(self._connect(self._end.set), cache=None) as client:
+            async with Client(self._connect(self._ended), cache=None) as client:
                 self.tools = await _listed(client)
                 self.client = client
                 self.used = asyncio.get_running_loop().time()
@@ -123,6 +126,10 @@ class _Session:
         finally:
             self.client = None
             self._unready(ConnectionResetError("the session ended"))
+
+    def _ended(self, fault: ToolFault) -> None:
+        self.fault = fault
+        self._end.set()
 
     async def _unused(self) -> None:
         """Wait until the session shall end, or has had no call for a minute."""
@@ -268,7 +275,7 @@ class McpSessions:
             if _closed(error):
                 if session is not None:
                     self._drop(tenant, session)
-                return _lost(tool)
+                return _lost(tool, session.fault if session is not None else ToolFault.LOST)
             if _unclear(error) and tool.effect is not Effect.NONE:
                 return _lost(tool)
             return _error(self._hidden(error.message)[:_MOST_MESSAGE], ToolFault.STATUS)
@@ -331,7 +338,7 @@ class McpSessions:
     def _hidden(self, text: str) -> str:
         return self._target.credential.hide(text)
 
-    def _connected(self, tenant: str, ended: Callable[[], None]) -> AbstractAsyncContextManager[Any]:
+    def _connected(self, tenant: str, ended: Callable[[ToolFault], None]) -> AbstractAsyncContextManager[Any]:
         options, declaration = self._target.options, self._target.declaration
         if self._target.reach is not None:
             return self._over_http(options.url or "", self._target.reach)
@@ -475,10 +482,13 @@ def _pinned(tool: SaidTool) -> Pinned:
     return Pinned(tool.name, tool.title or "", tool.description or "", tool.input_schema, tool.output_schema)
 
 
-def _lost(tool: McpTool) -> ToolResult:
-    if tool.effect is Effect.NONE:
-        return _error(LOST_READING, ToolFault.LOST)
-    return ToolResult(ToolOutcome.UNKNOWN, LOST, error=ToolFault.LOST)
+def _lost(tool: McpTool, fault: ToolFault = ToolFault.LOST) -> ToolResult:
+    """The result of a call whose response did not come, or could not be read. fault: why."""
+    if fault is ToolFault.MALFORMED:
+        return _unread(tool)
+    reading = tool.effect is Effect.NONE
+    content = LARGE if fault is ToolFault.TOO_LARGE else LOST_READING if reading else LOST
+    return ToolResult(ToolOutcome.ERROR if reading else ToolOutcome.UNKNOWN, content, error=fault)
 
 
 def _unread(tool: McpTool) -> ToolResult:

@@ -143,6 +143,13 @@ async def tools_on(
                 await one.close()
 
 
+PROGRAM_FAULTS = {
+    "floods": ToolFault.TOO_LARGE,
+    "large": ToolFault.TOO_LARGE,
+    "garbled": ToolFault.MALFORMED,
+    "dies": ToolFault.LOST,
+}
+
 BOTH = pytest.mark.parametrize("transport", ["http", "program"])
 
 
@@ -174,6 +181,8 @@ async def test_tools_are_called_and_every_failure_is_typed(transport: Transport,
         for name in ("floods", "large", "garbled", "dies"):
             lost = await call(name)
             assert lost.outcome is ToolOutcome.ERROR, name
+            if transport == "program":
+                assert lost.error is PROGRAM_FAULTS[name], name
             # The next call begins a session, and works.
             assert (await call("echo", text=name)).content == name
     if transport == "http":
