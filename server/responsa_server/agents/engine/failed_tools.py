@@ -12,12 +12,12 @@ from responsa_server.domain.events import Fallback, FallbackKind, ToolFault, Too
 _SENTENCES: Final[Mapping[ToolFault, str]] = {
     ToolFault.TIMEOUT: "did not answer in time",
     ToolFault.UNREACHABLE: "could not be reached",
-    ToolFault.REFUSED: "was not called, because this server does not allow the call",
+    ToolFault.REFUSED: "could not be called, because this server does not allow it",
     ToolFault.STATUS: "reported a failure",
     ToolFault.MALFORMED: "sent a response that cannot be read",
     ToolFault.TOO_LARGE: "sent a response that is too large",
     ToolFault.SCHEMA: "sent a response in the wrong form",
-    ToolFault.ARGUMENTS: "cannot do what it was asked for",
+    ToolFault.ARGUMENTS: "could not be used for this request",
     ToolFault.LOST: "did not answer, because the connection was lost",
 }
 _FAILED: Final = "failed"
