@@ -4,6 +4,7 @@ citations.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -20,6 +21,8 @@ from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal
+
+_WORD: Final = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,18 @@ class Quote:
     def markdown(self) -> str:
         """The text that an answer shows for this quote."""
         return self.shown or self.text
+
+    def repeats(self, other: Quote) -> bool:
+        """Whether the quote says nothing that the other does not say: it shares bytes of the same document, or has no other words."""
+        one, another = self.passage, other.passage
+        same = (one.document_id, one.version) == (another.document_id, another.version)
+        shares = self.source.start < other.source.end and other.source.start < self.source.end
+        return (same and shares) or self.words <= other.words
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words and figures of the text."""
+        return frozenset(_WORD.findall(self.text.lower()))
 
 
 @dataclass(frozen=True, slots=True)

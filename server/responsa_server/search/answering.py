@@ -237,7 +237,7 @@ class LibraryEvidence:
     def _extract(self, question: str, evidence: Evidence, analyses: PassageAnalyses) -> Extraction:
         retrieval = self._plain.validate_python(evidence.content)
         found = self._found(retrieval, Extractor(analyses))
-        quotes = [Quote(one.passage, one.source, one.text, one.score, one.shown) for one in found.parts]
+        quotes = [one.quote for one in found.parts]
         also_found: tuple[AlsoFound, ...] = ()
         if found.supported(self._support) and len(retrieval.collections) > 1:
             answered = found.parts[0].passage.collection_id

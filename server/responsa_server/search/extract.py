@@ -5,11 +5,13 @@ An answer has one leading part. A further part is added only if it fits the ques
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
+from responsa_server.domain.answers import Quote
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import Passage
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, PieceEvidence, judge
@@ -30,6 +32,7 @@ _NEARLY: Final = 0.92
 """The share of the leading piece's score that the piece of a further part must reach."""
 _ALIKE: Final = 0.7
 """The share of common words from which on two parts say the same."""
+_WORD: Final = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,11 @@ class SupportedPart:
     text: str
     shown: str
     score: float
+
+    @property
+    def quote(self) -> Quote:
+        """The part as a quote."""
+        return Quote(self.passage, self.source, self.text, self.score, self.shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ class _RankedPart:
 
     @property
     def words(self) -> frozenset[str]:
-        return frozenset(self.part.shown.lower().split())
+        return frozenset(_WORD.findall(self.part.shown.lower())) or frozenset([self.part.shown])
 
 
 class Extractor:
@@ -271,13 +279,13 @@ class Extractor:
 
 def joined_answers(first: ExtractedAnswer, second: ExtractedAnswer, threshold: float) -> ExtractedAnswer:
     """Two answers to one question, from different places, as one answer. An answer with less support than `threshold` is left out if the other has more; a part of the second
-    that adds no word to one of the first is left out. Parts that differ in a figure both stay. The support is that of the better answer.
+    that repeats one of the first is left out. Parts that differ in a figure both stay. The support is that of the better answer.
     """
     kept = [one for one in (first, second) if one.supported(threshold)]
     if len(kept) < 2:
         return max(first, second, key=lambda one: one.support)
-    said = [_words(one) for one in first.parts]
-    added = [one for one in second.parts if not any(_words(one) <= other for other in said)]
+    said = [one.quote for one in first.parts]
+    added = [one for one in second.parts if not any(map(one.quote.repeats, said))]
     return ExtractedAnswer([*first.parts, *added], max(first.support, second.support))
 
 
@@ -305,10 +313,6 @@ def _by_collection(passages: Sequence[ScoredPassage]) -> Mapping[str, Sequence[S
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether two texts say nearly the same, or one contains the other. Passages overlap, and documents repeat themselves."""
     return len(one & other) >= _ALIKE * min(len(one), len(other))
-
-
-def _words(one: SupportedPart) -> frozenset[str]:
-    return frozenset(one.shown.lower().split())
 
 
 def _supported(one: _RankedPart) -> SupportedPart:

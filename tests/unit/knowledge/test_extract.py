@@ -79,6 +79,13 @@ def test_the_sentence_that_answers_comes_first_exactly_as_it_stands(question: st
     assert 0 < first.score <= 1
 
 
+def test_what_differs_in_punctuation_alone_is_not_said_twice() -> None:
+    said = "The lease of a worker ends after ten seconds."
+    again = "“The lease, of a *worker*, ends – after – ten seconds”."
+    given = [found(said, number=1, cosine=0.9), found(again, number=2, cosine=0.9)]
+    assert [one.text for one in answer("When does the lease of a worker end?", given).parts] == [said]
+
+
 def test_at_most_so_many_and_nothing_twice() -> None:
     again = [found(LEASES, number=number) for number in (1, 2, 3)]
     quoted = [one.text for one in answer("How often does a worker renew its lease?", again).parts]

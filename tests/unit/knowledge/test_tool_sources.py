@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from responsa_server.agents.engine.citations import citation_of
 from responsa_server.domain.answers import Claim, FoundSource, Quote
@@ -127,7 +127,10 @@ def test_claims_are_held_against_the_sources_that_they_name() -> None:
 def test_two_answers_are_joined_if_both_are_supported_and_nothing_is_said_twice() -> None:
     def answer(support: float, *texts: str) -> ExtractedAnswer:
         parts = [
-            SupportedPart(found(one).passage, ByteRange(0, len(one)), one, one, support) for one in texts
+            SupportedPart(
+                replace(found(one).passage, document_id=uuid4()), ByteRange(0, len(one)), one, one, support
+            )
+            for one in texts
         ]
         return ExtractedAnswer(parts, support)
 
