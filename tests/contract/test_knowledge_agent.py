@@ -109,12 +109,13 @@ class NoDocuments(LibraryEvidence):
 
 @dataclass(frozen=True)
 class Chooses:
-    """A classifier that always names this tool."""
+    """A classifier that names the harbour office for the wind, and this tool for everything else."""
 
     labels: Sequence[str]
 
     async def classify(self, text: str) -> Classified:
-        return Classified(self.labels[0], 0.9, True, {self.labels[0]: 0.9})
+        label = "sea" if "wind" in text else self.labels[0]
+        return Classified(label, 0.9, True, {label: 0.9})
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,14 @@ CASES: Final[Mapping[str, Case]] = {
     ),
     "no_model_but_an_api": Case(
         ("**The harbour office:**", FORECAST), frozenset({"sea"}), asked=WIND, chosen="sea"
+    ),
+    "no_model_and_two_parts": Case(
+        ("**The harbour office:**", FORECAST, DOCUMENT), TWO, asked=f"{WIND} And {ASKED.lower()}"
+    ),
+    "no_model_and_a_part_that_nothing_answers": Case(
+        (FORECAST, "Neither the documents nor the tools answer this: “who painted the town hall of Oslo?”"),
+        frozenset({"sea"}),
+        asked=f"{WIND} And who painted the town hall of Oslo?",
     ),
     "no_model_and_the_api_hangs": Case(
         ("The harbour office did not answer in time. I searched",),

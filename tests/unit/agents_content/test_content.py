@@ -43,6 +43,7 @@ SHARED_PROMPTS: Final = {
     "web_search_query",
     "api_query_builder",
     "unreachable",
+    "small_talk",
 }
 PROMPTS: Final[Mapping[str, set[str]]] = {
     "tutor": {"exercise", "greeting", "question_category", "retrieval_need"},
@@ -65,7 +66,7 @@ PROMPTS: Final[Mapping[str, set[str]]] = {
 }
 REFUSALS: Final = {"no_record", "other_people", "not_in_record"}
 TEMPLATES: Final = {
-    *("found", "greeting", "chitchat_reply", "post_draft", "unreachable", *REFUSALS),
+    *("found", "greeting", "chitchat_reply", "post_draft", "small_talk", "unreachable", *REFUSALS),
     *(
         "record_aptitude",
         "record_career",
@@ -88,6 +89,7 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
         {"knowledge_search", "web_search", "calculator", "time", "none"},
         400,
     ),
+    "shared/examples/small_talk.jsonl": ({"retrieve", "direct"}, 300),
 }
 """For each file, its labels and the minimum number of its lines."""
 LEAST_PER_LABEL: Final = 20
@@ -108,6 +110,7 @@ FILLED: Final[Mapping[str, object]] = {
     "tags": ["#one", "#two"],
     "examples": [{"text": "Hello!", "label": "chitchat"}],
     "quotes": [{"text": "It costs 59 euros.", "number": 1}],
+    "unanswered": ["Who won?"],
     "direct": [{"tool": "The calculator", "text": "`1 + 1 = 2`"}],
     "failed": "The web search did not answer in time.",
     "documents": ["Notes"],
@@ -182,7 +185,7 @@ def test_an_agents_file_names_what_is_there(agent: str) -> None:
     config = tomllib.loads(text_of(AGENTS / agent / "agent.toml"))
     nodes = cast("dict[str, dict[str, Any]]", config["nodes"])
     edges = cast("list[dict[str, Any]]", config["graph"]["edges"])
-    begins = {"begin"} if agent in (*CODE, KNOWLEDGE, PERSONAL) else set[str]()
+    begins = {"begin"} if agent == PERSONAL else set[str]()
     assert {edge["from"] for edge in edges} | {edge["to"] for edge in edges} == {*nodes, "finish"} | begins
     assert config["start"] in nodes
     there = {path.stem for folder in (agent, "shared") for path in (AGENTS / folder / "prompts").glob("*.md")}
@@ -384,9 +387,9 @@ def test_the_documents_of_code_assistants_have_their_licences_and_sources() -> N
 def test_each_question_on_code_names_a_section_of_its_document() -> None:
     documents = {name: text.encode() for agent in CODE for name, text in corpus(agent).items()}
     questions = rows(QUESTIONS)
-    assert len(questions) == 150
+    assert len(questions) == 210
     assert sum(one["kind"] == "code" for one in questions) >= 40
-    assert Counter(one["part"] for one in questions) == {"fit": 50, "look": 50, "fresh": 50}
+    assert Counter(one["part"] for one in questions) == {"fit": 50, "look": 50, "fresh": 50, "last": 60}
     for one in questions:
         assert {each["doc_id"] for each in one["answers"]} == set(one["doc_ids"])
         for each in one["answers"]:

@@ -132,6 +132,32 @@ async def test_several_tools_for_one_message(tmp_path: Path) -> None:
     assert len(learns.examples) == 1, "trained once"
 
 
+@pytest.mark.parametrize(
+    ("text", "calls", "parts"),
+    [
+        (
+            "How far ahead do I book a tour, and what is 17 % of 240?",
+            ["calculator"],
+            ("How far ahead do I book a tour",),
+        ),
+        (
+            "What does a tour cost? And how do I return a ticket?",
+            [],
+            ("What does a tour cost?", "how do I return a ticket?"),
+        ),
+        # A sentence that leads to one question is no part.
+        ("My bicycle was stolen last night. What does the insurance pay?", [], ()),
+        ("What is 17 % of 240?", ["calculator"], ()),
+    ],
+)
+async def test_what_no_tool_answers_stays_open(
+    tmp_path: Path, text: str, calls: Sequence[str], parts: tuple[str, ...]
+) -> None:
+    node, _ = chooser(tools(tmp_path), None, FULL.model_copy(update={"documents": False}))
+    found = await node.process(ChooserInput(question=text), Turn().run)
+    assert ([one.tool for one in found.calls], found.parts) == (calls, parts)
+
+
 async def test_a_tool_without_its_arguments_is_not_chosen(tmp_path: Path) -> None:
     node, _ = chooser(tools(tmp_path, orders=ORDERS))
     assert await chosen(node, "Where is my order?") == []

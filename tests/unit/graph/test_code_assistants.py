@@ -24,7 +24,10 @@ from tests.unit.graph.speaking import told_by
 
 CODE = "```cairo\nfn area(width: u64, height: u64) -> u64 {\n    width * height\n}\n```"
 SECTION = f"The function area multiplies.\n\n{CODE}"
-CATEGORIES = {"examples/categories.jsonl": Knows({"Write a contract": "contract"}, "explanation")}
+CLASSIFIERS = {
+    "examples/categories.jsonl": Knows({"Write a contract": "contract"}, "explanation"),
+    "examples/small_talk.jsonl": Knows({"Thanks": "direct"}, "retrieve"),
+}
 
 
 class Writes(Strong):
@@ -48,7 +51,7 @@ class Writes(Strong):
 
 def parts(shelf: Shelf, model: Strong | None = None) -> NodeParts:
     judge = Judge(shelf.extraction.quotes)
-    return NodeParts(shelf, shelf, judge, model=model, classifiers=CATEGORIES, sections=shelf)
+    return NodeParts(shelf, shelf, judge, model=model, classifiers=CLASSIFIERS, sections=shelf)
 
 
 def books() -> Shelf:
@@ -72,6 +75,23 @@ def ended(told: Sequence[AgentEvent]) -> Answered:
 async def test_without_a_model_the_answer_is_the_section_with_its_code(agent: str) -> None:
     end = ended(await told_by(shipped(agent, parts(books())), asked("How do I compute an area?")))
     assert (end.text, end.model, len(end.citations)) == (SECTION, "extractive", 1)
+
+
+@pytest.mark.parametrize("agent", ["cairo", "scarb", "knowledge"])
+async def test_small_talk_gets_a_fixed_text_and_searches_nothing(agent: str) -> None:
+    for model in (None, Writes("Never.")):
+        shelf = books()
+        end = ended(await told_by(shipped(agent, parts(shelf, model)), asked("Thanks!")))
+        assert end.text.startswith("Good to hear from you! This is ")
+        assert (end.model, end.citations, list(end.fallbacks), shelf.asked) == ("template", [], [], [])
+        assert model is None or model.prompts == []
+
+
+@pytest.mark.parametrize(("agent", "samples"), [("cairo", "cairo scarb"), ("scarb", "scarb")])
+async def test_an_agent_without_documents_names_its_samples(agent: str, samples: str) -> None:
+    (*_, end) = await told_by(shipped(agent, parts(Shelf(evidence(0)))), asked("What is a snapshot?"))
+    assert isinstance(end, Refused)
+    assert f"`responsa samples load {samples}`" in end.message
 
 
 @pytest.mark.parametrize("agent", ["cairo", "scarb"])

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Literal, cast
@@ -36,7 +36,7 @@ from responsa_server.agents.engine.node import (
     Run,
 )
 from responsa_server.agents.engine.prompts import Untrusted
-from responsa_server.agents.engine.rewriting import content_words
+from responsa_server.agents.engine.rewriting import content_words, points_back
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Fallback, FallbackKind, Step
@@ -59,7 +59,8 @@ class ChooserOptions(NodeOptions):
     """examples: the file with labelled messages. The labels are kinds and ids of tools, and `none`. The examples of the tools' declarations are added.
 
     prompt: the prompt with which a model chooses; "" to choose by the examples. web_prompt, search_prompt, api_prompt: the prompts with which a model writes the query of
-    a web search, the query of a search in the documents, and the arguments of any other tool; "" to take them from the message.
+    a web search, the query of a search in the documents, and the arguments of any other tool; "" to take them from the message. documents: whether to call the tools of the kind
+    `knowledge_search`; false for a graph that searches the documents itself.
     """
 
     examples: ExamplesName = "examples/tools.jsonl"
@@ -67,6 +68,7 @@ class ChooserOptions(NodeOptions):
     web_prompt: PromptName = ""
     search_prompt: PromptName = ""
     api_prompt: PromptName = ""
+    documents: bool = True
 
 
 class ChooserInput(NodeModel):
@@ -80,9 +82,12 @@ class ChooserInput(NodeModel):
 
 
 class ChooserOutput(NodeModel):
-    """calls: the calls to make; empty if the message needs no tool, or no tool that the agent and the user may use."""
+    """calls: the calls to make; empty if the message needs no tool, or no tool that the agent and the user may use. parts: if the message has several parts, those that ask something which
+    no chosen tool answers by itself; empty if the message is one question, or if a model has chosen the tools.
+    """
 
     calls: tuple[CallModel, ...]
+    parts: tuple[str, ...] = ()
 
 
 class SelectionShape(NodeModel):
@@ -142,13 +147,15 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
     async def process(self, given: ChooserInput, run: Run) -> ChooserOutput:
         """Choose. A model's failure never fails the node."""
         candidates = self._parts.candidates(run.who)
-        if not candidates:
-            return ChooserOutput(calls=())
         message = message_of(given, self._parts)
+        if not candidates:
+            return ChooserOutput(calls=(), parts=_open(message, ()))
         wanted = await self._selected(candidates, given, run)
+        parts = tuple[str, ...]()
         if wanted is None:
             found = await self._rules.chosen(candidates, message, given.history)
-            asked = [(one, arguments) for one, calls in found for arguments in calls]
+            parts = _open(message, [one.clause for one in found if one.candidate.kind not in _SEARCHES])
+            asked = [(one.candidate, arguments) for one in found for arguments in one.calls]
             written = await asyncio.gather(
                 *(self._rewritten(one, arguments, given, run) for one, arguments in asked)
             )
@@ -156,7 +163,9 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         else:
             each = await asyncio.gather(*(self._arguments(one, message, given, run) for one in wanted))
             pairs = [(one, arguments) for one, calls in zip(wanted, each, strict=True) for arguments in calls]
-        return ChooserOutput(calls=self._calls(pairs, given.results))
+        if not self._options.documents:
+            pairs = [(one, arguments) for one, arguments in pairs if one.kind != KNOWLEDGE_SEARCH]
+        return ChooserOutput(calls=self._calls(pairs, given.results), parts=parts)
 
     def _calls(
         self, pairs: Sequence[tuple[Candidate, Arguments]], results: Sequence[ResultModel]
@@ -293,6 +302,7 @@ _QUESTION: Final = re.compile(
     |tell|explain|show|give|find|look|search|google|check|summari[sz]e|list|describe|compare|recommend|according|any)\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+_JOINT: Final = re.compile(r"^\W*(?:and|but|so|also)\b[\s,]*", re.IGNORECASE)
 _MOST_CLAUSES: Final = 4
 _MOST_CHARACTERS: Final = 2000
 _MIN_CONTENT_WORDS: Final = 2
@@ -320,6 +330,32 @@ def _before(history: Sequence[Said]) -> str:
     return next((one.text for one in reversed(history) if one.speaker is Speaker.USER), "")
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenTool:
+    """A tool with the arguments of its calls, and the clause of the message for which it was chosen."""
+
+    candidate: Candidate
+    calls: Sequence[Arguments]
+    clause: str
+
+
+def clauses_of(text: str) -> Sequence[str]:
+    """The first sentences of a message, and the questions that `and` joins."""
+    return [one for one in _CLAUSES.split(text) if one and one.strip()][:_MOST_CLAUSES]
+
+
+def _open(message: Message, answered: Collection[str]) -> tuple[str, ...]:
+    """The clauses that ask something and are not among `answered`. A clause with a pronoun needs the words of the whole message. Empty if the message is one question, perhaps
+    with sentences that lead to it.
+    """
+    clauses = clauses_of(message.text)
+    asks = [one for one in clauses if _QUESTION.search(one) and content_words(one) > 0]
+    leads = any(one not in asks and content_words(one) >= _MIN_CONTENT_WORDS for one in clauses)
+    left = [message.full if points_back(one) else one for one in asks if one not in answered]
+    parts = tuple(dict.fromkeys(" ".join(_JOINT.sub("", one, count=1).split()) for one in left))
+    return parts if answered or (len(parts) > 1 and not leads) else ()
+
+
 @dataclass(slots=True)
 class ByExamples:
     """Chooses tools by a classifier and rules.
@@ -336,26 +372,26 @@ class ByExamples:
 
     async def chosen(
         self, candidates: Sequence[Candidate], message: Message, history: Sequence[Said] = ()
-    ) -> Sequence[tuple[Candidate, Sequence[Arguments]]]:
-        """The tools with the arguments of their calls."""
+    ) -> Sequence[ChosenTool]:
+        """The tools for each clause of the message that needs one, with the arguments of their calls."""
         usable = _usable(candidates)
         classifier = await self.classifier(usable)
         if message.follows and (before := _before(history)):
             # "And in Rome?" needs the tool of the question before, with other arguments.
             one = await self._best(classifier, usable, before, message)
-            return [one] if one else []
-        found = dict[str, tuple[Candidate, list[Arguments]]]()
-        clauses = [one for one in _CLAUSES.split(message.text) if one and one.strip()][:_MOST_CLAUSES]
+            return [ChosenTool(*one, message.text)] if one else []
+        found = list[ChosenTool]()
+        clauses = clauses_of(message.text)
         for clause in clauses:
             if len(clauses) > 1 and content_words(clause) < 1:
                 continue
             alone = len(clauses) == 1
             part = message if alone else Message(clause, clause, message.now)
             if best := await self._best(classifier, usable, part.text, part):
-                one, calls = best
-                into = found.setdefault(one.tool.card.id, (one, []))[1]
-                into += [each for each in calls if each not in into]
-        return list(found.values())
+                found.append(ChosenTool(*best, clause))
+        # The calls of one tool follow each other.
+        tools = [one.candidate.tool.card.id for one in found]
+        return sorted(found, key=lambda one: tools.index(one.candidate.tool.card.id))
 
     async def classifier(self, candidates: Sequence[Candidate]) -> IntentClassifier | None:
         """The classifier for these tools. The first caller trains it, and the others wait."""

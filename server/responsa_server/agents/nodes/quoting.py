@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Final
 
 from pydantic import Field
@@ -44,7 +45,15 @@ from responsa_server.domain.answers import (
     Extractor,
     Quote,
 )
-from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, Cited, Fallback, FallbackKind, Step
+from responsa_server.domain.events import (
+    MAX_ALSO_FOUND,
+    MAX_CITATIONS,
+    AnswerOutcome,
+    Cited,
+    Fallback,
+    FallbackKind,
+    Step,
+)
 
 
 class GraderOptions(NodeOptions):
@@ -58,18 +67,23 @@ class GraderOptions(NodeOptions):
 
 
 class GradeInput(NodeModel):
-    """The question, its evidence, and the results of tools."""
+    """The question, its evidence, the results of tools, and the parts of the question, each with its own evidence."""
 
     question: str
     standalone_question: str = ""
     evidence: Evidence
     results: tuple[ResultModel, ...] = ()
+    parts: tuple[str, ...] = ()
+    parts_evidence: tuple[Evidence, ...] = ()
 
 
 class GradeOutput(NodeModel):
-    """The best sentences, and whether they answer the question; if not, also the quotes that come closest."""
+    """The best sentences, and whether they answer the question; if not, also the quotes that come closest. unanswered: the parts of the question that nothing answers, if something answers
+    another part.
+    """
 
     extraction: Extraction
+    unanswered: tuple[str, ...] = ()
 
 
 class Graded(NodeModel):
@@ -116,8 +130,11 @@ class Grade(Node[GradeInput, GradeOutput]):
         question = given.standalone_question or given.question
         extraction = await self._extractor.extract(question, given.evidence)
         extraction = self._judged(extraction)
+        unanswered = tuple[str, ...]()
         if self._calls and self._source is not None:
             extraction = await self._with_calls(extraction, question, given.results, self._source)
+            if given.parts:
+                extraction, unanswered = await self._of_parts(extraction, given, self._source)
         if self._asker is not None and self._source is not None and extraction.quotes:
             shown = await self._source.passages(given.evidence, self._table.context_bytes)
             run.read(one.version for one in shown)
@@ -130,7 +147,7 @@ class Grade(Node[GradeInput, GradeOutput]):
         if not extraction.supported:
             closest = await self._extractor.closest(question, given.evidence)
             extraction = replace(extraction, closest=closest)
-        return GradeOutput(extraction=extraction)
+        return GradeOutput(extraction=extraction, unanswered=unanswered)
 
     def _judged(self, extraction: Extraction) -> Extraction:
         """The extraction, judged by the agent's own minimum of support."""
@@ -151,12 +168,35 @@ class Grade(Node[GradeInput, GradeOutput]):
             found = self._judged(await self._extractor.extract(query, evidence))
             if not found.supported:
                 continue
-            before = extraction.quotes if extraction.supported else ()
-            said = {quote.text for quote in before}
-            quotes = (*before, *(quote for quote in found.quotes if quote.text not in said))
-            support = max(extraction.support, found.support)
-            extraction = replace(extraction, quotes=quotes, support=support, supported=True)
+            extraction = both(extraction, found) if extraction.supported else found
         return extraction
+
+    async def _of_parts(
+        self, whole: Extraction, given: GradeInput, source: EvidenceSource
+    ) -> tuple[Extraction, tuple[str, ...]]:
+        """The sentences that answer each part of the question, in the order of the parts, and the parts that have no answer. If no part has one, these are the sentences of `whole`."""
+        sources = found_sources([one for one in given.results if not one.direct])
+        found: Extraction | None = None
+        unanswered = list[str]()
+        for part, evidence in zip_longest(given.parts, given.parts_evidence):
+            if part is None:
+                break
+            own = await source.with_sources(part, evidence, sources)
+            answer = self._judged(await self._extractor.extract(part, own))
+            if not answer.supported:
+                unanswered.append(part)
+            else:
+                found = both(found, answer) if found is not None else answer
+        if found is not None:
+            return found, tuple(unanswered)
+        return whole, () if whole.supported else tuple(unanswered)
+
+
+def both(one: Extraction, other: Extraction) -> Extraction:
+    """Two supported extractions as one: the quotes of the first, and those of the second that do not repeat them."""
+    quotes = (*one.quotes, *(each for each in other.quotes if not any(map(each.repeats, one.quotes))))
+    also = tuple(dict.fromkeys((*one.also_found, *other.also_found)))[:MAX_ALSO_FOUND]
+    return replace(one, quotes=quotes, support=max(one.support, other.support), also_found=also)
 
 
 GRADER: Final = NodeKind(

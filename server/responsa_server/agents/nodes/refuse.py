@@ -15,6 +15,7 @@ from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, ToolOutcome
+from responsa_server.domain.kinds import SAMPLE_COLLECTIONS
 
 OFFERED: Final = Offered(
     trusted=frozenset({"agent", "questions"}), untrusted=frozenset({"question", "documents"})
@@ -128,7 +129,17 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             found = f"I searched {place} for “{asked}” and found nothing on it."
             elsewhere = "ask without the filter" if given.document_filter else "search other collections"
             remedy = f"Use the words that your documents use, {elsewhere}, or add a document that covers it."
+            if samples := self._samples(given):
+                remedy = (
+                    f"If the samples were not loaded, `responsa samples load {samples}` loads them. {remedy}"
+                )
         return f"{found}{_also_asked(given.results)} {remedy}"
+
+    def _samples(self, given: RefuseInput) -> str:
+        """The agents whose samples the agent searches, with spaces between them; "" if the question names collections or a filter. The collection of an agent's samples has the agent's id."""
+        if given.collections or given.document_filter:
+            return ""
+        return " ".join(one for one in self._traits.retrieval.collections if one in SAMPLE_COLLECTIONS)
 
 
 def _also_asked(results: Sequence[ResultModel]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated, Final
@@ -204,7 +205,8 @@ class RetrieveInput(NodeModel):
     """The question and the collections to search.
 
     standalone_question: the rewritten question; "" if the question needs no rewriting. expansions: other queries for the
-    question. document_filter: a filter on documents, or "". parameters: the question's parameters, one of which may choose a source.
+    question. document_filter: a filter on documents, or "". parameters: the question's parameters, one of which may choose a source. parts: the parts of the message that
+    documents may answer; empty if the message is one question.
     """
 
     question: str
@@ -213,12 +215,14 @@ class RetrieveInput(NodeModel):
     collections: tuple[str, ...] = ()
     document_filter: str = ""
     parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    parts: tuple[str, ...] = ()
 
 
 class RetrieveOutput(NodeModel):
-    """The passages that were found."""
+    """The passages that were found for the question, and those for each of its parts."""
 
     evidence: Evidence
+    parts_evidence: tuple[Evidence, ...] = ()
 
 
 class Retrieve(Node[RetrieveInput, RetrieveOutput]):
@@ -260,11 +264,15 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
             expansions=tuple(distinct(given.expansions, said=questions)),
             filters=(*filters, *parse_filter(SEARCHED, given.document_filter)),
         )
-        evidence = await self._source.search(run.who, questions, collections, options)
-        run.spend(Usage(evidence.embedding_tokens))
-        if evidence.degraded:
-            run.fell_back(Fallback(FallbackKind.TEXT_ONLY, self.name, evidence.degraded, _VECTORS_GONE))
-        return RetrieveOutput(evidence=evidence)
+        alone = replace(options, expansions=())
+        evidence, *of_parts = await asyncio.gather(
+            self._source.search(run.who, questions, collections, options),
+            *(self._source.search(run.who, (one,), collections, alone) for one in given.parts),
+        )
+        run.spend(Usage(sum(one.embedding_tokens for one in (evidence, *of_parts))))
+        if degraded := next((one.degraded for one in (evidence, *of_parts) if one.degraded), ""):
+            run.fell_back(Fallback(FallbackKind.TEXT_ONLY, self.name, degraded, _VECTORS_GONE))
+        return RetrieveOutput(evidence=evidence, parts_evidence=tuple(of_parts))
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ NO_MODEL: Final = "No language model is configured"
 MODEL_AWAY: Final = "The language model is not available"
 OFFERED: Final = Offered(
     trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags", "failed"}),
-    untrusted=frozenset({"question", "title", "quotes", "direct", "documents", "absent"}),
+    untrusted=frozenset({"question", "title", "quotes", "direct", "documents", "absent", "unanswered"}),
 )
 _WORD: Final = re.compile(r"[^\W_]+")
 _MOST_TAGS: Final = 3
@@ -73,6 +73,7 @@ class TemplateInput(NodeModel):
     fallbacks: tuple[Fallback, ...] = ()
     titles: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    unanswered: tuple[str, ...] = ()
 
 
 class TemplateOutput(NodeModel):
@@ -153,6 +154,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
             ),
             "documents": given.titles,
             "absent": given.absent,
+            "unanswered": given.unanswered,
             "failed": " ".join(
                 filter(
                     None,
