@@ -255,6 +255,11 @@ class AccountCalls(Part):
         )
         return self._calls.paged(self._stubs.admin.ListFailedRows, request, lambda page: page.failed_rows)
 
+    def connections(self) -> list[str]:
+        """The connections to databases that the tenant's sources may use, in the order of their names."""
+        request = admin_service_pb2.ListConnectionsRequest()
+        return list((self._calls.unary(self._stubs.admin.ListConnections, request)).connections)
+
     def deliveries(self, filter_by: str = "", order_by: str = "") -> Iterator[delivery_pb2.Delivery]:
         """The notifications to webhooks about runs of sources, by default the newest first."""
         request = admin_service_pb2.ListDeliveriesRequest(

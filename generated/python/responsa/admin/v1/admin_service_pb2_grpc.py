@@ -139,6 +139,11 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsResponse.FromString,
                 _registered_method=True)
+        self.ListConnections = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListConnections',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.FromString,
+                _registered_method=True)
         self.ReloadAgents = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ReloadAgents',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.SerializeToString,
@@ -438,6 +443,13 @@ class AdminServiceServicer:
 
     def ListFailedRows(self, request, context):
         """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConnections(self, request, context):
+        """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -797,6 +809,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListFailedRows,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsResponse.SerializeToString,
+            ),
+            'ListConnections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConnections,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.SerializeToString,
             ),
             'ReloadAgents': grpc.unary_unary_rpc_method_handler(
                     servicer.ReloadAgents,
@@ -1442,6 +1459,33 @@ class AdminService:
             '/responsa.admin.v1.AdminService/ListFailedRows',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFailedRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConnections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListConnections',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -93,6 +93,8 @@ class AdminServiceStub:
     """
     ListFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFailedRowsRequest, _admin_service_pb2.ListFailedRowsResponse]
     """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
+    ListConnections: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListConnectionsRequest, _admin_service_pb2.ListConnectionsResponse]
+    """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files."""
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -399,6 +401,14 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.ListFailedRowsRequest, _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]:
         """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
+
+    @_abc_1.abstractmethod
+    def ListConnections(
+        self,
+        request: _admin_service_pb2.ListConnectionsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListConnectionsRequest, _abc.Awaitable[_admin_service_pb2.ListConnectionsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListConnectionsResponse]:
+        """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files."""
 
     @_abc_1.abstractmethod
     def ReloadAgents(

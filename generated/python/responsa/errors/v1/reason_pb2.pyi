@@ -254,9 +254,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
     """
     REASON_SOURCE_RUNNING: _Reason.ValueType  # 151
-    """FAILED_PRECONDITION. A run of the source has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
+    """FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
     REASON_SOURCE_DELETIONS: _Reason.ValueType  # 152
-    """FAILED_PRECONDITION, in an operation's error. A run of a source would delete more than a tenth of the source's documents. It changed nothing. Metadata: source, e.g.
+    """FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than its mapping allows. It changed nothing. Metadata: source, e.g.
     "sources/people"; deletions and documents, e.g. "120".
     """
 
@@ -497,9 +497,9 @@ REASON_SOURCE_UNREADABLE: Reason.ValueType  # 150
 "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
 """
 REASON_SOURCE_RUNNING: Reason.ValueType  # 151
-"""FAILED_PRECONDITION. A run of the source has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
+"""FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
 REASON_SOURCE_DELETIONS: Reason.ValueType  # 152
-"""FAILED_PRECONDITION, in an operation's error. A run of a source would delete more than a tenth of the source's documents. It changed nothing. Metadata: source, e.g.
+"""FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than its mapping allows. It changed nothing. Metadata: source, e.g.
 "sources/people"; deletions and documents, e.g. "120".
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
