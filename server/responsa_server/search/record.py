@@ -237,6 +237,7 @@ class _Choice:
             if counts[term] <= max(2, _COMMON * len(self._own))
         }
         self._common = counts.keys() - self._weights.keys()
+        self._compares = bool(self._focus & frozenset(analyzer.terms("compare", language)))
         self._reads = _UNDERSTANDS.search(question) is not None or bool(
             self._focus & frozenset(analyzer.terms("read", language))
         )
@@ -298,7 +299,13 @@ class _Choice:
             one for one in self._own if one.terms & left and (self._reads or not _READING.match(one.under))
         ] or [one for one in self._own if one.terms & left]
         asked = frozenset(self._asked) - self._focus
+        if self._compares:
+            # A figure for each thing compares better than a sentence that lists them.
+            figures = [one for one in having if one.value is not None and one.heading & self._focus]
+            if figures:
+                return figures
         groups = [
+            [one for one in having if one.heading & left],
             [one for one in having if one.heading & asked - left],
             [one for one in having if one.heading & self._focus],
             [one for one in having if one.title & self._focus],
@@ -361,12 +368,17 @@ class _Choice:
     def _under(self) -> Sequence[_Line]:
         """Lines under the headings that the question means: of each heading the first, then of each the second, and so on. Lines with figures come first."""
         asked = frozenset(self._asked)
+        # A word of one heading alone, such as the name of a job, means this heading.
+        headings = Counter(
+            term for each in {one.under: one.heading for one in self._own}.values() for term in each
+        )
         best: list[_Line] = []
         worth = 0
         for one in self._own:
             if bool(_READING.match(one.under)) is not self._reads:
                 continue
-            this = 4 * len(one.heading & asked) + 4 * len(one.title & asked - self._common)
+            this = sum(12 if headings[term] == 1 else 4 for term in one.heading & asked)
+            this += 4 * len(one.title & asked - self._common)
             this += 10 * bool(one.heading & self._focus) + bool(one.title & self._focus)
             this += self._reads * (1 + len(one.terms & asked))
             if this > worth:
