@@ -48,14 +48,14 @@ class WebhookTable(Table):
         ["source.failed", "source.confirmation_wanted"], min_length=1, description="The events to send."
     )
     allow_private: Texts = Field(
-        [],
+        (),
         description="Hosts and networks of the organisation that may be reached although their addresses are not public.",
     )
     seconds: float = Field(15.0, gt=0, le=60, description="The time limit of each attempt.")
 
     @field_validator("allow_private")
     @classmethod
-    def _private(cls, value: list[str]) -> list[str]:
+    def _private(cls, value: Texts) -> Texts:
         try:
             read_allowed(value)
         except OutboundError as error:
