@@ -14,11 +14,12 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
+import psutil
 import psycopg
 from psycopg.conninfo import make_conninfo
 
@@ -159,6 +160,16 @@ class Bench:
         return self._rows / seconds
 
 
+def _cpu(instance: Instance) -> float:
+    """The CPU time of all processes of the instance so far, in seconds, with that of processes which have ended."""
+    total = 0.0
+    for one in instance.processes()["guard"].children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            times = one.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Measure and report. Returns 1 if a figure misses its aim."""
     parser = argparse.ArgumentParser(prog="python -m bench.sync", description=__doc__)
@@ -181,6 +192,14 @@ def main(given: Sequence[str] | None = None) -> int:
         server = instance.processes()["server"]
         idle = [one.memory_info().rss for one in (server, *server.children(recursive=True))]
         peaks = list[Peak]()
+        seconds = [0.0, 0.0]
+
+        def counted(side: int, measure: Callable[[], float]) -> float:
+            before = _cpu(instance)
+            rate = measure()
+            seconds[side] += _cpu(instance) - before
+            return rate
+
         rates = list[Sequence[float]]()
 
         def synced(number: int) -> float:
@@ -189,10 +208,13 @@ def main(given: Sequence[str] | None = None) -> int:
                 for one in (server, *server.children(recursive=True)):
                     peaks.append(Peak(one))
                     measuring.enter_context(peaks[-1].measured())
-                return bench.synced(number)
+                return counted(0, lambda: bench.synced(number))
+
+        def uploaded(number: int) -> float:
+            return counted(1, lambda: bench.uploaded(number))
 
         if options.rounds:
-            rates = list(interleaved(options.rounds, synced, bench.uploaded))
+            rates = list(interleaved(options.rounds, synced, uploaded))
         else:
             synced(0)
     over = max(one.bytes for one in peaks if one.process == server) / 1e6 - idle[0] / 1e6
@@ -207,6 +229,10 @@ def main(given: Sequence[str] | None = None) -> int:
         print(
             f"ratio {ratio:.2f} ({', '.join(f'{one:.2f}' for one in ratios)}; aim {AIM_RATIO}): "
             f"sync {sorted(rates[0])[len(ratios) // 2]:.1f}, uploads {sorted(rates[1])[len(ratios) // 2]:.1f} documents/s"
+        )
+        documents = options.rounds * options.rows
+        print(
+            f"CPU time a document, of all processes: sync {1000 * seconds[0] / documents:.1f} ms, uploads {1000 * seconds[1] / documents:.1f} ms"
         )
         missed = missed or ratio < AIM_RATIO
     return int(missed)
