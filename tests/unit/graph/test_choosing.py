@@ -145,7 +145,7 @@ async def test_several_tools_for_one_message(tmp_path: Path) -> None:
             [],
             ("What does a tour cost?", "how do I return a ticket?"),
         ),
-        # A sentence that leads to one question is no part.
+        # A sentence that leads to one question is not a part of it.
         ("My bicycle was stolen last night. What does the insurance pay?", [], ()),
         ("What is 17 % of 240?", ["calculator"], ()),
     ],
