@@ -53,6 +53,7 @@ SAMPLES: Final[Mapping[str, object]] = {
     "tool": "clock: Tells the time.",
     "tools": ({"name": "clock", "description": "Tells the time."},),
     "direct": ({"tool": "The calculator", "text": "`1 + 1 = 2`"},),
+    "unanswered": ("Which river is the longest?",),
     "failed": "The web search did not answer in time.",
     "documents": ("Notes",),
     "absent": ("harbour",),
@@ -67,6 +68,7 @@ EMPTY: Final[Mapping[str, object]] = {
     "tags": (),
     "quotes": (),
     "direct": (),
+    "unanswered": (),
     "failed": "",
 }
 """The variables that may be empty, with their empty values."""
