@@ -260,7 +260,7 @@ class Instance:
 
 @contextmanager
 def instance_in(
-    folder: Path, port: int | None = None, *, new: bool = False, **settings: str
+    folder: Path, port: int | None = None, new: bool = False, /, **settings: str
 ) -> Generator[Instance]:
     """A ready instance with its home in this folder. The instance is purged at the end of the block. new: see `Instance`."""
     one = Instance(folder / "home", port or free_port(), settings, new=new)

@@ -40,6 +40,7 @@ from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import KnowledgeSearch
+from responsa_server.sources.profiles import SubjectProfiles
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -50,6 +51,7 @@ from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.operations import OperationStore
+from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.teachers import PostgresTeachers
@@ -114,6 +116,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             turns=turns,
             conversations=Conversations(conversations, documents, new_id),
             library=library,
+            profiles=SubjectProfiles(PostgresProfiles(database, documents)),
             catalogue=Alone(AgentCard(DEFAULT, DEFAULT, "", parts.agent.version, is_default=True)),
             tools=LiveTools(None, {}, lambda _: (), (), lambda _: None),
             teachers=PostgresTeachers(database, new_id),

@@ -57,7 +57,7 @@ class GatedIngestions(IngestionStore):
         if self.step == "written":
             await self.gate.pass_through()
 
-    async def publish(self, claim: Claim) -> bool:
+    async def publish(self, claim: Claim) -> bool | None:
         if self.step == "publish":
             await self.gate.pass_through()
         return await super().publish(claim)

@@ -29,7 +29,8 @@ def manual() -> Iterator[Instance]:
     try:
         with instance_in(
             folder,
-            new=True,
+            None,
+            True,
             RESPONSA_DOCS=str(folder),
             RESPONSA_TESTING__AGENT="true",
             RESPONSA_MODELS__SCRIPTED="true",

@@ -45,7 +45,9 @@ class WebhookTable(Table):
     )
     tenants: Texts = Field(min_length=1, description='The tenants whose events are sent; `["*"]` means all.')
     events: list[Literal["source.failed", "source.confirmation_wanted", "source.succeeded"]] = Field(
-        ["source.failed", "source.confirmation_wanted"], min_length=1, description="The events to send."
+        default=["source.failed", "source.confirmation_wanted"],
+        min_length=1,
+        description="The events to send.",
     )
     allow_private: Texts = Field(
         (),
