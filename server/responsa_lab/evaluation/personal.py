@@ -22,7 +22,7 @@ from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.measuring import answering
 from responsa_lab.evaluation.metrics import fraction, rounded, share
-from responsa_server.cli.output import one_line, print_json, print_text, reporting
+from responsa_server.cli.output import Json, one_line, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import client_settings, open_async_client
 from responsa_server.instance import CHECKOUT
@@ -89,7 +89,7 @@ def eval_personal(
         figure = share(one.right for one in found)
         refused = sum(not one.text for one in found)
         if json:
-            values = (
+            values: Json = (
                 None
                 if figure is None
                 else {
