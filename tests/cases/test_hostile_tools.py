@@ -39,8 +39,8 @@ SERVERS: Mapping[str, tuple[str, str]] = {
     "http-orders": ("OK", ""),
     "http-changed": ("ERROR", "REFUSED"),
     "program-dies": ("UNKNOWN", "LOST"),
-    "program-floods": ("UNKNOWN", "LOST"),
-    "program-garbled": ("UNKNOWN", "LOST"),
+    "program-floods": ("UNKNOWN", "TOO_LARGE"),
+    "program-garbled": ("UNKNOWN", "MALFORMED"),
     "program-samples": ("OK", ""),
     "program-changed": ("ERROR", "REFUSED"),
 }

@@ -297,4 +297,4 @@ async def test_files_are_checked_and_drawn_without_a_server(
     assert (await responsa("agents", "check", "default")).code == 2
     done = await responsa("agents", "check", "nobody")
     assert done.code == 2
-    assert "cairo, chat, default, knowledge, scarb, tutor" in done.err
+    assert "cairo, chat, default, knowledge, personal, scarb, tutor" in done.err

@@ -315,7 +315,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "prompts/write.md:2:43: variables.passage: declares “passage”, which the node “write” does not offer; it offers “agent”, “formats”, “history”, “language”, “parameters”, “passages”, “persona”, “question”, “questions”, “summary”, “without_retrieval”. Did you mean “passages”?"
+            "prompts/write.md:2:43: variables.passage: declares “passage”, which the node “write” does not offer; it offers “agent”, “formats”, “history”, “language”, “parameters”, “passages”, “persona”, “problem”, “question”, “questions”, “summary”, “without_retrieval”. Did you mean “passages”?"
         ],
     ),
     "21 what others wrote among the instructions": (

@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2, tenant_pb2
 from responsa.auth.v1 import sign_in_pb2, user_pb2
-from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, tool_pb2, turn_pb2
+from responsa.chat.v1 import chat_service_pb2, citation_pb2, feedback_pb2, message_pb2, tool_pb2, turn_pb2
 from responsa.knowledge.v1 import (
     collection_pb2,
     document_pb2,
@@ -29,7 +29,7 @@ from responsa.type.v1 import collection_kind_pb2, scope_pb2
 from responsa_server.calls import status
 from responsa_server.calls.convert import agents, chat, knowledge, structs, values
 from responsa_server.calls.convert.values import EnumMap
-from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.conversations import Rating, Speaker
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
 from responsa_server.domain.events import (
     Answered,
@@ -122,6 +122,7 @@ DOCUMENT = Document(
         (turn_pb2.FallbackKind, FallbackKind, values.FALLBACK_KIND, "FALLBACK_KIND_"),
         (citation_pb2.CitationVerdict, Verdict, values.VERDICT, "CITATION_VERDICT_"),
         (message_pb2.Role, Speaker, values.SPEAKER, "ROLE_"),
+        (feedback_pb2.Rating, Rating, values.RATING, "RATING_"),
         (chat_service_pb2.OnBusy, OnBusy, values.ON_BUSY, "ON_BUSY_"),
         (document_pb2.DocumentState, DocumentState, values.DOCUMENT_STATE, "DOCUMENT_STATE_"),
         (document_pb2.IngestStage, IngestStage, values.INGEST_STAGE, "INGEST_STAGE_"),
@@ -153,6 +154,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         turn_pb2,
         citation_pb2,
         message_pb2,
+        feedback_pb2,
         chat_service_pb2,
         document_pb2,
         document_version_pb2,
@@ -167,7 +169,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
     )
     found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(one, EnumMap) for one in vars(values).values())
-    assert len(found) == mapped == 22
+    assert len(found) == mapped == 23
 
 
 def test_enums_with_other_names_are_no_pair() -> None:

@@ -307,6 +307,7 @@ class PostgresSourceRuns:
         async with self._held(claim) as database:
             await database.execute(self._queries["wait"], run_values(claim))
 
+    @shielded
     async def publish(self, claim: RunClaim) -> Sequence[UUID]:
         """See `SourceRuns.publish`."""
         ended = list[UUID]()
@@ -411,6 +412,7 @@ class PostgresSourceRuns:
             for (operation_id,) in await again.fetchall():
                 await self._queue.defer(database, JobKind.INGEST, claim.tenant_id, operation_id)
 
+    @shielded
     async def release(self, tenant_id: str, operation_id: UUID) -> Sequence[UUID]:
         """See `SourceRuns.release`."""
         claim = RunClaim(tenant_id, operation_id, 0, "")
