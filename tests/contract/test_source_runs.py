@@ -327,6 +327,9 @@ async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
     assert jobs == [whole.id]
     await office.finish(whole)
     assert jobs == [whole.id, first.id]
+    await runs.wake("acme", whole.id)  # as after a crash
+    await runs.wake("acme", uuid7())  # the record of a run was deleted
+    assert jobs == [whole.id, first.id]
     # What changes before the run begins is part of it; what changes later needs another one.
     office.change("UPDATE note SET note = 'It dives.' WHERE id IN (0, 1)")
     await office.finish(first)
@@ -335,6 +338,19 @@ async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
     await office.finish(second)
     assert office.documents()["1"][1] == "It dives."
     assert jobs[2] == second.id
+    # A run that a call adds while the run before ends.
+    with psycopg.connect(office.house.urls.superuser) as adding:
+        adding.execute("SELECT FROM responsa.source FOR NO KEY UPDATE")
+        adding.execute(
+            "UPDATE responsa.operation SET stage = 'queued', epoch = 0 WHERE id = %s", (second.id,)
+        )
+        waking = asyncio.create_task(runs.wake("acme", first.id))
+        await office.house.until(
+            lambda: waking.done() or office.house.ask("SELECT 1 FROM pg_locks WHERE NOT granted") != []
+        )
+    await waking
+    assert jobs[-1] == second.id
+    await office.finish(second)
     assert (await office.house.operations.get(who, first.id)).cause == "test completed"
 
 
@@ -507,7 +523,7 @@ async def test_the_documents_of_a_subject_are_published_together(
     [(lost,)] = office.house.ask(
         "SELECT o.id FROM responsa.operation AS o JOIN responsa.document AS d ON d.id = o.document_id WHERE o.stage <> 'done' AND d.source_key = 'notes/note/1.md'"
     )
-    await office.runs.wait(RunClaim("acme", operation.id, 1, "notes"))
+    await office.runs.wait(RunClaim("acme", operation.id, 2, "notes"))
     await office.house.library.cancel_operation(office.who, lost)
     failed = await office.finish(operation)
     assert (failed.error, failed.counts["failed"]) == (None, 2)

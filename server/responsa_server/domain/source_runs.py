@@ -114,8 +114,8 @@ class SourceRuns(Protocol):
         """
         ...
 
-    async def wake(self, tenant_id: str) -> None:
-        """Make the job of the run that has waited longest, for each source of which runs wait although none works."""
+    async def wake(self, tenant_id: str, operation_id: UUID) -> None:
+        """Make the job of the run that has waited longest for the end of this run, unless it has one already or a run of the source works."""
         ...
 
     async def scheduled(self, tenant_id: str, schedule_id: UUID) -> Source | None:

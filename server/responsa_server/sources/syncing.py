@@ -144,7 +144,7 @@ class Sync:
         pause = await self._attempt(tenant_id, operation_id)
         if pause is None:
             try:
-                await self._runs.wake(tenant_id)
+                await self._runs.wake(tenant_id, operation_id)
                 await self._notifier.ended(tenant_id, operation_id)
             except Unavailable:
                 return pause_after(attempts)

@@ -149,17 +149,15 @@ class PostgresSourceRuns:
             return None
 
     @shielded
-    async def wake(self, tenant_id: str) -> None:
+    async def wake(self, tenant_id: str, operation_id: UUID) -> None:
         """See `SourceRuns.wake`."""
+        values = {"tenant": tenant_id, "id": operation_id}
         async with self._database.tenant(tenant_id) as database:
-            cursor = await database.execute(self._queries["idle"], {"tenant": tenant_id})
-            idle = [source_id for (source_id,) in await cursor.fetchall()]
-            for source_id in idle:
-                values = {"tenant": tenant_id, "source": source_id}
-                await database.execute(self._queries["lock_source"], values)
-                row = await (await database.execute(self._queries["next"], values)).fetchone()
-                if row is not None:
-                    await self._queue.defer(database, JobKind.SYNC, tenant_id, row[0], short=True)
+            # A call that saw the ended run work, and so makes no job, holds this lock until its run can be seen.
+            await database.execute(self._queries["lock_sources_of"], values)
+            woken = await database.execute(self._queries["wake"], values)
+            for (waiting,) in await woken.fetchall():
+                await self._queue.defer(database, JobKind.SYNC, tenant_id, waiting, short=True)
 
     async def _add(
         self, database: Connection, who: Principal, source_id: str, run: NewRun
@@ -185,7 +183,9 @@ class PostgresSourceRuns:
                 {"limit": "waiting_runs", "scope": "tenant", "value": str(MOST_WAITING)},
                 retry_after=_LATER_SECONDS,
             )
-        row = await one_row(database, self._queries["insert"], values)
+        row = await one_row(
+            database, self._queries["insert"], {**values, "epoch": 1 if before["runs"] == 0 else 0}
+        )
         assert row is not None, "a conflict updates the row"
         operation = operations.from_row(row)
         await database.execute(self._operations["forget"], {"tenant": who.tenant_id})

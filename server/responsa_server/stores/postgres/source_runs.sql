@@ -10,9 +10,9 @@ SELECT count(*)::int AS runs, (array_agg(id) FILTER (WHERE subject = ''))[1] AS 
 WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = 'sync' AND stage <> 'done';
 
 -- name: insert
--- A run that waits for the same subject has seen no row yet, so it does the work of this one too.
-INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject, confirmed, cause, retry)
-VALUES (%(id)s, %(tenant)s, %(user)s, %(id)s, 0, 'queued', 'sync', %(source)s, %(subject)s, %(confirmed)s, %(cause)s, %(retry)s)
+-- A run that waits for the same subject has seen no row yet, so it does the work of this one too. epoch: 0 until the run has a job.
+INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject, confirmed, cause, retry, epoch)
+VALUES (%(id)s, %(tenant)s, %(user)s, %(id)s, 0, 'queued', 'sync', %(source)s, %(subject)s, %(confirmed)s, %(cause)s, %(retry)s, %(epoch)s)
 ON CONFLICT (tenant_id, source_id, subject, user_id) WHERE kind = 'sync' AND stage = 'queued'
     DO UPDATE SET confirmed = operation.confirmed OR excluded.confirmed
 RETURNING *;
@@ -31,21 +31,27 @@ SELECT source_id FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %
 -- name: named
 SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s) ORDER BY source_id, id;
 
--- name: idle
--- The sources with runs that wait although no run works.
-SELECT DISTINCT w.source_id FROM responsa.operation AS w
-WHERE w.tenant_id = %(tenant)s AND w.kind = 'sync' AND w.stage = 'queued' AND NOT EXISTS (
-    SELECT FROM responsa.operation AS o
-    WHERE o.tenant_id = w.tenant_id AND o.source_id = w.source_id AND o.kind = 'sync' AND o.stage NOT IN ('queued', 'done'))
-ORDER BY w.source_id;
+-- name: lock_sources_of
+-- The source of a run; all sources if the record of the run was deleted.
+SELECT s.id FROM responsa.source AS s
+WHERE s.tenant_id = %(tenant)s
+    AND s.id = coalesce((SELECT r.source_id FROM responsa.operation AS r WHERE r.tenant_id = %(tenant)s AND r.id = %(id)s), s.id)
+ORDER BY s.id FOR NO KEY UPDATE;
 
--- name: next
--- The run that has waited longest, unless a run of the source works.
-SELECT w.id FROM responsa.operation AS w
-WHERE w.tenant_id = %(tenant)s AND w.source_id = %(source)s AND w.kind = 'sync' AND w.stage = 'queued' AND NOT EXISTS (
-    SELECT FROM responsa.operation AS o
-    WHERE o.tenant_id = w.tenant_id AND o.source_id = w.source_id AND o.kind = 'sync' AND o.stage NOT IN ('queued', 'done'))
-ORDER BY w.create_time, w.id LIMIT 1;
+-- name: wake
+-- The run that has waited longest, unless a run of the source works or the run has a job: two jobs would take the run from each other.
+UPDATE responsa.operation AS n SET epoch = 1
+FROM (
+    SELECT DISTINCT ON (w.source_id) w.id FROM responsa.operation AS w
+    WHERE w.tenant_id = %(tenant)s AND w.kind = 'sync' AND w.stage = 'queued'
+        AND w.source_id = coalesce((SELECT r.source_id FROM responsa.operation AS r WHERE r.tenant_id = %(tenant)s AND r.id = %(id)s), w.source_id)
+        AND NOT EXISTS (
+            SELECT FROM responsa.operation AS o
+            WHERE o.tenant_id = w.tenant_id AND o.source_id = w.source_id AND o.kind = 'sync' AND o.stage NOT IN ('queued', 'done'))
+    ORDER BY w.source_id, w.create_time, w.id
+) AS first
+WHERE n.tenant_id = %(tenant)s AND n.id = first.id AND n.stage = 'queued' AND n.epoch = 0
+RETURNING n.id;
 
 -- name: failed_rows
 SELECT id, kind, key, problem, create_time FROM responsa.source_failure
