@@ -103,9 +103,11 @@ class Office:
             await asyncio.sleep(pause)
         return await self.house.operations.get(self.who, operation.id)
 
-    async def begin(self, monkeypatch: pytest.MonkeyPatch, documents: int) -> Operation:
+    async def begin(
+        self, monkeypatch: pytest.MonkeyPatch, documents: int, *, retry: bool = False
+    ) -> Operation:
         """Begin a run in a process that is killed once it has made so many documents, and wait until they are indexed."""
-        operation = await self.runs.start(self.who, "notes", "", confirmed=False)
+        operation = await self.runs.start(self.who, "notes", "", confirmed=False, retry=retry)
         upload, left = self.house.library.upload, iter(range(documents))
 
         async def dying(*given: Any, **named: Any) -> Operation:
@@ -186,7 +188,7 @@ async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[
         yield one
 
 
-async def test_documents_follow_the_rows(office: Office) -> None:
+async def test_documents_follow_the_rows(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     # A row of p1 fails, so all documents of p1 wait. Two rows have one key.
     office.change("UPDATE note SET note = NULL WHERE id = 5", "INSERT INTO note VALUES (2, 'p2', 'Again.')")
     first = await office.run()
@@ -199,12 +201,14 @@ async def test_documents_follow_the_rows(office: Office) -> None:
     assert await office.record("p0") == (["0", "4"], 0, first.id)
     assert await office.record("p1") == ([], 1, first.id)
 
-    # A retry makes the documents of the failed rows and of their subjects, and no others.
+    # A retry makes the documents of the failed rows and of their subjects, and no others, also if it is killed on the way.
     office.change(
         "UPDATE note SET note = 'It sings.' WHERE id = 5", "UPDATE note SET note = 'It rests.' WHERE id = 4"
     )
-    retried = await office.run(retry=True)
-    assert (retried.counts["created"], retried.counts["updated"], retried.counts["failed"]) == (2, 0, 1)
+    killed = await office.begin(monkeypatch, 1, retry=True)
+    assert {key for key, _ in await office.failed()} == {"5", "2"}
+    retried = await office.finish(killed)
+    assert (retried.counts["created"], retried.counts["updated"], retried.counts["failed"]) == (1, 1, 1)
     assert sorted(office.documents()) == ["0", "1", "3", "4", "5", "7"]
     assert office.documents()["4"][1] == "The heron number 4 fishes."
     assert [key for key, _ in await office.failed()] == ["2"]

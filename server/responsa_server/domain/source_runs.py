@@ -156,12 +156,10 @@ class SourceRuns(Protocol):
         counts: RunCounts,
         changes: int,
         failures: Sequence[NewFailure],
-        *,
-        whole: bool,
         gone: Sequence[DocumentKey] = (),
     ) -> None:
-        """Store what the run will do, and forget what an earlier attempt wanted to publish together. changes: the number of documents to make or delete. whole: whether all rows were
-        read, so that all earlier failures are replaced. gone: the documents that `publish` deletes with the changes of their subjects. Raises OwnershipLost.
+        """Store what the run will do, and forget what an earlier attempt wanted to publish together. changes: the number of documents to make or delete. gone: the documents that
+        `publish` deletes with the changes of their subjects. Raises OwnershipLost.
         """
         ...
 
@@ -174,7 +172,7 @@ class SourceRuns(Protocol):
         ...
 
     async def wait(self, claim: RunClaim) -> None:
-        """Store that all rows have been read, and all changes made but for the indexing. Raises OwnershipLost."""
+        """Store that all rows have been read, and all changes made but for the indexing. A run for all subjects forgets what earlier runs set aside. Raises OwnershipLost."""
         ...
 
     async def publish(self, claim: RunClaim) -> Sequence[UUID]:

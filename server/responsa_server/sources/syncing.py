@@ -251,8 +251,7 @@ class Sync:
             counts,
             changes.total(),
             plan.failures,
-            whole=not task.subject,
-            gone=[at for at, one in gone if one.subject in together],
+            [at for at, one in gone if one.subject in together],
         )
         who = Principal(task.claim.tenant_id, task.user_id, Role.ADMIN, "source")
         for _, one in gone:

@@ -512,7 +512,7 @@ class DocumentStore:
             "document": operation.document_id,
             "operation": operation.id,
         }
-        for name in ("hold_back", "made", "forget_one_failure"):
+        for name in ("hold_back", "made", "forget_made"):
             await connection.execute(self._runs[name], values)
 
     async def _copied(

@@ -264,8 +264,6 @@ class PostgresSourceRuns:
         counts: RunCounts,
         changes: int,
         failures: Sequence[NewFailure],
-        *,
-        whole: bool,
         gone: Sequence[DocumentKey] = (),
     ) -> None:
         """See `SourceRuns.planned`."""
@@ -273,14 +271,12 @@ class PostgresSourceRuns:
             **run_values(claim),
             "counts": Jsonb(asdict(counts)),
             "changes": changes,
-            "whole": whole,
             "subject": None,
             "gone_kinds": [one.kind for one in gone],
             "gone_keys": [one.key for one in gone],
-            **_columns(failures),
         }
         async with self._held(claim) as database:
-            for name in ("planned", "forget_waiting", "gone", "forget_failures"):
+            for name in ("planned", "forget_waiting", "gone"):
                 await database.execute(self._queries[name], values)
             await self._insert(database, claim, failures)
 
@@ -305,7 +301,8 @@ class PostgresSourceRuns:
     async def wait(self, claim: RunClaim) -> None:
         """See `SourceRuns.wait`."""
         async with self._held(claim) as database:
-            await database.execute(self._queries["wait"], run_values(claim))
+            for name in ("forget_earlier_failures", "wait"):
+                await database.execute(self._queries[name], run_values(claim))
 
     @shielded
     async def publish(self, claim: RunClaim) -> Sequence[UUID]:
@@ -492,6 +489,7 @@ class PostgresSourceRuns:
             yield database
 
     async def _insert(self, database: Connection, claim: RunClaim, failures: Sequence[NewFailure]) -> None:
+        """Store failures in place of earlier ones of the same rows."""
         if failures:
             values = {
                 **run_values(claim),
@@ -500,7 +498,8 @@ class PostgresSourceRuns:
                 "problems": [one.problem[:_MOST_PROBLEM_CHARACTERS] for one in failures],
                 "subjects": [one.subject for one in failures],
             }
-            await database.execute(self._queries["insert_failures"], values)
+            for name in ("forget_failures", "insert_failures"):
+                await database.execute(self._queries[name], values)
 
     async def _require(self, database: Connection, tenant_id: str, source_id: str) -> None:
         row = await one_row(database, self._sources["get"], {"tenant": tenant_id, "id": source_id})

@@ -94,9 +94,13 @@ FROM unnest(%(gone_kinds)s::text[], %(gone_keys)s::text[]) AS g (kind, key)
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = g.kind AND s.key = g.key;
 
 -- name: forget_failures
--- A run for one subject replaces only the failures of the rows that it sets aside again or makes.
 DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s
-    AND (%(whole)s OR (kind, key) IN (SELECT * FROM unnest(%(kinds)s::text[], %(keys)s::text[])));
+    AND (kind, key) IN (SELECT * FROM unnest(%(kinds)s::text[], %(keys)s::text[]));
+
+-- name: forget_earlier_failures
+-- What this attempt has set aside is younger than its claim. A run for one subject replaces only the failures of the rows that it sets aside again or makes.
+DELETE FROM responsa.source_failure AS f USING responsa.operation AS o
+WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND o.subject = '' AND f.tenant_id = o.tenant_id AND f.source_id = o.source_id AND f.create_time < o.stage_time;
 
 -- name: insert_failures
 INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, key, problem, subject)
@@ -125,8 +129,10 @@ ON CONFLICT (tenant_id, source_id, kind, key) DO UPDATE
 -- name: failed_keys
 SELECT DISTINCT kind, key FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND key <> '';
 
--- name: forget_one_failure
-DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = %(kind)s AND key = %(key)s;
+-- name: forget_made
+-- A retry needs the failures until all its documents are made: an attempt after a kill makes the documents of the same rows.
+DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = %(kind)s AND key = %(key)s
+    AND NOT (SELECT retry FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s);
 
 -- name: wait
 UPDATE responsa.operation SET stage = 'embedding', update_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(id)s;
