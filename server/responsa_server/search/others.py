@@ -25,12 +25,12 @@ _WHO: Final = re.compile(
 )
 _THIRD: Final = re.compile(r"\b(?:he|she|his|hers?|him|himself|herself)\b", re.IGNORECASE)
 _ADDRESS: Final = re.compile(
-    r"[\w.+-]+\s?(?:@|\(at\)|\[at\])\s?[\w-]+|\w at [\w-]+ dot [a-z]{2,}\b|\b[a-z]+\.[a-z]+(?:\.\d+)?(?=['’]|\W*$)",
+    r"[\w.+-]\s?(?:@|\(at\)|\[at\])\s?[\w-]|\w at [\w-]+ dot [a-z]{2,}\b|\b[a-z]+\.[a-z]+(?:\.\d+)?(?=['’]|\W*$)",
     re.IGNORECASE,
 )
 _NUMBERED: Final = re.compile(
     r"\b(?:person|user|employee|student|candidate|participant|member|people|subject|record|profile|id|account|document|personality_profile|thinking_skills|career_recommendations)"
-    r"(?:\s*(?:#|no\.?|nr\.?|number|id|with|the|is|=|:|/))*\s*#?\d+\b|\busers/|#\d+\b|\b[a-z_]+/\d+(?:\.md)?\b",
+    r"(?:\s*(?:#|no\.?|nr\.?|number|id|with|the|is|=|:|/)){0,6}\s*#?\d+\b|\busers/|#\d+\b|\b[a-z_]+/\d+(?:\.md)?\b",
     re.IGNORECASE,
 )
 _UUID: Final = re.compile(
@@ -55,13 +55,14 @@ def about_another(question: str, known: AbstractSet[str]) -> bool:
     """Whether the question is about a person who is not its author, or asks who somebody is.
 
     known: the words of the author's record and of the reference documents, without distinction of case. A name counts as somebody else's if a part of it is not among them. In doubt, a
-    capitalised word is a name.
+    capitalised word is a name. The time is proportional to the length of the question, because a search in a text holds the interpreter's lock.
     """
     if any(one.search(question) for one in (_PEOPLE, _WHO, _THIRD, _ADDRESS, _NUMBERED, _UUID)):
         return True
-    for one in _POSSESSIVE.finditer(question):
-        word = one.group(1).casefold()
-        if word not in known and word not in _NOBODYS:
+    for one in WORD.finditer(question):
+        possessive = _POSSESSIVE.match(one.group())
+        word = "" if possessive is None else possessive.group(1).casefold()
+        if word and word not in known and word not in _NOBODYS:
             return True
     return _names_somebody(question, known)
 

@@ -55,7 +55,9 @@ _GENERIC_WORDS: Final = (
 _GENERIC: Final = frozenset(_GENERIC_WORDS.split())
 _MOST: Final = re.compile(r"\b(?:strongest|highest|best|top|greatest|most|largest)\b", re.IGNORECASE)
 _LEAST: Final = re.compile(r"\b(?:weakest|lowest|worst|poorest|least|smallest)\b", re.IGNORECASE)
-_VALUE: Final = re.compile(r":\D*?(\d+(?:\.\d+)?)(?: of \d+)? (?:points|percent)\b|:\D*?(\d+(?:\.\d+)?) ?%")
+_VALUE: Final = re.compile(
+    r":[^\d:]*(\d+(?:\.\d+)?)(?: of \d+)? (?:points|percent)\b|:[^\d:]*(\d+(?:\.\d+)?) ?%"
+)
 _AUTHOR: Final = re.compile(r"\b(?:i|me|my|mine|myself)\b", re.IGNORECASE)
 _UNDERSTANDS: Final = re.compile(
     r"\bhow (?:should|do|can|must|shall) (?:i|one) (?:read|understand|interpret)\b", re.IGNORECASE
@@ -63,7 +65,7 @@ _UNDERSTANDS: Final = re.compile(
 _WHEN: Final = re.compile(r"\bwhen\b|\b(?:which|what) (?:day|date|month|year)\b", re.IGNORECASE)
 _DATE: Final = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 _GAP: Final = re.compile(
-    r"\b(?:has|have) not (?:taken|finished|been)\b|\bdid not finish\b|\bneither\b.*\bnor\b|\bno\b.{0,60}\byet\b",
+    r"\b(?:has|have) not (?:taken|finished|been)\b|\bdid not finish\b|\bneither\b.{0,200}\bnor\b|\bno\b.{0,60}\byet\b",
     re.IGNORECASE,
 )
 _READING: Final = re.compile(r"^how to read\b", re.IGNORECASE)
@@ -87,9 +89,8 @@ class _Line:
 
     @property
     def value(self) -> float | None:
-        """The points or the percentage after the colon; None if there are none."""
-        found = _VALUE.search(self.part.shown)
-        return float(found.group(1) or found.group(2)) if found else None
+        """See `figure_of`."""
+        return figure_of(self.part.shown)
 
     @property
     def key(self) -> tuple[UUID, int]:
@@ -117,6 +118,12 @@ class LibraryRecord:
         return await self._retriever.analyse(
             lambda analyses: read_record(question, retrieval, own, focus, synonyms, analyses)
         )
+
+
+def figure_of(text: str) -> float | None:
+    """The points or the percentage after a colon; None if there are none."""
+    found = _VALUE.search(text)
+    return float(found.group(1) or found.group(2)) if found else None
 
 
 def read_record(
@@ -227,6 +234,7 @@ class _Choice:
         self._asked = list(
             dict.fromkeys(each for one in terms for each in meant.get(one, () if one in generic else (one,)))
         )
+        self._all_asked = frozenset(self._asked)
         self._surface = {
             token.term: question[token.start : token.end] for token in analyzer.tokens(question, language)
         }
@@ -247,19 +255,16 @@ class _Choice:
         bodies = frozenset(term for one in self._own for term in one.terms)
         above = frozenset(term for one in self._own for term in (*one.heading, *one.title))
         titles = frozenset(term for one in self._lines if not one.own for term in one.title)
-        known = [
-            one
-            for one in self._asked
-            if one in bodies | above | titles or (one in self._focus and not self._reads)
-        ]
-        absent = [one for one in self._asked if one not in known]
-        headed = above - self._common
+        said = bodies | above | titles | (frozenset[str]() if self._reads else self._focus)
+        known = [one for one in self._asked if one in said]
+        absent = [one for one in self._asked if one not in said]
+        lines, headings = bodies | titles, self._focus | (above - self._common)
         named = [
             one
             for one in known
-            if one in bodies | titles
+            if one in lines
             and one not in self._common
-            and (self._reads or one in self._meant or one not in self._focus | headed)
+            and (self._reads or one in self._meant or one not in headings)
         ]
         chosen = self._dated() or self._extreme(named) or (self._covering(named) if named else self._under())
         if self._reads and chosen and _READING.match(chosen[0].under):
@@ -298,7 +303,7 @@ class _Choice:
         having = [
             one for one in self._own if one.terms & left and (self._reads or not _READING.match(one.under))
         ] or [one for one in self._own if one.terms & left]
-        asked = frozenset(self._asked) - self._focus
+        asked = self._all_asked - self._focus
         if self._compares:
             # A figure for each thing compares better than a sentence that lists them.
             figures = [one for one in having if one.value is not None and one.heading & self._focus]
@@ -322,7 +327,7 @@ class _Choice:
 
     def _worth(self, one: _Line, left: AbstractSet[str]) -> float:
         worth = self._covered(one, left)
-        worth += _TITLED * len((one.heading | one.title) & frozenset(self._asked))
+        worth += _TITLED * len((one.heading | one.title) & self._all_asked)
         worth += _COSINE * one.cosine + (-1 if self._reads else 1) * _NUMBER * (one.value is not None)
         # A line that names many things says little about each.
         worth -= _LONG * max(0, len(one.terms) - _SHORT)
@@ -351,7 +356,7 @@ class _Choice:
         valued = [one for one in self._own if one.value is not None and not _READING.match(one.under)]
         if not (most or least) or any(one.terms & frozenset(named) for one in valued):
             return ()
-        asked = frozenset(self._asked) - self._common
+        asked = self._all_asked - self._common
         about = {one.key[0] for one in self._own if (one.title | one.terms) & asked}
         focused = {one.key[0] for one in valued if (one.heading | one.title) & self._focus}
         meant = (
@@ -367,7 +372,7 @@ class _Choice:
 
     def _under(self) -> Sequence[_Line]:
         """Lines under the headings that the question means: of each heading the first, then of each the second, and so on. Lines with figures come first."""
-        asked = frozenset(self._asked)
+        asked = self._all_asked
         # A word of one heading alone, such as the name of a job, means this heading.
         headings = Counter(
             term for each in {one.under: one.heading for one in self._own}.values() for term in each

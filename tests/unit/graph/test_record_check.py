@@ -6,6 +6,7 @@ import pytest
 
 from responsa_server.agents.engine.record_check import problem_of
 from responsa_server.search.others import about_another
+from responsa_server.search.record import figure_of
 
 RECORD = """Thinking skills of Mira Holt
 Mira Holt's openness is very high: 88 of 100 points.
@@ -120,3 +121,12 @@ def test_a_question_about_somebody_else(question: str) -> None:
 )
 def test_a_question_about_oneself(question: str) -> None:
     assert not about_another(question, KNOWN)
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 16_384, "a-" * 8_192, "a'" * 8_192, "a_" * 8_192, "id " * 5_461, ":" * 100_000]
+)
+def test_long_questions_and_lines_are_read_in_bounded_time(text: str) -> None:
+    """The test's own limit of time would end a search that takes quadratic time."""
+    assert not about_another(text, KNOWN)
+    assert figure_of(text) is None
