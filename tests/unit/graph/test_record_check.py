@@ -27,6 +27,7 @@ def checked(sentence: str, *, mark: bool = True, supported: bool = True) -> str:
         "Your openness is very high: eighty-eight points.",
         "The job Map maker comes first, with a match of 93 points.",
         "You have not taken the ability test.",
+        "That is very high: your openness has 88 of 100 points.",
     ],
 )
 def test_what_the_record_says_may_be_sent(sentence: str) -> None:
@@ -45,6 +46,8 @@ def test_what_the_record_says_may_be_sent(sentence: str) -> None:
         ("Your memory is very high.", "“very high”"),
         ("The job Town planner comes first.", "“Town”"),
         ("You are more open than Jonas.", "“Jonas”"),
+        ("Jonas has an openness of 88 of 100 points.", "“Jonas”"),
+        ("Jonas’s openness is very high: 88 of 100 points.", "“Jonas”"),
     ],
 )
 def test_what_the_record_does_not_say_is_rejected(sentence: str, problem: str) -> None:

@@ -15,6 +15,11 @@ _LEVELS: Final = re.compile(
     re.IGNORECASE,
 )
 _WORD: Final = re.compile(r"[^\W\d_]+(?:[-’'][^\W\d_]+)*")
+_NO_NAME: Final = "it this that these those there here what which who he she let nothing neither none nobody everything everybody everyone each one both all either today your yours you"
+_NO_NAMES: Final = frozenset(_NO_NAME.split())
+"""Words that begin sentences such as “That is high.” and “Here's how.”."""
+_SAYS: Final = frozenset(["is", "was", "has", "had", "scores", "scored"])
+"""The verbs before which the first word of a sentence is what the sentence is about."""
 _MARKER: Final = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s+")
 _UNITS: Final = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 _TENS: Final = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -106,16 +111,24 @@ def _long_words(text: str) -> frozenset[str]:
 
 
 def _names(sentence: str) -> Sequence[str]:
-    """The capitalised words of a sentence, without its first word."""
+    """The capitalised words of a sentence; its first word only before a verb such as “is”, or with “'s”."""
     words = list(_WORD.finditer(sentence))
-    return [
-        re.sub(r"['’]s$", "", one.group())
+    first = [_without_s(one.group()) for one in words[:1]]
+    about = len(words) > 1 and words[1].group().casefold() in _SAYS
+    if first and (first[0].casefold() in _NO_NAMES or not (about or first[0] != words[0].group())):
+        first = []
+    return first + [
+        _without_s(one.group())
         for one in words[1:]
         if one.group()[0].isupper()
         and not one.group().startswith(("I'", "I’"))
         and one.group() != "I"
         and not sentence[: one.start()].rstrip().endswith((":", "“", '"', "*", "–", "—"))
     ]
+
+
+def _without_s(word: str) -> str:
+    return re.sub(r"['’]s$", "", word)
 
 
 def _short(text: str) -> str:
