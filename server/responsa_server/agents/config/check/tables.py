@@ -150,12 +150,17 @@ def collections(config: AgentConfig) -> Iterator[Problem]:
 
 
 def subject(config: AgentConfig) -> Iterator[Problem]:
-    """Tools of an agent that reads only about its caller: a tool searches with all rights of the caller."""
+    """Tools of an agent that reads only about its caller: a tool searches with all rights of the caller. And readers of records in an agent that searches with these rights."""
     if config.retrieval.subject and config.tools.use:
         yield in_config(
             ("tools", "use"),
             f"must be empty with retrieval.subject = “{config.retrieval.subject}”, which does not limit what tools return",
         )
+    for name, table in config.nodes.items():
+        if table.kind == "record_reader" and not config.retrieval.subject:
+            yield in_config(
+                ("nodes", name, "kind"), "a record_reader needs retrieval.subject = “caller” in the agent"
+            )
 
 
 def sources(config: AgentConfig) -> Iterator[Problem]:
