@@ -270,6 +270,22 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
     harmless = await begin(turns, ann, "Is it raining?")
     await answer(turns, ann, harmless, text="No.")
     running = await begin(turns, bob, "A question of Quillfeather that is being answered")
+    subjects = [f"users/{bob.user_id}", "Quillfeather 7", "someone else"]
+    with psycopg.connect(database_urls.superuser) as connection:
+        set_subject = "UPDATE responsa.app_user SET subject = %s WHERE id = %s"
+        connection.execute(set_subject, ("Quillfeather 7", bob.user_id))
+        connection.execute(
+            "INSERT INTO responsa.source (id, tenant_id, mapping, connection, collection) VALUES ('people', 'acme', 'x', 'staff', 'people')"
+        )
+        for subject in subjects:
+            connection.execute(
+                "INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, problem, subject) VALUES (%s, 'acme', 'people', 'note', 'x', %s)",
+                (uuid7(), subject),
+            )
+            connection.execute(
+                "INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject) VALUES (%(id)s, 'acme', %(user)s, %(id)s, 0, 'done', 'sync', 'people', %(subject)s)",
+                {"id": uuid7(), "user": ann.user_id, "subject": subject},
+            )
 
     receipt = await stage.erasing.erase(ann, bob.user_id, None, "")
 
@@ -295,6 +311,11 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
     assert found.pop(str(bob.user_id)) == {"audit_event", "erasure", "procrastinate_jobs"}
     assert found.pop(str(key.id)) == {"audit_event"}
     assert {one: tables for one, tables in found.items() if tables} == {}
+    assert house.ask("SELECT subject FROM responsa.source_failure ORDER BY 1") == [
+        ("",),
+        ("",),
+        ("someone else",),
+    ]
     with pytest.raises(NotFound):
         await turns.get(bob, own.id)
     with psycopg.connect(database_urls.app) as connection:
@@ -634,7 +655,6 @@ NOBODYS = frozenset(
         "delivery",
         "embedding_cache",
         "oidc_state",
-        "source_failure",
         "subject_stat",
         "subject_term_stat",
         "teacher",

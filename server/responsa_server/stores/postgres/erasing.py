@@ -51,7 +51,7 @@ ERASED: Final[Mapping[str, str]] = {
     "message_count": "deleted with the user",
     "message_feedback": "deleted with the message",
     "message": "deleted with the conversation; the text of withdrawn answers is replaced",
-    "operation": "deleted; a running one on a document of somebody else goes on, in the name of that user",
+    "operation": "deleted; a running one on a document of somebody else goes on, in the name of that user; the subject of another user's run that has ended is replaced if it is the user",
     "passage": "deleted with the document",
     "passage_vector": "deleted with the passage",
     "refresh_token": "deleted with the session",
@@ -60,6 +60,7 @@ ERASED: Final[Mapping[str, str]] = {
     "session": "deleted",
     "session_code": "deleted",
     "source": "stays; the name of the user who changed it last is removed",
+    "source_failure": "stays; a subject that is the user is removed",
     "source_document": "deleted with the document",
     "turn": "deleted with the conversation; the terminal event of withdrawn answers is replaced",
     "turn_checkpoint": "deleted with the turn",
@@ -287,7 +288,7 @@ class PostgresErasing:
                 await connection.execute(self._queries["hand_over_operations"], values)
                 for query in ("delete_credentials", "delete_rest", "delete_keys"):
                     await self._count(connection, values, await self._row(connection, query, values))
-                for query in ("erase_addresses", "forget_subject"):
+                for query in ("erase_addresses", "forget_subject", "forget_subject_of_runs"):
                     await connection.execute(self._queries[query], values)
                 await connection.execute(self._queries["delete_user"], values)
                 await connection.execute(self._queries["user_is_gone"], values)

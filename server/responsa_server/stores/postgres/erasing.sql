@@ -306,5 +306,19 @@ WHERE r.tenant_id = %(tenant)s AND NOT EXISTS (
 UPDATE responsa.deleted_document SET subject = 'users/00000000-0000-0000-0000-000000000000'
 WHERE tenant_id = %(tenant)s AND subject = 'users/' || %(user)s::uuid;
 
+-- name: forget_subject_of_runs
+-- Failed rows of this user, and runs for the user that have ended, are for no user. A subject that other users have, too, is theirs.
+WITH subjects AS (
+    SELECT 'users/' || %(user)s::uuid AS subject
+    UNION ALL
+    SELECT p.subject FROM responsa.app_user AS p
+    WHERE p.tenant_id = %(tenant)s AND p.id = %(user)s AND p.subject <> ''
+        AND NOT EXISTS (SELECT FROM responsa.app_user AS o WHERE o.tenant_id = %(tenant)s AND o.id <> %(user)s AND o.subject = p.subject)
+), failures AS (
+    UPDATE responsa.source_failure AS f SET subject = '' FROM subjects AS s WHERE f.tenant_id = %(tenant)s AND f.subject = s.subject
+)
+UPDATE responsa.operation AS o SET subject = 'users/00000000-0000-0000-0000-000000000000' FROM subjects AS s
+WHERE o.tenant_id = %(tenant)s AND o.kind = 'sync' AND o.stage = 'done' AND o.subject = s.subject;
+
 -- name: end
 UPDATE responsa.erasure SET end_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND end_time IS NULL;
