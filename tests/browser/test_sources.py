@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from responsa.knowledge.v1 import reader_pb2
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from tests.browser.accounts import account, button, enter
 from tests.browser.person import Person
 from tests.browser.rules import flaws
@@ -53,7 +57,37 @@ def staff(instance: Instance) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-async def test_a_source_is_made_run_and_shown_to_its_subjects(person: Person, staff: Path) -> None:
+class Room:
+    """The receiver of a webhook, which accepts nothing at first."""
+
+    def __init__(self) -> None:
+        self.status = 500
+
+    async def answer(self, exchange: Exchange) -> None:
+        await exchange.reply(self.status, b"")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def room(instance: Instance) -> AsyncIterator[Room]:
+    """A declared webhook."""
+    found = Room()
+    server, folder = LoopbackServer(found.answer), instance.home / "webhooks"
+    await server.start()
+    folder.mkdir()
+    try:
+        (folder / "key").write_text("whsec_" + base64.b64encode(b"k" * 32).decode())
+        (folder / "room.toml").write_text(
+            f'url = "{server.url}/"\nsecret = {{ file = "key" }}\ntenants = ["*"]\nallow_private = ["127.0.0.1"]\n'
+        )
+        yield found
+    finally:
+        shutil.rmtree(folder)
+        await server.close()
+
+
+async def test_a_source_is_made_run_and_shown_to_its_subjects(
+    person: Person, staff: Path, room: Room
+) -> None:
     person.client.create_collection("people", readers=[reader_pb2.Reader(everyone=True)])
     tab = await administer(person, "sources")
     page, dialog = tab.page, tab.page.get_by_role("dialog")
@@ -109,6 +143,19 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(person: Person, st
     await expect(rows(tab, "Failed rows")).to_have_text(["No row has failed."])
     await page.emulate_media(color_scheme="dark")
     await page.set_viewport_size({"width": 360, "height": 700})
+    assert await flaws(page) == []
+    assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+
+    # The notification about the run that wanted a confirmation was refused, and is sent again.
+    await page.get_by_role("link", name="All sources").click()
+    notification = rows(tab, "Notifications")
+    await expect(notification).to_contain_text("room: confirmation wanted")
+    await expect(notification).to_contain_text(re.compile(r"\d attempts? failed; the server will try again"))
+    await expect(notification).to_contain_text("The receiver answered with the status 500.")
+    room.status = 204
+    await button(tab, "Send again").click()
+    await expect(notification).to_contain_text("delivered")
+    await expect(button(tab, "Send again")).to_be_focused()
     assert await flaws(page) == []
     assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
 

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { DeliveryState } from "@responsa/contract/responsa/admin/v1/delivery_pb.js";
 import { SyncStage } from "@responsa/contract/responsa/admin/v1/source_pb.js";
+import { stateOf } from "../src/administration/deliveries.js";
 import { mistakesOf, placesOf, progressText, resultText } from "../src/administration/mapping.js";
 import { CUT } from "../src/common/errors.js";
 
@@ -36,5 +38,14 @@ describe("runs in words", () => {
     expect(progressText({ stage: SyncStage.READING, documentsDone: 0, documentsTotal: 0 })).toBe("The run reads the rows.");
     expect(progressText({ stage: SyncStage.INDEXING, documentsDone: 3, documentsTotal: 1200 })).toBe("3 of 1,200 documents done.");
     expect(resultText({ created: 1, updated: 0, deleted: 2, unchanged: 0, failed: 3 })).toBe("1 document created, 2 documents deleted, 3 rows set aside, 0 unchanged.");
+  });
+});
+
+describe("stateOf", () => {
+  it("says what becomes of a notification", () => {
+    expect(stateOf({ state: DeliveryState.WAITING, attempts: 0 })).toBe("waiting");
+    expect(stateOf({ state: DeliveryState.WAITING, attempts: 1 })).toBe("1 attempt failed; the server will try again");
+    expect(stateOf({ state: DeliveryState.FAILED, attempts: 8 })).toBe("failed after 8 attempts");
+    expect(stateOf({ state: DeliveryState.DELIVERED, attempts: 2 })).toBe("delivered");
   });
 });

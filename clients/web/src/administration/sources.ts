@@ -1,4 +1,4 @@
-/** Shows administrators the sources, which turn the rows of databases into documents, and leads to the page of each source. */
+/** Shows administrators the sources, which turn the rows of databases into documents, with the notifications about their runs, and leads to the page of each source. */
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
@@ -8,6 +8,7 @@ import { momentOf } from "../common/facts.js";
 import { Listing } from "../common/listing.js";
 import type { Part } from "../common/tabbed.js";
 import { viewFragment } from "../common/views.js";
+import { DeliveriesPart } from "./deliveries.js";
 import { SourcePage, sourceId } from "./sourcepage.js";
 
 const PAGE = 50;
@@ -19,6 +20,7 @@ export class SourcesView implements Part {
   readonly root: HTMLElement;
   readonly #list: Listing<Source>;
   readonly #page: SourcePage;
+  readonly #deliveries: DeliveriesPart;
   /** The list, with what belongs to it. */
   readonly #all: HTMLElement;
 
@@ -32,8 +34,9 @@ export class SourcesView implements Part {
       row: sourceRow,
       empty: () => "No sources yet.",
     });
+    this.#deliveries = new DeliveriesPart(api, say);
     const about = element("p", { class: "note grow" }, "A source turns the rows of a database into documents.");
-    this.#all = element("div", { class: "stack" }, element("div", { class: "row wrap" }, about, element("a", { class: "button", href: placeOf(NEW) }, "New source")), this.#list.root);
+    this.#all = element("div", { class: "stack" }, element("div", { class: "row wrap" }, about, element("a", { class: "button", href: placeOf(NEW) }, "New source")), this.#list.root, this.#deliveries.root);
     this.#page = new SourcePage(api, say, placeOf);
     this.root = element("div", {}, this.#all, this.#page.root);
   }
@@ -42,9 +45,12 @@ export class SourcesView implements Part {
     const source = query["source"] ?? "";
     this.#all.hidden = source !== "";
     this.#page.root.hidden = source === "";
-    if (source) return this.#page.show(source === NEW ? "" : `sources/${source}`);
+    if (source) {
+      this.#deliveries.leave();
+      return this.#page.show(source === NEW ? "" : `sources/${source}`);
+    }
     this.#page.leave();
-    await this.#list.refresh();
+    await Promise.all([this.#list.refresh(), this.#deliveries.show()]);
   }
 }
 
