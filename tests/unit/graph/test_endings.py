@@ -128,7 +128,13 @@ def test_an_answer_tells_where_it_is_from_and_what_else_there_is() -> None:
 
     own = CollectionKind.OWN
     evidence = Evidence(
-        2, 0, {}, "", ("default", "notes"), {"default": own, "notes": own}, (also("responsa-docs"),)
+        2,
+        0,
+        {},
+        "",
+        ("default", "notes"),
+        {"default": own, "notes": own},
+        (also("responsa-docs"), also("default")),
     )
     extraction = Extraction([QUOTE], 0.7, True, also_found=(also("notes"),))
     found = {

@@ -288,11 +288,13 @@ def _with_origin(
     collections = given or (of_quotes if quoted else evidence.collections)
     kinds = {evidence.kinds.get(one) for one in collections}
     also = (*extraction.also_found, *evidence.also_found) if quoted else evidence.also_found
+    # One part of a message may be answered from the collection that has more on another part.
+    also = dict.fromkeys(one for one in also if one.collection_id not in collections)
     return replace(
         end,
         collection_id=next(iter(collections)) if len(collections) == 1 else "",
         collection_kind=next(iter(kinds)) if len(kinds) == 1 else None,
-        also_found=tuple(also[:MAX_ALSO_FOUND]),
+        also_found=tuple(also)[:MAX_ALSO_FOUND],
     )
 
 
