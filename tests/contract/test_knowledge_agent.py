@@ -46,6 +46,7 @@ from tests.wire.searching import SearchService
 
 DOCUMENT: Final = "The ferry to Holm leaves the harbour at seven in the morning."
 SNIPPET: Final = "In winter, the ferry to Holm leaves the harbour at nine."
+LIGHTHOUSE: Final = "The lighthouse of Skerry was painted red in 1912."
 FORECAST: Final = "The wind on the crossing to Holm has force 9."
 WITHOUT: Final = "I could not reach the documents"
 PAGE: Final = {"uri": "https://example.org/holm", "title": "Holm", "snippet": SNIPPET, "date": ""}
@@ -121,7 +122,7 @@ class Chooses:
 @dataclass(frozen=True)
 class Case:
     """What is away, and what the turn's end must say. documents: whether the documents can be searched; `None`: there are none. words: parts of the answer or of the
-    refusal. cited: what the citations are from. end: the state of the turn. chosen: the tool that is chosen without a model.
+    refusal. cited: what the citations are from. end: the state of the turn. asked: the question; "" for the usual one. chosen: the tool that is chosen without a model.
     """
 
     words: Sequence[str]
@@ -132,11 +133,11 @@ class Case:
     documents: bool | None = True
     end: TurnState = TurnState.ANSWERED
     fallback: FallbackKind | None = None
-    asked: str = ASKED
+    asked: str = ""
     chosen: str = "knowledge_search"
 
 
-SAID: Final = {DOCUMENT: "document", SNIPPET: "web_search", FORECAST: "sea"}
+SAID: Final = {DOCUMENT: "document", SNIPPET: "web_search", LIGHTHOUSE: "web_search", FORECAST: "sea"}
 ALL: Final = (DOCUMENT, SNIPPET, FORECAST)
 TWO: Final = frozenset({"document", "sea"})
 CASES: Final[Mapping[str, Case]] = {
@@ -186,6 +187,14 @@ CASES: Final[Mapping[str, Case]] = {
         (FORECAST, "Neither the documents nor the tools answer this: “who painted the town hall of Oslo?”"),
         frozenset({"sea"}),
         asked=f"{WIND} And who painted the town hall of Oslo?",
+    ),
+    "model_away_and_two_parts": Case(
+        (DOCUMENT, LIGHTHOUSE),
+        frozenset({"document", "web_search"}),
+        Failing(""),
+        web=SearchService("searxng", "", [{**PAGE, "snippet": LIGHTHOUSE}]).handle,
+        asked=f"{ASKED} And when was the lighthouse of Skerry painted red?",
+        chosen="web_search",
     ),
     "no_model_and_the_api_hangs": Case(
         ("The harbour office did not answer in time. I searched",),
@@ -252,7 +261,7 @@ async def test_what_is_away_is_said_and_the_rest_goes_on(
         agent = await knowing(case, tmp_path, database, embedder, fallen)
         async with House(database).turns(agent, QUICK) as turns:
             accepted = await turns.accept(
-                people.ann, Question(case.asked if case.model is None else CALLS), None
+                people.ann, Question(case.asked or (ASKED if case.model is None else CALLS)), None
             )
             turn = await turns.wait(people.ann, accepted.turn_id)
             events = events_of(await followed(turns, people.ann, turn.id))
