@@ -148,6 +148,12 @@ async def test_several_tools_for_one_message(tmp_path: Path) -> None:
         # A sentence that leads to one question is not a part of it.
         ("My bicycle was stolen last night. What does the insurance pay?", [], ()),
         ("What is 17 % of 240?", ["calculator"], ()),
+        # A fifth question is not lost.
+        (
+            "Who leads? Who cooks? Who drives? What does a tour cost? How do I return a ticket?",
+            [],
+            ("Who leads?", "Who cooks?", "Who drives?", "What does a tour cost? How do I return a ticket?"),
+        ),
     ],
 )
 async def test_what_no_tool_answers_stays_open(
@@ -168,6 +174,9 @@ async def test_a_follow_up_takes_the_tool_of_the_question_before(tmp_path: Path)
     node, _ = chooser(tools(tmp_path))
     found = await chosen(node, "and in Los Angeles?", None, "What time is it in Tokyo?", "It is 18:30.")
     assert found == [("time", {"zone": "America/Los_Angeles"})]
+    before = Said.model_validate({"speaker": "user", "text": "What time is it in Tokyo?"})
+    asked = ChooserInput(question="And in Oslo? And in Rome?", history=(before,))
+    assert (await node.process(asked, Turn().run)).parts == (), "the tool answers the whole message"
 
 
 async def test_what_changes_something_needs_a_model(tmp_path: Path) -> None:

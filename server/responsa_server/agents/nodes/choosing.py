@@ -340,14 +340,16 @@ class ChosenTool:
 
 
 def clauses_of(text: str) -> Sequence[str]:
-    """The first sentences of a message, and the questions that `and` joins."""
-    return [one for one in _CLAUSES.split(text) if one and one.strip()][:_MOST_CLAUSES]
+    """The sentences of a message, and the questions that `and` joins. The last clause contains what remains of a long message."""
+    return [one for one in _CLAUSES.split(text, maxsplit=_MOST_CLAUSES - 1) if one.strip()]
 
 
 def _open(message: Message, answered: Collection[str]) -> tuple[str, ...]:
     """The clauses that ask something and are not among `answered`. A clause with a pronoun needs the words of the whole message. Empty if the message is one question, perhaps
-    with sentences that lead to it.
+    with sentences that lead to it, or if it continues the question before: its clauses alone say too little.
     """
+    if message.follows:
+        return ()
     clauses = clauses_of(message.text)
     asks = [one for one in clauses if _QUESTION.search(one) and content_words(one) > 0]
     leads = any(one not in asks and content_words(one) >= _MIN_CONTENT_WORDS for one in clauses)
