@@ -1,7 +1,7 @@
 """`python -m bench.sync`: a source with many rows, compared with the upload of the same number of like texts, and how much memory a run needs beyond what the server needs when idle.
 
 A real instance reads another database of the PostgreSQL that belongs to it. Both sides are measured alternately, each until all its documents are searchable; ratio is the sync's documents a second divided
-by those of the uploads. Texts are short, because the embedding of long ones would hide everything else, and differ, because the vectors of a known text are not computed again. ROWS
+by those of the uploads. By default, texts are short, because the embedding of long ones would hide everything else, and differ, because the vectors of a known text are not computed again. ROWS
 sets the number of rows of each run.
 """
 
@@ -51,14 +51,17 @@ _BY_PERSON: Final = 'subject = "{{ person }}"\n'
 class Bench:
     """An instance with a database that sources read."""
 
-    def __init__(self, instance: Instance, rows: int, of_a_person: int, until: int) -> None:
+    def __init__(
+        self, instance: Instance, rows: int, of_a_person: int, until: int, sentences: int = 1
+    ) -> None:
         """of_a_person: the number of rows that are about the same person, and are published together; 0 if no row is about a person. until: the number of documents that a run has
-        made when it is cancelled; 0 if it runs to its end.
+        made when it is cancelled; 0 if it runs to its end. sentences: the number of sentences of a text; all but the first differ in length.
         """
         self._instance = instance
         self._rows = rows
         self._of_a_person = of_a_person
         self._until = until
+        self._sentences = sentences
         layout = Layout.of(instance.home)
         self._dsn = EmbeddedPostgres(layout).dsn("superuser")
         self._source = make_conninfo(self._dsn, dbname="rows")
@@ -76,7 +79,10 @@ class Bench:
     def _texts(self, seed: str) -> list[str]:
         dice = random.Random(seed)
         return [
-            f"{' '.join(dice.choices(_WORDS, k=6)).capitalize()} {seed} {number}."
+            " ".join(
+                f"{' '.join(dice.choices(_WORDS, k=dice.randint(1, 20) if sentence else 6)).capitalize()} {seed} {number}{f' {sentence}' if sentence else ''}."
+                for sentence in range(self._sentences)
+            )
             for number in range(self._rows)
         ]
 
@@ -179,6 +185,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--until", type=int, default=0, help="cancel the run after so many documents; with --rounds 0"
     )
+    parser.add_argument("--sentences", type=int, default=1, help="sentences a text")
     options = parser.parse_args(given)
     leave_in_order()
     with tempfile.TemporaryDirectory(prefix="rsp-") as folder, ExitStack() as stack:
@@ -186,7 +193,7 @@ def main(given: Sequence[str] | None = None) -> int:
         connections.mkdir()
         settings = {"RESPONSA_DOCS": "none", "RESPONSA_SOURCES__FOLDER": str(connections)}
         instance = stack.enter_context(instance_in(Path(folder), None, **settings))
-        bench = Bench(instance, options.rows, options.of_a_person, options.until)
+        bench = Bench(instance, options.rows, options.of_a_person, options.until, options.sentences)
         # The first documents load what is loaded only once.
         bench.warm()
         server = instance.processes()["server"]

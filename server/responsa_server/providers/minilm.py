@@ -43,6 +43,8 @@ _WINDOW: Final = 256
 _MARKS: Final = 2
 _BATCH_TEXTS: Final = 16
 _BATCH_TOKENS: Final = 1024
+# What a run of the model costs apart from its tokens: as much as about six of them (measured at one and two threads).
+_BATCH_COST: Final = 6
 
 
 class EmbeddingModelUnavailable(Exception):
@@ -216,11 +218,20 @@ def _write_graph(weights: Path, path: Path, precision: Precision, unpacked: bool
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:
-    """Batches of indexes of texts. The texts of a batch have similar lengths, so that it has little padding."""
+    """Batches of indexes of texts. Together they cost least: every text of a batch costs as much as the longest, and every batch costs _BATCH_COST more.
+
+    Neither a batch of equally short texts nor one of a single long text is slow, so a long text is never worth the padding of many short ones.
+    """
     order = np.argsort(lengths, kind="stable")
-    start = 0
+    # costs[end]: the least cost, in tokens, of the first `end` texts in order of length. starts[end]: where the last of their batches begins.
+    costs, starts = [0], [0]
     for end in range(1, len(order) + 1):
-        full = end - start == _BATCH_TEXTS
-        if end == len(order) or full or (end - start + 1) * lengths[int(order[end])] > _BATCH_TOKENS:
-            yield order[start:end]
-            start = end
+        longest = lengths[int(order[end - 1])]
+        most = max(1, min(end, _BATCH_TEXTS, _BATCH_TOKENS // max(longest, 1)))
+        cost, start = min((costs[end - size] + size * longest, end - size) for size in range(1, most + 1))
+        costs.append(cost + _BATCH_COST)
+        starts.append(start)
+    end = len(order)
+    while end:
+        yield order[starts[end] : end]
+        end = starts[end]

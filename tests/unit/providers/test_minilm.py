@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from responsa_server.providers import minilm
@@ -53,6 +54,26 @@ def test_a_vector_does_not_depend_on_its_batch(model: MiniLmEmbedder) -> None:
         together = model.embed_sync(batch)
         for text, vector in zip(batch, together, strict=True):
             assert np.abs(vector - alone[TEXTS.index(text)]).max() < 1e-5
+
+
+def test_short_texts_are_not_padded_to_the_length_of_a_long_one(
+    model: MiniLmEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["river " * count for count in (240, 3, 30, 240, 14, 15, 3)]
+    shapes: list[tuple[int, ...]] = []
+    session = vars(model)["_session"]
+
+    class Watched:
+        def run(self, names: list[str], inputs: dict[str, npt.NDArray[np.int64]]) -> list[minilm.Float]:
+            shapes.append(inputs["ids"].shape)
+            return session.run(names, inputs)
+
+    monkeypatch.setattr(model, "_session", Watched())
+    vectors = model.embed_sync(texts)
+    # Every text has two marks. Texts of nearly equal length share a run, because a run has a cost too.
+    assert sorted(shapes) == [(1, 32), (2, 5), (2, 17), (2, 242)]
+    monkeypatch.undo()
+    assert np.abs(vectors - np.vstack([model.embed_sync([text]) for text in texts])).max() < 1e-5
 
 
 def test_meaning_is_near(model: MiniLmEmbedder) -> None:
