@@ -108,6 +108,8 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     assert chosen.startswith("text = ")
     line = len(MAPPING[: MAPPING.index("text = ")].splitlines()) + 1
     await expect(page.locator(".line-numbers .wrong")).to_have_text(str(line))
+    heights = await mapping.evaluate("(one) => [one.previousElementSibling.clientHeight, one.clientHeight]")
+    assert heights[0] == heights[1]  # all numbers can be seen
     await expect(mistakes.get_by_role("button", name=f"Line {line}")).to_be_visible()
     assert await flaws(page) == []
 
