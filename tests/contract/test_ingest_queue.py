@@ -63,14 +63,15 @@ async def test_a_large_document_does_not_hold_up_a_small_one_of_another_tenant(
 async def test_tenants_take_turns(house: House) -> None:
     for tenant in "aaaabbc":
         await defer(house, tenant, size_bytes=SMALL_BYTES + 1)
+    urgent = await defer(house, "a", urgent=True)
     order: list[str] = []
 
-    async def work(tenant: str, _: UUID, __: int) -> None:
-        order.append(tenant)
+    async def work(tenant: str, identity: UUID, _: int) -> None:
+        order.append("u" if identity == urgent else tenant)
 
     async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
-        await house.until(lambda: len(order) == 7)
-    assert "".join(order) == "abcabaa"
+        await house.until(lambda: len(order) == 8)
+    assert "".join(order) == "ubcabaaa"
 
 
 async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(house: House) -> None:
@@ -136,11 +137,13 @@ class SlowForLarge:
         )
 
 
-async def defer(house: House, tenant: str, *, size_bytes: int = 0) -> UUID:
+async def defer(house: House, tenant: str, *, size_bytes: int = 0, urgent: bool = False) -> UUID:
     """Enqueue a job without an operation."""
     identity = uuid7()
     async with house.database.tenant(tenant) as connection:
-        await house.queue.defer(connection, JobKind.INGEST, tenant, identity, size_bytes=size_bytes)
+        await house.queue.defer(
+            connection, JobKind.INGEST, tenant, identity, size_bytes=size_bytes, urgent=urgent
+        )
     return identity
 
 

@@ -322,7 +322,7 @@ class Sync:
             subject=document.subject,
         )
         digest = _digest(document, collection)
-        of_run = OfRun(task.claim, at, digest, together, document.metadata)
+        of_run = OfRun(task.claim, at, digest, together, document.metadata, urgent=bool(task.subject))
         try:
             operation = await self._library.upload(who, described, _pieces(data), len(data), run=of_run)
         except InvalidRequest as error:

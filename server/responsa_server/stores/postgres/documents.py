@@ -192,7 +192,8 @@ class DocumentStore:
             if who.role is not Role.ADMIN and held[1] != who.user_id:
                 raise NotPermitted.owner_only()
             await act_as(connection, Server(who.tenant_id))
-            operation = await self._take_in(connection, who, new, values)
+            urgent = run is not None and run.urgent
+            operation = await self._take_in(connection, who, new, values, urgent=urgent)
             if run is not None:
                 await self._note(connection, run, operation)
             name = names.operation(operation.id)
@@ -453,18 +454,24 @@ class DocumentStore:
             await connection.execute(self._queries["prune_versions"], values)
 
     async def _take_in(
-        self, connection: Connection, who: Principal, new: NewDocument, values: dict[str, object]
+        self,
+        connection: Connection,
+        who: Principal,
+        new: NewDocument,
+        values: dict[str, object],
+        *,
+        urgent: bool,
     ) -> Operation:
         """Find or create the document, and find or create the operation for its bytes."""
         values["id"] = self._new_id()
         inserted = await connection.execute(self._queries["insert"], values)
         if await inserted.fetchone() is not None:
-            return await self._begin_version(connection, who, new, values, 1)
+            return await self._begin_version(connection, who, new, values, 1, urgent=urgent)
         locked = await (await connection.execute(self._queries["lock_by_key"], values)).fetchone()
         if locked is None:
             # The document was deleted after the insert found it, so try again. A second conflict is possible but very unlikely:
             # it needs another upload and another deletion of the same source key.
-            return await self._take_in(connection, who, new, values)
+            return await self._take_in(connection, who, new, values, urgent=urgent)
         document_id, owns, kept_title, subject, described = locked
         values["id"] = document_id
         newest = await self._newest(connection, values)
@@ -498,7 +505,7 @@ class DocumentStore:
             values |= {"title": kept_title, "declared_title": kept_title}
         version = newest.version + 1
         await connection.execute(self._queries["begin_version"], {**values, "version": version})
-        return await self._begin_version(connection, who, new, values, version)
+        return await self._begin_version(connection, who, new, values, version, urgent=urgent)
 
     async def _note(self, connection: Connection, run: OfRun, operation: Operation) -> None:
         """Store what a run has made."""
@@ -597,6 +604,8 @@ class DocumentStore:
         new: NewDocument,
         values: dict[str, object],
         version: int,
+        *,
+        urgent: bool,
     ) -> Operation:
         async with staged(connection, new.content) as placed:
             await connection.execute(
@@ -607,8 +616,9 @@ class DocumentStore:
         operation = await self._insert_operation(
             connection, who, document_id, version, stage=IngestStage.QUEUED
         )
+        size = new.content.size
         await self._queue.defer(
-            connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=new.content.size
+            connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=size, urgent=urgent
         )
         return operation
 

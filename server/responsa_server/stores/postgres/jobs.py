@@ -138,10 +138,10 @@ class JobQueue:
         *,
         after: float = 0.0,
         size_bytes: int = 0,
-        short: bool = False,
+        urgent: bool = False,
     ) -> None:
         """Enqueue a job within the connection's transaction. after: the number of seconds before the job may begin. size_bytes: the size of the document
-        to read. short: whether the job is short although most jobs of its kind are long.
+        to read. urgent: whether the job is short and somebody waits for it, so that it is taken before the tenant's other jobs.
         """
         # procrastinate's SQL uses names without a schema. Therefore its schema is added to the search path of this transaction.
         # At the end of the path, the schema hides no other name.
@@ -154,7 +154,7 @@ class JobQueue:
             kind.value,
             queue=_QUEUE_OF[kind],
             schedule_in=delay,
-            priority=0 if size_bytes <= SMALL_BYTES and (short or kind not in _LONG) else -1,
+            priority=1 if urgent else 0 if size_bytes <= SMALL_BYTES and kind not in _LONG else -1,
             connection=connection,
             allow_unknown=True,
         )

@@ -2,8 +2,9 @@
 
 -- name: fetch
 -- Takes the next job in turn between tenants: first the tenants with the fewest running jobs, then the one that this worker has not served for the longest
--- time, then the oldest job. A worker that has as many jobs as its concurrency takes only small jobs (priority 0) of tenants without a running job, so that
--- large documents never fill all places. The index job_in_turn finds each waiting tenant, and each tenant's oldest jobs, without reading the whole queue.
+-- time, then the oldest urgent job (priority 1), then the oldest job. A worker that has as many jobs as its concurrency takes only small jobs (priority 0 or 1) of
+-- tenants without a running job, so that large documents never fill all places. The indexes job_in_turn and job_urgent find each waiting tenant, and each tenant's
+-- oldest jobs, without reading the whole queue.
 WITH RECURSIVE tenant AS (
     SELECT min(args ->> 'tenant_id') AS id FROM procrastinate_jobs WHERE status = 'todo'
     UNION ALL
@@ -15,20 +16,31 @@ running AS (
     FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NOT NULL GROUP BY 1
 ),
 candidate AS (
-    SELECT w.id, coalesce(r.jobs, 0) AS running, coalesce(array_position(%(served)s::text[], t.id), 0) AS served
+    SELECT w.id, w.urgent, coalesce(r.jobs, 0) AS running, coalesce(array_position(%(served)s::text[], t.id), 0) AS served
     FROM tenant AS t
     LEFT JOIN running AS r ON r.tenant_id = t.id
     CROSS JOIN LATERAL (
-        SELECT j.id FROM procrastinate_jobs AS j
-        WHERE j.status = 'todo' AND j.args ->> 'tenant_id' = t.id AND j.queue_name = ANY (%(queues)s) AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
-            AND ((SELECT coalesce(sum(own), 0) FROM running) < %(concurrency)s OR (r.jobs IS NULL AND j.priority = 0))
-        ORDER BY j.id LIMIT 8 -- other workers may have locked some of them
+        (
+            SELECT j.id, true AS urgent FROM procrastinate_jobs AS j
+            WHERE j.status = 'todo' AND j.priority > 0 AND j.args ->> 'tenant_id' = t.id AND j.queue_name = ANY (%(queues)s)
+                AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
+                AND ((SELECT coalesce(sum(own), 0) FROM running) < %(concurrency)s OR r.jobs IS NULL)
+            ORDER BY j.id LIMIT 8 -- other workers may have locked some of them
+        )
+        UNION ALL
+        (
+            SELECT j.id, false FROM procrastinate_jobs AS j
+            WHERE j.status = 'todo' AND j.priority <= 0 AND j.args ->> 'tenant_id' = t.id AND j.queue_name = ANY (%(queues)s)
+                AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
+                AND ((SELECT coalesce(sum(own), 0) FROM running) < %(concurrency)s OR (r.jobs IS NULL AND j.priority = 0))
+            ORDER BY j.id LIMIT 8
+        )
     ) AS w
     WHERE t.id <> ALL ((SELECT responsa.suspended_tenants())::text[]) -- a suspended tenant's jobs wait
 ),
 chosen AS (
     SELECT j.id FROM candidate AS c JOIN procrastinate_jobs AS j ON j.id = c.id
-    WHERE j.status = 'todo' ORDER BY c.running, c.served, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
+    WHERE j.status = 'todo' ORDER BY c.running, c.served, c.urgent DESC, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
 RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id;

@@ -157,7 +157,7 @@ class PostgresSourceRuns:
             await database.execute(self._queries["lock_sources_of"], values)
             woken = await database.execute(self._queries["wake"], values)
             for (waiting,) in await woken.fetchall():
-                await self._queue.defer(database, JobKind.SYNC, tenant_id, waiting, short=True)
+                await self._queue.defer(database, JobKind.SYNC, tenant_id, waiting, urgent=True)
 
     async def _add(
         self, database: Connection, who: Principal, source_id: str, run: NewRun
@@ -190,8 +190,8 @@ class PostgresSourceRuns:
         operation = operations.from_row(row)
         await database.execute(self._operations["forget"], {"tenant": who.tenant_id})
         if before["runs"] == 0:
-            short = bool(run.subject)
-            await self._queue.defer(database, JobKind.SYNC, who.tenant_id, operation.id, short=short)
+            urgent = bool(run.subject)
+            await self._queue.defer(database, JobKind.SYNC, who.tenant_id, operation.id, urgent=urgent)
         return operation
 
     @shielded
