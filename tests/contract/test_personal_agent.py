@@ -81,6 +81,7 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
         end, _ = await asked(agent, one.who, WHY)
         assert isinstance(end, Answered), end
         assert f"{one.job} is recommendation 1 for {one.name}" in end.text
+        assert f"{one.job} suits {one.name} because" in end.text
         assert {cited.title for cited in end.citations} == {f"Career recommendations for {one.name}"}
         told.append(end.text)
     assert told[0] != told[1]

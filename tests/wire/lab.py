@@ -167,8 +167,8 @@ def played(body: Json) -> str:
 
 def purpose(body: Json) -> str:
     """The name of the shipped prompt that a request in OpenAI's protocol contains: all fixed lines of the prompt are in the request. "" if there is no such prompt."""
-    instructions = str(body["messages"][0]["content"])
-    found = [name for name, lines in _fixed().items() if all(line in instructions for line in lines)]
+    instructions = set(str(body["messages"][0]["content"]).splitlines())
+    found = [name for name, lines in _fixed().items() if instructions.issuperset(lines)]
     assert len(found) <= 1, found
     return found[0] if found else ""
 

@@ -69,6 +69,8 @@ _GAP: Final = re.compile(
     re.IGNORECASE,
 )
 _READING: Final = re.compile(r"^how to read\b", re.IGNORECASE)
+_WHY: Final = re.compile(r"\bwhy\b|\breasons?\b", re.IGNORECASE)
+_REASON: Final = re.compile(r"\bbecause\b|\bdue to\b|\bthe reason\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -275,12 +277,22 @@ class _Choice:
         gaps = self._gaps()
         if gaps and (absent or not chosen or not any(one.own for one in chosen)):
             chosen, known = gaps, self._asked
+        else:
+            chosen = self._with_reasons(chosen)
         if not chosen:
             near = max(self._own, key=lambda one: one.cosine)
             chosen = [near] if near.cosine >= _NEAR and len(absent) < 3 else []
         support = len(known) / len(self._asked) if self._asked else float(bool(chosen))
         shown = tuple(dict.fromkeys(self._surface[one] for one in absent if one in self._surface))
         return chosen, shown, support if chosen else 0.0
+
+    def _with_reasons(self, chosen: Sequence[_Line]) -> Sequence[_Line]:
+        """The lines, and if the question asks why and no line says so, the lines of the same documents that give reasons."""
+        if not _WHY.search(self._question) or any(_REASON.search(one.part.shown) for one in chosen):
+            return chosen
+        documents = {one.key[0] for one in chosen}
+        reasons = [one for one in self._own if one.key[0] in documents and _REASON.search(one.part.shown)]
+        return [*chosen, *reasons][:MOST_UNDER_HEADINGS]
 
     def _dated(self) -> Sequence[_Line]:
         """The lines with a date that have the most words of the question, if it asks for a date."""
