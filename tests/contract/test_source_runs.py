@@ -358,6 +358,26 @@ async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
     assert (await office.house.operations.get(who, first.id)).cause == "test completed"
 
 
+async def test_only_a_run_for_one_subject_goes_before_other_jobs(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, who, urgent = office.runs, office.who, dict[UUID, bool]()
+    defer = office.house.queue.defer
+
+    async def noted(
+        connection: Connection, kind: JobKind, tenant_id: str, identity: UUID, **more: Any
+    ) -> None:
+        if kind is JobKind.SYNC:
+            urgent[identity] = more.get("urgent", False)
+        await defer(connection, kind, tenant_id, identity, **more)
+
+    monkeypatch.setattr(office.house.queue, "defer", noted)
+    order = [await runs.start(who, "notes", one, confirmed=False) for one in ("p0", "", "p1")]
+    for one in order:
+        await office.finish(one)
+    assert urgent == {one.id: expected for one, expected in zip(order, (True, False, True), strict=True)}
+
+
 async def test_a_service_reports_changes_in_the_name_of_the_sources_administrator(
     office: Office, people: People
 ) -> None:

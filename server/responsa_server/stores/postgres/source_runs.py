@@ -156,8 +156,8 @@ class PostgresSourceRuns:
             # A call that saw the ended run work, and so makes no job, holds this lock until its run can be seen.
             await database.execute(self._queries["lock_sources_of"], values)
             woken = await database.execute(self._queries["wake"], values)
-            for (waiting,) in await woken.fetchall():
-                await self._queue.defer(database, JobKind.SYNC, tenant_id, waiting, urgent=True)
+            for waiting, subject in await woken.fetchall():
+                await self._queue.defer(database, JobKind.SYNC, tenant_id, waiting, urgent=bool(subject))
 
     async def _add(
         self, database: Connection, who: Principal, source_id: str, run: NewRun

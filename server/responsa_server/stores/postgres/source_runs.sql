@@ -51,7 +51,7 @@ FROM (
     ORDER BY w.source_id, w.create_time, w.id
 ) AS first
 WHERE n.tenant_id = %(tenant)s AND n.id = first.id AND n.stage = 'queued' AND n.epoch = 0
-RETURNING n.id;
+RETURNING n.id, n.subject;
 
 -- name: failed_rows
 SELECT id, kind, key, problem, create_time FROM responsa.source_failure
