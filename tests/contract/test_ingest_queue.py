@@ -74,6 +74,30 @@ async def test_tenants_take_turns(house: House) -> None:
     assert "".join(order) == "ubcabaaa"
 
 
+async def test_a_receiver_that_hangs_holds_up_neither_runs_nor_other_tenants(house: House) -> None:
+    gate, sent, hanging = Gate(), list[str](), Counter[str]()
+
+    async def send(tenant: str, _: UUID, __: int) -> None:
+        if tenant == "slow":
+            hanging[tenant] += 1
+            await gate.pass_through()
+        sent.append(tenant)
+
+    async def work(tenant: str, _: UUID, __: int) -> None:
+        sent.append(f"work of {tenant}")
+
+    for _ in range(9):
+        await defer(house, "slow", kind=JobKind.DELIVER)
+    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work, sends=send):
+        await house.until(lambda: hanging["slow"] == 4)
+        await defer(house, "slow", size_bytes=SMALL_BYTES + 1)
+        await defer(house, "other", kind=JobKind.MAIL)
+        await house.until(lambda: sorted(sent) == ["other", "work of slow"])
+        assert hanging["slow"] == 4
+        gate.opened.set()
+        await house.until(lambda: sent.count("slow") == 9)
+
+
 async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(house: House) -> None:
     gate, started = Gate(), Counter[UUID]()
     slow = await defer(house, "slow")
@@ -137,20 +161,26 @@ class SlowForLarge:
         )
 
 
-async def defer(house: House, tenant: str, *, size_bytes: int = 0, urgent: bool = False) -> UUID:
+async def defer(
+    house: House,
+    tenant: str,
+    *,
+    size_bytes: int = 0,
+    urgent: bool = False,
+    kind: JobKind = JobKind.INGEST,
+) -> UUID:
     """Enqueue a job without an operation."""
     identity = uuid7()
     async with house.database.tenant(tenant) as connection:
-        await house.queue.defer(
-            connection, JobKind.INGEST, tenant, identity, size_bytes=size_bytes, urgent=urgent
-        )
+        await house.queue.defer(connection, kind, tenant, identity, size_bytes=size_bytes, urgent=urgent)
     return identity
 
 
 @asynccontextmanager
-async def running(queue: JobQueue, work: Work) -> AsyncGenerator[None]:
-    """Run jobs during the block."""
-    task = asyncio.create_task(queue.run({JobKind.INGEST: work}))
+async def running(queue: JobQueue, work: Work, *, sends: Work | None = None) -> AsyncGenerator[None]:
+    """Run jobs during the block. sends: the work of jobs that send."""
+    all_work = {JobKind.INGEST: work, JobKind.DELIVER: sends or work, JobKind.MAIL: sends or work}
+    task = asyncio.create_task(queue.run(all_work))
     try:
         yield
     finally:

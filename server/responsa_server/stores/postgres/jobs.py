@@ -11,7 +11,7 @@ Only a worker that neither beats nor holds its lock is lost; or one that has not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Collection, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,11 +43,13 @@ _QUEUES: Final = (
     _REINDEX_QUEUE,
     _DISCARD_QUEUE,
     _ERASE_QUEUE,
-    _MAIL_QUEUE,
     _SYNC_QUEUE,
     _SCHEDULE_QUEUE,
-    _DELIVER_QUEUE,
 )
+# The jobs of these queues wait for the network and do nothing else, so they have places of their own.
+_SENDING_QUEUES: Final = (_MAIL_QUEUE, _DELIVER_QUEUE)
+_SENDING: Final = 8
+"""The number of places for jobs that send. A tenant gets at most half of them, so the slow receivers of one tenant do not hold up the others."""
 _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.INGEST: _QUEUE,
     JobKind.PRUNE: _QUEUE,
@@ -119,7 +121,7 @@ class JobQueue:
 
     def __init__(self, log_url: str, *, concurrency: int, pace: QueuePace | None = None) -> None:
         """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, the
-        same number of small jobs may run, if their tenants have no other running job.
+        same number of small jobs may run, if their tenants have no other running job, and jobs that send mails and deliveries.
         """
         self._conninfo = conninfo(log_url, _OPTIONS)
         self._concurrency = concurrency
@@ -208,11 +210,31 @@ class JobQueue:
             yield connection
 
     async def _take_jobs(self, app: procrastinate.App, manager: _Jobs) -> None:
-        worker = asyncio.create_task(
+        tasks = (
+            # `fetch` decides who may use the second half of the places.
+            self._worker(app, "knowledge", _QUEUES, 2 * self._concurrency),
+            self._worker(app, "sending", _SENDING_QUEUES, _SENDING),
+            asyncio.create_task(self._sweep(manager), name="sweep of stalled jobs"),
+        )
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        # The sweep ends only with an error, which also ended the workers.
+        for error in reversed(ended):
+            if isinstance(error, Exception):
+                raise error
+
+    def _worker(
+        self, app: procrastinate.App, name: str, queues: Sequence[str], concurrency: int
+    ) -> asyncio.Task[None]:
+        return asyncio.create_task(
             app.run_worker_async(
-                queues=list(_QUEUES),  # psycopg sends a tuple as a row, not as an array
-                name="knowledge",
-                concurrency=2 * self._concurrency,  # `fetch` decides who may use the second half
+                queues=list(queues),  # psycopg sends a tuple as a row, not as an array
+                name=name,
+                concurrency=concurrency,
                 install_signal_handlers=False,
                 listen_notify=True,
                 fetch_job_polling_interval=self._pace.poll,
@@ -222,25 +244,14 @@ class JobQueue:
                 shutdown_graceful_timeout=self._pace.grace,
                 delete_jobs="always",  # the operation stores the outcome
             ),
-            name="job worker",
+            name=f"job worker {name}",
         )
-        sweep = asyncio.create_task(self._sweep(manager), name="sweep of stalled jobs")
-        try:
-            await asyncio.wait({worker, sweep}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (worker, sweep):
-                task.cancel()
-            ended, swept = await asyncio.gather(worker, sweep, return_exceptions=True)
-        # The sweep ends only with an error, which also ended the worker.
-        for error in (swept, ended):
-            if isinstance(error, Exception):
-                raise error
 
     async def _stalled(self, manager: _Jobs, seconds: float) -> dict[int | None, jobs.Job]:
         """The running jobs of workers without a heartbeat for this time, by id."""
         return {
             job.id: job
-            for queue in _QUEUES
+            for queue in (*_QUEUES, *_SENDING_QUEUES)
             for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=seconds)
         }
 
@@ -280,7 +291,7 @@ class JobQueue:
     def _make_app(self) -> procrastinate.App:
         return procrastinate.App(
             connector=procrastinate.PsycopgConnector(
-                conninfo=self._conninfo, min_size=1, max_size=2 * self._concurrency + 3, timeout=10
+                conninfo=self._conninfo, min_size=1, max_size=2 * self._concurrency + 5, timeout=10
             )
         )
 
@@ -312,7 +323,7 @@ _Presence = psycopg.AsyncConnection[tuple[int]]
 
 
 class _Jobs(JobManager):
-    """procrastinate's access to its tables, for one worker: jobs are taken in turn between tenants, the worker holds a lock while it lives, and no error of
+    """procrastinate's access to its tables, for the workers of one process: jobs are taken in turn between tenants, a worker holds a lock while it lives, and no error of
     storing the end of a job is lost.
     """
 
@@ -325,7 +336,7 @@ class _Jobs(JobManager):
         self._served: dict[str, None] = {}  # the tenants in the order of their last turns
         self._ended = 0
         self._failure: Exception | None = None
-        self._notify: NotificationCallback | None = None
+        self._listening: list[NotificationCallback] = []
         self._log: FilteringBoundLogger = structlog.get_logger("jobs")
 
     def check(self) -> None:
@@ -353,18 +364,24 @@ class _Jobs(JobManager):
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
     ) -> None:
         """Listen for new jobs, and keep the callback: a job that ends here makes room for another one."""
-        self._notify = on_notification
+        self._listening.append(on_notification)
         await super().listen_for_jobs(on_notification=on_notification, queues=queues)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
         """Take the next job, or None if no job may begin now."""
+        taken = list(queues or _QUEUES)
         while True:
             ended = self._ended
             try:
+                if taken == list(_SENDING_QUEUES):
+                    row = await self.connector.execute_query_one_async(
+                        self._queries["fetch_sending"], worker=worker_id, queues=taken, most=_SENDING // 2
+                    )
+                    return jobs.Job.from_row(row)
                 row = await self.connector.execute_query_one_async(
                     self._queries["fetch"],
                     worker=worker_id,
-                    queues=list(_QUEUES),
+                    queues=taken,
                     concurrency=self._concurrency,
                     served=list(self._served),
                 )
@@ -413,9 +430,9 @@ class _Jobs(JobManager):
 
     async def _make_room(self) -> None:
         self._ended += 1
-        if self._notify is not None:
+        for notify in self._listening:
             # Whatever the notification says, procrastinate looks for jobs.
-            await self._notify(channel=_QUEUE, notification={"type": "job_inserted", "job_id": 0})
+            await notify(channel=_QUEUE, notification={"type": "job_inserted", "job_id": 0})
 
 
 def _named(job: jobs.Job) -> dict[str, object]:

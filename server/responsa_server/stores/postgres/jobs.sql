@@ -13,34 +13,49 @@ WITH RECURSIVE tenant AS (
 ),
 running AS (
     SELECT args ->> 'tenant_id' AS tenant_id, count(*) AS jobs, count(*) FILTER (WHERE worker_id = %(worker)s) AS own
-    FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NOT NULL GROUP BY 1
+    FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NOT NULL AND queue_name = ANY (%(queues)s) GROUP BY 1
 ),
+places AS (SELECT coalesce(sum(own), 0) >= %(concurrency)s AS taken FROM running),
 candidate AS (
     SELECT w.id, w.urgent, coalesce(r.jobs, 0) AS running, coalesce(array_position(%(served)s::text[], t.id), 0) AS served
     FROM tenant AS t
     LEFT JOIN running AS r ON r.tenant_id = t.id
+    CROSS JOIN places AS p
     CROSS JOIN LATERAL (
         (
             SELECT j.id, true AS urgent FROM procrastinate_jobs AS j
             WHERE j.status = 'todo' AND j.priority > 0 AND j.args ->> 'tenant_id' = t.id AND j.queue_name = ANY (%(queues)s)
                 AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
-                AND ((SELECT coalesce(sum(own), 0) FROM running) < %(concurrency)s OR r.jobs IS NULL)
             ORDER BY j.id LIMIT 8 -- other workers may have locked some of them
         )
         UNION ALL
         (
             SELECT j.id, false FROM procrastinate_jobs AS j
             WHERE j.status = 'todo' AND j.priority <= 0 AND j.args ->> 'tenant_id' = t.id AND j.queue_name = ANY (%(queues)s)
-                AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
-                AND ((SELECT coalesce(sum(own), 0) FROM running) < %(concurrency)s OR (r.jobs IS NULL AND j.priority = 0))
+                AND (j.scheduled_at IS NULL OR j.scheduled_at <= now()) AND (j.priority = 0 OR NOT p.taken)
             ORDER BY j.id LIMIT 8
         )
     ) AS w
-    WHERE t.id <> ALL ((SELECT responsa.suspended_tenants())::text[]) -- a suspended tenant's jobs wait
+    WHERE (r.jobs IS NULL OR NOT p.taken) -- checked before any job of the tenant is read
+        AND t.id <> ALL ((SELECT responsa.suspended_tenants())::text[]) -- a suspended tenant's jobs wait
 ),
 chosen AS (
     SELECT j.id FROM candidate AS c JOIN procrastinate_jobs AS j ON j.id = c.id
     WHERE j.status = 'todo' ORDER BY c.running, c.served, c.urgent DESC, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
+)
+UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
+RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id;
+
+-- name: fetch_sending
+-- Takes the next job that sends: first of the tenants with the fewest of them running on this worker, then the oldest.
+WITH running AS (
+    SELECT args ->> 'tenant_id' AS tenant_id, count(*) AS jobs FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = %(worker)s GROUP BY 1
+),
+chosen AS (
+    SELECT j.id FROM procrastinate_jobs AS j LEFT JOIN running AS r ON r.tenant_id = j.args ->> 'tenant_id'
+    WHERE j.status = 'todo' AND j.queue_name = ANY (%(queues)s) AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
+        AND coalesce(r.jobs, 0) < %(most)s AND j.args ->> 'tenant_id' <> ALL ((SELECT responsa.suspended_tenants())::text[])
+    ORDER BY coalesce(r.jobs, 0), j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
 RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id;
