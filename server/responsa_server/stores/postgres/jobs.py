@@ -46,7 +46,7 @@ _QUEUES: Final = (
     _SYNC_QUEUE,
     _SCHEDULE_QUEUE,
 )
-# The jobs of these queues wait for the network and do nothing else, so they have places of their own.
+# The jobs of these queues wait for the network and do nothing else, so they have separate places.
 _SENDING_QUEUES: Final = (_MAIL_QUEUE, _DELIVER_QUEUE)
 _SENDING: Final = 8
 """The number of places for jobs that send. A tenant gets at most half of them, so the slow receivers of one tenant do not hold up the others."""
