@@ -47,9 +47,13 @@ class Webhook:
     allow_private: Sequence[str] = ()
     seconds: float = 15.0
 
+    def granted(self, tenant_id: str) -> bool:
+        """Whether the webhook receives events of the tenant."""
+        return "*" in self.tenants or tenant_id in self.tenants
+
     def receives(self, tenant_id: str, event: RunEvent) -> bool:
         """Whether the webhook receives an event of a tenant."""
-        return event in self.events and ("*" in self.tenants or tenant_id in self.tenants)
+        return event in self.events and self.granted(tenant_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import rtoml
 from pydantic import Field, ValidationError, model_validator
@@ -19,10 +19,11 @@ from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.domain.sources import DatabaseConnection, DatabaseKind, DatabaseTls
 from responsa_server.domain.tools import SecretPlace
 
-CONNECTION_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _SUFFIX: Final = ".toml"
 _HOST: Final = r"^([A-Za-z0-9]([A-Za-z0-9.:-]{0,252})|/[A-Za-z0-9_./-]{1,100})$"
 _OF_SERVERS: Final = ("host", "port", "database", "user", "password")
+_Keys = TypeVar("_Keys", bound=Table)
 
 
 class ConnectionTable(Table):
@@ -93,29 +94,44 @@ class DeclaredConnection:
 
 def read_connections(folder: Path) -> Sequence[DeclaredConnection]:
     """The declarations in a folder, by name. Empty if the folder is missing. Blocks. Raises OSError."""
-    if not folder.is_dir():
-        return []
-    return [_read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_file()]
+    return [_read(path) for path in declarations_in(folder)]
+
+
+def declarations_in(folder: Path) -> Sequence[Path]:
+    """The files with declarations, in the order of their names. Empty if the folder is missing. Blocks. Raises OSError."""
+    return [path for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_file()]
+
+
+def read_table(
+    path: Path, model: type[_Keys], declared: str, unfit: Callable[[_Keys], Problem | None]
+) -> tuple[_Keys | None, Sequence[Problem]]:
+    """The keys of a declaration, or None and its problems. declared: what the file declares, such as "connection". unfit: finds a problem that `model` does not find. Blocks. Raises OSError."""
+    file, problems = path.name, list[Problem]()
+    if not _NAME.fullmatch(path.stem):
+        message = f"the name “{path.stem}” is not a valid name of a {declared}: use at most 63 lower-case letters, digits, “-” and “_”, with a letter first"
+        return None, [Problem(file, message)]
+    text = file_text(path, file, problems)
+    if text is None:
+        return None, problems
+    try:
+        table = model.model_validate(rtoml.loads(text))
+    except rtoml.TomlParsingError as error:
+        return None, [syntax_problem(file, error, 1)]
+    except ValidationError as error:
+        return None, placed(from_validation(error, model, file=file), {file: (text, 1)})
+    problem = unfit(table)
+    return (table, []) if problem is None else (None, placed([problem], {file: (text, 1)}))
 
 
 def _read(path: Path) -> DeclaredConnection:
-    name, file = path.name.removesuffix(_SUFFIX), path.name
-    problems = list[Problem]()
-    if not CONNECTION_NAME.fullmatch(name):
-        message = f"the name “{name}” is not a valid name of a connection: use at most 63 lower-case letters, digits, “-” and “_”, with a letter first"
-        return DeclaredConnection(name, None, [Problem(file, message)])
-    text = file_text(path, file, problems)
-    if text is None:
+    def unfit(table: ConnectionTable) -> Problem | None:
+        problem = _outside(path.parent, table.file) if table.file else ""
+        return Problem(path.name, problem, ("file",)) if problem else None
+
+    name = path.stem
+    table, problems = read_table(path, ConnectionTable, "connection", unfit)
+    if table is None:
         return DeclaredConnection(name, None, problems)
-    try:
-        table = ConnectionTable.model_validate(rtoml.loads(text))
-    except rtoml.TomlParsingError as error:
-        return DeclaredConnection(name, None, [syntax_problem(file, error, 1)])
-    except ValidationError as error:
-        found = from_validation(error, ConnectionTable, file=file)
-        return DeclaredConnection(name, None, placed(found, {file: (text, 1)}))
-    if table.file and (problem := _outside(path.parent, table.file)):
-        return DeclaredConnection(name, None, placed([Problem(file, problem, ("file",))], {file: (text, 1)}))
     secret = None if table.password is None else SecretPlace(table.password.env, table.password.file)
     return DeclaredConnection(
         name,

@@ -15,21 +15,18 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Literal
 
-import rtoml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from responsa_server.agents.config.declarations import SecretTable
-from responsa_server.agents.config.files import file_text, syntax_problem
-from responsa_server.agents.config.problems import Problem, from_validation, placed
+from responsa_server.agents.config.problems import Problem
 from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.domain.notifications import RunEvent, Webhook
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
-from responsa_server.sources.declarations import CONNECTION_NAME
+from responsa_server.sources.declarations import declarations_in, read_table
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  the beginning of secrets, not a secret
 LEAST_KEY_BYTES: Final = 24
-_SUFFIX: Final = ".toml"
 
 
 class WebhookTable(Table):
@@ -85,31 +82,20 @@ class DeclaredWebhook:
 
 def read_webhooks(folder: Path) -> Sequence[DeclaredWebhook]:
     """The declarations in a folder, by name. Empty if the folder is missing. Blocks. Raises OSError."""
-    if not folder.is_dir():
-        return []
-    return [_read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_file()]
+    return [_read(path) for path in declarations_in(folder)]
 
 
 def _read(path: Path) -> DeclaredWebhook:
-    name, file = path.name.removesuffix(_SUFFIX), path.name
-    problems = list[Problem]()
-    if not CONNECTION_NAME.fullmatch(name):
-        message = f"the name “{name}” is not a valid name of a webhook: use at most 63 lower-case letters, digits, “-” and “_”, with a letter first"
-        return DeclaredWebhook(name, None, [Problem(file, message)])
-    text = file_text(path, file, problems)
-    if text is None:
+    def unfit(table: WebhookTable) -> Problem | None:
+        origin = origin_of(table.url)
+        if origin.scheme == "https" or _is_ours(origin.host, table.allow_private):
+            return None
+        return Problem(path.name, "must begin with https://, or its host must be in allow_private", ("url",))
+
+    name = path.stem
+    table, problems = read_table(path, WebhookTable, "webhook", unfit)
+    if table is None:
         return DeclaredWebhook(name, None, problems)
-    try:
-        table = WebhookTable.model_validate(rtoml.loads(text))
-    except rtoml.TomlParsingError as error:
-        return DeclaredWebhook(name, None, [syntax_problem(file, error, 1)])
-    except ValidationError as error:
-        return DeclaredWebhook(
-            name, None, placed(from_validation(error, WebhookTable, file=file), {file: (text, 1)})
-        )
-    if table.url.startswith("http:") and not _is_ours(origin_of(table.url).host, table.allow_private):
-        problem = Problem(file, "must begin with https://, or its host must be in allow_private", ("url",))
-        return DeclaredWebhook(name, None, placed([problem], {file: (text, 1)}))
     return DeclaredWebhook(
         name,
         Webhook(
@@ -146,11 +132,7 @@ class DeclaredWebhooks:
             found = await asyncio.to_thread(read_webhooks, self._folder)
         except OSError:
             return []
-        return [
-            one.webhook
-            for one in found
-            if one.webhook is not None and ("*" in one.webhook.tenants or tenant_id in one.webhook.tenants)
-        ]
+        return [one.webhook for one in found if one.webhook is not None and one.webhook.granted(tenant_id)]
 
 
 def key_of(secret: str) -> bytes:

@@ -26,6 +26,7 @@ def problems(folder: Path, text: str, name: str = "room") -> str:
     [
         ('url = "ftp://example.org"', "begin with https://"),
         ('url = "http://hooks.example.org/"', "must be in allow_private"),
+        ('url = "HTTP://hooks.example.org/"', "must be in allow_private"),
         ('url = "https://me:pw@example.org/"', "contains a user or a password"),
         ('url = "https://2130706433/"', "is a number in place of a host name"),
         ('allow_private = ["169.254.0.0/16"]', "cannot be allowed"),
