@@ -33,6 +33,6 @@ UPDATE responsa.delivery SET state = %(state)s, attempts = attempts + 1, status 
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: again
--- A delivery that still waits gets a second job; whichever comes later finds that it has ended.
+-- A delivery that still waits gets a second job. Both make attempts, which count together, until one of them ends the delivery.
 UPDATE responsa.delivery SET state = 'waiting', attempts = 0 WHERE tenant_id = %(tenant)s AND id = %(id)s AND webhook <> ''
 RETURNING *;
