@@ -183,7 +183,13 @@ def test_a_record_a_question_and_its_feedback(
     assert http.post("/feedback", json=again, headers=mine).json()["rating"] == "up"
     assert wrong(http.post("/feedback", json=given, headers=admin(tenant))) == (404, "RESOURCE_NOT_FOUND")
     assert fields(http.post("/feedback", json={**given, "rating": "5"}, headers=mine)) == ["rating"]
-    assert fields(http.post("/chat/question", json={}, headers=mine)) == ["question"]
+    nothing = http.post("/chat/question", json={}, headers=mine)
+    assert (fields(nothing), nothing.json()["detail"]) == (["question"], "question: must not be empty")
+    assert fields(http.get(f"/users/{'7' * 300}/profile", headers=mine)) == ["id"]
+    broken = {**mine, "content-type": "application/json"}
+    unread = http.post("/chat/question", content='{"question": ', headers=broken)
+    assert wrong(unread) == (400, "MALFORMED_MESSAGE")
+    assert unread.json()["detail"] == "The request must be JSON: the body is not JSON."
 
 
 def test_the_last_administrator_stays(http: httpx2.Client, tenant: Tenant) -> None:

@@ -45,7 +45,7 @@ PATTERNS: Mapping[str, str] = {
     f"e.g. documents/{_EXAMPLE}/versions/1",
     f"^operations/{_UUID}$": f"must be the name of an operation as returned by the server, e.g. operations/{_EXAMPLE}",
     f"^passages/{_UUID}$": f"must be the name of a passage as returned by the server, e.g. passages/{_EXAMPLE}",
-    r"^deliveries/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$": f"must be the name of a delivery, deliveries/{{uuid}}, e.g. deliveries/{_EXAMPLE}",
+    f"^deliveries/{_UUID}$": f"must be the name of a delivery as returned by the server, e.g. deliveries/{_EXAMPLE}",
     r"^sources/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a source, sources/{{id}}, where the id is {_SLUG_FORM}; e.g. sources/people",
     f"^teachers/{_UUID}$": f"must be the name of a teacher as returned by the server, e.g. teachers/{_EXAMPLE}",
     f"^users/{_UUID}$": f"must be the name of a user as returned by the server, e.g. users/{_EXAMPLE}",

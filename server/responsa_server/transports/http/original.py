@@ -7,7 +7,6 @@ Requests and replies are plain JSON objects: tokens as in OAuth 2.0 (RFC 6749, s
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -220,7 +219,7 @@ def _conversation(given: Given) -> str:
     return "" if identity in ("", "new") else f"conversations/{identity}"
 
 
-_NAMED: Final[Mapping[str, str]] = {"name": "id"}
+_NAMED: Final[Mapping[str, str]] = {"name": "id", "subject": "id"}
 
 ROWS: Final[Sequence[Row]] = (
     Row(
@@ -377,6 +376,7 @@ ROWS: Final[Sequence[Row]] = (
         subject_profile_pb2.SubjectProfile,
         lambda found, _: _profile(found),
         {},
+        renamed=_NAMED,
     ),
     Row(
         ("GET",),
@@ -386,6 +386,7 @@ ROWS: Final[Sequence[Row]] = (
         subject_profile_pb2.SubjectProfile,
         lambda found, _: _documents(found),
         {},
+        renamed=_NAMED,
     ),
     *(
         Row(
@@ -399,6 +400,7 @@ ROWS: Final[Sequence[Row]] = (
             lambda found, _: {"jobs": [_job(one) for one in found.operations]},
             {"request_id": str},
             code=202,
+            renamed=_NAMED,
             of_subject=True,
         )
         for what, cause in (("reprocess", "reprocess"), ("test-completed", "test completed"))
@@ -530,13 +532,18 @@ class _Path:
         found = status.of(error)
         body: dict[str, object] = {"detail": found.message, "code": error.reason.value}
         if error.violations:
-            body["errors"] = [
+            wrong = [
                 {"field": self._row.renamed.get(one.field, one.field), "message": one.description}
                 for one in error.violations[: status.MAX_VIOLATIONS]
             ]
+            # The message begins with the first field, by its name in the contract.
+            first = error.violations[0].field
+            if found.message.startswith(f"{first}: "):
+                body["detail"] = wrong[0]["field"] + found.message.removeprefix(first)
+            body["errors"] = wrong
         headers = {"cache-control": "no-store", CALL_ID: call.id}
-        if error.retry_after is not None:
-            headers["retry-after"] = str(math.ceil(error.retry_after))
+        if (seconds := status.retry_after(error)) is not None:
+            headers["retry-after"] = seconds
         return JSONResponse(body, status_code=status.http_status(found), headers=headers)
 
 

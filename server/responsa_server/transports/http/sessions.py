@@ -176,5 +176,5 @@ def _flag(content: Mapping[str, object], name: str) -> bool:
 
 
 def _malformed(why: str) -> InvalidRequest:
-    message = f'The request must be JSON, such as {{"code": "rsc_…"}}: {why}.'
+    message = f"The request must be JSON: {why}."
     return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})
