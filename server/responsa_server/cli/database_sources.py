@@ -358,7 +358,7 @@ def _outcome(operation: operations_pb2.Operation) -> str:
 
 def _delivery(one: delivery_pb2.Delivery) -> str:
     state = delivery_pb2.DeliveryState.Name(one.state).removeprefix("DELIVERY_STATE_").lower()
-    tried = f", {one.attempts} attempts" if one.attempts else ""
+    tried = f", {one.attempts} {'attempts' if one.attempts > 1 else 'attempt'}" if one.attempts else ""
     problem = f": {one_line(one.problem, 300)}" if one.problem else ""
     return f"{one.name}  {one.event} of {one.source} to {one.webhook}: {state}{tried}{problem}"
 

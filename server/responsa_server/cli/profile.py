@@ -63,7 +63,8 @@ def _part(part: subject_profile_pb2.ProfilePart) -> list[str]:
     name = part.source_display_name or part.source.removeprefix("sources/") or "other documents"
     lines = ["", one_line(name, 200)]
     if part.failed_rows:
-        lines.append(f"  {part.failed_rows} rows failed; the documents stay as they are until these succeed")
+        rows = "1 row" if part.failed_rows == 1 else f"{part.failed_rows} rows"
+        lines.append(f"  {rows} failed; until no row fails, the documents stay as they are")
     if part.HasField("sync_time"):
         lines.append(f"  in step since {part.sync_time.ToJsonString()}")
     for one in part.documents:

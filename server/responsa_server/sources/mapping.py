@@ -151,7 +151,7 @@ class MappedQuery:
         if missing:
             hint = closest(missing[0], found)
             raise SchemaProblem(
-                f"The query {self.name} no longer returns {quoted(missing)}, which {quoted(self.kinds)} use; it returns {quoted(found[:20])}."
+                f"The query {self.name} no longer returns {quoted(missing)}, which {quoted(self.kinds)} {'use' if len(self.kinds) > 1 else 'uses'}; it returns {quoted(found[:20])}."
                 + (f" Was “{missing[0]}” renamed to “{hint}”?" if hint else "")
             )
         if twice := sorted({one.name for one in self.columns if list(found).count(one.name) > 1}):

@@ -91,7 +91,7 @@ def test_a_row_that_makes_no_document_says_why(changed: dict[str, object], messa
 
 def test_a_result_without_a_column_names_what_breaks() -> None:
     [query] = mapping().queries
-    with pytest.raises(SchemaProblem, match=r"“mail”, which “profile” use.*“mail” renamed to “email”"):
+    with pytest.raises(SchemaProblem, match=r"“mail”, which “profile” uses; .*“mail” renamed to “email”"):
         query.reader(["id", "name", "email", "joined", "points", "tags"])
     with pytest.raises(SchemaProblem, match="two columns with the name “id”"):
         query.reader([*COLUMNS, "id"])
