@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import shutil
 import sqlite3
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from responsa.knowledge.v1 import reader_pb2
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
@@ -172,6 +174,26 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     await page.goto(f"{person.url}/#/administration/users?user={ada.user.name}")
     await expect(page.get_by_role("region", name="Record")).to_contain_text("Profile of Person 1")
     assert await flaws(page) == []
+    # A record that arrives late is not shown on the page of another user.
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        asked.set()
+        await answered.wait()
+        await route.continue_()
+
+    profiles = "**/responsa.knowledge.v1.KnowledgeService/GetSubjectProfile"
+    await page.route(profiles, late)
+    await page.reload()
+    await asked.wait()
+    await page.goto(f"{person.url}/#/administration/users?user=users/{uuid.UUID(int=7)}")
+    await expect(page.get_by_text("This user does not exist")).to_be_visible()
+    async with page.expect_response(profiles) as late_record:
+        answered.set()
+    await (await late_record.value).finished()
+    await page.evaluate("new Promise((painted) => setTimeout(() => requestAnimationFrame(painted)))")
+    await expect(page.get_by_role("region", name="Record")).to_have_count(0)
+    await page.unroute(profiles)
     await page.goto(f"{person.url}/#/profile")
     await expect(button(tab, "Save")).to_be_visible()
     await expect(page.get_by_role("region", name="My record")).to_have_count(0)

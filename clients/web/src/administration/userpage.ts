@@ -51,10 +51,7 @@ export class UserPage {
   async show(name: string): Promise<void> {
     this.#back.href = this.#list();
     this.#problem.textContent = "";
-    if (this.#shown !== name) {
-      this.#empty("Loading…");
-      this.#record.root.hidden = true;
-    }
+    if (this.#shown !== name) this.#empty("Loading…");
     this.#shown = name;
     try {
       const [user, quota, limits] = await Promise.all([
@@ -88,6 +85,7 @@ export class UserPage {
   #empty(heading: string): void {
     this.#heading.textContent = heading;
     for (const one of [this.#badges, this.#about, this.#parts]) replace(one);
+    this.#record.leave();
   }
 
   #facts(user: User): HTMLElement[] {

@@ -27,6 +27,12 @@ export class RecordPart {
     this.root = element("section", { class: "stack", "aria-label": title, hidden: true });
   }
 
+  /** Show no record any more, also none that is still being read. */
+  leave(): void {
+    this.#shown += 1;
+    this.root.hidden = true;
+  }
+
   /** Show the record of `users/{uuid}`, or with "" that of the caller. */
   async show(subject: string): Promise<void> {
     const show = (this.#shown += 1);
