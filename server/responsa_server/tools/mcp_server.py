@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, cast
@@ -61,8 +62,11 @@ _MOST_PAGES: Final = 20
 _MOST_MESSAGE: Final = 500
 # The message with which the SDK reports the end of a connection.
 _CLOSED: Final = "Connection closed"
-_CUT: Final = (_CLOSED, "SSE stream ended", "SSE stream failed")
-"""How the SDK's own errors begin that mean: the response never came whole."""
+_CUT: Final = re.compile(
+    rf"{_CLOSED}|SSE stream ended (without a response|and reconnection attempts were exhausted)|SSE stream failed: .*",
+    re.DOTALL,
+)
+"""The messages of the SDK's own errors that mean: the response never came whole."""
 _CONNECT_SECONDS: Final = 5.0
 _START_SECONDS: Final = 20.0
 _IDLE_SECONDS: Final = 60.0
@@ -427,7 +431,7 @@ def _again(error: MCPError, tool: McpTool) -> bool:
 
 def _closed(error: MCPError) -> bool:
     """Whether the connection or the response ended early. Servers use the SDK's code for their own errors, so its message counts, too."""
-    return error.code == CONNECTION_CLOSED and error.message.startswith(_CUT)
+    return error.code == CONNECTION_CLOSED and _CUT.fullmatch(error.message) is not None
 
 
 def _forgotten(error: MCPError) -> bool:
