@@ -218,10 +218,7 @@ def _write_graph(weights: Path, path: Path, precision: Precision, unpacked: bool
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:
-    """Batches of indexes of texts. Together they cost least: every text of a batch costs as much as the longest, and every batch costs _BATCH_COST more.
-
-    Neither a batch of equally short texts nor one of a single long text is slow, so a long text is never worth the padding of many short ones.
-    """
+    """The batches of indexes of texts that cost least. Padding makes each text of a batch cost as much as its longest one, and each batch costs _BATCH_COST more."""
     order = np.argsort(lengths, kind="stable")
     # costs[end]: the least cost, in tokens, of the first `end` texts in order of length. starts[end]: where the last of their batches begins.
     costs, starts = [0], [0]

@@ -147,18 +147,21 @@ class ModelTable:
 
     def window(self, names: Sequence[str]) -> int | None:
         """See `Models.window`."""
-        found = [self.providers.get(one.partition(":")[0]) for one in self.resolved(names)]
+        found = self._declared(names).values()
         return min((one.window for one in found if one is not None and one.window), default=None)
 
     def small(self, names: Sequence[str]) -> frozenset[str]:
         """See `Models.small`."""
-        declared = {one: self.providers.get(one.partition(":")[0]) for one in self.resolved(names)}
-        return frozenset(name for name, one in declared.items() if one is not None and one.small)
+        declared = self._declared(names).items()
+        return frozenset(name for name, one in declared if one is not None and one.small)
 
     def requests_tools(self, names: Sequence[str]) -> bool:
         """See `Models.requests_tools`."""
-        found = [self.providers.get(one.partition(":")[0]) for one in self.resolved(names)]
-        return any(one is None or one.tools for one in found)
+        return any(one is None or one.tools for one in self._declared(names).values())
+
+    def _declared(self, names: Sequence[str]) -> Mapping[str, Provider | None]:
+        """The resolved names with their providers. None for a model without a server."""
+        return {one: self.providers.get(one.partition(":")[0]) for one in self.resolved(names)}
 
     def _key(self, name: str) -> str:
         """The key under which a model is barred. All models of a server share one key; a model without a server has its own key."""

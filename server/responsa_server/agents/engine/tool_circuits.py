@@ -58,7 +58,7 @@ class ToolCircuits:
         name = f"{self._tenant}/{endpoint}"
         circuit = ToolCircuit(
             self._breakers,
-            _Names(KIND + name, f"{KIND_OF_USERS}{name}/{self._user}", self._user),
+            _Names(KIND + name, f"{KIND_OF_USERS}{name}/{self._user}"),
             seconds,
         )
         refused = circuit.admitted()
@@ -90,11 +90,10 @@ def tool_of_user(circuit: str, who: Principal, declared: Collection[str]) -> str
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """The names of a call's circuits: that of the tenant and that of the user. caller: the user's id."""
+    """The names of a call's circuits: that of the tenant and that of the user."""
 
     tenant: str
     user: str
-    caller: str
 
     @property
     def both(self) -> tuple[str, str]:
@@ -153,5 +152,5 @@ class ToolCircuit:
         assert self._names is not None, "only a call with circuits is recorded"
         self._breakers.failed(self._names.user, fault, most, patience_seconds)
         self._breakers.failed(
-            self._names.tenant, fault, _MOST_USERS, patience_seconds, caller=self._names.caller
+            self._names.tenant, fault, _MOST_USERS, patience_seconds, caller=self._names.user
         )
