@@ -117,7 +117,7 @@ def measure(rounds: int) -> None:
             "RESPONSA_AGENTS__FOLDER": str(folder / "agents"),
         }
         with (
-            instance_in(folder, None, **settings) as instance,
+            instance_in(folder, **settings) as instance,
             grpc.insecure_channel(instance.target) as channel,
         ):
             stub = stub_of(channel, "ChatService")

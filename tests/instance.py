@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -258,12 +258,14 @@ class Instance:
         purge(Layout.of(self.home))
 
 
+def instance_in(folder: Path, /, **settings: str) -> AbstractContextManager[Instance]:
+    """A ready instance with its home in this folder. The instance is purged at the end of the block."""
+    return running(Instance(folder / "home", free_port(), settings))
+
+
 @contextmanager
-def instance_in(
-    folder: Path, port: int | None = None, new: bool = False, /, **settings: str
-) -> Generator[Instance]:
-    """A ready instance with its home in this folder. The instance is purged at the end of the block. new: see `Instance`."""
-    one = Instance(folder / "home", port or free_port(), settings, new=new)
+def running(one: Instance) -> Generator[Instance]:
+    """The instance, ready. It is purged at the end of the block."""
     try:
         yield one.start().until_ready()
     finally:

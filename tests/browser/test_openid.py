@@ -65,7 +65,7 @@ def site() -> Iterator[Site]:
         "RESPONSA_MODELS__SCRIPTED": "true",
     }
     try:
-        with instance_in(folder, None, **settings) as instance:
+        with instance_in(folder, **settings) as instance:
             yield Site(instance, provider)
     finally:
         shutil.rmtree(folder)

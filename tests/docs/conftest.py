@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.reader import Reader
-from tests.instance import ROOT, Instance, instance_in
+from tests.instance import ROOT, Instance, free_port, running
 
 LOADED = ("overview.md", "python-client.md")
 """The docs that the instance loads. The commands and samples ask about no other page, and reading all pages takes a minute."""
@@ -26,15 +26,13 @@ def manual() -> Iterator[Instance]:
     (folder / "docs").mkdir()
     for name in LOADED:
         shutil.copy(ROOT / "docs" / name, folder / "docs")
+    settings = {
+        "RESPONSA_DOCS": str(folder),
+        "RESPONSA_TESTING__AGENT": "true",
+        "RESPONSA_MODELS__SCRIPTED": "true",
+    }
     try:
-        with instance_in(
-            folder,
-            None,
-            True,
-            RESPONSA_DOCS=str(folder),
-            RESPONSA_TESTING__AGENT="true",
-            RESPONSA_MODELS__SCRIPTED="true",
-        ) as one:
+        with running(Instance(folder / "home", free_port(), settings, new=True)) as one:
             yield one
     finally:
         shutil.rmtree(folder)

@@ -279,7 +279,7 @@ class Reader:
         folder.mkdir()
         # These instances do not load Responsa's docs: loading takes longer than the rest of the start, and the tests ask
         # nothing about the docs.
-        one = self._stack.enter_context(instance_in(folder, None, RESPONSA_DOCS="none", **settings))
+        one = self._stack.enter_context(instance_in(folder, RESPONSA_DOCS="none", **settings))
         self.places[home] = str(one.home)
         if port is not None:
             self.places[f"RESPONSA_PORT={port}"] = f"RESPONSA_PORT={one.port}"

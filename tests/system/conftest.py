@@ -82,7 +82,7 @@ def second(collector: Listener) -> Iterator[Instance]:
         "LANGCHAIN_ENDPOINT": f"http://127.0.0.1:{collector.port}",
     }
     try:
-        with instance_in(folder, None, **settings) as one:
+        with instance_in(folder, **settings) as one:
             yield one
     finally:
         shutil.rmtree(folder)
@@ -185,7 +185,7 @@ def bench() -> Iterator[Bench]:
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
     }
     try:
-        with instance_in(folder, None, **settings) as one:
+        with instance_in(folder, **settings) as one:
             # The command reads documents one by one, so on a busy machine it takes longer than other commands.
             loaded = subprocess.run(
                 one.command("samples", "load", "chat", "knowledge", "tutor"),
