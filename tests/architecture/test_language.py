@@ -37,7 +37,7 @@ ALLOWED = re.compile(r"(#|//|--|<!--) language: \S")
 """A line with this mark may contain an oblique form. The mark gives the reason."""
 
 FORMS = re.compile("|".join(f"(?:{form})" for form in BETTER))
-MARKS = re.compile(r"""(\b[a-zA-Z]{1,2})?["']+|[#>*]|//|--""")
+MARKS = re.compile(r"""(?i:\b[bfru]{1,2})?["']+|[#>*]|//|--""")
 """Whatever `prose` takes for a blank, and more."""
 
 KINDS = frozenset({"md", "html", "proto", "py", "sql", "toml", "ts", "yaml"})
@@ -104,6 +104,7 @@ def test_texts_are_plain_english() -> None:
     [
         ("a.md", "The name is no\nUUID."),
         ("a.py", 'raise Wrong("the name is "\n    "no UUID")\n'),
+        ("a.py", 'raise Wrong("the name is no"\n    " UUID")\n'),
         ("a.py", "# The caller is\n# told.\n"),
         ("a.py", 'x = f"{name} is no {kind}"\n'),
         ("a.sql", "-- A table of\n-- its own.\n"),
