@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from responsa_server.agents.engine.citations import Mark, claims, sentence_ranges
@@ -39,6 +40,14 @@ _RARE: Final = 0.3
 _SHOWN: Final = 120
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The figures and levels of a line of a passage, and its long words."""
+
+    facts: frozenset[str]
+    words: frozenset[str]
+
+
 def problem_of(text: str, marks: Sequence[Mark], passages: Sequence[str], supported: Sequence[bool]) -> str:
     """Why the answer must not be sent, as a sentence for the model; "" if it may be sent.
 
@@ -49,6 +58,11 @@ def problem_of(text: str, marks: Sequence[Mark], passages: Sequence[str], suppor
         if not good:
             return f"The passage [{one.passage}] does not say: “{_short(one.text)}”."
     known = {word.casefold() for one in passages for word in _WORD.findall(one)}
+    # Each line is read once, however many figures the answer has: this runs in the event loop.
+    read = [
+        [_Line(_facts(line), _long_words(line)) for line in one.splitlines() if line.strip()]
+        for one in passages
+    ]
     data, cited = text.encode(), 0
     said = [one for one in sentence_ranges(text) if data[one.start : one.end].strip()]
     for one in said:
@@ -63,15 +77,12 @@ def problem_of(text: str, marks: Sequence[Mark], passages: Sequence[str], suppor
         facts = _facts(sentence)
         if facts and not numbers:
             return f"The sentence “{_short(sentence)}” has a figure or a level and cites no passage."
-        lines = [
-            line
-            for number in numbers
-            if number <= len(passages)
-            for line in passages[number - 1].splitlines()
-            if line.strip()
-        ]
+        lines = [line for number in numbers if number <= len(read) for line in read[number - 1]]
+        subject = _subject(sentence, lines)
         for fact in sorted(facts):
-            if not _stands(fact, sentence, lines):
+            if not any(
+                fact in line.facts and not (subject and line.words.isdisjoint(subject)) for line in lines
+            ):
                 return (
                     f"The cited passages do not say “{fact}” in the way of the sentence “{_short(sentence)}”."
                 )
@@ -89,17 +100,13 @@ def _facts(sentence: str) -> frozenset[str]:
     return frozenset(numbers_in(sentence) | spelled | {one.lower() for one in _LEVELS.findall(sentence)})
 
 
-def _stands(fact: str, sentence: str, lines: Sequence[str]) -> bool:
-    """Whether a line has the fact and shares a word with the sentence that few lines have."""
-    having = [line for line in lines if fact in _facts(line)]
-    if not having:
-        return False
+def _subject(sentence: str, lines: Sequence[_Line]) -> frozenset[str]:
+    """The words of a sentence that few of the lines have, without its levels. A line about the same has one of them; empty if all lines may be about the same."""
     levels = {word for one in _LEVELS.findall(sentence) for word in one.casefold().split()}
-    counts = Counter(word for line in lines for word in _long_words(line))
-    words = [word for word in _long_words(sentence) if word not in levels and word in counts]
+    counts = Counter(word for line in lines for word in line.words)
     # A word of nearly all lines, such as the person's name or “points”, does not say what a line is about.
-    subject = [word for word in words if counts[word] <= max(2, len(lines) * _RARE)]
-    return not subject or any(not _long_words(line).isdisjoint(subject) for line in having)
+    most = max(2, len(lines) * _RARE)
+    return frozenset(word for word in _long_words(sentence) - levels if 0 < counts[word] <= most)
 
 
 def _long_words(text: str) -> frozenset[str]:
