@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from responsa_server.domain.events import Answered, Delta, RefusalReason, Refused
+from responsa_server.domain.events import Answered, Delta, FallbackKind, RefusalReason, Refused
 from responsa_server.domain.models import (
     Ended,
     ModelError,
@@ -107,6 +107,11 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
     end, _ = await asked(agent, replace(mira.who, role=Role.ADMIN), "What is my memory of the day?")
     assert isinstance(end, Answered)
     assert mira.canary in end.text
+    # The word for reasons is not one that the record lacks.
+    reasons, _ = await asked(agent, mira.who, "What are the reasons for my first recommendation?")
+    assert isinstance(reasons, Answered)
+    assert f"{mira.job} suits {mira.name} because" in reasons.text
+    assert "mention" not in reasons.text
     missing, _ = await asked(agent, mira.who, "What is my blood group?")
     assert isinstance(missing, Refused)
     assert "Personality profile of Mira Holt" in missing.message
@@ -138,5 +143,7 @@ async def test_a_models_answer_is_sent_only_if_the_record_has_it(house: House, p
             assert end.text == RIGHT.removesuffix(" [1]")
         else:
             assert end.text.startswith("The language model is not available")
+            why = end.fallbacks[-1]
+            assert (why.kind, why.cause) == (FallbackKind.EXTRACTIVE, "model_unavailable:unchecked")
         if len(texts) > 1:
             assert "was rejected for this reason" in model.prompts[1].messages[-1].text

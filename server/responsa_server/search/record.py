@@ -44,7 +44,7 @@ _NUMBER: Final = 0.2
 _NEAR: Final = 0.45
 """The cosine from which on a sentence is about a question that has none of its words."""
 
-_GENERIC_WORDS: Final = (
+_GENERIC: Final = (
     "tell show give explain know please say think well good score scores point points result results value values level levels number record records much many describe mean means"
     " detail details anything something thing things list look read find get got want need according person kind type sort exactly really currently long actually question answer"
     " based info information data document documents see help let way ways use using have has compare compared comparison differ difference better worse stronger weaker higher lower"
@@ -52,7 +52,6 @@ _GENERIC_WORDS: Final = (
     " become choose chosen greater smaller name speak speaks understand particularly especially figure figures change changed difference interpret pick select decide go going"
     " strongest weakest highest lowest best worst top most least greatest poorest suggest overview summary summarise summarize general overall rather out come came stand where"
 )
-_GENERIC: Final = frozenset(_GENERIC_WORDS.split())
 _MOST: Final = re.compile(r"\b(?:strongest|highest|best|top|greatest|most|largest)\b", re.IGNORECASE)
 _LEAST: Final = re.compile(r"\b(?:weakest|lowest|worst|poorest|least|smallest)\b", re.IGNORECASE)
 _VALUE: Final = re.compile(
@@ -222,14 +221,15 @@ class _Choice:
         self._lines = lines
         self._own = [one for one in lines if one.own]
         language = self._own[0].passage.found.language
-        self._focus = frozenset(term for word in focus for term in analyzer.terms(word, language))
-        generic = {term for word in _GENERIC for term in analyzer.terms(word, language)}
+        self._focus = frozenset(analyzer.terms(" ".join(focus), language))
+        generic = frozenset(analyzer.terms(_GENERIC, language))
         meant = {
             term: analyzer.query_terms(words, language)
             for word, words in synonyms.items()
             for term in analyzer.terms(word, language)
         }
-        terms = analyzer.query_terms(question, language)
+        # “The reason” asks for reasons, and does not name anything, such as verbal reasoning.
+        terms = analyzer.query_terms(_WHY.sub(" ", question), language)
         self._words = frozenset(terms)
         # A word with a synonym is meant in its place.
         self._meant = {each for one in terms for each in meant.get(one, ())}
