@@ -14,8 +14,8 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field
 
 from responsa_lab.evaluation.dataset import lines
-from responsa_lab.evaluation.metrics import Interval, fraction, rounded, share
-from responsa_server.cli.output import Json, one_line, print_json, print_text
+from responsa_lab.evaluation.metrics import interval_json, interval_text, share
+from responsa_server.cli.output import one_line, print_json, print_text
 from responsa_server.instance import CHECKOUT
 
 OURS: Final = CHECKOUT / "evals" / "tools"
@@ -84,23 +84,16 @@ def eval_tools(
             "needless": share(bool(one.tools) for one in found if one.message.needs_none),
         }
         if json:
-            print_json({"messages": len(found), **{name: _figure(one) for name, one in figures.items()}})
+            print_json(
+                {"messages": len(found), **{name: interval_json(one) for name, one in figures.items()}}
+            )
             return
         for name, one in figures.items():
-            shown = (
-                "-" if one is None else f"{fraction(one.value)} [{fraction(one.low)}, {fraction(one.high)}]"
-            )
-            print_text(f"{name:<9} {shown}")
+            print_text(f"{name:<9} {interval_text(one)}")
         none = sum(one.message.needs_none for one in found)
         print_text(f"{len(found)} messages, {none} of which need no tool")
         for one in [one for one in found if not one.right][:mistakes]:
             print_text(f"{_set(one.tools):<34}  {_wanted(one.message):<34}  {one_line(one.message.text, 80)}")
-
-
-def _figure(one: Interval | None) -> Json:
-    if one is None:
-        return None
-    return {"value": rounded(one.value), "low": rounded(one.low), "high": rounded(one.high)}
 
 
 def _set(tools: Sequence[str]) -> str:

@@ -21,8 +21,8 @@ from responsa.auth.v1 import user_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.measuring import answering
-from responsa_lab.evaluation.metrics import fraction, rounded, share
-from responsa_server.cli.output import Json, one_line, print_json, print_text, reporting
+from responsa_lab.evaluation.metrics import interval_json, interval_text, share
+from responsa_server.cli.output import one_line, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import client_settings, open_async_client
 from responsa_server.instance import CHECKOUT
@@ -89,23 +89,9 @@ def eval_personal(
         figure = share(one.right for one in found)
         refused = sum(not one.text for one in found)
         if json:
-            values: Json = (
-                None
-                if figure is None
-                else {
-                    "value": rounded(figure.value),
-                    "low": rounded(figure.low),
-                    "high": rounded(figure.high),
-                }
-            )
-            print_json({"questions": len(found), "right": values, "refused": refused})
+            print_json({"questions": len(found), "right": interval_json(figure), "refused": refused})
             return
-        shown = (
-            "-"
-            if figure is None
-            else f"{fraction(figure.value)} [{fraction(figure.low)}, {fraction(figure.high)}]"
-        )
-        print_text(f"right     {shown}")
+        print_text(f"right     {interval_text(figure)}")
         print_text(f"{len(found)} questions, {refused} of which were refused")
         for one in [one for one in found if not one.right][:mistakes]:
             print_text(

@@ -21,7 +21,7 @@ from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import Question, lines
 from responsa_lab.evaluation.measuring import answering, cited_spans, own_collections, several, source_keys
-from responsa_lab.evaluation.metrics import Interval, Span, fraction, rounded, share
+from responsa_lab.evaluation.metrics import Interval, Span, interval_json, interval_text, share
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -111,7 +111,7 @@ def eval_sections(
             return
         for name, those in _groups(found):
             figures = ", ".join(
-                f"{figure} {_interval(value)}" for figure, value in section_scores(those).items()
+                f"{figure} {interval_text(value)}" for figure, value in section_scores(those).items()
             )
             print_text(f"{name} ({len(those)}): {figures}")
 
@@ -134,18 +134,8 @@ def _groups(found: Sequence[Asked]) -> Sequence[tuple[str, Sequence[Asked]]]:
 def _figures(found: Sequence[Asked]) -> dict[str, Json]:
     figures: dict[str, Json] = {"questions": len(found)}
     for name, value in section_scores(found).items():
-        figures[name] = (
-            None
-            if value is None
-            else {"value": rounded(value.value), "low": rounded(value.low), "high": rounded(value.high)}
-        )
+        figures[name] = interval_json(value)
     return figures
-
-
-def _interval(value: Interval | None) -> str:
-    if value is None:
-        return "-"
-    return f"{fraction(value.value)} [{fraction(value.low)}, {fraction(value.high)}]"
 
 
 async def _run(asked: Sequence[SectionQuestion], agent: str) -> Sequence[Asked]:
