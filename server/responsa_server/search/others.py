@@ -6,7 +6,7 @@ import re
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-WORD: Final = re.compile(r"[^\W\d_]+(?:[-’'][^\W\d_]+)*")
+from responsa_server.text.names import WORD, without_s
 
 _PEOPLE: Final = re.compile(
     r"\b(?:my|our|your|a|an|the|that|this) (?:\w+ )?(?:colleague|co-?worker|classmate|team ?mate|room ?mate|flat ?mate|friend|neighbou?r|spouse|wife|husband"
@@ -86,5 +86,5 @@ def _names_somebody(question: str, known: AbstractSet[str]) -> bool:
 
 def _strange(word: str, known: AbstractSet[str]) -> bool:
     """Whether a word is written like a name that nobody knows."""
-    folded = re.sub(r"['’]s$", "", word).casefold()
+    folded = without_s(word).casefold()
     return word[:1].isupper() and folded not in known and folded not in _NO_NAMES

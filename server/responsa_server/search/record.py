@@ -22,10 +22,11 @@ from responsa_server.domain.passages import VectorKind
 from responsa_server.domain.people import Principal
 from responsa_server.domain.record import RecordReading
 from responsa_server.search.evidence import PassageAnalyses
-from responsa_server.search.others import WORD, about_another
+from responsa_server.search.others import about_another
 from responsa_server.search.parts import Part, PassageParts
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.text.lexical import Analyzer
+from responsa_server.text.names import WORD, without_s
 
 MOST_NAMED: Final = 6
 """The maximum number of sentences that answer a question which names something."""
@@ -203,7 +204,7 @@ def _words(lines: Iterable[_Line]) -> frozenset[str]:
     """All words of the lines, their headings and their titles, in lower case."""
     texts = {text for one in lines for text in (one.part.text, one.under, one.passage.found.passage.title)}
     whole = {found.group().casefold() for text in texts for found in WORD.finditer(text)}
-    return frozenset({re.sub(r"['’]s$", "", one) for one in whole} | whole)
+    return frozenset({*map(without_s, whole)} | whole)
 
 
 class _Choice:

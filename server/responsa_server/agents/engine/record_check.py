@@ -10,12 +10,12 @@ from typing import Final
 
 from responsa_server.agents.engine.citations import Mark, claims, sentence_ranges
 from responsa_server.text.figures import numbers_in
+from responsa_server.text.names import WORD, without_s
 
 _LEVELS: Final = re.compile(
     r"\b(?:(?:very|extremely|exceptionally|rather|quite|fairly) )?(?:high|low|strong|weak)\b|\b(?:(?:above|below|over|under)[ -])?average\b|\b(?:excellent|outstanding|poor|moderate|medium)\b",
     re.IGNORECASE,
 )
-_WORD: Final = re.compile(r"[^\W\d_]+(?:[-’'][^\W\d_]+)*")
 _NO_NAME: Final = "it this that these those there here what which who he she let nothing neither none nobody everything everybody everyone each one both all either today your yours you"
 _NO_NAMES: Final = frozenset(_NO_NAME.split())
 """Words that begin sentences such as “That is high.” and “Here's how.”."""
@@ -57,7 +57,7 @@ def problem_of(text: str, marks: Sequence[Mark], passages: Sequence[str], suppor
     for one, good in zip(found, supported, strict=True):
         if not good:
             return f"The passage [{one.passage}] does not say: “{_short(one.text)}”."
-    known = {word.casefold() for one in passages for word in _WORD.findall(one)}
+    known = {word.casefold() for one in passages for word in WORD.findall(one)}
     # Each line is read once, however many figures the answer has: this runs in the event loop.
     read = [
         [_Line(_facts(line), _long_words(line)) for line in one.splitlines() if line.strip()]
@@ -110,32 +110,24 @@ def _subject(sentence: str, lines: Sequence[_Line]) -> frozenset[str]:
 
 
 def _long_words(text: str) -> frozenset[str]:
-    return frozenset(
-        word.casefold().removesuffix("'s").removesuffix("’s")
-        for word in _WORD.findall(text)
-        if len(word) >= _SHARED
-    )
+    return frozenset(without_s(word.casefold()) for word in WORD.findall(text) if len(word) >= _SHARED)
 
 
 def _names(sentence: str) -> Sequence[str]:
     """The capitalised words of a sentence; its first word only before a verb such as “is”, or with “'s”."""
-    words = list(_WORD.finditer(sentence))
-    first = [_without_s(one.group()) for one in words[:1]]
+    words = list(WORD.finditer(sentence))
+    first = [without_s(one.group()) for one in words[:1]]
     about = len(words) > 1 and words[1].group().casefold() in _SAYS
     if first and (first[0].casefold() in _NO_NAMES or not (about or first[0] != words[0].group())):
         first = []
     return first + [
-        _without_s(one.group())
+        without_s(one.group())
         for one in words[1:]
         if one.group()[0].isupper()
         and not one.group().startswith(("I'", "I’"))
         and one.group() != "I"
         and not sentence[: one.start()].rstrip().endswith((":", "“", '"', "*", "–", "—"))
     ]
-
-
-def _without_s(word: str) -> str:
-    return re.sub(r"['’]s$", "", word)
 
 
 def _short(text: str) -> str:
