@@ -33,6 +33,7 @@ class CuttingProxy:
         self.draw = draw
         self.cuts = 0
         self.connections = 0
+        self._cutting = True
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
 
@@ -52,6 +53,10 @@ class CuttingProxy:
         await asyncio.gather(*self._open, return_exceptions=True)
         if isinstance(self.listen, Path):
             self.listen.unlink(missing_ok=True)
+
+    def stop_cutting(self) -> None:
+        """From now on let all connections live. Connections that are already open lose their budgets too: Envoy keeps them for later requests."""
+        self._cutting = False
 
     def cut_all(self) -> None:
         """Cut all open connections."""
@@ -94,6 +99,8 @@ class CuttingProxy:
     ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(CHUNK):
+                if not self._cutting:
+                    budget = None
                 if budget is not None:
                     data, budget = data[:budget], budget - len(data)
                 writer.write(data)

@@ -44,7 +44,8 @@ class Cutting:
 
     def stop(self) -> None:
         """Stop cutting."""
-        self.front.draw = self.back.draw = self.gateway.draw = Budget
+        for proxy in (self.front, self.back, self.gateway):
+            proxy.stop_cutting()
 
 
 @asynccontextmanager
@@ -66,7 +67,8 @@ async def cutting(
         # Envoy, and cuts are rarer.
         back.draw = gateway.draw = lambda: Budget(to_client=dice.randrange(1000, 10 * MOST_BYTES))
         yield Cutting(front, back, gateway, dice, plain.address)
-        back.draw = gateway.draw = Budget
+        back.stop_cutting()
+        gateway.stop_cutting()
 
 
 def _in_front_of(address: str) -> CuttingProxy:
