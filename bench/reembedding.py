@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
-from multiprocessing.connection import Connection
 from typing import Final
 
 import grpc.aio
@@ -27,6 +24,7 @@ from rich.table import Table
 from bench import corpus
 from bench.calls import METHODS, request_of
 from bench.client import Unary
+from bench.embedding import embedding_server
 from bench.figures import median, percentile
 from bench.jobs import Call, Job, Transport
 from bench.library import make_collection, passages_of, take_in
@@ -35,7 +33,6 @@ from bench.run import MANY, PARAGRAPHS
 from responsa.knowledge.v1 import knowledge_service_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import ResponsaError
-from responsa_lab.testing.embeddings import EmbeddingServer
 
 _MODELS: Final = ("lab:short", "lab:long")
 """Each round changes from one of these models to the other. Their vectors have 384 and 768 dimensions."""
@@ -81,7 +78,7 @@ def main(given: Sequence[str] | None = None) -> int:
     leave_in_order()
     messages = Console(stderr=True)
     try:
-        with _embedding_server() as url, place() as made:
+        with embedding_server() as url, place() as made:
             at = LabPlace(made.home, made.port, url)
             with running(at):
                 messages.print(f"uploading {options.passages} passages")
@@ -176,30 +173,6 @@ def _add(table: Table, period: str, one: Searches, ratio: str) -> None:
         f"{p99:.1f}",
         ratio,
     )
-
-
-@contextmanager
-def _embedding_server() -> Generator[str]:
-    """Runs the server of the embedding models in another process. Yields its address."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), daemon=True)
-    process.start()
-    try:
-        yield str(ours.recv())
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _serve(pipe: Connection) -> None:
-    async def work() -> None:
-        server = EmbeddingServer(384)
-        await server.start()
-        pipe.send(server.url)
-        await asyncio.Event().wait()
-
-    asyncio.run(work())
 
 
 if __name__ == "__main__":

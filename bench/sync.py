@@ -1,8 +1,8 @@
 """`python -m bench.sync`: a source with many rows, compared with the upload of the same number of like texts, and how much memory a run needs beyond what the server needs when idle.
 
-A real instance reads another database of the PostgreSQL that belongs to it. Both sides are measured alternately, each until all its documents are searchable; ratio is the sync's documents a second divided
-by those of the uploads. By default, texts are short, because the embedding of long ones would hide everything else, and differ, because the vectors of a known text are not computed again. ROWS
-sets the number of rows of each run.
+A real instance reads another database of the PostgreSQL that belongs to it. Both sides are measured alternately, each until all its documents are searchable; ratio is the sync's documents a
+second divided by those of the uploads. By default, texts are short, because the embedding of long ones would hide everything else, and differ, because the vectors of a known text are not
+computed again. With `--provider`, another process makes the vectors, which are most of the work and the same on both sides. ROWS sets the number of rows of each run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import psutil
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from bench.embedding import embedding_server
 from bench.figures import Comparison
 from bench.interleaved import interleaved
 from bench.memory_ingest import Peak
@@ -187,12 +188,21 @@ def main(given: Sequence[str] | None = None) -> int:
         "--until", type=int, default=0, help="cancel the run after so many documents; with --rounds 0"
     )
     parser.add_argument("--sentences", type=int, default=1, help="sentences a text")
+    parser.add_argument(
+        "--provider",
+        action="store_true",
+        help="take the vectors from a local server that speaks a provider's protocol, not from the model in the server",
+    )
     options = parser.parse_args(given)
     leave_in_order()
     with tempfile.TemporaryDirectory(prefix="rsp-") as folder, ExitStack() as stack:
         connections = Path(folder) / "connections"
         connections.mkdir()
         settings = {"RESPONSA_DOCS": "none", "RESPONSA_SOURCES__FOLDER": str(connections)}
+        if options.provider:
+            settings["RESPONSA_MODELS__SERVERS__LAB__URL"] = stack.enter_context(embedding_server())
+            settings["RESPONSA_MODELS__EMBEDDINGS"] = '{"lab:short": {"max_tokens": 8192}}'
+            settings["RESPONSA_RETRIEVAL__EMBEDDING"] = "lab:short"
         instance = stack.enter_context(instance_in(Path(folder), **settings))
         bench = Bench(instance, options.rows, options.of_a_person, options.until, options.sentences)
         # The first documents load what is loaded only once.
