@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.knowledge import DocumentMetadata, Operation
 from responsa_server.domain.people import Principal
 from responsa_server.ingest.indexing import Indexers
-from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, Parser
+from responsa_server.ingest.jobs import Announce, Ingest, KnowledgeJobs, Parser
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sandbox.pool import ParserPool
@@ -198,7 +198,12 @@ class House:
 
     @asynccontextmanager
     async def working(
-        self, ingest: Ingest | None = None, *, queue: JobQueue | None = None, max_attempts: int = 6
+        self,
+        ingest: Ingest | None = None,
+        *,
+        queue: JobQueue | None = None,
+        max_attempts: int = 6,
+        announce: Announce | None = None,
     ) -> AsyncGenerator[KnowledgeJobs, None]:
         """Run jobs during the block."""
         jobs = KnowledgeJobs(
@@ -209,7 +214,7 @@ class House:
             max_attempts=max_attempts,
             reindex=self.reindex(),
         )
-        await jobs.start()
+        await jobs.start(announce=announce)
         try:
             yield jobs
         finally:

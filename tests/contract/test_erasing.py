@@ -654,6 +654,7 @@ NOBODYS = frozenset(
         "collection_stat",
         "delivery",
         "embedding_cache",
+        "notice",
         "oidc_state",
         "subject_stat",
         "subject_term_stat",

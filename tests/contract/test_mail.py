@@ -14,10 +14,11 @@ from uuid import UUID
 import psycopg
 import pytest
 from pydantic import ValidationError
+from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Exhausted, Reason, ResponsaError
 from responsa_server.domain.knowledge import JobKind
-from responsa_server.domain.mail import MailFailed, MailRefused, Text
+from responsa_server.domain.mail import Mail, MailFailed, MailKind, MailRefused, Text
 from responsa_server.domain.people import Origin, Principal, Role
 from responsa_server.identity.credentials import digest
 from responsa_server.identity.mailing import Mailing
@@ -27,7 +28,7 @@ from responsa_server.identity.smtp import SmtpMailer
 from responsa_server.identity.tokens import Secret
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
-from responsa_server.stores.postgres.mail import PostgresMailStore
+from responsa_server.stores.postgres.mail import Outbox, PostgresMailStore
 from tests.conftest import DatabaseUrls
 from tests.contract.test_accounts import principal, user_of
 from tests.contract.test_identity import refusal
@@ -514,3 +515,29 @@ async def test_the_time_of_a_reset_does_not_tell_whether_the_account_exists(
         1.0 if one > other else 0.5 if one == other else 0.0 for one in known for other in unknown
     )
     assert 0.35 < area < 0.65
+
+
+async def test_a_notice_names_its_source_and_the_number_of_its_events(post: Post) -> None:
+    await post.people.identity.create_tenant("acme", "Acme")
+    outbox, address = Outbox(post.queue, uuid7), "ann@example.org"
+    notices = [
+        (MailKind.RUN_FAILED, "people", 59),
+        (MailKind.RUN_STOPPED, "people", 1),
+        (MailKind.RUN_SUCCEEDED, "people", 2),
+        (MailKind.INGESTIONS_FAILED, "", 1200),
+    ]
+    async with post.database.tenant("acme") as connection:
+        for kind, about, events in notices:
+            await outbox.put(connection, Mail(uuid7(), "acme", kind, address, about, events))
+    async with post.working():
+        mails = await asyncio.to_thread(post.server.to, address, len(notices))
+    found = {one.message["subject"]: one.text for one in mails}
+    assert found.keys() == {
+        "59 runs of the source people failed",
+        "A run of the source people wants a confirmation",
+        "2 runs of the source people succeeded",
+        "1,200 ingestions failed",
+    }
+    assert all("at most one such mail an hour" in text for text in found.values())
+    stopped = found["A run of the source people wants a confirmation"]
+    assert "`responsa sources sync people --allow-deletions`" in stopped

@@ -25,7 +25,7 @@ from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
 from responsa_server.domain.knowledge import Chunking, JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.domain.notifications import DeliveryState
+from responsa_server.domain.notifications import DeliveryState, NotifiedEvent
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import NewSource, RunClaim, SourceChange
 from responsa_server.outbound.connector import Connector
@@ -80,7 +80,8 @@ class Office:
         )
 
     def notifier(self) -> Notifier:
-        return Notifier(self.deliveries, DeclaredWebhooks(self.folder / "webhooks"), mails=True)
+        mails = {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED}
+        return Notifier(self.deliveries, DeclaredWebhooks(self.folder / "webhooks"), mails=mails)
 
     @property
     def deliveries(self) -> PostgresDeliveries:
@@ -482,8 +483,19 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         found = {one.webhook: one for one in page.items if one.operation_id == stopped.id}
         assert {one.event.value for one in found.values()} == {"source.confirmation_wanted"}
         assert found.keys() == {"room", "closed"}
-        mails = office.house.ask("SELECT kind, email FROM responsa.mail")
-        assert mails == [("run_stopped", "ann@example.org")]
+        mails = "SELECT kind, email, about, events FROM responsa.mail ORDER BY id"
+        ((notice,),) = office.house.ask("SELECT id FROM responsa.notice")
+        assert await office.notifier().notice("acme", notice, 0) is None
+        assert await office.notifier().notice("acme", notice, 0) is None  # as after a crash
+        assert office.house.ask(mails) == [("run_stopped", "ann@example.org", "notes", 1)]
+        for _ in range(2):  # within the hour
+            await office.run()
+            waits = await office.notifier().notice("acme", notice, 0)
+            assert waits is not None
+            assert 3500 < waits <= 3600
+        office.house.ask("UPDATE responsa.notice SET send_time = send_time - interval '1 hour'")
+        assert await office.notifier().notice("acme", notice, 0) is None
+        assert office.house.ask(mails)[1:] == [("run_stopped", "ann@example.org", "notes", 2)]
         room = found["room"].id
         answers.extend(["broken", "elsewhere", "huge", "never"])
         problems = list[str]()

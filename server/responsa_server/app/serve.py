@@ -74,7 +74,7 @@ async def running(
                 open_models,
             )
             from responsa_server.app.front import Callers, Silent
-            from responsa_server.app.sources import delivery_job, schedule_job, source_job
+            from responsa_server.app.sources import delivery_job, notifier_on, schedule_job, source_job
             from responsa_server.outbound.connector import Connector
             from responsa_server.stores.postgres.migrate import PostgresMigrations
             from responsa_server.stores.redis import RedisCache
@@ -112,11 +112,13 @@ async def running(
                 build_erasing(settings, database, knowledge, turns),
                 mailing_on(settings, layout, database),
             )
+            notifier = notifier_on(settings, database, knowledge.queue)
             sync = source_job(
                 settings,
                 database,
                 knowledge.queue,
                 knowledge.library,
+                notifier,
                 external_vectors=knowledge.vectors is not None,
             )
             connector = Connector()
@@ -128,7 +130,9 @@ async def running(
                     JobKind.SYNC: sync.work,
                     JobKind.SCHEDULE: schedule_job(database, knowledge.queue).work,
                     JobKind.DELIVER: delivery_job(settings, database, knowledge.queue, connector).work,
-                }
+                    JobKind.NOTICE: notifier.notice,
+                },
+                notifier.ended,
             )
             stack.push_async_callback(knowledge.jobs.close)
             tenants = keeper(database, turns, knowledge, cache)

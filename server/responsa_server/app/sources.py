@@ -8,6 +8,7 @@ from responsa_server.app.resources import new_id
 from responsa_server.app.settings import Settings
 from responsa_server.app.tools import read_secret
 from responsa_server.databases.reading import SqlDatabases
+from responsa_server.domain.notifications import NotifiedEvent
 from responsa_server.library.library import Library
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources.declarations import DeclaredConnections
@@ -38,19 +39,32 @@ def source_administration(
     )
 
 
+def notifier_on(settings: Settings, database: Database, queue: JobQueue) -> Notifier:
+    """Return what announces runs that have ended and ingestions that failed."""
+    mails = set[NotifiedEvent]()
+    if settings.mail.configured:
+        if settings.sources.mails:
+            mails |= {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED}
+        if settings.sources.success_mails:
+            mails.add(NotifiedEvent.SUCCEEDED)
+        if settings.ingestion.mails:
+            mails.add(NotifiedEvent.INGESTION_FAILED)
+    deliveries = PostgresDeliveries(database, queue, new_id, Outbox(queue, new_id))
+    return Notifier(deliveries, DeclaredWebhooks(settings.webhooks_folder), mails=mails)
+
+
 def source_job(
-    settings: Settings, database: Database, queue: JobQueue, library: Library, *, external_vectors: bool
+    settings: Settings,
+    database: Database,
+    queue: JobQueue,
+    library: Library,
+    notifier: Notifier,
+    *,
+    external_vectors: bool,
 ) -> Sync:
     """Return the job that runs sources. external_vectors: whether a `VectorStore` holds the vectors."""
     folder = settings.connections_folder
     runs = PostgresSourceRuns(database, queue, new_id, external_vectors=external_vectors)
-    mails = settings.sources.mails and settings.mail.configured
-    outbox = Outbox(queue, new_id) if mails else None
-    notifier = Notifier(
-        PostgresDeliveries(database, queue, new_id, outbox),
-        DeclaredWebhooks(settings.webhooks_folder),
-        mails=mails,
-    )
     return Sync(runs, DeclaredConnections(folder), _databases(folder), library, library.ended, notifier)
 
 

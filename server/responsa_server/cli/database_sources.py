@@ -230,7 +230,7 @@ def list_deliveries(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one Delivery per line, as proto-JSON.")] = False,
 ) -> None:
-    """List the notifications to webhooks about runs of sources, the newest first."""
+    """List the notifications to webhooks about runs of sources and failed ingestions, the newest first."""
     with reporting(json=json), open_client() as client:
         none = True
         for one in client.deliveries("state = FAILED" if failed else ""):
@@ -250,7 +250,7 @@ def redeliver(
     ],
     json: Annotated[bool, typer.Option("--json", help="Print the Delivery, as proto-JSON.")] = False,
 ) -> None:
-    """Send a notification again, as its webhook is declared now."""
+    """Send a notification again at once, as its webhook is declared now."""
     with reporting(json=json), open_client() as client:
         one = client.redeliver(valid_text(delivery, "The delivery"))
         if json:
@@ -360,7 +360,8 @@ def _delivery(one: delivery_pb2.Delivery) -> str:
     state = delivery_pb2.DeliveryState.Name(one.state).removeprefix("DELIVERY_STATE_").lower()
     tried = f", {one.attempts} {'attempts' if one.attempts > 1 else 'attempt'}" if one.attempts else ""
     problem = f": {one_line(one.problem, 300)}" if one.problem else ""
-    return f"{one.name}  {one.event} of {one.source} to {one.webhook}: {state}{tried}{problem}"
+    source = f" of {one.source}" if one.source else ""
+    return f"{one.name}  {one.event}{source} to {one.webhook}: {state}{tried}{problem}"
 
 
 def _mapping(file: Path) -> str:

@@ -747,6 +747,8 @@ class JobKind(StrEnum):
     """Begin the run of a source that is due. The other id is that of the source's schedule."""
     DELIVER = "responsa.deliver"
     """Make an attempt at a delivery to a webhook. The other id is the delivery's id."""
+    NOTICE = "responsa.notice"
+    """Send a notice about the events of the last hour. The other id is the notice's id."""
     MAIL = "responsa.mail"
     """Send a mail. The other id is the mail's id."""
     ERASE = "responsa.erase"

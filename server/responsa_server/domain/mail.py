@@ -19,16 +19,20 @@ class MailKind(StrEnum):
     COLLECTIONS_RECEIVED = "collections_received"
     RUN_FAILED = "run_failed"
     RUN_STOPPED = "run_stopped"
+    RUN_SUCCEEDED = "run_succeeded"
+    INGESTIONS_FAILED = "ingestions_failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail that waits to be sent. email: the folded address. The code in its text is derived from the id."""
+    """A mail that waits to be sent. email: the folded address. The code in its text is derived from the id. about: the id of the source of a notice. events: the number of events that the notice reports."""
 
     id: UUID
     tenant_id: str
     kind: MailKind
     email: str
+    about: str = ""
+    events: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
-"""Notifications about runs of sources: events, webhooks and deliveries, and the ports of their stores."""
+"""Notifications about runs of sources and failed ingestions: events, webhooks, deliveries and notices, and the ports of their stores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.knowledge import Operation
@@ -15,13 +15,21 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import SecretPlace
 
 
-class RunEvent(StrEnum):
-    """What a notification reports."""
+class NotifiedEvent(StrEnum):
+    """What a notification reports: how a run of a source ended, or that the ingestion of a document or the construction of a generation failed."""
 
     FAILED = "source.failed"
     CONFIRMATION_WANTED = "source.confirmation_wanted"
     """The run would delete many documents."""
     SUCCEEDED = "source.succeeded"
+    INGESTION_FAILED = "ingestion.failed"
+    """Webhooks get this event by notices too, not one delivery for each ingestion."""
+
+
+NOTICE_SECONDS: Final = 3600.0
+"""The least time between two notices about the same event of the same source, or about failed ingestions of the same tenant."""
+GATHER_SECONDS: Final = 60.0
+"""How long the first notice about failed ingestions waits for more of them: usually many documents are uploaded at a time."""
 
 
 class DeliveryState(StrEnum):
@@ -43,7 +51,7 @@ class Webhook:
     url: str
     secret: SecretPlace
     tenants: Sequence[str]
-    events: Sequence[RunEvent]
+    events: Sequence[NotifiedEvent]
     allow_private: Sequence[str] = ()
     seconds: float = 15.0
 
@@ -51,7 +59,7 @@ class Webhook:
         """Whether the webhook receives events of the tenant."""
         return "*" in self.tenants or tenant_id in self.tenants
 
-    def receives(self, tenant_id: str, event: RunEvent) -> bool:
+    def receives(self, tenant_id: str, event: NotifiedEvent) -> bool:
         """Whether the webhook receives an event of a tenant."""
         return event in self.events and self.granted(tenant_id)
 
@@ -66,13 +74,13 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event for a webhook. attempts: those since it was last begun. body: the JSON as it is sent. attempt: the newest attempt; without problem and status before the first one."""
+    """An event for a webhook. operation_id: the newest one of a notice. source_id: "" for ingestions. attempts: those since it was last begun. body: the JSON as it is sent. attempt: the newest attempt; without problem and status before the first one."""
 
     id: UUID
     webhook: str
     operation_id: UUID
     source_id: str
-    event: RunEvent
+    event: NotifiedEvent
     body: str
     state: DeliveryState
     attempts: int
@@ -83,13 +91,27 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What is sent about a run that has ended. body: the JSON. webhooks: the names of the receivers. mail: whether administrators get a mail."""
+    """What is sent about an operation that has ended. body: the JSON for these webhooks. webhooks: the names of the receivers. notice: whether a notice reports the event, with others of its kind."""
 
     operation: Operation
-    event: RunEvent
-    body: str
+    event: NotifiedEvent
+    body: str = ""
     webhooks: Sequence[str] = field(default=())
-    mail: bool = False
+    notice: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The events that a notice reports. number: at least 1. reasons: how many of their operations ended with each error. since: when the first of them was announced. until: when the newest one was. operation_id: the newest operation."""
+
+    tenant_id: str
+    event: NotifiedEvent
+    source_id: str
+    number: int
+    reasons: Mapping[str, int]
+    since: datetime
+    until: datetime
+    operation_id: UUID
 
 
 class Webhooks(Protocol):
@@ -104,11 +126,25 @@ class Deliveries(Protocol):
     """The store of deliveries. All methods raise Unavailable if the store cannot be reached."""
 
     async def ended(self, tenant_id: str, operation_id: UUID) -> Operation | None:
-        """Return a run that has ended; None if it has not, or was deleted."""
+        """Return an operation that has ended; None if it has not, or was deleted."""
         ...
 
     async def announce(self, announcement: Announcement) -> None:
-        """Store the deliveries with their jobs, and the mails, of an announcement: once for each run and receiver, however often it is called."""
+        """Store the deliveries of an announcement with their jobs, and the event for the next notice: once for each operation and receiver, however often it is called."""
+        ...
+
+    async def notice(
+        self,
+        tenant_id: str,
+        notice_id: UUID,
+        receivers: Callable[[NotifiedEvent], Sequence[str]],
+        body: Callable[[Gathered], str],
+        mails: Collection[NotifiedEvent],
+    ) -> float | None:
+        """Store the mails of a notice, and its deliveries with their jobs. Returns None, or the seconds for which the notice has to wait.
+
+        receivers: the webhooks that get notices about an event. body: the JSON for them. mails: the events about which administrators get mails.
+        """
         ...
 
     async def find(self, tenant_id: str, delivery_id: UUID) -> Delivery | None:
@@ -116,9 +152,9 @@ class Deliveries(Protocol):
         ...
 
     async def attempted(
-        self, tenant_id: str, delivery_id: UUID, attempt: Attempt, state: DeliveryState
-    ) -> None:
-        """Store the outcome of an attempt, and the state after it."""
+        self, tenant_id: str, delivery_id: UUID, attempt: Attempt, most: int
+    ) -> Delivery | None:
+        """Store the outcome of an attempt, and return the delivery after it; None if it was deleted. most: the number of attempts after which the delivery has failed."""
         ...
 
     async def list(self, who: Principal, query: ListQuery) -> Page[Delivery]:
@@ -126,5 +162,5 @@ class Deliveries(Protocol):
         ...
 
     async def again(self, who: Principal, delivery_id: UUID) -> Delivery:
-        """Send a delivery again, at once. Raises NotFound."""
+        """Send a delivery again, at once. One that waits is brought forward. Raises NotFound."""
         ...

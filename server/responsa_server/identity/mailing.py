@@ -20,6 +20,7 @@ from responsa_server.identity.tokens import Secret
 
 # How often a worker without a mail server looks at a mail again: another worker may have one.
 _NO_MAILER_SECONDS: Final = 60.0
+_HOURLY: Final = "\nYou get at most one such mail an hour. It reports everything since the mail before.\n"
 _IGNORE: Final = "If this was not you, ignore this mail: without the code, nothing happens."
 
 
@@ -119,13 +120,25 @@ class Mailing:
 
             case MailKind.RUN_FAILED:
                 return Text(
-                    "A run of a source failed",
-                    "A run of a source of your organisation failed, so documents may no longer agree with the database. `responsa operations list` shows the run and the reason.\n",
+                    f"{_runs(mail)} failed",
+                    f"{_runs(mail)} of your organisation failed, so documents may no longer agree with the database. `responsa operations list` shows each run and its reason.\n{_HOURLY}",
                 )
             case MailKind.RUN_STOPPED:
+                want = "wants" if mail.events == 1 else "want"
                 return Text(
-                    "A run of a source wants a confirmation",
-                    "A run of a source of your organisation would delete many documents, so it changed nothing. `responsa operations list` shows the run. If the deletions are right, run the source with `responsa sources sync SOURCE --allow-deletions`.\n",
+                    f"{_runs(mail)} {want} a confirmation",
+                    f"{_runs(mail)} of your organisation changed nothing, because many documents would be deleted. `responsa operations list` shows each run. If the deletions are right, run the source with `responsa sources sync {mail.about or 'SOURCE'} --allow-deletions`.\n{_HOURLY}",
+                )
+            case MailKind.RUN_SUCCEEDED:
+                return Text(
+                    f"{_runs(mail)} succeeded",
+                    f"{_runs(mail)} of your organisation succeeded. `responsa operations list` shows what changed, and `responsa sources failed {mail.about or 'SOURCE'}` lists the rows that failed.\n{_HOURLY}",
+                )
+            case MailKind.INGESTIONS_FAILED:
+                failed = "An ingestion" if mail.events == 1 else f"{mail.events:,} ingestions"
+                return Text(
+                    f"{failed} failed",
+                    f"{failed} of your organisation failed: documents could not be read or indexed, or new vectors of a collection could not be computed. `responsa operations list` shows the reasons. What could be searched before can still be searched.\n{_HOURLY}",
                 )
 
     def _confirm(self, page: str, code: str, *, new: bool) -> Text:
@@ -152,6 +165,12 @@ class Mailing:
             f"Somebody tried to use this e-mail address for another account at {page}. It belongs to your account already, so nothing was changed.\n\n"
             f"If this was you, sign in at {page}. If you have forgotten the password, ask for a new one there, or run `responsa reset-password`.\n",
         )
+
+
+def _runs(mail: Mail) -> str:
+    """The runs that a notice reports."""
+    source = f"the source {mail.about}" if mail.about else "a source"
+    return f"A run of {source}" if mail.events == 1 else f"{mail.events:,} runs of {source}"
 
 
 def _link(page: str) -> str:

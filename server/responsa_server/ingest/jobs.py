@@ -6,7 +6,7 @@ Ingestion parses, cuts, embeds, stores and publishes. Starting over is always sa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -59,6 +59,10 @@ _PROGRESS_SECONDS: Final = 0.5
 _PIECE_BYTES: Final = 1024 * 1024
 
 
+Announce = Callable[[str, UUID], Awaitable[None]]
+"""Announces the end of an operation of a tenant if it failed, once, however often it is called. Raises Unavailable."""
+
+
 class Parser(Protocol):
     """Reads a document's bytes, as `ingest.sandbox.pool.ParserPool` does."""
 
@@ -100,23 +104,26 @@ class Ingest:
         self._formats = formats
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
-    async def run(self, tenant_id: str, operation_id: UUID) -> None:
-        """Ingest the version, or end its operation with the error of the document or of its collection.
+    async def run(self, tenant_id: str, operation_id: UUID) -> bool:
+        """Ingest the version, or end its operation with the error of the document or of its collection. Returns whether the operation may have ended with an error: if it had ended before, that is not known.
 
         Raises GenerationSwitched if another generation of the collection became active, and OwnershipLost if another call ended the operation or another worker took it. Also raises any error of the server itself; after such
         an error the operation can be tried again.
         """
         task = await self._ingestions.begin(tenant_id, operation_id)
         if task is None:
-            return
+            return True
+        failed = True
         try:
             await self._while_owned(task)
+            failed = False
         except DocumentRejected as error:
             described = rejections.described(error, task.source_key, task.declared_type, self._formats)
             await self._ingestions.fail(task.claim, described)
         except Precondition as error:
             await self._ingestions.fail(task.claim, error)
         self._watching.ended([operation_id])
+        return failed
 
     async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
         """End the operation with an error of the server after the last attempt has failed."""
@@ -332,19 +339,23 @@ class KnowledgeJobs:
         self._max_attempts = max_attempts
         self._vectors = vectors
         self._reindex = reindex
+        self._announce: Announce | None = None
         self._task: asyncio.Task[None] | None = None
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
-    async def start(self, more: Mapping[JobKind, Work] | None = None) -> None:
-        """Start taking jobs. Returns at once. more: the work of jobs of other kinds, on the same queue."""
+    async def start(
+        self, more: Mapping[JobKind, Work] | None = None, announce: Announce | None = None
+    ) -> None:
+        """Start taking jobs. Returns at once. more: the work of jobs of other kinds, on the same queue. announce: called when an operation may have ended with an error."""
         if self._task is None:
+            self._announce = announce
             work: dict[JobKind, Work] = {
                 JobKind.INGEST: self.ingest,
                 JobKind.PRUNE: self.prune,
                 **(more or {}),
             }
             if self._reindex is not None:
-                work[JobKind.REINDEX] = self._reindex.work
+                work[JobKind.REINDEX] = self._build(self._reindex)
                 work[JobKind.DISCARD] = self._reindex.discard
             self._task = asyncio.create_task(self._runner.run(work), name="knowledge jobs")
             self._task.add_done_callback(self._report_end)
@@ -374,7 +385,8 @@ class KnowledgeJobs:
         """Make one attempt at an operation. Returns None when it has ended, else the seconds to wait before the next attempt."""
         pause = pause_after(attempts)
         try:
-            await self._ingest.run(tenant_id, operation_id)
+            if await self._ingest.run(tenant_id, operation_id):
+                await self._announced(tenant_id, operation_id)
         except GenerationSwitched:
             return 0.0
         except OwnershipLost:
@@ -399,6 +411,7 @@ class KnowledgeJobs:
             if attempts + 1 < self._max_attempts:
                 return pause
             await self._ingest.give_up(tenant_id, operation_id, _public(error, operation_id))
+            await self._announced(tenant_id, operation_id)
         return None
 
     async def prune(self, tenant_id: str, document_id: UUID, attempts: int) -> float | None:
@@ -413,6 +426,20 @@ class KnowledgeJobs:
         except Unavailable:
             return pause_after(attempts)
         return None
+
+    def _build(self, reindex: Reindex) -> Work:
+        async def work(tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
+            pause = await reindex.work(tenant_id, operation_id, attempts)
+            if pause is None:
+                await self._announced(tenant_id, operation_id)
+            return pause
+
+        return work
+
+    async def _announced(self, tenant_id: str, operation_id: UUID) -> None:
+        """Announce the end of an operation if it failed. Raises Unavailable; then the job is repeated, and finds that its operation has ended."""
+        if self._announce is not None:
+            await self._announce(tenant_id, operation_id)
 
     async def _has_ended(self, tenant_id: str, operation_id: UUID) -> bool:
         try:

@@ -65,6 +65,10 @@ class IngestionSettings(BaseModel, extra="forbid"):
         le=1_000,
         description="How many older versions of a document are kept, so that they can be compared and restored. Versions that an answer cites are kept in any case.",
     )
+    mails: bool = Field(
+        default=True,
+        description="Whether administrators get a mail when documents could not be ingested: at most one an hour, with their number. Mails need the settings `mail`.",
+    )
     metadata_model: str = Field(
         default="",
         description="The language model that writes summaries and keywords of documents, as provider:model. It reads at most the first 12 KiB of each new text. If empty, summaries and keywords are sentences and words of the text.",

@@ -1,10 +1,11 @@
-"""Notifications about runs that have ended: which ones there are, and the job that delivers one to a webhook."""
+"""Notifications about runs that have ended and ingestions that failed: which ones there are, the job of notices, and the job that delivers to a webhook."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -14,14 +15,15 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.knowledge import Operation, pause_after
+from responsa_server.domain.knowledge import Operation, OperationKind, pause_after
 from responsa_server.domain.notifications import (
     Announcement,
     Attempt,
     Deliveries,
     Delivery,
     DeliveryState,
-    RunEvent,
+    Gathered,
+    NotifiedEvent,
     Webhook,
     Webhooks,
 )
@@ -45,24 +47,43 @@ _MOST_MESSAGE: Final = 1000
 
 
 class Notifier:
-    """Announces the ends of runs. mails: whether administrators get mails about failures."""
+    """Announces the ends of runs and failed ingestions. mails: the events about which administrators get mails."""
 
-    def __init__(self, deliveries: Deliveries, webhooks: Webhooks, *, mails: bool) -> None:
+    def __init__(
+        self, deliveries: Deliveries, webhooks: Webhooks, *, mails: Collection[NotifiedEvent]
+    ) -> None:
         self._deliveries = deliveries
         self._webhooks = webhooks
         self._mails = mails
 
     async def ended(self, tenant_id: str, operation_id: UUID) -> None:
-        """Announce the end of a run, once. A run that was cancelled or deleted is not announced. Raises Unavailable."""
+        """Announce the end of an operation, once, unless it was cancelled or deleted, or is an ingestion that succeeded. Raises Unavailable."""
         operation = await self._deliveries.ended(tenant_id, operation_id)
         event = None if operation is None else event_of(operation)
         if operation is None or event is None:
             return
         receivers = [one.name for one in await self._webhooks.of(tenant_id) if one.receives(tenant_id, event)]
-        mail = self._mails and event is not RunEvent.SUCCEEDED
-        if receivers or mail:
-            body = body_of(operation, event)
-            await self._deliveries.announce(Announcement(operation, event, body, receivers, mail))
+        notice = event in self._mails
+        if event is NotifiedEvent.INGESTION_FAILED:
+            notice |= bool(receivers)
+            receivers = []
+        if receivers or notice:
+            body = body_of(operation, event) if receivers else ""
+            await self._deliveries.announce(Announcement(operation, event, body, receivers, notice))
+
+    async def notice(self, tenant_id: str, notice_id: UUID, attempts: int) -> float | None:
+        """Send a notice about the events of the time since the one before, as a job. Returns None, or the seconds until the next attempt."""
+        try:
+            webhooks = await self._webhooks.of(tenant_id)
+
+            def receivers(event: NotifiedEvent) -> Sequence[str]:
+                if event is not NotifiedEvent.INGESTION_FAILED:
+                    return []  # they have had a delivery for each run
+                return [one.name for one in webhooks if one.receives(tenant_id, event)]
+
+            return await self._deliveries.notice(tenant_id, notice_id, receivers, notice_body, self._mails)
+        except Unavailable:
+            return pause_after(attempts)
 
 
 class Delivering:
@@ -92,24 +113,20 @@ class Delivering:
             if delivery is None or delivery.state is not DeliveryState.WAITING:
                 return None
             attempt = await self._attempt(tenant_id, delivery)
-            last = delivery.attempts >= len(self._pauses)
-            state = DeliveryState.WAITING
-            if not attempt.problem:
-                state = DeliveryState.DELIVERED
-            elif last:
-                state = DeliveryState.FAILED
-            await self._deliveries.attempted(tenant_id, delivery_id, attempt, state)
+            after = await self._deliveries.attempted(tenant_id, delivery_id, attempt, len(self._pauses) + 1)
         except Unavailable:
             return pause_after(attempts)
+        if after is None:
+            return None
         if attempt.problem:
             self._log.warning(
                 "a delivery failed",
                 tenant=tenant_id,
                 webhook=delivery.webhook,
                 problem=attempt.problem,
-                attempt=delivery.attempts + 1,
+                attempt=after.attempts,
             )
-        return self._pauses[delivery.attempts] if state is DeliveryState.WAITING else None
+        return self._pauses[after.attempts - 1] if after.state is DeliveryState.WAITING else None
 
     async def _attempt(self, tenant_id: str, delivery: Delivery) -> Attempt:
         webhook = next(
@@ -144,20 +161,21 @@ class Delivering:
         return Attempt(reply.status, f"The receiver answered with the status {reply.status}{redirect}.")
 
 
-def event_of(operation: Operation) -> RunEvent | None:
-    """The event of a run that has ended; None if somebody cancelled it."""
+def event_of(operation: Operation) -> NotifiedEvent | None:
+    """The event of an operation that has ended; None if somebody cancelled it, and if an ingestion succeeded."""
+    run = operation.kind is OperationKind.SYNC
     if operation.error is None:
-        return RunEvent.SUCCEEDED
+        return NotifiedEvent.SUCCEEDED if run else None
     match operation.error.reason:
         case Reason.OPERATION_CANCELLED:
             return None
         case Reason.SOURCE_DELETIONS:
-            return RunEvent.CONFIRMATION_WANTED
+            return NotifiedEvent.CONFIRMATION_WANTED
         case _:
-            return RunEvent.FAILED
+            return NotifiedEvent.FAILED if run else NotifiedEvent.INGESTION_FAILED
 
 
-def body_of(operation: Operation, event: RunEvent) -> str:
+def body_of(operation: Operation, event: NotifiedEvent) -> str:
     """The JSON about a run that has ended. It names no subject and holds no text of a row."""
     data: dict[str, object] = {
         "tenant": names.tenant(operation.tenant_id),
@@ -170,5 +188,24 @@ def body_of(operation: Operation, event: RunEvent) -> str:
         data["reason"] = operation.error.reason.value
         data["message"] = operation.error.message[:_MOST_MESSAGE]
         data["metadata"] = dict(operation.error.metadata)
-    ended = operation.update_time.isoformat().replace("+00:00", "Z")
-    return json.dumps({"type": event.value, "timestamp": ended, "data": data}, ensure_ascii=False)
+    return _body(event, operation.update_time, data)
+
+
+def notice_body(gathered: Gathered) -> str:
+    """The JSON about failed ingestions. It names no document, no collection and no user."""
+    data: dict[str, object] = {
+        "tenant": names.tenant(gathered.tenant_id),
+        "operation": names.operation(gathered.operation_id),
+        "failed": gathered.number,
+        "since": _written(gathered.since),
+        "reasons": dict(gathered.reasons),
+    }
+    return _body(gathered.event, gathered.until, data)
+
+
+def _body(event: NotifiedEvent, at: datetime, data: Mapping[str, object]) -> str:
+    return json.dumps({"type": event.value, "timestamp": _written(at), "data": data}, ensure_ascii=False)
+
+
+def _written(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from responsa_server.agents.config.declarations import SecretTable
 from responsa_server.agents.config.problems import Problem
 from responsa_server.agents.engine.config import Table, Texts
-from responsa_server.domain.notifications import RunEvent, Webhook
+from responsa_server.domain.notifications import NotifiedEvent, Webhook
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
 from responsa_server.sources.declarations import declarations_in, read_table
@@ -41,8 +41,10 @@ class WebhookTable(Table):
         description='Where the key that signs is: `{ env = "NAME" }` or `{ file = "NAME" }`; a relative path begins at the webhooks\' folder. The value is `whsec_` and at least 24 bytes in Base64, as `openssl rand -base64 32` makes them.'
     )
     tenants: Texts = Field(min_length=1, description='The tenants whose events are sent; `["*"]` means all.')
-    events: list[Literal["source.failed", "source.confirmation_wanted", "source.succeeded"]] = Field(
-        default=["source.failed", "source.confirmation_wanted"],
+    events: list[
+        Literal["source.failed", "source.confirmation_wanted", "source.succeeded", "ingestion.failed"]
+    ] = Field(
+        default=["source.failed", "source.confirmation_wanted", "ingestion.failed"],
         min_length=1,
         description="The events to send.",
     )
@@ -103,7 +105,7 @@ def _read(path: Path) -> DeclaredWebhook:
             table.url,
             SecretPlace(table.secret.env, table.secret.file),
             table.tenants,
-            [RunEvent(one) for one in table.events],
+            [NotifiedEvent(one) for one in table.events],
             table.allow_private,
             table.seconds,
         ),

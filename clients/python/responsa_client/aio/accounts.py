@@ -260,7 +260,7 @@ class AsyncAccountCalls(AsyncPart):
         return list((await self._calls.unary(self._stubs.admin.ListConnections, request)).connections)
 
     def deliveries(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[delivery_pb2.Delivery]:
-        """The notifications to webhooks about runs of sources, by default the newest first."""
+        """The notifications to webhooks about runs of sources and failed ingestions, by default the newest first."""
         request = admin_service_pb2.ListDeliveriesRequest(
             page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
         )

@@ -1,4 +1,4 @@
-/** Lists the notifications about runs to webhooks, and sends one again. */
+/** Lists the notifications to webhooks, and sends one again. */
 
 import { toJson } from "@bufbuild/protobuf";
 import { timestampDate, TimestampSchema } from "@bufbuild/protobuf/wkt";
@@ -14,7 +14,7 @@ const PAGE = 20;
 /** The number of looks at a notification that was sent again. */
 const LOOKS = 8;
 
-const EVENTS: Readonly<Record<string, string>> = { "source.failed": "run failed", "source.confirmation_wanted": "confirmation wanted", "source.succeeded": "run succeeded" };
+const EVENTS: Readonly<Record<string, string>> = { "source.failed": "run failed", "source.confirmation_wanted": "confirmation wanted", "source.succeeded": "run succeeded", "ingestion.failed": "ingestions failed" };
 
 export type Outcome = Pick<Delivery, "state" | "attempts">;
 
@@ -44,7 +44,7 @@ export class DeliveriesPart {
       row: (one) => this.#row(one),
       empty: () => "No notifications yet.",
     });
-    const about = element("p", { class: "note" }, "When a run has ended, the server notifies the webhooks that the owner of the installation has declared. It tries up to eight times within 18 hours.");
+    const about = element("p", { class: "note" }, "When a run has ended, and at most once an hour when ingestions have failed, the server notifies the webhooks that the owner of the installation has declared. It tries up to eight times within 18 hours.");
     this.root = element("section", { class: "stack", "aria-label": "Notifications to webhooks" }, element("h3", {}, "Notifications"), about, this.#list.root);
   }
 

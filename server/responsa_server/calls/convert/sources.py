@@ -94,7 +94,7 @@ def delivery(value: Delivery) -> delivery_pb2.Delivery:
         name=names.delivery(value.id),
         webhook=value.webhook,
         event=value.event.value,
-        source=names.source(value.source_id),
+        source=names.source(value.source_id) if value.source_id else "",
         operation=names.operation(value.operation_id),
         state=_DELIVERY_STATES[value.state],
         attempts=value.attempts,

@@ -1,8 +1,8 @@
-"""Deliveries to webhooks, and mails to administrators about runs, in PostgreSQL."""
+"""Deliveries to webhooks, and notices about runs and failed ingestions, in PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,11 +13,14 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import DELIVERIES
 from responsa_server.domain.mail import Mail, MailKind
 from responsa_server.domain.notifications import (
+    GATHER_SECONDS,
+    NOTICE_SECONDS,
     Announcement,
     Attempt,
     Delivery,
     DeliveryState,
-    RunEvent,
+    Gathered,
+    NotifiedEvent,
 )
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.turns import NewId
@@ -31,11 +34,16 @@ from responsa_server.stores.postgres.mail import Outbox
 _LIST: Final[SqlList[Delivery]] = SqlList(
     DELIVERIES, {"webhook": "webhook", "event": "event", "state": "state", "create_time": "create_time"}
 )
-_MAIL: Final = ""
+# The place of a webhook's name in the row of an event that a notice reports.
+_NOTICE: Final = ""
 _MOST_MAILS: Final = 20
-_MAILS: Final[Mapping[RunEvent, MailKind]] = {
-    RunEvent.FAILED: MailKind.RUN_FAILED,
-    RunEvent.CONFIRMATION_WANTED: MailKind.RUN_STOPPED,
+# A notice may report very many events.
+_STEP_SECONDS: Final = 30
+_MAILS: Final[Mapping[NotifiedEvent, MailKind]] = {
+    NotifiedEvent.FAILED: MailKind.RUN_FAILED,
+    NotifiedEvent.CONFIRMATION_WANTED: MailKind.RUN_STOPPED,
+    NotifiedEvent.SUCCEEDED: MailKind.RUN_SUCCEEDED,
+    NotifiedEvent.INGESTION_FAILED: MailKind.INGESTIONS_FAILED,
 }
 
 
@@ -64,24 +72,20 @@ class PostgresDeliveries:
     @shielded
     async def announce(self, announcement: Announcement) -> None:
         """See `Deliveries.announce`."""
-        tenant_id = announcement.operation.tenant_id
-        async with self._database.tenant(tenant_id) as database:
+        operation, event = announcement.operation, announcement.event
+        about = {
+            "tenant": operation.tenant_id,
+            "operation": operation.id,
+            "source": operation.source_id,
+            "event": event.value,
+        }
+        async with self._database.tenant(operation.tenant_id) as database:
             for webhook in announcement.webhooks:
-                delivery_id = await self._insert(database, announcement, webhook)
-                if delivery_id is not None:
-                    await self._queue.defer(database, JobKind.DELIVER, tenant_id, delivery_id)
-            kind = _MAILS.get(announcement.event)
-            if announcement.mail and self._outbox is not None and kind is not None:
-                mail_id = await self._insert(database, announcement, _MAIL)
-                if mail_id is not None:
-                    values = {"tenant": tenant_id, "most": _MOST_MAILS, "id": mail_id}
-                    cursor = await database.execute(self._queries["administrators"], values)
-                    for user_id, email in await cursor.fetchall():
-                        mail = Mail(self._new_id(), tenant_id, kind, email)
-                        await self._outbox.put(database, mail, user_id=user_id)
-                    sent = {"state": DeliveryState.DELIVERED.value, "status": 0, "problem": ""}
-                    await database.execute(self._queries["attempted"], {**values, **sent})
-            await database.execute(self._queries["forget"], {"tenant": tenant_id})
+                await self._deliver(database, about, webhook, announcement.body)
+            if announcement.notice and await self._insert(database, about, _NOTICE, "") is not None:
+                await self._want_notice(database, about, event)
+            for name in ("forget", "forget_notices"):
+                await database.execute(self._queries[name], about)
 
     @shielded
     async def find(self, tenant_id: str, delivery_id: UUID) -> Delivery | None:
@@ -93,18 +97,51 @@ class PostgresDeliveries:
 
     @shielded
     async def attempted(
-        self, tenant_id: str, delivery_id: UUID, attempt: Attempt, state: DeliveryState
-    ) -> None:
+        self, tenant_id: str, delivery_id: UUID, attempt: Attempt, most: int
+    ) -> Delivery | None:
         """See `Deliveries.attempted`."""
         values = {
             "tenant": tenant_id,
             "id": delivery_id,
-            "state": state.value,
+            "most": most,
             "status": attempt.status,
             "problem": attempt.problem,
         }
         async with self._database.tenant(tenant_id) as database:
-            await database.execute(self._queries["attempted"], values)
+            row = await one_row(database, self._queries["attempted"], values)
+        return None if row is None else _delivery(row)
+
+    @shielded
+    async def notice(
+        self,
+        tenant_id: str,
+        notice_id: UUID,
+        receivers: Callable[[NotifiedEvent], Sequence[str]],
+        body: Callable[[Gathered], str],
+        mails: Collection[NotifiedEvent],
+    ) -> float | None:
+        """See `Deliveries.notice`."""
+        values: dict[str, object] = {"tenant": tenant_id, "id": notice_id, "seconds": NOTICE_SECONDS}
+        async with self._database.locking(tenant_id, _STEP_SECONDS) as database:
+            # Whoever adds an event holds this lock until the event can be seen.
+            row = await one_row(database, self._queries["lock_notice"], values)
+            if row is None:
+                return None
+            if row["pause"] > 0:
+                return row["pause"]
+            event, source_id = NotifiedEvent(row["event"]), str(row["source_id"])
+            values |= {"event": event.value, "source": source_id}
+            found = await one_row(database, self._queries["gather"], values)
+            await database.execute(self._queries["notice_sent"], values)
+            if found is None or found["number"] == 0:
+                return None
+            gathered = Gathered(tenant_id=tenant_id, event=event, source_id=source_id, **found)
+            values["operation"] = gathered.operation_id
+            for webhook in receivers(event):
+                await self._deliver(database, values, webhook, body(gathered))
+            if event in mails:
+                await self._mail(database, gathered)
+        return None
 
     @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Delivery]:
@@ -121,24 +158,48 @@ class PostgresDeliveries:
             row = await one_row(database, self._queries["again"], values)
             if row is None:
                 raise NotFound.of("delivery", names.delivery(delivery_id))
-            await self._queue.defer(database, JobKind.DELIVER, who.tenant_id, delivery_id)
+            # The job of a delivery that waits makes the attempt, or makes one at this moment and the next one soon. That of a delivery that has ended makes no more.
+            if not (row["waited"] and await self._queue.hasten(database, JobKind.DELIVER, delivery_id)):
+                await self._queue.defer(database, JobKind.DELIVER, who.tenant_id, delivery_id)
             event = AuditEvent.of(who, "delivery.redeliver", names.delivery(delivery_id))
             await self._audit.write(database, event)
             return _delivery(row)
 
-    async def _insert(self, database: Connection, announcement: Announcement, webhook: str) -> UUID | None:
+    async def _insert(
+        self, database: Connection, about: Mapping[str, object], webhook: str, body: str
+    ) -> UUID | None:
         """Returns the id of the new row; None if there was one."""
-        values = {
-            "id": self._new_id(),
-            "tenant": announcement.operation.tenant_id,
-            "webhook": webhook,
-            "operation": announcement.operation.id,
-            "source": announcement.operation.source_id,
-            "event": announcement.event.value,
-            "body": announcement.body,
-        }
+        values = {**about, "id": self._new_id(), "webhook": webhook, "body": body}
         row = await one_row(database, self._queries["insert"], values)
         return None if row is None else row["id"]
+
+    async def _deliver(
+        self, database: Connection, about: Mapping[str, object], webhook: str, body: str
+    ) -> None:
+        delivery_id = await self._insert(database, about, webhook, body)
+        if delivery_id is not None:
+            await self._queue.defer(database, JobKind.DELIVER, str(about["tenant"]), delivery_id)
+
+    async def _want_notice(
+        self, database: Connection, about: Mapping[str, object], event: NotifiedEvent
+    ) -> None:
+        """Enqueue the job of the notice that reports the event, unless it has one."""
+        values = {**about, "id": self._new_id(), "seconds": NOTICE_SECONDS}
+        row = await one_row(database, self._queries["want_notice"], values)
+        if row is not None:
+            least = GATHER_SECONDS if event is NotifiedEvent.INGESTION_FAILED else 0.0
+            after = max(row["pause"], least)
+            await self._queue.defer(database, JobKind.NOTICE, str(about["tenant"]), row["id"], after=after)
+
+    async def _mail(self, database: Connection, gathered: Gathered) -> None:
+        if self._outbox is None:
+            return
+        values = {"tenant": gathered.tenant_id, "most": _MOST_MAILS}
+        cursor = await database.execute(self._queries["administrators"], values)
+        kind = _MAILS[gathered.event]
+        for user_id, email in await cursor.fetchall():
+            mail = Mail(self._new_id(), gathered.tenant_id, kind, email, gathered.source_id, gathered.number)
+            await self._outbox.put(database, mail, user_id=user_id)
 
 
 def _delivery(row: Mapping[str, Any]) -> Delivery:
@@ -147,7 +208,7 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
         row["webhook"],
         row["operation_id"],
         row["source_id"],
-        RunEvent(row["event"]),
+        NotifiedEvent(row["event"]),
         row["body"],
         DeliveryState(row["state"]),
         row["attempts"],

@@ -38,6 +38,7 @@ _MAIL_QUEUE: Final = "mail"
 _SYNC_QUEUE: Final = "sync"
 _SCHEDULE_QUEUE: Final = "schedule"
 _DELIVER_QUEUE: Final = "deliver"
+_NOTICE_QUEUE: Final = "notice"
 _QUEUES: Final = (
     _QUEUE,
     _REINDEX_QUEUE,
@@ -46,8 +47,8 @@ _QUEUES: Final = (
     _SYNC_QUEUE,
     _SCHEDULE_QUEUE,
 )
-# The jobs of these queues wait for the network and do nothing else, so they have separate places.
-_SENDING_QUEUES: Final = (_MAIL_QUEUE, _DELIVER_QUEUE)
+# The jobs of these queues wait for the network or take a moment, so they have separate places.
+_SENDING_QUEUES: Final = (_MAIL_QUEUE, _DELIVER_QUEUE, _NOTICE_QUEUE)
 _SENDING: Final = 8
 """The number of places for jobs that send. A tenant gets at most half of them, so the slow receivers of one tenant do not hold up the others."""
 _QUEUE_OF: Final[Mapping[JobKind, str]] = {
@@ -60,6 +61,7 @@ _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.SYNC: _SYNC_QUEUE,
     JobKind.SCHEDULE: _SCHEDULE_QUEUE,
     JobKind.DELIVER: _DELIVER_QUEUE,
+    JobKind.NOTICE: _NOTICE_QUEUE,
 }
 _LONG: Final = (JobKind.REINDEX, JobKind.DISCARD, JobKind.SYNC)
 PRESENCE: Final = 0x7265_7372
@@ -161,6 +163,12 @@ class JobQueue:
             allow_unknown=True,
         )
         await task.defer_async(tenant_id=tenant_id, id=str(identity))
+
+    async def hasten(self, connection: Connection, kind: JobKind, identity: UUID) -> bool:
+        """Let the waiting job with this id begin now, within the connection's transaction. Returns whether there is such a job, waiting or running."""
+        found = await connection.execute("SELECT responsa.hasten_job(%s, %s)", [_QUEUE_OF[kind], identity])
+        row = await found.fetchone()
+        return row is not None and row[0]
 
     async def run(self, work: Mapping[JobKind, Work]) -> None:
         """Run jobs until cancelled. While the database cannot be reached, keep trying to connect."""

@@ -39,6 +39,8 @@ class Outbox:
             "email": mail.email,
             "user_id": user_id,
             "seconds": seconds,
+            "about": mail.about,
+            "events": mail.events,
         }
         await connection.execute(self._queries["drop_expired"], values)
         await connection.execute(self._queries["add"], values)
@@ -70,7 +72,10 @@ class PostgresMailStore:
         async with self._database.tenant(tenant_id) as connection:
             await connection.execute(self._queries["drop_expired"], values)
             row = await one_row(connection, self._queries["find"], values)
-        return None if row is None else Mail(row["id"], row["tenant_id"], MailKind(row["kind"]), row["email"])
+        if row is None:
+            return None
+        kind = MailKind(row["kind"])
+        return Mail(row["id"], row["tenant_id"], kind, row["email"], row["about"], row["events"])
 
     @shielded
     async def taken(self, tenant_id: str, email: str) -> bool:

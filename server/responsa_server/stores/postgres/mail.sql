@@ -8,8 +8,8 @@ DELETE FROM responsa.email_confirmation WHERE tenant_id = %(tenant_id)s AND expi
 
 -- name: add
 -- A tenant that does not exist gets no mail, and no error.
-INSERT INTO responsa.mail (id, tenant_id, kind, email, user_id, expire_time)
-SELECT %(id)s, t.id, %(kind)s, %(email)s, %(user_id)s, now() + make_interval(secs => %(seconds)s)
+INSERT INTO responsa.mail (id, tenant_id, kind, email, user_id, about, events, expire_time)
+SELECT %(id)s, t.id, %(kind)s, %(email)s, %(user_id)s, %(about)s, %(events)s, now() + make_interval(secs => %(seconds)s)
 FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s;
 
 -- name: add_registration
@@ -51,7 +51,7 @@ RETURNING before.email;
 SELECT email FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s;
 
 -- name: find
-SELECT id, tenant_id, kind, email FROM responsa.mail WHERE tenant_id = %(tenant_id)s AND id = %(id)s;
+SELECT id, tenant_id, kind, email, about, events FROM responsa.mail WHERE tenant_id = %(tenant_id)s AND id = %(id)s;
 
 -- name: taken
 SELECT 1 FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND email = %(email)s AND email <> '';

@@ -416,7 +416,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDeliveries(self, request, context):
-        """ListDeliveries lists the notifications to webhooks about the tenant's runs, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
+        """ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
         FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -424,8 +424,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RedeliverDelivery(self, request, context):
-        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. Errors:
-        RESOURCE_NOT_FOUND.
+        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. The next
+        attempt at a notification that waits is brought forward, so repeated calls make no further attempts. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

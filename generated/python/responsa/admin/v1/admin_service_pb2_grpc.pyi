@@ -78,12 +78,12 @@ class AdminServiceStub:
     nothing else. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
     """
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeliveriesRequest, _admin_service_pb2.ListDeliveriesResponse]
-    """ListDeliveries lists the notifications to webhooks about the tenant's runs, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
+    """ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
     FILTER_INVALID, ORDER_BY_INVALID.
     """
     RedeliverDelivery: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RedeliverDeliveryRequest, _delivery_pb2.Delivery]
-    """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. Errors:
-    RESOURCE_NOT_FOUND.
+    """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. The next
+    attempt at a notification that waits is brought forward, so repeated calls make no further attempts. Errors: RESOURCE_NOT_FOUND.
     """
     NotifySubjectChanged: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.NotifySubjectChangedRequest, _admin_service_pb2.NotifySubjectChangedResponse]
     """NotifySubjectChanged says that the rows about a subject have changed, and begins a run for this subject in each of the sources: usually the change can be searched within
@@ -368,7 +368,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListDeliveriesRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListDeliveriesRequest, _abc.Awaitable[_admin_service_pb2.ListDeliveriesResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListDeliveriesResponse]:
-        """ListDeliveries lists the notifications to webhooks about the tenant's runs, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
+        """ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
         FILTER_INVALID, ORDER_BY_INVALID.
         """
 
@@ -378,8 +378,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RedeliverDeliveryRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RedeliverDeliveryRequest, _abc.Awaitable[_delivery_pb2.Delivery]],
     ) -> _abc.Awaitable[_delivery_pb2.Delivery]:
-        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. Errors:
-        RESOURCE_NOT_FOUND.
+        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. The next
+        attempt at a notification that waits is brought forward, so repeated calls make no further attempts. Errors: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

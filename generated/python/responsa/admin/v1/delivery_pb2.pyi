@@ -48,7 +48,7 @@ Global___DeliveryState: _TypeAlias = DeliveryState  # noqa: Y015
 
 @_typing.final
 class Delivery(_message.Message):
-    """Delivery is a notification to a webhook about a run of a source that has ended. docs/sources.md describes webhooks and events."""
+    """Delivery is a notification to a webhook about a run of a source that has ended, or about ingestions that failed within an hour. docs/sources.md describes webhooks and events."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -69,11 +69,11 @@ class Delivery(_message.Message):
     webhook: _builtins.str
     """The name of the webhook's declaration, e.g. "operations-room"."""
     event: _builtins.str
-    """The event: "source.failed", "source.confirmation_wanted" or "source.succeeded"."""
+    """The event: "source.failed", "source.confirmation_wanted", "source.succeeded" or "ingestion.failed"."""
     source: _builtins.str
-    """The source, `sources/{id}`."""
+    """The source, `sources/{id}`; empty for "ingestion.failed"."""
     operation: _builtins.str
-    """The run, `operations/{uuid}`."""
+    """The run or, for "ingestion.failed", the newest ingestion that failed, `operations/{uuid}`."""
     state: Global___DeliveryState.ValueType
     """What becomes of the delivery."""
     attempts: _builtins.int
@@ -86,7 +86,7 @@ class Delivery(_message.Message):
     """The JSON that is sent."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the run ended."""
+        """When the delivery was made."""
 
     @_builtins.property
     def attempt_time(self) -> _timestamp_pb2.Timestamp:

@@ -2264,7 +2264,7 @@ export const AdminService: GenService<{
     output: typeof OperationSchema;
   },
   /**
-   * ListDeliveries lists the notifications to webhooks about the tenant's runs, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
+   * ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
    * FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListDeliveries
@@ -2275,8 +2275,8 @@ export const AdminService: GenService<{
     output: typeof ListDeliveriesResponseSchema;
   },
   /**
-   * RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. Errors:
-   * RESOURCE_NOT_FOUND.
+   * RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. The next
+   * attempt at a notification that waits is brought forward, so repeated calls make no further attempts. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.admin.v1.AdminService.RedeliverDelivery
    */

@@ -17,7 +17,7 @@ export const file_responsa_admin_v1_delivery: GenFile = /*@__PURE__*/
   fileDesc("CiByZXNwb25zYS9hZG1pbi92MS9kZWxpdmVyeS5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEi8QMKCERlbGl2ZXJ5EhIKBG5hbWUYASABKAlCBOJBAQgSFQoHd2ViaG9vaxgCIAEoCUIE4kEBAxITCgVldmVudBgDIAEoCUIE4kEBAxIoCgZzb3VyY2UYBCABKAlCGOJBAQP6QREKD3Jlc3BvbnNhL1NvdXJjZRIuCglvcGVyYXRpb24YBSABKAlCG+JBAQP6QRQKEnJlc3BvbnNhL09wZXJhdGlvbhI1CgVzdGF0ZRgGIAEoDjIgLnJlc3BvbnNhLmFkbWluLnYxLkRlbGl2ZXJ5U3RhdGVCBOJBAQMSFgoIYXR0ZW1wdHMYByABKAVCBOJBAQMSHQoPcmVzcG9uc2Vfc3RhdHVzGAggASgFQgTiQQEDEhUKB3Byb2JsZW0YCSABKAlCBOJBAQMSEgoEYm9keRgKIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNgoMYXR0ZW1wdF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAzpD6kFAChFyZXNwb25zYS9EZWxpdmVyeRIVZGVsaXZlcmllcy97ZGVsaXZlcnl9KgpkZWxpdmVyaWVzMghkZWxpdmVyeSqEAQoNRGVsaXZlcnlTdGF0ZRIeChpERUxJVkVSWV9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkRFTElWRVJZX1NUQVRFX1dBSVRJTkcQARIcChhERUxJVkVSWV9TVEFURV9ERUxJVkVSRUQQAhIZChVERUxJVkVSWV9TVEFURV9GQUlMRUQQA2IGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * Delivery is a notification to a webhook about a run of a source that has ended. docs/sources.md describes webhooks and events.
+ * Delivery is a notification to a webhook about a run of a source that has ended, or about ingestions that failed within an hour. docs/sources.md describes webhooks and events.
  *
  * @generated from message responsa.admin.v1.Delivery
  */
@@ -37,21 +37,21 @@ export type Delivery = Message<"responsa.admin.v1.Delivery"> & {
   webhook: string;
 
   /**
-   * The event: "source.failed", "source.confirmation_wanted" or "source.succeeded".
+   * The event: "source.failed", "source.confirmation_wanted", "source.succeeded" or "ingestion.failed".
    *
    * @generated from field: string event = 3;
    */
   event: string;
 
   /**
-   * The source, `sources/{id}`.
+   * The source, `sources/{id}`; empty for "ingestion.failed".
    *
    * @generated from field: string source = 4;
    */
   source: string;
 
   /**
-   * The run, `operations/{uuid}`.
+   * The run or, for "ingestion.failed", the newest ingestion that failed, `operations/{uuid}`.
    *
    * @generated from field: string operation = 5;
    */
@@ -93,7 +93,7 @@ export type Delivery = Message<"responsa.admin.v1.Delivery"> & {
   body: string;
 
   /**
-   * When the run ended.
+   * When the delivery was made.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 11;
    */

@@ -1,0 +1,114 @@
+"""Notices about failed ingestions, and deliveries that are sent again, on a real queue. A passed hour is a stored time that is moved back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.notifications import Announcement, Attempt, DeliveryState, NotifiedEvent
+from responsa_server.sources.notifying import Notifier
+from responsa_server.sources.webhooks import DeclaredWebhooks
+from responsa_server.stores.postgres.deliveries import PostgresDeliveries
+from responsa_server.stores.postgres.mail import Outbox
+from tests.contract.conftest import People
+from tests.contract.library_house import House
+
+
+@pytest.fixture
+def deliveries(house: House) -> PostgresDeliveries:
+    return PostgresDeliveries(house.database, house.queue, uuid7, Outbox(house.queue, uuid7))
+
+
+async def test_failed_ingestions_are_one_notification_an_hour(
+    house: House, people: People, deliveries: PostgresDeliveries, tmp_path: Path
+) -> None:
+    for name, more in (("room", ""), ("runs", 'events = ["source.failed"]')):
+        text = f'url = "https://example.org/"\nsecret = {{ env = "KEY" }}\ntenants = ["acme"]\n{more}'
+        (tmp_path / f"{name}.toml").write_text(text)
+    house.ask(
+        "UPDATE responsa.app_user SET role = 'admin', email = 'ann@example.org' WHERE id = %s",
+        people.ann.user_id,
+    )
+    notifier = Notifier(deliveries, DeclaredWebhooks(tmp_path), mails={NotifiedEvent.INGESTION_FAILED})
+
+    waiting = "SELECT count(*)::int FROM responsa.delivery WHERE webhook = '' AND state = 'waiting'"
+
+    def job() -> UUID:
+        """The one job of a notice. It waits for a minute before the first notice, and for an hour before the next one. Returns the id of the notice."""
+        ((notice, later),) = house.ask(
+            "SELECT args ->> 'id', scheduled_at > now() + interval '50 s' FROM procrastinate_jobs WHERE queue_name = 'notice'"
+        )
+        assert later
+        return UUID(notice)
+
+    async def sent() -> list[Mapping[str, Any]]:
+        page = await deliveries.list(people.ann, ListQuery(50, Order("create_time")))
+        assert all((one.webhook, one.source_id) == ("room", "") for one in page.items)
+        return [json.loads(one.body) for one in page.items]
+
+    mails = "SELECT kind, email, events FROM responsa.mail ORDER BY id"
+    async with house.working(announce=notifier.ended):
+        uploaded = [
+            await house.upload(people.bob, text, f"{number}.html")
+            for number, text in enumerate(("<p></p>", "<p>The heron fishes.</p>", "<p></p>"))
+        ]
+        await house.until(lambda: house.ask(waiting) == [(2,)])
+    for one in uploaded:
+        await notifier.ended("acme", one.id)  # as after a crash
+    assert house.ask(waiting) == [(2,)]
+    notice = job()
+    assert await notifier.notice("acme", notice, 0) is None
+    assert await notifier.notice("acme", notice, 0) is None  # as after a crash
+    (first,) = await sent()
+    assert (first["type"], first["data"]["failed"]) == ("ingestion.failed", 2)
+    assert first["data"]["reasons"] == {"DOCUMENT_EMPTY": 2}
+    assert first["data"]["since"] <= first["timestamp"]
+    assert house.ask(mails) == [("ingestions_failed", "ann@example.org", 2)]
+
+    house.ask("DELETE FROM procrastinate_jobs")
+    for name in ("a.html", "b.html", "c.html"):
+        failed = await house.take_in(people.bob, "<p></p>", name)
+        await notifier.ended("acme", failed.id)
+    assert job() == notice
+    pause = await notifier.notice("acme", notice, 0)
+    assert pause is not None
+    assert 3500 < pause <= 3600
+    assert len(await sent()) == 1
+    house.ask("UPDATE responsa.notice SET send_time = send_time - interval '1 hour'")
+    assert await notifier.notice("acme", notice, 0) is None
+    assert [one["data"]["failed"] for one in await sent()] == [2, 3]
+    assert [events for *_, events in house.ask(mails)] == [2, 3]
+
+
+async def test_a_delivery_that_waits_is_brought_forward(
+    house: House, people: People, deliveries: PostgresDeliveries
+) -> None:
+    operation = await house.upload(people.ann, "The heron fishes.")
+    await deliveries.announce(Announcement(operation, NotifiedEvent.FAILED, "{}", ["room"]))
+    ((delivery,),) = house.ask("SELECT id FROM responsa.delivery")
+    jobs = "SELECT scheduled_at > now(), status::text FROM procrastinate_jobs WHERE queue_name = 'deliver' ORDER BY id"
+    house.ask(
+        "UPDATE procrastinate_jobs SET scheduled_at = now() + interval '2 hours' WHERE queue_name = 'deliver'"
+    )
+    for _ in range(2):
+        assert (await deliveries.again(people.ann, delivery)).state is DeliveryState.WAITING
+        assert house.ask(jobs) == [(None, "todo")]
+    # A call during an attempt counts the attempts from the beginning, so the attempt is not the last one.
+    house.ask("UPDATE procrastinate_jobs SET status = 'doing' WHERE queue_name = 'deliver'")
+    house.ask("UPDATE responsa.delivery SET attempts = 7")
+    await deliveries.again(people.ann, delivery)
+    assert house.ask(jobs) == [(None, "doing")]
+    after = await deliveries.attempted("acme", delivery, Attempt(500, "no"), 8)
+    assert after is not None
+    assert (after.state, after.attempts) == (DeliveryState.WAITING, 1)
+    # The job of a delivery that has ended makes no further attempt, even if it has not ended itself.
+    await deliveries.attempted("acme", delivery, Attempt(204), 8)
+    await deliveries.again(people.ann, delivery)
+    assert house.ask(jobs) == [(None, "doing"), (None, "todo")]
