@@ -274,18 +274,27 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
     with psycopg.connect(database_urls.superuser) as connection:
         set_subject = "UPDATE responsa.app_user SET subject = %s WHERE id = %s"
         connection.execute(set_subject, ("Quillfeather 7", bob.user_id))
-        connection.execute(
-            "INSERT INTO responsa.source (id, tenant_id, mapping, connection, collection) VALUES ('people', 'acme', 'x', 'staff', 'people')"
-        )
-        for subject in subjects:
+        for place, subject in enumerate(subjects):
+            source = f"people-{place}"
             connection.execute(
-                "INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, problem, subject) VALUES (%s, 'acme', 'people', 'note', 'x', %s)",
-                (uuid7(), subject),
+                "INSERT INTO responsa.source (id, tenant_id, mapping, connection, collection) VALUES (%s, 'acme', 'x', 'staff', 'people')",
+                (source,),
             )
             connection.execute(
-                "INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject) VALUES (%(id)s, 'acme', %(user)s, %(id)s, 0, 'done', 'sync', 'people', %(subject)s)",
-                {"id": uuid7(), "user": ann.user_id, "subject": subject},
+                "INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, problem, subject) VALUES (%s, 'acme', %s, 'note', 'x', %s)",
+                (uuid7(), source, subject),
             )
+            for stage_of_run in ("queued", "parsing", "done"):
+                connection.execute(
+                    "INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject) VALUES (%(id)s, 'acme', %(user)s, %(id)s, 0, %(stage)s, 'sync', %(source)s, %(subject)s)",
+                    {
+                        "id": uuid7(),
+                        "user": ann.user_id,
+                        "stage": stage_of_run,
+                        "source": source,
+                        "subject": subject,
+                    },
+                )
 
     receipt = await stage.erasing.erase(ann, bob.user_id, None, "")
 
@@ -315,6 +324,15 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         ("",),
         ("",),
         ("someone else",),
+    ]
+    # The runs for the user alone are cancelled, so no worker goes on with them.
+    runs = "SELECT subject LIKE 'users/%%', stage, epoch, error_reason FROM responsa.operation WHERE kind = 'sync' ORDER BY 1, 2, 3"
+    assert house.ask(runs) == [
+        (False, "done", 0, None),
+        (False, "parsing", 0, None),
+        (False, "queued", 0, None),
+        *2 * [(True, "done", 0, None)],
+        *4 * [(True, "done", 1, "OPERATION_CANCELLED")],
     ]
     with pytest.raises(NotFound):
         await turns.get(bob, own.id)

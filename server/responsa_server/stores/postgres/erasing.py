@@ -29,6 +29,9 @@ from responsa_server.stores.postgres.users import check_owner, lock_user
 NOTICE: Final = "This answer was withdrawn, because a document that it used was erased."
 """The text that stands for a withdrawn answer."""
 
+_NOBODY: Final = names.user(UUID(int=0))
+"""A subject that no user has."""
+
 ERASED: Final[Mapping[str, str]] = {
     "api_key": "deleted with the user",
     "app_user": "deleted at the end",
@@ -51,7 +54,7 @@ ERASED: Final[Mapping[str, str]] = {
     "message_count": "deleted with the user",
     "message_feedback": "deleted with the message",
     "message": "deleted with the conversation; the text of withdrawn answers is replaced",
-    "operation": "deleted; a running one on a document of somebody else goes on, in the name of that user; the subject of another user's run that has ended is replaced if it is the user",
+    "operation": "deleted; a running one on a document of somebody else goes on, in the name of that user; another user's run for the user alone is cancelled, and its subject is replaced",
     "passage": "deleted with the document",
     "passage_vector": "deleted with the passage",
     "refresh_token": "deleted with the session",
@@ -281,14 +284,21 @@ class PostgresErasing:
     @shielded
     async def erase_user(self, tenant_id: str, user_id: UUID) -> bool:
         """See `ErasingStore.erase_user`."""
-        values = {"tenant": tenant_id, "user": user_id}
+        values = {
+            "tenant": tenant_id,
+            "user": user_id,
+            "nobody": _NOBODY,
+            "error_reason": Reason.OPERATION_CANCELLED.value,
+            "error_message": "The user for whom the source was run was erased.",
+        }
         try:
             async with self._database.locking(tenant_id, _STEP_SECONDS) as connection:
                 await self._row(connection, "hold", values)
+                await connection.execute(self._queries["forget_subject_of_runs"], values)
                 await connection.execute(self._queries["hand_over_operations"], values)
                 for query in ("delete_credentials", "delete_rest", "delete_keys"):
                     await self._count(connection, values, await self._row(connection, query, values))
-                for query in ("erase_addresses", "forget_subject", "forget_subject_of_runs"):
+                for query in ("erase_addresses", "forget_subject"):
                     await connection.execute(self._queries[query], values)
                 await connection.execute(self._queries["delete_user"], values)
                 await connection.execute(self._queries["user_is_gone"], values)

@@ -303,11 +303,12 @@ WHERE r.tenant_id = %(tenant)s AND NOT EXISTS (
 
 -- name: forget_subject
 -- The deleted documents that only this user could read are for no user.
-UPDATE responsa.deleted_document SET subject = 'users/00000000-0000-0000-0000-000000000000'
+UPDATE responsa.deleted_document SET subject = %(nobody)s
 WHERE tenant_id = %(tenant)s AND subject = 'users/' || %(user)s::uuid;
 
 -- name: forget_subject_of_runs
--- Failed rows of this user, and runs for the user that have ended, are for no user. A subject that other users have, too, is theirs.
+-- Failed rows of this user, and runs for the user, are for no user. A run that has not ended is cancelled: its job ends with the next thing that it writes. A subject that other
+-- users have, too, is theirs. Whoever publishes locks a run before its documents and their operations.
 WITH subjects AS (
     SELECT 'users/' || %(user)s::uuid AS subject
     UNION ALL
@@ -316,8 +317,12 @@ WITH subjects AS (
         AND NOT EXISTS (SELECT FROM responsa.app_user AS o WHERE o.tenant_id = %(tenant)s AND o.id <> %(user)s AND o.subject = p.subject)
 ), failures AS (
     UPDATE responsa.source_failure AS f SET subject = '' FROM subjects AS s WHERE f.tenant_id = %(tenant)s AND f.subject = s.subject
+), ended AS (
+    UPDATE responsa.operation AS o SET epoch = o.epoch + 1, stage = 'done', subject = %(nobody)s, update_time = clock_timestamp(),
+        error_reason = %(error_reason)s, error_message = %(error_message)s, error_metadata = jsonb_build_object('operation', 'operations/' || o.id)
+    FROM subjects AS s WHERE o.tenant_id = %(tenant)s AND o.kind = 'sync' AND o.stage <> 'done' AND o.subject = s.subject
 )
-UPDATE responsa.operation AS o SET subject = 'users/00000000-0000-0000-0000-000000000000' FROM subjects AS s
+UPDATE responsa.operation AS o SET subject = %(nobody)s FROM subjects AS s
 WHERE o.tenant_id = %(tenant)s AND o.kind = 'sync' AND o.stage = 'done' AND o.subject = s.subject;
 
 -- name: end
