@@ -266,7 +266,8 @@ async def test_the_first_screen_suggests_questions_that_the_documents_answer(per
 
 
 async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: Person) -> None:
-    person.add(SENSOR, "sensor.md")
+    person.add(SENSOR, "guides/sensor.md", collection="manuals")
+    person.add("# Rooms\n\nThe attic has [a sensor](guides/sensor.md).\n", "rooms.md")
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()
     await tab.page.get_by_role("link", name="Search").click()
@@ -297,3 +298,10 @@ async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: 
     await tab.page.get_by_label("Search for").fill("zzyzx")
     await tab.page.get_by_role("button", name="Search").click()
     await expect(tab.page.locator(".found")).to_have_text("No passage fits this search.")
+    # A link leads to the document with this source key, also in another collection.
+    await tab.page.get_by_label("Search for").fill("attic")
+    await tab.page.get_by_role("button", name="Search").click()
+    await found.first.get_by_role("button").click()
+    await tab.source.get_by_role("link", name="a sensor").click()
+    await expect(tab.source.get_by_role("heading", name="Sensor manual").first).to_be_visible()
+    await expect(tab.page).to_have_url(re.compile("#/documents/[0-9a-f-]{36}"))

@@ -16,7 +16,7 @@ import { failureOf, keptOut, signedOut } from "./common/errors.js";
 import { farewell } from "./account/leaving.js";
 import { Live } from "./common/live.js";
 import { PendingQuestions } from "./chat/pending.js";
-import { fragmentOf, placeAt } from "./documents/place.js";
+import { fragmentOf, keysAt, placeAt } from "./documents/place.js";
 import { profileView } from "./account/profile.js";
 import { SearchView } from "./documents/search.js";
 import { claim, hasSecret, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
@@ -171,7 +171,7 @@ class App {
       return area === "profile" ? profile : area === "administration" ? administration : undefined;
     };
     const search = new SearchView(api, panel, live.say);
-    const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined;
+    const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined || keysAt(location.hash).length > 0;
     const onSearch = () => location.hash === SEARCH;
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
     const part = () => (onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : tabbed());
@@ -267,8 +267,10 @@ class App {
         replace(main, other.root);
         if (!first) other.focus();
         const place = placeAt(location.hash);
+        const keys = keysAt(location.hash);
         if (other instanceof TabbedView) await other.show(viewAt(location.hash)!);
         else if (place) await Promise.all([collections.reveal(place.name), panel.openPlace(place)]);
+        else if (keys.length > 0) await Promise.all([other.refresh(), panel.openKeys(keys)]);
         else await other.refresh();
         return;
       }

@@ -103,6 +103,12 @@ describe("attacks", () => {
     },
   );
 
+  it("links to other documents only where the page knows them", () => {
+    const inside = (link: string) => (link.endsWith(".md") ? `#/documents?key=${encodeURIComponent(link)}` : undefined);
+    expect(shown("[a *b*](c/d.md) [e](f.txt) ![g](h.md)", { inside })).toBe('<p><a href="#/documents?key=c%2Fd.md">a <em>b</em></a> e g</p>');
+    expect(shown("[a](javascript:alert(1).md)", { inside })).not.toContain("<a");
+  });
+
   it("shows an address that it does not link to", () => {
     expect(shown("[a](javascript:alert(1))")).toBe("<p>[a](javascript:alert(1))</p>");
   });

@@ -8,6 +8,7 @@ import { clean } from "../text/clean.js";
 import { button, element, replace, WRITTEN } from "../common/dom.js";
 import { failureOf } from "../common/errors.js";
 import { firstEnd, lastStart } from "../text/excerpt.js";
+import { fragmentOfKeys, keysOf } from "./place.js";
 import { Markdown, unrendered, type Place } from "../text/markdown.js";
 import { made } from "../text/paint.js";
 import { framed, wrapped, type View } from "../text/view.js";
@@ -57,15 +58,15 @@ export class TextView {
     return { text, done: text.need(range.start - AROUND - CONTEXT, range.end + AROUND + SLACK, signal) };
   }
 
-  /** Show a text with the range marked. Returns the first marked element. */
-  show(text: CanonicalText, range: Range, markdown: boolean, signal: AbortSignal): HTMLElement | undefined {
-    const parts = markdown ? new Rendered(text, range, this.#say) : new Plain(text, range);
+  /** Show a text with the range marked. Returns the first marked element. `markdown`: the source key of a document in Markdown, whose text is rendered; undefined for others. */
+  show(text: CanonicalText, range: Range, markdown: string | undefined, signal: AbortSignal): HTMLElement | undefined {
+    const parts = markdown === undefined ? new Plain(text, range) : new Rendered(text, range, markdown, this.#say);
     const from = parts.startBefore(range.start - AROUND);
     const to = parts.endAfter(from, range.end + AROUND);
     replace(this.root, this.#before(parts, from, signal), parts.show(from, to), this.#behind(parts, to, signal));
     const first = this.toMark();
     // A range without any text to show, such as the address of a link, can only be marked in the source itself.
-    if (range.end > range.start && !first && markdown) return this.show(text, range, false, signal);
+    if (range.end > range.start && !first && markdown !== undefined) return this.show(text, range, undefined, signal);
     if (first) first.tabIndex = -1;
     return first;
   }
@@ -165,11 +166,13 @@ class Rendered implements Parts {
   readonly text: CanonicalText;
   readonly context = CONTEXT;
   readonly #range: Range;
+  readonly #sourceKey: string;
   readonly #say: (text: string) => void;
 
-  constructor(text: CanonicalText, range: Range, say: (text: string) => void) {
+  constructor(text: CanonicalText, range: Range, sourceKey: string, say: (text: string) => void) {
     this.text = text;
     this.#range = range;
+    this.#sourceKey = sourceKey;
     this.#say = say;
   }
 
@@ -193,7 +196,11 @@ class Rendered implements Parts {
   show(from: number, to: number): Node {
     const source = this.text.slice(from, to);
     const marked = unitsOf(source, from, this.#range);
-    const blocks = new Markdown({ whole: true, front: from === 0 }).blocks(source);
+    const inside = (link: string) => {
+      const keys = keysOf(link, this.#sourceKey);
+      return keys.length > 0 ? fragmentOfKeys(keys) : undefined;
+    };
+    const blocks = new Markdown({ whole: true, front: from === 0, inside }).blocks(source);
     const views = blocks.flatMap((block): readonly View[] => framed(wrapped(clean(block.content), marked, "mark"), () => codeButton(this.#say)));
     return element("div", { class: "prose" }, ...views.map(made));
   }

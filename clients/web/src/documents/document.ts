@@ -17,6 +17,7 @@ import { VersionsView } from "./docversions.js";
 import { button, element, focused, replace, WRITTEN } from "../common/dom.js";
 import { failureOf } from "../common/errors.js";
 import { fetchedBy, linkOf } from "../chat/fetched.js";
+import { quoted } from "../common/filters.js";
 import { PATIENCE, persist } from "../common/patience.js";
 import { documentOf, fragmentOf, type DocumentPlace, type TabId } from "./place.js";
 import { keepInSight } from "../text/sight.js";
@@ -26,6 +27,8 @@ const MARKDOWN = "text/markdown";
 const PDF = "application/pdf";
 /** Milliseconds between two looks at a document that the server reads. */
 const LOOK_AGAIN = 2_000;
+/** The number of passages among which the page looks for the document with a source key: several collections may have one with the same key. */
+const LOOKED_AT = 5;
 
 export interface Cited {
   readonly citation: Citation;
@@ -221,6 +224,29 @@ export class DocumentPanel {
     await this.#open({ name, title: "", ...NOTHING, tab, page }, this.#begin("", undefined));
   }
 
+  /** Open the document that has the first of these source keys, in any collection. Returns its name; "" if there is no such document that the user may read. */
+  async openKeys(keys: readonly string[]): Promise<string> {
+    const signal = this.#begin("", undefined);
+    const filter = keys.map((key) => `source_key = ${quoted(key)}`).join(" OR ");
+    // A search is the only call that looks in all collections. The words matter little, because the filter leaves few documents.
+    const terms = [keys[0]!.replace(/^.*\//, "").replace(/\.\w+$/, "").replace(/[^\p{L}\p{N}]+/gu, " ").trim() || "document"];
+    try {
+      const { hits } = await this.#api.knowledge.search({ terms, topK: keys.length * LOOKED_AT, filter }, { signal });
+      const names = [...new Set(hits.flatMap(({ passage }) => (passage ? [documentOf(passage.documentVersion)] : [])))];
+      const found = await Promise.all(names.map((name) => this.#current(name, signal)));
+      for (const key of keys) {
+        const one = found.find((document) => document?.sourceKey === key);
+        if (signal.aborted || !one) continue;
+        await this.#open({ name: one.name, title: one.title || one.sourceKey, ...NOTHING }, signal);
+        return one.name;
+      }
+      if (!signal.aborted) this.#note.textContent = "There is no document at this address, or it is not shared with you.";
+    } catch (error) {
+      if (!signal.aborted) this.#note.textContent = failureOf(error).message;
+    }
+    return "";
+  }
+
   /** `split`: on a small screen, the panel leaves room for the part of the answer that was clicked. */
   #begin(title: string, by: HTMLElement | undefined, split = false): AbortSignal {
     this.#reading.abort();
@@ -388,7 +414,8 @@ export class DocumentPanel {
     }
     if (signal.aborted) return;
     this.#note.textContent = this.#about;
-    const first = this.#text.show(text, range, this.#document?.mediaType === MARKDOWN, signal);
+    const markdown = this.#document?.mediaType === MARKDOWN ? this.#document.sourceKey : undefined;
+    const first = this.#text.show(text, range, markdown, signal);
     // Do not move the focus if the user has already moved it.
     if (first && focused() === this.#title) first.focus({ preventScroll: true });
   }

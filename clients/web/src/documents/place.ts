@@ -13,6 +13,7 @@ export interface DocumentPlace {
 }
 
 const NAME = /^#\/(documents\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:\/versions\/[1-9]\d{0,8})?)(?:\?(.*))?$/;
+const MOST_KEYS = 2;
 const PAGE = /^[1-9]\d{0,5}$/;
 
 /** The document that a fragment such as `#/documents/…` names; undefined for any other fragment. */
@@ -22,6 +23,48 @@ export function placeAt(fragment: string): DocumentPlace | undefined {
   const query = new URLSearchParams(found[2] ?? "");
   const page = query.get("page") ?? "";
   return { name: found[1]!, tab: TABS.find((one) => one === query.get("tab")), page: PAGE.test(page) ? Number(page) : 0 };
+}
+
+/**
+ * The source keys that a link in a document can mean: its path seen from the document's folder, and the path itself, which documents of databases have. `from`: the source
+ * key of the document with the link.
+ */
+export function keysOf(link: string, from: string): readonly string[] {
+  const path = decoded(link.replace(/[?#].*$/s, ""));
+  if (!path || /^[/\\]/.test(path)) return [];
+  const keys = [from.replace(/[^/]*$/, "") + path, path].map(direct).filter((key) => key !== "");
+  return [...new Set(keys)];
+}
+
+/** A path without percent signs, as far as it is valid. */
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
+/** A path without "." and ".."; "" if it leads out of its root. */
+function direct(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "..") {
+      if (parts.pop() === undefined) return "";
+    } else if (part && part !== ".") parts.push(part);
+  }
+  return parts.join("/");
+}
+
+/** The fragment for the document that has the first of these source keys. */
+export function fragmentOfKeys(keys: readonly string[]): string {
+  return `#/documents?${new URLSearchParams(keys.map((key) => ["key", key]))}`;
+}
+
+/** The source keys that a fragment names; empty for any other fragment. */
+export function keysAt(fragment: string): readonly string[] {
+  const query = /^#\/documents\?(.*)$/.exec(fragment)?.[1] ?? "";
+  return new URLSearchParams(query).getAll("key").filter(Boolean).slice(0, MOST_KEYS);
 }
 
 /** The document, `documents/{uuid}`, that a name of a document or of one of its versions names. */

@@ -1,4 +1,4 @@
-/** Lets only known elements and attributes through, whatever tree it gets: no scripts, styles, images or forms, and links only to web and mail addresses. */
+/** Lets only known elements and attributes through, whatever tree it gets: no scripts, styles, images or forms, and links only to web and mail addresses and within the page. */
 
 import { sanitize, type Schema } from "hast-util-sanitize";
 import type { Content } from "./markdown.js";

@@ -1,6 +1,6 @@
 /**
  * Makes a tree of elements from Markdown (CommonMark with the tables, tasks, strikethrough and bare links of GitHub). Each text in the tree names the characters of the
- * source that it shows, so that the page can mark exactly these characters. Raw HTML stays text, images are not loaded, and links lead only to web and mail addresses.
+ * source that it shows, so that the page can mark exactly these characters. Raw HTML stays text, images are not loaded, and links lead only to web and mail addresses and where `inside` says.
  * Markup beyond the limits below also stays text, so that the time for any input is bounded.
  */
 
@@ -57,21 +57,25 @@ export interface Options {
   readonly whole?: boolean;
   /** Show lines between two lines of three hyphens at the start as front matter. */
   readonly front?: boolean;
+  /** The fragment of this page to which a link without a scheme leads, such as one to another document; undefined if it leads nowhere. */
+  readonly inside?: (link: string) => string | undefined;
 }
 
 /** A text that may grow. Blocks that do not change are neither parsed nor rendered again. */
 export class Markdown {
   readonly #whole: boolean;
   readonly #front: boolean;
+  readonly #inside: (link: string) => string | undefined;
   readonly #parser = parser.configure({ parseInline: [{ name: "Brackets", before: "LinkEnd", parse: (cx, next, at) => brackets(cx, next, at, this.#labels) }] });
   #text = "";
   #tree: Tree | undefined;
   #labels: ReadonlySet<string> = new Set();
   #kept: readonly Kept[] = [];
 
-  constructor({ whole = false, front = false }: Options = {}) {
+  constructor({ whole = false, front = false, inside = () => undefined }: Options = {}) {
     this.#whole = whole;
     this.#front = front;
+    this.#inside = inside;
   }
 
   /** The blocks of this text. A block that did not change since the last call is the same object. */
@@ -97,7 +101,7 @@ export class Markdown {
       if (known && known.block.from === from && known.source === source && known.before === level && known.signature === signature) {
         kept.push(known);
       } else {
-        const renderer = new Renderer(text, links, this.#whole, level);
+        const renderer = new Renderer(text, links, this.#whole, this.#inside, level);
         const block = { from, to, content: renderer.block(node, 0) };
         kept.push({ source, signature, before: level, after: renderer.level, block });
       }
@@ -370,11 +374,13 @@ class Renderer {
   readonly #text: string;
   readonly #links: Links;
   readonly #whole: boolean;
+  readonly #inside: (link: string) => string | undefined;
 
-  constructor(text: string, links: Links, whole: boolean, level: number) {
+  constructor(text: string, links: Links, whole: boolean, inside: (link: string) => string | undefined, level: number) {
     this.#text = text;
     this.#links = links;
     this.#whole = whole;
+    this.#inside = inside;
     this.level = level;
   }
 
@@ -552,7 +558,10 @@ class Renderer {
     // The reader sees where a link would lead that the page does not make: an address of another kind, or a label without an address.
     if (address === undefined || (!href && !relative)) return [...this.#words(from, open.to), ...content, ...this.#words(close.from, to)];
     const shown = content.length > 0 ? content : name === "Image" ? [this.#stands("image", { from: open.to, to: close.from })] : [];
-    return href && !within.link ? [this.#anchor(href, node, shown)] : shown;
+    if (within.link) return shown;
+    if (href) return [this.#anchor(href, node, shown)];
+    const inside = name === "Link" && address ? this.#inside(address) : undefined;
+    return inside ? [this.#make("a", node, shown, { href: inside })] : shown;
   }
 
   #code(node: SyntaxNode): Marked {
