@@ -427,6 +427,13 @@ def eval_injection(
             help="The number of questions and the number of messages to use, spread evenly over each file. 0 uses all.",
         ),
     ] = 0,
+    own: Annotated[
+        bool,
+        typer.Option(
+            "--own",
+            help="Load the documents as documents about you, for agents that answer people from their own records.",
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one object per agent.")] = False,
 ) -> None:
     """Ask agents about documents with injected instructions and about their clean twins, and send messages with injected instructions.
@@ -440,27 +447,32 @@ def eval_injection(
     """
     with reporting(json=json):
         given = InjectionSet.read(folder, limit)
-        for one in asyncio.run(_run(given, collection_name(folder, 45), agent or ())):
+        prefix = f"{collection_name(folder, 41)}-own" if own else collection_name(folder, 45)
+        for one in asyncio.run(_run(given, prefix, agent or (), own=own)):
             if json:
                 print_json(_plain(one))
             else:
                 _print(one)
 
 
-async def _run(given: InjectionSet, prefix: str, agents: Sequence[str]) -> Sequence[Report]:
+async def _run(given: InjectionSet, prefix: str, agents: Sequence[str], *, own: bool) -> Sequence[Report]:
     async with open_async_client() as client:
         # Agents that cannot be measured are reported before any document is uploaded.
         chosen = await _chosen(client, agents)
         collections = {variant: f"{prefix}-{variant}" for variant in given.documents}
         if CLEAN not in collections:
             raise CommandFailed("There are no clean documents to compare with.", "", EXIT_USAGE)
+        subject = ""
+        if own:
+            me = await client.me()
+            subject = me.subject or me.name
         with Progress("Loading", sum(len(documents) for documents in given.documents.values())) as progress:
             for variant, collection in collections.items():
                 documents = [
                     Document(one.id, one.id, text=one.text, title=one.title)
                     for one in given.documents[variant]
                 ]
-                await take_in(client, iter(documents), collection, progress)
+                await take_in(client, iter(documents), collection, progress, subject)
         keys: dict[str, str] = {}
         for collection in collections.values():
             keys |= await source_keys(client, collection)

@@ -28,7 +28,7 @@ from responsa_lab.evaluation.metrics import (
     refused_at,
     rounded,
 )
-from responsa_server.cli.ingest import Outcome, Report, ensure_collection, ingest
+from responsa_server.cli.ingest import Outcome, Report, Said, ensure_collection, ingest
 from responsa_server.cli.output import CommandFailed, sentence_of
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.sources import Entry
@@ -103,9 +103,9 @@ async def source_keys(client: AsyncResponsa, collection: str) -> dict[str, str]:
 
 
 async def take_in(
-    client: AsyncResponsa, entries: Iterator[Entry], collection: str, progress: Progress
+    client: AsyncResponsa, entries: Iterator[Entry], collection: str, progress: Progress, subject: str = ""
 ) -> None:
-    """Ingests documents into the collection. Creates the collection if it is missing.
+    """Ingests documents into the collection. Creates the collection if it is missing. subject: whom the documents are about; "" for nobody.
 
     Raises:
         CommandFailed: a document cannot be ingested.
@@ -119,7 +119,7 @@ async def take_in(
             failed.append(f"{one.where}: {why}")
 
     await ensure_collection(client, collection)
-    await ingest(client, entries, collection, report)
+    await ingest(client, entries, collection, report, Said(subject=subject))
     if failed:
         raise CommandFailed(f"{len(failed)} documents could not be ingested. The first: {failed[0]}")
 

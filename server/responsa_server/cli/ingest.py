@@ -178,10 +178,11 @@ def ingest_paths(
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The labels and the metadata of every document that the command loads. If empty, documents keep the values that they have."""
+    """The labels, the metadata and the subject of every document that the command loads. If empty, documents keep the values that they have."""
 
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    subject: str = ""
 
 
 NOTHING_SAID: Final = Said()
@@ -492,6 +493,7 @@ async def _send(
             media_type="text/markdown",
             labels=said.labels,
             metadata=said.metadata,
+            subject=said.subject,
         )
     return await client.upload(
         text if source is None else source,
@@ -501,4 +503,5 @@ async def _send(
         media_type="text/markdown" if source is None else "",
         labels=said.labels,
         metadata=said.metadata,
+        subject=said.subject,
     )
