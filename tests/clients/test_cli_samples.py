@@ -117,14 +117,20 @@ async def test_without_the_role_teachers_are_left_out_and_that_is_said(
 
 
 async def test_all_samples_are_those_of_agents_that_the_server_has(
-    served: ServedAgents, library: ScriptedLibrary, own: Path, responsa: CommandLine
+    server: Scripted, served: ServedAgents, library: ScriptedLibrary, own: Path, responsa: CommandLine
 ) -> None:
+    async def get_me(_: Any, __: Context) -> user_pb2.User:
+        return user_pb2.User(tenant="tenants/acme", role=user_pb2.USER_ROLE_USER)
+
+    server.on(f"{AUTH}/GetMe", get_me)
     done = await responsa("samples", "load")
     assert done.code == 0
     assert [line.partition(":")[0] for line in done.out.splitlines()] == ["mine", "tutor"]
     assert done.err == "".join(
         f"responsa: The server has no agent {name}: its samples were skipped.\n"
         for name in ("cairo", "chat", "knowledge", "scarb")
+    ) + (
+        "responsa: The sample database aptitude was skipped. Loading the sample database aptitude needs the role ADMIN.\n"
     )
     shipped = read(SHIPPED_AGENTS / "tutor")
     assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
@@ -227,6 +233,7 @@ async def test_a_sample_database_is_made_and_its_sources_run(
     me = user_pb2.User(tenant="tenants/acme", role=user_pb2.USER_ROLE_USER)
     sources = dict[str, source_pb2.Source]()
     known = True
+    followed = list[str]()
 
     async def get_me(_: Any, __: Context) -> user_pb2.User:
         return me
@@ -244,13 +251,34 @@ async def test_a_sample_database_is_made_and_its_sources_run(
     async def get(request: admin_service_pb2.GetSourceRequest, _: Context) -> source_pb2.Source:
         return sources[request.name]
 
-    async def sync(_: Any, __: Context) -> operations_pb2.Operation:
+    async def sync(
+        request: admin_service_pb2.SyncSourceRequest, context: Context
+    ) -> operations_pb2.Operation:
+        if request.name == "sources/aptitude":  # an earlier call's run has not ended
+            named = {"source": request.name, "operation": f"operations/{NOWHERE}"}
+            await abort(
+                context, status(grpc.StatusCode.FAILED_PRECONDITION, "SOURCE_RUNNING", metadata=named)
+            )
         return operation()
 
-    async def watch(_: Any, __: Context) -> AsyncIterator[knowledge_service_pb2.WatchOperationResponse]:
-        done = operations_pb2.Operation(name=OPERATION, done=True)
-        done.response.Pack(source_pb2.SyncResult(created=7, failed=1))
-        yield knowledge_service_pb2.WatchOperationResponse(operation=done, seq=1)
+    async def watch(
+        request: knowledge_service_pb2.WatchOperationRequest, _: Context
+    ) -> AsyncIterator[knowledge_service_pb2.WatchOperationResponse]:
+        followed.append(request.name)
+        source = "sources/catalogues" if request.name == OPERATION else "sources/aptitude"
+        state = operations_pb2.Operation(name=request.name)
+        state.metadata.Pack(
+            source_pb2.SyncMetadata(
+                source=source,
+                stage=source_pb2.SYNC_STAGE_INDEXING,
+                documents_done=3,
+                documents_total=8,
+            )
+        )
+        yield knowledge_service_pb2.WatchOperationResponse(operation=state, seq=1)
+        state.done = True
+        state.response.Pack(source_pb2.SyncResult(created=7, failed=1))
+        yield knowledge_service_pb2.WatchOperationResponse(operation=state, seq=2)
 
     for path, script in {
         f"{AUTH}/GetMe": get_me,
@@ -277,6 +305,9 @@ async def test_a_sample_database_is_made_and_its_sources_run(
         "aptitude: source catalogues: 7 created, 1 failed, 0 unchanged, in collection aptitude-catalogues\n"
         "aptitude: source aptitude: 7 created, 1 failed, 0 unchanged, in collection aptitude\n",
     )
+    assert set(followed) == {OPERATION, f"operations/{NOWHERE}"}
+    for source in ("catalogues", "aptitude"):
+        assert f"sources/{source} is indexing 3 of 8" in done.err
     assert {"collections/aptitude", "collections/aptitude-catalogues"} <= library.collections
     assert sources["sources/aptitude"].mapping == SAMPLE_DATABASES["aptitude"].mapping("aptitude")
     [declared] = read_connections(folder)

@@ -159,11 +159,16 @@ class Bench:
         (first, *_, last) = [event for frame in self.asked(request) for event in frame.events]
         return first.started, last
 
-    def asked(self, request: Any) -> list[Any]:
-        """All frames of an answer."""
+    def ask_as(self, key: str, question: str, agent: str) -> Any:
+        """Ask a question with another key than the administrator's. Returns the turn's terminal event."""
+        request = chat.AskRequest(text=question, agent=f"agents/{agent}")
+        return [event for frame in self.asked(request, key) for event in frame.events][-1]
+
+    def asked(self, request: Any, key: str = "") -> list[Any]:
+        """All frames of an answer. key: instead of the administrator's."""
         with grpc.insecure_channel(self.instance.target) as channel:
             stub = stub_of(channel, "ChatService")
-            metadata = [("authorization", f"Bearer {self.instance.key}")]
+            metadata = [("authorization", f"Bearer {key or self.instance.key}")]
             return list(stub.Ask(request, metadata=metadata, timeout=120))
 
 

@@ -7,11 +7,14 @@ marks of a prompt are left in a text. Questions without a matching document are 
 
 from __future__ import annotations
 
+import json
 import shutil
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import pytest
 import yaml
 
@@ -184,6 +187,43 @@ def test_a_code_assistant_shows_whole_sections_of_the_source_that_was_chosen(ben
     assert all(citation.uri.startswith("scarb_docs/") for citation in chosen.citations)
     refused = bench.ask(question, "cairo", raw=True, source="openzeppelin_docs")
     assert refused.WhichOneof("event") == "refused"
+
+
+def test_people_are_answered_from_their_own_records(bench: Bench) -> None:
+    """As the README says: a command makes the account of a person of the sample database, and the key is that person's. A second call changes nothing."""
+    said = golden("personal")
+    made = dict[str, dict[str, Any]]()
+    for person in sorted({one["person"] for one in said["answered"]}):
+        made[person] = json.loads(bench.instance.run("samples", "person", person, "--json").stdout)
+        assert (made[person]["made"], made[person]["documents"]) == (True, 3)
+        assert Path(made[person]["keyFile"]).stat().st_mode & 0o777 == 0o600
+    keys = {person: Path(one["keyFile"]).read_text(encoding="ascii").strip() for person, one in made.items()}
+    for one in said["answered"]:
+        end = bench.ask_as(keys[one["person"]], one["question"], "personal")
+        assert end.WhichOneof("event") == "answer", (one["id"], end)
+        _answered(one, end.answer, "none", "personal")
+    for one in said["refused"]:
+        end = bench.ask_as(keys[one["person"]], one["question"], "personal")
+        assert end.WhichOneof("event") == "refused", (one["id"], end)
+        reason = turn_pb2.RefusalReason.Name(end.refused.reason).removeprefix("REFUSAL_REASON_")
+        assert reason in one["reasons"], one["id"]
+    mira = made["mira.holt"]
+    again = json.loads(bench.instance.run("samples", "person", "1", "--json").stdout)
+    assert again == mira | {"made": False}
+    assert Path(mira["keyFile"]).read_text(encoding="ascii").strip() == keys["mira.holt"]
+    # Without the key, the command does not take the account over unasked.
+    Path(mira["keyFile"]).unlink()
+    refused = bench.instance.run("samples", "person", "mira.holt@example.org", check=False)
+    assert refused.returncode == 1
+    assert "Give --new-key" in refused.stderr
+    bench.instance.run("samples", "person", "mira.holt", "--new-key")
+    assert Path(mira["keyFile"]).read_text(encoding="ascii").strip() != keys["mira.holt"]
+    with pytest.raises(grpc.RpcError):
+        bench.ask_as(keys["mira.holt"], "How open am I?", "personal")
+    # People without the role make no accounts.
+    of_jonas = made["jonas.reed"]["keyFile"]
+    refused = bench.instance.run("samples", "person", "ana.lind", check=False, RESPONSA_API_KEY_FILE=of_jonas)
+    assert (refused.returncode, "needs the role ADMIN" in refused.stderr) == (1, True), refused
 
 
 def test_small_talk_is_answered_without_documents(bench: Bench, mode: str) -> None:

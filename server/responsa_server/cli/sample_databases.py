@@ -6,19 +6,27 @@ it creates the sources over the API, and runs them. What exists already stays as
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.longrunning import operations_proto_pb2 as operations_pb2
 
 from responsa.admin.v1 import source_pb2
 from responsa.auth.v1 import user_pb2
+from responsa.knowledge.v1 import document_pb2
 from responsa_client.aio import AsyncResponsa
-from responsa_client.errors import AlreadyExists, NotFound, error_of_status
-from responsa_client.results import sync_result
+from responsa_client.errors import AlreadyExists, FailedPrecondition, NotFound, error_of_status
+from responsa_client.results import sync_progress, sync_result
 from responsa_server.cli.ingest import ensure_collection
 from responsa_server.cli.output import CommandFailed
-from responsa_server.cli.progress import Progress, synced
-from responsa_server.samples import SampleDatabase
+from responsa_server.cli.progress import Progress, running, synced
+from responsa_server.samples import SampleDatabase, SamplePerson
+
+_LONG_SECONDS: Final = 3.0
+"""After this time, a command says what it waits for."""
 
 
 @dataclass(slots=True)
@@ -35,7 +43,7 @@ class LoadedDatabase:
     """The outcome of loading a sample database."""
 
     name: str
-    sources: list[LoadedSource] = field(default_factory=list[LoadedSource])
+    sources: Sequence[LoadedSource]
 
     @property
     def failed(self) -> bool:
@@ -70,14 +78,71 @@ class LoadedDatabase:
         }
 
 
-async def load_database(client: AsyncResponsa, sample: SampleDatabase, progress: Progress) -> LoadedDatabase:
-    """Load a sample database.
+async def load_database(client: AsyncResponsa, sample: SampleDatabase) -> LoadedDatabase:
+    """Load a sample database, and follow its runs to their ends. The runs continue if the command stops.
+
+    Raises:
+        CommandFailed: see `prepare`.
+        SettingsError: a setting is not valid.
+        ResponsaError: a call failed, or a run.
+    """
+    await prepare(client, sample, sample.sources)
+    # All runs begin before the first is followed, so that the server finishes them without this command.
+    runs = [await _begun(client, source) for source in sample.sources]
+    with Progress(sample.name, 0) as progress:
+        standing = _Standing(sample, progress)
+        try:
+            results = await asyncio.gather(*(_ended(client, one, standing.show) for one in runs))
+        except asyncio.CancelledError:  # Ctrl-C
+            progress.print_error(
+                f"The server goes on without this command; `responsa samples load {sample.name}` says where it stands."
+            )
+            raise
+    return LoadedDatabase(
+        sample.name,
+        [
+            LoadedSource(source, _collection(sample, source), result)
+            for source, result in zip(sample.sources, results, strict=True)
+        ],
+    )
+
+
+class _Standing:
+    """Shows how many documents of all sources are made."""
+
+    def __init__(self, sample: SampleDatabase, progress: Progress) -> None:
+        self._sample = sample
+        self._progress = progress
+        self._runs: dict[str, source_pb2.SyncMetadata] = {}
+        self._said = False
+
+    def show(self, run: source_pb2.SyncMetadata) -> None:
+        """Show a new state of a run."""
+        self._runs[run.source] = run
+        runs = self._runs.values()
+        done, total = sum(one.documents_done for one in runs), sum(one.documents_total for one in runs)
+        self._progress.reach(done, total)
+        at_work = any(
+            one.stage == source_pb2.SYNC_STAGE_INDEXING and one.documents_done < one.documents_total
+            for one in runs
+        )
+        if at_work and not self._said and len(runs) == len(self._sample.sources):
+            self._said = True
+            states = ", ".join(f"{one.source} is {running(one)}" for one in runs)
+            self._progress.print_error(
+                f"{self._sample.name}: {states}. This takes some minutes; what was loaded before can be used now. "
+                "Ctrl-C ends this command, and the server goes on."
+            )
+
+
+async def prepare(client: AsyncResponsa, sample: SampleDatabase, sources: Sequence[str]) -> None:
+    """Make the database on this machine, and these of its sources with their collections, as far as they are missing.
 
     Raises:
         CommandFailed: the caller is not an administrator, the folder of connections cannot be written, the server reads another folder, or another source
             has the id of one of the sample's sources.
         SettingsError: a setting is not valid.
-        ResponsaError: a call failed, or a run.
+        ResponsaError: a call failed.
     """
     # Imported late, because this module loads the settings of the server.
     from responsa_server.cli.local.sample_databases import declare
@@ -86,13 +151,10 @@ async def load_database(client: AsyncResponsa, sample: SampleDatabase, progress:
     if me.role != user_pb2.USER_ROLE_ADMIN:
         raise CommandFailed(f"Loading the sample database {sample.name} needs the role ADMIN.")
     folder = declare(sample, me.tenant.removeprefix("tenants/"))
-    loaded = LoadedDatabase(sample.name)
-    for source in sample.sources:
-        mapping = sample.mapping(source)
-        collection = str(tomllib.loads(mapping)["collection"])
-        await ensure_collection(client, collection)
+    for source in sources:
+        await ensure_collection(client, _collection(sample, source))
         try:
-            await client.create_source(source, mapping)
+            await client.create_source(source, sample.mapping(source))
         except AlreadyExists:
             if (await client.source(source)).connection != sample.name:
                 raise CommandFailed(
@@ -106,11 +168,76 @@ async def load_database(client: AsyncResponsa, sample: SampleDatabase, progress:
                 f"The server does not know the connection {sample.name}, which is declared in {folder}.",
                 "Run the command on the server's machine and with the server's settings; in `tenants` of the declaration, add your tenant.",
             ) from None
-        operation = await client.sync_source(source)
-        async for state in client.watch_operation(operation):
-            operation = state.operation
-        if operation.HasField("error"):
-            raise error_of_status(operation.error)
-        loaded.sources.append(LoadedSource(source, collection, sync_result(operation)))
-        progress.advance()
-    return loaded
+
+
+async def load_person(client: AsyncResponsa, sample: SampleDatabase, person: SamplePerson) -> int:
+    """Make the documents about a person, unless there are some. Returns their number, which is 0 for people without consent.
+
+    Raises the errors of `load_database`. NotFound: nobody has this subject.
+    """
+    source = sample.about_people
+    count = await _documents(client, source, person)
+    if count == 0:
+        await prepare(client, sample, [source])
+        await _load_subject(client, source, person)
+        count = await _documents(client, source, person)
+    return count
+
+
+async def _load_subject(client: AsyncResponsa, source: str, person: SamplePerson) -> None:
+    """Run a source for one person. The run waits for others of the source, and the command says so."""
+    stages = [source_pb2.SYNC_STAGE_QUEUED]
+    with Progress(f"Documents about {person.name}", 0) as progress:
+
+        def show(one: source_pb2.SyncMetadata) -> None:
+            stages.append(one.stage)
+            progress.detail(running(one))
+
+        operation = await client.sync_source(source, person.address)
+        ended = asyncio.create_task(_ended(client, operation, show))
+        await asyncio.wait({ended}, timeout=_LONG_SECONDS)
+        if not ended.done() and stages[-1] == source_pb2.SYNC_STAGE_QUEUED:
+            progress.print_error(
+                f"Another run of the source {source} is at work; the documents about {person.name} come after it. "
+                "Ctrl-C ends this command, and the server goes on."
+            )
+        await ended
+
+
+def _collection(sample: SampleDatabase, source: str) -> str:
+    return str(tomllib.loads(sample.mapping(source))["collection"])
+
+
+async def _documents(client: AsyncResponsa, source: str, person: SamplePerson) -> int:
+    profile = await client.subject_profile(person.address)
+    parts = [one for one in profile.parts if one.source == f"sources/{source}"]
+    return sum(
+        one.document.state == document_pb2.DOCUMENT_STATE_READY for part in parts for one in part.documents
+    )
+
+
+async def _begun(client: AsyncResponsa, source: str) -> str:
+    """Begin a run of a source. Returns its operation, or that of the run for all subjects that has not ended."""
+    try:
+        return (await client.sync_source(source)).name
+    except FailedPrecondition as error:
+        if error.reason != "SOURCE_RUNNING":
+            raise
+        return error.metadata["operation"]
+
+
+async def _ended(
+    client: AsyncResponsa,
+    operation: operations_pb2.Operation | str,
+    show: Callable[[source_pb2.SyncMetadata], None],
+) -> source_pb2.SyncResult:
+    """Follow a run to its end. Raises the run's error."""
+    state: operations_pb2.Operation | None = None
+    async for one in client.watch_operation(operation):
+        state = one.operation
+        if (metadata := sync_progress(state)) is not None:
+            show(metadata)
+    assert state is not None
+    if state.HasField("error"):
+        raise error_of_status(state.error)
+    return sync_result(state)

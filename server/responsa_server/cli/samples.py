@@ -32,7 +32,8 @@ from responsa_server.cli.output import (
     sentence_of,
 )
 from responsa_server.cli.progress import Progress
-from responsa_server.cli.sample_databases import LoadedDatabase, load_database
+from responsa_server.cli.sample_databases import load_database
+from responsa_server.cli.sample_people import load_account
 from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
 from responsa_server.instance import SHIPPED_AGENTS
@@ -85,17 +86,12 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Load the sample documents and teachers of agents, and sample databases.",
+        help="Load the sample documents and teachers of agents, and sample databases. Make accounts for the people in them.",
         rich_markup_mode=None,
     )
-    # With a callback, this remains a group, although it has only one command.
-    group.callback()(_no_options)
     group.command("load")(load)
+    group.command("person")(load_account)
     app.add_typer(group, name=name)
-
-
-def _no_options() -> None:
-    """Load the sample documents and teachers of agents, and sample databases."""
 
 
 def load(
@@ -103,7 +99,7 @@ def load(
         list[str] | None,
         typer.Argument(
             metavar="[SAMPLES]...",
-            help="The ids of agents, and names of sample databases. Default: all agents that have samples.",
+            help="The ids of agents, and names of sample databases. Default: all, the databases last.",
         ),
     ] = None,
     json: Annotated[
@@ -115,32 +111,19 @@ def load(
     ] = False,
 ) -> None:
     """Load agents' sample documents into the collections that these agents answer from, and create the agents' sample
-    teachers. Load sample databases: make the database on this machine, and run the sources that read it.
+    teachers. Load sample databases: make the database on this machine, and run the sources that read it, which takes some minutes. Each
+    line of the output names samples that can be used from then on. Ctrl-C ends the command; the server finishes the runs.
 
-    A second load skips unchanged documents and teachers. Without the role ADMIN, the command skips the teachers and
-    says so.
+    A second load skips unchanged documents and teachers, and follows runs that have not ended. Without the role ADMIN, the command skips the teachers and
+    says so, and without names also the databases.
 
     Exit codes: 0 all loaded, 1 a document failed, 2 the samples or the agent do not exist, 3 cannot connect or sign in.
     """
     with reporting(json=json):
         folders, databases = _chosen(agents or ())
         found = [read(folder) for folder in folders]
-        loaded, filled = asyncio.run(_load(found, databases, strict=bool(agents)))
-        for one in loaded:
-            if json:
-                print_json(_as_object(one))
-            else:
-                print_text(_line(one))
-            if one.left_out:
-                some = "1 teacher was" if one.left_out == 1 else f"{one.left_out} teachers were"
-                print_error(f"{one.agent}: {some} skipped: creating teachers needs the role ADMIN.")
-        for one in filled:
-            if json:
-                print_json(one.plain)
-            else:
-                print_text(one.lines)
-    if any(one.documents.failed for one in loaded) or any(one.failed for one in filled):
-        raise typer.Exit(EXIT_FAILED)
+        if asyncio.run(_load(found, databases, strict=bool(agents), json=json)):
+            raise typer.Exit(EXIT_FAILED)
 
 
 def sample_folders() -> Mapping[str, Path]:
@@ -190,7 +173,7 @@ def _chosen(given: Sequence[str]) -> tuple[Sequence[Path], Sequence[SampleDataba
     """The folders of the agents, and the databases, that these names mean. A name that both have means the database."""
     folders = sample_folders()
     if not given:
-        return list(folders.values()), []
+        return list(folders.values()), list(SAMPLE_DATABASES.values())
     named = dict.fromkeys(name.removeprefix("agents/") for name in given)
     missing = [name for name in named if name not in folders and name not in SAMPLE_DATABASES]
     if missing:
@@ -204,28 +187,53 @@ def _chosen(given: Sequence[str]) -> tuple[Sequence[Path], Sequence[SampleDataba
 
 
 async def _load(
-    found: Sequence[Samples], databases: Sequence[SampleDatabase], *, strict: bool
-) -> tuple[Sequence[Loaded], Sequence[LoadedDatabase]]:
-    made, filled = list[Loaded](), list[LoadedDatabase]()
-    steps = sum(len(one.documents) + len(one.teachers) for one in found)
-    steps += sum(len(one.sources) for one in databases)
+    found: Sequence[Samples], databases: Sequence[SampleDatabase], *, strict: bool, json: bool
+) -> bool:
+    """Load samples, and print what each agent and each database has got as soon as it can be used. Returns whether a document failed.
+
+    strict: whether an agent that the server lacks, and a database that cannot be loaded, end the command. Otherwise they are skipped, and the command says so.
+    """
+    failed = False
     async with open_async_client() as client:
-        with Progress("Loading", steps) as progress:
-            for samples in found:
-                try:
-                    agent = await client.agent(samples.agent)
-                except NotFound:
-                    if strict:
-                        raise
-                    progress.print_error(
-                        f"The server has no agent {samples.agent}: its samples were skipped."
-                    )
-                    continue
-                collection = next(iter(agent.collections), samples.agent).removeprefix("collections/")
-                made.append(await _load_one(client, samples, collection, progress))
-            for database in databases:
-                filled.append(await load_database(client, database, progress))
-    return made, filled
+        for samples in found:
+            try:
+                agent = await client.agent(samples.agent)
+            except NotFound:
+                if strict:
+                    raise
+                print_error(f"The server has no agent {samples.agent}: its samples were skipped.")
+                continue
+            collection = next(iter(agent.collections), samples.agent).removeprefix("collections/")
+            with Progress(samples.agent, len(samples.documents) + len(samples.teachers)) as progress:
+                one = await _load_one(client, samples, collection, progress)
+            _print(one, json=json)
+            failed |= one.documents.failed > 0
+        for database in databases:
+            try:
+                filled = await load_database(client, database)
+            except CommandFailed as failure:
+                if strict:
+                    raise
+                print_error(
+                    f"The sample database {database.name} was skipped. {failure.sentence} {failure.remedy}".strip()
+                )
+                continue
+            if json:
+                print_json(filled.plain)
+            else:
+                print_text(filled.lines)
+            failed |= filled.failed
+    return failed
+
+
+def _print(one: Loaded, *, json: bool) -> None:
+    if json:
+        print_json(_as_object(one))
+    else:
+        print_text(_line(one))
+    if one.left_out:
+        some = "1 teacher was" if one.left_out == 1 else f"{one.left_out} teachers were"
+        print_error(f"{one.agent}: {some} skipped: creating teachers needs the role ADMIN.")
 
 
 async def _load_one(client: AsyncResponsa, samples: Samples, collection: str, progress: Progress) -> Loaded:

@@ -8,9 +8,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.sources import DatabaseConnection, DatabaseKind
+from responsa_server.instance import SHIPPED_AGENTS
 from tests.aptitude import GOLDEN, SAMPLE, documents, written
 
 CASES = (
@@ -47,5 +49,13 @@ async def test_each_person_with_consent_has_a_document_of_each_kind(tmp_path: Pa
     assert [one.title for one in people.values()].count("Personality profile of Leo Marsh") == 2
     linked = {"-".join(link) for one in made.values() for link in LINK.findall(one.text)}
     assert linked == catalogues.keys()
+    # The golden questions of the agent are about people of the sample, and their documents answer.
+    said = yaml.safe_load((SHIPPED_AGENTS / "personal" / "golden.yaml").read_text(encoding="utf-8"))
+    addresses = {one.address for one in SAMPLE.people() if one.consents}
+    assert addresses == subjects.keys()
+    for one in said["answered"]:
+        answering = made[one["source"].removesuffix(".md").replace("/", "-")]
+        assert answering.subject == f"{one['person']}@example.org"
+        assert answering.text.count(one["quote"]) == 1, one
     own = await documents(DATABASES, connection, "aptitude", "ana.lind@example.org")
     assert own == {name: people[name] for name in (f"{kind}-3" for kind in kinds)}

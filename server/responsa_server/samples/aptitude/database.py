@@ -33,6 +33,18 @@ _USUAL: Final = {"tendency": (50.0, 18.0), "ability": (100.0, 15.0)}
 _COMMON: Final = 0.6
 
 
+@dataclass(frozen=True, slots=True)
+class SamplePerson:
+    """A person in a sample database. id: the number in the database, from 1. address: the e-mail address, which is the subject of the person's documents. consents: whether
+    there are documents about the person.
+    """
+
+    id: int
+    name: str
+    address: str
+    consents: bool
+
+
 class Dialect(StrEnum):
     """A database for which the statements can be made."""
 
@@ -96,6 +108,14 @@ def write(file: Path) -> None:
         with closing(sqlite3.connect(made)) as connection:
             connection.executescript(f"BEGIN;\n{script(Dialect.SQLITE)}COMMIT;")
         made.rename(file)
+
+
+def people() -> Sequence[SamplePerson]:
+    """The people, in the order of their ids."""
+    return [
+        SamplePerson(one.id, one.name, one.address, one.consent_on is not None and one.withdrawn_on is None)
+        for one in _people(_table("scales.toml"))
+    ]
 
 
 def script(dialect: Dialect) -> str:
