@@ -463,8 +463,8 @@ class PostgresSourceRuns:
             ]
             await self._insert(database, claim, failures)
             row = await (await database.execute(self._queries["waiting"], run_values(claim))).fetchone()
-            waiting = 0 if row is None else int(row[0])
-            values = {**run_values(claim), "waiting": waiting, "failed": len(failures)}
+            waiting, unread = (0, 0) if row is None else row
+            values = {**run_values(claim), "unread": unread, "failed": len(failures)}
             await database.execute(self._queries["settled"], values)
             return waiting == 0
 

@@ -151,8 +151,11 @@ WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = e.kind 
 RETURNING s.kind, s.key, e.error_message, e.subject;
 
 -- name: waiting
-SELECT (SELECT count(*) FROM responsa.source_document WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND operation_id IS NOT NULL)
-    + (SELECT count(*) FROM responsa.source_document WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND gone AND operation_id IS NULL);
+-- The documents that are not published or deleted yet, and those of them that are not indexed or deleted yet.
+SELECT count(*), count(*) FILTER (WHERE s.gone OR (o.stage <> 'done' AND NOT o.indexed))
+FROM responsa.source_document AS s
+LEFT JOIN responsa.operation AS o ON o.tenant_id = s.tenant_id AND o.id = s.operation_id
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND (s.operation_id IS NOT NULL OR s.gone);
 
 -- name: ready_subjects
 -- The subjects of which no version is still being indexed.
@@ -219,9 +222,9 @@ SELECT DISTINCT o.held_by FROM responsa.operation AS o JOIN responsa.operation A
 WHERE o.tenant_id = %(tenant)s AND o.held_by IS NOT NULL AND o.stage <> 'done' AND o.held_by <> %(id)s AND r.source_id = %(source)s AND r.stage = 'done';
 
 -- name: settled
-UPDATE responsa.operation SET passages_done = greatest(0, passages_total - %(waiting)s),
+UPDATE responsa.operation SET passages_done = greatest(0, passages_total - %(unread)s),
     counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + %(failed)s::int)), update_time = clock_timestamp()
-WHERE tenant_id = %(tenant)s AND id = %(id)s AND (%(failed)s > 0 OR passages_done <> greatest(0, passages_total - %(waiting)s));
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND (%(failed)s > 0 OR passages_done <> greatest(0, passages_total - %(unread)s));
 
 -- name: failed_together
 UPDATE responsa.operation SET counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + %(failed)s::int)), update_time = clock_timestamp()
