@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -43,12 +44,15 @@ SETUP = (
     f" FROM seq_1_to_{ROWS}",
     "UPDATE employee SET name = '100% Zoë 🐦' WHERE id = 1",
     "CREATE TABLE secret (id int, name text, pay int)",
+    "CREATE TABLE large (id int, note longtext, data longblob)",
+    f"INSERT INTO large VALUES (1, repeat('x', {15 << 20}), NULL), (2, repeat('x', {64 << 20}), NULL), (3, NULL, repeat('x', {64 << 20})), (4, repeat('x', {9 << 20}), repeat('x', {9 << 20}))",
     "CREATE FUNCTION harmless() RETURNS int RETURN 1",
     "CREATE ROLE editors",
     "GRANT UPDATE ON employee TO editors",
     *(f"CREATE USER {user} IDENTIFIED BY 'good'" for user in ("reader", "writer", "giver", "filer", "caller", "keeper", "member")),
     *(f"GRANT SELECT ON employee TO {user}" for user in ("reader", "writer", "filer", "caller", "member")),
     "GRANT SELECT (id, name) ON secret TO reader",
+    "GRANT SELECT ON large TO reader",
     "GRANT UPDATE (name) ON employee TO writer",
     "GRANT SELECT ON employee TO giver WITH GRANT OPTION",
     "GRANT FILE ON *.* TO filer",
@@ -106,7 +110,7 @@ class Maria:
 def started(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
     command = [
         shutil.which("mariadbd") or "/usr/sbin/mariadbd", "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder / 'data'}", f"--socket={folder / 'socket'}",
-        f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={folder / 'pid'}", "--sql-mode=", "--skip-name-resolve", *options,
+        f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={folder / 'pid'}", "--sql-mode=", "--skip-name-resolve", "--max-allowed-packet=256M", *options,
     ]  # fmt: skip
     process = subprocess.Popen(tied(*command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (folder / "socket").exists():
@@ -201,21 +205,44 @@ async def test_logins_that_may_do_more_than_read_are_refused(maria: Maria, staff
 
 
 @pytest.mark.parametrize(
-    "sql",
+    ("sql", "expected", "said"),
     [
-        "DELETE FROM employee",
-        "SELECT 1; DELETE FROM employee",
-        "SELECT pay FROM secret",
-        "SELECT nme FROM employee",
-        "SELECT id FROM nowhere",
-        "SELECT id FROM employee INTO OUTFILE '/tmp/rows'",
-        "SELECT load_file('/etc/passwd'), nothing()",
-        "CREATE TEMPORARY TABLE more (id int)",
-        "SELECT id INTO @one FROM employee WHERE id = 1",
+        ("DELETE FROM employee", DatabaseFault.QUERY, "DELETE command denied"),
+        ("SELECT 1; DELETE FROM employee", DatabaseFault.QUERY, "error in your SQL syntax"),
+        ("SELECT pay FROM secret", DatabaseFault.QUERY, "denied"),
+        ("SELECT nme FROM employee", DatabaseFault.QUERY, "Unknown column 'nme'"),
+        ("SELECT id FROM nowhere", DatabaseFault.QUERY, "denied"),
+        ("SELECT id FROM employee INTO OUTFILE '/tmp/rows'", DatabaseFault.QUERY, "1045"),
+        ("SELECT load_file('/etc/passwd'), nothing()", DatabaseFault.QUERY, "nothing"),
+        ("CREATE TEMPORARY TABLE more (id int)", DatabaseFault.QUERY, "denied"),
+        ("SELECT id INTO @one FROM employee WHERE id = 1", DatabaseFault.QUERY, "no rows"),
+        ("SELECT 1 AS a, 2 AS b, 3 AS c, 4 AS d", DatabaseFault.TOO_LARGE, "allows 3"),
+        ("SELECT " + ", ".join("1" * 5000), DatabaseFault.TOO_LARGE, "more columns than the database can return"),
+        ("SELECT id, note FROM large", DatabaseFault.TOO_LARGE, "more than 16 MiB"),
+        ("SELECT id, data FROM large WHERE id = 3", DatabaseFault.TOO_LARGE, "more than 16 MiB"),
+        ("SELECT note, data FROM large WHERE id = 4", DatabaseFault.TOO_LARGE, "more than 16 MiB"),
     ],
-)
-async def test_statements_that_do_more_than_read_are_refused(staff: DatabaseConnection, sql: str) -> None:
-    assert (await problem(staff, sql)).fault is DatabaseFault.QUERY
+)  # fmt: skip
+async def test_statements_that_do_more_than_read_are_refused(
+    maria: Maria, staff: DatabaseConnection, sql: str, expected: DatabaseFault, said: str
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = await problem(replace(staff, columns=3), sql)
+    assert (found.fault, said in found.message) == (expected, True), found.message
+    # One row below the limit is in memory, as bytes and as a text, but never 64 MiB.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60 << 10
+    await until_idle(maria)
+
+
+async def test_a_long_row_below_the_limit_is_read(maria: Maria, staff: DatabaseConnection) -> None:
+    assert len(str((await read(staff, "SELECT note FROM large WHERE id = 1"))[0][0])) == 15 << 20
+    # With the usual limit of the server, it is the server that refuses a longer row.
+    maria.ask("SET GLOBAL max_allowed_packet = 16777216")
+    try:
+        large = await problem(staff, "SELECT note FROM large WHERE id = 2")
+    finally:
+        maria.ask(f"SET GLOBAL max_allowed_packet = {256 << 20}")
+    assert (large.fault, "16 MiB" in large.message) == (DatabaseFault.TOO_LARGE, True), large.message
 
 
 async def test_time_limits(maria: Maria, staff: DatabaseConnection) -> None:

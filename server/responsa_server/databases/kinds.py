@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol
 from urllib.parse import quote
@@ -15,7 +17,15 @@ import psycopg
 import sqlalchemy
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Loader
-from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+from psycopg.types.datetime import (
+    DateLoader,
+    IntervalLoader,
+    TimeLoader,
+    TimestampLoader,
+    TimestamptzLoader,
+    TimetzLoader,
+)
+from psycopg.types.json import set_json_loads
 from sqlalchemy import pool
 
 from responsa_server.domain.sources import (
@@ -27,7 +37,8 @@ from responsa_server.domain.sources import (
 )
 
 _CONNECT_SECONDS: Final = 5
-_ROW_BYTES: Final = 16 << 20
+ROW_BYTES: Final = 16 << 20
+"""The length from which a row is refused."""
 _TOO_LONG: Final = psycopg.errors.InvalidArgumentForWidthBucketFunction.sqlstate
 # The files of authorities of Debian, Red Hat, SUSE, and of Alpine and macOS.
 _AUTHORITIES: Final = (
@@ -83,16 +94,25 @@ class _OrText(Loader):
             return bytes(data).decode()
 
 
-class _Date(_OrText):
-    base = DateLoader
+_OR_TEXT: Final[Mapping[str, type[Loader]]] = {
+    name: type("_OrText", (_OrText,), {"base": base})
+    for name, base in {
+        "date": DateLoader,
+        "interval": IntervalLoader,
+        "time": TimeLoader,
+        "timestamp": TimestampLoader,
+        "timestamptz": TimestamptzLoader,
+        "timetz": TimetzLoader,
+    }.items()
+}
 
 
-class _Timestamp(_OrText):
-    base = TimestampLoader
+class _Text(Loader):
+    """Loads a text in any encoding, so that broken UTF-8 is a matter of one row."""
 
-
-class _Timestamptz(_OrText):
-    base = TimestamptzLoader
+    def load(self, data: Buffer) -> object:
+        """See `Loader.load`."""
+        return _decoded(bytes(data))
 
 
 class _Postgres:
@@ -142,9 +162,12 @@ class _Postgres:
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout=5000 -c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read",
             **tls,
         }
-        return sqlalchemy.create_engine(
+        engine = sqlalchemy.create_engine(
             "postgresql+psycopg://", connect_args=given, poolclass=pool.NullPool, hide_parameters=True
         )
+        # First of all: SQLAlchemy asks for the server's version when it has connected.
+        sqlalchemy.event.listen(engine, "connect", self._read_texts, insert=True)
+        return engine
 
     def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
         """See `Driver.prepare`."""
@@ -155,19 +178,29 @@ class _Postgres:
             raise _may_write(f"The user {declared.user} {may}")
         raw = connection.connection.driver_connection
         assert isinstance(raw, psycopg.Connection), "the engine opens nothing else"
-        for name, loader in (("date", _Date), ("timestamp", _Timestamp), ("timestamptz", _Timestamptz)):
+        for name, loader in _OR_TEXT.items():
             raw.adapters.register_loader(name, loader)
+        set_json_loads(_json, raw)
+
+    @staticmethod
+    def _read_texts(raw: psycopg.Connection, _: object) -> None:
+        """Let the texts of a database without an encoding be texts. psycopg would return bytes."""
+        if raw.info.parameter_status("server_encoding") == "SQL_ASCII":
+            for name in ("text", "varchar", "bpchar", "name"):
+                raw.adapters.register_loader(name, _Text)
 
     def bounded(self, sql: str) -> str:
         """See `Driver.bounded`. A function with an error code that hardly any query gives, because only functions of a language can raise an error of one's choice."""
-        short = f"width_bucket(0, 0, 1, sign({_ROW_BYTES} - octet_length(bounded::text))::int) IS NOT NULL"
+        short = f"width_bucket(0, 0, 1, sign({ROW_BYTES} - octet_length(bounded::text))::int) IS NOT NULL"
         return f"SELECT bounded.* FROM (\n{sql}\n) AS bounded WHERE {short}"  # noqa: S608 - the query is SQL of an administrator
 
     def problem(self, error: BaseException | None) -> DatabaseProblem:
         """See `Driver.problem`."""
         if isinstance(error, psycopg.Error) and error.sqlstate:
             if error.sqlstate == _TOO_LONG:
-                return _long_row()
+                return long_row()
+            if isinstance(error, psycopg.errors.TooManyColumns):
+                return _many_columns()
             match error.sqlstate[:2]:
                 case "28":
                     return _login()
@@ -179,8 +212,11 @@ class _Postgres:
                     pass
             if isinstance(error, psycopg.errors.QueryCanceled):
                 return timed_out()
-            if error.sqlstate.startswith("57P"):
-                return _unreachable()
+            # It shuts down, it has ended an idle transaction, or it is a standby that could not keep the rows any longer.
+            if error.sqlstate.startswith(("57P", "40")) or error.sqlstate in ("25P03", "25P04"):
+                return DatabaseProblem(
+                    DatabaseFault.UNREACHABLE, "The database interrupted the query, or ended the connection."
+                )
             return _query(f"error {error.sqlstate}")
         if isinstance(error, psycopg.DataError):
             return unreadable_value()
@@ -209,7 +245,11 @@ class _MySql:
     # The name of the user that the server shows in a refusal contains the address of this machine.
     _USER: Final = re.compile(r" (?:to|for) user '.*?'@'.*?'")
     # The server refuses connections, is shutting down, or has ended this connection.
-    _AWAY: Final = frozenset({1040, 1049, 1053, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1927})
+    _AWAY: Final = frozenset(
+        {1040, 1049, 1053, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1927, 3169, 4031}
+    )
+    # The numbers of errors of the driver; the others are the server's.
+    _OF_DRIVER: Final = range(2000, 3000)
 
     def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
         """See `Driver.engine`."""
@@ -251,6 +291,17 @@ class _MySql:
         connection.exec_driver_sql("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         # The transaction of the statements above began before it could be read-only.
         connection.commit()
+        raw: Any = connection.connection.driver_connection
+        # PyMySQL reads a row as a whole, and no setting limits its length. Before each part of a row it reads the length of that part.
+        raw._read_bytes = partial(self._read_some, raw, raw._read_bytes)  # noqa: SLF001 - it has no public way to do so
+
+    def _read_some(self, raw: Any, read: Callable[[int], bytes], count: int) -> bytes:
+        """Read so many bytes of a row. The first part of a row of `ROW_BYTES` or more has the greatest length that a part can have."""
+        if count >= ROW_BYTES - 1:
+            self.drop(raw)
+            raw._force_close()  # noqa: SLF001 - nothing else closes a connection within a row
+            raise long_row()
+        return read(count)
 
     def _check(self, grant: str, user: str) -> None:
         found = self._GRANT.match(grant)
@@ -266,7 +317,7 @@ class _MySql:
             raise _may_write(f"The user {user} may give privileges to others")
 
     def bounded(self, sql: str) -> str:
-        """See `Driver.bounded`. The server's `max_allowed_packet` is the limit."""
+        """See `Driver.bounded`. `prepare` has set the limit."""
         return sql
 
     def problem(self, error: BaseException | None) -> DatabaseProblem:
@@ -279,6 +330,10 @@ class _MySql:
                 return _unreachable()
             case 1969 | 3024 | 1317:
                 return timed_out()
+            case 1117:
+                return _many_columns()
+            case 1153:
+                return long_row()
             case 1792:
                 return _query("it would change data")
             case 1046 | 1054 | 1064 | 1142 | 1143 | 1146 | 1305 | 1370:
@@ -287,7 +342,7 @@ class _MySql:
                 return _certificate()
             case 2013 if "timed out" in str(error):
                 return timed_out()
-            case int(number) if number < 2000:
+            case int(number) if number not in self._OF_DRIVER:
                 return _query(f"error {number}")
             case _:
                 return _unreachable()
@@ -308,6 +363,21 @@ class _Sqlite:
     """SQLite files, opened read-only. No other file can be attached, and no extension can be loaded."""
 
     _DENIED: Final = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA})
+    _AWAY: Final = frozenset(
+        {
+            sqlite3.SQLITE_BUSY,
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_LOCKED,
+            sqlite3.SQLITE_NOTADB,
+            sqlite3.SQLITE_PERM,
+        }
+    )
+    # What it says about the text of a query. Errors of functions can quote a value.
+    _ABOUT_QUERY: Final = re.compile(
+        r"no such |ambiguous column|near \"|not authorized|wrong number of arguments|unrecognized token|incomplete input|misuse of|malformed JSON$|integer overflow$|unable to use function"
+    )
 
     def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
         """See `Driver.engine`."""
@@ -319,7 +389,7 @@ class _Sqlite:
                 timeout=_CONNECT_SECONDS,
                 check_same_thread=False,
             )
-            made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _ROW_BYTES)
+            made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, ROW_BYTES)
             # A row with broken UTF-8 is set aside; it does not end the reading.
             made.text_factory = _decoded
             return made
@@ -345,15 +415,25 @@ class _Sqlite:
     def problem(self, error: BaseException | None) -> DatabaseProblem:
         """See `Driver.problem`."""
         text = str(error)
-        if text == "interrupted":
-            return timed_out()
-        if text == "string or blob too big":
-            return _long_row()
-        if "unable to open" in text or "not a database" in text or "malformed" in text or "locked" in text:
-            return DatabaseProblem(
-                DatabaseFault.UNREACHABLE, f"The database file cannot be read: {text[:200]}."
-            )
-        return _query(text)
+        # The lowest byte is the error, the others say more about it. The module's own errors have no number.
+        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
+            case sqlite3.SQLITE_INTERRUPT:
+                return timed_out()
+            case sqlite3.SQLITE_TOOBIG:
+                return long_row()
+            case int(code) if code in self._AWAY:
+                return DatabaseProblem(
+                    DatabaseFault.UNREACHABLE, f"The database file cannot be read: {text[:200]}."
+                )
+            case _:
+                pass
+        if "too many columns" in text or "too many terms" in text:
+            return _many_columns()
+        return _query(
+            text
+            if self._ABOUT_QUERY.match(text)
+            else f"error {getattr(error, 'sqlite_errorname', type(error).__name__)}"
+        )
 
     def stop(self, raw: Any, engine: sqlalchemy.Engine) -> None:
         """See `Driver.stop`."""
@@ -370,6 +450,14 @@ def _authorities() -> str:
     """The file with the system's authorities. The OpenSSL in psycopg's wheels looks for them where no system has them."""
     chosen = ssl.get_default_verify_paths().cafile  # SSL_CERT_FILE, if it is set
     return next((one for one in (chosen, *_AUTHORITIES) if one and Path(one).is_file()), "system")
+
+
+def _json(data: str | bytes) -> object:
+    """JSON, or its text if it is nested too deeply or not valid UTF-8."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return data if isinstance(data, str) else _decoded(data)
 
 
 def _decoded(data: bytes) -> str:
@@ -409,10 +497,18 @@ def unreadable_value() -> DatabaseProblem:
     )
 
 
-def _long_row() -> DatabaseProblem:
+def long_row() -> DatabaseProblem:
+    """The problem of a result with a row of more than `ROW_BYTES`."""
     return DatabaseProblem(
         DatabaseFault.TOO_LARGE,
-        f"A row of the result has more than {_ROW_BYTES >> 20} MiB; leave such rows out, or shorten their columns.",
+        f"A row of the result has more than {ROW_BYTES >> 20} MiB; leave such rows out, or shorten their columns.",
+    )
+
+
+def _many_columns() -> DatabaseProblem:
+    return DatabaseProblem(
+        DatabaseFault.TOO_LARGE,
+        "The query has more columns than the database can return; name the columns that are needed.",
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy
 from sqlalchemy import exc
 
-from responsa_server.databases.kinds import KINDS, Driver, timed_out, unreadable_value
+from responsa_server.databases.kinds import KINDS, ROW_BYTES, Driver, long_row, timed_out, unreadable_value
 from responsa_server.domain.sources import (
     DatabaseConnection,
     DatabaseFault,
@@ -100,12 +100,16 @@ class _Session:
                 )
                 complete = not found
                 left -= len(found)
+                lengths = [_length(row) for row in found]
+                # SQLite limits each value alone.
+                if max(lengths, default=0) > ROW_BYTES:
+                    raise long_row()
                 if found or first:
                     yield Rows(columns, found)
                 if not found or left <= 0:
                     return
                 first = False
-                small = sum(map(_length, found)) * 2 <= _PIECE_CHARACTERS
+                small = sum(lengths) * 2 <= _PIECE_CHARACTERS
                 size = min(size * 2, _PIECE_ROWS) if small else max(1, size // 2)
         finally:
             if not complete:
@@ -213,7 +217,7 @@ class _Reading:
         begun = time.monotonic()
         try:
             return step()
-        except (ValueError, ArithmeticError) as error:
+        except (ValueError, ArithmeticError, RecursionError) as error:
             # A driver cannot represent a value of the result.
             raise unreadable_value() from error
         except exc.DBAPIError as error:

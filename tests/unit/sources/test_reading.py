@@ -37,7 +37,9 @@ def folder(tmp_path: Path) -> Path:
         connection.execute("CREATE TABLE employee (id integer, mail text, note text)")
         rows = [(1, "ada", "A."), (1, "ada", "Again."), (2, "ada", None), (3, "bela", "CANARY")]
         connection.executemany("INSERT INTO employee VALUES (?, ?, ?)", rows)
-        connection.execute("INSERT INTO employee VALUES (4, 'ada', CAST(x'ff41' AS text))")
+        connection.execute(
+            "INSERT INTO employee VALUES (4, 'ada', CAST(x'ff41' AS text)), (5, 'ada', 'a' || char(0))"
+        )
     (tmp_path / "staff.toml").write_text('kind = "sqlite"\nfile = "staff.db"\ntenants = ["acme"]\n')
     return tmp_path
 
@@ -59,6 +61,7 @@ async def fault(connection: DatabaseConnection, sql: str) -> DatabaseFault:
     async with aclosing(DATABASES.read(connection, sql, {}, 1000)) as pieces:
         with pytest.raises(DatabaseProblem) as caught:
             await anext(pieces)
+    assert "CANARY" not in caught.value.message
     return caught.value.fault
 
 
@@ -71,6 +74,7 @@ async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path) -> Non
         "The column “note” is NULL; declare it with null = true, or leave such rows out of the query.",
         "3",
         "The column “note” is not valid UTF-8.",
+        "The column “note” has the character U+0000.",
     ]
     with pytest.raises(Precondition, match="more than 4 rows") as caught:
         await made(replace(connection, rows=4), Asked())
@@ -103,9 +107,14 @@ async def test_a_statement_for_one_subject_shows_nothing_of_another(folder: Path
         ("SELECT 'a' REGEXP 'a'", DatabaseFault.QUERY),
         ("ATTACH 'other.db' AS other", DatabaseFault.QUERY),
         ("PRAGMA query_only = off", DatabaseFault.QUERY),
+        ("SELECT 1; SELECT 2", DatabaseFault.QUERY),
+        ("SELECT json_extract(note, '$') FROM employee", DatabaseFault.QUERY),
+        ("SELECT json_extract('{}', note) FROM employee WHERE id = 3", DatabaseFault.QUERY),
         ("SELECT zeroblob(20000000)", DatabaseFault.TOO_LARGE),
+        ("SELECT zeroblob(9000000), zeroblob(9000000)", DatabaseFault.TOO_LARGE),
         ("WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c", DatabaseFault.TIMEOUT),
         ("SELECT 1, 2, 3, 4", DatabaseFault.TOO_LARGE),
+        ("SELECT " + ", ".join("1" * 3000), DatabaseFault.TOO_LARGE),
     ],
 )  # fmt: skip
 async def test_statements_that_do_more_than_read_are_refused(
@@ -115,8 +124,17 @@ async def test_statements_that_do_more_than_read_are_refused(
     assert await fault(connection, sql) is expected
 
 
-async def test_a_file_that_is_gone_is_unreachable(folder: Path) -> None:
+async def test_a_file_that_goes_away_is_unreachable(folder: Path) -> None:
     connection = await declared(folder)
+    with closing(sqlite3.connect(folder / "staff.db")) as staff, staff:
+        staff.executemany("INSERT INTO employee VALUES (0, '', zeroblob(4000))", [()] * 200)
+    async with aclosing(DATABASES.read(connection, "SELECT note FROM employee", {}, 1000)) as pieces:
+        await anext(pieces)
+        (folder / "staff.db").write_bytes(b"x" * 100)
+        with pytest.raises(DatabaseProblem) as caught:
+            [one async for one in pieces]
+    assert caught.value.fault is DatabaseFault.UNREACHABLE
+    assert await fault(connection, "SELECT 1 FROM employee") is DatabaseFault.UNREACHABLE
     (folder / "staff.db").unlink()
     assert await fault(connection, "SELECT 1") is DatabaseFault.UNREACHABLE
 
