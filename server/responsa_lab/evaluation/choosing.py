@@ -24,10 +24,12 @@ DECLARED: Final = "declared"
 
 
 class Part(StrEnum):
-    """The messages to measure: those for choosing thresholds, or those that are looked at once, at the end."""
+    """The messages to measure: those for choosing thresholds, those that are measured once, or those in other languages than English."""
 
     CHOOSE = "choose"
     LOOK = "look"
+    FRESH = "fresh"
+    LANGUAGES = "languages"
 
 
 class ToolMessage(BaseModel):
