@@ -116,33 +116,37 @@ async def test_a_call_that_may_take_longer_is_still_made() -> None:
 
 async def test_a_tenant_does_not_stop_the_calls_of_another() -> None:
     breakers, dead = Breakers(Clock()), Fails()
-    for user in (1, 2):
+    for user in (1, 2, 3):
         await asked(breakers, dead, seconds=0.01, tenant="rival", user=user)
     assert [one.outcome for one in await asked(breakers, Does(), seconds=0.01)] == [ToolOutcome.OK]
-    [later] = await asked(breakers, dead, seconds=0.01, tenant="rival")
-    assert (later.fault, len(dead.calls)) == (ToolFault.UNREACHABLE, 2)
+    [later] = await asked(breakers, dead, seconds=0.01, tenant="rival", user=4)
+    assert (later.fault, len(dead.calls)) == (ToolFault.UNREACHABLE, 3)
 
 
 @pytest.mark.parametrize("slow", [Fails(), Fails(ToolFault.STATUS, broken=True)], ids=["late", "broken"])
-async def test_the_arguments_of_one_user_do_not_stop_the_calls_of_others(slow: Fails) -> None:
+async def test_the_arguments_of_two_users_do_not_stop_the_calls_of_others(slow: Fails) -> None:
     clock = Clock()
     breakers, times = Breakers(clock), 1 if slow.hangs else 2
     for _ in range(5):
         await asked(breakers, slow, seconds=0.01)
     assert len(slow.calls) == times, "the user waits once"
-    await asked(breakers, slow, seconds=0.01, user=2)
-    assert len(slow.calls) == times + 1
-    [other] = await asked(breakers, Does(), seconds=0.01, user=3)
-    assert other.fault is ToolFault.UNREACHABLE, "two users have failed"
-    # A trial of one user alone keeps the tool from nobody else.
+    for _ in range(5):
+        await asked(breakers, slow, seconds=0.01, user=2)
+    assert len(slow.calls) == 2 * times
+    await asked(breakers, slow, seconds=0.01, user=3)
+    assert len(slow.calls) == 2 * times + 1, "two users stop nobody else"
+    [other] = await asked(breakers, Does(), seconds=0.01, user=4)
+    assert other.fault is ToolFault.UNREACHABLE, "three users have failed"
+    # Trials of two users keep the tool from nobody else.
     clock.now = OPEN_SECONDS
     await asked(breakers, slow, seconds=0.01)
-    assert [one.outcome for one in await asked(breakers, Does(), seconds=0.01, user=3)] == [ToolOutcome.OK]
+    await asked(breakers, slow, seconds=0.01, user=2)
+    assert [one.outcome for one in await asked(breakers, Does(), seconds=0.01, user=4)] == [ToolOutcome.OK]
     [own] = await asked(breakers, Does(), seconds=0.01)
     assert own.fault is ToolFault.UNREACHABLE
-    # After the success, one user's failure does not count with earlier ones.
-    await asked(breakers, slow, seconds=0.01, user=2)
-    assert [one.outcome for one in await asked(breakers, Does(), seconds=0.01, user=3)] == [ToolOutcome.OK]
+    # After the success, a user's failure does not count with earlier ones.
+    await asked(breakers, slow, seconds=0.01, user=3)
+    assert [one.outcome for one in await asked(breakers, Does(), seconds=0.01, user=4)] == [ToolOutcome.OK]
 
 
 @pytest.mark.parametrize(

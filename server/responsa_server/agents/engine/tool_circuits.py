@@ -2,7 +2,7 @@
 
 In each tenant, the tools of one declaration share a circuit, because they reach the same system. Each user of the tenant has one of these tools, too. Wrong arguments and other
 mistakes of a call open neither. A call that takes too long, or that breaks the other side, may do so because of its arguments. So it opens the circuit of its user; that of the
-tenant opens after such calls of two users, and tenants have separate circuits. A connection that cannot be made has nothing to do with arguments: it opens the circuit of the tenant.
+tenant opens after such calls of three users, and tenants have separate circuits. A connection that cannot be made has nothing to do with arguments: it opens the circuit of the tenant.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KIND_OF_USERS: Final = "tool-of-user:"
 """The beginning of the names of users' circuits. As in those of tenants, with "/" and the user's id at the end."""
 _SLOW_SECONDS: Final = 1.0
 _MOST_STRIKES: Final = 2
-_MOST_USERS: Final = 2
+_MOST_USERS: Final = 3
 # The system has answered, or the failure says nothing about it.
 _ANSWERED: Final = {ToolFault.STATUS, ToolFault.MALFORMED, ToolFault.TOO_LARGE, ToolFault.SCHEMA}
 _WORDS: Final = {
