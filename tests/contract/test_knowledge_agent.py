@@ -83,6 +83,13 @@ async def office(exchange: Exchange) -> None:
     await exchange.reply(200, json.dumps({"wind": FORECAST}).encode(), {"content-type": "application/json"})
 
 
+async def talkative(exchange: Exchange) -> None:
+    """The harbour office, which knows the wind and says much about other things."""
+    fees = " ".join(f"Berth {place} costs {place} crowns a night." for place in range(60))
+    reply = json.dumps({"wind": f"{fees} {FORECAST}"}).encode()
+    await exchange.reply(200, reply, {"content-type": "application/json"})
+
+
 @dataclass
 class Failing:
     """The scripted model, which fails in this step, or in all steps if it is "", after it has written these words."""
@@ -187,6 +194,22 @@ CASES: Final[Mapping[str, Case]] = {
         (FORECAST, "Neither the documents nor the tools answer this: “who painted the town hall of Oslo?”"),
         frozenset({"sea"}),
         asked=f"{WIND} And who painted the town hall of Oslo?",
+    ),
+    "no_model_and_a_long_result_that_answers_one_part": Case(
+        (
+            FORECAST,
+            DOCUMENT,
+            "Neither the documents nor the tools answer this: “who measures the winds of Mars?”",
+        ),
+        TWO,
+        sea=talkative,
+        asked=f"What force has the wind on the crossing to Holm? And who measures the winds of Mars? And {ASKED.lower()}",
+    ),
+    "no_model_and_a_part_whose_tool_hangs": Case(
+        (DOCUMENT, "did not answer in time", f"Neither the documents nor the tools answer this: “{WIND}”"),
+        frozenset({"document"}),
+        sea=hanging,
+        asked=f"{WIND} And {ASKED.lower()}",
     ),
     "model_away_and_two_parts": Case(
         (DOCUMENT, LIGHTHOUSE),

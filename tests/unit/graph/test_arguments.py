@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from responsa_server.agents.engine.filling import Message, filled, search_words
+from responsa_server.agents.engine.in_english import in_english
 from responsa_server.domain.tools import ToolCard
 from responsa_server.tools.calculator import computed
 
@@ -161,6 +162,51 @@ def test_times(text: str, expected: Sequence[Mapping[str, object]]) -> None:
 def test_search_words(text: str, query: str) -> None:
     assert search_words(text) == query
     assert bool(arguments("web_search", text)) == (query not in ("", "as well?"))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ("Was sind 17 % von 240?", "calculator", {"expression": "240 * 17 / 100"}),
+        ("Wie viel ist 1.240,50 mal 2?", "calculator", {"expression": "1240.50 * 2"}),
+        ("¿Cuál es la raíz cuadrada de 81?", "calculator", {"expression": "sqrt(81)"}),
+        ("¿Cuánto es 100 dividido por 4?", "calculator", {"expression": "100 / 4"}),
+        ("Combien font 12,5 fois 18 ?", "calculator", {"expression": "12.5 * 18"}),
+        ("240의 17%는 얼마예요?", "calculator", {"expression": "240 * 17 / 100"}),
+        ("12乘以18等于多少？", "calculator", {"expression": "12 * 18"}),
+        ("كم يساوي ١٢ ضرب ١٨؟", "calculator", {"expression": "12 * 18"}),
+        ("Wie viel Uhr ist es gerade in Tokio?", "time", {"zone": "Asia/Tokyo"}),
+        ("¿Qué hora es ahora en Nueva York?", "time", {"zone": "America/New_York"}),
+        ("Quelle heure est-il ?", "time", {}),
+        ("뉴욕은 지금 몇 시예요?", "time", {"zone": "America/New_York"}),
+        ("今天星期几？", "time", {}),
+        ("离12月24日还有几天？", "time", {"time": "2026-11-23", "until": "2026-12-24"}),
+        ("كم يوما بقي حتى 24 ديسمبر؟", "time", {"time": "2026-11-23", "until": "2026-12-24"}),
+    ],
+)
+def test_questions_in_other_languages(text: str, kind: str, expected: Mapping[str, object]) -> None:
+    assert arguments(kind, in_english(text)) == [expected]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is 17 % of 240?",
+        "Wie viel ist 1.240 mal 2?",  # one number, or more than a thousand?
+        "Wie spät ist es in Kleinkleckersdorf?",
+        "Wie viel Uhr ist es, wenn der Laden in Rom schließt?",
+        "Zimmer 12 plus Frühstück",
+        "Was ist 24/7?",
+        "12 von 15",
+        "de 9 a 5",
+        "가게는 몇 시에 열어요?",
+        "7点15分的火车晚了20分钟",
+        "تأخر قطار الساعة 7:15 عشرين دقيقة",
+        "x" * 5000,
+    ],
+)
+def test_other_messages_stay_as_they_are(text: str) -> None:
+    assert in_english(text) == ""
 
 
 def one(**schema: object) -> Mapping[str, object]:

@@ -133,35 +133,54 @@ async def test_several_tools_for_one_message(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "calls", "parts"),
+    ("text", "calls", "parts", "parts_called"),
     [
         (
             "How far ahead do I book a tour, and what is 17 % of 240?",
             ["calculator"],
             ("How far ahead do I book a tour",),
+            {"what is 17 % of 240?": ("choose-1",)},
+        ),
+        # Two parts may have one call, and one part two.
+        (
+            "What time is it? And what is the time? And what time is it in Rome and Oslo?",
+            ["time", "time", "time"],
+            (),
+            {
+                "What time is it?": ("choose-1",),
+                "what is the time?": ("choose-1",),
+                "what time is it in Rome and Oslo?": ("choose-2", "choose-3"),
+            },
         ),
         (
             "What does a tour cost? And how do I return a ticket?",
             [],
             ("What does a tour cost?", "how do I return a ticket?"),
+            {},
         ),
         # A sentence that leads to one question is not a part of it.
-        ("My bicycle was stolen last night. What does the insurance pay?", [], ()),
-        ("What is 17 % of 240?", ["calculator"], ()),
+        ("My bicycle was stolen last night. What does the insurance pay?", [], (), {}),
+        ("What is 17 % of 240?", ["calculator"], (), {}),
         # A fifth question is not lost.
         (
             "Who leads? Who cooks? Who drives? What does a tour cost? How do I return a ticket?",
             [],
             ("Who leads?", "Who cooks?", "Who drives?", "What does a tour cost? How do I return a ticket?"),
+            {},
         ),
     ],
 )
 async def test_what_no_tool_answers_stays_open(
-    tmp_path: Path, text: str, calls: Sequence[str], parts: tuple[str, ...]
+    tmp_path: Path,
+    text: str,
+    calls: Sequence[str],
+    parts: tuple[str, ...],
+    parts_called: Mapping[str, Sequence[str]],
 ) -> None:
     node, _ = chooser(tools(tmp_path), None, FULL.model_copy(update={"documents": False}))
     found = await node.process(ChooserInput(question=text), Turn().run)
     assert ([one.tool for one in found.calls], found.parts) == (calls, parts)
+    assert found.parts_called == parts_called
 
 
 async def test_a_tool_without_its_arguments_is_not_chosen(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from responsa_server.agents.engine.filling import (
     Message,
     filled,
 )
+from responsa_server.agents.engine.in_english import in_english
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import (
     Announcement,
@@ -83,11 +84,13 @@ class ChooserInput(NodeModel):
 
 class ChooserOutput(NodeModel):
     """calls: the calls to make; empty if the message needs no tool, or no tool that the agent and the user may use. parts: if the message has several parts, those that ask something which
-    no chosen tool answers by itself; empty if the message is one question, or if a model has chosen the tools.
+    no chosen tool answers by itself; empty if the message is one question, or if a model has chosen the tools. parts_called: the other parts of such a message, each with the ids of its
+    calls.
     """
 
     calls: tuple[CallModel, ...]
     parts: tuple[str, ...] = ()
+    parts_called: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
 
 
 class SelectionShape(NodeModel):
@@ -151,29 +154,47 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         if not candidates:
             return ChooserOutput(calls=(), parts=_open(message, ()))
         wanted = await self._selected(candidates, given, run)
-        parts = tuple[str, ...]()
         if wanted is None:
-            found = await self._rules.chosen(candidates, message, given.history)
-            parts = _open(message, [one.clause for one in found if one.candidate.kind not in _SEARCHES])
-            asked = [(one.candidate, arguments) for one in found for arguments in one.calls]
-            written = await asyncio.gather(
-                *(self._rewritten(one, arguments, given, run) for one, arguments in asked)
-            )
-            pairs = [(one, arguments) for (one, _), arguments in zip(asked, written, strict=True)]
-        else:
-            each = await asyncio.gather(*(self._arguments(one, message, given, run) for one in wanted))
-            pairs = [(one, arguments) for one, calls in zip(wanted, each, strict=True) for arguments in calls]
-        if not self._options.documents:
-            pairs = [(one, arguments) for one, arguments in pairs if one.kind != KNOWLEDGE_SEARCH]
-        return ChooserOutput(calls=self._calls(pairs, given.results), parts=parts)
+            return await self._by_rules(candidates, message, given, run)
+        each = await asyncio.gather(*(self._arguments(one, message, given, run) for one in wanted))
+        asked = [(one, arguments, "") for one, calls in zip(wanted, each, strict=True) for arguments in calls]
+        return ChooserOutput(calls=self._calls(asked, given.results)[0])
+
+    async def _by_rules(
+        self, candidates: Sequence[Candidate], message: Message, given: ChooserInput, run: Run
+    ) -> ChooserOutput:
+        """The choice by examples and rules. A part counts as answered only while its calls can still answer it, or if an earlier call has done so."""
+        found = await self._rules.chosen(candidates, message, given.history)
+        asked = [
+            (one.candidate, arguments, "" if one.candidate.kind in _SEARCHES else one.clause)
+            for one in found
+            for arguments in one.calls
+        ]
+        written = await asyncio.gather(
+            *(self._rewritten(one, arguments, given, run) for one, arguments, _ in asked)
+        )
+        asked = [(one, arguments, clause) for (one, _, clause), arguments in zip(asked, written, strict=True)]
+        calls, called = self._calls(asked, given.results)
+        direct = {_key(one.call.tool, one.call.arguments) for one in given.results if one.direct}
+        known = {clause for one, arguments, clause in asked if _key(one.tool.card.id, arguments) in direct}
+        answered = {*called, *known}
+        parts = _open(message, answered)
+        if not parts and len(answered) < 2:
+            called = {}
+        # A clause that has all arguments of a tool says enough without the others, even with a pronoun ("What time is it?").
+        by_part = {_worded(clause): tuple(ids) for clause, ids in called.items()}
+        return ChooserOutput(calls=calls, parts=parts, parts_called=by_part)
 
     def _calls(
-        self, pairs: Sequence[tuple[Candidate, Arguments]], results: Sequence[ResultModel]
-    ) -> tuple[CallModel, ...]:
-        """The calls with arguments that fit, without those that have a result."""
-        calls = list[CallModel]()
+        self, asked: Sequence[tuple[Candidate, Arguments, str]], results: Sequence[ResultModel]
+    ) -> tuple[tuple[CallModel, ...], Mapping[str, Sequence[str]]]:
+        """The calls with arguments that fit, without those that have a result. And the ids of those that each clause of the message asks for."""
+        calls = dict[str, CallModel]()
+        called = dict[str, list[str]]()
         before = {_key(one.call.tool, one.call.arguments) for one in results}
-        for one, arguments in pairs:
+        for one, arguments, clause in asked:
+            if one.kind == KNOWLEDGE_SEARCH and not self._options.documents:
+                continue
             card = one.tool.card
             call = CallModel.model_validate(
                 {
@@ -183,10 +204,13 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
                 }
             )
             key = _key(card.id, call.arguments)
-            if key not in before and not argument_problem(card, call):
-                before.add(key)
-                calls.append(call)
-        return tuple(calls[:MOST_CALLS])
+            if key in before or len(calls) == MOST_CALLS or argument_problem(card, call):
+                continue
+            # Two clauses may ask for the same call.
+            made = calls.setdefault(key, call)
+            if clause:
+                called.setdefault(clause, []).append(made.call_id)
+        return tuple(calls.values()), called
 
     async def _selected(
         self, candidates: Sequence[Candidate], given: ChooserInput, run: Run
@@ -297,7 +321,7 @@ _CLAUSES: Final = re.compile(
     re.IGNORECASE,
 )
 _QUESTION: Final = re.compile(
-    r"""\?|(?:^|[.,;:!])\W{0,4}(?:(?:please|and|so|hi|hello|hey|ok|now)\b\W{1,4}){0,3}
+    r"""[?？؟]|(?:^|[.,;:!])\W{0,4}(?:(?:please|and|so|hi|hello|hey|ok|now)\b\W{1,4}){0,3}
     (?:what|whats|how|hows|where|wheres|when|who|whos|whom|whose|which|wich|why|until|is|are|was|were|does|do|did|can|could|may|must|should|will|has|have
     |tell|explain|show|give|find|look|search|google|check|summari[sz]e|list|describe|compare|recommend|according|any)\b""",
     re.IGNORECASE | re.VERBOSE,
@@ -322,7 +346,8 @@ def message_of(given: ChooserInput, parts: NodeParts) -> Message:
     if follows and not given.standalone_question and (before := _before(given.history)):
         full = f"{before.rstrip('?!. ')} {given.question}"
     # Rules read no more, so that their patterns end soon in any text.
-    return Message(given.question[:_MOST_CHARACTERS], full[:_MOST_CHARACTERS], parts.clock(), follows)
+    text = in_english(given.question) or given.question
+    return Message(text[:_MOST_CHARACTERS], full[:_MOST_CHARACTERS], parts.clock(), follows)
 
 
 def _before(history: Sequence[Said]) -> str:
@@ -354,8 +379,13 @@ def _open(message: Message, answered: Collection[str]) -> tuple[str, ...]:
     asks = [one for one in clauses if _QUESTION.search(one) and content_words(one) > 0]
     leads = any(one not in asks and content_words(one) >= _MIN_CONTENT_WORDS for one in clauses)
     left = [message.full if points_back(one) else one for one in asks if one not in answered]
-    parts = tuple(dict.fromkeys(" ".join(_JOINT.sub("", one, count=1).split()) for one in left))
+    parts = tuple(dict.fromkeys(map(_worded, left)))
     return parts if answered or (len(parts) > 1 and not leads) else ()
+
+
+def _worded(clause: str) -> str:
+    """A clause without the word that joins it to the one before."""
+    return " ".join(_JOINT.sub("", clause, count=1).split())
 
 
 @dataclass(slots=True)
