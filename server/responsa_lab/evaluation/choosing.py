@@ -29,6 +29,7 @@ class Part(StrEnum):
     CHOOSE = "choose"
     LOOK = "look"
     FRESH = "fresh"
+    UNSEEN = "unseen"
     LANGUAGES = "languages"
 
 
