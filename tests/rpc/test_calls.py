@@ -243,7 +243,8 @@ async def test_one_line_a_call_and_never_a_secret_or_a_text(served: Served) -> N
 
 async def test_a_deadline_ends_the_call_and_says_so(served: Served) -> None:
     request = chat.AnswerRequest(text="wait for it")
-    error = await failed(served.chat.Answer(request, metadata=served.bob.metadata, timeout=0.3))
+    # Within the deadline, even a loaded machine accepts the turn.
+    error = await failed(served.chat.Answer(request, metadata=served.bob.metadata, timeout=2.0))
     assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert error.reason == "DEADLINE_EXCEEDED"
     # The turn continues, and can be read after its end.

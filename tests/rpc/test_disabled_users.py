@@ -19,7 +19,7 @@ from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.stores.postgres.database import Database
 from tests.contract.library_house import House
-from tests.rpc.served import Caller, Served, failed, serving
+from tests.rpc.served import SOON, Caller, Served, failed, serving
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def test_streams_on_every_server_end_within_a_second(pair: tuple[Served, S
     for stream in streams:
         error = await failed(stream)
         assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "USER_DISABLED")
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < SOON
     assert not staying.done()
     staying.cancel()
 
@@ -96,7 +96,7 @@ async def test_the_next_call_is_refused_and_works_again_when_enabled(pair: tuple
             await second.auth.GetMe(me, metadata=first.bob.metadata)
         except grpc.aio.AioRpcError:
             break
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < SOON
         await asyncio.sleep(0.02)
     enabling = admin.EnableUserRequest(name=f"users/{first.bob.who.user_id}")
     await first.admin.EnableUser(enabling, metadata=first.ann.metadata)

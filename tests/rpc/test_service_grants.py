@@ -26,7 +26,7 @@ from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
 from tests.contract.library_house import House
 from tests.people import GOOD
-from tests.rpc.served import Caller, Served, caller, failed, serving
+from tests.rpc.served import SOON, Caller, Served, caller, failed, serving
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -256,11 +256,11 @@ async def test_the_next_call_and_open_streams_end_on_every_server(
     assert error.reason in (wanted, "GRANT_REQUIRED", "USER_DISABLED")
     for stream in streams:
         assert (await failed(stream)).reason == wanted
-    assert time.monotonic() - begun < 1.2
+    assert time.monotonic() - begun < SOON
     if end in ("grant", "user", "promotion"):
         assert not staying.done()
     staying.cancel()
-    async with asyncio.timeout(1.2):
+    async with asyncio.timeout(SOON):
         while True:
             try:
                 await second.auth.GetMe(auth.GetMeRequest(), metadata=as_bob)

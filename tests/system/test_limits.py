@@ -267,9 +267,9 @@ def test_the_client_reports_a_limit_that_outlasts_its_deadline(
     instance: Instance, tenant: Tenant, admin: Responsa
 ) -> None:
     limit(instance, tenant, admin, messages_per_minute=1)
-    with Responsa(instance.url, tenant.key(), timeout=2.0) as client:
+    with Responsa(instance.url, tenant.key(), timeout=20.0) as client:
         client.start_turn("How long is the Nile?")
         with pytest.raises(ResourceExhausted) as caught:
             client.start_turn("How long is the Nile?")
     assert caught.value.reason == "RATE_LIMIT"
-    assert (caught.value.retry_after or 0) > 2
+    assert (caught.value.retry_after or 0) > 20

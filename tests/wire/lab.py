@@ -134,7 +134,7 @@ class Lab:
         found: dict[str, str] = {}
         for one, wire in zip(self.stations, ("openai", "anthropic", "gemini"), strict=True):
             for name in (one.name, f"{one.name}-too"):
-                values = {"URL": one.url, "WIRE": wire, "API_KEY": KEY, "IDLE_SECONDS": "1.5"}
+                values = {"URL": one.url, "WIRE": wire, "API_KEY": KEY, "IDLE_SECONDS": "3"}
                 found |= {
                     f"RESPONSA_MODELS__SERVERS__{name.upper()}__{key}": value for key, value in values.items()
                 }

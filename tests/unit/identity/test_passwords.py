@@ -64,10 +64,10 @@ async def test_no_rule_asks_for_kinds_of_characters(passwords: Passwords, passwo
 
 async def test_the_estimate_is_fast_for_every_length(passwords: Passwords) -> None:
     for text in ("aB3$", "x1y2z3", "p4ssw0rd", "qwertyuiop", "1"):
-        begin = time.perf_counter()
+        begin = time.process_time()
         with pytest.raises(InvalidRequest):
             await passwords.check("password", (text * MAX_BYTES)[:MAX_BYTES])
-        assert time.perf_counter() - begin < 1.0
+        assert time.process_time() - begin < 1.0
 
 
 async def test_only_the_password_itself_is_good(passwords: Passwords) -> None:
