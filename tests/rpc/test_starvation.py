@@ -93,6 +93,12 @@ async def test_a_session_that_is_locked_still_authenticates(served: Served) -> N
     token, _ = await served.identity.exchange_code(code)
     async with await psycopg.AsyncConnection.connect(served.house.urls.superuser) as holder:
         await holder.execute("UPDATE responsa.session SET last_use_time = now() - interval '1 hour'")
-        async with asyncio.timeout(30):
-            await served.auth.GetMe(auth.GetMeRequest(), metadata=(("cookie", f"responsa_session={token}"),))
+        await holder.commit()
+        await holder.execute("SELECT FROM responsa.session FOR UPDATE")
+        cookie = (("cookie", f"responsa_session={token}"),)
+        calling = asyncio.ensure_future(served.auth.GetMe(auth.GetMeRequest(), metadata=cookie))
+        while not calling.done():
+            waiting = await (await holder.execute("SELECT FROM pg_locks WHERE NOT granted")).fetchall()
+            assert not waiting
+        await calling
         await holder.rollback()
