@@ -266,6 +266,7 @@ async def test_the_first_screen_suggests_questions_that_the_documents_answer(per
 
 
 async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: Person) -> None:
+    person.client.create_collection("manuals")
     person.add(SENSOR, "guides/sensor.md", collection="manuals")
     person.add("# Rooms\n\nThe attic has [a sensor](guides/sensor.md).\n", "rooms.md")
     person.add(LIGHTHOUSE, "lighthouse.md")
