@@ -243,10 +243,33 @@ async def test_documents_follow_the_rows(office: Office, monkeypatch: pytest.Mon
     assert run.subject == ""
 
 
+async def test_the_failure_of_a_row_without_a_key_is_kept_until_all_rows_are_tried(office: Office) -> None:
+    office.change("UPDATE note SET id = NULL WHERE id IN (1, 2)")
+    assert (await office.run()).counts["failed"] == 2
+    office.change("UPDATE note SET id = 1 WHERE id IS NULL AND mail = 'p1'")
+    # Neither run makes the document of the row that can be read now.
+    assert (await office.run("p2")).counts["failed"] == 1
+    assert (await office.run(retry=True)).counts["failed"] == 1
+    assert [key for key, _ in await office.failed()] == ["", ""]
+    assert "1" not in office.documents()
+    assert (await office.run()).counts["created"] == 2
+    assert len(await office.failed()) == 1
+
+
 async def test_what_a_run_must_not_do(office: Office) -> None:
     await office.run()
+    # Nothing of a result is used if one of its rows is too long.
+    office.change(
+        "UPDATE note SET note = 'It dives.' WHERE id = 0",
+        f"INSERT INTO note VALUES (9, 'p9', zeroblob({17 << 20}))",
+    )
+    long = await office.run()
+    assert long.error is not None
+    assert long.error.metadata["fault"] == "TOO_LARGE"
+    assert (len(office.documents()), office.documents()["0"][1]) == (8, "The heron number 0 fishes.")
+    office.change("DELETE FROM note WHERE id = 9")
     # Many deletions, and a column that is gone, change nothing.
-    office.change("DELETE FROM note WHERE id > 4", "UPDATE note SET note = 'It dives.' WHERE id = 0")
+    office.change("DELETE FROM note WHERE id > 4")
     stopped = await office.run()
     assert stopped.error is not None
     assert stopped.error.reason.value == "SOURCE_DELETIONS"

@@ -143,7 +143,7 @@ class SourceRuns(Protocol):
         ...
 
     async def failed(self, claim: RunClaim) -> frozenset[DocumentKey]:
-        """Return the keys of the rows that earlier runs set aside, as far as they could be read."""
+        """Return the kinds and keys of the rows that earlier runs set aside; the key is "" if it could not be read."""
         ...
 
     async def known(self, claim: RunClaim) -> Mapping[DocumentKey, StoredDocument]:

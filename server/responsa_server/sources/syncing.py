@@ -254,8 +254,11 @@ class Sync:
             and (not task.subject or one.subject == task.subject)
         ]
         changed = {at: subject for at, subject in plan.changed.items() if subject not in plan.blocked}
+        failures: Sequence[NewFailure] = plan.failures
         if task.retry:
             failed = await self._runs.failed(task.claim)
+            # Earlier failures of rows whose key cannot be read are kept.
+            failures = [one for one in failures if one.at.key or one.at not in failed]
             # The other documents of a subject have waited for the failed row.
             waited = {changed[at] for at in failed & changed.keys()}
             waited |= {known[at].subject for at in failed & known.keys()}
@@ -276,7 +279,7 @@ class Sync:
             task.claim,
             counts,
             changes.total(),
-            plan.failures,
+            failures,
             [at for at, one in gone if one.subject in together],
         )
         who = Principal(task.claim.tenant_id, task.user_id, Role.ADMIN, "source")

@@ -94,13 +94,16 @@ FROM unnest(%(gone_kinds)s::text[], %(gone_keys)s::text[]) AS g (kind, key)
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = g.kind AND s.key = g.key;
 
 -- name: forget_failures
-DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s
-    AND (kind, key) IN (SELECT * FROM unnest(%(kinds)s::text[], %(keys)s::text[]));
+-- Failures without a key are told apart by their subjects alone.
+DELETE FROM responsa.source_failure AS f USING unnest(%(kinds)s::text[], %(keys)s::text[], %(subjects)s::text[]) AS n (kind, key, subject)
+WHERE f.tenant_id = %(tenant)s AND f.source_id = %(source)s AND f.kind = n.kind AND f.key = n.key AND (n.key <> '' OR f.subject = n.subject);
 
 -- name: forget_earlier_failures
--- What this attempt has set aside is younger than its claim. A run for one subject replaces only the failures of the rows that it sets aside again or makes.
+-- What this attempt has set aside is younger than its claim. A run for one subject replaces only the failures of the rows that it sets aside again or makes. A retry keeps those
+-- without a key: it does not know which row it was, so it makes no document of it.
 DELETE FROM responsa.source_failure AS f USING responsa.operation AS o
-WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND o.subject = '' AND f.tenant_id = o.tenant_id AND f.source_id = o.source_id AND f.create_time < o.stage_time;
+WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND o.subject = '' AND f.tenant_id = o.tenant_id AND f.source_id = o.source_id AND f.create_time < o.stage_time
+    AND (f.key <> '' OR NOT o.retry);
 
 -- name: insert_failures
 INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, key, problem, subject)
@@ -127,7 +130,7 @@ ON CONFLICT (tenant_id, source_id, kind, key) DO UPDATE
         next_digest = excluded.next_digest, next_metadata = excluded.next_metadata, gone = false, document_id = excluded.document_id, operation_id = excluded.operation_id;
 
 -- name: failed_keys
-SELECT DISTINCT kind, key FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND key <> '';
+SELECT DISTINCT kind, key FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s;
 
 -- name: forget_made
 -- A retry needs the failures until all its documents are made: an attempt after a kill makes the documents of the same rows.
