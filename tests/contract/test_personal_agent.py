@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from responsa_server.domain.answers import SearchOptions
 from responsa_server.domain.events import Answered, Delta, FallbackKind, RefusalReason, Refused
 from responsa_server.domain.models import (
     Ended,
@@ -17,9 +18,11 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from responsa_server.domain.people import Role
+from responsa_server.search.answering import LibraryEvidence
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.records import CATALOGUE, Records, Somebody, asked
+from tests.contract.shelf import retriever_of
 
 WHY = "Which careers suit me, and why?"
 
@@ -115,6 +118,11 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
     missing, _ = await asked(agent, mira.who, "What is my blood group?")
     assert isinstance(missing, Refused)
     assert "Personality profile of Mira Holt" in missing.message
+    # The record and the catalogues are searched apart, but the question is embedded once.
+    evidence = LibraryEvidence(retriever_of(records.house.database, records.house.embedders))
+    once = await evidence.search(mira.who, (WHY,), ())
+    both = await evidence.search(mira.who, (WHY,), (), SearchOptions(own=("aptitude-catalogues",)))
+    assert both.embedding_tokens == once.embedding_tokens > 0
     nobody, _ = await asked(agent, records.user("nobody@example.org"), WHY)
     assert isinstance(nobody, Refused)
     assert (nobody.reason, "no document about you" in nobody.message) == (RefusalReason.NO_SUPPORT, True)

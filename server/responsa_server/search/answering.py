@@ -298,7 +298,8 @@ def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:
         passages=[*own.passages, *references.passages[:MOST_REFERENCES]],
         alone=[*own.alone, *references.alone[:MOST_REFERENCES]],
         text_only=own.text_only or references.text_only,
-        embedding_tokens=own.embedding_tokens + references.embedding_tokens,
+        # The vectors of the strings are those of the other search.
+        embedding_tokens=max(own.embedding_tokens, references.embedding_tokens),
     )
 
 
