@@ -152,8 +152,9 @@ def test_a_record_a_question_and_its_feedback(
         assert found == {"documents": [{**document, "source": None}], "document_count": 1}
     # No source has a query for one subject.
     for what in ("reprocess", "test-completed"):
-        notified = http.post(f"/users/{me}/{what}", headers=admin(tenant), json={})
-        assert (notified.status_code, notified.json()) == (202, {"jobs": []})
+        for body in (dict[str, object](), None):
+            notified = http.post(f"/users/{me}/{what}", headers=admin(tenant), json=body)
+            assert (notified.status_code, notified.json()) == (202, {"jobs": []})
     assert wrong(http.post("/users/me/reprocess", headers=mine, json={})) == (403, "ROLE_REQUIRED")
     nobody = f"/users/{uuid.UUID(int=7)}/reprocess"
     assert wrong(http.post(nobody, headers=admin(tenant), json={})) == (404, "RESOURCE_NOT_FOUND")
@@ -240,10 +241,11 @@ def test_each_path_asks_for_the_credential_of_its_call(http: httpx2.Client, tena
         ("/auth/refresh", {}, ["refresh_token"]),
         ("/auth/refresh", {"refresh_token": "rst_x", "request_id": "x"}, ["request_id"]),
         ("/auth/logout", {}, ["refresh_token"]),
+        ("/auth/logout", None, ["refresh_token"]),
     ],
 )
 def test_bad_fields_have_the_names_of_these_paths(
-    http: httpx2.Client, path: str, body: dict[str, Any], wrong_fields: list[str]
+    http: httpx2.Client, path: str, body: dict[str, Any] | None, wrong_fields: list[str]
 ) -> None:
     assert fields(http.post(path, json=body)) == wrong_fields
 

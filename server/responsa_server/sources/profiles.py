@@ -14,12 +14,14 @@ class SubjectProfiles:
     def __init__(self, profiles: Profiles) -> None:
         self._profiles = profiles
 
-    async def get(self, who: Principal, subject: str) -> Profile:
-        """The profile of a subject; "" for the caller. Raises NotFound, which is the same for a subject that does not exist and for one that the caller may not see."""
+    async def get(self, who: Principal, subject: str, *, documents: bool = True) -> Profile:
+        """The profile of a subject; "" for the caller. documents: whether more than the person is needed. Raises NotFound, which is the same for a subject that does not exist and for one that the caller may not see."""
         own = names.user(who.user_id)
         person = await self._profiles.person(who, subject or own)
         if person is None or not _may_read(who, person):
             raise NotFound.of("subject", subject)
+        if person.user_id is not None and not documents:
+            return Profile(person, (), 0)
         found = await self._profiles.profile(who, person)
         if person.user_id is None and not found.parts:
             raise NotFound.of("subject", subject)

@@ -112,6 +112,14 @@ def updated(mask: FieldMask, updatable: Sequence[str]) -> frozenset[str]:
     return wanted
 
 
+def wanted(mask: FieldMask, readable: Sequence[str]) -> frozenset[str]:
+    """Return the fields to return, which are all of them for an empty mask. Raises InvalidRequest for another field."""
+    named = frozenset(mask.paths)
+    if not named.issubset(readable):
+        raise InvalidRequest.of_field("read_mask", "read_mask", f"must name only {', '.join(readable)}")
+    return named or frozenset(readable)
+
+
 _Domain = TypeVar("_Domain", bound=StrEnum)
 _Number = TypeVar("_Number", bound=int)
 _Number_co = TypeVar("_Number_co", bound=int, covariant=True)

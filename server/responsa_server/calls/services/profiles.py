@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from responsa.knowledge.v1 import knowledge_service_pb2 as pb
 from responsa.knowledge.v1 import subject_profile_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import profiles
+from responsa_server.calls.convert.values import wanted
 from responsa_server.sources.profiles import SubjectProfiles
+
+_OF_DOCUMENTS: Final = ("parts", "document_count")
+_FIELDS: Final = ("subject", "user", *_OF_DOCUMENTS)
 
 
 class ProfileService:
@@ -19,4 +25,10 @@ class ProfileService:
         self, request: pb.GetSubjectProfileRequest
     ) -> subject_profile_pb2.SubjectProfile:
         """Return a person's profile."""
-        return profiles.profile(await self._profiles.get(caller(), request.subject))
+        fields = wanted(request.read_mask, _FIELDS)
+        documents = not fields.isdisjoint(_OF_DOCUMENTS)
+        found = profiles.profile(await self._profiles.get(caller(), request.subject, documents=documents))
+        for name in _FIELDS:
+            if name not in fields:
+                found.ClearField(name)
+        return found

@@ -489,7 +489,9 @@ class _Path:
         try:
             given = await self._given(request)
             if row.of_subject:
-                wanted = knowledge.GetSubjectProfileRequest(subject=_subject(given))
+                wanted = knowledge.GetSubjectProfileRequest(
+                    subject=_subject(given), read_mask=FieldMask(paths=["subject"])
+                )
                 call = Call(_KNOWLEDGE + "GetSubjectProfile", metadata, call.peer)
                 profile = await self._calls.answer(call, wanted, subject_profile_pb2.SubjectProfile)
                 given = {**given, "subject": profile.subject}
@@ -512,7 +514,7 @@ class _Path:
                 for name, value in request.query_params.multi_items()
             ]
         else:
-            pairs = [*(await json_of(request, row.most)).items()] if row.fields else []
+            pairs = [*(await json_of(request, row.most, optional=True)).items()] if row.fields else []
         found: dict[str, object] = {}
         for name, value in pairs:
             kind = row.fields.get(name)

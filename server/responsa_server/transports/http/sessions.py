@@ -128,11 +128,8 @@ def seconds_until(time: datetime) -> int:
     return max(0, int((time - datetime.now(UTC)).total_seconds()))
 
 
-async def json_of(request: Request, most: int = MAX_BODY) -> Mapping[str, object]:
-    """The JSON object in a body of at most `most` bytes; an empty one for other JSON. Raises InvalidRequest (MALFORMED_MESSAGE), and Cancelled if the client disconnects."""
-    # A form on another site can send text, but cannot set the content type application/json.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise _malformed("the content-type must be application/json")
+async def json_of(request: Request, most: int = MAX_BODY, *, optional: bool = False) -> Mapping[str, object]:
+    """The JSON object in a body of at most `most` bytes; an empty one for other JSON. optional: whether the body may be empty. Raises InvalidRequest (MALFORMED_MESSAGE), and Cancelled if the client disconnects."""
     body = b""
     try:
         async for piece in request.stream():
@@ -141,6 +138,11 @@ async def json_of(request: Request, most: int = MAX_BODY) -> Mapping[str, object
                 raise _malformed(f"the body is larger than {most} bytes")
     except ClientDisconnect as error:
         raise Cancelled(Reason.CANCELLED, "The caller ended the call.") from error
+    if optional and not body:
+        return {}
+    # A form on another site can send text, but cannot set the content type application/json.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise _malformed("the content-type must be application/json")
     try:
         content = cast("object", json.loads(body))
     except (ValueError, RecursionError) as error:

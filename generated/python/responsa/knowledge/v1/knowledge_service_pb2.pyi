@@ -1141,21 +1141,27 @@ Global___GetPassageRequest: _TypeAlias = GetPassageRequest  # noqa: Y015
 
 @_typing.final
 class GetSubjectProfileRequest(_message.Message):
-    """GetSubjectProfileRequest names a subject."""
+    """GetSubjectProfileRequest names a subject, and the fields to return."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SUBJECT_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """The subject as documents name it, or `users/{uuid}`, which also stands for the `subject` of this user; at most 200 bytes. If empty, the caller."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """The fields of the profile to return: `subject`, `user`, `parts` and `document_count`; all of them if empty. No documents are read for the first two."""
+
     def __init__(
         self,
         *,
         subject: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
