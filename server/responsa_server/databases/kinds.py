@@ -26,7 +26,7 @@ from psycopg.types.datetime import (
     TimetzLoader,
 )
 from psycopg.types.json import set_json_loads
-from sqlalchemy import pool
+from sqlalchemy import event, pool
 
 from responsa_server.domain.sources import (
     DatabaseConnection,
@@ -166,7 +166,7 @@ class _Postgres:
             "postgresql+psycopg://", connect_args=given, poolclass=pool.NullPool, hide_parameters=True
         )
         # First of all: SQLAlchemy asks for the server's version when it has connected.
-        sqlalchemy.event.listen(engine, "connect", self._read_texts, insert=True)
+        event.listen(engine, "connect", self._set_loaders, insert=True)
         return engine
 
     def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
@@ -176,15 +176,14 @@ class _Postgres:
             raise _own()
         if may := str(connection.exec_driver_sql(self._MAY_WRITE).scalar_one()):
             raise _may_write(f"The user {declared.user} {may}")
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, psycopg.Connection), "the engine opens nothing else"
+
+    @staticmethod
+    def _set_loaders(raw: psycopg.Connection, _: object) -> None:
+        """Let a value that Python cannot represent be a matter of one row."""
         for name, loader in _OR_TEXT.items():
             raw.adapters.register_loader(name, loader)
         set_json_loads(_json, raw)
-
-    @staticmethod
-    def _read_texts(raw: psycopg.Connection, _: object) -> None:
-        """Let the texts of a database without an encoding be texts. psycopg would return bytes."""
+        # psycopg returns the texts of a database without an encoding as bytes.
         if raw.info.parameter_status("server_encoding") == "SQL_ASCII":
             for name in ("text", "varchar", "bpchar", "name"):
                 raw.adapters.register_loader(name, _Text)
