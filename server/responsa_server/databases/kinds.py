@@ -295,7 +295,7 @@ class _MySql:
         raw._read_bytes = partial(self._read_some, raw, raw._read_bytes)  # noqa: SLF001 - it has no public way to do so
 
     def _read_some(self, raw: Any, read: Callable[[int], bytes], count: int) -> bytes:
-        """Read so many bytes of a row. The first part of a row of `ROW_BYTES` or more has the greatest length that a part can have."""
+        """Read `count` bytes of a row. The first part of a row of `ROW_BYTES` or more has the greatest length that a part can have."""
         if count >= ROW_BYTES - 1:
             self.drop(raw)
             raw._force_close()  # noqa: SLF001 - nothing else closes a connection within a row
@@ -329,8 +329,6 @@ class _MySql:
                 return _unreachable()
             case 1969 | 3024 | 1317:
                 return timed_out()
-            case 1117:
-                return _many_columns()
             case 1153:
                 return long_row()
             case 1792:
