@@ -121,6 +121,24 @@ async def test_a_worker_that_is_stopped_in_the_midst_is_resumed_by_the_next(
     assert jobs_left(house) == []
 
 
+async def test_a_call_ends_an_operation_while_the_rows_of_an_earlier_attempt_are_removed(
+    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Cancelling(IngestionStore):
+        async def _discard_some(self, claim: Claim) -> bool:
+            more = await super()._discard_some(claim)
+            await house.library.cancel_operation(people.ann, claim.operation_id)
+            return more
+
+    operation, gate = await house.upload(people.ann, LONG, "rivers.md"), Gate()
+    async with house.working(stopping(house, "publish", gate)):
+        await asyncio.wait_for(gate.reached.wait(), 60)
+    monkeypatch.setattr("responsa_server.stores.postgres.passages._DISCARDED_AT_ONCE", 1)
+    with pytest.raises(OwnershipLost):
+        await Cancelling(house.database, house.queue).begin("acme", operation.id)
+    assert house.ask("SELECT 1 FROM responsa.passage") == []
+
+
 @pytest.mark.parametrize("alone", [True, False])
 async def test_a_worker_that_was_killed_is_resumed_by_the_next(
     house: House, people: People, alone: bool

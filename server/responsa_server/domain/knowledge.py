@@ -678,8 +678,8 @@ class Ingestions(Protocol):
     """
 
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
-        """Claim an operation under its next epoch and delete the rows of earlier attempts. Return None if no work is
-        left.
+        """Claim an operation under its next epoch and delete the rows of earlier attempts, a part at a time, so that a call can end the operation meanwhile. Return None if no
+        work is left. Raise OwnershipLost like the methods that take a claim.
         """
         ...
 

@@ -204,7 +204,7 @@ class IngestionStore:
 
     @shielded
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
-        """Claim an operation and remove the rows of an earlier attempt. Returns None if nothing is left to do."""
+        """Claim an operation and remove the rows of an earlier attempt. Returns None if nothing is left to do. Raises OwnershipLost."""
         values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
         async with self._database.tenant(tenant_id) as connection:
             begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
@@ -216,7 +216,6 @@ class IngestionStore:
             await cursor.execute(self._queries["task"], values)
             row = await cursor.fetchone()
             assert row is not None, "a version is not deleted while its operation runs"
-            await self._passages.discard(connection, tenant_id, document_id, version)
         (
             collection_id,
             source_key,
@@ -231,10 +230,14 @@ class IngestionStore:
             earlier_sha256,
             generation,
         ) = row
+        claim = Claim(
+            tenant_id, operation_id, epoch, collection_id, document_id, version, embedding, generation
+        )
+        # In pieces, because a call that ends the operation waits for each of them.
+        while epoch > 1 and await self._discard_some(claim):
+            pass
         return IngestTask(
-            claim=Claim(
-                tenant_id, operation_id, epoch, collection_id, document_id, version, embedding, generation
-            ),
+            claim=claim,
             source_key=source_key,
             title=title,
             uri=uri,
@@ -244,6 +247,15 @@ class IngestionStore:
             chunking=Chunking(max_tokens, overlap_tokens),
             earlier_sha256=None if earlier_sha256 is None else bytes(earlier_sha256),
         )
+
+    @shielded
+    async def _discard_some(self, claim: Claim) -> bool:
+        """Remove some of the rows of earlier attempts. Returns whether there may be more. Raises OwnershipLost."""
+        async with self._database.tenant(claim.tenant_id) as connection:
+            await hold(self._queries, connection, _values(claim))
+            return await self._passages.discard_some(
+                connection, claim.tenant_id, claim.document_id, claim.version
+            )
 
     @shielded
     async def original(self, claim: Claim, start: int, count: int) -> bytes:

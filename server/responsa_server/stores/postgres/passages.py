@@ -48,6 +48,7 @@ from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS, compile_fi
 from responsa_server.stores.postgres.vectors import HalfVector, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000
+_DISCARDED_AT_ONCE: Final = 500
 # A call that adds n vectors to the cache removes n unused vectors and this number more. So the cache shrinks to the
 # vectors in use, and no call takes long.
 _REMOVED_AT_ONCE: Final = 256
@@ -142,6 +143,19 @@ class PassageTable:
         await self.take_time(connection)
         values = {"tenant": tenant_id, "document": document_id, "version": version}
         await connection.execute(self._queries["discard_version"], values)
+
+    async def discard_some(
+        self, connection: Connection, tenant_id: str, document_id: UUID, version: int
+    ) -> bool:
+        """Like `discard`, for some of the rows. Returns whether there may be more."""
+        values = {
+            "tenant": tenant_id,
+            "document": document_id,
+            "version": version,
+            "most": _DISCARDED_AT_ONCE,
+        }
+        gone = await connection.execute(self._queries["discard_some"], values)
+        return gone.rowcount == _DISCARDED_AT_ONCE
 
     async def publish(
         self,

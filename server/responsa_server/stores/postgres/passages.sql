@@ -13,6 +13,10 @@ VALUES (
 -- Deletes the rows that an unfinished attempt left for a version that is not live.
 DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND NOT live;
 
+-- name: discard_some
+DELETE FROM responsa.passage WHERE id IN (
+    SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND NOT live LIMIT %(most)s);
+
 -- name: lock_statistics
 -- Only one transaction at a time writes a collection's statistics. This statement also creates the row of the statistics.
 INSERT INTO responsa.collection_stat AS s (tenant_id, collection_id) VALUES (%(tenant)s, %(collection)s)
