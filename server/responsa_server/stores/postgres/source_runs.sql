@@ -94,7 +94,7 @@ FROM unnest(%(gone_kinds)s::text[], %(gone_keys)s::text[]) AS g (kind, key)
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = g.kind AND s.key = g.key;
 
 -- name: forget_failures
--- Failures without a key are told apart by their subjects alone.
+-- Of failures without a key, only the subject says which ones they are.
 DELETE FROM responsa.source_failure AS f USING unnest(%(kinds)s::text[], %(keys)s::text[], %(subjects)s::text[]) AS n (kind, key, subject)
 WHERE f.tenant_id = %(tenant)s AND f.source_id = %(source)s AND f.kind = n.kind AND f.key = n.key AND (n.key <> '' OR f.subject = n.subject);
 
