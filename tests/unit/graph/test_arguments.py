@@ -42,6 +42,7 @@ def arguments(
         ("multiply 7 and 6", "42"),
         ("(3.5 + 2.25) × 4 = ?", "23"),
         ("hi, what's 5-3?", "2"),
+        ("What does 12 % of 845 come to?", "101.4"),
         ("how much is 240 - 15 %", "204"),
         ("what is 240€ after a discount of 15 %?", "204"),
         ("8 hours at 12.50 an hour", "100"),

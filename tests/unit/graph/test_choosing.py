@@ -52,13 +52,16 @@ SECRET_ORDERS = ORDERS + '[allow]\nagents = ["other"]\n'
 
 @dataclass
 class Guesses:
-    """A classifier that gives one label the score .9, by a word in the text, and the rest to "none". It is a trainer too, and records the examples."""
+    """A classifier that gives one label the score .9, by a word in the text, and the rest to "none"; or that always gives `scores`. It is a trainer too, and records the examples."""
 
     words: Sequence[tuple[str, str]]
     examples: list[Example] = field(default_factory=list[Example])
     labels: Sequence[str] = ("none",)
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
 
     async def classify(self, text: str) -> Classified:
+        if self.scores:
+            return Classified("", 0.0, in_scope=False, all=self.scores)
         label = next((label for word, label in self.words if word in text.casefold()), "none")
         return Classified(label, 0.9, in_scope=True, all={"none": 0.1, label: 0.9})
 
@@ -181,6 +184,32 @@ async def test_what_no_tool_answers_stays_open(
     found = await node.process(ChooserInput(question=text), Turn().run)
     assert ([one.tool for one in found.calls], found.parts) == (calls, parts)
     assert found.parts_called == parts_called
+
+
+async def test_what_a_message_only_mentions_calls_no_tool(tmp_path: Path) -> None:
+    node, _ = chooser(tools(tmp_path, orders=ORDERS))
+    for text in (
+        "I have just placed order FH-10382, can't wait!",
+        "My order FH-10382 was here by noon.",
+        "Translate into Dutch: where is my order FH-10382?",
+        "Are you able to tell me the time if I ask?",
+        "so that was order FH-10382, thanks",
+    ):
+        assert await chosen(node, text) == [], text
+    for text in (
+        "My order FH-10382 was meant to come yesterday. Where is it?",
+        "I ordered a stove, number FH-10382, and it still isn't here",
+        "order FH-10382 please",
+    ):
+        assert [tool for tool, _ in await chosen(node, text)] == ["orders"], text
+    returned = "6 returns at 7.95 each, less 15 % of 240? And what is that in total?"
+    assert await chosen(node, returned) == [], "the question for the total is not searched for"
+
+
+async def test_a_number_that_only_one_tool_takes_decides_for_it(tmp_path: Path) -> None:
+    node, learns = chooser(tools(tmp_path, orders=ORDERS))
+    learns.scores = {"none": 0.1, "knowledge_search": 0.5, "orders": 0.25}
+    assert [tool for tool, _ in await chosen(node, "Has FH-10382 left the warehouse?")] == ["orders"]
 
 
 async def test_a_tool_without_its_arguments_is_not_chosen(tmp_path: Path) -> None:

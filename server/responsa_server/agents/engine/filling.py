@@ -212,7 +212,7 @@ _ASKED: Final = re.compile(
     re.VERBOSE,
 )
 _GREETED: Final = re.compile(r"^\W*(?:(?:hi|hello|hey|ok|okay|so|and|now|please|well|thanks)\b[\s,!.:]*)*$")
-_CARRIES_ON: Final = r"(?:$|[=?!.,;:]|(?:please|pls|thanks|thank|equals?|is|makes?|and|or|for me|exactly|again|then|in total|altogether)\b)"
+_CARRIES_ON: Final = r"(?:$|[=?!.,;:]|(?:please|pls|thanks|thank|equals?|is|makes?|(?:comes?|amounts?) to|and|or|for me|exactly|again|then|in total|altogether)\b)"
 _AFTER: Final = re.compile(rf"[\s)]*{_CARRIES_ON}")
 _AFTER_FORM: Final = re.compile(
     rf"[\s)]*(?:of us\b|(?:people|persons|guests|friends|colleagues|participants|employees|kg|km|g|hours|minutes|days|litres|grams|miles)\b)?\s*{_CARRIES_ON}"
@@ -620,6 +620,12 @@ def _properties(card: ToolCard) -> tuple[Mapping[str, Mapping[str, Any]], Sequen
     found: dict[str, Mapping[str, Any]] = {name: {} for name in names}
     found |= {name: cast("Mapping[str, Any]", one) for name, one in given.items() if isinstance(one, Mapping)}
     return found, names
+
+
+def identifies(card: ToolCard) -> bool:
+    """Whether a tool needs an argument that fits a pattern, such as the number of an order: a message that has one can hardly mean anything else."""
+    properties, required = _properties(card)
+    return any("pattern" in properties[name] for name in required)
 
 
 def _values(schema: Mapping[str, Any], message: Message) -> Iterator[object]:

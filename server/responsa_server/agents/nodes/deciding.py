@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, create_model
 
 from responsa_server.agents.engine.asking import FAILURES, Answer, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.config import Texts
+from responsa_server.agents.engine.in_english import in_english
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import (
     Announcement,
@@ -347,7 +348,7 @@ async def need(
     follow_up = refers_back(question, history)
     if classifier is None:
         return NeedOutput(needs_retrieval=follow_up or content_words(question) > 0, follow_up=follow_up)
-    decided = await classifier.classify(question)
+    decided = await classifier.classify(in_english(question) or question)
     return NeedOutput(needs_retrieval=not (decided.in_scope and decided.label == DIRECT), follow_up=follow_up)
 
 
