@@ -30,6 +30,7 @@ class Part(StrEnum):
     LOOK = "look"
     FRESH = "fresh"
     UNSEEN = "unseen"
+    LAST = "last"
     LANGUAGES = "languages"
 
 

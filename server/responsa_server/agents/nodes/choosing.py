@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue, create_model
 
-from responsa_server.agents.engine.asked import asks, is_about_words, only_tells
+from responsa_server.agents.engine.asked import asks, is_about_words, names_the_web, only_tells, wishes
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.calling import CallModel, ResultModel, argument_problem
 from responsa_server.agents.engine.filling import (
@@ -462,6 +462,10 @@ class ByExamples:
         able = [(one, calls) for one in candidates if (calls := filled(one.kind, one.tool.card, message))]
         if not able:
             return None
+        if (web := next((pair for pair in able if pair[0].kind == WEB_SEARCH), None)) and names_the_web(
+            message.text
+        ):
+            return web
         if classifier is None:
             found = Classified("", 0.0, in_scope=False)
         else:
@@ -470,7 +474,7 @@ class ByExamples:
         score, (best, calls) = max(scored, key=lambda pair: pair[0])
         nothing, is_asked = found.all.get(NO_TOOL, 0.0), asks(message.text)
         named = [(score, pair) for score, pair in scored if identifies(pair[0].tool.card)]
-        if is_asked and named:
+        if named and (is_asked or wishes(message.text)):
             own, pair = max(named, key=lambda one: one[0])
             others = [other for label, other in found.all.items() if label != pair[0].tool.card.id]
             if own > max(nothing, _LEAST_NAMED) and max(others, default=0.0) < _SURE:
