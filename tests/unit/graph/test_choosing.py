@@ -164,6 +164,7 @@ async def test_several_tools_for_one_message(tmp_path: Path) -> None:
         # A sentence that leads to one question is not a part of it.
         ("My bicycle was stolen last night. What does the insurance pay?", [], (), {}),
         ("What is 17 % of 240?", ["calculator"], (), {}),
+        ("What is 17 % of 240? And what is that in total?", ["calculator"], (), {}),
         # A fifth question is not lost.
         (
             "Who leads? Who cooks? Who drives? What does a tour cost? How do I return a ticket?",

@@ -79,7 +79,8 @@ class _Language:
 
 def _names(text: str) -> Mapping[str, str]:
     """Names with their English ones, of "name=English, name=English"."""
-    return dict((one.strip() for one in pair.split("=")) for pair in text.split(","))
+    pairs = (pair.split("=") for pair in text.split(","))
+    return {name.strip(): english.strip() for name, english in pairs}
 
 
 _IN: Final = r"(?P<place>[^?]{2,40}?)"

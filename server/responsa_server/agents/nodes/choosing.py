@@ -181,10 +181,9 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         known = {clause for one, arguments, clause in asked if _key(one.tool.card.id, arguments) in direct}
         answered = {*called, *known}
         parts = _open(message, answered)
-        if not parts and len(answered) < 2:
-            called = {}
         # A clause that has all arguments of a tool says enough without the others, even with a pronoun ("What time is it?").
-        by_part = {_worded(clause): tuple(ids) for clause, ids in called.items()}
+        several = bool(parts) or len(answered) > 1
+        by_part = {_worded(clause): tuple(ids) for clause, ids in called.items() if several}
         return ChooserOutput(calls=calls, parts=parts, parts_called=by_part)
 
     def _calls(
@@ -379,7 +378,7 @@ def _open(message: Message, answered: Collection[str]) -> tuple[str, ...]:
     """
     if message.follows:
         return ()
-    clauses = clauses_of(message.text)
+    clauses = [one for one in clauses_of(message.text) if not (answered and _TOTAL.match(one))]
     asked = [one for one in clauses if asks(one) and content_words(one) > 0]
     leads = any(one not in asked and content_words(one) >= _MIN_CONTENT_WORDS for one in clauses)
     left = [message.full if points_back(one) else one for one in asked if one not in answered]
