@@ -14,7 +14,7 @@ from responsa_server.domain.people import Principal, Server
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import vectors_of
+from tests.contract.shelf import indexed_at_once, vectors_of
 
 ALL = 4_000
 MINE = 4  # 0.1 % of all
@@ -64,11 +64,11 @@ async def test_a_user_who_may_read_a_thousandth_finds_what_is_nearest(
                 "INSERT INTO responsa.collection_reader (tenant_id, collection_id) VALUES ('acme', 'theirs')"
             )
         others = "somebody" if by_subject else ""
-        for collection, of, count in (("theirs", others, ALL), (own, subject, MINE)):
-            connection.execute(_FILL, {"collection": collection, "subject": of, "count": count})
         connection.commit()
-        connection.autocommit = True
-        connection.execute("VACUUM ANALYZE responsa.passage, responsa.passage_vector")
+        with indexed_at_once(database_urls.superuser):
+            for collection, of, count in (("theirs", others, ALL), (own, subject, MINE)):
+                connection.execute(_FILL, {"collection": collection, "subject": of, "count": count})
+            connection.commit()
     randomness = np.random.default_rng(7)
     index = vectors_of(database)
     for who, subjects in ((people.bob, ["", subject]), (Server("acme"), ["", subject, others])):

@@ -17,7 +17,8 @@ from responsa_server.search.extract import ExtractedAnswer, Extractor
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.text.lexical import Analyzer, tsvector_literal
-from tests.contract.shelf import Shelf, retriever_of
+from tests.conftest import DatabaseUrls
+from tests.contract.shelf import Shelf, indexed_at_once, retriever_of
 
 HANDBOOK = {
     "Turns": "A turn is one question and its answer. Its events are numbered from 1 and committed before they are shown."
@@ -120,7 +121,7 @@ async def put_unrelated(shelf: Shelf, collection: str) -> None:
 
 
 async def test_unrelated_passages_in_another_collection_change_no_outcome(
-    retriever: Retriever, database: Database, embedder: MiniLmEmbedder
+    retriever: Retriever, database: Database, database_urls: DatabaseUrls, embedder: MiniLmEmbedder
 ) -> None:
     async def outcomes() -> list[ExtractedAnswer]:
         asked = [*(question for question, _ in ANSWERED), *OFF_TOPIC[:2]]
@@ -130,7 +131,8 @@ async def test_unrelated_passages_in_another_collection_change_no_outcome(
         ]
 
     alone = await outcomes()
-    await put_unrelated(Shelf(database, embedder), "unrelated")
+    with indexed_at_once(database_urls.superuser):
+        await put_unrelated(Shelf(database, embedder), "unrelated")
     beside = await outcomes()
     for one, other in zip(alone, beside, strict=True):
         assert one.supported() is other.supported()

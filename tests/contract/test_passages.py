@@ -25,7 +25,16 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import Shelf, fill, lexical_of, made, retriever_of, unit_vectors, vectors_of
+from tests.contract.shelf import (
+    Shelf,
+    fill,
+    indexed_at_once,
+    lexical_of,
+    made,
+    retriever_of,
+    unit_vectors,
+    vectors_of,
+)
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
 BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven from 1904."
@@ -249,10 +258,9 @@ async def test_a_tenant_with_few_of_the_vectors_finds_all_of_its_own(
     shelf: Shelf, rival: Shelf, database_urls: DatabaseUrls
 ) -> None:
     own = unit_vectors(1, 20)
-    ids = await fill(shelf, list(own))
-    await fill(rival, list(unit_vectors(2, 3_000)))
-    with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
-        connection.execute("ANALYZE responsa.passage, responsa.passage_vector")
+    with indexed_at_once(database_urls.superuser):
+        ids = await fill(shelf, list(own))
+        await fill(rival, list(unit_vectors(2, 3_000)))
     for wanted in unit_vectors(3, 20):
         found = await nearest(shelf, wanted, limit=10, breadth=40)
         assert found == {ids[place] for place in np.argsort(-(own @ wanted))[:10]}
