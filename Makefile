@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: up test installed check coverage soak fuzz verify-provider generate baseline bench load embedded-model cairo-check clean
+.PHONY: up test installed page-tests check coverage soak fuzz verify-provider generate baseline bench load embedded-model cairo-check clean
 
 up: .venv/.runtime clients/web/dist/index.html
 	@exec $(BIN)/responsa up
@@ -13,6 +13,10 @@ test: .venv/.dev clients/web/dist/index.html
 
 # What `test` needs. `make -j2 installed` installs Python and JavaScript packages at the same time.
 installed: .venv/.dev clients/web/dist/index.html
+
+# These tests need no Python.
+page-tests: clients/web/dist/index.html
+	@npm run --silent test --workspace @responsa/web
 
 check: .venv/.dev node_modules/.installed
 	@exec $(BIN)/python tools/run_tests.py --static
