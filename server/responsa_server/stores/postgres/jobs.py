@@ -257,11 +257,8 @@ class JobQueue:
 
     async def _stalled(self, manager: _Jobs, seconds: float) -> dict[int | None, jobs.Job]:
         """The running jobs of workers without a heartbeat for this time, by id."""
-        return {
-            job.id: job
-            for queue in (*_QUEUES, *_SENDING_QUEUES)
-            for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=seconds)
-        }
+        found = await manager.get_stalled_jobs(seconds_since_heartbeat=seconds)
+        return {job.id: job for job in found if job.queue in (*_QUEUES, *_SENDING_QUEUES)}
 
     async def _sweep(self, manager: _Jobs) -> None:
         """Assign the jobs of lost workers again. Raises an error once this worker cannot go on and must begin again."""
@@ -272,7 +269,7 @@ class JobQueue:
             try:
                 stalled = await self._stalled(manager, self._pace.stalled)
                 unheard = {id_: job for id_, job in stalled.items() if job.worker_id not in living}
-                gone = await self._stalled(manager, self._pace.gone)
+                gone = await self._stalled(manager, self._pace.gone) if stalled else {}
                 for job in (unheard | gone).values():
                     # If another process was faster, the job is no longer running, and procrastinate refuses this
                     # retry.
