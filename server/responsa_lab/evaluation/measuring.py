@@ -287,16 +287,27 @@ async def answering(
     *,
     agent: str = "",
     parameters: Mapping[str, Any] | None = None,
+    before: Sequence[str] = (),
 ) -> AsyncGenerator[turn_pb2.Turn]:
-    """Asks a question, and yields the finished turn. Deletes the conversation at the end. collection: where the agent looks; "" for where it looks anyway. agent: "" for the default agent."""
-    # A user may ask only some questions a minute, and the client waits for the next ones.
-    turn = await client.answer(
-        question,
-        collections=[collection] if collection else [],
-        agent=agent,
-        parameters=parameters,
-        timeout=_PATIENCE_SECONDS,
-    )
+    """Asks a question, and yields the finished turn. Deletes the conversation at the end. collection: where the agent looks; "" for where it looks anyway. agent: "" for the default agent.
+    before: questions that are asked first, in the same conversation.
+    """
+
+    async def asked(text: str, conversation: str | None) -> turn_pb2.Turn:
+        # A user may ask only some questions a minute, and the client waits for the next ones.
+        return await client.answer(
+            text,
+            conversation=conversation,
+            collections=[collection] if collection else [],
+            agent=agent,
+            parameters=parameters,
+            timeout=_PATIENCE_SECONDS,
+        )
+
+    conversation: str | None = None
+    for one in before:
+        conversation = (await asked(one, conversation)).conversation
+    turn = await asked(question, conversation)
     try:
         yield turn
     finally:

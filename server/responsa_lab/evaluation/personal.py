@@ -1,7 +1,7 @@
 """`responsa eval personal`: measures whether people get right answers about themselves.
 
-A folder holds choose.jsonl, look.jsonl and fresh.jsonl. Each line is one JSON object: {id, person, question, facts, document}. The server must have the documents about these people, such as those of
-`responsa samples load aptitude`.
+A folder holds one file for each part, such as choose.jsonl. Each line is one JSON object: {id, person, before, question, facts, document}. The server must have the documents about these people, such as
+those of `responsa samples load aptitude`.
 """
 
 from __future__ import annotations
@@ -34,46 +34,52 @@ _KIND: Final = "kind"
 
 
 class Part(StrEnum):
-    """The questions to ask: those for choosing, those that were looked at once, and those that were written after that."""
+    """The questions to ask: those for choosing, those that were looked at once, and those that were written after that. Then questions in people's own words: those for choosing, and those set aside."""
 
     CHOOSE = "choose"
     LOOK = "look"
     FRESH = "fresh"
+    FREE = "free"
+    HELD = "held"
 
 
 class OwnQuestion(BaseModel):
-    """One line. person: the subject of the person's documents. facts: texts that must stand in the answer. document: the kind of the person's document that must be cited."""
+    """One line. person: the subject of the person's documents. before: questions that the person asks first, in the same conversation. facts: texts that must stand in the answer or in the refusal;
+    a repetition of the question does not count. document: the kind of the document that must be cited, about the person or about nobody; "" if no citation is needed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[str, Field(min_length=1)]
     person: Annotated[str, Field(min_length=1)]
+    before: tuple[str, ...] = ()
     question: Annotated[str, Field(min_length=1)]
     facts: Annotated[tuple[str, ...], Field(min_length=1)]
-    document: Annotated[str, Field(min_length=1)]
+    document: str
 
 
 @dataclass(frozen=True, slots=True)
 class OwnAnswer:
-    """The answer to a question; "" if it was refused. kinds: the kinds of the person's own documents that it cites."""
+    """The answer to a question, or the message of its refusal. kinds: the kinds of the documents that it cites."""
 
     question: OwnQuestion
     text: str
     kinds: frozenset[str]
+    refused: bool
 
     @property
     def right(self) -> bool:
         """Whether all facts stand in the answer, and the document is cited."""
-        text = self.text.casefold()
-        return self.question.document in self.kinds and all(
-            one.casefold() in text for one in self.question.facts
-        )
+        asked = self.question
+        text = self.text.casefold().replace(asked.question.casefold(), "")
+        cited = not asked.document or asked.document in self.kinds
+        return cited and all(one.casefold() in text for one in asked.facts)
 
 
 def eval_personal(
     folder: Annotated[
         Path,
-        typer.Argument(help="A folder with choose.jsonl, look.jsonl and fresh.jsonl.", show_default=False),
+        typer.Argument(help="A folder with one file of questions for each part.", show_default=False),
     ] = OURS,
     part: Annotated[Part, typer.Option(help="The questions to ask.")] = Part.CHOOSE,
     mistakes: Annotated[int, typer.Option(min=0, help="The number of wrong answers to show.")] = 10,
@@ -87,7 +93,7 @@ def eval_personal(
         given = [one for _, one in lines(folder / f"{part}.jsonl", OwnQuestion, "question")]
         found = asyncio.run(_asked(given))
         figure = share(one.right for one in found)
-        refused = sum(not one.text for one in found)
+        refused = sum(one.refused for one in found)
         if json:
             print_json({"questions": len(found), "right": interval_json(figure), "refused": refused})
             return
@@ -95,7 +101,7 @@ def eval_personal(
         print_text(f"{len(found)} questions, {refused} of which were refused")
         for one in [one for one in found if not one.right][:mistakes]:
             print_text(
-                f"{one.question.person:<28}  {one_line(one.question.question, 60):<60}  {one_line(one.text or 'refused', 80)}"
+                f"{one.question.person:<28}  {one_line(one.question.question, 60):<60}  {one_line(one.text, 80)}"
             )
 
 
@@ -134,9 +140,10 @@ def _client(key: str, user: str) -> AsyncResponsa:
 
 
 async def _answered(client: AsyncResponsa, asked: OwnQuestion) -> OwnAnswer:
-    async with answering(client, asked.question, agent=AGENT) as turn:
-        answer = turn.terminal_event.answer
+    async with answering(client, asked.question, agent=AGENT, before=asked.before) as turn:
+        answer, refused = turn.terminal_event.answer, turn.terminal_event.HasField("refused")
         names = {one.document_version.rpartition("/versions/")[0] for one in answer.citations}
         documents = [await client.get_document(one) for one in names]
-        kinds = {str(one.metadata[_KIND]) for one in documents if one.subject == asked.person}
-        return OwnAnswer(asked, answer.text, frozenset(kinds))
+        kinds = {str(one.metadata[_KIND]) for one in documents if one.subject in (asked.person, "")}
+        text = turn.terminal_event.refused.message if refused else answer.text
+        return OwnAnswer(asked, text, frozenset(kinds), refused)
