@@ -39,7 +39,7 @@ PROFILE = """# Personality profile of {name}
 
 ## How to read this profile
 
-Each scale of the tendency test reaches from 0 to 100 points.
+Each scale of the tendency test reaches from 0 to 100 points, and from 60 points a result is high.
 """
 CAREERS = """# Career recommendations for {name}
 
@@ -49,6 +49,10 @@ CAREERS = """# Career recommendations for {name}
 {job} suits {name} because the job asks for openness ({name} has {points}).
 """
 CATALOGUE = """# {job}
+
+## What the work is
+
+{job}s talk until others agree.
 
 ## What it asks for
 

@@ -115,6 +115,27 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
     assert isinstance(reasons, Answered)
     assert f"{mira.job} suits {mira.name} because" in reasons.text
     assert "mention" not in reasons.text
+    # As people write: greetings, misspelled words, two questions in one, questions on a job, and on oneself and a job that the record does not name.
+    for text, shown, cited in (
+        ("hi there!", WHY, set[str]()),
+        ("thx, bye", "You are welcome", set[str]()),
+        ("whats my opennes", "88 of 100 points", {f"Personality profile of {mira.name}"}),
+        (
+            "how open am I and which jobs fit that?",
+            "Map maker is recommendation 1",
+            {f"Personality profile of {mira.name}", f"Career recommendations for {mira.name}"},
+        ),
+        ("what does a diplomat do all day", "Diplomats talk until others agree", {"Diplomat"}),
+        (
+            "do i have what it takes to be a diplomat",
+            "Your record does not mention: Diplomat.",
+            {"Diplomat", f"Personality profile of {mira.name}"},
+        ),
+    ):
+        end, _ = await asked(agent, mira.who, text)
+        assert isinstance(end, Answered), (text, end)
+        assert shown in end.text, (text, end.text)
+        assert {each.title for each in end.citations} == cited, (text, end.text)
     missing, _ = await asked(agent, mira.who, "What is my blood group?")
     assert isinstance(missing, Refused)
     assert "Personality profile of Mira Holt" in missing.message

@@ -71,7 +71,7 @@ class OwnAnswer:
     def right(self) -> bool:
         """Whether all facts stand in the answer, and the document is cited."""
         asked = self.question
-        text = self.text.casefold().replace(asked.question.casefold(), "")
+        text = self.text.casefold().replace(f"“{asked.question.casefold()}”", "")
         cited = not asked.document or asked.document in self.kinds
         return cited and all(one.casefold() in text for one in asked.facts)
 

@@ -15,15 +15,29 @@ class RecordReading:
     """What the caller's record says on a question.
 
     documents: the number of documents about the caller. titles: the titles of those among them that the search found. extraction: the sentences that
-    answer the question. absent: the words of the question that neither the record nor the reference documents have. another: whether the question is about
-    somebody else.
+    answer the question. absent: the words of the question that neither the record nor the reference documents have. unrecorded: the titles of reference documents that the question
+    sets its author against and that the record does not name. another: whether the question is about somebody else.
     """
 
     documents: int
     titles: tuple[str, ...]
     extraction: Extraction
     absent: tuple[str, ...] = ()
+    unrecorded: tuple[str, ...] = ()
     another: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordWords:
+    """What an agent says about the words of its records.
+
+    focus: for each category of questions, words of the headings under which the answer is if the question names nothing more specific. synonyms: for words of questions, words
+    of the record that mean the same. described: the categories whose questions are about a reference document, such as what a job is like.
+    """
+
+    focus: Mapping[str, Sequence[str]]
+    synonyms: Mapping[str, str]
+    described: frozenset[str] = frozenset()
 
 
 class RecordSource(Protocol):
@@ -34,12 +48,13 @@ class RecordSource(Protocol):
         who: Principal,
         question: str,
         evidence: Evidence,
-        focus: Sequence[str],
-        synonyms: Mapping[str, str],
+        category: str,
+        words: RecordWords,
+        standalone: str = "",
     ) -> RecordReading:
         """Read what the caller's record says on the question. Nothing of another person's record is read, whatever the caller's role.
 
-        evidence: the result of a search with `SearchOptions.own`. focus: words of the headings under which the answer is if the question names nothing more specific. synonyms:
-        for words of questions, words of the record that mean the same. Raises Unavailable.
+        evidence: the result of a search with `SearchOptions.own`. category: the question's category; "" if it is unknown. standalone: the question with what it takes from earlier
+        messages, which is read if the question alone names nothing; "" if there is nothing to take. Raises Unavailable.
         """
         ...

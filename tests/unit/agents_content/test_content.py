@@ -52,13 +52,14 @@ PROMPTS: Final[Mapping[str, set[str]]] = {
     "scarb": set(),
     "knowledge": {"look", "research", "found"},
     "personal": {
-        *("own_record", "aptitude", "career", "compare", "record_category"),
+        *("own_record", "aptitude", "career", "compare", "about", "record_category", "hello", "welcome"),
         *(
             "record_aptitude",
             "record_career",
             "record_learning",
             "record_compare",
             "record_reading",
+            "record_about",
             "record_other",
         ),
         *("no_record", "other_people", "not_in_record"),
@@ -66,13 +67,24 @@ PROMPTS: Final[Mapping[str, set[str]]] = {
 }
 REFUSALS: Final = {"no_record", "other_people", "not_in_record"}
 TEMPLATES: Final = {
-    *("found", "greeting", "chitchat_reply", "post_draft", "small_talk", "unreachable", *REFUSALS),
+    *(
+        "found",
+        "greeting",
+        "hello",
+        "welcome",
+        "chitchat_reply",
+        "post_draft",
+        "small_talk",
+        "unreachable",
+        *REFUSALS,
+    ),
     *(
         "record_aptitude",
         "record_career",
         "record_learning",
         "record_compare",
         "record_reading",
+        "record_about",
         "record_other",
     ),
 }
@@ -82,7 +94,10 @@ WRITTEN_BY_OTHERS: Final = {"question", "history", "summary", "passages", "param
 LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "tutor/examples/need.jsonl": ({"retrieve", "direct"}, 150),
     "tutor/examples/categories.jsonl": ({"fact", "concept", "exercise", "comparison", "check"}, 120),
-    "personal/examples/categories.jsonl": ({"aptitude", "career", "learning", "compare", "reading"}, 120),
+    "personal/examples/categories.jsonl": (
+        {"aptitude", "career", "learning", "compare", "reading", "about", "hello", "thanks"},
+        200,
+    ),
     "cairo/examples/categories.jsonl": ({"contract", "test", "explanation"}, 70),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "out_of_scope"}, 300),
     "shared/examples/tools.jsonl": (
@@ -115,6 +130,7 @@ FILLED: Final[Mapping[str, object]] = {
     "failed": "The web search did not answer in time.",
     "documents": ["Notes"],
     "absent": ["harbour"],
+    "unrecorded": ["Harbour pilot"],
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],
 }

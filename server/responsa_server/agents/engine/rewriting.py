@@ -102,13 +102,13 @@ _OPENERS: Final = frozenset(
 )
 
 
-def standalone(question: str, history: Sequence[Said]) -> str | None:
+def standalone(question: str, history: Sequence[Said], *, whole: bool = False) -> str | None:
     """The question with the subject of the last answer added; None if the question needs no subject or the history gives
-    no subject.
+    no subject. whole: whether the question before is added instead of the subject.
     """
     if not (points_back(question) or content_words(question) < MIN_CONTENT_WORDS):
         return None
-    carried = _subjects(question, history)
+    carried = _asked_before(history) if whole else _subjects(question, history)
     if not carried:
         return None
     rewritten = f"{question.strip()} ({', '.join(carried)})"
@@ -165,6 +165,15 @@ def _close(run: Sequence[str], found: Counter[str], sentence: str) -> None:
     if not run or (len(run) == 1 and sentence.startswith(run[0])):
         return
     found[" ".join(run)] += 1
+
+
+def _asked_before(history: Sequence[Said]) -> Sequence[str]:
+    """The last question that was answered."""
+    for place in range(len(history) - 1, 0, -1):
+        answer, asked = history[place], history[place - 1]
+        if answer.speaker is Speaker.ASSISTANT and not answer.refused and asked.speaker is Speaker.USER:
+            return [asked.text]
+    return []
 
 
 def _subjects(question: str, history: Sequence[Said]) -> Sequence[str]:

@@ -15,17 +15,20 @@ from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
 from responsa_server.domain.answers import CitationJudge, Claim, Evidence, EvidenceSource, Extraction
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import FallbackKind, Step
-from responsa_server.domain.record import RecordSource
+from responsa_server.domain.record import RecordSource, RecordWords
 
 UNCHECKED: Final = "unchecked"
 """The cause of the fallback when the record does not have what a model wrote."""
 
 
 class RecordReaderOptions(NodeOptions):
-    """focus: for each category, words of the headings under which the answer is if the question names nothing more specific. synonyms: for words of questions, words of the record that mean the same."""
+    """focus: for each category, words of the headings under which the answer is if the question names nothing more specific. synonyms: for words of questions, words of the record that mean the same.
+    described: the categories whose questions are about a reference document, such as what a job is like.
+    """
 
     focus: Annotated[dict[str, Texts], Field(max_length=32)] = Field(default_factory=dict[str, Texts])
     synonyms: Annotated[dict[str, str], Field(max_length=200)] = Field(default_factory=dict[str, str])
+    described: Texts = ()
 
 
 class RecordReaderInput(NodeModel):
@@ -39,7 +42,7 @@ class RecordReaderInput(NodeModel):
 
 class RecordReaderOutput(NodeModel):
     """extraction: the sentences that answer. record: the number of documents about the caller. another: whether the question is about somebody else. titles: the titles of the caller's documents.
-    absent: the words of the question that no document has.
+    absent: the words of the question that no document has. unrecorded: the titles of reference documents that the question sets its author against and that the record does not name.
     """
 
     extraction: Extraction
@@ -47,6 +50,7 @@ class RecordReaderOutput(NodeModel):
     another: bool
     titles: tuple[str, ...]
     absent: tuple[str, ...]
+    unrecorded: tuple[str, ...]
 
 
 class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
@@ -62,14 +66,17 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
     def __init__(self, source: RecordSource, options: RecordReaderOptions | None = None) -> None:
         self._source = source
         options = options or RecordReaderOptions()
-        self._focus, self._synonyms = options.focus, options.synonyms
+        self._words = RecordWords(options.focus, options.synonyms, frozenset(options.described))
 
     async def process(self, given: RecordReaderInput, run: Run) -> RecordReaderOutput:
         """Read. Raises Unavailable."""
-        # The words that a rewritten question takes from the last answer are words of the record.
-        question = given.standalone_question or given.question
         found = await self._source.read(
-            run.who, question, given.evidence, self._focus.get(given.category, ()), self._synonyms
+            run.who,
+            given.question,
+            given.evidence,
+            given.category,
+            self._words,
+            given.standalone_question,
         )
         return RecordReaderOutput(
             extraction=found.extraction,
@@ -77,6 +84,7 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
             another=found.another,
             titles=found.titles,
             absent=found.absent,
+            unrecorded=found.unrecorded,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, JsonValue
 
@@ -32,9 +32,10 @@ from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
 
 class RewriterOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md` with which to ask a model; "" to rewrite by rule alone."""
+    """prompt: the file `prompts/NAME.md` with which to ask a model; "" to rewrite by rule alone. adds: what the rule adds: the subject of the last answer, or the question before it."""
 
     prompt: PromptName = ""
+    adds: Literal["subject", "question"] = "subject"
 
 
 class RewriteInput(NodeModel):
@@ -68,9 +69,11 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
     has_rule = True
     announcement = Announcement(Step.REWRITING, "Rephrasing your question...")
 
-    def __init__(self, asker: Asker | None = None, prompt: str = "") -> None:
+    def __init__(self, asker: Asker | None = None, prompt: str = "", *, whole: bool = False) -> None:
+        """whole: whether the rule adds the question before, and not the subject of its answer."""
         self._asker = asker
         self._prompt = prompt
+        self._whole = whole
         self._shape = Shape(Rewritten)
         self.calls_model = asker is not None
 
@@ -81,7 +84,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
                 return RewriteOutput(standalone_question=await self._asked(self._asker, given, run))
             except FAILURES as error:
                 run.fell_back(Fallback(FallbackKind.RULE, self.name, "rule", cause(error)))
-        rewritten = standalone(given.question, given.history) or ""
+        rewritten = standalone(given.question, given.history, whole=self._whole) or ""
         if rewritten:
             run.read(run.earlier)  # the question names what the last answer was about
         return RewriteOutput(standalone_question=rewritten)
@@ -95,7 +98,9 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
 
 
 REWRITER: Final = NodeKind(
-    lambda parts, options, _: Rewrite(parts.decider(options.prompt), options.prompt),
+    lambda parts, options, _: Rewrite(
+        parts.decider(options.prompt), options.prompt, whole=options.adds == "question"
+    ),
     RewriteInput,
     RewriteOutput,
     RewriterOptions,

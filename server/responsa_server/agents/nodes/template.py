@@ -44,7 +44,9 @@ NO_MODEL: Final = "No language model is configured"
 MODEL_AWAY: Final = "The language model is not available"
 OFFERED: Final = Offered(
     trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags", "failed"}),
-    untrusted=frozenset({"question", "title", "quotes", "direct", "documents", "absent", "unanswered"}),
+    untrusted=frozenset(
+        {"question", "title", "quotes", "direct", "documents", "absent", "unrecorded", "unanswered"}
+    ),
 )
 _WORD: Final = re.compile(r"[^\W_]+")
 _MOST_TAGS: Final = 3
@@ -61,7 +63,7 @@ class TemplateOptions(NodeOptions):
 
 class TemplateInput(NodeModel):
     """The values for the template, the quotes, the results of tools, and the fallbacks of the turn so far. titles: the titles of the documents about the caller. absent: the words of the
-    question that no document has.
+    question that no document has. unrecorded: the titles of reference documents that the question names and the caller's record does not.
     """
 
     question: str
@@ -73,6 +75,7 @@ class TemplateInput(NodeModel):
     fallbacks: tuple[Fallback, ...] = ()
     titles: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    unrecorded: tuple[str, ...] = ()
     unanswered: tuple[str, ...] = ()
 
 
@@ -154,6 +157,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
             ),
             "documents": given.titles,
             "absent": given.absent,
+            "unrecorded": given.unrecorded,
             "unanswered": given.unanswered,
             "failed": " ".join(
                 filter(

@@ -57,6 +57,7 @@ SAMPLES: Final[Mapping[str, object]] = {
     "failed": "The web search did not answer in time.",
     "documents": ("Notes",),
     "absent": ("harbour",),
+    "unrecorded": ("Harbour pilot",),
 }
 """Sample values for the variables that are not texts."""
 EMPTY: Final[Mapping[str, object]] = {
@@ -64,6 +65,7 @@ EMPTY: Final[Mapping[str, object]] = {
     **dict.fromkeys(("history", "summary", "parameters", "problem"), ""),
     "documents": (),
     "absent": (),
+    "unrecorded": (),
     "passages": 0,
     "tags": (),
     "quotes": (),
