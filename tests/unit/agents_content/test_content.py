@@ -201,8 +201,7 @@ def test_an_agents_file_names_what_is_there(agent: str) -> None:
     config = tomllib.loads(text_of(AGENTS / agent / "agent.toml"))
     nodes = cast("dict[str, dict[str, Any]]", config["nodes"])
     edges = cast("list[dict[str, Any]]", config["graph"]["edges"])
-    begins = {"begin"} if agent == PERSONAL else set[str]()
-    assert {edge["from"] for edge in edges} | {edge["to"] for edge in edges} == {*nodes, "finish"} | begins
+    assert {edge["from"] for edge in edges} | {edge["to"] for edge in edges} == {*nodes, "finish"}
     assert config["start"] in nodes
     there = {path.stem for folder in (agent, "shared") for path in (AGENTS / folder / "prompts").glob("*.md")}
     for node in nodes.values():
