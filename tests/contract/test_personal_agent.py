@@ -118,7 +118,7 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
     # As people write: greetings, misspelled words, two questions in one, questions on a job, and on oneself and a job that the record does not name.
     for text, shown, cited in (
         ("hi there!", WHY, set[str]()),
-        ("thx, bye", "You are welcome", set[str]()),
+        ("thx, bye", "you are welcome", set[str]()),
         ("whats my opennes", "88 of 100 points", {f"Personality profile of {mira.name}"}),
         (
             "how open am I and which jobs fit that?",

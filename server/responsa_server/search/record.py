@@ -39,14 +39,8 @@ MOST_UNDER_HEADINGS: Final = 10
 _COMMON: Final = 0.4
 """A word that this share of the record's sentences has, such as the person's name, says nothing about a sentence."""
 _SHORT: Final = 14
-_NEARLY: Final = 0.8
 _LONG: Final = 0.1
-_TITLED: Final = 0.4
-_COSINE: Final = 0.5
-_NUMBER: Final = 0.2
 _ONE_HEADING: Final = 16
-_NEAR: Final = 0.45
-"""The cosine from which on a sentence is about a question that has none of its words."""
 SUPPORTED: Final = 0.5
 """The least support of an answer."""
 MOST_PARTS: Final = 4
@@ -87,9 +81,6 @@ _TAKEN: Final = re.compile(
     re.IGNORECASE,
 )
 _TEST: Final = re.compile(r"\b(?:tests?|tested|sittings?|assessments?)\b", re.IGNORECASE)
-_UNDERSTANDS: Final = re.compile(
-    r"\bhow (?:should|do|can|must|shall) (?:i|one) (?:read|understand|interpret)\b", re.IGNORECASE
-)
 _WHEN: Final = re.compile(r"\bwhen\b|\b(?:which|what) (?:day|date|month|year)\b", re.IGNORECASE)
 _DATE: Final = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 _GAP: Final = re.compile(
@@ -114,7 +105,6 @@ class _Line:
     title: frozenset[str]
     under: str
     own: bool
-    cosine: float
     place: int
 
     @property
@@ -236,7 +226,6 @@ def _lines_of(
             title,
             under,
             passage.document_id in own,
-            max(piece.cosine or 0.0, 0.0),
             first + place,
         )
 
@@ -373,9 +362,7 @@ class _Choice:
         }
         self._common = counts.keys() - self._weights.keys()
         self._compares = bool(self._focus & frozenset(analyzer.terms("compare", language)))
-        self._reads = _UNDERSTANDS.search(question) is not None or bool(
-            self._focus & frozenset(analyzer.terms("read", language))
-        )
+        self._reads = bool(self._focus & frozenset(analyzer.terms("read", language)))
 
     @property
     def names(self) -> bool:
@@ -432,9 +419,6 @@ class _Choice:
             chosen, known = gaps, self._asked
         else:
             chosen = self._with_reasons(chosen)
-        if not chosen:
-            near = max(self._own, key=lambda one: one.cosine)
-            chosen = [near] if near.cosine >= _NEAR and len(absent) < 3 else []
         support = len(known) / len(self._asked) if self._asked else float(bool(chosen))
         if self._reads and chosen and _READING.match(chosen[0].under):
             support = max(support, SUPPORTED)
@@ -583,7 +567,7 @@ class _Choice:
         most = max((self._covered(one, left) for one in having), default=0.0)
         for group in groups:
             # The right headings do not help if other lines have more of the words.
-            if group and max(self._covered(one, left) for one in group) >= _NEARLY * most:
+            if group and max(self._covered(one, left) for one in group) == most:
                 return group
         return having or [one for one in self._lines if one.title & left]
 
@@ -591,12 +575,8 @@ class _Choice:
         return sum(self._weights.get(term, 1.0) for term in one.terms & left)
 
     def _worth(self, one: _Line, left: AbstractSet[str]) -> float:
-        worth = self._covered(one, left)
-        worth += _TITLED * len((one.heading | one.title) & self._all_asked)
-        worth += _COSINE * one.cosine + (-1 if self._reads else 1) * _NUMBER * (one.value is not None)
         # A line that names many things says little about each.
-        worth -= _LONG * max(0, len(one.terms) - _SHORT)
-        return worth
+        return self._covered(one, left) - _LONG * max(0, len(one.terms) - _SHORT)
 
     def _covering(self, named: Sequence[str]) -> Sequence[_Line]:
         """The fewest lines that have all of these terms, and the lines of the same document that have the same."""
