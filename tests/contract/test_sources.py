@@ -163,7 +163,7 @@ async def test_a_login_that_only_reads_reads_all_rows(
         ("SELECT convert_from('\\xff41', 'UTF8')", DatabaseFault.QUERY, "22021"),
         ("SELECT 1 AS a, 2 AS b, 3 AS c, 4 AS d", DatabaseFault.TOO_LARGE, "allows 3"),
         ("SELECT " + ", ".join("1" * 3000), DatabaseFault.TOO_LARGE, "more columns than the database can return"),
-        ("SELECT id, repeat('x', 64 << 20) FROM employee", DatabaseFault.TOO_LARGE, "16 MiB"),
+        ("SELECT id, repeat('x', 17 << 20) FROM employee", DatabaseFault.TOO_LARGE, "16 MiB"),
     ],
 )  # fmt: skip
 async def test_statements_that_do_more_than_read_are_refused(
