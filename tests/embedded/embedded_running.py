@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import cast
 import psutil
 
 import responsa_server
-from tests.instance import pause
+from tests.instance import free_port, pause
 
 SCRIPT = Path(__file__).with_name("embedded_instance.py")
 PATIENCE = 120.0
@@ -30,12 +29,6 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
         waited = time.monotonic() - began
         assert waited < PATIENCE, f"it never came to pass: {what}"
         time.sleep(pause(waited))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Running:

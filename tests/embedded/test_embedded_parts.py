@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 from embedded_instance import envoy_config
-from embedded_running import eventually, free_port
+from embedded_running import eventually
 
 from responsa_server.embedded import (
     EmbeddedEnvoy,
@@ -25,6 +25,7 @@ from responsa_server.embedded import (
     throwaway_postgres,
 )
 from responsa_server.embedded.postgres import postgres_processes
+from tests.instance import free_port
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from embedded_running import Running, Start, eventually, free_port
+from embedded_running import Running, Start, eventually
 
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
+from tests.instance import free_port
 
 PARTS = ("PostgreSQL", "Redis", "The server", "Envoy")
 

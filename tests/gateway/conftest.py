@@ -16,6 +16,7 @@ from responsa_server.domain.addresses import UnixAddress
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.envoy.envoy_config import EnvoyConfig, render
 from responsa_server.envoy.replicas import Replica, Replicas
+from tests.instance import free_port
 from tests.tied import tied
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,12 +50,6 @@ class Place:
         if self.server.stdout is not None:
             self.server.stdout.close()
         shutil.rmtree(self.folder)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start_server(folder: Path, port: int, patience: float = 60.0) -> subprocess.Popen[str]:

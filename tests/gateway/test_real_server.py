@@ -37,10 +37,10 @@ from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.envoy.envoy_config import EnvoyConfig
 from tests import seeds
 from tests.conftest import urls_of
-from tests.gateway.conftest import DESCRIPTOR, ROOT, endpoints, free_port, start_envoy
+from tests.gateway.conftest import DESCRIPTOR, ROOT, endpoints, start_envoy
 from tests.gateway.sockets import LIBRARIES, Client, reason_of
 from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
-from tests.instance import LIFTED
+from tests.instance import LIFTED, free_port
 from tests.tied import tied
 
 ME = "/responsa.auth.v1.AuthService/GetMe"

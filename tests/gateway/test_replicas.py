@@ -25,7 +25,8 @@ from responsa_server.domain.addresses import UnixAddress, parse
 from responsa_server.embedded import HostState, host_states
 from responsa_server.envoy.envoy_config import EnvoyConfig
 from responsa_server.envoy.replicas import Replica, ReplicaError, Replicas
-from tests.gateway.conftest import DESCRIPTOR, free_port, start_envoy
+from tests.gateway.conftest import DESCRIPTOR, start_envoy
+from tests.instance import free_port
 
 SERVICE = "responsa.chat.v1.ChatService"
 WHO = f"/{SERVICE}/Answer"
