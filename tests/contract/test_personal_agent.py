@@ -119,7 +119,7 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
     for text, shown, cited in (
         ("hi there!", WHY, set[str]()),
         ("thx, bye", "you are welcome", set[str]()),
-        ("whats my opennes", "88 of 100 points", {f"Personality profile of {mira.name}"}),
+        ("hey, whats my opennes", "88 of 100 points", {f"Personality profile of {mira.name}"}),
         (
             "how open am I and which jobs fit that?",
             "Map maker is recommendation 1",

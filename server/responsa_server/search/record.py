@@ -59,7 +59,7 @@ _GENERIC: Final = (
     " based info information data document documents see help let way ways use using have has compare compared comparison differ difference better worse stronger weaker higher lower"
     " far apart happened happen made make work works one two three four five six all every given give day date when test tests took take taken would suited right like stands"
     " become choose chosen greater smaller name speak speaks understand particularly especially figure figures change changed difference interpret pick select decide go going"
-    " whats wheres hows whens im ive id dont didnt cant hey hi hello ok pls plz please thx stuff yet even any like just kinda bit vs versus maybe about idea too more up time spot spots also much very lot bad looks looking broken wrong advise"
+    " whats wheres hows whens im ive id dont didnt cant hey hi hello ok pls plz please thx stuff yet even any like just kinda bit vs versus maybe about idea too more up time spot spots also much very lot bad looks looking broken wrong advise enough count counts degree"
     " strongest weakest highest lowest best worst top most least greatest poorest suggest overview summary summarise summarize general overall rather out come came stand where"
 )
 _GENERIC_WORDS: Final = frozenset(_GENERIC.split())
@@ -167,7 +167,8 @@ def read_record(
     spelled = _words([one for one in lines if one.own]) | _titles(lines)
     spelled |= frozenset(word for each in words.focus.values() for word in each) | words.synonyms.keys()
     asked = _meant(question, spelled, words)
-    if standalone and not _Choice(asked, lines, category, words, analyses.analyzer).names:
+    alone = _Choice(asked, lines, category, words, analyses.analyzer)
+    if standalone and not alone.names:
         asked = _meant(standalone, spelled, words)
     made = _chosen(asked, lines, category, words, analyses.analyzer)
     quotes = [
@@ -181,6 +182,7 @@ def read_record(
         Extraction(quotes, made.support, supported=supported),
         made.absent,
         made.unrecorded,
+        alone.known,
     )
 
 
@@ -370,6 +372,14 @@ class _Choice:
         return any(one not in self._small for one in self._asked)
 
     @property
+    def known(self) -> bool:
+        """Whether the record or the title of a reference document has a word that the question names."""
+        said = frozenset(
+            term for one in self._lines for term in ((one.terms | one.heading) if one.own else one.title)
+        )
+        return not (self._all_asked - self._small - self._focus).isdisjoint(said)
+
+    @property
     def asks(self) -> bool:
         """Whether this is a question, as far as its last character tells."""
         return not self._question.rstrip().endswith((".", "!"))
@@ -401,6 +411,7 @@ class _Choice:
             # The other side of a comparison may stand in the record alone.
             left = [one for one in named if not any(one in line.terms | line.title for line in about)]
             more = self._covering(left) if left and self._compares else ()
+            more = [one for one in more if not _READING.match(one.under)]
             return _Made([*about, *more], 1.0, self._shown(absent), self._unrecorded(bodies | above))
         chosen = self._dated() or self._extreme(named) or (self._covering(named) if named else self._under())
         if self._reads and chosen and _READING.match(chosen[0].under):

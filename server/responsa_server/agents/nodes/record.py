@@ -43,6 +43,7 @@ class RecordReaderInput(NodeModel):
 class RecordReaderOutput(NodeModel):
     """extraction: the sentences that answer. record: the number of documents about the caller. another: whether the question is about somebody else. titles: the titles of the caller's documents.
     absent: the words of the question that no document has. unrecorded: the titles of reference documents that the question sets its author against and that the record does not name.
+    named: whether the question itself, without earlier ones, names something that the record or the reference documents have.
     """
 
     extraction: Extraction
@@ -51,6 +52,7 @@ class RecordReaderOutput(NodeModel):
     titles: tuple[str, ...]
     absent: tuple[str, ...]
     unrecorded: tuple[str, ...]
+    named: bool
 
 
 class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
@@ -85,6 +87,7 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
             titles=found.titles,
             absent=found.absent,
             unrecorded=found.unrecorded,
+            named=found.named,
         )
 
 
