@@ -591,7 +591,8 @@ class _Choice:
 
     def _covering(self, named: Sequence[str]) -> Sequence[_Line]:
         """The fewest lines that have all of these terms, and the lines of the same document that have the same."""
-        left, chosen = set(named), list[_Line]()
+        left: set[str] = set(named)
+        chosen: list[_Line] = []
         while left and len(chosen) < MOST_NAMED:
             pool = [one for one in self._pool(left) if one not in chosen]
             if not pool:
