@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.record import RecordReading
+from responsa_server.domain.record import RecordReading, RecordWords
 from responsa_server.domain.turns import Question
 
 WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")
@@ -116,8 +116,9 @@ class Cabinet:
         who: Principal,
         question: str,
         evidence: Evidence,
-        focus: Sequence[str],
-        synonyms: Mapping[str, str],
+        category: str,
+        words: RecordWords,
+        standalone: str = "",
     ) -> RecordReading:
         return RecordReading(0, (), Extraction((), 0.0, supported=False))
 
