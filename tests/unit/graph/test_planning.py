@@ -17,7 +17,7 @@ from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.domain.agents import AgentEvent, AnswerTask
+from responsa_server.domain.agents import AgentEvent, AnswerTask, Milestone
 from responsa_server.domain.answers import DEFAULT_SEARCH, Evidence, SearchOptions
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import Reason, Unavailable
@@ -96,7 +96,14 @@ async def test_the_default_agent_says_the_same_from_its_file_as_from_its_code(
     asked = [
         AnswerTask(one.turn_id, one.who, one.question, one.history) for one in [task(question, history)] * 2
     ]
-    assert await told_by(configured, asked[0]) == await told_by(GraphAgent(shelf, shelf), asked[1])
+    from_file, from_code = (
+        await told_by(configured, asked[0]),
+        await told_by(GraphAgent(shelf, shelf), asked[1]),
+    )
+    # On a loaded machine, a node may take so long that its outcome is kept.
+    assert [one for one in from_file if not isinstance(one, Milestone)] == [
+        one for one in from_code if not isinstance(one, Milestone)
+    ]
 
 
 # Choices
