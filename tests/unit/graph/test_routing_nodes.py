@@ -177,6 +177,12 @@ async def test_what_is_not_known_to_need_nothing_is_looked_for(
     assert found == NeedOutput(needs_retrieval=needs, follow_up=follow_up)
 
 
+async def test_the_time_in_another_language_is_no_small_talk() -> None:
+    node = RetrievalNeed("need", NeedOptions(examples="e"), None, Knows({"What time": "retrieve"}, "direct"))
+    for question, needs in (("¿Qué hora es?", True), ("¿Qué tal?", False)):
+        assert (await node.process(NeedInput(question=question), Turn().run)).needs_retrieval is needs
+
+
 @pytest.mark.parametrize(("question", "needs"), [("You and me", False), ("Rivers?", True)])
 async def test_without_a_classifier_the_words_tell(question: str, needs: bool) -> None:
     node = RetrievalNeed("need", NeedOptions(examples="e"))
