@@ -189,8 +189,8 @@ class SourceRuns(Protocol):
         """Return the ended runs of the source for which versions still wait."""
         ...
 
-    async def settle(self, claim: RunClaim) -> bool:
-        """Take the outcome of ended ingestions over: the row of one that failed is set aside, and is tried again in the next run. Returns whether none is open. Raises OwnershipLost."""
+    async def settle(self, claim: RunClaim) -> int:
+        """Take the outcome of ended ingestions over: the row of one that failed is set aside, and is tried again in the next run. Returns how many documents are still to be published or deleted. Raises OwnershipLost."""
         ...
 
     async def end(self, claim: RunClaim) -> None:

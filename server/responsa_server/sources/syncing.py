@@ -63,7 +63,8 @@ from responsa_server.sources.notifying import Notifier
 from responsa_server.sources.reading import Asked, read_rows, unreadable
 
 _MOST_FAILURES: Final = 5
-_BETWEEN_SLICES: Final = 0.2
+# A look at the documents that are still to be indexed takes time for each of them. A document takes longer than _A_DOCUMENT, so these looks find much that is new.
+_BETWEEN_LOOKS, _A_DOCUMENT, _MOST_BETWEEN_LOOKS = 0.2, 0.001, 30.0
 # So few documents may always go: a share of a small number says nothing.
 _ALWAYS_DELETED: Final = 1
 _PIECE_BYTES: Final = 128 * 1024
@@ -181,11 +182,11 @@ class Sync:
     async def _attempt(self, tenant_id: str, operation_id: UUID) -> float | None:
         failures = self._failures.get(operation_id, 0)
         try:
-            done = await self._slice(tenant_id, operation_id)
+            waiting = await self._slice(tenant_id, operation_id)
         except OwnershipLost:
             if await self._runs.is_running(tenant_id, operation_id):
                 return LONGEST_PAUSE  # another worker has it
-            done = True
+            waiting = 0
         except Unavailable as error:
             self._log.warning(
                 "a run waits for a part that is unavailable", tenant=tenant_id, reason=error.reason.value
@@ -197,7 +198,7 @@ class Sync:
                 self._failures[operation_id] = failures + 1
                 return pause_after(failures)
             await self._runs.fail(tenant_id, operation_id, error)
-            done = True
+            waiting = 0
         except Exception:  # whatever the error, the run must end, now or after more attempts
             self._log.exception(
                 "an attempt to run a source failed", tenant=tenant_id, operation=str(operation_id)
@@ -208,30 +209,30 @@ class Sync:
             message = "Something went wrong. Please try again."
             internal = ResponsaError(Reason.INTERNAL, message, {"call_id": str(operation_id)})
             await self._runs.fail(tenant_id, operation_id, internal)
-            done = True
+            waiting = 0
         self._failures.pop(operation_id, None)
-        if done:
+        if not waiting:
             self._ended([operation_id, *await self._runs.release(tenant_id, operation_id)])
             return None
-        return _BETWEEN_SLICES
+        return min(max(_BETWEEN_LOOKS, waiting * _A_DOCUMENT), _MOST_BETWEEN_LOOKS)
 
-    async def _slice(self, tenant_id: str, operation_id: UUID) -> bool:
-        """Returns whether the run has ended."""
+    async def _slice(self, tenant_id: str, operation_id: UUID) -> int:
+        """Returns how many documents are still to be published or deleted. If there are none, the run has ended."""
         task = await self._runs.begin(tenant_id, operation_id)
         if task is None:
-            return True
+            return 0
         if task.reading:
             with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as file:
                 await self._run(task, _Plan(file))
             await self._runs.wait(task.claim)
         while ended := await self._runs.publish(task.claim):
             self._ended(ended)
-        if not await self._runs.settle(task.claim):
-            return False
+        if waiting := await self._runs.settle(task.claim):
+            return waiting
         # Versions that an earlier attempt held back, and that this one did not want.
         self._ended(await self._runs.release(task.claim.tenant_id, task.claim.operation_id))
         await self._runs.end(task.claim)
-        return True
+        return 0
 
     async def _run(self, task: RunTask, plan: _Plan) -> None:
         if task.user_id is None:

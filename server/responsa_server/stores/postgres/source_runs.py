@@ -452,7 +452,7 @@ class PostgresSourceRuns:
             return [run for (run,) in await found.fetchall()]
 
     @shielded
-    async def settle(self, claim: RunClaim) -> bool:
+    async def settle(self, claim: RunClaim) -> int:
         """See `SourceRuns.settle`."""
         async with self._held(claim) as database:
             ended = await (await database.execute(self._queries["ended"], run_values(claim))).fetchall()
@@ -466,7 +466,7 @@ class PostgresSourceRuns:
             waiting, unread = (0, 0) if row is None else row
             values = {**run_values(claim), "unread": unread, "failed": len(failures)}
             await database.execute(self._queries["settled"], values)
-            return waiting == 0
+            return int(waiting)
 
     @shielded
     async def end(self, claim: RunClaim) -> None:
