@@ -237,7 +237,7 @@ export class DocumentPanel {
       for (const key of keys) {
         const one = found.find((document) => document?.sourceKey === key);
         if (signal.aborted || !one) continue;
-        await this.#open({ name: one.name, title: one.title || one.sourceKey, ...NOTHING }, signal);
+        await this.#open({ name: one.name, title: "", ...NOTHING }, signal);
         return one.name;
       }
       if (!signal.aborted) this.#note.textContent = "There is no document at this address, or it is not shared with you.";
