@@ -198,7 +198,7 @@ async def _load_subject(client: AsyncResponsa, source: str, person: SamplePerson
         await asyncio.wait({ended}, timeout=_LONG_SECONDS)
         if not ended.done() and stages[-1] == source_pb2.SYNC_STAGE_QUEUED:
             progress.print_error(
-                f"Another run of the source {source} is at work; the documents about {person.name} come after it. "
+                f"The documents about {person.name} wait until another run of the source {source} has ended, or until the server is less busy. "
                 "Ctrl-C ends this command, and the server goes on."
             )
         await ended
