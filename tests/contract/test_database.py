@@ -21,6 +21,7 @@ from responsa_server.embedded import throwaway_postgres
 from responsa_server.stores import postgres
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Connection, Database, conninfo
+from responsa_server.stores.postgres.pool import Pool
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
@@ -155,6 +156,30 @@ def test_every_public_method_of_a_store_runs_to_its_end() -> None:
                         unprotected.append(f"{name}.{method}")
     assert unprotected == []
     assert methods >= 70
+
+
+async def test_a_cancellation_that_comes_with_the_connection_counts(database_urls: DatabaseUrls) -> None:
+    """A loop that had to stop went on for ever, because the wait for its connection forgot the cancellation."""
+    pool = Pool(conninfo(database_urls.app, ""), min_size=1, max_size=1, open=False)
+    await pool.open(wait=True)
+    try:
+        for steps in range(8):
+            held = await pool.getconn()
+            waiting = asyncio.create_task(pool.getconn())
+            while not pool.get_stats()["requests_waiting"]:  # noqa: ASYNC110  the pool sends no signal
+                await asyncio.sleep(0)
+            await pool.putconn(held)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if waiting.cancel():
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+            else:
+                await pool.putconn(await waiting)
+            # No connection is lost either way.
+            await pool.putconn(await pool.getconn())
+    finally:
+        await pool.close()
 
 
 async def test_who_waits_through_an_outage_is_served_after_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -36,6 +36,7 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import VECTORS_PART
 from responsa_server.domain.people import Reader, Server
+from responsa_server.stores.postgres.pool import Pool
 
 # Not structlog's logger: `up`, `migrate` and `admin` import this module, must start fast, and print only their results on stdout. In a server,
 # `configure_logs` sends these records through structlog's chain.
@@ -246,12 +247,9 @@ class Database:
         self._log = self._pool(log_url, _LOG, size)
         self._writer = self._pool(log_url, _WRITER, 1, prepare_threshold=0)
 
-    def _pool(
-        self, url: str, options: str, size: int, prepare_threshold: int = 5
-    ) -> AsyncConnectionPool[Connection]:
-        return AsyncConnectionPool(
+    def _pool(self, url: str, options: str, size: int, prepare_threshold: int = 5) -> Pool:
+        return Pool(
             conninfo(url, options),
-            connection_class=psycopg.AsyncConnection[tuple[Any, ...]],
             min_size=min(self._ready, size),
             max_size=size,
             timeout=10,
@@ -279,7 +277,7 @@ class Database:
             self._app.close(), self._credentials.close(), self._log.close(), self._writer.close()
         )
 
-    async def _lost(self, pool: AsyncConnectionPool[Connection]) -> None:
+    async def _lost(self, pool: AsyncConnectionPool[Any]) -> None:
         """Called when a pool has given up on a connection. By itself, the pool would try again only when a new caller asks for a connection, or after
         growing pauses. So this method starts a task that asks until the pool has a connection. Waiting callers then get a connection within a second
         of the database's return.
@@ -445,7 +443,7 @@ class Database:
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
     @asynccontextmanager
-    async def _checked_out(self, pool: AsyncConnectionPool[Connection]) -> AsyncGenerator[Connection]:
+    async def _checked_out(self, pool: Pool) -> AsyncGenerator[Connection]:
         try:
             async with pool.connection() as connection:
                 yield connection
@@ -458,7 +456,7 @@ class _SearchSession:
 
     def __init__(
         self,
-        pool: AsyncConnectionPool[Connection],
+        pool: Pool,
         reader: Reader,
         check_out: Callable[[], AbstractAsyncContextManager[Connection]],
     ) -> None:
@@ -607,7 +605,7 @@ class Gathered(Generic[Key, Item, Result]):
                 outcome.set_result(result)
 
 
-async def _knock(pool: AsyncConnectionPool[Connection]) -> None:
+async def _knock(pool: AsyncConnectionPool[Any]) -> None:
     """Keep asking the pool for a connection until one is available or the pool is closed."""
     _LOGGER.warning("the database cannot be reached; connections are tried again every half second")
     while True:
@@ -644,7 +642,7 @@ async def _check(connection: Connection) -> None:
     looking = select.poll()
     looking.register(connection.fileno(), select.POLLIN)
     if looking.poll(0):
-        await AsyncConnectionPool[Connection].check_connection(connection)
+        await Pool.check_connection(connection)
 
 
 def _not_the_index(error: psycopg.Error) -> bool:

@@ -28,6 +28,7 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.knowledge import JobKind, Work, pause_after
 from responsa_server.stores.postgres.database import Connection, Queries, conninfo
+from responsa_server.stores.postgres.pool import Pool
 
 _QUEUE: Final = "knowledge"
 # Separate queues, because a worker of the release before would take a job of a kind that it does not know, and lose it.
@@ -296,7 +297,11 @@ class JobQueue:
     def _make_app(self) -> procrastinate.App:
         return procrastinate.App(
             connector=procrastinate.PsycopgConnector(
-                conninfo=self._conninfo, min_size=1, max_size=2 * self._concurrency + 5, timeout=10
+                pool_factory=Pool,
+                conninfo=self._conninfo,
+                min_size=1,
+                max_size=2 * self._concurrency + 5,
+                timeout=10,
             )
         )
 

@@ -1,0 +1,45 @@
+"""The pools of connections to PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+_Connection = AsyncConnection[tuple[Any, ...]]
+
+
+class Pool(AsyncConnectionPool[_Connection]):
+    """A pool that loses no cancellation of a task that waits for a connection.
+
+    psycopg_pool waits with `asyncio.wait_for`. Before Python 3.12, `wait_for` forgets a cancellation that comes at the same moment as the connection. A loop that was
+    told to stop then went on for ever, and so did the call that waited for its end.
+    """
+
+    async def getconn(self, timeout: float | None = None) -> _Connection:  # noqa: ASYNC109  the parameter of the library
+        """See `AsyncConnectionPool.getconn`."""
+        before = _cancellations()
+        connection = await super().getconn(timeout)
+        if _cancellations() > before:
+            await self.putconn(connection)
+            raise asyncio.CancelledError
+        return connection
+
+    async def wait(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109  the parameter of the library
+        """See `AsyncConnectionPool.wait`. A cancellation also closes the pool, as a timeout does: nobody else knows yet that it has tasks."""
+        before = _cancellations()
+        try:
+            await super().wait(timeout)
+            if _cancellations() > before:
+                raise asyncio.CancelledError
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+
+
+def _cancellations() -> int:
+    """How often this task was cancelled."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
