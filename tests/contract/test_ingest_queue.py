@@ -22,7 +22,7 @@ from responsa_server.ingest.jobs import KnowledgeJobs, Parser
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.stores.postgres import migrate
 from responsa_server.stores.postgres.database import Queries
-from responsa_server.stores.postgres.jobs import SMALL_BYTES, JobQueue
+from responsa_server.stores.postgres.jobs import SMALL_BYTES, JobQueue, JobRank
 from tests.contract.conftest import People
 from tests.contract.library_house import PACE, Gate, House, pieces_of
 
@@ -62,17 +62,19 @@ async def test_a_large_document_does_not_hold_up_a_small_one_of_another_tenant(
 
 
 async def test_tenants_take_turns(house: House) -> None:
+    large = SMALL_BYTES + 1
+    late = await defer(house, "a", size_bytes=large, rank=JobRank.LATE)
     for tenant in "aaaabbc":
-        await defer(house, tenant, size_bytes=SMALL_BYTES + 1)
-    urgent = await defer(house, "a", urgent=True)
+        await defer(house, tenant, size_bytes=large)
+    urgent = await defer(house, "a", rank=JobRank.URGENT)
     order: list[str] = []
 
     async def work(tenant: str, identity: UUID, _: int) -> None:
-        order.append("u" if identity == urgent else tenant)
+        order.append("u" if identity == urgent else "l" if identity == late else tenant)
 
     async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
-        await house.until(lambda: len(order) == 8)
-    assert "".join(order) == "ubcabaaa"
+        await house.until(lambda: len(order) == 9)
+    assert "".join(order) == "ubcabaaal"
 
 
 def test_the_next_job_is_found_without_statistics_of_the_queue(house: House) -> None:
@@ -182,13 +184,13 @@ async def defer(
     tenant: str,
     *,
     size_bytes: int = 0,
-    urgent: bool = False,
+    rank: JobRank = JobRank.USUAL,
     kind: JobKind = JobKind.INGEST,
 ) -> UUID:
     """Enqueue a job without an operation."""
     identity = uuid7()
     async with house.database.tenant(tenant) as connection:
-        await house.queue.defer(connection, kind, tenant, identity, size_bytes=size_bytes, urgent=urgent)
+        await house.queue.defer(connection, kind, tenant, identity, size_bytes=size_bytes, rank=rank)
     return identity
 
 

@@ -39,6 +39,7 @@ from responsa_server.sources.syncing import Sync
 from responsa_server.sources.webhooks import DeclaredWebhooks
 from responsa_server.stores.postgres.database import Connection
 from responsa_server.stores.postgres.deliveries import PostgresDeliveries
+from responsa_server.stores.postgres.jobs import JobRank
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
@@ -382,24 +383,28 @@ async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
     assert (await office.house.operations.get(who, first.id)).cause == "test completed"
 
 
-async def test_only_a_run_for_one_subject_goes_before_other_jobs(
+async def test_a_run_for_one_subject_goes_before_other_jobs_and_the_documents_of_other_runs_after_them(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs, who, urgent = office.runs, office.who, dict[UUID, bool]()
+    runs, who, ranks, documents = office.runs, office.who, dict[UUID, JobRank](), list[JobRank]()
     defer = office.house.queue.defer
 
     async def noted(
         connection: Connection, kind: JobKind, tenant_id: str, identity: UUID, **more: Any
     ) -> None:
         if kind is JobKind.SYNC:
-            urgent[identity] = more.get("urgent", False)
+            ranks[identity] = more["rank"]
+        if kind is JobKind.INGEST:
+            documents.append(more["rank"])
         await defer(connection, kind, tenant_id, identity, **more)
 
     monkeypatch.setattr(office.house.queue, "defer", noted)
     order = [await runs.start(who, "notes", one, confirmed=False) for one in ("p0", "", "p1")]
     for one in order:
         await office.finish(one)
-    assert urgent == {one.id: expected for one, expected in zip(order, (True, False, True), strict=True)}
+    expected = (JobRank.URGENT, JobRank.USUAL, JobRank.URGENT)
+    assert ranks == {one.id: rank for one, rank in zip(order, expected, strict=True)}
+    assert documents == [*2 * [JobRank.URGENT], *6 * [JobRank.LATE]]
 
 
 async def test_a_service_reports_changes_in_the_name_of_the_sources_administrator(

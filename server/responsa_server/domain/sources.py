@@ -231,7 +231,7 @@ class OfRun:
     """What is stored with the upload of a document that a run makes, in one transaction with it. The transaction fails with OwnershipLost if the run is not the worker's any more.
 
     digest: of all that the row made. together: whether the version waits until `SourceRuns.publish` publishes it with the other documents of its subject. metadata: the document's
-    from then on. urgent: whether somebody waits for the document, so that it is indexed before others of the tenant.
+    from then on. urgent: whether somebody waits for the document, so that it is indexed before others of the tenant; otherwise it is indexed after those that no run made.
     """
 
     claim: RunClaim

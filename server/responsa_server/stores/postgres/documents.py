@@ -42,7 +42,7 @@ from responsa_server.stores.postgres.collections import new_key
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS
 from responsa_server.stores.postgres.generation_table import first_generation
-from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.jobs import JobQueue, JobRank
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.readers import act_as, readable_collection, shown_collection
@@ -192,8 +192,10 @@ class DocumentStore:
             if who.role is not Role.ADMIN and held[1] != who.user_id:
                 raise NotPermitted.owner_only()
             await act_as(connection, Server(who.tenant_id))
-            urgent = run is not None and run.urgent
-            operation = await self._take_in(connection, who, new, values, urgent=urgent)
+            rank = JobRank.USUAL
+            if run is not None:  # an upload does not wait for the many documents of a run
+                rank = JobRank.URGENT if run.urgent else JobRank.LATE
+            operation = await self._take_in(connection, who, new, values, rank=rank)
             if run is not None:
                 await self._note(connection, run, operation)
             name = names.operation(operation.id)
@@ -460,18 +462,18 @@ class DocumentStore:
         new: NewDocument,
         values: dict[str, object],
         *,
-        urgent: bool,
+        rank: JobRank,
     ) -> Operation:
         """Find or create the document, and find or create the operation for its bytes."""
         values["id"] = self._new_id()
         inserted = await connection.execute(self._queries["insert"], values)
         if await inserted.fetchone() is not None:
-            return await self._begin_version(connection, who, new, values, 1, urgent=urgent)
+            return await self._begin_version(connection, who, new, values, 1, rank=rank)
         locked = await (await connection.execute(self._queries["lock_by_key"], values)).fetchone()
         if locked is None:
             # The document was deleted after the insert found it, so try again. A second conflict is possible but very unlikely:
             # it needs another upload and another deletion of the same source key.
-            return await self._take_in(connection, who, new, values, urgent=urgent)
+            return await self._take_in(connection, who, new, values, rank=rank)
         document_id, owns, kept_title, subject, described = locked
         values["id"] = document_id
         newest = await self._newest(connection, values)
@@ -505,7 +507,7 @@ class DocumentStore:
             values |= {"title": kept_title, "declared_title": kept_title}
         version = newest.version + 1
         await connection.execute(self._queries["begin_version"], {**values, "version": version})
-        return await self._begin_version(connection, who, new, values, version, urgent=urgent)
+        return await self._begin_version(connection, who, new, values, version, rank=rank)
 
     async def _note(self, connection: Connection, run: OfRun, operation: Operation) -> None:
         """Store what a run has made."""
@@ -605,7 +607,7 @@ class DocumentStore:
         values: dict[str, object],
         version: int,
         *,
-        urgent: bool,
+        rank: JobRank,
     ) -> Operation:
         async with staged(connection, new.content) as placed:
             await connection.execute(
@@ -618,7 +620,7 @@ class DocumentStore:
         )
         size = new.content.size
         await self._queue.defer(
-            connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=size, urgent=urgent
+            connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=size, rank=rank
         )
         return operation
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Awaitable, Collection, Generator, It
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Final
 from uuid import UUID
 
@@ -95,6 +96,16 @@ class QueuePace:
     grace: float = 1.0
 
 
+class JobRank(Enum):
+    """When a job is taken, among the jobs of its tenant. The value is the priority of a small job; that of a large one is smaller by one."""
+
+    URGENT = 1
+    """Before the others: the job is short, and somebody waits for it."""
+    USUAL = 0
+    LATE = -2
+    """After the others: nobody waits for this one job, and there may be very many of them."""
+
+
 class _TryAgain(Exception):
     """The job needs another attempt after `seconds`."""
 
@@ -143,10 +154,10 @@ class JobQueue:
         *,
         after: float = 0.0,
         size_bytes: int = 0,
-        urgent: bool = False,
+        rank: JobRank = JobRank.USUAL,
     ) -> None:
         """Enqueue a job within the connection's transaction. after: the number of seconds before the job may begin. size_bytes: the size of the document
-        to read. urgent: whether the job is short and somebody waits for it, so that it is taken before the tenant's other jobs.
+        to read. rank: whether the job is taken before or after other jobs of the tenant.
         """
         # procrastinate's SQL uses names without a schema. Therefore its schema is added to the search path of this transaction.
         # At the end of the path, the schema hides no other name.
@@ -155,11 +166,12 @@ class JobQueue:
                 concat_ws(', ', nullif(current_setting('search_path'), ''), 'procrastinate'), true)"""
         )
         delay = {"milliseconds": int(after * 1000)} if after > 0 else None
+        small = rank is JobRank.URGENT or (size_bytes <= SMALL_BYTES and kind not in _LONG)
         task = self._putting.configure_task(
             kind.value,
             queue=_QUEUE_OF[kind],
             schedule_in=delay,
-            priority=1 if urgent else 0 if size_bytes <= SMALL_BYTES and kind not in _LONG else -1,
+            priority=rank.value if small else rank.value - 1,
             connection=connection,
             allow_unknown=True,
         )

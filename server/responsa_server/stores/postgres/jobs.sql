@@ -2,16 +2,19 @@
 
 -- name: fetch
 -- Takes the next job in turn between tenants: first the tenants with the fewest running jobs, then the one that this worker has not served for the longest
--- time, then the oldest urgent job (priority 1), then the oldest job. A worker that has as many jobs as its concurrency takes only small jobs (priority 0 or 1) of
--- tenants without a running job, so that large documents never fill all places. The indexes job_waiting and job_waiting_urgent find each waiting tenant, and each
--- tenant's oldest jobs, without reading the whole queue. `status < 'doing'` means `todo`, which is the first status. PostgreSQL then cannot use the library's indexes of
+-- time, then the oldest urgent job (rank 1), then the oldest usual job, then the oldest late job (rank 3). A worker that has as many jobs as its concurrency takes only small
+-- jobs (priority 1, 0 or -2) of tenants without a running job, so that large documents never fill all places. The index job_waiting finds each waiting tenant, and each tenant's
+-- next jobs, without reading the whole queue. `status < 'doing'` means `todo`, which is the first status. PostgreSQL then cannot use the library's indexes of
 -- the jobs to do: while it has no statistics of a queue that has just grown, it takes one of those for as good, and reads the whole queue once for each waiting job.
 WITH RECURSIVE tenant AS (
-    (SELECT args ->> 'tenant_id' AS id FROM procrastinate_jobs WHERE status < 'doing' ORDER BY args ->> 'tenant_id', id LIMIT 1)
+    (
+        SELECT args ->> 'tenant_id' AS id FROM procrastinate_jobs
+        WHERE status < 'doing' ORDER BY args ->> 'tenant_id', CASE WHEN priority > 0 THEN 1 WHEN priority < -1 THEN 3 ELSE 2 END, id LIMIT 1
+    )
     UNION ALL
     SELECT (
-        SELECT j.args ->> 'tenant_id' FROM procrastinate_jobs AS j
-        WHERE j.status < 'doing' AND j.args ->> 'tenant_id' > t.id ORDER BY j.args ->> 'tenant_id', j.id LIMIT 1
+        SELECT j.args ->> 'tenant_id' FROM procrastinate_jobs AS j WHERE j.status < 'doing' AND j.args ->> 'tenant_id' > t.id
+        ORDER BY j.args ->> 'tenant_id', CASE WHEN j.priority > 0 THEN 1 WHEN j.priority < -1 THEN 3 ELSE 2 END, j.id LIMIT 1
     )
     FROM tenant AS t WHERE t.id IS NOT NULL
 ),
@@ -21,24 +24,16 @@ running AS (
 ),
 places AS (SELECT coalesce(sum(own), 0) >= %(concurrency)s AS taken FROM running),
 candidate AS MATERIALIZED (
-    SELECT w.id, w.urgent, coalesce(r.jobs, 0) AS running, coalesce(array_position(%(served)s::text[], t.id), 0) AS served
+    SELECT w.id, w.rank, coalesce(r.jobs, 0) AS running, coalesce(array_position(%(served)s::text[], t.id), 0) AS served
     FROM tenant AS t
     LEFT JOIN running AS r ON r.tenant_id = t.id
     CROSS JOIN places AS p
     CROSS JOIN LATERAL (
-        (
-            SELECT j.id, true AS urgent FROM procrastinate_jobs AS j
-            WHERE j.status < 'doing' AND j.priority > 0 AND j.args ->> 'tenant_id' = t.id AND j.queue_name = ANY (%(queues)s)
-                AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
-            ORDER BY j.args ->> 'tenant_id', j.id LIMIT 8 -- other workers may have locked some of them
-        )
-        UNION ALL
-        (
-            SELECT j.id, false FROM procrastinate_jobs AS j
-            WHERE j.status < 'doing' AND j.priority <= 0 AND j.args ->> 'tenant_id' = t.id AND j.queue_name = ANY (%(queues)s)
-                AND (j.scheduled_at IS NULL OR j.scheduled_at <= now()) AND (j.priority = 0 OR NOT p.taken)
-            ORDER BY j.args ->> 'tenant_id', j.id LIMIT 8
-        )
+        SELECT j.id, CASE WHEN j.priority > 0 THEN 1 WHEN j.priority < -1 THEN 3 ELSE 2 END AS rank FROM procrastinate_jobs AS j
+        WHERE j.status < 'doing' AND j.args ->> 'tenant_id' = t.id AND j.queue_name = ANY (%(queues)s)
+            AND (j.scheduled_at IS NULL OR j.scheduled_at <= now()) AND (j.priority IN (1, 0, -2) OR NOT p.taken)
+        ORDER BY j.args ->> 'tenant_id', CASE WHEN j.priority > 0 THEN 1 WHEN j.priority < -1 THEN 3 ELSE 2 END, j.id
+        LIMIT 8 -- other workers may have locked some of them
     ) AS w
     WHERE (r.jobs IS NULL OR NOT p.taken) -- checked before any job of the tenant is read
         AND t.id <> ALL ((SELECT responsa.suspended_tenants())::text[]) -- a suspended tenant's jobs wait
@@ -46,7 +41,7 @@ candidate AS MATERIALIZED (
 chosen AS (
     SELECT j.id FROM candidate AS c JOIN procrastinate_jobs AS j ON j.id = c.id
     WHERE j.status = 'todo' AND j.id = ANY (ARRAY(SELECT id FROM candidate)) -- reads these rows alone, even if more tenants are expected than there are
-    ORDER BY c.running, c.served, c.urgent DESC, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
+    ORDER BY c.running, c.served, c.rank, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
 RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id;

@@ -36,7 +36,7 @@ from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.documents import DocumentStore, run_values
-from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.jobs import JobQueue, JobRank
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
 from responsa_server.stores.postgres.sources import source_of
@@ -157,7 +157,7 @@ class PostgresSourceRuns:
             await database.execute(self._queries["lock_sources_of"], values)
             woken = await database.execute(self._queries["wake"], values)
             for waiting, subject in await woken.fetchall():
-                await self._queue.defer(database, JobKind.SYNC, tenant_id, waiting, urgent=bool(subject))
+                await self._queue.defer(database, JobKind.SYNC, tenant_id, waiting, rank=_rank(subject))
 
     async def _add(
         self, database: Connection, who: Principal, source_id: str, run: NewRun
@@ -190,8 +190,8 @@ class PostgresSourceRuns:
         operation = operations.from_row(row)
         await database.execute(self._operations["forget"], {"tenant": who.tenant_id})
         if before["runs"] == 0:
-            urgent = bool(run.subject)
-            await self._queue.defer(database, JobKind.SYNC, who.tenant_id, operation.id, urgent=urgent)
+            rank = _rank(run.subject)
+            await self._queue.defer(database, JobKind.SYNC, who.tenant_id, operation.id, rank=rank)
         return operation
 
     @shielded
@@ -509,6 +509,10 @@ class PostgresSourceRuns:
 
 def _columns(failures: Sequence[NewFailure]) -> dict[str, list[str]]:
     return {"kinds": [one.at.kind for one in failures], "keys": [one.at.key for one in failures]}
+
+
+def _rank(subject: str) -> JobRank:
+    return JobRank.URGENT if subject else JobRank.USUAL
 
 
 def _running(source_id: str, operation_id: UUID) -> Precondition:
