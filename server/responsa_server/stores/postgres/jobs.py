@@ -75,7 +75,10 @@ SMALL_BYTES: Final = 1024 * 1024
 """The size up to which a document is small. Small documents of other tenants do not wait for large ones."""
 # The number of tenants whose turns a worker remembers.
 _TURNS: Final = 1000
-_OPTIONS: Final = "-c search_path=procrastinate -c statement_timeout=30000"
+# Without statistics of a queue that has just grown, PostgreSQL takes a tenant's jobs for so few that it collects and sorts all of them, instead of reading the first ones in the
+# order of an index.
+OPTIONS: Final = "-c search_path=procrastinate -c statement_timeout=30000 -c enable_bitmapscan=off"
+"""The settings of the queue's connections."""
 # The errors that procrastinate raises if the database cannot be reached, and the psycopg errors that it passes on.
 _LOST: Final = (exceptions.ConnectorException, psycopg.OperationalError, PoolTimeout, OSError)
 
@@ -137,7 +140,7 @@ class JobQueue:
         """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, the
         same number of small jobs may run, if their tenants have no other running job, and jobs that send mails and deliveries.
         """
-        self._conninfo = conninfo(log_url, _OPTIONS)
+        self._conninfo = conninfo(log_url, OPTIONS)
         self._concurrency = concurrency
         self._pace = pace or QueuePace()
         self._queries = Queries("jobs.sql")

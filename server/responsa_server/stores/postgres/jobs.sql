@@ -40,7 +40,7 @@ candidate AS MATERIALIZED (
 ),
 chosen AS (
     SELECT j.id FROM candidate AS c JOIN procrastinate_jobs AS j ON j.id = c.id
-    WHERE j.status = 'todo' AND j.id = ANY (ARRAY(SELECT id FROM candidate)) -- reads these rows alone, even if more tenants are expected than there are
+    WHERE j.status < 'doing' AND j.id = ANY (ARRAY(SELECT id FROM candidate)) -- reads these rows alone, even if more tenants are expected than there are
     ORDER BY c.running, c.served, c.rank, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
@@ -53,7 +53,7 @@ WITH running AS (
 ),
 chosen AS (
     SELECT j.id FROM procrastinate_jobs AS j LEFT JOIN running AS r ON r.tenant_id = j.args ->> 'tenant_id'
-    WHERE j.status = 'todo' AND j.queue_name = ANY (%(queues)s) AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
+    WHERE j.status < 'doing' AND j.queue_name = ANY (%(queues)s) AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
         AND coalesce(r.jobs, 0) < %(most)s AND j.args ->> 'tenant_id' <> ALL ((SELECT responsa.suspended_tenants())::text[])
     ORDER BY coalesce(r.jobs, 0), j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 )
