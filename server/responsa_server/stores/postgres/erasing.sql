@@ -317,13 +317,13 @@ WITH subjects AS (
         AND NOT EXISTS (SELECT FROM responsa.app_user AS o WHERE o.tenant_id = %(tenant)s AND o.id <> %(user)s AND o.subject = p.subject)
 ), failures AS (
     UPDATE responsa.source_failure AS f SET subject = '' FROM subjects AS s WHERE f.tenant_id = %(tenant)s AND f.subject = s.subject
-), ended AS (
-    UPDATE responsa.operation AS o SET epoch = o.epoch + 1, stage = 'done', subject = %(nobody)s, update_time = clock_timestamp(),
-        error_reason = %(error_reason)s, error_message = %(error_message)s, error_metadata = jsonb_build_object('operation', 'operations/' || o.id)
-    FROM subjects AS s WHERE o.tenant_id = %(tenant)s AND o.kind = 'sync' AND o.stage <> 'done' AND o.subject = s.subject
 )
-UPDATE responsa.operation AS o SET subject = %(nobody)s FROM subjects AS s
-WHERE o.tenant_id = %(tenant)s AND o.kind = 'sync' AND o.stage = 'done' AND o.subject = s.subject;
+UPDATE responsa.operation AS o SET subject = %(nobody)s, stage = 'done', epoch = o.epoch + (o.stage <> 'done')::int,
+    update_time = CASE o.stage WHEN 'done' THEN o.update_time ELSE clock_timestamp() END,
+    error_reason = CASE o.stage WHEN 'done' THEN o.error_reason ELSE %(error_reason)s END,
+    error_message = CASE o.stage WHEN 'done' THEN o.error_message ELSE %(error_message)s END,
+    error_metadata = CASE o.stage WHEN 'done' THEN o.error_metadata ELSE jsonb_build_object('operation', 'operations/' || o.id) END
+FROM subjects AS s WHERE o.tenant_id = %(tenant)s AND o.kind = 'sync' AND o.subject = s.subject;
 
 -- name: end
 UPDATE responsa.erasure SET end_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND end_time IS NULL;
