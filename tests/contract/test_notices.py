@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -91,7 +92,13 @@ async def test_a_delivery_that_waits_is_brought_forward(
     house: House, people: People, deliveries: PostgresDeliveries
 ) -> None:
     operation = await house.upload(people.ann, "The heron fishes.")
-    await deliveries.announce(Announcement(operation, NotifiedEvent.FAILED, "{}", ["room"]))
+    house.ask(
+        "INSERT INTO responsa.notice (id, tenant_id, event, source_id, waits, send_time) VALUES (gen_random_uuid(), 'acme', 'source.failed', 'old', false, now() - interval '2 days')"
+    )
+    with psycopg.connect(house.urls.superuser) as other:
+        # An announcement does not wait for an old notice of another source, which might wait for this one.
+        other.execute("SELECT FROM responsa.notice FOR UPDATE")
+        await deliveries.announce(Announcement(operation, NotifiedEvent.FAILED, "{}", ["room"]))
     ((delivery,),) = house.ask("SELECT id FROM responsa.delivery")
     jobs = "SELECT scheduled_at > now(), status::text FROM procrastinate_jobs WHERE queue_name = 'deliver' ORDER BY id"
     house.ask(

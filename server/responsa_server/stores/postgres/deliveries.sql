@@ -19,8 +19,9 @@ USING (
 WHERE d.tenant_id = %(tenant)s AND d.id = old.id;
 
 -- name: forget_notices
--- Those of sources that may not exist any more.
-DELETE FROM responsa.notice WHERE tenant_id = %(tenant)s AND NOT waits AND send_time < now() - interval '1 day';
+-- Those of sources that may not exist any more. Another announcement may hold some of them.
+DELETE FROM responsa.notice WHERE id IN (
+    SELECT id FROM responsa.notice WHERE tenant_id = %(tenant)s AND NOT waits AND send_time < now() - interval '1 day' FOR UPDATE SKIP LOCKED);
 
 -- name: administrators
 SELECT id, email FROM responsa.app_user WHERE tenant_id = %(tenant)s AND role = 'admin' AND disable_time IS NULL AND email <> '' ORDER BY create_time, id LIMIT %(most)s;
