@@ -1,10 +1,28 @@
-"""Reads the dates that files state of themselves."""
+"""The names of months and days, and the dates that files state of themselves."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
+
+MONTHS: Final = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+"""The English names. Those of the standard library depend on the locale."""
+DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+"""The English names, in the order of `date.weekday`."""
 
 _MOST_CHARS: Final = 64
 # The dates of ISO 8601 and RFC 3339, from a year to fractions of a second, and those of PDF (ISO 32000-1, 7.9.4), such as D:20260131120000+01'00'.

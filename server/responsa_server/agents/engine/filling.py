@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from responsa_server.agents.engine.calling import fits
 from responsa_server.agents.engine.rewriting import content_words
 from responsa_server.domain.tools import ToolCard
+from responsa_server.text.dates import DAYS, MONTHS
 
 Arguments = Mapping[str, object]
 
@@ -312,22 +313,7 @@ def _computed(card: ToolCard, message: Message) -> Sequence[Arguments]:
 
 # Dates and times.
 
-_MONTHS: Final = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
-_DAYS: Final = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-_MONTH: Final = "|".join(f"{one[:3]}(?:{one[3:]})?" for one in _MONTHS) + "|sept"
+_MONTH: Final = "|".join(f"{one[:3]}(?:{one[3:]})?" for one in MONTHS) + "|sept"
 _DAY: Final = r"\d{1,2})(?:st|nd|rd|th|\.)?"
 _DATE: Final = re.compile(
     rf"""\b(?:(?P<iso>\d{{4}}-\d{{2}}-\d{{2}})
@@ -338,7 +324,7 @@ _DATE: Final = re.compile(
     |(?P<near>today|tomorrow|yesterday)
     |in[ ](?P<ahead>\d{{1,3}})[ ](?P<unit1>days?|weeks?)
     |(?P<past>\d{{1,3}})[ ](?P<unit2>days?|weeks?)[ ]ago
-    |(?:next|coming|on)[ ](?P<day>{"|".join(_DAYS)})
+    |(?:next|coming|on)[ ](?P<day>{"|".join(DAYS)})
     )(?!\w)""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -364,7 +350,7 @@ def _date(found: re.Match[str], today: date) -> date | None:
                 length = 7 if group[unit].casefold().startswith("week") else 1
                 return today + timedelta(days=sign * length * int(group[count]))
         if day := group["day"]:
-            return today + timedelta(days=(_DAYS.index(day.casefold()) - today.weekday() - 1) % 7 + 1)
+            return today + timedelta(days=(DAYS.index(day.capitalize()) - today.weekday() - 1) % 7 + 1)
         if feast := group["feast"]:
             month, number = _feast(feast.casefold())
             return _next(month, number, today)
@@ -388,7 +374,7 @@ def _feast(name: str) -> tuple[int, int]:
 def _month(name: str) -> int:
     if name.isdigit():
         return int(name)
-    return next(place for place, one in enumerate(_MONTHS, 1) if one.startswith(name.casefold()[:3]))
+    return next(place for place, one in enumerate(MONTHS, 1) if one.startswith(name[:3].capitalize()))
 
 
 def _next(month: int, day: int, today: date) -> date:

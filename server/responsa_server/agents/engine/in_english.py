@@ -11,22 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from responsa_server.agents.engine.filling import expression, zones
+from responsa_server.text.dates import MONTHS
 
 _MOST_CHARACTERS: Final = 200
-_MONTHS: Final = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
 # Digits and percent signs of Arabic, and full-width forms.
 _SIGNS: Final = str.maketrans(
     {
@@ -283,9 +270,9 @@ def _until(plain: str, one: _Patterns) -> str:
     if months and month not in months:
         return ""
     place = months.index(month) if months else int(month) - 1
-    if not 0 <= place < len(_MONTHS):
+    if not 0 <= place < len(MONTHS):
         return ""
-    return f"How many days until {day} {_MONTHS[place]}{f' {year}' if year else ''}?"
+    return f"How many days until {day} {MONTHS[place]}{f' {year}' if year else ''}?"
 
 
 def _now(plain: str, one: _Patterns) -> str:

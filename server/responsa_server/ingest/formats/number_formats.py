@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from responsa_server.text.dates import DAYS, MONTHS
+
 Shown = Callable[[float], str]
 
 BUILT_IN: Final = {
@@ -44,21 +46,6 @@ BUILT_IN: Final = {
 _MAX_CODE = 300
 _EPOCH_1900 = datetime(1899, 12, 30)  # noqa: DTZ001  dates of spreadsheets have no time zone
 _EPOCH_1904 = datetime(1904, 1, 1)  # noqa: DTZ001  dates of spreadsheets have no time zone
-_MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 # Quoted and escaped text, padding (_x), fill (*x), a currency ([$€-407]) or another bracket, and the tokens of dates and numbers.
 _TOKEN = re.compile(
     r'"(?P<quoted>[^"]*)"|\\(?P<escaped>.)|(?P<padding>[_*].)|\[\$(?P<currency>[^\]\-]*)[^\]]*\]|\[(?P<elapsed>h+|m+|s+)\]'
@@ -235,11 +222,11 @@ def _date_part(at: datetime, text: str, *, halves: bool) -> str:
         case "y" | "e":
             return f"{at.year:04}" if length > 2 or text[0] == "e" else f"{at.year % 100:02}"
         case "m":
-            name = _MONTHS[at.month - 1]
+            name = MONTHS[at.month - 1]
             short = {3: name[:3], 5: name[0]}.get(length, name)
             return short if length > 2 else str(at.month).zfill(length)
         case "d":
-            name = _DAYS[at.weekday()]
+            name = DAYS[at.weekday()]
             return str(at.day).zfill(length) if length < 3 else name[:3] if length == 3 else name
         case "h":
             hour = (at.hour % 12 or 12) if halves else at.hour
