@@ -35,6 +35,10 @@ class Deadline:
         self.seconds = seconds
         self._end = None if seconds is None else time.monotonic() + seconds
 
+    def __str__(self) -> str:
+        """Such as "1 second"."""
+        return f"{self.seconds:.10g} second{'' if self.seconds == 1 else 's'}"
+
     def remaining(self) -> float | None:
         """The seconds until the deadline, at least 0; None if the deadline never passes."""
         return None if self._end is None else max(0.0, self._end - time.monotonic())
@@ -96,7 +100,7 @@ class Connection:
         if isinstance(error, DeadlineExceeded) and deadline.seconds is not None:
             return DeadlineExceeded(
                 error.code,
-                f"{self.address.url} did not answer within {deadline.seconds:g} seconds.",
+                f"{self.address.url} did not answer within {deadline}.",
                 status=error.status,
             )
         return error if self.reached else unreached(error, self.address.url)
@@ -120,7 +124,7 @@ def closed_error() -> Cancelled:
 
 def operation_late(name: str, deadline: Deadline) -> DeadlineExceeded:
     """The error if an operation has not ended before the deadline."""
-    message = f"{name} had not ended after {deadline.seconds:g} seconds; it continues."
+    message = f"{name} had not ended after {deadline}; it continues."
     return DeadlineExceeded(grpc.StatusCode.DEADLINE_EXCEEDED, message)
 
 

@@ -216,7 +216,7 @@ class Following:
         what = self.reader.turn or "The turn"
         return DeadlineExceeded(
             grpc.StatusCode.DEADLINE_EXCEEDED,
-            f"{what} had not ended within {deadline.seconds:g} seconds. It continues{self._how_to_go_on()}.",
+            f"{what} had not ended within {deadline}. It continues{self._how_to_go_on()}.",
         )
 
     def _raise_if_final(self, failure: ResponsaError, deadline: Deadline) -> None:

@@ -23,6 +23,7 @@ from responsa_server.app.tools import read_secret, tools_of
 from responsa_server.domain.events import ToolOutcome
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.tools import Tool, ToolCall, ToolResult
+from responsa_server.domain.words import in_seconds
 from responsa_server.outbound.connector import Connector
 from responsa_server.tools.kinds import ToolParts
 
@@ -71,7 +72,7 @@ def _exported(tool: Tool, who: Principal) -> BaseTool:
                 found = await tool.call(ToolCall(key, arguments, who, seconds=tool.timeout_seconds))
         except TimeoutError:
             raise ToolException(
-                f"The tool did not answer within {tool.timeout_seconds:g} seconds. If it changes something, nobody knows whether it was done."
+                f"The tool did not answer within {in_seconds(tool.timeout_seconds)}. If it changes something, nobody knows whether it was done."
             ) from None
         result = checked(found, tool)
         if result.outcome is not ToolOutcome.OK:

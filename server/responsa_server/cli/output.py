@@ -30,6 +30,7 @@ from responsa_client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from responsa_server.domain.words import in_seconds
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -137,7 +138,7 @@ def exit_code_of(error: ResponsaError) -> int:
 def sentence_of(error: ResponsaError) -> str:
     """Describe the error for the user in one paragraph: its message, the wrong fields, and the remedy."""
     message = error.message
-    soon = "" if error.retry_after is None else f"again in {_seconds(error.retry_after)}."
+    soon = "" if error.retry_after is None else f"again in {in_seconds(error.retry_after)}."
     # If the message already ends with the advice to ask again, the waiting time is inserted into that advice, and the
     # advice is not repeated.
     said = message.removesuffix("again.") + soon if soon and message.endswith("; ask again.") else message
@@ -162,10 +163,6 @@ def sentence_of(error: ResponsaError) -> str:
     if error.turn and not isinstance(error, BrokenAnswer | CannotConnect | InvalidRequest | NotFound):
         parts.append(f"{going_on(error.turn, error.after_seq)} follows it.")
     return " ".join(parts)
-
-
-def _seconds(number: float) -> str:
-    return f"{number:g} second{'' if number == 1 else 's'}"
 
 
 def going_on(turn: str, after_seq: int) -> str:

@@ -11,6 +11,7 @@ from responsa.chat.v1 import tool_pb2
 from responsa_server.cli import completion
 from responsa_server.cli.output import one_line, print_json, print_text, reporting
 from responsa_server.cli.session import open_client
+from responsa_server.domain.words import in_seconds
 
 _EFFECTS = {
     tool_pb2.TOOL_EFFECT_NONE: "none: a call changes nothing",
@@ -116,7 +117,7 @@ def _page(tool: tool_pb2.Tool) -> str:
     lines += [
         f"kind       {tool.kind}",
         f"effect     {_EFFECTS.get(tool.effect, 'unknown')}",
-        f"timeout    {tool.timeout.ToTimedelta().total_seconds():g} seconds",
+        f"timeout    {in_seconds(tool.timeout.ToTimedelta().total_seconds())}",
         f"agents     {agents or 'none'}",
     ]
     schema = json_format.MessageToDict(tool.parameters_schema)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.relay import Circuit, CircuitState
+from responsa_server.domain.words import in_seconds
 
 OPEN_SECONDS: Final = 30.0
 """How long a circuit stays open. Afterwards one call may try."""
@@ -187,8 +188,8 @@ class CircuitsPart:
 
 def _failing(one: OpenCircuit) -> str:
     again = (
-        f"it is tried again in {one.next_seconds:.0f} seconds."
+        f"it is tried again in {in_seconds(round(one.next_seconds))}."
         if one.next_seconds
         else "the next call tries it again."
     )
-    return f"has failed for {one.seconds:.0f} seconds ({one.cause}); {again}"
+    return f"has failed for {in_seconds(round(one.seconds))} ({one.cause}); {again}"

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.words import in_seconds
 
 NO_LIMIT: Final = 0
 """The value of a limit that does not apply."""
@@ -134,7 +135,7 @@ def too_many(name: str, scope: Scope, most: int, *, retry_after: float | None = 
 def _spoken(seconds: float) -> str:
     whole = ceil(seconds)
     if whole < 120:
-        return "1 second" if whole == 1 else f"{whole} seconds"
+        return in_seconds(whole)
     return f"{ceil(seconds / 60)} minutes" if seconds < 7200 else f"{ceil(seconds / 3600)} hours"
 
 

@@ -44,6 +44,7 @@ from responsa_server.domain.turns import (
     TurnState,
     TurnStore,
 )
+from responsa_server.domain.words import in_seconds
 from responsa_server.turns.hub import Hub, Live
 from responsa_server.turns.runtime import Runtime, repeated
 from responsa_server.turns.writer import LogWriter, Start, TurnWriter
@@ -453,7 +454,7 @@ def time_limit(turn_id: UUID, limit_seconds: float) -> Failed:
     """The end of a turn that took longer than its agent allows."""
     metadata = {"turn": names.turn(turn_id), "limit_seconds": f"{limit_seconds:g}"}
     message = (
-        f"Answering took longer than {limit_seconds:g} seconds and was stopped; ask again or ask for less."
+        f"Answering took longer than {in_seconds(limit_seconds)} and was stopped; ask again or ask for less."
     )
     return failed(DeadlinePassed(Reason.TURN_TIME_LIMIT, message, metadata))
 

@@ -40,6 +40,7 @@ from responsa_server.domain.tools import (
     ToolResult,
 )
 from responsa_server.domain.turns import ToolRecord
+from responsa_server.domain.words import in_seconds
 from responsa_server.text.instructing import without_instructions
 
 UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so nobody knows whether it was done. It is not called again."
@@ -365,9 +366,11 @@ def _unknown(name: str, tools: Mapping[str, Tool]) -> str:
 
 def _late(tool: Tool, seconds: float, *, began: bool) -> ToolResult:
     if began and tool.effect is not Effect.NONE:
-        content = f"The tool did not answer within {seconds:g} seconds, so nobody knows whether it was done."
+        content = (
+            f"The tool did not answer within {in_seconds(seconds)}, so nobody knows whether it was done."
+        )
         return ToolResult(ToolOutcome.UNKNOWN, content, error=ToolFault.TIMEOUT)
-    content = f"The tool did not answer within {seconds:g} seconds."
+    content = f"The tool did not answer within {in_seconds(seconds)}."
     return ToolResult(ToolOutcome.ERROR, content, error=ToolFault.TIMEOUT)
 
 

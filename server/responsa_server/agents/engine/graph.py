@@ -29,6 +29,7 @@ from responsa_server.domain.agents import Milestone, Withdrawal
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind, Status
 from responsa_server.domain.tools import Effect
+from responsa_server.domain.words import in_seconds
 
 _MOST_STEPS: Final = 10_000
 
@@ -404,7 +405,7 @@ async def _in_time(node: AnyNode, given: Any, context: Run) -> Any:
         if not limit.expired():  # the node itself raised the error
             raise
         message = (
-            f"The step “{node.name}” took longer than {node.policy.timeout_seconds:g} seconds; ask again."
+            f"The step “{node.name}” took longer than {in_seconds(node.policy.timeout_seconds)}; ask again."
         )
         raise Unavailable(Reason.PART_UNAVAILABLE, message, {"part": node.name}, retry_after=1.0) from error
 

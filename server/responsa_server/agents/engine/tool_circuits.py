@@ -16,6 +16,7 @@ from responsa_server.domain.breakers import Breakers, Probe, Refused
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import ToolResult
+from responsa_server.domain.words import in_seconds
 
 KIND: Final = "tool:"
 """The beginning of the names of tenants' circuits. The tenant, "/" and the name of the declaration follow."""
@@ -66,7 +67,9 @@ class ToolCircuits:
             return circuit
         again = ceil(refused.seconds)
         why = _WORDS.get(ToolFault(refused.cause), "failed")
-        content = f"The tool {why} a moment ago, so it was not called. It is tried again in {again} second{'' if again == 1 else 's'}."
+        content = (
+            f"The tool {why} a moment ago, so it was not called. It is tried again in {in_seconds(again)}."
+        )
         return ToolResult(ToolOutcome.ERROR, content, error=ToolFault.UNREACHABLE)
 
 

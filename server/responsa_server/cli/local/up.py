@@ -21,6 +21,7 @@ from responsa_server.cli.local.failures import reporting
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.kinds import DOCS_COLLECTION
+from responsa_server.domain.words import in_seconds
 from responsa_server.embedded import (
     Child,
     EmbeddedEnvoy,
@@ -219,5 +220,5 @@ def _ingest(paths: Sequence[Path], variables: dict[str, str]) -> str | None:
             timeout=DOCS_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        return f"it took longer than {DOCS_SECONDS:g} seconds"
+        return f"it took longer than {in_seconds(DOCS_SECONDS)}"
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]

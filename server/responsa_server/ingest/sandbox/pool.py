@@ -25,6 +25,7 @@ from structlog.typing import FilteringBoundLogger
 
 import responsa_server
 from responsa_server.domain.errors import DocumentRejected
+from responsa_server.domain.words import in_seconds
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.rejections import ParserUnavailable
@@ -263,7 +264,7 @@ class ParserPool:
                     status = await asyncio.shield(ended)
             except TimeoutError:
                 raise rejections.parser_limit(
-                    f"Parsing this document takes longer than {limits.wall_seconds:g} seconds."
+                    f"Parsing this document takes longer than {in_seconds(limits.wall_seconds)}."
                 ) from None
             finally:
                 # This also runs on cancellation, so that no process outlives its call.
@@ -361,7 +362,7 @@ def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnava
         return ParserUnavailable("A parsing process could not be confined, so it did not read the document.")
     if code == -signal.SIGXCPU:
         return rejections.parser_limit(
-            f"Parsing this document takes more than {limits.cpu_seconds} seconds of processor time."
+            f"Parsing this document takes more than {in_seconds(limits.cpu_seconds)} of processor time."
         )
     if code in (EXIT_OUT_OF_MEMORY, -signal.SIGKILL):
         # The server did not send this signal. The process exceeded the hard limit of processor time, or the kernel
@@ -409,7 +410,7 @@ class _ZygoteClient:
         except TimeoutError:
             await client.close()
             raise ParserUnavailable(
-                f"The document parser was not ready within {_START_SECONDS:g} seconds."
+                f"The document parser was not ready within {in_seconds(_START_SECONDS)}."
             ) from None
         except _ZygoteLost as error:
             await client.close()

@@ -18,6 +18,7 @@ from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.parts import Health, Installation, Migrations, MigrationState, Part, PartReport
 from responsa_server.domain.people import AuditEvent
 from responsa_server.domain.tools import ToolCatalogue
+from responsa_server.domain.words import in_seconds
 
 Result = TypeVar("Result")
 
@@ -74,7 +75,7 @@ class SystemService:
         try:
             return await self._bounded(part.check())
         except TimeoutError:
-            return PartReport(Health.DOWN, detail=f"did not answer within {CHECK_SECONDS:g} seconds")
+            return PartReport(Health.DOWN, detail=f"did not answer within {in_seconds(CHECK_SECONDS)}")
         except ResponsaError as error:
             return PartReport(Health.DOWN, detail=error.message)
         except Exception as error:
