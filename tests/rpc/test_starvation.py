@@ -98,7 +98,9 @@ async def test_a_session_that_is_locked_still_authenticates(served: Served) -> N
         cookie = (("cookie", f"responsa_session={token}"),)
         calling = asyncio.ensure_future(served.auth.GetMe(auth.GetMeRequest(), metadata=cookie))
         while not calling.done():
-            waiting = await (await holder.execute("SELECT FROM pg_locks WHERE NOT granted")).fetchall()
-            assert not waiting
+            waiting = await holder.execute(
+                "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+            )
+            assert not await waiting.fetchall()
         await calling
         await holder.rollback()
