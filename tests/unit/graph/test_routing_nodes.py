@@ -167,6 +167,9 @@ NEEDS = Knows({"Hello": "direct", "Thanks": "direct", "What": "retrieve"})
         ("What is a river delta made of in general?", True, False),
         ("Something that nobody has ever asked about?", True, False),
         ("What is it?", True, True),
+        ("I have just bought a lamp for the desk in my room.", False, False),
+        ("I meant this one", True, True),
+        ("Light travels through empty space at any speed.", True, False),
     ],
 )
 async def test_what_is_not_known_to_need_nothing_is_looked_for(

@@ -33,6 +33,7 @@ _SAID: Final = re.compile(
     |(?:(?!(?:what|which|who|whose|when|where|why|how)\b)[\w'’./:-]{{1,30}}[\s,]{{1,3}}){{1,7}}?(?:am|is|are|was|were|has|have|had|can|could|may|might|will|would|should|must|looks?|seems?|feels?|sounds?|made|kept|came|went|took|turned|left|got|said)\b)""",
     re.IGNORECASE | re.VERBOSE,
 )
+_OF_ONESELF: Final = re.compile(rf"{_LED}(?:i|we)(?:['’]\w+)?\s", re.IGNORECASE)
 _NOTED: Final = re.compile(
     r"^\W{0,4}(?:ah|aha|oh|right|good|great|fine|perfect|i see|got it|so)\b", re.IGNORECASE
 )
@@ -73,3 +74,8 @@ def is_about_words(text: str) -> bool:
 def only_tells(text: str) -> bool:
     """Whether a text that does not ask is a statement ("I have just placed an order"), and not a request in few words ("the weather in Leeds")."""
     return not wishes(text) and (_SAID.search(text) or _NOTED.search(text)) is not None
+
+
+def tells_of_oneself(text: str) -> bool:
+    """Whether a text is a statement about its author ("I have just bought one and I like it")."""
+    return not (asks(text) or wishes(text)) and _OF_ONESELF.search(text) is not None

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, JsonValue, create_model
 
+from responsa_server.agents.engine.asked import tells_of_oneself
 from responsa_server.agents.engine.asking import FAILURES, Answer, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.config import Texts
 from responsa_server.agents.engine.in_english import in_english
@@ -325,7 +326,7 @@ _SHAPE: Final = Shape(NeedShape)
 
 class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
     """Asks a model whether a message needs documents; without a model's answer, asks the classifier. In doubt, documents are
-    searched.
+    searched, unless the message is a statement about its author.
     """
 
     input_model = NeedInput
@@ -344,12 +345,13 @@ class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
 async def need(
     question: str, history: Sequence[Said], classifier: IntentClassifier | None = None
 ) -> NeedOutput:
-    """The decision without a model. A message that resembles no example needs documents, because a document may contain the answer."""
+    """The decision without a model. A message that resembles no example needs documents, because a document may contain the answer, unless it is a statement about its author."""
     follow_up = refers_back(question, history)
     if classifier is None:
         return NeedOutput(needs_retrieval=follow_up or content_words(question) > 0, follow_up=follow_up)
     decided = await classifier.classify(in_english(question) or question)
-    return NeedOutput(needs_retrieval=not (decided.in_scope and decided.label == DIRECT), follow_up=follow_up)
+    direct = decided.label == DIRECT if decided.in_scope else not follow_up and tells_of_oneself(question)
+    return NeedOutput(needs_retrieval=not direct, follow_up=follow_up)
 
 
 RETRIEVAL_NEED: Final = NodeKind(
