@@ -193,6 +193,7 @@ def test_questions_in_other_languages(text: str, kind: str, expected: Mapping[st
     "text",
     [
         "What is 17 % of 240?",
+        "1,500 plus 3",
         "Wie viel ist 1.240 mal 2?",  # one number, or more than a thousand?
         "Wie spät ist es in Kleinkleckersdorf?",
         "Wie viel Uhr ist es, wenn der Laden in Rom schließt?",

@@ -298,8 +298,8 @@ def _computation(plain: str, one: _Patterns) -> str:
     for pattern, by in one.words:
         said = pattern.sub(f" {by} ", said)
     said = " ".join(said.split())
-    # Without a word of the language, this is not a question in it.
-    if said == plain or _COMPUTED.fullmatch(said) is None:
+    # Without a word of the language, this is not a question in it. "1,500 plus 3" is English, too, and says a thousand.
+    if said == plain or _COMPUTED.fullmatch(said) is None or expression(plain):
         return ""
     if one.language.comma:
         said = _THOUSANDS.sub(lambda found: found[1] + found[2].replace(".", ""), said)
