@@ -106,7 +106,7 @@ PAGE = ToolSource(
 SECRET_CAUSE = "password=hunter2 host=10.1.2.3"  # the text of a driver's error
 SOON = 8.0
 """The most seconds until every server knows that a credential has ended. Responsa promises one second, but a loaded machine may take longer. A server that neither hears of it nor
-checks again would never know. The contract tests check the second, with clocks that they set.
+checks again would never know. The contract tests check the second for calls, with clocks that they set; for streams, it follows from the time between two checks.
 """
 
 

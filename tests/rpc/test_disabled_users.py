@@ -17,6 +17,7 @@ import pytest
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.calls.interceptors.lasting import INTERVAL_SECONDS
 from responsa_server.stores.postgres.database import Database
 from tests.contract.library_house import House
 from tests.rpc.served import SOON, Caller, Served, failed, serving
@@ -47,6 +48,7 @@ async def test_streams_on_every_server_end_within_a_second(pair: tuple[Served, S
         error = await failed(stream)
         assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "USER_DISABLED")
     assert time.monotonic() - begun < SOON
+    assert INTERVAL_SECONDS <= 0.5
     assert not staying.done()
     staying.cancel()
 

@@ -113,7 +113,9 @@ async def test_one_call_at_a_time_tries_a_tool_that_has_failed() -> None:
 async def test_a_call_that_may_take_longer_is_still_made() -> None:
     breakers, dead = Breakers(Clock()), Fails()
     await asked(breakers, dead, seconds=SHORT)
-    assert [one.outcome for one in await asked(breakers, Does())] == [ToolOutcome.OK]
+    [sooner] = await asked(breakers, Does(), seconds=1.9 * SHORT)
+    assert sooner.fault is ToolFault.UNREACHABLE
+    assert [one.outcome for one in await asked(breakers, Does(), seconds=2 * SHORT)] == [ToolOutcome.OK]
 
 
 async def test_a_tenant_does_not_stop_the_calls_of_another() -> None:
