@@ -14,8 +14,8 @@ _Connection = AsyncConnection[tuple[Any, ...]]
 class Pool(AsyncConnectionPool[_Connection]):
     """A pool that loses no cancellation of a task that waits for a connection.
 
-    psycopg_pool waits with `asyncio.wait_for`. Before Python 3.12, `wait_for` forgets a cancellation that comes at the same moment as the connection. A loop that was
-    told to stop then went on for ever, and so did the call that waited for its end.
+    psycopg_pool waits with `asyncio.wait_for`. Before Python 3.12, `wait_for` forgets a cancellation that comes at the same moment as the connection. A loop that had
+    to stop then went on for ever, and so did the call that waited for its end.
     """
 
     async def getconn(self, timeout: float | None = None) -> _Connection:  # noqa: ASYNC109  the parameter of the library
