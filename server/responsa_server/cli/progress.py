@@ -4,7 +4,9 @@ lines of its answer. The display is redrawn in place and erased at the end.
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -19,10 +21,13 @@ from responsa.knowledge.v1 import document_pb2, generation_pb2
 from responsa_client.following import Notice, Reconnecting, Waiting
 from responsa_server.cli.output import messages_console, print_error, shown
 
+_LINE_SECONDS: Final = 30.0
+"""The least time between two lines without a terminal."""
+
 
 class Progress:
-    """A context manager with a progress bar that counts up to `total` steps. The bar is drawn only if stderr is a
-    terminal.
+    """A context manager with a progress bar that counts up to `total` steps. If stderr is not a terminal, a line every
+    half a minute says how many steps are done.
     """
 
     def __init__(self, label: str, total: int) -> None:
@@ -38,14 +43,18 @@ class Progress:
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task(label, total=total, detail="")
+        self._label = label
+        self._printed = time.monotonic()
 
     def advance(self) -> None:
         """Count one step."""
         self._bar.advance(self._task)
+        self._print_line()
 
     def reach(self, done: int, total: int) -> None:
         """Count up to `done` of `total` steps."""
         self._bar.update(self._task, completed=done, total=total)
+        self._print_line()
 
     def detail(self, text: str) -> None:
         """Show what one of the current steps does, after the bar."""
@@ -57,6 +66,15 @@ class Progress:
             self._console.print(f"responsa: {shown(sentence)}", soft_wrap=True)
         else:
             print_error(sentence)
+
+    def _print_line(self) -> None:
+        now = time.monotonic()
+        if self._console.is_terminal or now - self._printed < _LINE_SECONDS:
+            return
+        self._printed = now
+        [task] = self._bar.tasks
+        if task.total:
+            print_error(f"{self._label}: {task.completed:,.0f} of {task.total:,.0f}")
 
     def __enter__(self) -> Progress:
         self._bar.start()
