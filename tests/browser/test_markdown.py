@@ -306,3 +306,4 @@ async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: 
     await tab.source.get_by_role("link", name="a sensor").click()
     await expect(tab.source.locator("#document-title")).to_have_text("Sensor manual")
     await expect(tab.page).to_have_url(re.compile("#/documents/[0-9a-f-]{36}"))
+    await expect(tab.page.get_by_label("Collection", exact=True)).to_have_value("collections/manuals")

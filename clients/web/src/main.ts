@@ -270,8 +270,10 @@ class App {
         const keys = keysAt(location.hash);
         if (other instanceof TabbedView) await other.show(viewAt(location.hash)!);
         else if (place) await Promise.all([collections.reveal(place.name), panel.openPlace(place)]);
-        else if (keys.length > 0) await Promise.all([other.refresh(), panel.openKeys(keys)]);
-        else await other.refresh();
+        else if (keys.length > 0) {
+          const [found] = await Promise.all([panel.openKeys(keys), collections.refresh()]);
+          if (found) await collections.reveal(found);
+        } else await other.refresh();
         return;
       }
       if (!conversation && location.hash !== "#/") history.replaceState(null, "", "#/");
