@@ -7,7 +7,6 @@ key and forgets the password.
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import shlex
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.sample_databases import load_person
 from responsa_server.cli.session import client_settings, open_async_client
+from responsa_server.cli.signed_in import write_private
 from responsa_server.samples import SAMPLE_DATABASES, SampleDatabase, SamplePerson
 
 _KEY_NAME: Final = "responsa samples person"
@@ -186,23 +186,13 @@ async def _fits(url: str, key: str, user: user_pb2.User) -> bool:
 
 async def _put_key(client: AsyncResponsa, file: Path, user: user_pb2.User) -> None:
     """Create a key of this user and write it to the file. Keys that earlier calls created are revoked."""
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
-        # The file is made first, so that a folder that cannot be written costs nobody a password.
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(
-            draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
+        # The file is first written as it is, so that a folder that cannot be written costs nobody a password.
+        write_private(file, _stored_key(file) + "\n")
+        write_private(file, await _key(client, user) + "\n")
     except OSError as error:
-        raise CommandFailed(
-            f"{draft.parent} cannot be written ({error.strerror}).", "", EXIT_FAILED
-        ) from None
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as opened:
-            opened.write(await _key(client, user) + "\n")
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+        raise CommandFailed(f"{file} cannot be written ({error.strerror}).", "", EXIT_FAILED) from None
 
 
 async def _key(client: AsyncResponsa, user: user_pb2.User) -> str:

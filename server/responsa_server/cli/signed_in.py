@@ -138,23 +138,26 @@ class SessionFile:
             return None
 
     def _write(self, tokens: StoredTokens) -> None:
-        draft = self._file.with_name(f".{self._file.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(
-            draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(tokens)) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._file)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+        write_private(self._file, json.dumps(asdict(tokens)) + "\n")
 
     def _remove(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._file.unlink()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only this user can read, as a whole or not at all. Raises OSError; an existing file then stays as it was."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _ended() -> CommandFailed:
