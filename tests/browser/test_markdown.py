@@ -268,7 +268,9 @@ async def test_the_first_screen_suggests_questions_that_the_documents_answer(per
 async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: Person) -> None:
     person.client.create_collection("manuals")
     person.add(SENSOR, "guides/sensor.md", collection="manuals")
-    person.add("# Rooms\n\nThe attic has [a sensor](guides/sensor.md).\n", "rooms.md")
+    person.add(
+        "# Rooms\n\nThe attic has [a sensor](guides/sensor.md) and [a view](lighthouse.md).\n", "rooms.md"
+    )
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()
     await tab.page.get_by_role("link", name="Search").click()
@@ -307,3 +309,10 @@ async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: 
     await expect(tab.source.locator("#document-title")).to_have_text("Sensor manual")
     await expect(tab.page).to_have_url(re.compile("#/documents/[0-9a-f-]{36}"))
     await expect(tab.page.get_by_label("Collection", exact=True)).to_have_value("collections/manuals")
+    # If several collections have such a document, the link leads to the one in the same collection.
+    person.add("# Lighthouse\n\nLighthouse, lighthouse, lighthouse.\n", "lighthouse.md", collection="manuals")
+    await tab.page.go_back()
+    await found.first.get_by_role("button").click()
+    await tab.source.get_by_role("link", name="a view").click()
+    await expect(tab.page).to_have_url(re.compile("#/documents/[0-9a-f-]{36}"))
+    await expect(tab.page.get_by_label("Collection", exact=True)).to_have_value("collections/default")

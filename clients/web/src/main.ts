@@ -171,7 +171,7 @@ class App {
       return area === "profile" ? profile : area === "administration" ? administration : undefined;
     };
     const search = new SearchView(api, panel, live.say);
-    const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined || keysAt(location.hash).length > 0;
+    const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined || keysAt(location.hash) !== undefined;
     const onSearch = () => location.hash === SEARCH;
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
     const part = () => (onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : tabbed());
@@ -270,7 +270,7 @@ class App {
         const keys = keysAt(location.hash);
         if (other instanceof TabbedView) await other.show(viewAt(location.hash)!);
         else if (place) await Promise.all([collections.reveal(place.name), panel.openPlace(place)]);
-        else if (keys.length > 0) {
+        else if (keys) {
           const [found] = await Promise.all([panel.openKeys(keys), collections.refresh()]);
           if (found) await collections.reveal(found);
         } else await other.refresh();

@@ -25,6 +25,6 @@ test("a link of a document names a source key, seen from the document's folder o
   expect(keysOf("./b.md?x=1", "a.md")).toEqual(["b.md"]);
   for (const other of ["//evil.example/a.md", "/a.md", "#part", "?x", "..", "\\\\evil"]) expect(keysOf(other, "a.md")).toEqual([]);
   const keys = ["a b/c&d.md", "c#d.md"];
-  expect(keysAt(fragmentOfKeys(keys))).toEqual(keys);
-  for (const other of ["#/documents", "#/documents?key=", "#/search?key=a"]) expect(keysAt(other)).toEqual([]);
+  for (const near of ["collections/guides", ""]) expect(keysAt(fragmentOfKeys({ keys, near }))).toEqual({ keys, near });
+  for (const other of ["#/documents", "#/documents?key=", "#/search?key=a"]) expect(keysAt(other)).toBeUndefined();
 });

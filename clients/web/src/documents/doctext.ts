@@ -1,5 +1,6 @@
 /** The text of a document: its canonical text with the cited passage marked. A document in Markdown is shown rendered. */
 
+import type { Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { NO_LIMIT, type Api } from "../common/api.js";
 import { codeButton } from "../chat/answer.js";
 import { byteLength, unitsAt } from "../text/bytes.js";
@@ -21,6 +22,9 @@ const STEP = 65_536;
 const SLACK = 16_384;
 /** The number of bytes from which the page learns whether code is open. */
 const CONTEXT = 1_048_576;
+
+/** The document whose text has links. */
+type From = Pick<Document, "sourceKey" | "collection">;
 
 export class TextView {
   readonly root = element("div", { class: "document-text", tabindex: "0", role: "region", "aria-label": "Text of the document", ...WRITTEN });
@@ -58,8 +62,8 @@ export class TextView {
     return { text, done: text.need(range.start - AROUND - CONTEXT, range.end + AROUND + SLACK, signal) };
   }
 
-  /** Show a text with the range marked. Returns the first marked element. `markdown`: the source key of a document in Markdown, whose text is rendered; undefined for others. */
-  show(text: CanonicalText, range: Range, markdown: string | undefined, signal: AbortSignal): HTMLElement | undefined {
+  /** Show a text with the range marked. Returns the first marked element. `markdown`: the document if it is in Markdown, so that its text is rendered and its links lead to other documents. */
+  show(text: CanonicalText, range: Range, markdown: From | undefined, signal: AbortSignal): HTMLElement | undefined {
     const parts = markdown === undefined ? new Plain(text, range) : new Rendered(text, range, markdown, this.#say);
     const from = parts.startBefore(range.start - AROUND);
     const to = parts.endAfter(from, range.end + AROUND);
@@ -166,13 +170,13 @@ class Rendered implements Parts {
   readonly text: CanonicalText;
   readonly context = CONTEXT;
   readonly #range: Range;
-  readonly #sourceKey: string;
+  readonly #from: From;
   readonly #say: (text: string) => void;
 
-  constructor(text: CanonicalText, range: Range, sourceKey: string, say: (text: string) => void) {
+  constructor(text: CanonicalText, range: Range, from: From, say: (text: string) => void) {
     this.text = text;
     this.#range = range;
-    this.#sourceKey = sourceKey;
+    this.#from = from;
     this.#say = say;
   }
 
@@ -197,8 +201,8 @@ class Rendered implements Parts {
     const source = this.text.slice(from, to);
     const marked = unitsOf(source, from, this.#range);
     const inside = (link: string) => {
-      const keys = keysOf(link, this.#sourceKey);
-      return keys.length > 0 ? fragmentOfKeys(keys) : undefined;
+      const keys = keysOf(link, this.#from.sourceKey);
+      return keys.length > 0 ? fragmentOfKeys({ keys, near: this.#from.collection }) : undefined;
     };
     const blocks = new Markdown({ whole: true, front: from === 0, inside }).blocks(source);
     const views = blocks.flatMap((block): readonly View[] => framed(wrapped(clean(block.content), marked, "mark"), () => codeButton(this.#say)));

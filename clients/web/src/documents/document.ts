@@ -19,7 +19,7 @@ import { failureOf } from "../common/errors.js";
 import { fetchedBy, linkOf } from "../chat/fetched.js";
 import { quoted } from "../common/filters.js";
 import { PATIENCE, persist } from "../common/patience.js";
-import { documentOf, fragmentOf, type DocumentPlace, type TabId } from "./place.js";
+import { documentOf, fragmentOf, type DocumentPlace, type KeyPlace, type TabId } from "./place.js";
 import { keepInSight } from "../text/sight.js";
 import { TabList } from "../common/tablist.js";
 
@@ -224,19 +224,20 @@ export class DocumentPanel {
     await this.#open({ name, title: "", ...NOTHING, tab, page }, this.#begin("", undefined));
   }
 
-  /** Open the document that has the first of these source keys, in any collection. Returns its name; "" if there is no such document that the user may read. */
-  async openKeys(keys: readonly string[]): Promise<string> {
+  /** Open the document with a source key. Returns its name; "" if there is no such document that the user may read. */
+  async openKeys({ keys, near }: KeyPlace): Promise<string> {
     const signal = this.#begin("", undefined);
     const filter = keys.map((key) => `source_key = ${quoted(key)}`).join(" OR ");
     // A search is the only call that looks in all collections. The words matter little, because the filter leaves few documents.
     const terms = [keys[0]!.replace(/^.*\//, "").replace(/\.\w+$/, "").replace(/[^\p{L}\p{N}]+/gu, " ").trim() || "document"];
     try {
-      const { hits } = await this.#api.knowledge.search({ terms, topK: keys.length * LOOKED_AT, filter }, { signal });
-      const names = [...new Set(hits.flatMap(({ passage }) => (passage ? [documentOf(passage.documentVersion)] : [])))];
-      const found = await Promise.all(names.map((name) => this.#current(name, signal)));
-      for (const key of keys) {
-        const one = found.find((document) => document?.sourceKey === key);
-        if (signal.aborted || !one) continue;
+      for (const collections of near ? [[near], []] : [[]]) {
+        const { hits } = await this.#api.knowledge.search({ terms, topK: keys.length * LOOKED_AT, filter, scope: { collections } }, { signal });
+        const names = [...new Set(hits.flatMap(({ passage }) => (passage ? [documentOf(passage.documentVersion)] : [])))];
+        const found = await Promise.all(names.map((name) => this.#current(name, signal)));
+        if (signal.aborted) return "";
+        const one = keys.map((key) => found.find((document) => document?.sourceKey === key)).find(Boolean);
+        if (!one) continue;
         await this.#open({ name: one.name, title: "", ...NOTHING }, signal);
         return one.name;
       }
@@ -414,7 +415,7 @@ export class DocumentPanel {
     }
     if (signal.aborted) return;
     this.#note.textContent = this.#about;
-    const markdown = this.#document?.mediaType === MARKDOWN ? this.#document.sourceKey : undefined;
+    const markdown = this.#document?.mediaType === MARKDOWN ? this.#document : undefined;
     const first = this.#text.show(text, range, markdown, signal);
     // Do not move the focus if the user has already moved it.
     if (first && focused() === this.#title) first.focus({ preventScroll: true });

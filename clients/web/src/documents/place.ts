@@ -56,15 +56,22 @@ function direct(path: string): string {
   return parts.join("/");
 }
 
-/** The fragment for the document that has the first of these source keys. */
-export function fragmentOfKeys(keys: readonly string[]): string {
-  return `#/documents?${new URLSearchParams(keys.map((key) => ["key", key]))}`;
+/** The document that a link means: the first of these source keys, in the collection `near` before all others; `near` may be "". */
+export interface KeyPlace {
+  readonly keys: readonly string[];
+  readonly near: string;
 }
 
-/** The source keys that a fragment names; empty for any other fragment. */
-export function keysAt(fragment: string): readonly string[] {
-  const query = /^#\/documents\?(.*)$/.exec(fragment)?.[1] ?? "";
-  return new URLSearchParams(query).getAll("key").filter(Boolean).slice(0, MOST_KEYS);
+/** The fragment for a document by its source key. */
+export function fragmentOfKeys({ keys, near }: KeyPlace): string {
+  return `#/documents?${new URLSearchParams([...keys.map((key) => ["key", key]), ["near", near]])}`;
+}
+
+/** The source keys that a fragment names; undefined for any other fragment. */
+export function keysAt(fragment: string): KeyPlace | undefined {
+  const query = new URLSearchParams(/^#\/documents\?(.*)$/.exec(fragment)?.[1] ?? "");
+  const keys = query.getAll("key").filter(Boolean).slice(0, MOST_KEYS);
+  return keys.length > 0 ? { keys, near: query.get("near") ?? "" } : undefined;
 }
 
 /** The document, `documents/{uuid}`, that a name of a document or of one of its versions names. */
