@@ -20,7 +20,7 @@ class SourceSettings(BaseModel, extra="forbid"):
     )
     mails: bool = Field(
         default=True,
-        description="Whether administrators get a mail when a run of a source fails or wants a confirmation: at most one an hour about each source. Mails need the settings `mail`.",
+        description="Whether administrators get a mail when a run of a source fails or wants a confirmation: at most one of each kind an hour about each source. Mails need the settings `mail`.",
     )
     success_mails: bool = Field(
         default=False,
