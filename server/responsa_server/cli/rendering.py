@@ -188,7 +188,7 @@ _INSTEAD = {
     turn_pb2.FALLBACK_KIND_TEXT_ONLY: "Vectors were not available; the search used words only",
     turn_pb2.FALLBACK_KIND_PROVIDER: "The first model did not answer; another model did",
     turn_pb2.FALLBACK_KIND_EXTRACTIVE: "No model was available; the answer consists of quotes from the documents",
-    turn_pb2.FALLBACK_KIND_TEMPLATE: "A template wrote this answer, not a model",
+    turn_pb2.FALLBACK_KIND_TEMPLATE: "No model wrote this answer; it is a filled-in template",
     turn_pb2.FALLBACK_KIND_CLASSIFIER: "A trained classifier decided, not a model",
     turn_pb2.FALLBACK_KIND_RULE: "A rule decided, not a model",
     turn_pb2.FALLBACK_KIND_WITHOUT_SUMMARY: "Older messages were left out because they could not be summarized",
