@@ -25,6 +25,16 @@ from tests.contract.records import CATALOGUE, Records, Somebody, asked
 from tests.contract.shelf import retriever_of
 
 WHY = "Which careers suit me, and why?"
+SKILLS = """# Thinking skills of Mira Holt
+
+## Results
+
+Mira Holt's spatial reasoning is very high: 133 points, where 100 is the average.
+
+## What comes less easily
+
+Mira Holt is weaker in memory (71 points). People with a weak memory think twice before they answer.
+"""
 
 
 @dataclass
@@ -121,6 +131,16 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
         ("thx, bye", "you are welcome", set[str]()),
         ("hey, whats my opennes", "88 of 100 points", {f"Personality profile of {mira.name}"}),
         (
+            "wat is my opennes",
+            "“opennes” was read as “openness”.\n\n**",
+            {f"Personality profile of {mira.name}"},
+        ),
+        (
+            "wich job shuld i take",
+            "**What your record says about careers:**",
+            {f"Career recommendations for {mira.name}"},
+        ),
+        (
             "how open am I and which jobs fit that?",
             "Map maker is recommendation 1",
             {f"Personality profile of {mira.name}", f"Career recommendations for {mira.name}"},
@@ -128,7 +148,7 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
         ("what does a diplomat do all day", "Diplomats talk until others agree", {"Diplomat"}),
         (
             "do i have what it takes to be a diplomat",
-            "Your record does not mention: Diplomat.",
+            "Your record does not mention “Diplomat”.",
             {"Diplomat", f"Personality profile of {mira.name}"},
         ),
     ):
@@ -136,6 +156,11 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
         assert isinstance(end, Answered), (text, end)
         assert shown in end.text, (text, end.text)
         assert {each.title for each in end.citations} == cited, (text, end.text)
+    # A synonym that stands in a title means the document, and not a sentence with one of its words.
+    await records.put("aptitude", "skills/1.md", "Thinking skills of Mira Holt", SKILLS, mira.subject)
+    skills, _ = await asked(agent, mira.who, "whats my iq")
+    assert isinstance(skills, Answered)
+    assert "spatial reasoning is very high: 133 points" in skills.text
     missing, _ = await asked(agent, mira.who, "What is my blood group?")
     assert isinstance(missing, Refused)
     assert "Personality profile of Mira Holt" in missing.message

@@ -16,7 +16,7 @@ class RecordReading:
 
     documents: the number of documents about the caller. titles: the titles of those among them that the search found. extraction: the sentences that
     answer the question. absent: the words of the question that neither the record nor the reference documents have. unrecorded: the titles of reference documents that the question
-    sets its author against and that the record does not name. named: whether the question itself, without earlier ones, names something that the record or the reference documents
+    sets its author against and that the record does not name. misspelled: the words of the question that were read as words of the record, each with this word. named: whether the question itself, without earlier ones, names something that the record or the reference documents
     have. another: whether the question is about somebody else.
     """
 
@@ -25,6 +25,7 @@ class RecordReading:
     extraction: Extraction
     absent: tuple[str, ...] = ()
     unrecorded: tuple[str, ...] = ()
+    misspelled: tuple[tuple[str, str], ...] = ()
     named: bool = False
     another: bool = False
 

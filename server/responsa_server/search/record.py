@@ -46,20 +46,23 @@ SUPPORTED: Final = 0.5
 MOST_PARTS: Final = 4
 """The maximum number of parts of a question that are read one by one."""
 _LEAST_SPELLED: Final = 6
+"""The least number of letters of a misspelled word and of the word that is meant."""
 _MOST_SPELLED: Final = 32
 _MOST_CORRECTED: Final = 100
 """The number of words of a question whose spelling is looked at."""
-_APART: Final = 3
+_APART: Final = 5
+"""The lengths of a misspelled word and of the word that is meant differ by at most one letter for so many letters."""
 _ALIKE: Final = 0.85
 """The least likeness (0 to 1, `difflib`) of a misspelled word and the word that is meant."""
 
 _GENERIC: Final = (
     "tell show give explain know please say think well good score scores point points result results value values level levels number record records much many describe mean means"
     " detail details anything something thing things list look read find get got want need according person kind type sort exactly really currently long actually question answer"
-    " based info information data document documents see help let way ways use using have has compare compared comparison differ difference better worse stronger weaker higher lower"
+    " based info information data document documents see help let way ways use using have has compare compared comparison differ difference better worse stronger weaker higher lower above below"
     " far apart happened happen made make work works one two three four five six all every given give day date when test tests took take taken would suited right like stands"
     " become choose chosen greater smaller name speak speaks understand particularly especially figure figures change changed difference interpret pick select decide go going"
     " whats wheres hows whens im ive id dont didnt cant hey hi hello ok pls plz please thx stuff yet even any like just kinda bit vs versus maybe about idea too more up time spot spots also much very lot bad looks looking broken wrong advise enough count counts degree"
+    " wich whitch wat wot wht wen shuld shoud shold shuold coud culd woud wuld becuase becouse"
     " strongest weakest highest lowest best worst top most least greatest poorest suggest overview summary summarise summarize general overall rather out come came stand where"
 )
 _GENERIC_WORDS: Final = frozenset(_GENERIC.split())
@@ -166,11 +169,12 @@ def read_record(
         return RecordReading(len(own), titles, Extraction((), 0.0, supported=False), another=another)
     spelled = _words([one for one in lines if one.own]) | _titles(lines)
     spelled |= frozenset(word for each in words.focus.values() for word in each) | words.synonyms.keys()
-    asked = _meant(question, spelled, words)
-    alone = _Choice(asked, lines, category, words, analyses.analyzer)
+    spelling = _Spelling(spelled, analyses.analyzer, next(one for one in lines if one.own))
+    asked = _meant(question, spelling, words)
+    alone = _Choice(asked.text, lines, category, words, analyses.analyzer)
     if standalone and not alone.names:
-        asked = _meant(standalone, spelled, words)
-    made = _chosen(asked, lines, category, words, analyses.analyzer)
+        asked = _meant(standalone, spelling, words)
+    made = _chosen(asked.text, lines, category, words, analyses.analyzer)
     quotes = [
         Quote(one.passage.found.passage, one.part.source, one.part.text, made.support, one.part.shown)
         for one in made.lines
@@ -182,6 +186,7 @@ def read_record(
         Extraction(quotes, made.support, supported=supported),
         made.absent,
         made.unrecorded,
+        asked.misspelled,
         alone.known,
     )
 
@@ -244,31 +249,56 @@ def _titles(lines: Iterable[_Line]) -> frozenset[str]:
     return frozenset(found.group().casefold() for text in titles for found in WORD.finditer(text))
 
 
-def _meant(question: str, known: AbstractSet[str], words: RecordWords) -> str:
-    """The question as `_Choice` reads it: with the words that were meant, and with synonyms in place of phrases."""
-    meant = _spelled(question, known)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question as `_Choice` reads it. misspelled: see `RecordReading`."""
+
+    text: str
+    misspelled: tuple[tuple[str, str], ...]
+
+
+def _meant(question: str, spelling: _Spelling, words: RecordWords) -> _Asked:
+    """The question with the words that were meant, and with synonyms in place of phrases."""
+    asked = spelling.of(question)
+    meant = asked.text
     for phrase, synonym in words.synonyms.items():
         if " " in phrase:
             meant = re.sub(rf"\b{re.escape(phrase)}\b", synonym, meant, flags=re.IGNORECASE)
-    return meant
+    return _Asked(meant, asked.misspelled)
 
 
-def _spelled(question: str, known: AbstractSet[str]) -> str:
-    """The question with the known words that were meant by unknown words which are nearly like them, such as “opennes”."""
-    candidates = sorted(one for one in known if len(one) >= _LEAST_SPELLED)
-    right = known | _GENERIC_WORDS | STOPWORDS["en"]
+class _Spelling:
+    """Finds the known words that were meant by unknown words which are nearly like them, such as “opennes”. Since “electrician” is nearly like “electrical”, too, the answer says what was read."""
 
-    def meant(found: re.Match[str]) -> str:
-        word = found.group().casefold()
-        if not _LEAST_SPELLED <= len(word) <= _MOST_SPELLED or word in right or word.rstrip("s") in right:
-            return found.group()
-        near = [one for one in candidates if one[0] == word[0] and abs(len(one) - len(word)) < _APART]
-        best = difflib.get_close_matches(word, near, 1, _ALIKE)
+    def __init__(self, known: AbstractSet[str], analyzer: Analyzer, line: _Line) -> None:
+        self._candidates = sorted(one for one in known if len(one) >= _LEAST_SPELLED)
+        self._analyzer = analyzer
+        self._language = line.passage.found.language
+        right = " ".join(known | _GENERIC_WORDS | STOPWORDS["en"])
+        self._right = frozenset(analyzer.terms(right, self._language))
+
+    def of(self, question: str) -> _Asked:
+        """The question with the words that were meant."""
+        misspelled: dict[str, str] = {}
+
+        def meant(found: re.Match[str]) -> str:
+            word = found.group()
+            near = self._near(word.casefold())
+            return misspelled.setdefault(word, near) if near else word
+
+        return _Asked(WORD.sub(meant, question, _MOST_CORRECTED), tuple(misspelled.items()))
+
+    def _near(self, word: str) -> str:
+        """The word that was meant; "" if the word is known, in whatever form, or like none."""
+        if not _LEAST_SPELLED <= len(word) <= _MOST_SPELLED:
+            return ""
+        if self._right.issuperset(self._analyzer.terms(word, self._language)):
+            return ""
+        most = len(word) // _APART
+        near = [one for one in self._candidates if one[0] == word[0] and abs(len(one) - len(word)) <= most]
+        best = next(iter(difflib.get_close_matches(word, near, 1, _ALIKE)), "")
         # “Advise” is another word than “adviser”, but “opennes” lacks a letter that stands twice.
-        another = best and best[0].startswith(word) and best[0][-1] != word[-1]
-        return best[0] if best and not another else found.group()
-
-    return WORD.sub(meant, question, _MOST_CORRECTED)
+        return "" if best.startswith(word) and best[-1] != word[-1] else best
 
 
 def _chosen(
@@ -347,7 +377,10 @@ class _Choice:
             for term, each in meant.items()
             if term in terms
         }
-        self._meant = {each for one in terms for each in meant.get(one, ())}
+        # Words that stand together in a title alone, such as “thinking skills”, mean the document, and not each line that has one of them.
+        below = [one.terms | one.heading for one in self._own]
+        together = [each for each in meant.values() if any(one.issuperset(each) for one in below)]
+        self._meant = {one for each in together for one in each}
         self._asked = list(
             dict.fromkeys(each for one in terms for each in meant.get(one, () if one in generic else (one,)))
         )

@@ -131,6 +131,7 @@ FILLED: Final[Mapping[str, object]] = {
     "documents": ["Notes"],
     "absent": ["harbour"],
     "unrecorded": ["Harbour pilot"],
+    "misspelled": [{"word": "harbor", "meant": "harbour"}],
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],
 }
@@ -176,11 +177,13 @@ def source_of(path: Path) -> PromptSource:
 
 
 def prompts_of(agent: str) -> PromptSet:
-    shared = AGENTS / "shared/prompts"
+    folders = (AGENTS / "shared/prompts", AGENTS / agent / "prompts")
     partials = {
-        f"parts/{path.name}": Partial(path.name, text_of(path)) for path in (shared / "parts").glob("*.md")
+        f"parts/{path.name}": Partial(path.name, text_of(path))
+        for folder in folders
+        for path in (folder / "parts").glob("*.md")
     }
-    files = [*shared.glob("*.md"), *(AGENTS / agent / "prompts").glob("*.md")]
+    files = [path for folder in folders for path in folder.glob("*.md")]
     return PromptSet({path.stem: source_of(path) for path in files}, partials)
 
 

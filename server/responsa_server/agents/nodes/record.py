@@ -43,6 +43,7 @@ class RecordReaderInput(NodeModel):
 class RecordReaderOutput(NodeModel):
     """extraction: the sentences that answer. record: the number of documents about the caller. another: whether the question is about somebody else. titles: the titles of the caller's documents.
     absent: the words of the question that no document has. unrecorded: the titles of reference documents that the question sets its author against and that the record does not name.
+    misspelled: the words of the question that were read as words of the record, each with this word.
     named: whether the question itself, without earlier ones, names something that the record or the reference documents have.
     """
 
@@ -52,6 +53,7 @@ class RecordReaderOutput(NodeModel):
     titles: tuple[str, ...]
     absent: tuple[str, ...]
     unrecorded: tuple[str, ...]
+    misspelled: tuple[tuple[str, str], ...]
     named: bool
 
 
@@ -87,6 +89,7 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
             titles=found.titles,
             absent=found.absent,
             unrecorded=found.unrecorded,
+            misspelled=found.misspelled,
             named=found.named,
         )
 

@@ -45,7 +45,10 @@ MODEL_AWAY: Final = "The language model is not available"
 OFFERED: Final = Offered(
     trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags", "failed"}),
     untrusted=frozenset(
-        {"question", "title", "quotes", "direct", "documents", "absent", "unrecorded", "unanswered"}
+        {
+            *("question", "title", "quotes", "direct", "documents", "absent", "misspelled", "unrecorded"),
+            "unanswered",
+        }
     ),
 )
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -63,7 +66,8 @@ class TemplateOptions(NodeOptions):
 
 class TemplateInput(NodeModel):
     """The values for the template, the quotes, the results of tools, and the fallbacks of the turn so far. titles: the titles of the documents about the caller. absent: the words of the
-    question that no document has. unrecorded: the titles of reference documents that the question names and the caller's record does not.
+    question that no document has. unrecorded: the titles of reference documents that the question names and the caller's record does not. misspelled: the words
+    of the question that were read as words of the record, each with this word.
     """
 
     question: str
@@ -76,6 +80,7 @@ class TemplateInput(NodeModel):
     titles: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     unrecorded: tuple[str, ...] = ()
+    misspelled: tuple[tuple[str, str], ...] = ()
     unanswered: tuple[str, ...] = ()
 
 
@@ -158,6 +163,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
             "documents": given.titles,
             "absent": given.absent,
             "unrecorded": given.unrecorded,
+            "misspelled": tuple({"word": word, "meant": meant} for word, meant in given.misspelled),
             "unanswered": given.unanswered,
             "failed": " ".join(
                 filter(

@@ -58,6 +58,7 @@ SAMPLES: Final[Mapping[str, object]] = {
     "documents": ("Notes",),
     "absent": ("harbour",),
     "unrecorded": ("Harbour pilot",),
+    "misspelled": ({"word": "harbor", "meant": "harbour"},),
 }
 """Sample values for the variables that are not texts."""
 EMPTY: Final[Mapping[str, object]] = {
@@ -66,6 +67,7 @@ EMPTY: Final[Mapping[str, object]] = {
     "documents": (),
     "absent": (),
     "unrecorded": (),
+    "misspelled": (),
     "passages": 0,
     "tags": (),
     "quotes": (),
