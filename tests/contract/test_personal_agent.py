@@ -156,6 +156,10 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
         assert isinstance(end, Answered), (text, end)
         assert shown in end.text, (text, end.text)
         assert {each.title for each in end.citations} == cited, (text, end.text)
+    # “Create” is not a misspelled “creative”.
+    created, _ = await asked(agent, mira.who, "what does my openness create")
+    assert isinstance(created, Answered)
+    assert "was read as" not in created.text
     # A synonym that stands in a title means the document, and not a sentence with one of its words.
     await records.put("aptitude", "skills/1.md", "Thinking skills of Mira Holt", SKILLS, mira.subject)
     skills, _ = await asked(agent, mira.who, "whats my iq")
