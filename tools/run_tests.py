@@ -1,9 +1,9 @@
 """Runs all stages of `make test`, with the cheap checks first. Stops when a stage fails, and reports it.
 
-Usage: python tools/run_tests.py [--static | --coverage | --without-page]
+Usage: python tools/run_tests.py [--static | --coverage]
 
 --static runs only formatting, lint, types and imports. --coverage also measures the coverage of the tests, and fails below 85 %. Measuring more
-than doubles the CPU time of Python code, so `make test` does not measure. --without-page leaves out the tests of the page, which `.ci/run` runs earlier.
+than doubles the CPU time of Python code, so `make test` does not measure.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ BIN = Path(sys.executable).parent
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 COVERAGE = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85")
 PYTHON_SOURCES = ("server", "clients/python", "tests", "tools", "bench")
-# Collecting once writes pytest's compiled tests. Otherwise, in a clean clone, each of the test processes would compile all tests.
-COLLECTED_FIRST = 'said=$("$0" -m pytest --collect-only -qq -n 0 2>&1) || { echo "$said"; exit 1; }; exec "$0" -m pytest "$@"'
+# Prints only errors.
+COLLECT = 'said=$("$0" -m pytest --collect-only -qq -n 0 2>&1) || { echo "$said"; exit 1; }'
 
 
 # Hundreds of processes import our modules. If the machine's environment forbids Python to keep compiled modules, each process compiles them again.
@@ -106,19 +106,26 @@ def main() -> None:
         sys.exit(
             "Chromium is missing, and the tests of the page need it: install it (Debian: apt-get install chromium)"
         )
-    stages(
-        format=[BIN / "ruff", "format", "--check", "--quiet", *PYTHON_SOURCES],
-        lint=[BIN / "ruff", "check", "--quiet", *PYTHON_SOURCES],
-        imports=[BIN / "lint-imports", "--no-cache"],
-    )
-    # `make test` has built the page before, which checks its types.
+    first: dict[str, Sequence[str | Path]] = {
+        "format": [BIN / "ruff", "format", "--check", "--quiet", *PYTHON_SOURCES],
+        "lint": [BIN / "ruff", "check", "--quiet", *PYTHON_SOURCES],
+        "imports": [BIN / "lint-imports", "--no-cache"],
+    }
+    if not static_only:
+        # Each of these takes half a minute of CPU time in a clean clone, so they share the cores.
+        first["build"] = ["make", "--no-print-directory", "clients/web/dist/index.html"]
+        # Writes pytest's compiled tests. Otherwise, in a clean clone, each of the test processes would compile all tests.
+        first["collect"] = ["sh", "-c", COLLECT, BIN / "python"]
+    stages(**first)
+    # Building the page has checked its types.
     of_page = "test:all" if static_only else "test"
-    rest: dict[str, Sequence[str | Path]] = {"types": ["node_modules/.bin/pyright", "--warnings"]}
-    if "--without-page" not in sys.argv[1:]:
-        rest["page"] = ["npm", "run", "--silent", of_page, "--workspace", "@responsa/web"]
+    rest: dict[str, Sequence[str | Path]] = {
+        "types": ["node_modules/.bin/pyright", "--warnings"],
+        "page": ["npm", "run", "--silent", of_page, "--workspace", "@responsa/web"],
+    }
     if not static_only:
         rest["tests"] = [
-            *("sh", "-c", COLLECTED_FIRST, BIN / "python"),
+            *(BIN / "python", "-m", "pytest"),
             *(COVERAGE if "--coverage" in sys.argv[1:] else ()),
             "-q",
             # Most tests wait for processes, so several tests at a time keep two cores busy. tests/groups.py defines the groups of tests and their order.

@@ -23,8 +23,8 @@ class ConfiguredEmbedders:
     def __init__(
         self, embedded: Embedder, configured: str, settings: ModelSettings, providers: Mapping[str, Provider]
     ) -> None:
-        """configured: the model of new collections, `provider:model`. providers: those of the settings, by name, shared with the language models. Raises SettingsError if the
-        settings do not declare the model.
+        """configured: the model for new collections, written `provider:model`. providers: the providers that the settings declare, by name; the language models use the same
+        ones. Raises SettingsError if the settings do not declare the model.
         """
         self.configured = configured
         self._embedded = embedded
@@ -91,7 +91,7 @@ class ConfiguredEmbedders:
         return self._made[key]
 
     def _new(self, called: str, dimensions: int | None) -> HttpEmbedder:
-        """dimensions: those of a stored generation, which the settings may have changed since; None for those of the settings."""
+        """dimensions: the length of the vectors in a stored generation, which may differ from that in the settings; None: the length in the settings."""
         name = called.partition(":")[0]
         provider = self._providers[name]
         made = EMBEDDERS[provider.server.wire](

@@ -264,7 +264,9 @@ class ServerProcess(Part):
 
     name = "The server"
     log_name = "server.log"
-    start_timeout = 60.0
+    # The first start after an installation compiles all modules and builds the embedding model's file. That takes 15 s on two free cores, and has taken
+    # more than 60 s on busy ones.
+    start_timeout = 240.0
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from responsa_server.agents.config.files import file_text, syntax_problem
+from responsa_server.agents.config.files import file_text
 from responsa_server.agents.config.problems import (
     SECRET,
     Problem,
@@ -27,6 +27,7 @@ from responsa_server.agents.config.problems import (
     from_validation,
     placed,
     quoted,
+    syntax_problem,
 )
 from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.domain.people import Role
@@ -102,7 +103,7 @@ class DeclarationTable(BaseModel):
     )
     examples: Annotated[Mapping[str, _Examples], BeforeValidator(_by_tool)] = Field(
         default_factory=dict[str, tuple[str, ...]],
-        description="Messages that need the tool, for the choice without a model; for a declaration with several tools a table, by the tools' names.",
+        description="Messages that need the tool. They are used to choose tools without a model. A declaration with several tools has a table of messages, by the tools' names.",
     )
     allow: AllowTable = Field(
         AllowTable.model_validate({}), description="Who may use the tool; unset: everybody."

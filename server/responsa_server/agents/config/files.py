@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,13 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.config.check import AgentFiles, Surroundings, check
 from responsa_server.agents.config.content import Content, ContentBroken, Defaults, content_of, new_version
-from responsa_server.agents.config.problems import AGENT_FILE, Problem, from_validation, placed
+from responsa_server.agents.config.problems import (
+    AGENT_FILE,
+    Problem,
+    from_validation,
+    placed,
+    syntax_problem,
+)
 from responsa_server.agents.engine.config import AgentConfig
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource
 from responsa_server.domain.agents import NewVersion
@@ -34,7 +39,6 @@ EXAMPLES: Final = "examples"
 
 _PARTS: Final = "parts"
 _FENCE: Final = "+++"
-_AT: Final = re.compile(r"^(?P<message>.*) at line (?P<line>\d+) column (?P<column>\d+)$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,18 +199,6 @@ def _prompt(file: str, text: str, problems: list[Problem], texts: dict[str, tupl
     else:
         return PromptSource(file, found, source.body, source.body_line)
     return source
-
-
-def syntax_problem(file: str, error: rtoml.TomlParsingError, first_line: int) -> Problem:
-    """A mistake in TOML that begins at this line of a file."""
-    if (found := _AT.match(str(error))) is None:
-        return Problem(file, f"is not valid TOML: {error}")
-    return Problem(
-        file,
-        f"is not valid TOML: {found['message']}",
-        line=int(found["line"]) + first_line - 1,
-        column=int(found["column"]),
-    )
 
 
 def file_text(path: Path, file: str, problems: list[Problem]) -> str | None:

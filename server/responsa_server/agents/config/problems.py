@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
+import rtoml
 import tree_sitter
 import tree_sitter_toml
 from pydantic import BaseModel, ValidationError
@@ -50,6 +51,7 @@ _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
     "less_than_equal": ("at most", "le"),
     "less_than": ("less than", "lt"),
 }
+_AT: Final = re.compile(r"^(?P<message>.*) at line (?P<line>\d+) column (?P<column>\d+)$", re.DOTALL)
 # Pydantic puts the branch of a union into the path of an error.
 _BRANCHES: Final = frozenset({"bool", "int", "float", "str", "dict[str,str]"})
 
@@ -85,6 +87,18 @@ class Problem:
         place = ":".join(str(one) for one in (self.file, self.line, self.column) if one is not None)
         hint = f" Did you mean “{self.suggestion}”?" if self.suggestion else ""
         return f"{place}: {f'{self.path}: ' if self.key else ''}{self.message}.{hint}"
+
+
+def syntax_problem(file: str, error: rtoml.TomlParsingError, first_line: int) -> Problem:
+    """A mistake in TOML that begins at this line of a file."""
+    if (found := _AT.match(str(error))) is None:
+        return Problem(file, f"is not valid TOML: {error}")
+    return Problem(
+        file,
+        f"is not valid TOML: {found['message']}",
+        line=int(found["line"]) + first_line - 1,
+        column=int(found["column"]),
+    )
 
 
 def may_hold_secret(text: str) -> bool:
