@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -101,12 +101,13 @@ def provider(run: Run) -> Generator[str]:
 
 
 @contextmanager
-def serving(run: Run, url: str) -> Generator[tuple[str, list[float]]]:
-    """Runs a durable server with an agent that calls this model. Yields the server's gRPC target and a list. When the server has ended, the list receives the
+def serving(run: Run, url: str, more: Mapping[str, str] | None = None) -> Generator[tuple[str, list[float]]]:
+    """Runs a durable server with an agent that calls this model. more: further settings. Yields the server's gRPC target and a list. When the server has ended, the list receives the
     lags of the server's event loop.
     """
     settings = {
         **_MOST_RUNNING,
+        **(more or {}),
         "RESPONSA_MODELS__SERVERS__BENCH__URL": url,
         "RESPONSA_MODELS__SERVERS__BENCH__CONCURRENT": "400",
     }

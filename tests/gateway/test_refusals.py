@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -191,6 +192,25 @@ def test_bodies_beyond_the_limits(http: httpx2.Client) -> None:
     problem = refused(http.post("/v1/documents", json=large), 400, 3, "DOCUMENT_TOO_LARGE")
     assert problem.metadata == {"limit_bytes": "4194304"}
     refused(http.post("/v1/turns:answer", json=large), 400, 3, "MALFORMED_MESSAGE")
+
+
+def test_the_largest_question_fits_without_a_content_length(http: httpx2.Client) -> None:
+    def answer(path: str, size: int) -> httpx2.Response:
+        body = json.dumps({"text": "x" * size}).encode()
+        return http.post(
+            path,
+            content=iter((body[:100], body[100:])),
+            headers={"content-type": "application/json"},
+        )
+
+    for path in ("/v1/turns", "/v1/turns:ask", "/v1/turns:answer"):
+        # The stand-in lacks some of these methods, but Envoy passes the body on.
+        assert "too large" not in answer(path, 16_384).text
+        refused(too_large := answer(path, 32_768), 400, 3, "MALFORMED_MESSAGE")
+        assert "32 KiB" in too_large.text
+    assert answer("/v1/turns:answer", 16_384).status_code == 200
+    for path in ("/v1/turns/1:cancel", "/v1/conversations"):
+        assert "16 KiB" in answer(path, 16_384).text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -101,6 +102,11 @@ def test_documents_over_rest_are_refused_as_overload_while_too_many_never_end(ow
             assert time.monotonic() < deadline, "a request that was given up still counts"
 
 
+def held(route: dict[str, Any]) -> int:
+    """The largest body that Envoy holds until it is complete, in bytes."""
+    return route["typed_per_filter_config"]["envoy.filters.http.buffer"]["buffer"]["max_request_bytes"]
+
+
 def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
     config = json.loads(
         render(
@@ -113,11 +119,19 @@ def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     routes = manager["route_config"]["virtual_hosts"][0]["routes"]
     gathering = {
-        one["match"].get("path") or one["match"]["prefix"]: one
+        one["match"].get("path") or one["match"].get("prefix") or one["match"]["safe_regex"]["regex"]: one
         for one in routes
         if "envoy.filters.http.grpc_json_transcoder" in one.get("typed_per_filter_config", {})
     }
-    assert set(gathering) == {"/v1/documents", "/v1/passages:search", "/v1/passages:batchSearch", "/v1/"}
+    asking = "/v1/turns(:ask|:answer)?"
+    assert set(gathering) == {
+        "/v1/documents",
+        "/v1/passages:search",
+        "/v1/passages:batchSearch",
+        asking,
+        "/v1/",
+    }
+    known, too_large, unknown = (one for one in routes if one["match"].get("prefix") == "/v1/")
     document = gathering["/v1/documents"]["route"]
     assert (document["priority"], document["max_stream_duration"]) == ("HIGH", {"max_stream_duration": "30s"})
     for path in ("/v1/passages:search", "/v1/passages:batchSearch"):
@@ -128,8 +142,16 @@ def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
         )
         # Larger than any allowed body, up to the server's limit for a message.
         assert length == {"start": 65_536 + 1, "end": MAX_BYTES + 1}
-    rest = gathering["/v1/"]["typed_per_filter_config"]["envoy.filters.http.buffer"]
-    assert rest["buffer"] == {"max_request_bytes": 65_536}
+    # The server admits a body whose length is known before it has arrived. Envoy holds other bodies, and those of sign-ins.
+    (length,) = known["match"]["headers"]
+    assert length["range_match"] == {"start": 0, "end": 65_536 + 1}
+    assert "envoy.filters.http.buffer" not in known["typed_per_filter_config"]
+    assert too_large["direct_response"] == {"status": 413}
+    sign_in = next(one for one in routes if one["match"].get("path") == "/v1/sessions")
+    accounts = next(one for one in routes if one["match"].get("prefix", "").startswith("/responsa.auth."))
+    assert held(unknown) == held(sign_in) == held(accounts) == 16_384
+    assert held(gathering[asking]) == 32_768
+    assert sum("envoy.filters.http.buffer" in one.get("typed_per_filter_config", {}) for one in routes) == 6
     actions = {one["name"].rpartition(".")[2] for one in config["overload_manager"]["actions"]}
     assert "reset_high_memory_stream" in actions
     assert config["overload_manager"]["buffer_factory_config"]

@@ -130,6 +130,12 @@ class Lines:
         self.kept.append((level, event, fields))
         self._more.set()
 
+    async def calls(self, code: str, number: int) -> None:
+        """Wait until this many calls have ended with this code."""
+        while sum(one["code"] == code for one in self.of("call")) < number:
+            self._more.clear()
+            await self._more.wait()
+
     async def call(self, code: str = "") -> dict[str, Any]:
         """Wait until a call has ended (with this code). Returns the call's log line."""
         while True:

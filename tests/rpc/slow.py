@@ -36,8 +36,10 @@ class SlowReader:
         self._writer.close()
         await self._writer.wait_closed()
 
-    def ask(self, method: str, request: Message, secret: str, timeout: str = "") -> int:
-        """Begin a call, and return the number of its stream. timeout: the timeout in gRPC's form, e.g. 500m."""
+    def ask(
+        self, method: str, request: Message, secret: str, timeout: str = "", *, whole: bool = True
+    ) -> int:
+        """Begin a call, and return the number of its stream. timeout: the timeout in gRPC's form, e.g. 500m. whole: False leaves out the end of the message."""
         stream = 2 * self._streams + 1
         self._streams += 1
         headers = {
@@ -54,7 +56,11 @@ class SlowReader:
         block = b"".join(b"\0" + _text(name) + _text(value) for name, value in headers.items())
         self._write(_HEADERS, _END_HEADERS, stream, block)
         message = request.SerializeToString()
-        self._write(_DATA, _END_STREAM, stream, struct.pack(">BI", 0, len(message)) + message)
+        framed = struct.pack(">BI", 0, len(message)) + message
+        if whole:
+            self._write(_DATA, _END_STREAM, stream, framed)
+        else:
+            self._write(_DATA, 0, stream, framed[:-1])
         return stream
 
     def allow(self, stream: int, count: int) -> None:

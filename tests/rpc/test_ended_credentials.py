@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,8 +14,10 @@ import grpc
 import pytest
 
 from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.auth.v1 import user_pb2
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.calls.call import Received
 from responsa_server.calls.interceptors.limits import MAX_SIGN_IN_CALLS
 from responsa_server.domain.accounts import Claims
 from responsa_server.domain.people import Origin, Principal, Role
@@ -22,6 +25,7 @@ from responsa_server.identity.service import Credential
 from responsa_server.stores.postgres.database import Database
 from tests.people import GOOD, people_of
 from tests.rpc.served import SOON, Served, failed
+from tests.rpc.slow import SlowReader
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -148,6 +152,13 @@ async def test_messages_of_strangers_are_small(served: Served) -> None:
     error = await failed(call(b"\x7a\x88\x27" + b"x" * 5000))
     assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert "at most 4096 bytes" in error.message
+    refused = await failed(AuthServiceStub(served.channel).Login(auth.LoginRequest()))
+    assert refused.reason == "INVALID_FIELD"
+    # The server keeps nothing of them.
+    async with asyncio.timeout(SOON):
+        while any(type(one) is Received for one in gc.get_objects()):
+            await asyncio.sleep(0.1)
+            gc.collect()
 
 
 async def test_sign_ins_leave_room_for_other_calls(served: Served) -> None:
@@ -159,3 +170,20 @@ async def test_sign_ins_leave_room_for_other_calls(served: Served) -> None:
     )
     assert me.name
     assert {one.reason for one in errors} <= {"OVERLOADED", "SIGN_IN_FAILED", "TOO_MANY_ATTEMPTS"}
+
+
+async def test_calls_whose_messages_never_arrive_keep_nobody_out(served: Served) -> None:
+    """Those of strangers, who could take all places of sign-ins, and those of a user, who could take all places."""
+    stub, bob = AuthServiceStub(served.channel), served.bob
+    nobody = auth.LoginRequest(email="nobody@example.org", password=GOOD)
+    rename = auth.UpdateMeRequest(user=user_pb2.User(display_name="Bob"))
+    path = "/responsa.auth.v1.AuthService/"
+    async with SlowReader(served.address.removeprefix("unix:"), 0) as stranger:
+        for _ in range(150):
+            stranger.ask(path + "Login", nobody, "", whole=False)
+            stranger.ask(path + "UpdateMe", rename, bob.secret, whole=False)
+        async with asyncio.timeout(30):
+            # The server waits for a hundred messages of each kind, and gives up the oldest calls of the kind.
+            await served.lines.calls("RESOURCE_EXHAUSTED", 100)
+        assert (await failed(stub.Login(nobody))).reason == "SIGN_IN_FAILED"
+        assert (await stub.GetMe(auth.GetMeRequest(), metadata=bob.metadata)).name

@@ -166,14 +166,22 @@ async def abandon() -> NoReturn:
     raise AssertionError("a cancelled task does not go on")
 
 
-def only(message: Message) -> Read:
-    """A request that consists of one message."""
-    waiting: list[bytes] = [message.SerializeToString()]
+class Complete:
+    """The messages of a request that has arrived in full, as a `Read` that never waits."""
 
-    async def read() -> bytes | None:
-        return waiting.pop() if waiting else None
+    __slots__ = ("_waiting",)
 
-    return read
+    def __init__(self, message: Message) -> None:
+        self._waiting = [message.SerializeToString()]
+
+    async def __call__(self) -> bytes | None:
+        """The next message; None after the last one."""
+        return self._waiting.pop() if self._waiting else None
+
+
+def only(message: Message) -> Complete:
+    """A request that consists of one message, which has arrived."""
+    return Complete(message)
 
 
 StartValue = TypeVar("StartValue")

@@ -5,7 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +24,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
-from responsa_server.calls.call import Call, Interceptor, Read, Received, Send, only
+from responsa_server.calls.call import Call, Complete, Interceptor, Read, Received, Send, only
 from responsa_server.calls.interceptors.limits import Admission
 from responsa_server.calls.interceptors.reporting import Logger, report
 from responsa_server.domain.background import Background
@@ -227,7 +236,31 @@ class Calls:
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await asyncio.gather(self._admission.idle(), self.work.cancel())
 
+    @contextlib.contextmanager
+    def arriving(self) -> Generator[None]:
+        """A block in which a transport waits for the body of a request that is not a call yet, so nobody has checked its credential. Raises Exhausted (OVERLOADED) if too many others wait."""
+        with self._admission.unchecked.one():
+            yield
+
+    def _first_counted(self, call: Call, read: Read) -> Read:
+        """The same messages. While the call waits for the first one, it does not count as a running call. A call whose message has arrived keeps its place."""
+        if isinstance(read, Complete):
+            return read
+        arrived = False
+
+        async def counted() -> bytes | None:
+            nonlocal arrived
+            if arrived:
+                return await read()
+            with self._admission.arriving(call):
+                data = await read()
+            arrived = True
+            return data
+
+        return counted
+
     async def _run(self, call: Call, method: Method, read: Read, send: Send) -> None:
+        read = self._first_counted(call, read)
         if method.client_streaming and method.server_streaming:
             await _send_all(method.handler(self._messages(call, method, read)), send)
         elif method.client_streaming:
@@ -304,7 +337,11 @@ async def _within(
         if isinstance(error, asyncio.CancelledError):
             call.left()
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                # The error refers to this frame. Without a cycle, the request is freed now, and not when garbage is collected.
+                del error
         # Without a result there is an error, which no interceptor may drop.
         return found[0]
     finally:

@@ -21,6 +21,8 @@ from responsa_server.envoy.templates import TemplateError, Templates, Tree
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 
+_SMALL_BYTES = 16_384
+"""As in routes.yaml."""
 CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 CORS_REQUEST_HEADERS = "authorization, content-type, grpc-timeout, x-grpc-web, x-user-agent, connect-protocol-version, connect-timeout-ms"
 CORS_RESPONSE_HEADERS = "grpc-status, grpc-message, grpc-status-details-bin, x-request-id"
@@ -112,7 +114,8 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
         ],
         "cors": _cors(config.allowed_origins),
         "local_replies": local_reply_config(),
-        "standard_services": _standard_services(open_to_all=config.standard_services),
+        "health": _standard_services("/grpc.health.", open_to_all=config.standard_services, small=True),
+        "standard_services": _standard_services("/grpc.", open_to_all=config.standard_services),
     }
     try:
         tree = Templates(templates or templates_folder(), values).render("bootstrap.yaml")
@@ -137,10 +140,10 @@ def rest_services(descriptor: Path) -> Sequence[str]:
     return sorted(names)
 
 
-def _standard_services(*, open_to_all: bool) -> Tree:
-    """The route for the health and reflection services."""
+def _standard_services(prefix: str, *, open_to_all: bool, small: bool = False) -> Tree:
+    """The route for health or reflection. small: whether the server sees a request when it is complete, and has at most 16 KiB; not for reflection, whose requests are streams."""
     is_grpc: Tree = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-    match: Tree = {"prefix": "/grpc.", "headers": [is_grpc]}
+    match: Tree = {"prefix": prefix, "headers": [is_grpc]}
     if not open_to_all:
         return {"match": match, "direct_response": {"status": 404}}
     unlimited: Tree = {"max_stream_duration": "0s", "grpc_timeout_header_max": "0s"}
@@ -150,7 +153,15 @@ def _standard_services(*, open_to_all: bool) -> Tree:
         "idle_timeout": "300s",
         "max_stream_duration": unlimited,
     }
-    return {"match": match, "route": route}
+    made: dict[str, Tree] = {"match": match, "route": route}
+    if small:
+        made["typed_per_filter_config"] = {
+            "envoy.filters.http.buffer": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
+                "buffer": {"max_request_bytes": _SMALL_BYTES},
+            }
+        }
+    return made
 
 
 def _endpoints(folder: Path, cluster: str) -> Tree:

@@ -80,13 +80,28 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
             413,
             413,
             _malformed(
-                "The body is larger than 256 KiB, or larger than 64 KiB and without a content-length."
+                "The body is too large: the limit is 256 KiB, or 16 KiB if the request has no content-length."
             ),
             path=path,
         )
         for path in ("/v1/passages:search", "/v1/passages:batchSearch")
     ),
-    LocalReply(413, 413, _malformed("The body is larger than 64 KiB.")),
+    *(
+        LocalReply(413, 413, _malformed("The body is larger than 16 KiB."), path=path)
+        for path in ("/v1/sessions", "/v1/oidc/", "/responsa.auth.")
+    ),
+    *(
+        LocalReply(
+            413,
+            413,
+            _malformed(
+                f"The body is too large: the limit is 64 KiB, or {unannounced} KiB if the request has no content-length."
+            ),
+            path=path,
+        )
+        # Questions come without a further part of the path.
+        for path, unannounced in (("/v1/turns/", 16), ("/v1/turns", 32), ("", 16))
+    ),
     LocalReply(431, 431, _malformed("The request's headers exceed 16 KiB or 64 fields.")),
     LocalReply(408, 408, DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The request did not arrive in time.")),
     LocalReply(

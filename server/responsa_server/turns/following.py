@@ -236,7 +236,7 @@ class Following:
                 await asyncio.sleep(_SHORTEST_POLL_SECONDS)
 
     async def _check_access(self) -> None:
-        """End what readers may no longer read: their streams, and the turns that run here for them."""
+        """When the user of a turn may no longer read what the turn has read, end the turn's streams here, and the turn itself if it runs here."""
         while True:
             await asyncio.sleep(_ACCESS_SECONDS)
             turns = [*{*self._hub.turns(), *self._running()}]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
+from collections.abc import Generator
 from typing import Final
 
 from responsa_server.calls.authorisation import RULES, Rule
@@ -27,17 +29,55 @@ _HEAD_START_SHARE: Final = 0.1
 
 
 class Place:
-    """A running call. cut: whether the drain has ended the call."""
+    """A running call. cut: whether the drain has ended the call. signs_in: whether the call signs in, refreshes or registers."""
 
-    __slots__ = ("cut", "task")
+    __slots__ = ("cut", "signs_in", "task")
 
-    def __init__(self, task: asyncio.Task[object]) -> None:
+    def __init__(self, task: asyncio.Task[object], *, signs_in: bool = False) -> None:
         self.task = task
         self.cut = False
+        self.signs_in = signs_in
+
+
+class Arrivals:
+    """The requests whose message, or whose body, has not arrived yet. If there are too many, the one that has waited longest is given up, so a caller that
+    never sends its message keeps nobody out.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        # In the order of their beginning.
+        self._waiting: OrderedDict[asyncio.Task[object], None] = OrderedDict()
+        self._given_up: set[asyncio.Task[object]] = set()
+
+    @contextlib.contextmanager
+    def one(self) -> Generator[None]:
+        """A block in which the running task waits for a message. Raises Exhausted (OVERLOADED) if the request is given up."""
+        task = asyncio.current_task()
+        assert task is not None, "calls run in tasks"
+        if len(self._waiting) >= self._most:
+            oldest, _ = self._waiting.popitem(last=False)
+            self._given_up.add(oldest)
+            oldest.cancel()
+        self._waiting[task] = None
+        try:
+            yield
+        except asyncio.CancelledError:
+            # If the caller has left as well, the task stays cancelled.
+            if task not in self._given_up or task.uncancel() > 0:
+                raise
+            raise _overloaded(self._most) from None
+        finally:
+            self._waiting.pop(task, None)
+            self._given_up.discard(task)
 
 
 class Admission(Interceptor[Place]):
-    """Counts calls. gRPC's own limit is unreliable (grpc#41531), gives no reason and does not cover the other transports."""
+    """Counts calls. gRPC's own limit is unreliable (grpc#41531), gives no reason and does not cover the other transports.
+
+    A call does not count while it waits for its first message (`arriving`). Otherwise, strangers who never send their messages would take all places. Calls with a
+    valid credential, sign-ins, and bodies that arrive before their call begins wait apart, so strangers give up only requests of strangers.
+    """
 
     everywhere = True
 
@@ -48,6 +88,12 @@ class Admission(Interceptor[Place]):
         self._public: set[Place] = set()
         self._signing_in: set[Place] = set()
         self._active: set[Place] = set()
+        self._place_of: dict[Call, Place] = {}
+        self.unchecked = Arrivals(max(1, most))
+        """The requests whose bodies arrive before their credentials are checked."""
+        self._sign_ins = Arrivals(max(1, most))
+        self._calls = Arrivals(max(1, most))
+        self._arriving: set[Place] = set()
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -57,10 +103,10 @@ class Admission(Interceptor[Place]):
         """Take a place. Raises Exhausted (OVERLOADED), Unavailable (DRAINING)."""
         task = asyncio.current_task()
         assert task is not None, "calls run in tasks"
-        place = Place(task)
         # Only the sign-ins of browsers arrive here without a rule: the chain has refused all other methods without a rule.
         public = RULES.get(call.method) in (Rule.PUBLIC, None)
         signs_in = public and not call.method.startswith(_PLUMBING)
+        place = Place(task, signs_in=signs_in)
         if public and not signs_in:
             # A drain does not refuse health checks, because they report the drain. It does not wait for them either.
             if len(self._public) >= MAX_PUBLIC_CALLS:
@@ -70,24 +116,47 @@ class Admission(Interceptor[Place]):
         if self._draining:
             self._refused.set()
             raise _draining()
-        if signs_in and len(self._signing_in) >= self._most_signing_in:
+        self._take(place)
+        self._place_of[call] = place
+        return place
+
+    @contextlib.contextmanager
+    def arriving(self, call: Call) -> Generator[None]:
+        """A block in which the call waits for its first message. Raises Exhausted (OVERLOADED): too many others wait, or too many calls are running when the message has arrived."""
+        place = self._place_of.get(call)
+        if place is None:  # a health check: another limit counts it
+            yield
+            return
+        self._arriving.add(place)
+        self._give_back(place)
+        try:
+            with (self._sign_ins if place.signs_in else self._calls).one():
+                yield
+            self._take(place)
+        finally:
+            self._arriving.discard(place)
+
+    def _take(self, place: Place) -> None:
+        if place.signs_in and len(self._signing_in) >= self._most_signing_in:
             raise _overloaded(self._most_signing_in)
         if len(self._active) >= self._most:
             raise _overloaded(self._most)
-        if signs_in:
+        if place.signs_in:
             self._signing_in.add(place)
         self._active.add(place)
         self._idle.clear()
-        return place
+
+    def _give_back(self, place: Place) -> None:
+        self._signing_in.discard(place)
+        self._active.discard(place)
+        if not self._active and not self._arriving:
+            self._idle.set()
 
     async def on_end(self, call: Call, token: Place, error: BaseException | None) -> BaseException | None:
         """Give the place back. The error of a call that the drain cut off becomes DRAINING."""
-        del call
+        self._place_of.pop(call, None)
         self._public.discard(token)
-        self._signing_in.discard(token)
-        self._active.discard(token)
-        if not self._active:
-            self._idle.set()
+        self._give_back(token)
         if token.cut and isinstance(error, asyncio.CancelledError):
             token.task.uncancel()
             return _draining()
@@ -116,7 +185,7 @@ class Admission(Interceptor[Place]):
 
     def cut(self) -> None:
         """End all running calls with UNAVAILABLE (DRAINING), so that callers try another server, or this server after its restart."""
-        for place in self._active | self._public:
+        for place in self._active | self._arriving | self._public:
             if not place.cut:
                 place.cut = True
                 place.task.cancel()

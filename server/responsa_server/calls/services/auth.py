@@ -43,7 +43,7 @@ class AuthService:
         limits: LimitBook,
         work: Background,
     ) -> None:
-        """work: holds what goes on when the caller has left."""
+        """work: holds the tasks that continue when the caller has left."""
         self._quotas = quotas
         self._erasing = erasing
         self._limits = limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -19,6 +19,8 @@ from responsa_server.domain.errors import Reason, ResponsaError
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 # The class is generic only in its stubs.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+Result = TypeVar("Result")
 
 DETAILS: Final = "grpc-status-details-bin"
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -44,9 +46,11 @@ class Handlers(grpc.GenericRpcHandler):
         # arrives. Therefore requests are always read as streams here, and a missing message is an ordinary
         # error.
         if known is None or known.server_streaming:
-            handler: Handler = grpc.stream_stream_rpc_method_handler(cast("Any", self._serve_stream(method)))
+            handler: Handler = grpc.stream_stream_rpc_method_handler(
+                cast("Any", _freed(self._serve_stream(method)))
+            )
         else:
-            handler = grpc.stream_unary_rpc_method_handler(cast("Any", self._serve_one(method)))
+            handler = grpc.stream_unary_rpc_method_handler(cast("Any", _freed(self._serve_one(method))))
         if known is not None:
             self._handlers[method] = handler
         return handler
@@ -86,8 +90,40 @@ class Handlers(grpc.GenericRpcHandler):
         try:
             await self._calls.serve(call, read, send)
         except ResponsaError as error:
-            await _abort(call, context, error)
+            try:
+                await _abort(call, context, error)
+            finally:
+                _forget_frames(error)
         context.set_trailing_metadata(((CALL_ID, call.id),))
+
+
+def _freed(
+    serve: Callable[[object, Context], Awaitable[Result]],
+) -> Callable[[object, Context], Awaitable[Result]]:
+    """The same handler, but the error of an aborted call refers to nothing of the call.
+
+    grpc.aio keeps this error in an object to which the frames of the error's traceback refer, and the garbage collector does not free such objects
+    (grpc#43462 is about those of clients). The frames also hold the request, so each refused call would take its size for ever.
+    """
+
+    async def served(request: object, context: Context) -> Result:
+        try:
+            return await serve(request, context)
+        except grpc.aio.AbortError as error:
+            del request, context
+            error.__context__ = None
+            raise error.with_traceback(None) from None
+
+    return served
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Cut the error, and those that caused it, off the frames in which they were raised. A frame with a variable for the error would otherwise be in a cycle with it."""
+    seen: set[int] = set()  # an error may be among its own causes
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 class _Writing:

@@ -513,8 +513,11 @@ class _Path:
                 (name, _number(name, value) if row.fields.get(name) is int else value)
                 for name, value in request.query_params.multi_items()
             ]
+        elif row.fields:
+            with self._calls.arriving():
+                pairs = [*(await json_of(request, row.most, optional=True)).items()]
         else:
-            pairs = [*(await json_of(request, row.most, optional=True)).items()] if row.fields else []
+            pairs = []
         found: dict[str, object] = {}
         for name, value in pairs:
             kind = row.fields.get(name)

@@ -49,7 +49,9 @@ class TurnEvents:
     async def ask(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a question. Raises ResponsaError if nothing was sent yet."""
         request = Request(scope, receive)
-        await self._serve(request, send, "Ask", await _question(request))
+        with self._calls.arriving():
+            question = await _question(request)
+        await self._serve(request, send, "Ask", question)
 
     async def resume(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a turn's events after a seq. The seq comes from `Last-Event-ID`, or else from the query. Raises ResponsaError if nothing was sent yet."""

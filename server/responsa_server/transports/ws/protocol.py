@@ -13,7 +13,7 @@ MOST_FRAGMENTS: Final = 1024
 QUIET_SECONDS: Final = 1.0
 """After a close frame, the connection ends once the client has been silent for this long."""
 READ_ON_SECONDS: Final = 10.0
-"""The longest time after a close frame in which input from the client is read and discarded."""
+"""After a close frame, the server reads and discards input from the client for at most this long."""
 
 
 class BoundedProtocol(WebSocketsSansIOProtocol):
