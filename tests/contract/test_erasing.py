@@ -604,6 +604,23 @@ async def test_an_erasing_that_was_killed_anywhere_ends_with_the_same_receipt(
         assert counts == expected, calls
 
 
+async def test_a_deletion_that_begins_while_another_one_ends_returns_its_receipt(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(stage.house)
+    found: Any = getattr(store, "_found")  # noqa: B009  pyright allows no private names
+
+    async def late(*given: object) -> object:
+        monkeypatch.undo()
+        begun = await found(*given)
+        await stage.erasing.erase(stage.ann, stage.bob.user_id, None, "")
+        return begun
+
+    monkeypatch.setattr(store, "_found", late)
+    receipt = await erasing_of(store, stage.turns, stage.people).erase(stage.ann, stage.bob.user_id, None, "")
+    assert receipt.end_time is not None
+
+
 async def test_a_user_who_cannot_be_erased(stage: Stage) -> None:
     ann, bob = stage.ann, stage.bob
     with pytest.raises(NotFound):

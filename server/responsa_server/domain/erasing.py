@@ -70,7 +70,7 @@ class ErasingStore(Protocol):
         by_owner: bool,
         own: bool,
     ) -> Erasure:
-        """Begin to erase a user, or return the erasing that has begun. From here on, no credential of the user is good, and the user has neither a name nor an
+        """Begin to erase a user, or return the erasing that has begun. From here on, no credential of the user is valid, and the user has neither a name nor an
         address. A job continues if this process is lost. heir: the user, or the user's folded e-mail address. by_owner: whether an owner of
         the installation asks for it. own: whether the user asks for it; then the heir must be an administrator, or be able to read all collections that change hands.
 

@@ -15,7 +15,7 @@ from responsa_server.domain.knowledge import pause_after
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.identity.credentials import CredentialCache
 
-# A call that was accepted before the erasing began may still add something. Such calls end soon, because no credential is good.
+# A call that was accepted before the erasing began may still add something. Such calls end soon, because no credential is valid.
 _ROUNDS: Final = 20
 _PAUSE_SECONDS: Final = 0.25
 # How often other users' turns that may still quote the documents are looked at again.

@@ -71,7 +71,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A sign-in that begins. uri: the address at the provider. cookie: the value of the browser's cookie. seconds: how long the cookie is good."""
+    """A sign-in that begins. uri: the address at the provider. cookie: the value of the browser's cookie. seconds: how long the cookie is valid."""
 
     uri: str
     cookie: str

@@ -343,7 +343,7 @@ def failed() -> Unauthenticated:
     """The only error for a sign-in that is not good. It does not say what is wrong."""
     return Unauthenticated(
         Reason.OIDC_FAILED,
-        "This sign-in was not begun in this browser, took too long, or was refused by the provider. Begin again.",
+        "This sign-in took too long, was refused by the provider, or was not begun in this browser. Begin again.",
     )
 
 

@@ -65,10 +65,9 @@ _NOT_YET = datetime.min.replace(tzinfo=UTC)
 # The use of a session is recorded about once in this time.
 _TOUCH_SECONDS: Final = 120.0
 _TOUCHED_CAPACITY: Final = 8192
-# While this many credentials or more are in use, one query confirms them all, twice in the lifetime of a cached credential. For fewer, that query would cost more than
-# it saves.
-_WORTH_CONFIRMING: Final = 4
-CONFIRM_SECONDS: Final = LIFETIME_SECONDS / 2
+# While this many credentials or more are in use, one query confirms them all before they expire. For fewer, that query would cost more than it saves.
+_WORTH_CONFIRMING: Final = 3
+_MANY: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +79,13 @@ class Credential:
 
     def __repr__(self) -> str:
         return f"Credential({self.kind})"
+
+
+def confirm_seconds(count: int) -> float:
+    """The time between two queries that confirm `count` credentials. Many are confirmed twice in the lifetime of a cached credential, so that a busy process does not have
+    to look them up one by one; few are confirmed just before they expire, because that costs each of their calls less.
+    """
+    return LIFETIME_SECONDS * (0.5 if count >= _MANY else 0.875)
 
 
 class TokenCheck(Protocol):
@@ -246,7 +252,7 @@ class Identity:
         """Use up a code and begin a session. present: the caller whose session the new one may not replace, unless both are the same user. Returns the session's
         token and expiry time.
 
-        Raises Unauthenticated (SESSION_CODE_INVALID), and AlreadyExists for a code of another user than `present`; then the code stays good.
+        Raises Unauthenticated (SESSION_CODE_INVALID), and AlreadyExists for a code of another user than `present`; then the code stays valid.
         """
         token = new_secret(SecretKind.SESSION)
         expire_time = None
@@ -405,7 +411,7 @@ class Identity:
     async def _confirm_often(self) -> None:
         try:
             while True:
-                await asyncio.sleep(CONFIRM_SECONDS)
+                await asyncio.sleep(confirm_seconds(len(self._cache.recent())))
                 if not await self.confirm():
                     return
         except Unavailable:

@@ -284,7 +284,7 @@ class UserLimitSettings(BaseModel, extra="forbid"):
 
     messages_per_minute: int = _limit(10, "The maximum number of questions in any 60 seconds.")
     calls_per_minute: int = _limit(
-        3_000, "The maximum number of calls in 60 seconds. Streams and uploads count as one call."
+        3_000, "The maximum number of calls in 60 seconds. Each stream and each upload counts as one call."
     )
     streams: int = _limit(64, "The maximum number of calls that last, such as streams of turns, at a time.")
     sockets: int = _limit(32, "The maximum number of signed-in WebSockets at a time.")
@@ -303,7 +303,7 @@ class AdministratorLimitSettings(UserLimitSettings):
     """The limits of each administrator."""
 
     calls_per_minute: int = _limit(
-        12_000, "The maximum number of calls in 60 seconds. Streams and uploads count as one call."
+        12_000, "The maximum number of calls in 60 seconds. Each stream and each upload counts as one call."
     )
     upload_bytes_per_day: int = _limit(
         64 * 1024**3, "The maximum number of bytes that are uploaded in 24 hours."

@@ -113,7 +113,7 @@ class _Key:
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    """The content of a token whose signature is good. expires: in seconds since 1970."""
+    """The content of a token whose signature is valid. expires: in seconds since 1970."""
 
     claims: Claims
     kid: str
@@ -212,7 +212,7 @@ class Tokens:
         return self._keys[0]
 
     async def rotate(self, older_than_seconds: float = 0.0) -> None:
-        """Make a new key if the newest is older than this. Tokens of earlier keys stay good. Raises Unavailable."""
+        """Make a new key if the newest is older than this. Tokens of earlier keys stay valid. Raises Unavailable."""
         private = Ed25519PrivateKey.generate()
         public = private.public_key().public_bytes_raw()
         kid = _base64(hashlib.sha256(public).digest()[:12])

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
 from responsa_server.domain.erasing import HEAD_START_SECONDS, ErasedKind, Erasure, Stage
-from responsa_server.domain.errors import InvalidRequest, Precondition, Reason
+from responsa_server.domain.errors import InvalidRequest, NotFound, Precondition, Reason
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.mail import MailKind
 from responsa_server.domain.people import AuditEvent, Principal, Role
@@ -129,7 +129,14 @@ class PostgresErasing:
             begun = await self._found(connection, values)
             if begun is not None:
                 return begun
-            found = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
+            try:
+                found = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
+            except NotFound:
+                # Another call may have begun and ended since the look before.
+                begun = await self._found(connection, values)
+                if begun is None:
+                    raise
+                return begun
             check_owner(found, by_owner=by_owner)
             if heir is None:
                 await self._check_alone(connection, values)

@@ -193,7 +193,7 @@ class PostgresIdentityStore:
                 return None
             origin.log_tenant(row[0])
             if present is not None and row[1] != present.user_id:
-                raise other_user(present)  # the transaction is rolled back, so the code stays good
+                raise other_user(present)  # the transaction is rolled back, so the code stays valid
             # The code has identified the tenant. From here on, the transaction sees only that tenant's rows.
             await connection.execute("SELECT set_config('responsa.tenant_id', %s, true)", (row[0],))
             event = _of_session(row[0], row[1], "session.create", "", origin)
