@@ -156,6 +156,19 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
         assert isinstance(end, Answered), (text, end)
         assert shown in end.text, (text, end.text)
         assert {each.title for each in end.citations} == cited, (text, end.text)
+    # Words that mean those of the record, a statement before the question, and what no record holds.
+    for text, shown in (
+        ("Some say I am odd. am i set in my ways?", "88 of 100 points"),
+        ("am i the sort of person who likes trying new things", "88 of 100 points"),
+    ):
+        end, _ = await asked(agent, mira.who, text)
+        assert isinstance(end, Answered), (text, end)
+        assert shown in end.text, (text, end.text)
+        assert "mention" not in end.text, (text, end.text)
+    for text in ("what would i earn as a map maker", "how much money does a diplomat make"):
+        end, _ = await asked(agent, mira.who, text)
+        assert isinstance(end, Refused), (text, end)
+        assert "does not say anything" in end.message
     # “Create” is not a misspelled “creative”.
     created, _ = await asked(agent, mira.who, "what does my openness create")
     assert isinstance(created, Answered)

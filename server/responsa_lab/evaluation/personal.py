@@ -34,13 +34,15 @@ _KIND: Final = "kind"
 
 
 class Part(StrEnum):
-    """The questions to ask: those for choosing, those that were looked at once, and those that were written after that. Then questions in people's own words: those for choosing, and those set aside."""
+    """The questions to ask: those for choosing, those that were looked at once, and those that were written after that. Then questions in people's own words: those for choosing, and those set aside. Then questions by a writer who knew no answer: those for reading mistakes, and those set aside."""
 
     CHOOSE = "choose"
     LOOK = "look"
     FRESH = "fresh"
     FREE = "free"
     HELD = "held"
+    OWN = "own"
+    OWN_HELD = "own_held"
 
 
 class OwnQuestion(BaseModel):

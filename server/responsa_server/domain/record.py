@@ -30,17 +30,19 @@ class RecordReading:
     another: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RecordWords:
-    """What an agent says about the words of its records.
+    """What an agent says about the words of its records. Each is equal only to itself, so that what is made of it can be kept.
 
     focus: for each category of questions, words of the headings under which the answer is if the question names nothing more specific. synonyms: for words of questions, words
-    of the record that mean the same. described: the categories whose questions are about a reference document, such as what a job is like.
+    of the record that mean the same. described: the categories whose questions are about a reference document, such as what a job is like. unheld: words for what no record holds, such as a
+    salary: a question with one of them is not answered, unless a document has the word.
     """
 
     focus: Mapping[str, Sequence[str]]
     synonyms: Mapping[str, str]
     described: frozenset[str] = frozenset()
+    unheld: tuple[str, ...] = ()
 
 
 class RecordSource(Protocol):

@@ -99,6 +99,15 @@ KNOWN = frozenset(
         "What did my colleague's profile say?",
         "Is everybody that open?",
         "Compared with others, how open am I?",
+        "What do my teachers say about me?",
+        "Am I better with numbers than other people?",
+        "Compare me with other people.",
+        "And how did the other do?",
+        "Who is my job coach",
+        "Who is the training partner of mine",
+        "who does this job better, and by how much",
+        "who is on course work with me",
+        "Whose is the course record?",
     ],
 )
 def test_a_question_about_somebody_else(question: str) -> None:
@@ -120,6 +129,14 @@ def test_a_question_about_somebody_else(question: str) -> None:
         "When did I take the test in March?",
         "Does Map maker suit me?",
         "Is O’Neill-Åberg's openness high?",
+        "Am I the sort of person who likes company?",
+        "Do I like working with other people?",
+        "And who is the degree in history right for?",
+        "Who is this job?",
+        "Who is the job good for?",
+        "Who would that job suit?",
+        "Who is the degree for teaching children with special needs right for?",
+        "Can I see my strengths without the other test?",
     ],
 )
 def test_a_question_about_oneself(question: str) -> None:

@@ -160,7 +160,7 @@ class _Held(Enum):
     NOTHING = "nothing"
     SPACE = "space"
     OPENED = "opened"
-    """Held up to the opening bracket, or up to a comma and perhaps a space."""
+    """The held text ends with the opening bracket, or with a comma that a space may follow."""
     NUMBER = "number"
     CLOSED = "closed"
     """Held up to the closing bracket. The text is a mark unless the address of a link follows."""

@@ -106,7 +106,7 @@ class RetrievalTable(Table):
     )
     subject: Literal["", "caller"] = Field(
         "",
-        description="“caller”: the search finds only documents about the asking user, whatever the user's role, and documents without a subject in `collections`. The collections and the filter of a question can only narrow this. Empty: all documents that the user may read.",
+        description="“caller”: the search finds two kinds of documents only: documents about the asking user, and documents in `collections` that have no subject. The user's role changes nothing. The collections and the filter of a question can only narrow this. Empty: all documents that the user may read.",
     )
     last_collections: Texts = Field(
         (),

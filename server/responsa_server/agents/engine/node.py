@@ -275,9 +275,9 @@ class Node(abc.ABC, Generic[Input, Output]):
     has_rule: bool = False
     """Whether the node can work without a model when the turn's budget is spent."""
     reads: Mapping[str, str] = _SAME
-    """For each renamed input: the state's key, by the input's own name."""
+    """Maps the node's own name of each renamed input to the input's key in the state."""
     writes: Mapping[str, str] = _SAME
-    """For each renamed output: the state's key, by the output's own name."""
+    """Maps the node's own name of each renamed output to the output's key in the state."""
 
     def validate_input(self, state: Plain) -> Input:
         """Read the input from the state. Raises pydantic.ValidationError."""

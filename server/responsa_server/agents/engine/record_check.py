@@ -35,7 +35,7 @@ _SPELLED: Final = re.compile(
 _MOST_UNCITED: Final = 2
 """The number of sentences of an answer without any citation, such as “Your record does not say that.”."""
 _SHARED: Final = 4
-"""The least length of a word that two sentences share if they are about the same."""
+"""If two sentences share a word of at least this length, they are about the same thing."""
 _RARE: Final = 0.3
 _SHOWN: Final = 120
 

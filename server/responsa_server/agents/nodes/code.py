@@ -1,4 +1,4 @@
-"""Says where the code in a model's text is from: word for word from the passages, or written by the model, and then whether its syntax is right."""
+"""Says which code in a model's text is word for word from the passages and which the model wrote, and whether the syntax of the model's code is right."""
 
 from __future__ import annotations
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final, Self, cast
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from responsa_server.agents.engine.citations import Mark, claims
 from responsa_server.agents.engine.config import RetrievalTable, Texts
@@ -21,14 +24,55 @@ UNCHECKED: Final = "unchecked"
 """The cause of the fallback when the record does not have what a model wrote."""
 
 
+def _with_letter(phrase: str) -> str:
+    if not re.search(r"[^\W_]", phrase):
+        raise ValueError(f"“{phrase}” has neither a letter nor a digit")
+    return phrase
+
+
+Phrases = Annotated[
+    tuple[Annotated[str, Field(max_length=100), AfterValidator(_with_letter)], ...],
+    Field(strict=False, max_length=500),
+]
+"""Words and phrases of questions."""
+
+
+def _with_one_text(table: object) -> Iterator[object]:
+    """The keys of a table whose value is a text in place of an array."""
+    if isinstance(table, Mapping):
+        for key, value in cast("Mapping[object, object]", table).items():
+            if isinstance(value, str):
+                yield key
+
+
 class RecordReaderOptions(NodeOptions):
-    """focus: for each category, words of the headings under which the answer is if the question names nothing more specific. synonyms: for words of questions, words of the record that mean the same.
-    described: the categories whose questions are about a reference document, such as what a job is like.
+    """focus: for each category, words of the headings under which the answer is if the question names nothing more specific. synonyms: for words of the record, words and phrases of questions that mean the same.
+    described: the categories whose questions are about a reference document, such as what a job is like. unheld: words and phrases for what no record holds, such as a salary: a question with one of
+    them is refused, unless a document has the word.
     """
 
     focus: Annotated[dict[str, Texts], Field(max_length=32)] = Field(default_factory=dict[str, Texts])
-    synonyms: Annotated[dict[str, str], Field(max_length=200)] = Field(default_factory=dict[str, str])
+    synonyms: Annotated[dict[str, Phrases], Field(max_length=200)] = Field(default_factory=dict[str, Phrases])
     described: Texts = ()
+    unheld: Phrases = ()
+
+    @field_validator("synonyms", mode="before")
+    @classmethod
+    def _by_words_of_the_record(cls, given: object) -> object:
+        """Refuse the earlier form, in which each word of questions had one word of the record."""
+        for word in _with_one_text(given):
+            raise ValueError(
+                f'“{word}” must be an array: the key is a word of the record, and the array has the words and phrases of questions that mean it, such as openness = ["curiosity", "new ideas"]'
+            )
+        return given
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        """Refuse a phrase with two meanings."""
+        meanings = Counter(phrase for each in self.synonyms.values() for phrase in each)
+        for phrase in (one for one, count in meanings.items() if count > 1):
+            raise ValueError(f"“{phrase}” stands for two things; leave one of them out")
+        return self
 
 
 class RecordReaderInput(NodeModel):
@@ -70,7 +114,8 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
     def __init__(self, source: RecordSource, options: RecordReaderOptions | None = None) -> None:
         self._source = source
         options = options or RecordReaderOptions()
-        self._words = RecordWords(options.focus, options.synonyms, frozenset(options.described))
+        synonyms = {phrase: word for word, each in options.synonyms.items() for phrase in each}
+        self._words = RecordWords(options.focus, synonyms, frozenset(options.described), options.unheld)
 
     async def process(self, given: RecordReaderInput, run: Run) -> RecordReaderOutput:
         """Read. Raises Unavailable."""
