@@ -162,7 +162,7 @@ async def test_wrong_documents_and_wrong_labels_are_named(responsa: CommandLine,
 
 
 def test_the_committed_labels_are_whole() -> None:
-    """Three parts of 120 questions. A third of each part has no answer, and no source outside this repository is in two parts."""
+    """Three parts of 120 questions. A third of each part has no answer, and no source outside this repository is in two parts. The further questions are about other sources."""
     named: dict[str, set[Part]] = {}
     for part in Part:
         asked = [one for _, one in lines(OURS / f"{part}.jsonl", Asked, "question")]
@@ -172,6 +172,9 @@ def test_the_committed_labels_are_whole() -> None:
             named.setdefault(one.source, set()).add(part)
     assert {name for name, parts in named.items() if len(parts) > 1} == {"responsa", "samples"}
     assert len(named) >= 6
+    more = [one for _, one in lines(OURS / "more.jsonl", Asked, "question")]
+    assert len({one.id for one in more}) == 971
+    assert not named.keys() & {one.source for one in more}
     with pytest.raises(CommandFailed, match="expected are"):
         ReadingSet.read(OURS, Part.LOOK, OURS / "nowhere", 0)
 

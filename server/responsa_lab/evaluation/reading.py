@@ -1,7 +1,7 @@
 """`responsa eval reading`: measures whether answers say what was asked and nothing else.
 
-A folder holds sources.toml and three files of questions, one for each part: fit.jsonl, choose.jsonl and look.jsonl. Each line is one
-JSON object: {id, source, kind: answerable | near_miss | off_topic, question, form: prose | table | list | code, answers, belongs}.
+A folder holds sources.toml and three files of questions, one for each part: fit.jsonl, choose.jsonl and look.jsonl. (evals/reading has a fourth, more.jsonl, which only
+tools/reading_weights.py reads.) Each line is one JSON object: {id, source, kind: answerable | near_miss | off_topic, question, form: prose | table | list | code, answers, belongs}.
 `answers` and `belongs` are lists of {document, start, end}: bytes [start, end) of a document of the source. Each entry of `answers` answers the
 question by itself; an entry of `belongs` adds something that the asker wants. Only answerable questions have `form`, `answers` and `belongs`.
 """
@@ -103,20 +103,20 @@ class Read:
     @property
     def right(self) -> bool:
         """Whether the answer has a place that answers the question."""
-        return self.answered and any(_meets(one, self.asked.answers) for one in self.cited)
+        return self.answered and any(meets(one, self.asked.answers) for one in self.cited)
 
     @property
     def right_first(self) -> bool:
         """Whether the first sentence of the answer answers the question."""
-        return self.answered and bool(self.cited) and _meets(self.cited[0], self.asked.answers)
+        return self.answered and bool(self.cited) and meets(self.cited[0], self.asked.answers)
 
     @property
     def belonging(self) -> int:
         """The number of citations that answer the question or belong to the answer."""
-        return sum(_meets(one, (*self.asked.answers, *self.asked.belongs)) for one in self.cited)
+        return sum(meets(one, (*self.asked.answers, *self.asked.belongs)) for one in self.cited)
 
 
-def _meets(span: Span, places: Iterable[Span]) -> bool:
+def meets(span: Span, places: Iterable[Span]) -> bool:
     """Whether the span and one of the places overlap in at least half of the shorter of the two."""
     return any(2 * span.overlap(one) >= min(span.length, one.length) for one in places)
 
@@ -201,8 +201,8 @@ class ReadingSet:
     folders: Mapping[str, Path]
 
     @classmethod
-    def read(cls, folder: Path, part: Part, documents: Path, limit: int) -> ReadingSet:
-        """Read a part and check its documents. limit: as for `spread`.
+    def read(cls, folder: Path, part: str, documents: Path, limit: int) -> ReadingSet:
+        """Read the file {part}.jsonl and check its documents. limit: as for `spread`.
 
         Raises:
             CommandFailed: a file is missing or wrong, or the documents of a source are not those that the labels were made for.

@@ -305,7 +305,7 @@ class PieceEvidence:
     the share that is in the piece, its headings, its title or the previous piece. order: the share of the question's pairs of terms that are in the
     same order in the piece. cosine: the piece's cosine; None without vectors. form: whether the piece has the form of the answer.
     context: the plain text of the previous piece; '' after a heading or for the first piece. score: the total of all signals and
-    of the passage's score, 0 to 1. place: the piece's index among the pieces and headings of its passage.
+    of the passage's score, 0 to 1. place: the piece's index among the pieces and headings of its passage. against: the penalties that the score contains, 0 or more.
     """
 
     place: int
@@ -320,6 +320,7 @@ class PieceEvidence:
     cosine: float | None
     form: float
     score: float
+    against: float = 0.0
 
 
 def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer) -> ParsedQuestion:
@@ -445,6 +446,7 @@ def _evidence(
         piece.cosine,
         form,
         score,
+        against,
     )
 
 

@@ -16,6 +16,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import Passage
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, PieceEvidence, judge
 from responsa_server.search.parts import Part, PassageParts
+from responsa_server.search.reading import WEIGHTS, Signals, fits, readable
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.search.support import DEFAULT_SUPPORT, signals, support
 
@@ -29,7 +30,7 @@ _ASKED: Final = 0.25
 _ADDS: Final = 0.12
 """The share of the question's weight that a sentence must add to the leading part that it refers to."""
 _NEARLY: Final = 0.92
-"""The share of the leading piece's score that the piece of a further part must reach."""
+"""How well the piece of a further part must fit, as a share of how well the leading piece fits."""
 _ALIKE: Final = 0.7
 """The share of common words from which on two parts say the same."""
 _WORD: Final = re.compile(r"\w+")
@@ -68,12 +69,13 @@ _NO_ANSWER: Final = ExtractedAnswer((), 0.0)
 
 @dataclass(frozen=True, slots=True)
 class _RankedPiece:
-    """A piece with its evidence, and the pieces of its passage with theirs."""
+    """A piece with its evidence, and the pieces of its passage with theirs. fit: how well the piece fits the question, compared with the other pieces that were read."""
 
     evidence: PieceEvidence
     place: int
     passage: ScoredPassage
     pieces: Sequence[PieceEvidence]
+    fit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,11 @@ class _RankedPart:
 class Extractor:
     """Chooses the parts of answers. Each thread needs its own instance."""
 
-    def __init__(self, analyses: PassageAnalyses | None = None) -> None:
-        """analyses: the analyses of the search that found the passages. If None, the extractor analyses the passages itself."""
+    def __init__(self, analyses: PassageAnalyses | None = None, weights: Signals | None = WEIGHTS) -> None:
+        """analyses: the analyses of the search that found the passages. If None, the extractor analyses the passages itself. weights: those of `reading.py`; if None, the ranking of
+        `evidence.py` always decides.
+        """
+        self._weights = weights
         self._analyses = analyses if analyses is not None else PassageAnalyses()
         self._analyzer = self._analyses.analyzer
 
@@ -174,13 +179,23 @@ class Extractor:
         self, questions: ParsedQuestions, passages: Sequence[ScoredPassage]
     ) -> Sequence[_RankedPiece]:
         """The pieces of the first PASSAGES_READ passages, best first."""
-        judged = [
-            _RankedPiece(evidence, place, passage, pieces)
-            for passage in passages[:PASSAGES_READ]
-            for pieces in [judge(questions.of(passage), passage.found, passage.score.first, self._analyses)]
-            for place, evidence in enumerate(pieces)
+        read = [
+            (one, judge(questions.of(one), one.found, one.score.first, self._analyses))
+            for one in passages[:PASSAGES_READ]
         ]
-        return sorted(judged, key=lambda one: -one.evidence.score - _ASKED * self._asked(questions, one))
+        # The two scales differ, so one of them ranks all pieces.
+        weights = self._weights
+        if not all(readable(questions.of(one), one.score, pieces) for one, pieces in read):
+            weights = None
+        judged = [
+            _RankedPiece(evidence, place, one, pieces, value)
+            for one, pieces in read
+            for values in [
+                fits(one.found, one.score, pieces, weights) if weights else [it.score for it in pieces]
+            ]
+            for place, (evidence, value) in enumerate(zip(pieces, values, strict=True))
+        ]
+        return sorted(judged, key=lambda one: -one.fit - _ASKED * self._asked(questions, one))
 
     def _parts(self, judged: Sequence[_RankedPiece]) -> Iterator[_RankedPart]:
         """The parts of the pieces, in the same order. Parts that an answer must not show are left out, among them those with an instruction to an assistant."""
@@ -267,7 +282,7 @@ class Extractor:
                 continue
             question = questions.of(piece.passage)
             if (
-                piece.evidence.score < _NEARLY * lead.piece.evidence.score
+                piece.fit < _NEARLY * lead.piece.fit
                 or not one.part.complete
                 or any(one.overlaps(other) or _alike(one.words, other.words) for other in kept)
                 or self._support(question, piece, [piece]) < DEFAULT_SUPPORT

@@ -11,11 +11,12 @@ from responsa_server.text.names import WORD, without_s
 _PEOPLE: Final = re.compile(
     r"\b(?:my|our|your|a|an|the|that|this) (?:\w+ )?(?:colleague|co-?worker|classmate|team ?mate|room ?mate|flat ?mate|friend|neighbou?r|spouse|wife|husband"
     r"|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt)s?\b"
+    r"|\b(?:my|our) (?:\w+ )?(?:teacher|parent|professor|child|girlfriend|boyfriend|grandfather|grandmother)s?\b(?! (?:job|match|recommendation|result|score))"
     r"|\b(?:my|our) (?:\w+ )?(?:boss|manager|partner|rival|competitor)(?:e?s)?\b"
     r"|\b(?:every(?:body|one)|(?:some|any)(?:body|one) else|(?:some|any)(?:body|one)['’]s)\b"
     r"|\b(?:all|other|another|any|every|each|these|those|two|both) (?:of )?(?:the )?(?:other )?"
     r"(?:users?|persons?|people|candidates?|students?|subjects?|employees?|members?|participants?|records)\b"
-    r"|\b(?:than|compared (?:to|with)) others\b|\bothers['’]|\bother people|\bthe others?\b|\bpeople who\b|\bwho else\b|\bnamesakes?\b"
+    r"|\b(?:than|compared (?:to|with)) others\b|\bothers['’]|\bother people|\bthe others\b|\bthe other\b(?! (?:tests?|jobs?|results?|scores?|points?|sittings?|times?|scales?|traits?|majors?|degrees?|skills?|abilit(?:y|ies)|recommendations?|parts?|half|side)\b)|\bpeople who\b|\bwho else\b|\bnamesakes?\b"
     r"|\b(?:next|previous|other) (?:person|user|record|profile|candidate)\b|\b(?:same|my) (?:sur|last )?name\b",
     re.IGNORECASE,
 )
@@ -23,6 +24,15 @@ _WHO: Final = re.compile(
     r"\bwho(?:se|m)?\b(?! (?:am i|i am|should i|can i|could i|do i)\b)|\bwhich (?:person|user|candidate|student|employee)s?\b|\blist (?:of )?(?:all )?(?:people|users|names)\b",
     re.IGNORECASE,
 )
+_NO_PERSON: Final = re.compile(
+    r"\bwho(?:m|se)? (?:is|are|does|do|would|should) (?:the |a |an |that |this |such )?(?:\w+ )?(?:degree|major|job|course|subject|study|studies|profession|work|career|training)\b"
+    r"(?=(?: (?:in|of|for) (?:[\w-]+ ){1,5}?)? ?(?:for|right|suited|meant|good|like|suit|fit|best (?:for|suited))\b|\s*(?:[.?!]|$))"
+    r"|\b(?:sort|kind|type) of \w+ (?:who|that)\b|\b(?:am i|i am|i['’]?m) (?:an? |the |some(?:one|body) )(?:\w+ ){0,3}who\b"
+    r"|\b(?:with|around|among|to|help(?:ing)?|trust(?:ing)?|before|in front of) other people\b",
+    re.IGNORECASE,
+)
+"""Questions on whom a job or a major suits, but not “who is my job coach”, and on how one gets on with people."""
+_COMPARED: Final = re.compile(r"\bcompar|\bthan\b|\bother people['’]s?\b", re.IGNORECASE)
 _THIRD: Final = re.compile(r"\b(?:he|she|his|hers?|him|himself|herself)\b", re.IGNORECASE)
 _ADDRESS: Final = re.compile(
     r"[\w.+-]\s?(?:@|\(at\)|\[at\])\s?[\w-]|\w at [\w-]+ dot [a-z]{2,}\b|\b[a-z]+\.[a-z]+(?:\.\d+)?(?=['’]|\W*$)",
@@ -57,7 +67,10 @@ def about_another(question: str, known: AbstractSet[str]) -> bool:
     known: the words of the author's record and of the reference documents, without distinction of case. A name counts as somebody else's if a part of it is not among them. In doubt, a
     capitalised word is a name. The time is proportional to the length of the question, because a search in a text holds the interpreter's lock.
     """
-    if any(one.search(question) for one in (_PEOPLE, _WHO, _THIRD, _ADDRESS, _NUMBERED, _UUID)):
+    asked = question
+    if not _COMPARED.search(question):
+        asked = _NO_PERSON.sub(" ", question)
+    if any(one.search(asked) for one in (_PEOPLE, _WHO, _THIRD, _ADDRESS, _NUMBERED, _UUID)):
         return True
     for one in WORD.finditer(question):
         possessive = _POSSESSIVE.match(one.group())

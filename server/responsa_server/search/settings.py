@@ -12,7 +12,7 @@ EMBEDDED_MODEL: Final = "embedded:minilm"
 """The embedding model that runs in the server."""
 
 
-class RetrievalSettings(BaseModel, extra="forbid"):
+class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     """How passages are searched, and how much support an answer needs."""
 
     vector_store: str = Field(

@@ -526,7 +526,7 @@ def _stray(given: _Given, places: Sequence[int]) -> tuple[float, float]:
 
 
 _CLAUSE_KEPT: Final = 0.5
-"""The share of a clause's words that a claim must have to be about the clause."""
+"""A claim is about a clause if it has at least this share of the clause's words."""
 _CLOSE: Final = 0.6
 _MOST_COUNTED: Final = 3.0
 _COUNTS: Final = tuple(

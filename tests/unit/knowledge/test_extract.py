@@ -223,3 +223,35 @@ def test_a_sentence_that_refers_to_the_leading_one_and_adds_to_it_is_shown_with_
     tower = "The tower of Pharos stood on an island. It was built in the third century BC. Bees make honey."
     (part,) = answer("Tower of Pharos island: when was it built?", [found(tower, title="")]).parts
     assert part.text == "The tower of Pharos stood on an island. It was built in the third century BC."
+
+
+@pytest.mark.parametrize(
+    ("cosines", "leads"),
+    [
+        ((0.5, 0.55, 0.62), "Copies go to the second disk every night."),
+        ((None, None, None), "Backups of the archive are made by the archive."),
+    ],
+)
+def test_a_sentence_in_other_words_leads_if_the_model_says_so_and_only_then(
+    cosines: Sequence[float | None], leads: str
+) -> None:
+    heading, *sentences = (
+        "# Backups of the archive",
+        "Backups of the archive are made by the archive.",
+        "Copies go to the second disk every night.",
+    )
+    one = found(" ".join(sentences), title="Archive")
+    stored = [replace(piece, cosine=cosine) for piece, cosine in zip(one.pieces, cosines[1:], strict=True)]
+    gap = len(heading) + 2
+    moved = [
+        replace(piece, source=ByteRange(piece.source.start + gap, piece.source.end + gap)) for piece in stored
+    ]
+    above = PassagePiece(VectorKind.HEADING, ByteRange(0, len(heading)), cosines[0])
+    whole = FoundPassage(
+        passage(f"{heading}\n\n{' '.join(sentences)}", title="Archive"), "en", [above, *moved]
+    )
+    question = "How often are backups of the archive made?"
+    vector = None if cosines[0] is None else 0.6
+    scored = [ScoredPassage(whole, Score(0.6, 5.0, 0.6, vector, 0.6), 0)]
+    answered = Extractor().answer(Retrieval((question,), scored, (weights_of(question),), ("en",)))
+    assert answered.parts[0].text == leads
