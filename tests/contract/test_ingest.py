@@ -57,10 +57,10 @@ class GatedIngestions(IngestionStore):
         if self.step == "written":
             await self.gate.pass_through()
 
-    async def publish(self, claim: Claim) -> bool | None:
+    async def publish(self, claim: Claim, passages: Sequence[NewPassage] = ()) -> bool | None:
         if self.step == "publish":
             await self.gate.pass_through()
-        return await super().publish(claim)
+        return await super().publish(claim, passages)
 
 
 def stopping(house: House, stage: str, gate: Gate) -> Ingest:

@@ -16,7 +16,7 @@ from procrastinate.schema import SchemaManager
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.knowledge import JobKind, Work
+from responsa_server.domain.knowledge import JobKind, Look, Work
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.ingest.jobs import KnowledgeJobs, Parser
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
@@ -84,10 +84,18 @@ def test_the_next_job_is_found_without_statistics_of_the_queue(house: House) -> 
             """INSERT INTO procrastinate_jobs (queue_name, task_name, args)
             SELECT 'knowledge', 'work', jsonb_build_object('tenant_id', 'tenant' || n % 3, 'id', n) FROM generate_series(1, 9000) AS n"""
         )
-        for name, queue in (("fetch", "knowledge"), ("fetch_sending", "mail")):
+        for name, queue in (("fetch", "knowledge"), ("fetch_apart", "mail")):
             ((plans,),) = log.execute(
                 f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {Queries('jobs.sql')[name]}".encode(),
-                {"queues": [queue], "worker": None, "concurrency": 2, "served": list[str](), "most": 4},
+                {
+                    "queues": [queue],
+                    "worker": None,
+                    "concurrency": 2,
+                    "served": list[str](),
+                    "of_a_tenant": 4,
+                    "usual": 8,
+                    "usual_of_a_tenant": 4,
+                },
             ).fetchall()
             found = plans[0]["Plan"]
             assert found["Shared Hit Blocks"] + found["Shared Read Blocks"] < 400, plans
@@ -115,6 +123,71 @@ async def test_a_receiver_that_hangs_holds_up_neither_runs_nor_other_tenants(hou
         assert hanging["slow"] == 4
         gate.opened.set()
         await house.until(lambda: sent.count("slow") == 9)
+
+
+async def test_runs_that_enqueue_hold_up_neither_documents_nor_runs_for_one_subject(house: House) -> None:
+    gate, begun = Gate(), list[JobRank]()
+    urgent = [await defer(house, "slow", kind=JobKind.SYNC, rank=JobRank.URGENT)]
+
+    async def run(_: str, identity: UUID, __: int) -> None:
+        begun.append(JobRank.URGENT if identity in urgent else JobRank.USUAL)
+        if identity not in urgent:
+            await gate.pass_through()
+
+    async def work(_: str, __: UUID, ___: int) -> None:
+        begun.append(JobRank.LATE)
+
+    for tenant in ("slow", "slow", "other", "other"):
+        await defer(house, tenant, kind=JobKind.SYNC)
+    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work, runs=run):
+        await house.until(lambda: begun == [JobRank.URGENT, JobRank.USUAL, JobRank.USUAL])
+        await defer(house, "slow", size_bytes=SMALL_BYTES + 1, rank=JobRank.LATE)
+        await house.until(lambda: begun[3:] == [JobRank.LATE])
+        urgent.append(await defer(house, "slow", kind=JobKind.SYNC, rank=JobRank.URGENT))
+        await house.until(lambda: begun[4:] == [JobRank.URGENT])
+        gate.opened.set()
+        await house.until(lambda: begun[5:] == [JobRank.USUAL, JobRank.USUAL])
+
+
+async def test_long_runs_of_one_tenant_leave_a_place_to_another(house: House) -> None:
+    gate, begun = Gate(), list[str]()
+
+    async def run(tenant: str, _: UUID, __: int) -> None:
+        begun.append(tenant)
+        await gate.pass_through()
+
+    for tenant in "aa":
+        await defer(house, tenant, kind=JobKind.SYNC)
+    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), run):
+        await house.until(lambda: len(begun) > 0)
+        await defer(house, "b", kind=JobKind.SYNC)
+        await house.until(lambda: begun == ["a", "b"])
+        gate.opened.set()
+        await house.until(lambda: begun == ["a", "b", "a"])
+
+
+async def test_a_run_that_waits_for_its_documents_looks_while_other_runs_read(house: House) -> None:
+    gate, reading, ended = Gate(), list[str](), list[str]()
+
+    async def run(tenant: str, _: UUID, __: int) -> float | None:
+        if tenant != "waiting":
+            reading.append(tenant)
+            await gate.pass_through()
+        elif len(reading) < 2:
+            return Look(0.01)
+        ended.append(tenant)
+        return None
+
+    async def work(_: str, __: UUID, ___: int) -> None:
+        pass
+
+    await defer(house, "waiting", kind=JobKind.SYNC)
+    for tenant in "ab":
+        await defer(house, tenant, kind=JobKind.SYNC)
+    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work, runs=run):
+        await house.until(lambda: ended == ["waiting"])
+        gate.opened.set()
+        await house.until(lambda: sorted(ended) == ["a", "b", "waiting"])
 
 
 async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(house: House) -> None:
@@ -196,9 +269,16 @@ async def defer(
 
 
 @asynccontextmanager
-async def running(queue: JobQueue, work: Work, *, sends: Work | None = None) -> AsyncGenerator[None]:
-    """Run jobs during the block. sends: the work of jobs that send."""
-    all_work = {JobKind.INGEST: work, JobKind.DELIVER: sends or work, JobKind.MAIL: sends or work}
+async def running(
+    queue: JobQueue, work: Work, *, sends: Work | None = None, runs: Work | None = None
+) -> AsyncGenerator[None]:
+    """Run jobs during the block. sends, runs: the work of jobs that send, and of jobs that run sources."""
+    all_work = {
+        JobKind.INGEST: work,
+        JobKind.DELIVER: sends or work,
+        JobKind.MAIL: sends or work,
+        JobKind.SYNC: runs or work,
+    }
     task = asyncio.create_task(queue.run(all_work))
     try:
         yield

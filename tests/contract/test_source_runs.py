@@ -620,6 +620,10 @@ async def test_a_cancelled_run_publishes_nothing_more(
     assert await office.runs.settle(RunClaim("acme", operation.id, 2, "notes")) == 8
     seen = await office.house.operations.get(office.who, operation.id)
     assert (seen.passages_done, seen.passages_total) == (9, 9)
+    # A run for one subject does not wait for documents of others.
+    subject = await office.runs.start(office.who, "notes", "p0", confirmed=False)
+    assert await office.runs.settle(RunClaim("acme", subject.id, 0, "notes")) == 3
+    await office.house.library.cancel_operation(office.who, subject.id)
     await office.house.library.cancel_operation(office.who, operation.id)
     assert (await office.finish(operation)).error is not None
     assert office.documents() == before

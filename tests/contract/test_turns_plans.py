@@ -12,8 +12,13 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned, Usage
+from responsa_server.domain.people import Server
+from responsa_server.stores.postgres import database
 from responsa_server.stores.postgres.database import Connection, Database
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import AGENT, People, new_turn
@@ -160,6 +165,28 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
             # own rows, which are few, are joined with a nested loop.)
             assert plan.count("Hash Join") >= 2, plan
             assert all("Function Scan on r" in part[:400] for part in plan.split("Nested Loop")[1:]), plan
+
+
+async def test_a_plan_made_while_a_table_was_empty_is_made_again_soon(
+    alone: Database, people: People, database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def plan() -> str:
+        for _ in range(6):  # psycopg prepares what runs often
+            with pytest.raises(NotFound):
+                await operations.get(Server("acme"), uuid7())
+        async with alone.tenant("acme") as connection:
+            (found,) = (await kept(connection)).values()
+        return found
+
+    operations = OperationStore(alone, JobQueue(database_urls.log, concurrency=1))
+    assert "operation_pkey" not in await plan()
+    change(
+        database_urls,
+        f"""INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage)
+        SELECT uuidv7(), 'acme', '{people.ann.user_id}', uuidv7(), 1, 'queued' FROM generate_series(1, 6000)""",
+    )
+    monkeypatch.setattr(database, "_PLANS_LAST_SECONDS", 0.0)
+    assert "operation_pkey" in await plan()
 
 
 async def test_without_its_guard_an_append_would_walk_all_turns_at_work(

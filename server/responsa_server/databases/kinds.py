@@ -10,11 +10,10 @@ import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 from urllib.parse import quote
 
 import psycopg
-import sqlalchemy
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Loader
 from psycopg.types.datetime import (
@@ -26,7 +25,6 @@ from psycopg.types.datetime import (
     TimetzLoader,
 )
 from psycopg.types.json import set_json_loads
-from sqlalchemy import event, pool
 
 from responsa_server.domain.sources import (
     DatabaseConnection,
@@ -35,6 +33,10 @@ from responsa_server.domain.sources import (
     DatabaseProblem,
     DatabaseTls,
 )
+
+if TYPE_CHECKING:
+    # At run time, SQLAlchemy is imported with the first connection: it would take a tenth of a second of each start.
+    import sqlalchemy
 
 _CONNECT_SECONDS: Final = 5
 ROW_BYTES: Final = 16 << 20
@@ -135,6 +137,8 @@ class _Postgres:
 
     def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
         """See `Driver.engine`."""
+        from sqlalchemy import event
+
         milliseconds = max(1, int(declared.seconds * 1000))
         tls = {
             DatabaseTls.VERIFY: {"sslmode": "verify-full", "sslrootcert": _authorities()},
@@ -162,9 +166,7 @@ class _Postgres:
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout=5000 -c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read",
             **tls,
         }
-        engine = sqlalchemy.create_engine(
-            "postgresql+psycopg://", connect_args=given, poolclass=pool.NullPool, hide_parameters=True
-        )
+        engine = _engine("postgresql+psycopg://", connect_args=given)
         # First of all: SQLAlchemy asks for the server's version when it has connected.
         event.listen(engine, "connect", self._set_loaders, insert=True)
         return engine
@@ -272,9 +274,7 @@ class _MySql:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
             given["ssl"] = context
-        return sqlalchemy.create_engine(
-            "mysql+pymysql://", connect_args=given, poolclass=pool.NullPool, hide_parameters=True
-        )
+        return _engine("mysql+pymysql://", connect_args=given)
 
     def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
         """See `Driver.prepare`."""
@@ -391,9 +391,7 @@ class _Sqlite:
             made.text_factory = _decoded
             return made
 
-        return sqlalchemy.create_engine(
-            "sqlite://", creator=opened, poolclass=pool.NullPool, hide_parameters=True
-        )
+        return _engine("sqlite://", creator=opened)
 
     def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
         """See `Driver.prepare`. The file is opened read-only, so there is no login to check."""
@@ -441,6 +439,12 @@ class _Sqlite:
 
     def _allowed(self, action: int, *about: str | None) -> int:
         return sqlite3.SQLITE_DENY if action in self._DENIED else sqlite3.SQLITE_OK
+
+
+def _engine(url: str, **arguments: Any) -> sqlalchemy.Engine:
+    import sqlalchemy
+
+    return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, hide_parameters=True, **arguments)
 
 
 def _authorities() -> str:

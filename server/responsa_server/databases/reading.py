@@ -15,10 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any, Final, TypeVar
-
-import sqlalchemy
-from sqlalchemy import exc
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from responsa_server.databases.kinds import KINDS, ROW_BYTES, Driver, long_row, timed_out, unreadable_value
 from responsa_server.domain.sources import (
@@ -29,6 +26,10 @@ from responsa_server.domain.sources import (
     Rows,
 )
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
+
+if TYPE_CHECKING:
+    # At run time, only the threads of sessions import SQLAlchemy: it would take a tenth of a second of each start.
+    import sqlalchemy
 
 _AT_ONCE: Final = 4
 # Opening a connection takes several exchanges with the database, and the check of rights looks at all its tables.
@@ -153,7 +154,8 @@ class _Reading:
         self.spent = 0.0
         self._declared = declared
         self._driver: Driver = KINDS[declared.kind]
-        self._engine = self._driver.engine(declared, password)
+        self._password = password
+        self._engine: sqlalchemy.Engine | None = None
         self._connection: sqlalchemy.Connection | None = None
         self._raw: Any = None
         self._result: sqlalchemy.CursorResult[*tuple[Any, ...]] | None = None
@@ -161,6 +163,7 @@ class _Reading:
 
     def open(self) -> None:
         """Open the connection and prepare the session."""
+        self._engine = self._driver.engine(self._declared, self._password)
         self._connection = self._engine.connect()
         self._raw = self._connection.connection.driver_connection
         self._driver.prepare(self._connection, self._declared)
@@ -168,10 +171,12 @@ class _Reading:
 
     def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
         """Run the query. Returns the names of the columns."""
+        from sqlalchemy import text
+
         assert self._connection is not None, "it is open"
         if self._result is not None:
             self._result.close()
-        self._result = self._connection.execute(sqlalchemy.text(self._driver.bounded(sql)), dict(values))
+        self._result = self._connection.execute(text(self._driver.bounded(sql)), dict(values))
         if not self._result.returns_rows:
             raise DatabaseProblem(DatabaseFault.QUERY, "The query returns no rows; write one SELECT.")
         columns = list(self._result.keys())
@@ -199,7 +204,8 @@ class _Reading:
         with suppress(Exception):
             if self._connection is not None:
                 self._connection.close()
-        self._engine.dispose()
+        if self._engine is not None:
+            self._engine.dispose()
         self._closed.set()
 
     def stop(self) -> None:
@@ -207,13 +213,15 @@ class _Reading:
         while True:
             # Drivers raise anything when a database has gone away; the thread then ends by the limits of its socket.
             with suppress(Exception):
-                if self._raw is not None:
+                if self._raw is not None and self._engine is not None:
                     self._driver.stop(self._raw, self._engine)
             if self._closed.wait(_STOPPING_SECONDS):
                 return
 
     def translated(self, step: Callable[[], Returned]) -> Returned:
         """Run a step. Raises DatabaseProblem for the errors of the driver."""
+        from sqlalchemy import exc
+
         begun = time.monotonic()
         try:
             return step()

@@ -56,7 +56,11 @@ class Background:
         except asyncio.CancelledError:
             task.add_done_callback(partial(_report, report or log_error))
             raise
-        return task.result()
+        try:
+            return task.result()
+        finally:
+            # An error refers to this frame. Without a cycle, it is freed with what it refers to, and not when garbage is collected.
+            del task, work
 
     def start(
         self, work: Coroutine[Any, Any, Result], *, name: str | None = None, report: Report | None = None

@@ -19,8 +19,8 @@ from responsa_server.domain.people import AuditEvent, Principal, Reader
 
 MAX_GENERATIONS: Final = 8
 """The maximum number of generations of a collection."""
-EMBEDDING_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}:[\w./@:+-]{1,200}$"
-"""The pattern of an embedding model's name in settings, `provider:model`."""
+EMBEDDING_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}:[\w./@:+-]{1,200}\Z"
+"""The pattern of an embedding model's name in settings, `provider:model`, for Python's `re`. Pydantic's own engine takes 0.1 s to compile it."""
 INDEXED_DIMENSIONS: Final = (256, 384, 512, 768, 1024, 1536, 3072)
 """The lengths of vectors for which the database has an index."""
 

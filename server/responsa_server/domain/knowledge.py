@@ -407,8 +407,8 @@ class IngestTask:
     """A claimed operation and the document version to ingest.
 
     title, declared_type: the title and media type that the sender stated, or ''. media_type: the media type of the
-    format that was recognised during the upload, or ''. size_bytes: the size of the original. earlier_sha256: if the version reads the
-    bytes of an earlier version again, the SHA-256 of the earlier version's canonical text.
+    format that was recognised during the upload, or ''. size_bytes: the size of the original. original: its bytes, if they are few. seq: that of the operation. earlier_sha256: if the
+    version reads the bytes of an earlier version again, the SHA-256 of the earlier version's canonical text.
     """
 
     claim: Claim
@@ -419,6 +419,8 @@ class IngestTask:
     media_type: str
     size_bytes: int
     chunking: Chunking
+    seq: int
+    original: bytes | None = None
     earlier_sha256: bytes | None = None
 
 
@@ -482,7 +484,11 @@ class Collections(Protocol):
         ...
 
     async def get(self, reader: Reader, collection_id: str) -> Collection:
-        """Return one collection. Administrators get any; otherwise only readers get it."""
+        """Return one collection. Administrators get any; otherwise only readers get it. Counts its documents."""
+        ...
+
+    async def owner(self, reader: Reader, collection_id: str) -> UUID:
+        """Return the owner of a collection that `get` returns."""
         ...
 
     async def require(self, reader: Reader, collection_ids: Sequence[str]) -> None:
@@ -702,8 +708,8 @@ class Ingestions(Protocol):
         """Store passages, which are not searchable yet, and the progress unless it is None."""
         ...
 
-    async def publish(self, claim: Claim) -> bool | None:
-        """In one transaction, make the version searchable in place of the previous one, and update the document and the
+    async def publish(self, claim: Claim, passages: Sequence[NewPassage] = ()) -> bool | None:
+        """In one transaction, store the last passages, make the version searchable in place of the previous one, and update the document and the
         operation.
 
         If a newer version is already searchable, this version is deleted instead, and the result is False. If a run publishes the version with others, it waits, and the result is None.
@@ -755,9 +761,13 @@ class JobKind(StrEnum):
     """Erase a user with all that belongs to the user. The other id is the user's id."""
 
 
+class Look(float):
+    """The number of seconds until the next attempt, if it is a short one: the job only looks whether other jobs have come further, and does not wait for a place among long jobs."""
+
+
 Work = Callable[[str, UUID, int], Awaitable[float | None]]
 """Runs one attempt at a job. The arguments are the tenant's id, the job's other id and the number of earlier attempts.
-The result is None if the job is done, or the number of seconds until the next attempt.
+The result is None if the job is done, or the number of seconds until the next attempt, as a `Look` if this and all later ones are short.
 """
 
 

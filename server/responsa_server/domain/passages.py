@@ -368,8 +368,8 @@ class VectorIndex(Protocol):
         self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
     ) -> Mapping[UUID, PassageCosines]:
         """Find the `limit` published vectors in the scope that are nearest to the question, and return the best cosines
-        of their passages. The result also contains the `named` passages, if the reader may read them. Passages without vectors of the
-        question's model are left out.
+        of their passages. The result also contains the `named` passages, if the reader may read them. Passages that have no vectors
+        from the question's embedding model are left out.
         """
         ...
 

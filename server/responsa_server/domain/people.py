@@ -338,7 +338,7 @@ class IdentityStore(Protocol):
 
         code, token: the digests of the code and of the new session's token. present: the caller whose session the new one may not replace, unless both are the
         same user. Return the time when the session expires. If the code is unknown, used or expired, was made in a session that has ended, or the user may not sign in, create no session and return None. Raises AlreadyExists
-        for a code of another user than `present`; the code stays good.
+        for a code of another user than `present`; the code stays valid.
         """
         ...
 

@@ -199,7 +199,7 @@ class SourceDocument:
 
 @dataclass(frozen=True, slots=True)
 class MadeRow:
-    """A row and what a kind of documents makes of it. row: the values of the declared columns as plain JSON values. document: None if the row makes none. problem: why the document cannot be used; "" if it can. key, subject: those of a row without a document, if they could be read; otherwise ""."""
+    """A row and its document of one kind. row: the values of the declared columns as plain JSON values. document: None if the row makes no document. problem: why the document cannot be used, or "". key, subject: of a row without a document, if they could be read; otherwise ""."""
 
     kind: str
     row: Mapping[str, object]

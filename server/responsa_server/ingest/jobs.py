@@ -54,7 +54,7 @@ from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
 from responsa_server.search.embedder import undeclared_embedding
 
 MAX_TITLE_BYTES: Final = 512
-# The minimum number of seconds between two writes of the progress. The final progress is always written.
+# The minimum number of seconds between two writes of the progress.
 _PROGRESS_SECONDS: Final = 0.5
 _PIECE_BYTES: Final = 1024 * 1024
 
@@ -133,7 +133,7 @@ class Ingest:
     async def _while_owned(self, task: IngestTask) -> None:
         """Ingest the version. Once another process or a call has taken the operation away, stop at once: the process that parses the document is killed. Raises OwnershipLost."""
         claim = task.claim
-        with self._watching.watch(Server(claim.tenant_id), claim.operation_id) as watcher:
+        with self._watching.watch(Server(claim.tenant_id), claim.operation_id, task.seq) as watcher:
             work = asyncio.ensure_future(self._take_in(task))
             lost = asyncio.ensure_future(_lost(watcher, claim))
             try:
@@ -163,6 +163,9 @@ class Ingest:
             await self._index(task, indexer, parsed)
 
     async def _original(self, task: IngestTask) -> AsyncGenerator[bytes]:
+        if task.original is not None:
+            yield task.original
+            return
         for start in range(0, task.size_bytes, _PIECE_BYTES):
             yield await self._ingestions.original(task.claim, start, _PIECE_BYTES)
 
@@ -188,10 +191,13 @@ class Ingest:
             description=await self._describer.describe(parsed, title, cut, log),
         )
         await self._ingestions.parsed(task.claim, text, cut.passage_count)
-        await self._embed(task, indexer, title, cut)
-        await self._ingestions.publish(task.claim)
+        last = await self._embed(task, indexer, title, cut)
+        await self._ingestions.publish(task.claim, last)
 
-    async def _embed(self, task: IngestTask, indexer: Indexer, title: str, cut: CutDocument) -> None:
+    async def _embed(
+        self, task: IngestTask, indexer: Indexer, title: str, cut: CutDocument
+    ) -> Sequence[NewPassage]:
+        """Store all passages but the last ones, and return these."""
         claim = task.claim
         identity = DocumentIdentity(
             claim.tenant_id,
@@ -203,27 +209,33 @@ class Ingest:
         )
         loop = asyncio.get_running_loop()
         done, written = 0, float("-inf")
+        last: Sequence[NewPassage] = ()
         async for batch in indexer.passages(identity, cut):
             done += len(batch)
-            due = loop.time() - written >= _PROGRESS_SECONDS or done == cut.passage_count
+            if done == cut.passage_count:
+                last = batch
+                continue
+            due = loop.time() - written >= _PROGRESS_SECONDS
             if due:
                 written = loop.time()
             await self._ingestions.write(claim, batch, done if due else None)
+        return last
 
 
 async def _lost(watcher: Watcher, claim: Claim) -> None:
     """Return once another process or a call holds the operation. The worker's own success keeps the epoch, so it is not a loss."""
     while True:
+        await watcher.changed()
         try:
             operation = await watcher.read()
         except NotFound:
             return
         except Unavailable:
             await asyncio.sleep(POLL_SECONDS)  # the work itself waits for the database, or fails
+            watcher.news.set()
             continue
         if operation.epoch != claim.epoch:
             return
-        await watcher.changed()
 
 
 def _title(task: IngestTask, parsed: ParsedFile) -> str:
@@ -276,10 +288,12 @@ class VectorPublishing:
         vectors = [PassageVectors(one.passage.id, one.vectors) for one in passages]
         await self._vectors.put(self._attempt(claim), vectors)
 
-    async def publish(self, claim: Claim) -> bool | None:
-        """Publish the vectors, then the version. Then remove the vectors of older versions, or the vectors of this version if search will not use it. If the version waits, the prune job
+    async def publish(self, claim: Claim, passages: Sequence[NewPassage] = ()) -> bool | None:
+        """Store the last passages and their vectors. Publish the vectors, then the version. Then remove the vectors of older versions, or the vectors of this version if search will not use it. If the version waits, the prune job
         removes those of older versions.
         """
+        if passages:
+            await self.write(claim, passages, None)
         await self._vectors.publish(self._attempt(claim))
         searched = await self._ingestions.publish(claim)
         if searched is None:

@@ -67,7 +67,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
     )
     mails: bool = Field(
         default=True,
-        description="Whether administrators get a mail when documents could not be ingested: at most one an hour, with their number. Mails need the settings `mail`.",
+        description="Whether administrators get a mail when documents could not be ingested. At most one such mail is sent in an hour; it says how many failed. Mails need the settings `mail`.",
     )
     metadata_model: str = Field(
         default="",

@@ -27,10 +27,10 @@ POLL_SECONDS: Final = 0.5
 class Watcher:
     """A task that waits for changes of one operation."""
 
-    def __init__(self, operations: Operations, reader: Reader, operation_id: UUID) -> None:
+    def __init__(self, operations: Operations, reader: Reader, operation_id: UUID, seq: int) -> None:
         self.reader = reader
         self.operation_id = operation_id
-        self.seq = 0
+        self.seq = seq
         self.news = asyncio.Event()
         self._operations = operations
 
@@ -63,9 +63,11 @@ class Watching:
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     @contextmanager
-    def watch(self, reader: Reader, operation_id: UUID) -> Generator[Watcher, None, None]:
-        """Watch an operation during the block. Read the operation inside the block, because it may have ended before the block began."""
-        watcher = Watcher(self._operations, reader, operation_id)
+    def watch(self, reader: Reader, operation_id: UUID, seq: int = 0) -> Generator[Watcher, None, None]:
+        """Watch an operation during the block. seq: that of the newest state that the caller knows. Without it, read the operation inside the block, because it may have ended before the
+        block began.
+        """
+        watcher = Watcher(self._operations, reader, operation_id, seq)
         if not self._watchers:
             self._polling = asyncio.create_task(self._poll(), name="watched operations")
         self._watchers[operation_id].add(watcher)

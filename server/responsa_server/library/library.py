@@ -269,9 +269,9 @@ class Library:
         """
         metadata = replace(metadata, collection_id=metadata.collection_id or DEFAULT_COLLECTION)
         _require_subjects(who, metadata.subject or None)
-        if metadata.collection_id != DEFAULT_COLLECTION:
-            # Check before the bytes arrive; the transaction that stores them checks again.
-            await self._require_over_collection(who, metadata.collection_id)
+        if run is None and metadata.collection_id != DEFAULT_COLLECTION:
+            # Check before the bytes arrive; the transaction that stores them checks again. A run has its bytes.
+            _require(who, await self.collections.owner(who, metadata.collection_id))
         async with _receive(metadata, chunks, size, self._spool_dir) as received:
             async with self._deciding:
                 media_type = await asyncio.to_thread(

@@ -13,8 +13,8 @@ import rtoml
 from pydantic import Field, ValidationError, model_validator
 
 from responsa_server.agents.config.declarations import SecretTable
-from responsa_server.agents.config.files import file_text, syntax_problem
-from responsa_server.agents.config.problems import Problem, from_validation, placed
+from responsa_server.agents.config.files import file_text
+from responsa_server.agents.config.problems import Problem, from_validation, placed, syntax_problem
 from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.domain.sources import DatabaseConnection, DatabaseKind, DatabaseTls
 from responsa_server.domain.tools import SecretPlace

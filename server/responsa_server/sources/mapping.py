@@ -16,7 +16,6 @@ from uuid import UUID
 import rtoml
 from pydantic import Field, ValidationError
 
-from responsa_server.agents.config.files import syntax_problem
 from responsa_server.agents.config.problems import (
     Key,
     Problem,
@@ -25,6 +24,7 @@ from responsa_server.agents.config.problems import (
     placed,
     positions,
     quoted,
+    syntax_problem,
 )
 from responsa_server.agents.engine.config import Table
 from responsa_server.agents.engine.prompts import FrontMatter, PromptError, PromptSet, PromptSource

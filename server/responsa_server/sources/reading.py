@@ -159,7 +159,7 @@ def _made(
 def _seen(one: MadeRow, asked: Asked, *, own: bool) -> MadeRow | None:
     """The row as it is returned: without its content if it may be about another subject, and None if it is about another one. own: whether the statement is that for one subject.
 
-    A row whose subject could not be read is returned with its key, so that a run does not take its document for one whose row is gone.
+    A row whose subject could not be read is returned with its key. Otherwise a run would delete its document, as if the row were gone.
     """
     subject = one.document.subject if one.document else one.subject
     if not asked.subject or subject == asked.subject:

@@ -1,6 +1,6 @@
 """Schedules: cron expressions with five fields in a time zone. Pure.
 
-When clocks change, a time that does not exist is moved to the next one that does, and a time that exists twice counts once, as in Debian's cron.
+When clocks change, a scheduled time that is skipped moves to the next time that exists, and a scheduled time that occurs twice counts once, as in Debian's cron.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ class SourceSettings(BaseModel, extra="forbid"):
     )
     mails: bool = Field(
         default=True,
-        description="Whether administrators get a mail when a run of a source fails or wants a confirmation: at most one of each kind an hour about each source. Mails need the settings `mail`.",
+        description="Whether administrators get a mail when a run of a source fails or wants a confirmation. For each source, at most one mail of each kind is sent in an hour. Mails need the settings `mail`.",
     )
     success_mails: bool = Field(
         default=False,
-        description="Whether administrators get a mail when runs of a source have succeeded: at most one an hour about each source. Mails need the settings `mail`.",
+        description="Whether administrators get a mail when runs of a source have succeeded. For each source, at most one such mail is sent in an hour. Mails need the settings `mail`.",
     )

@@ -37,6 +37,7 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.knowledge import (
     LONGEST_PAUSE,
     DocumentMetadata,
+    Look,
     OwnershipLost,
     pause_after,
 )
@@ -214,7 +215,7 @@ class Sync:
         if not waiting:
             self._ended([operation_id, *await self._runs.release(tenant_id, operation_id)])
             return None
-        return min(max(_BETWEEN_LOOKS, waiting * _A_DOCUMENT), _MOST_BETWEEN_LOOKS)
+        return Look(min(max(_BETWEEN_LOOKS, waiting * _A_DOCUMENT), _MOST_BETWEEN_LOOKS))
 
     async def _slice(self, tenant_id: str, operation_id: UUID) -> int:
         """Returns how many documents are still to be published or deleted. If there are none, the run has ended."""

@@ -189,6 +189,12 @@ class CollectionStore:
             return await self._get(connection, reader.tenant_id, named.key)
 
     @shielded
+    async def owner(self, reader: Reader, collection_id: str) -> UUID:
+        """See `Collections.owner`."""
+        async with self._database.keyed(reader) as connection:
+            return (await visible_collection(connection, collection_id)).owner_id
+
+    @shielded
     async def require(self, reader: Reader, collection_ids: Sequence[str]) -> None:
         """Raise NotFound for the first of these collections whose content the reader may not read."""
         async with self._database.reading(reader) as connection:

@@ -10,6 +10,7 @@ import functools
 import logging
 import re
 import select
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from importlib.resources import files
 from types import CoroutineType
 from typing import Any, Concatenate, Final, Generic, LiteralString, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors, sql
@@ -101,6 +103,14 @@ _INDENTATION: Final = re.compile(r"\n\s+")
 _BEGIN_AS: Final = sql.SQL(
     "BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true), set_config('responsa.user_id', {user}, true), set_config('responsa.role', {role}, true)"
 )
+_PLANNED_ONCE: Final = sql.SQL(
+    "{begin}, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)"
+)
+_PLANNED_AGAIN: Final = sql.SQL("DISCARD PLANS; {begin}")
+_PLANS_LAST_SECONDS: Final = 10.0
+"""For how long a connection keeps the plans of `Database.keyed`. While a table is nearly empty, the planner takes any index for as good as the key; PostgreSQL itself makes such a plan
+again only when it has analysed the table, which may have many rows by then.
+"""
 _AS_READER_WITHIN: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
     set_config('responsa.role', %(role)s, true), set_config('statement_timeout', %(bound)s, true)"""
 # A search asks in each of its statements what its reader may read; this is computed once (migration 0032).
@@ -241,6 +251,7 @@ class Database:
         self.background = Background()
         """The stores' methods that are running now."""
         self._knocking: dict[str, asyncio.Task[None]] = {}
+        self._planned: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._app = self._pool(app_url, _APP, size)
         self._credentials = self._pool(app_url, _CREDENTIALS, min(size, _CREDENTIAL_CONNECTIONS))
         self._deleting = asyncio.Semaphore(max(1, int(size * _DELETING_SHARE)))
@@ -298,6 +309,23 @@ class Database:
         begin = _BEGIN_AS.format(**{name: sql.Literal(value) for name, value in acting(reader).items()})
         async with self._checked_out(self._app) as connection, _transaction(connection, begin):
             yield connection
+
+    @asynccontextmanager
+    async def keyed(self, reader: Reader | str) -> AsyncGenerator[Connection]:
+        """Like `reading`, or like `tenant` with a tenant's id, for statements that find their rows by keys. A plan of such a statement suits every tenant, so it is made once in a while and
+        not each time: to read the policies and to make the plan takes several times as long as to use it.
+        """
+        values = acting(_reader_of(reader))
+        begin = _PLANNED_ONCE.format(
+            begin=_BEGIN_AS.format(**{name: sql.Literal(value) for name, value in values.items()})
+        )
+        async with self._checked_out(self._app) as connection:
+            now = time.monotonic()
+            if now >= self._planned.get(connection, 0.0) + _PLANS_LAST_SECONDS:
+                self._planned[connection] = now
+                begin = _PLANNED_AGAIN.format(begin=begin)
+            async with _transaction(connection, begin):
+                yield connection
 
     async def search(
         self,

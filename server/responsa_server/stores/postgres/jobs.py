@@ -27,7 +27,7 @@ from procrastinate.manager import JobManager, NotificationCallback
 from psycopg_pool import PoolTimeout
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.knowledge import JobKind, Work, pause_after
+from responsa_server.domain.knowledge import JobKind, Look, Work, pause_after
 from responsa_server.stores.postgres.database import Connection, Queries, conninfo
 from responsa_server.stores.postgres.pool import Pool
 
@@ -46,13 +46,39 @@ _QUEUES: Final = (
     _REINDEX_QUEUE,
     _DISCARD_QUEUE,
     _ERASE_QUEUE,
-    _SYNC_QUEUE,
     _SCHEDULE_QUEUE,
 )
-# The jobs of these queues wait for the network or take a moment, so they have separate places.
-_SENDING_QUEUES: Final = (_MAIL_QUEUE, _DELIVER_QUEUE, _NOTICE_QUEUE)
-_SENDING: Final = 8
-"""The number of places for jobs that send. A tenant gets at most half of them, so the slow receivers of one tenant do not hold up the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """Queues with separate places. places: how many. of_a_tenant: how many of them a tenant gets. usual: how many may have jobs that are not urgent. usual_of_a_tenant: how many of
+    these a tenant gets, so that its long jobs leave room for those of other tenants.
+    """
+
+    name: str
+    queues: Sequence[str]
+    places: int
+    of_a_tenant: int
+    usual: int
+    usual_of_a_tenant: int
+
+
+_APART: Final = (
+    # These jobs wait for the network or take a moment. The slow receivers of one tenant do not hold up the others.
+    _Apart(
+        "sending",
+        (_MAIL_QUEUE, _DELIVER_QUEUE, _NOTICE_QUEUE),
+        places=8,
+        of_a_tenant=4,
+        usual=8,
+        usual_of_a_tenant=4,
+    ),
+    # A run reads and enqueues for a long time, if it has many rows. Meanwhile documents are indexed, and the runs for one subject, for which somebody waits, begin.
+    # A tenant with two such runs leaves the second place to another tenant.
+    _Apart("runs", (_SYNC_QUEUE,), places=4, of_a_tenant=3, usual=2, usual_of_a_tenant=1),
+)
+_ALL_QUEUES: Final = frozenset({*_QUEUES, *(queue for apart in _APART for queue in apart.queues)})
 _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.INGEST: _QUEUE,
     JobKind.PRUNE: _QUEUE,
@@ -110,11 +136,12 @@ class JobRank(Enum):
 
 
 class _TryAgain(Exception):
-    """The job needs another attempt after `seconds`."""
+    """The job needs another attempt after `seconds`; with a `Look`, an urgent one."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"try again in {seconds:g} s")
         self.seconds = seconds
+        self.priority = JobRank.URGENT.value if isinstance(seconds, Look) else None
 
 
 class _Retry(procrastinate.BaseRetryStrategy):
@@ -123,14 +150,15 @@ class _Retry(procrastinate.BaseRetryStrategy):
     """
 
     def get_retry_decision(self, *, exception: BaseException, job: jobs.Job) -> procrastinate.RetryDecision:
+        priority = None  # as before
         match exception:
             case _TryAgain():
-                seconds = exception.seconds
+                seconds, priority = exception.seconds, exception.priority
             case asyncio.CancelledError() | exceptions.JobAborted():
                 seconds = 0.0
             case _:
                 seconds = pause_after(job.attempts)
-        return procrastinate.RetryDecision(retry_in={"milliseconds": int(seconds * 1000)})
+        return procrastinate.RetryDecision(retry_in={"milliseconds": int(seconds * 1000)}, priority=priority)
 
 
 class JobQueue:
@@ -138,7 +166,7 @@ class JobQueue:
 
     def __init__(self, log_url: str, *, concurrency: int, pace: QueuePace | None = None) -> None:
         """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, the
-        same number of small jobs may run, if their tenants have no other running job, and jobs that send mails and deliveries.
+        same number of small jobs may run, if their tenants have no other running job, jobs that send mails and deliveries, and runs of sources.
         """
         self._conninfo = conninfo(log_url, OPTIONS)
         self._concurrency = concurrency
@@ -237,7 +265,7 @@ class JobQueue:
         tasks = (
             # `fetch` decides who may use the second half of the places.
             self._worker(app, "knowledge", _QUEUES, 2 * self._concurrency),
-            self._worker(app, "sending", _SENDING_QUEUES, _SENDING),
+            *(self._worker(app, one.name, one.queues, one.places) for one in _APART),
             asyncio.create_task(self._sweep(manager), name="sweep of stalled jobs"),
         )
         try:
@@ -274,7 +302,7 @@ class JobQueue:
     async def _stalled(self, manager: _Jobs, seconds: float) -> dict[int | None, jobs.Job]:
         """The running jobs of workers without a heartbeat for this time, by id."""
         found = await manager.get_stalled_jobs(seconds_since_heartbeat=seconds)
-        return {job.id: job for job in found if job.queue in (*_QUEUES, *_SENDING_QUEUES)}
+        return {job.id: job for job in found if job.queue in _ALL_QUEUES}
 
     async def _sweep(self, manager: _Jobs) -> None:
         """Assign the jobs of lost workers again. Raises an error once this worker cannot go on and must begin again."""
@@ -361,7 +389,7 @@ class _Jobs(JobManager):
         self._served: dict[str, None] = {}  # the tenants in the order of their last turns
         self._ended = 0
         self._failure: Exception | None = None
-        self._listening: list[NotificationCallback] = []
+        self._listening: list[tuple[NotificationCallback, frozenset[str]]] = []
         self._log: FilteringBoundLogger = structlog.get_logger("jobs")
 
     def check(self) -> None:
@@ -389,18 +417,24 @@ class _Jobs(JobManager):
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
     ) -> None:
         """Listen for new jobs, and keep the callback: a job that ends here makes room for another one."""
-        self._listening.append(on_notification)
+        self._listening.append((on_notification, frozenset(queues or ())))
         await super().listen_for_jobs(on_notification=on_notification, queues=queues)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
         """Take the next job, or None if no job may begin now."""
         taken = list(queues or _QUEUES)
+        apart = next((one for one in _APART if taken == list(one.queues)), None)
         while True:
             ended = self._ended
             try:
-                if taken == list(_SENDING_QUEUES):
+                if apart is not None:
                     row = await self.connector.execute_query_one_async(
-                        self._queries["fetch_sending"], worker=worker_id, queues=taken, most=_SENDING // 2
+                        self._queries["fetch_apart"],
+                        worker=worker_id,
+                        queues=taken,
+                        of_a_tenant=apart.of_a_tenant,
+                        usual=apart.usual,
+                        usual_of_a_tenant=apart.usual_of_a_tenant,
                     )
                     return jobs.Job.from_row(row)
                 row = await self.connector.execute_query_one_async(
@@ -426,7 +460,7 @@ class _Jobs(JobManager):
         """Store the end of a job."""
         with self._ending(job):
             await super().finish_job(job, status, delete_job)
-        await self._make_room()
+        await self._make_room(job.queue)
 
     async def retry_job(
         self,
@@ -439,7 +473,7 @@ class _Jobs(JobManager):
         """Store that a job has ended and needs another attempt."""
         with self._ending(job):
             await super().retry_job(job, retry_at, priority, queue, lock)
-        await self._make_room()
+        await self._make_room(job.queue)
 
     @contextmanager
     def _ending(self, job: jobs.Job) -> Generator[None]:
@@ -453,11 +487,13 @@ class _Jobs(JobManager):
                 self._failure = error
                 self._log.warning("the end of a job cannot be stored", **_named(job), cause=_cause(error))
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, ended: str) -> None:
+        """Let the worker that takes the jobs of this queue look for another one."""
         self._ended += 1
-        for notify in self._listening:
-            # Whatever the notification says, procrastinate looks for jobs.
-            await notify(channel=_QUEUE, notification={"type": "job_inserted", "job_id": 0})
+        for notify, queues in self._listening:
+            if ended in queues:
+                # Whatever the notification says, procrastinate looks for jobs.
+                await notify(channel=_QUEUE, notification={"type": "job_inserted", "job_id": 0})
 
 
 def _named(job: jobs.Job) -> dict[str, object]:

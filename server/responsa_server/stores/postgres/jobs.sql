@@ -46,16 +46,19 @@ chosen AS (
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
 RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id;
 
--- name: fetch_sending
--- Takes the next job that sends: first of the tenants with the fewest of them running on this worker, then the oldest.
+-- name: fetch_apart
+-- Takes the next job of queues with separate places: first of the tenants with the fewest of them running on this worker, then an urgent one, then the oldest.
 WITH running AS (
-    SELECT args ->> 'tenant_id' AS tenant_id, count(*) AS jobs FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = %(worker)s GROUP BY 1
+    SELECT args ->> 'tenant_id' AS tenant_id, count(*) AS jobs, count(*) FILTER (WHERE priority <= 0) AS usual
+    FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = %(worker)s GROUP BY 1
 ),
 chosen AS (
     SELECT j.id FROM procrastinate_jobs AS j LEFT JOIN running AS r ON r.tenant_id = j.args ->> 'tenant_id'
     WHERE j.status < 'doing' AND j.queue_name = ANY (%(queues)s) AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
-        AND coalesce(r.jobs, 0) < %(most)s AND j.args ->> 'tenant_id' <> ALL ((SELECT responsa.suspended_tenants())::text[])
-    ORDER BY coalesce(r.jobs, 0), j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
+        AND coalesce(r.jobs, 0) < %(of_a_tenant)s AND (j.priority > 0
+            OR coalesce(r.usual, 0) < %(usual_of_a_tenant)s AND (SELECT coalesce(sum(usual), 0) FROM running) < %(usual)s)
+        AND j.args ->> 'tenant_id' <> ALL ((SELECT responsa.suspended_tenants())::text[])
+    ORDER BY coalesce(r.jobs, 0), j.priority > 0 DESC, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
 RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id;

@@ -57,7 +57,7 @@ SELECT id, tenant_id, kind, email, about, events FROM responsa.mail WHERE tenant
 SELECT 1 FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND email = %(email)s AND email <> '';
 
 -- name: add_reset_code
--- Earlier codes stay good until one of them is used: otherwise a stranger could make them useless.
+-- Earlier codes stay valid until one of them is used: otherwise a stranger could make them useless.
 WITH account AS (
     SELECT id FROM responsa.app_user
     WHERE tenant_id = %(tenant_id)s AND email = %(email)s AND email <> '' AND role <> 'service' AND disable_time IS NULL

@@ -45,7 +45,7 @@ from responsa_server.stores.postgres.generation_table import GenerationTable
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
-from responsa_server.stores.postgres.staging import staged
+from responsa_server.stores.postgres.staging import PIECE_BYTES, staged
 
 _LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS, {"create_time": "create_time"})
 # The number of seconds for which a replaced version is kept. An unfinished answer may still cite the version, so this time is
@@ -77,7 +77,7 @@ class OperationStore:
     @shielded
     async def get(self, reader: Reader, operation_id: UUID) -> Operation:
         """Read an operation. Raises NotFound."""
-        async with self._database.reading(reader) as connection:
+        async with self._database.keyed(reader) as connection:
             values = {"tenant": reader.tenant_id, "id": operation_id}
             row = await one_row(connection, self._queries["get_shown"], values)
         if row is None:
@@ -88,7 +88,7 @@ class OperationStore:
     async def seqs(self, reader: Reader, operation_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """The seq of each existing operation, by id."""
         values = {"tenant": reader.tenant_id, "ids": list(operation_ids)}
-        async with self._database.reading(reader) as connection:
+        async with self._database.keyed(reader) as connection:
             return dict(await (await connection.execute(self._queries["seqs"], values)).fetchall())
 
     @shielded
@@ -165,17 +165,21 @@ class Publisher:
         """
         values = _values(claim)
         tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
-        done = await (await connection.execute(self._queries["done"], values)).fetchone()
-        assert done is not None, "the row is locked"
         if searched >= version:
             # A newer version was ready first. The searchable version never changes to an older one.
+            await connection.execute(self._queries["done"], values)
             await self._passages.discard(connection, tenant_id, document_id, version)
             await connection.execute(self._queries["drop_version"], values)
             return False
         await self._passages.publish(
-            connection, tenant_id, claim.collection_id, document_id, version, claim.generation
+            connection,
+            tenant_id,
+            claim.collection_id,
+            document_id,
+            version,
+            claim.generation,
+            first=searched == 0,
         )
-        await connection.execute(self._queries["version_ready"], {**values, "passages": done[0]})
         cancelled = Reason.OPERATION_CANCELLED.value
         await connection.execute(self._queries["document_published"], {**values, "cancelled": cancelled})
         if searched > 0:
@@ -206,12 +210,12 @@ class IngestionStore:
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
         """Claim an operation and remove the rows of an earlier attempt. Returns None if nothing is left to do. Raises OwnershipLost."""
         values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.keyed(tenant_id) as connection:
             begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
             if begun is None:
                 return None
-            document_id, version, epoch = begun
-            values |= {"document": document_id, "version": version}
+            document_id, version, epoch, seq = begun
+            values |= {"document": document_id, "version": version, "most": PIECE_BYTES}
             cursor = connection.cursor(binary=True)
             await cursor.execute(self._queries["task"], values)
             row = await cursor.fetchone()
@@ -229,6 +233,7 @@ class IngestionStore:
             embedding,
             earlier_sha256,
             generation,
+            original,
         ) = row
         claim = Claim(
             tenant_id, operation_id, epoch, collection_id, document_id, version, embedding, generation
@@ -245,13 +250,15 @@ class IngestionStore:
             media_type=media_type,
             size_bytes=size_bytes,
             chunking=Chunking(max_tokens, overlap_tokens),
+            seq=seq,
+            original=None if original is None else bytes(original),
             earlier_sha256=None if earlier_sha256 is None else bytes(earlier_sha256),
         )
 
     @shielded
     async def _discard_some(self, claim: Claim) -> bool:
         """Remove some of the rows of earlier attempts. Returns whether there may be more. Raises OwnershipLost."""
-        async with self._database.tenant(claim.tenant_id) as connection:
+        async with self._database.keyed(claim.tenant_id) as connection:
             await hold(self._queries, connection, _values(claim))
             return await self._passages.discard_some(
                 connection, claim.tenant_id, claim.document_id, claim.version
@@ -261,7 +268,7 @@ class IngestionStore:
     async def original(self, claim: Claim, start: int, count: int) -> bytes:
         """Read bytes of the original. Raises OwnershipLost if the version has been deleted."""
         values = {**_values(claim), "start": start, "count": count}
-        async with self._database.tenant(claim.tenant_id) as connection:
+        async with self._database.keyed(claim.tenant_id) as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(self._queries["original_piece"], values)
             row = await cursor.fetchone()
@@ -273,7 +280,7 @@ class IngestionStore:
     async def unchanged(self, claim: Claim, parser: str) -> None:
         """Remove the version, because its text is that of the version that it reads again, and end the operation. Raises OwnershipLost."""
         values = {**_values(claim), "parser": parser}
-        async with self._database.tenant(claim.tenant_id) as connection:
+        async with self._database.keyed(claim.tenant_id) as connection:
             document = await (await connection.execute(self._queries["lock_document"], values)).fetchone()
             if document is None:
                 raise OwnershipLost
@@ -302,7 +309,7 @@ class IngestionStore:
             "summary": text.description.summary,
             "keywords": list(text.description.keywords),
         }
-        async with self._database.tenant(claim.tenant_id) as connection:
+        async with self._database.keyed(claim.tenant_id) as connection:
             await hold(self._queries, connection, _values(claim))
             row = await (await connection.execute(self._queries["parsed"], values)).fetchone()
             assert row is not None, "a version is not deleted while its operation is held"
@@ -314,7 +321,7 @@ class IngestionStore:
     @shielded
     async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
         """Store passages, which are not searchable yet, and the progress if `passages_done` is not None. Raises OwnershipLost."""
-        async with self._database.tenant(claim.tenant_id) as connection:
+        async with self._database.keyed(claim.tenant_id) as connection:
             await hold(self._queries, connection, _values(claim))
             await self._passages.write(connection, claim.tenant_id, passages, claim.generation)
             if passages_done is not None:
@@ -326,26 +333,29 @@ class IngestionStore:
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
         """The cached vectors of texts with these SHA-256 hashes."""
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.keyed(tenant_id) as connection:
             return await self._passages.cached_vectors(connection, tenant_id, model, hashes)
 
     @shielded
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
         """Cache vectors under the SHA-256 of their texts. This needs no fence, because a vector is correct whichever worker computed it."""
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.keyed(tenant_id) as connection:
             await self._passages.cache_vectors(connection, tenant_id, model, vectors)
 
     @shielded
-    async def publish(self, claim: Claim) -> bool | None:
-        """Make this version searchable in place of the former version, and end the operation, or leave both to the run that holds it. Raises OwnershipLost, GenerationSwitched."""
+    async def publish(self, claim: Claim, passages: Sequence[NewPassage] = ()) -> bool | None:
+        """Store the last passages, make this version searchable in place of the former version, and end the operation, or leave both to the run that holds it. Raises OwnershipLost,
+        GenerationSwitched.
+        """
         values = _values(claim)
-        async with self._database.tenant(claim.tenant_id) as connection:
+        async with self._database.keyed(claim.tenant_id) as connection:
             document = await (await connection.execute(self._queries["lock_document"], values)).fetchone()
             if document is None:
                 raise OwnershipLost
-            await hold(self._queries, connection, _values(claim))
-            waits = {**values, "generation": claim.generation}
-            if await (await connection.execute(self._queries["indexed"], waits)).fetchone() is not None:
+            held = await hold(self._queries, connection, _values(claim))
+            await self._passages.write(connection, claim.tenant_id, passages, claim.generation)
+            if held:
+                await connection.execute(self._queries["indexed"], {**values, "generation": claim.generation})
                 return None
             return await self._publisher.publish(connection, claim, document[0])
 
@@ -361,7 +371,7 @@ class IngestionStore:
         await self._end(tenant_id, operation_id, error, None)
 
     async def _end(self, tenant_id: str, operation_id: UUID, error: ResponsaError, epoch: int | None) -> bool:
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.keyed(tenant_id) as connection:
             try:
                 operation = await find(self._queries, connection, tenant_id, operation_id)
             except NotFound:
@@ -386,11 +396,14 @@ async def named(queries: Queries, connection: Connection, tenant_id: str, name: 
     return from_row(row)
 
 
-async def hold(queries: Queries, connection: Connection, claim: Mapping[str, object]) -> None:
-    """Lock an operation for a worker that writes. claim: the tenant, the operation's id and the worker's epoch. Raises OwnershipLost."""
-    held = await connection.execute(queries["hold"], claim)
-    if await held.fetchone() is None:
+async def hold(queries: Queries, connection: Connection, claim: Mapping[str, object]) -> bool:
+    """Lock an operation for a worker that writes. claim: the tenant, the operation's id and the worker's epoch. Returns whether a run will publish what the operation indexes. Raises
+    OwnershipLost.
+    """
+    row = await (await connection.execute(queries["hold"], claim)).fetchone()
+    if row is None:
         raise OwnershipLost
+    return bool(row[0])
 
 
 async def _end(

@@ -27,12 +27,12 @@ WHERE tenant_id = %(tenant)s AND (%(user)s::uuid IS NULL OR user_id = %(user)s) 
 DELETE FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage = 'done' RETURNING true;
 
 -- name: forget
--- Every new operation deletes a few operations that ended long ago, so that the table does not grow for ever.
+-- New operations delete some operations that ended long ago, so that the table does not grow for ever.
 DELETE FROM responsa.operation AS o
 USING (
     SELECT id FROM responsa.operation
     WHERE tenant_id = %(tenant)s AND stage = 'done' AND update_time < now() - interval '30 days'
-    ORDER BY update_time LIMIT 8 FOR UPDATE SKIP LOCKED
+    ORDER BY update_time LIMIT 64 FOR UPDATE SKIP LOCKED
 ) AS old
 WHERE o.tenant_id = %(tenant)s AND o.id = old.id;
 
@@ -78,11 +78,11 @@ DELETE FROM responsa.document_version WHERE tenant_id = %(tenant)s AND document_
 -- A version that is indexed waits for its run.
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'parsing', passages_done = 0, passages_total = 0, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done' AND NOT indexed
-RETURNING document_id, version, epoch;
+RETURNING document_id, version, epoch, seq;
 
 -- name: task
 SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.size_bytes, c.max_tokens, c.overlap_tokens, c.embedding,
-    o.canonical_sha256, c.generation_id
+    o.canonical_sha256, c.generation_id, CASE WHEN v.size_bytes <= %(most)s THEN v.original END
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
 LEFT JOIN responsa.document_version AS o ON o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.reread_of
@@ -92,7 +92,7 @@ WHERE v.tenant_id = %(tenant)s AND v.document_id = %(document)s AND v.version = 
 -- name: hold
 -- This lock is the fence. While this transaction lasts, the claim is valid. A call that ends the operation waits for the lock, and then
 -- deletes what this transaction wrote.
-SELECT true FROM responsa.operation
+SELECT held_by IS NOT NULL FROM responsa.operation
 WHERE tenant_id = %(tenant)s AND id = %(id)s AND epoch = %(epoch)s AND stage <> 'done' FOR UPDATE;
 
 -- name: progress
@@ -120,13 +120,11 @@ WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(vers
 
 -- name: indexed
 UPDATE responsa.operation SET indexed = true, indexed_generation = %(generation)s, passages_done = passages_total, update_time = clock_timestamp()
-WHERE tenant_id = %(tenant)s AND id = %(id)s AND held_by IS NOT NULL
-RETURNING true;
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: done
 UPDATE responsa.operation SET stage = 'done', passages_done = passages_total, update_time = clock_timestamp()
-WHERE tenant_id = %(tenant)s AND id = %(id)s
-RETURNING passages_total;
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: same_text
 -- The version that was read again now counts as read by the present parser.
@@ -144,23 +142,23 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s;
 UPDATE responsa.document SET state = 'ready', revision = revision + 1, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s;
 
--- name: version_ready
-UPDATE responsa.document_version SET state = 'ready', passage_count = %(passages)s
-WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;
-
 -- name: document_published
--- The column state describes the newest version that was not cancelled: a newer version than this one may be in progress already, or may have failed.
+-- Ends the operation, too. The column state describes the newest version that was not cancelled: a newer version than this one may be in progress already, or may have failed.
+WITH done AS (
+    UPDATE responsa.operation SET stage = 'done', passages_done = passages_total, update_time = clock_timestamp()
+    WHERE tenant_id = %(tenant)s AND id = %(id)s
+    RETURNING passages_total
+), ready AS (
+    UPDATE responsa.document_version AS w SET state = 'ready', passage_count = done.passages_total FROM done
+    WHERE w.tenant_id = %(tenant)s AND w.document_id = %(document)s AND w.version = %(version)s
+    RETURNING w.*
+)
 UPDATE responsa.document AS d SET version = v.version, title = v.title, uri = v.uri, media_type = v.media_type, size_bytes = v.size_bytes,
     sha256 = v.sha256, passage_count = v.passage_count, language = v.language, author = v.author, date = v.date, summary = v.summary,
     keywords = v.keywords, revision = d.revision + 1, update_time = clock_timestamp(),
-    state = CASE WHEN v.newest THEN 'ready' ELSE d.state END,
-    error_reason = CASE WHEN v.newest THEN NULL ELSE d.error_reason END,
-    error_message = CASE WHEN v.newest THEN NULL ELSE d.error_message END,
-    error_metadata = CASE WHEN v.newest THEN NULL ELSE d.error_metadata END
-FROM (
-    SELECT w.*, n.newest_version = w.version OR n.error_reason IS NOT DISTINCT FROM %(cancelled)s AS newest
-    FROM responsa.document_version AS w
-    JOIN responsa.document AS n ON n.tenant_id = w.tenant_id AND n.id = w.document_id
-) AS v
-WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s
-    AND v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = %(version)s;
+    state = CASE WHEN d.newest_version = v.version OR d.error_reason = %(cancelled)s THEN 'ready' ELSE d.state END,
+    error_reason = CASE WHEN d.newest_version = v.version OR d.error_reason = %(cancelled)s THEN NULL ELSE d.error_reason END,
+    error_message = CASE WHEN d.newest_version = v.version OR d.error_reason = %(cancelled)s THEN NULL ELSE d.error_message END,
+    error_metadata = CASE WHEN d.newest_version = v.version OR d.error_reason = %(cancelled)s THEN NULL ELSE d.error_metadata END
+FROM ready AS v
+WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s;

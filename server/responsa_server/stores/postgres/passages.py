@@ -165,10 +165,12 @@ class PassageTable:
         document_id: UUID,
         version: int,
         generation: UUID | None = None,
+        *,
+        first: bool = False,
     ) -> None:
         """Make the passages of a version the live passages of its document. Older passages lose their vectors but stay, because answers may cite them.
 
-        generation: where the vectors of the version are. Raises GenerationSwitched if this is no longer the collection's active generation. Idempotent. The caller ensures that
+        first: whether no version of the document was live before. generation: where the vectors of the version are. Raises GenerationSwitched if this is no longer the collection's active generation. Idempotent. The caller ensures that
         versions are published in order.
         """
         await self.take_time(connection)
@@ -177,9 +179,10 @@ class PassageTable:
         active = await (await connection.execute(self._queries["active_generation"], values)).fetchone()
         if self._vectors and active is not None and active[0] != generation:
             raise GenerationSwitched
-        for name in ("publish_version", *_UNUSED):
+        await connection.execute(self._queries["publish_version"], values)
+        for name in () if first else _UNUSED:
             await connection.execute(self._queries[name], values)
-        if self._vectors:
+        if self._vectors and not first:
             for name in ("delete_retired_vectors", "delete_retired_generation_vectors"):
                 await connection.execute(self._queries[name], values)
 
@@ -244,11 +247,12 @@ class PassageTable:
                 "hashes": ordered[start : start + _HASHES_A_QUERY],
             }
             cursor = await connection.execute(self._queries["cached_vectors"], values)
-            found |= {
-                digest: np.frombuffer(vector, "<f2").astype("<f4").tobytes()
-                async for digest, vector in cursor
-            }
-            await connection.execute(self._queries["touch_vectors"], values)
+            old = False
+            async for digest, vector, unused in cursor:
+                found[digest] = np.frombuffer(vector, "<f2").astype("<f4").tobytes()
+                old = old or unused
+            if old:
+                await connection.execute(self._queries["touch_vectors"], values)
         return found
 
     async def cache_vectors(
@@ -261,10 +265,14 @@ class PassageTable:
         # Every writer uses the same order, so that two writers of the same texts cannot cause a deadlock.
         hashes = sorted(vectors)
         halves = [np.frombuffer(vectors[digest], "<f4").astype("<f2").tobytes() for digest in hashes]
-        values = {"tenant": tenant_id, "model": model, "hashes": hashes, "vectors": halves}
+        values = {
+            "tenant": tenant_id,
+            "model": model,
+            "hashes": hashes,
+            "vectors": halves,
+            "most": _REMOVED_AT_ONCE + len(hashes),
+        }
         await connection.execute(self._queries["cache_vectors"], values)
-        most = _REMOVED_AT_ONCE + len(hashes)
-        await connection.execute(self._queries["prune_cache"], {"tenant": tenant_id, "most": most})
 
     async def take_time(self, connection: Connection) -> None:
         """Raise the statement timeout for the rest of this transaction."""

@@ -254,7 +254,8 @@ JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
 
 -- name: cached_vectors
-SELECT text_sha256, vector FROM responsa.embedding_cache
+-- The last column: whether the vector was not used today.
+SELECT text_sha256, vector, use_time < now() - interval '1 day' FROM responsa.embedding_cache
 WHERE tenant_id = %(tenant)s AND model = %(model)s AND text_sha256 = ANY (%(hashes)s);
 
 -- name: touch_vectors
@@ -269,19 +270,19 @@ UPDATE responsa.embedding_cache AS c SET use_time = now() FROM old
 WHERE c.tenant_id = %(tenant)s AND c.model = %(model)s AND c.text_sha256 = old.text_sha256;
 
 -- name: cache_vectors
+-- Removes some unused vectors, oldest first, whenever vectors are added, so that the table does not grow for ever.
+WITH gone AS (
+    DELETE FROM responsa.embedding_cache AS c
+    USING (
+        SELECT model, text_sha256 FROM responsa.embedding_cache
+        WHERE tenant_id = %(tenant)s AND use_time < now() - interval '30 days'
+        ORDER BY use_time LIMIT %(most)s FOR UPDATE SKIP LOCKED
+    ) AS old
+    WHERE c.tenant_id = %(tenant)s AND c.model = old.model AND c.text_sha256 = old.text_sha256
+)
 INSERT INTO responsa.embedding_cache (tenant_id, model, text_sha256, vector)
 SELECT %(tenant)s, %(model)s, u.text_sha256, u.vector FROM unnest(%(hashes)s::bytea[], %(vectors)s::bytea[]) AS u (text_sha256, vector)
 ON CONFLICT (tenant_id, model, text_sha256) DO NOTHING;
-
--- name: prune_cache
--- Removes some unused vectors, oldest first, whenever vectors are added, so that the table does not grow for ever.
-DELETE FROM responsa.embedding_cache AS c
-USING (
-    SELECT model, text_sha256 FROM responsa.embedding_cache
-    WHERE tenant_id = %(tenant)s AND use_time < now() - interval '30 days'
-    ORDER BY use_time LIMIT %(most)s FOR UPDATE SKIP LOCKED
-) AS old
-WHERE c.tenant_id = %(tenant)s AND c.model = old.model AND c.text_sha256 = old.text_sha256;
 
 -- name: take_time
 -- The timeout applies until the end of the transaction.

@@ -344,7 +344,7 @@ class PostgresSourceRuns:
     async def _publish_subject(
         self, database: Connection, claim: RunClaim, rows: Sequence[Mapping[str, Any]]
     ) -> Sequence[UUID]:
-        """Publish the documents of a subject, which are locked, or none of them. Returns the operations that ended."""
+        """Publish all documents of a subject, or none of them. The documents are locked. Returns the operations that ended."""
         tenant_id = claim.tenant_id
         kept = [row for row in rows if not row["gone"]]
         failed = any(row["error_message"] is not None for row in kept)

@@ -110,21 +110,21 @@ INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, key, proble
 SELECT f.id, %(tenant)s, %(source)s, f.kind, f.key, f.problem, f.subject
 FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(keys)s::text[], %(problems)s::text[], %(subjects)s::text[]) AS f (id, kind, key, problem, subject);
 
--- name: hold_back
--- An upload may find the version that an earlier run, or an earlier attempt, held back: from now on this run publishes it.
-UPDATE responsa.operation SET held_by = %(id)s
-WHERE tenant_id = %(tenant)s AND id = %(operation)s AND stage <> 'done' AND (%(together)s OR held_by IS NOT NULL) AND held_by IS DISTINCT FROM %(id)s;
-
 -- name: made
--- A document that waits for others keeps its digest until it is published.
+-- An upload may find the version that an earlier run, or an earlier attempt, held back: from now on this run publishes it. A document that waits for others keeps its digest until it is
+-- published. A retry needs the failures until all its documents are made: an attempt after a kill makes the documents of the same rows.
+WITH held AS (
+    UPDATE responsa.operation SET held_by = %(id)s
+    WHERE tenant_id = %(tenant)s AND id = %(operation)s AND stage <> 'done' AND (%(together)s OR held_by IS NOT NULL)
+    RETURNING id
+), forgotten AS (
+    DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = %(kind)s AND key = %(key)s
+        AND NOT (SELECT retry FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s)
+)
 INSERT INTO responsa.source_document AS s (tenant_id, source_id, kind, key, digest, next_digest, next_metadata, document_id, operation_id)
 SELECT %(tenant)s, %(source)s, %(kind)s, %(key)s, CASE WHEN w.waits THEN ''::bytea ELSE %(digest)s::bytea END, CASE WHEN w.waits THEN %(digest)s::bytea END,
     CASE WHEN w.waits THEN %(metadata)s::jsonb END, %(document)s, %(operation)s
-FROM (
-    SELECT %(together)s OR EXISTS (
-        SELECT FROM responsa.operation AS o
-        WHERE o.tenant_id = %(tenant)s AND o.id = %(operation)s AND o.held_by IS NOT NULL AND o.stage <> 'done') AS waits
-) AS w
+FROM (SELECT %(together)s OR EXISTS (SELECT FROM held) AS waits) AS w
 ON CONFLICT (tenant_id, source_id, kind, key) DO UPDATE
     SET digest = CASE WHEN excluded.next_digest IS NULL THEN excluded.digest WHEN s.document_id = excluded.document_id THEN s.digest ELSE '' END,
         next_digest = excluded.next_digest, next_metadata = excluded.next_metadata, gone = false, document_id = excluded.document_id, operation_id = excluded.operation_id;
@@ -132,33 +132,31 @@ ON CONFLICT (tenant_id, source_id, kind, key) DO UPDATE
 -- name: failed_keys
 SELECT DISTINCT kind, key FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s;
 
--- name: forget_made
--- A retry needs the failures until all its documents are made: an attempt after a kill makes the documents of the same rows.
-DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = %(kind)s AND key = %(key)s
-    AND NOT (SELECT retry FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s);
-
 -- name: wait
 UPDATE responsa.operation SET stage = 'embedding', update_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: ended
--- The ingestions that have ended, or whose record was deleted.
+-- The ingestions that have ended, or whose record was deleted. A run for one subject leaves those of others, which an earlier run may have begun.
 UPDATE responsa.source_document AS s SET operation_id = NULL, digest = CASE WHEN e.error_message IS NULL THEN s.digest ELSE '' END
 FROM (
     SELECT w.kind, w.key, o.error_message, d.subject FROM responsa.source_document AS w
+    JOIN responsa.operation AS r ON r.tenant_id = w.tenant_id AND r.id = %(id)s
     JOIN responsa.document AS d ON d.tenant_id = w.tenant_id AND d.id = w.document_id
     LEFT JOIN responsa.operation AS o ON o.tenant_id = w.tenant_id AND o.id = w.operation_id
     WHERE w.tenant_id = %(tenant)s AND w.source_id = %(source)s AND w.operation_id IS NOT NULL AND w.next_digest IS NULL AND NOT w.gone
-        AND (o.id IS NULL OR o.stage = 'done')
+        AND (o.id IS NULL OR o.stage = 'done') AND (r.subject = '' OR d.subject = r.subject)
 ) AS e
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = e.kind AND s.key = e.key
 RETURNING s.kind, s.key, e.error_message, e.subject;
 
 -- name: waiting
--- The documents that are not published or deleted yet, and those of them that are not indexed or deleted yet.
+-- The documents of the run that are not published or deleted yet, and those of them that are not indexed or deleted yet.
 SELECT count(*), count(*) FILTER (WHERE s.gone OR (o.stage <> 'done' AND NOT o.indexed))
 FROM responsa.source_document AS s
+JOIN responsa.operation AS r ON r.tenant_id = s.tenant_id AND r.id = %(id)s
+JOIN responsa.document AS d ON d.tenant_id = s.tenant_id AND d.id = s.document_id
 LEFT JOIN responsa.operation AS o ON o.tenant_id = s.tenant_id AND o.id = s.operation_id
-WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND (s.operation_id IS NOT NULL OR s.gone);
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND (s.operation_id IS NOT NULL OR s.gone) AND (r.subject = '' OR d.subject = r.subject);
 
 -- name: ready_subjects
 -- The subjects of which no version is still being indexed.

@@ -300,7 +300,7 @@ class PostgresTenants:
         return [found[name] for name in sorter.static_order()]
 
     async def _erase_turns(self, connection: Connection, tenant_id: str, tables: Sequence[_Table]) -> bool:
-        """Delete the rows of some turns, and the turns. Returns whether there were any."""
+        """Delete some turns, and first the rows that belong to them. Returns whether there were any turns."""
         rows = await _rows(
             connection, self._queries["some_turns"], {"tenant": tenant_id, "most": self._most_turns}
         )
