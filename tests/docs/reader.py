@@ -42,6 +42,8 @@ _FENCED: Final = re.compile(
 )
 _UP: Final = re.compile(r"(?:\.venv/bin/)?responsa up|make up")
 _PORT: Final = re.compile(r"127\.0\.0\.1:\d+")
+# On a loaded machine, a command may take so long that it prints its progress.
+_PROGRESS: Final = re.compile(r"^responsa: [^:\n]+: [\d,]+ of [\d,]+\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ class Reader:
         code, printed = self._terminal(words.get("terminal", "1")).run(text)
         assert code == int(words.get("exit", "0")), f"{where}: exit code {code}: {printed}"
         self.ran += 1
-        return printed
+        return _PROGRESS.sub("", printed)
 
     def _console(self, text: str, words: Mapping[str, str], where: str) -> None:
         for command, expected in _typed(text):

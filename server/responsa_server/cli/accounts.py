@@ -26,7 +26,7 @@ HandOver = Annotated[
     str,
     typer.Option(
         "--hand-over-to",
-        help="The user, as users/{uuid}, as the UUID alone, or as the e-mail address, who receives the collections that others can read or that hold documents of others. Default: all collections are deleted; the server refuses this while they hold documents of others.",
+        help="The user who receives the collections that others can read or that hold documents of others: users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this while they hold documents of others.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
@@ -98,8 +98,8 @@ def register_account(
 
 
 def confirm() -> None:
-    """Confirm an e-mail address with the code of a mail. The command asks for the code, and for the password: that of the registration, or that of your account if the
-    address is its new one. Without a terminal, it reads them from the first two lines of standard input.
+    """Confirm an e-mail address with the code of a mail. The command asks for the code and for your password. For a new account, this is the password
+    that you registered with. Without a terminal, it reads them from the first two lines of standard input.
     """
     with reporting():
         code = asked_secret("Code", "code")
@@ -110,8 +110,8 @@ def confirm() -> None:
 
 
 def change_password() -> None:
-    """Change your password, and end your other sessions. The command asks for the present password (leave it empty if none is set) and for the new one; without a terminal,
-    it reads them from the first two lines of standard input.
+    """Change your password, and end your other sessions. The command asks for the present password (leave it empty if no password is set) and for the new one.
+    Without a terminal, it reads them from the first two lines of standard input.
     """
     with reporting(), open_client() as client:
         current = asked_secret("Present password", "present password", optional=True)

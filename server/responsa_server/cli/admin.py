@@ -23,9 +23,8 @@ def register(app: typer.Typer, name: str) -> None:
 
     group = typer.Typer(
         no_args_is_help=True,
-        help="Administer users, limits, quotas, keys, sessions, invitations, service grants and tenants, and read the audit log. users, limits, quotas, keys, sessions, invitations, grants and audit call a server and need "
-        "the role ADMIN; tenants needs an owner of the installation; create-tenant, create-user and create-key work on the server's machine, without a server. Every action is "
-        "audited.",
+        help="Administer users, limits, quotas, keys, sessions, invitations, service grants and tenants, and read the audit log. Most commands call a server and need the role ADMIN; "
+        "`tenants` needs an owner of the installation. create-tenant, create-user and create-key work on the server's machine, without a server. Every action is audited.",
         rich_markup_mode=None,
     )
     users.register(group, "users")

@@ -63,7 +63,10 @@ def watch(
         typer.Option(min=0, help="The seq of the last state that you have seen; only later states follow."),
     ] = 0,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one object per state: seq, operation; as proto-JSON.")
+        bool,
+        typer.Option(
+            "--json", help="Print each state as one proto-JSON object with the fields seq and operation."
+        ),
     ] = False,
 ) -> None:
     """Follow an operation until it ends, here or elsewhere, over any number of connections.

@@ -90,7 +90,7 @@ def load_account(
         bool,
         typer.Option(
             "--new-key",
-            help="If the account exists, and this machine has no key for it: set a new password, which ends the account's sessions, and create a key.",
+            help="If the account exists and this machine has no key for it, create a key. For this, the command sets a new password, which ends the account's sessions.",
         ),
     ] = False,
     json: Annotated[

@@ -100,7 +100,7 @@ class ClientSettings(BaseSettings):
             why = error.strerror if isinstance(error, OSError) else "it is not a key"
             raise CommandFailed(
                 f"The API key in {file} cannot be read ({why}).",
-                "Name a readable file with RESPONSA_API_KEY_FILE, or set RESPONSA_API_KEY.",
+                "Set RESPONSA_API_KEY_FILE to a file that can be read, or set RESPONSA_API_KEY.",
                 EXIT_CONNECT,
             ) from None
         if not key or len(key.split()) != 1 or len(key) > _MAX_KEY_BYTES:

@@ -70,7 +70,7 @@ class SessionFile:
         return self._file.is_file()
 
     def access_token(self) -> str:
-        """Return an access token that is good for a minute, and refresh it first if needed.
+        """Return an access token that is valid for at least a minute, and refresh it first if needed.
 
         Raises:
             CommandFailed: this user is not signed in, or the session has ended.

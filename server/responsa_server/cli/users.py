@@ -156,7 +156,9 @@ def update_user(
     with reporting(json=json):
         if email is not None and no_email:
             raise CommandFailed(
-                "The address is given and removed.", "Give --email or --no-email.", EXIT_USAGE
+                "You gave an address and also asked to remove it.",
+                "Give either --email or --no-email.",
+                EXIT_USAGE,
             )
         if name is None and email is None and role is None and subject is None and not no_email:
             raise CommandFailed(
@@ -222,7 +224,7 @@ def delete_user(
         str,
         typer.Option(
             "--hand-over-to",
-            help="The user, as users/{uuid}, as the UUID alone, or as the e-mail address, who receives the collections that others can read or that hold documents of others. Default: all collections are deleted; the server refuses this while they hold documents of others.",
+            help="The user who receives the collections that others can read or that hold documents of others: users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this while they hold documents of others.",
         ),
     ] = "",
     yes: Yes = False,

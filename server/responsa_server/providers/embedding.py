@@ -84,7 +84,7 @@ class EmbeddingModel:
 
 
 def described(called: str, settings: EmbeddingModelSettings, dimensions: int | None = None) -> EmbeddingModel:
-    """The model `provider:model` with its settings. What the settings leave out is taken from the table of known models. dimensions: replaces those of the settings."""
+    """The model `provider:model` with its settings. What the settings leave out is taken from the table of known models. dimensions: the length of the vectors, if it differs from that in the settings."""
     known, max_tokens = _KNOWN.get(called, (None, _DEFAULT_MAX_TOKENS))
     return EmbeddingModel(
         called,

@@ -90,8 +90,8 @@ class HttpServer:
         faults: Mapping[str, ModelFault],
         http: httpx2.AsyncClient | None = None,
     ) -> None:
-        """headers: the headers that contain the key, and those of every request. faults: the vendor's names of errors that say more than the HTTP status, each with its fault.
-        http: the client of another object for the same server, whose connections are used and which `close` closes too; None for a new client.
+        """headers: the headers of every request, with the key. faults: the fault for each of the vendor's error names that say more than the HTTP status.
+        http: a client that another object already uses for the same server; `close` closes it too. None for a new client.
         """
         self._server = server
         self._complaint = complaint

@@ -227,7 +227,7 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
     )
 
 
-class ModelSettings(BaseModel, extra="forbid"):
+class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     """The language models, and the models that `default` stands for."""
 
     default: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_of_models)] = Field(

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 OMITTED: Final = "[…]"
@@ -155,7 +156,12 @@ _NAMED: Final[Mapping[str, str]] = {
     "page": r"\b(?:page|label|manual|version|e-?mail|step|steps|chapter|section|section|file|folder|box below|exercise|settings|line|lines)\b",
 }
 """The patterns, by the name of the feature."""
-_PATTERNS: Final = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _NAMED.items()}
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    """Compiled when a text first needs it: all of them would take 50 ms of each start."""
+    return re.compile(_NAMED[name], re.IGNORECASE)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -298,8 +304,8 @@ _WEIGHTS: Final[Mapping[str, float]] = {
 
 def features(segment: str) -> Mapping[str, float]:
     """The features of a sentence or line, by name: 1 if the pattern is in it, otherwise 0."""
-    found = _found(segment, _PATTERNS)
-    return {name: float(name in found) for name in _PATTERNS}
+    found = _found(segment, _NAMED)
+    return {name: float(name in found) for name in _NAMED}
 
 
 def score(segment: str) -> float:
@@ -313,7 +319,7 @@ def _found(segment: str, names: Iterable[str]) -> Sequence[str]:
     return [
         name
         for name in names
-        if not (name in _GATES and _GATES[name].isdisjoint(words)) and _PATTERNS[name].search(text)
+        if not (name in _GATES and _GATES[name].isdisjoint(words)) and _pattern(name).search(text)
     ]
 
 
@@ -428,7 +434,7 @@ def _announces(segment: str) -> bool:
     text = segment.rstrip("*_ \"”'>)]")
     return text.endswith((":", "：")) or (
         len(_WORD.findall(text)) <= _ANNOUNCED
-        and any(_PATTERNS[name].search(segment) for name in ("core", "heading", "tag"))
+        and any(_pattern(name).search(segment) for name in ("core", "heading", "tag"))
     )
 
 

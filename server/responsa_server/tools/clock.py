@@ -22,7 +22,7 @@ from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
 _TIME: Final = {
     "type": "string",
     "maxLength": 40,
-    "description": "A date or a time in ISO 8601, e.g. 2026-03-01 or 2026-03-01T09:30. A time without an offset is in the zone.",
+    "description": "A date or a time in ISO 8601, e.g. 2026-03-01 or 2026-03-01T09:30. A time without an offset is a time in `zone`.",
 }
 _PARAMETERS: Final[Mapping[str, object]] = {
     "type": "object",

@@ -456,7 +456,9 @@ def _unbegun(error: Exception) -> ToolResult:
         return _error(REFUSED, ToolFault.REFUSED)
     if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, OSError)):
         return _error(UNREACHED, ToolFault.UNREACHABLE)
-    return _error("The tool's server does not answer as it should; it was not called.", ToolFault.MALFORMED)
+    return _error(
+        "The tool's server does not answer as it should; the tool was not called.", ToolFault.MALFORMED
+    )
 
 
 def _first(error: BaseException) -> Exception:

@@ -144,8 +144,8 @@ class SignInCalls(Part):
     def register(
         self, email: str, password: str, display_name: str = "", *, invitation: str = "", tenant: str = ""
     ) -> None:
-        """Create an account. If the address is taken, nothing changes and no error is raised. If the server sends mails, the account is good once `confirm_email` has the
-        code that the server mails to the address; an invitation that names the address needs no code.
+        """Create an account. If the address is taken, nothing changes and no error is raised. If the server sends mails, the account can be used once `confirm_email` has
+        sent the code that the server mails to the address; an invitation that names the address needs no code.
 
         Raises:
             InvalidRequest: the password is too short or easy to guess, or another field is wrong.

@@ -164,7 +164,7 @@ class Sharing {
   }
 }
 
-const MEANWHILE = "Somebody else has changed this collection meanwhile, so nothing was changed. The list shows the present state; try again.";
+const MEANWHILE = "Somebody else changed this collection in the meantime, so your change was not made. The list shows the present state; try again.";
 
 function switchOf(label: string, change: () => void) {
   const box = element("input", { type: "checkbox", change });

@@ -106,7 +106,7 @@ def create_key(
 
 
 def rotate_signing_key() -> None:
-    """Make a new key that signs access tokens. All servers use it within half a minute, and nobody is signed out."""
+    """Make a new key that signs access tokens. Running servers use it within 30 seconds, and nobody is signed out."""
 
     async def act(settings: Settings, layout: Layout) -> None:
         # Imported late, because this module loads libraries of cryptography, which other commands do not need.
@@ -126,7 +126,7 @@ def rotate_signing_key() -> None:
                 asyncio.run(act(settings, Layout.of(settings.home)))
         except ResponsaError as error:
             raise CommandFailed(error.message, "", FAILED) from error
-        typer.echo("There is a new signing key. Servers that run use it within 30 seconds.")
+        typer.echo("There is a new signing key. Running servers will use it within 30 seconds.")
 
 
 def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:

@@ -418,7 +418,9 @@ class PreviewSourceRequest(_message.Message):
     rows: _builtins.int
     """The maximum number of rows of each query, from 1 to 50; 5 if unset."""
     subject: _builtins.str
-    """Only the rows of this subject; at most 255 bytes. If empty, the first rows of all. A query without the key one_subject is read from its beginning, at most 10,000 rows."""
+    """Only the rows of this subject; at most 255 bytes. If empty, the first rows of all subjects. If the query has no one_subject, the server looks for the
+    subject in its first 10,000 rows.
+    """
     def __init__(
         self,
         *,
@@ -1152,8 +1154,8 @@ class UpdateUserLimitsRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The exceptions to change: one or more of the paths `exceptions.messages_per_minute`, `exceptions.calls_per_minute` and so on. A field that is named here and
-        unset in `exceptions` removes the exception.
+        """The exceptions to change: one or more of the paths `exceptions.messages_per_minute`, `exceptions.calls_per_minute` and so on. If a field is named here and
+        unset in `exceptions`, its exception is removed.
         """
 
     def __init__(

@@ -396,19 +396,20 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SyncSource(self, request, context):
-        """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
-        documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
-        The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
-        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the
-        order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not
-        ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+        """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
+        have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
+        and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
+        CancelOperation ends it. Its finished documents stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
+        SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the order
+        of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run
+        for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryFailedRows(self, request, context):
-        """RetryFailedRows begins a run that makes the documents of the rows that earlier runs set aside, and of the subjects that these rows are about. It reads all rows, but makes and deletes
+        """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. It reads all rows, but makes and deletes
         nothing else. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -424,18 +425,20 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RedeliverDelivery(self, request, context):
-        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. The next
-        attempt at a notification that waits is brought forward, so repeated calls make no further attempts. Errors: RESOURCE_NOT_FOUND.
+        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the
+        beginning. If the notification is already waiting for its next attempt, the call makes that attempt now instead of later, and adds no other. Errors:
+        RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NotifySubjectChanged(self, request, context):
-        """NotifySubjectChanged says that the rows about a subject have changed, and begins a run for this subject in each of the sources: usually the change can be searched within
-        two seconds. Services and administrators may call it. Documents are made in the name of the administrator who called or, if a service called, who made the source or changed
-        it last. The runs of a source work one after the other. If a run of the caller for the same subject has not begun, the call returns this run: many calls in a short time make few runs.
-        Either all sources get a run, or none. Errors: RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
+        """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each of the sources. Usually the change can
+        be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who called. If a service called, they
+        belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If a run of the caller for the same
+        subject has not begun yet, the call returns this run. So many calls in a short time make few runs. Either all sources get a run, or none. Errors:
+        RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -549,9 +552,9 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GrantOwnership(self, request, context):
-        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation, from the next call on, on other servers within a second.
-        Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an
-        administrator).
+        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. It takes effect at once, and on other servers
+        within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is
+        disabled or not an administrator).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -582,17 +585,17 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteServiceGrant(self, request, context):
-        """DeleteServiceGrant takes a grant back: the service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second, and open streams end
-        in the same time. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
+        """DeleteServiceGrant deletes a grant. The service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second. Open streams
+        end within a second. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateTenant(self, request, context):
-        """CreateTenant creates a tenant, and a code with which its first administrator registers; or, if administrator_name is set, the administrator with an API key. The code
-        and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make this call. Errors:
-        ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+        """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, it creates the administrator with an
+        API key instead. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make
+        this call. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -639,11 +642,11 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EraseTenant(self, request, context):
-        """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals, vectors, cached
-        data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. A server that stops in the midst of an erasure does
-        not end it: another one, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes nothing.
-        Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the tenant's id),
-        TENANT_STATE (the installation's own tenant).
+        """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
+        vectors, cached data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops during an
+        erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes
+        nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
+        tenant's id), TENANT_STATE (the installation's own tenant).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -666,11 +669,12 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateServiceApiKey(self, request, context):
-        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in of the last
-        ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key without its secret. The
-        key makes calls as the service alone. It ends with the service and when the service gets another role; it stays good if the caller, or the caller's key, is gone. Errors:
-        RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the
-        caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
+        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in
+        of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
+        without its secret. The key makes calls as the service alone. It ends with the service, and when the service gets another role. It stays valid if the
+        caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
+        SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
+        neither revoked nor expired).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -709,9 +713,10 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAuditEvents(self, request, context):
-        """ListAuditEvents lists the tenant's audit log, newest first by default. The log holds what the calls of this service change, what happens to users and keys, and
-        the cancellations and deletions of what belongs to other users. It also holds changes of this service that the server refused to an administrator, except for
-        invalid requests. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListAuditEvents lists the tenant's audit log, newest first by default. The log has the changes that the calls of this service make, all acts on users and
+        keys, and the cancellations and deletions of other users' resources. It also has an event when an administrator asked for a change through this service
+        and the server refused it. Invalid requests leave no event. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID,
+        FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

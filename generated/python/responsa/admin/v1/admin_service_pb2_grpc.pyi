@@ -66,15 +66,16 @@ class AdminServiceStub:
     for CreateSource), SOURCE_UNREADABLE (the database).
     """
     SyncSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SyncSourceRequest, _operations_pb2.Operation]
-    """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
-    documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
-    The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
-    The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the
-    order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not
-    ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+    """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
+    have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
+    and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
+    CancelOperation ends it. Its finished documents stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
+    SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the order
+    of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run
+    for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
     """
     RetryFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RetryFailedRowsRequest, _operations_pb2.Operation]
-    """RetryFailedRows begins a run that makes the documents of the rows that earlier runs set aside, and of the subjects that these rows are about. It reads all rows, but makes and deletes
+    """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. It reads all rows, but makes and deletes
     nothing else. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
     """
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeliveriesRequest, _admin_service_pb2.ListDeliveriesResponse]
@@ -82,14 +83,16 @@ class AdminServiceStub:
     FILTER_INVALID, ORDER_BY_INVALID.
     """
     RedeliverDelivery: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RedeliverDeliveryRequest, _delivery_pb2.Delivery]
-    """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. The next
-    attempt at a notification that waits is brought forward, so repeated calls make no further attempts. Errors: RESOURCE_NOT_FOUND.
+    """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the
+    beginning. If the notification is already waiting for its next attempt, the call makes that attempt now instead of later, and adds no other. Errors:
+    RESOURCE_NOT_FOUND.
     """
     NotifySubjectChanged: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.NotifySubjectChangedRequest, _admin_service_pb2.NotifySubjectChangedResponse]
-    """NotifySubjectChanged says that the rows about a subject have changed, and begins a run for this subject in each of the sources: usually the change can be searched within
-    two seconds. Services and administrators may call it. Documents are made in the name of the administrator who called or, if a service called, who made the source or changed
-    it last. The runs of a source work one after the other. If a run of the caller for the same subject has not begun, the call returns this run: many calls in a short time make few runs.
-    Either all sources get a run, or none. Errors: RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
+    """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each of the sources. Usually the change can
+    be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who called. If a service called, they
+    belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If a run of the caller for the same
+    subject has not begun yet, the call returns this run. So many calls in a short time make few runs. Either all sources get a run, or none. Errors:
+    RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
     """
     ListFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFailedRowsRequest, _admin_service_pb2.ListFailedRowsResponse]
     """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
@@ -141,9 +144,9 @@ class AdminServiceStub:
     (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users).
     """
     GrantOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GrantOwnershipRequest, _user_pb2.User]
-    """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation, from the next call on, on other servers within a second.
-    Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an
-    administrator).
+    """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. It takes effect at once, and on other servers
+    within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is
+    disabled or not an administrator).
     """
     RevokeOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeOwnershipRequest, _user_pb2.User]
     """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call; the last owner who is not disabled stays. A second call
@@ -157,13 +160,13 @@ class AdminServiceStub:
     ListServiceGrants: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListServiceGrantsRequest, _admin_service_pb2.ListServiceGrantsResponse]
     """ListServiceGrants lists the tenant's grants, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     DeleteServiceGrant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteServiceGrantRequest, _empty_pb2.Empty]
-    """DeleteServiceGrant takes a grant back: the service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second, and open streams end
-    in the same time. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
+    """DeleteServiceGrant deletes a grant. The service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second. Open streams
+    end within a second. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
     """
     CreateTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTenantRequest, _admin_service_pb2.CreateTenantResponse]
-    """CreateTenant creates a tenant, and a code with which its first administrator registers; or, if administrator_name is set, the administrator with an API key. The code
-    and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make this call. Errors:
-    ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+    """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, it creates the administrator with an
+    API key instead. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make
+    this call. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
     """
     InviteTenantAdministrator: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.InviteTenantAdministratorRequest, _admin_service_pb2.InviteTenantAdministratorResponse]
     """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit log has an
@@ -185,11 +188,11 @@ class AdminServiceStub:
     ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the tenant is being erased).
     """
     EraseTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EraseTenantRequest, _tenant_pb2.Tenant]
-    """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals, vectors, cached
-    data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. A server that stops in the midst of an erasure does
-    not end it: another one, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes nothing.
-    Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the tenant's id),
-    TENANT_STATE (the installation's own tenant).
+    """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
+    vectors, cached data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops during an
+    erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes
+    nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
+    tenant's id), TENANT_STATE (the installation's own tenant).
     """
     GetUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserQuotaRequest, _user_quota_pb2.UserQuota]
     """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used and stored. Errors: RESOURCE_NOT_FOUND."""
@@ -199,11 +202,12 @@ class AdminServiceStub:
     RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
     """
     CreateServiceApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceApiKeyRequest, _admin_service_pb2.CreateServiceApiKeyResponse]
-    """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in of the last
-    ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key without its secret. The
-    key makes calls as the service alone. It ends with the service and when the service gets another role; it stays good if the caller, or the caller's key, is gone. Errors:
-    RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the
-    caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
+    """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in
+    of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
+    without its secret. The key makes calls as the service alone. It ends with the service, and when the service gets another role. It stays valid if the
+    caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
+    SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
+    neither revoked nor expired).
     """
     ListTenantApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantApiKeysRequest, _admin_service_pb2.ListTenantApiKeysResponse]
     """ListTenantApiKeys lists the keys of all users of the tenant, owners of the installation and revoked keys included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
@@ -222,9 +226,10 @@ class AdminServiceStub:
     users can sign in again; DisableUser keeps a user out. Only owners end the sessions of owners. Errors: INVALID_FIELD, ROLE_REQUIRED.
     """
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]
-    """ListAuditEvents lists the tenant's audit log, newest first by default. The log holds what the calls of this service change, what happens to users and keys, and
-    the cancellations and deletions of what belongs to other users. It also holds changes of this service that the server refused to an administrator, except for
-    invalid requests. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    """ListAuditEvents lists the tenant's audit log, newest first by default. The log has the changes that the calls of this service make, all acts on users and
+    keys, and the cancellations and deletions of other users' resources. It also has an event when an administrator asked for a change through this service
+    and the server refused it. Invalid requests leave no event. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID,
+    FILTER_INVALID, ORDER_BY_INVALID.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -344,12 +349,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.SyncSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.SyncSourceRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """SyncSource begins a run of a source, in the caller's name: the run reads all rows, or those of one subject, makes documents of what is new or different, and deletes the
-        documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside, and the documents of its subject stay as they are.
-        The operation ends when the documents can be searched. WatchOperation follows it, and CancelOperation ends it: what it has done so far stays, and the next run does the rest.
-        The operation's error is SOURCE_UNREADABLE (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the
-        order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not
-        ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+        """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
+        have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
+        and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
+        CancelOperation ends it. Its finished documents stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
+        SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the order
+        of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run
+        for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
         """
 
     @_abc_1.abstractmethod
@@ -358,7 +364,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RetryFailedRowsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RetryFailedRowsRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """RetryFailedRows begins a run that makes the documents of the rows that earlier runs set aside, and of the subjects that these rows are about. It reads all rows, but makes and deletes
+        """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. It reads all rows, but makes and deletes
         nothing else. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
         """
 
@@ -378,8 +384,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RedeliverDeliveryRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RedeliverDeliveryRequest, _abc.Awaitable[_delivery_pb2.Delivery]],
     ) -> _abc.Awaitable[_delivery_pb2.Delivery]:
-        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the beginning. The next
-        attempt at a notification that waits is brought forward, so repeated calls make no further attempts. Errors: RESOURCE_NOT_FOUND.
+        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the
+        beginning. If the notification is already waiting for its next attempt, the call makes that attempt now instead of later, and adds no other. Errors:
+        RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -388,10 +395,11 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.NotifySubjectChangedRequest,
         context: _aio.ServicerContext[_admin_service_pb2.NotifySubjectChangedRequest, _abc.Awaitable[_admin_service_pb2.NotifySubjectChangedResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.NotifySubjectChangedResponse]:
-        """NotifySubjectChanged says that the rows about a subject have changed, and begins a run for this subject in each of the sources: usually the change can be searched within
-        two seconds. Services and administrators may call it. Documents are made in the name of the administrator who called or, if a service called, who made the source or changed
-        it last. The runs of a source work one after the other. If a run of the caller for the same subject has not begun, the call returns this run: many calls in a short time make few runs.
-        Either all sources get a run, or none. Errors: RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
+        """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each of the sources. Usually the change can
+        be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who called. If a service called, they
+        belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If a run of the caller for the same
+        subject has not begun yet, the call returns this run. So many calls in a short time make few runs. Either all sources get a run, or none. Errors:
+        RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
         """
 
     @_abc_1.abstractmethod
@@ -527,9 +535,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GrantOwnershipRequest,
         context: _aio.ServicerContext[_admin_service_pb2.GrantOwnershipRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation, from the next call on, on other servers within a second.
-        Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an
-        administrator).
+        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. It takes effect at once, and on other servers
+        within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is
+        disabled or not an administrator).
         """
 
     @_abc_1.abstractmethod
@@ -567,8 +575,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.DeleteServiceGrantRequest,
         context: _aio.ServicerContext[_admin_service_pb2.DeleteServiceGrantRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """DeleteServiceGrant takes a grant back: the service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second, and open streams end
-        in the same time. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
+        """DeleteServiceGrant deletes a grant. The service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second. Open streams
+        end within a second. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -577,9 +585,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateTenantRequest,
         context: _aio.ServicerContext[_admin_service_pb2.CreateTenantRequest, _abc.Awaitable[_admin_service_pb2.CreateTenantResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.CreateTenantResponse]:
-        """CreateTenant creates a tenant, and a code with which its first administrator registers; or, if administrator_name is set, the administrator with an API key. The code
-        and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make this call. Errors:
-        ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+        """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, it creates the administrator with an
+        API key instead. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make
+        this call. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
         """
 
     @_abc_1.abstractmethod
@@ -637,11 +645,11 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.EraseTenantRequest,
         context: _aio.ServicerContext[_admin_service_pb2.EraseTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
     ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
-        """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals, vectors, cached
-        data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. A server that stops in the midst of an erasure does
-        not end it: another one, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes nothing.
-        Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the tenant's id),
-        TENANT_STATE (the installation's own tenant).
+        """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
+        vectors, cached data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops during an
+        erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes
+        nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
+        tenant's id), TENANT_STATE (the installation's own tenant).
         """
 
     @_abc_1.abstractmethod
@@ -669,11 +677,12 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateServiceApiKeyRequest,
         context: _aio.ServicerContext[_admin_service_pb2.CreateServiceApiKeyRequest, _abc.Awaitable[_admin_service_pb2.CreateServiceApiKeyResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.CreateServiceApiKeyResponse]:
-        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in of the last
-        ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key without its secret. The
-        key makes calls as the service alone. It ends with the service and when the service gets another role; it stays good if the caller, or the caller's key, is gone. Errors:
-        RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the
-        caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
+        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in
+        of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
+        without its secret. The key makes calls as the service alone. It ends with the service, and when the service gets another role. It stays valid if the
+        caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
+        SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
+        neither revoked nor expired).
         """
 
     @_abc_1.abstractmethod
@@ -722,9 +731,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListAuditEventsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListAuditEventsRequest, _abc.Awaitable[_admin_service_pb2.ListAuditEventsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListAuditEventsResponse]:
-        """ListAuditEvents lists the tenant's audit log, newest first by default. The log holds what the calls of this service change, what happens to users and keys, and
-        the cancellations and deletions of what belongs to other users. It also holds changes of this service that the server refused to an administrator, except for
-        invalid requests. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListAuditEvents lists the tenant's audit log, newest first by default. The log has the changes that the calls of this service make, all acts on users and
+        keys, and the cancellations and deletions of other users' resources. It also has an event when an administrator asked for a change through this service
+        and the server refused it. Invalid requests leave no event. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID,
+        FILTER_INVALID, ORDER_BY_INVALID.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

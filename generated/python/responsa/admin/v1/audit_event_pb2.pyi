@@ -19,8 +19,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class AuditEvent(_message.Message):
-    """AuditEvent is one entry of the tenant's audit log: an administrative act, an act on an account or a key, or the cancellation or deletion of what belongs to
-    another user. Nobody can change an event.
+    """AuditEvent is one entry of the tenant's audit log: an administrative act, an act on an account or a key, or the cancellation or deletion of another user's
+    resource. Nobody can change an event.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -40,8 +40,8 @@ class ApiKey(_message.Message):
     prefix: _builtins.str
     """The first characters of the secret. They help people to tell keys apart."""
     parent_key: _builtins.str
-    """The key with which this key was created, directly or in a session that the key began, `apiKeys/{uuid}`; unset if there is no such key. Revoking the parent
-    revokes this key too.
+    """The parent, `apiKeys/{uuid}`: the key with which this key was created, or which began the session in which this key was created. Unset if there is no such
+    key. Revoking the parent revokes this key too.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -49,8 +49,8 @@ class ApiKey(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the key expires; unset if it never expires. A key that was created with another key, or in a session that another key began, expires no later than that
-        key: the call refuses a later time, and an unset time becomes the other key's.
+        """When the key expires; unset if it never expires. A key that was created with another key (the parent), or in a session that the parent began, expires no
+        later than the parent. The call that creates it refuses a later time, and replaces an unset time with the parent's.
         """
 
     @_builtins.property

@@ -655,7 +655,7 @@ Global___UpdateMeRequest: _TypeAlias = UpdateMeRequest  # noqa: Y015
 
 @_typing.final
 class DeleteMeRequest(_message.Message):
-    """DeleteMeRequest says what becomes of the caller's shared collections."""
+    """DeleteMeRequest may name the user who receives the caller's shared collections."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -189,8 +189,8 @@ class AuthServiceServicer:
 
     def Login(self, request, context):
         """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
-        counted per tenant and address of the account, and per network address; beyond the limits, attempts are refused for a while, the right password
-        included. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        counted per tenant and address of the account, and per network address. Beyond the limits, attempts are refused for a while, even with the right password.
+        Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,22 +245,22 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateMe(self, request, context):
-        """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten minutes, and
-        a mail server: the server mails a code to the new address, and ConfirmEmail changes the address. The reply has the address as it is, and is the same if another
-        user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for. Errors: INVALID_FIELD, UPDATE_MASK_INVALID,
-        ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+        """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
+        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the address as it
+        is, and is the same if another user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for.
+        Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteMe(self, request, context):
-        """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
-        invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
-        with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, without network addresses. The call needs a session that began in the last ten minutes; an API key is not enough.
-        Afterwards, no credential of the caller is good. If the call is interrupted, or there is much to delete, the server continues after the call. The last
-        administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER, INVALID_FIELD (hand_over_to),
-        COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
+        """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions,
+        codes, invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become
+        refusals with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, without network addresses. The call needs a session that began in the last
+        ten minutes; an API key is not enough. Afterwards, no credential of the caller is valid. If the call is interrupted, or there is much to delete, the server
+        continues after the call. The last administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER,
+        INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -300,8 +300,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeInvitation(self, request, context):
-        """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. An account that was registered with the code
-        stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
+        """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. If somebody has already registered with
+        the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -309,20 +309,20 @@ class AuthServiceServicer:
 
     def Register(self, request, context):
         """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
-        nothing changes, and the invitation stays good. If the server sends mails, it mails a code to the address, and the account is good after ConfirmEmail; an
-        invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
-        OVERLOADED, TOO_MANY_ATTEMPTS.
+        nothing changes, and the invitation stays valid. If the server sends mails, it mails a code to the address, and the account can be used after
+        ConfirmEmail; an invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD,
+        REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmEmail(self, request, context):
-        """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
-        a user. A new account also needs the password of its registration, and a new address that of the account: so whoever reads the mails of the address is also the one
-        who asked, and nobody gets an account whose password a stranger knows. The first address of an account without a password needs no password. A wrong password does not
-        use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime), INVALID_FIELD (password, if it is missing),
-        SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours. It creates the registered account, or changes the address of a
+        user. A new account also needs the password of its registration, and a new address the password of the account. So a person who only reads the mails of the
+        address cannot confirm it, and nobody gets an account whose password a stranger knows. The first address of an account without a password needs no
+        password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime),
+        INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -30,8 +30,8 @@ class AuthServiceStub:
     """
     Login: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LoginRequest, _auth_service_pb2.LoginResponse]
     """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
-    counted per tenant and address of the account, and per network address; beyond the limits, attempts are refused for a while, the right password
-    included. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+    counted per tenant and address of the account, and per network address. Beyond the limits, attempts are refused for a while, even with the right password.
+    Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     RefreshToken: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshTokenRequest, _auth_service_pb2.RefreshTokenResponse]
     """RefreshToken exchanges a refresh token for a new access token and the next refresh token. A refresh token works once. If the reply is lost, a repeated
@@ -56,18 +56,18 @@ class AuthServiceStub:
     PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     UpdateMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateMeRequest, _user_pb2.User]
-    """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten minutes, and
-    a mail server: the server mails a code to the new address, and ConfirmEmail changes the address. The reply has the address as it is, and is the same if another
-    user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for. Errors: INVALID_FIELD, UPDATE_MASK_INVALID,
-    ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+    """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
+    minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the address as it
+    is, and is the same if another user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for.
+    Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
     """
     DeleteMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteMeRequest, _deletion_receipt_pb2.DeletionReceipt]
-    """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
-    invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
-    with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, without network addresses. The call needs a session that began in the last ten minutes; an API key is not enough.
-    Afterwards, no credential of the caller is good. If the call is interrupted, or there is much to delete, the server continues after the call. The last
-    administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER, INVALID_FIELD (hand_over_to),
-    COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
+    """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions,
+    codes, invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become
+    refusals with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, without network addresses. The call needs a session that began in the last
+    ten minutes; an API key is not enough. Afterwards, no credential of the caller is valid. If the call is interrupted, or there is much to delete, the server
+    continues after the call. The last administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER,
+    INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
     """
     ListIdentities: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListIdentitiesRequest, _auth_service_pb2.ListIdentitiesResponse]
     """ListIdentities lists the persons at OpenID Connect providers who sign in as the caller, on one page, oldest first. A browser connects a further one with
@@ -87,21 +87,21 @@ class AuthServiceStub:
     PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeInvitationRequest, _empty_pb2.Empty]
-    """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. An account that was registered with the code
-    stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
+    """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. If somebody has already registered with
+    the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
     """
     Register: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RegisterRequest, _empty_pb2.Empty]
     """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
-    nothing changes, and the invitation stays good. If the server sends mails, it mails a code to the address, and the account is good after ConfirmEmail; an
-    invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
-    OVERLOADED, TOO_MANY_ATTEMPTS.
+    nothing changes, and the invitation stays valid. If the server sends mails, it mails a code to the address, and the account can be used after
+    ConfirmEmail; an invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD,
+    REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
     """
     ConfirmEmail: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmEmailRequest, _empty_pb2.Empty]
-    """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
-    a user. A new account also needs the password of its registration, and a new address that of the account: so whoever reads the mails of the address is also the one
-    who asked, and nobody gets an account whose password a stranger knows. The first address of an account without a password needs no password. A wrong password does not
-    use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime), INVALID_FIELD (password, if it is missing),
-    SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+    """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours. It creates the registered account, or changes the address of a
+    user. A new account also needs the password of its registration, and a new address the password of the account. So a person who only reads the mails of the
+    address cannot confirm it, and nobody gets an account whose password a stranger knows. The first address of an account without a password needs no
+    password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime),
+    INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     RequestReset: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RequestResetRequest, _empty_pb2.Empty]
     """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and its time do not depend on whether
@@ -159,8 +159,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.LoginRequest, _abc.Awaitable[_auth_service_pb2.LoginResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.LoginResponse]:
         """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
-        counted per tenant and address of the account, and per network address; beyond the limits, attempts are refused for a while, the right password
-        included. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        counted per tenant and address of the account, and per network address. Beyond the limits, attempts are refused for a while, even with the right password.
+        Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
     @_abc_1.abstractmethod
@@ -227,10 +227,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.UpdateMeRequest,
         context: _aio.ServicerContext[_auth_service_pb2.UpdateMeRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten minutes, and
-        a mail server: the server mails a code to the new address, and ConfirmEmail changes the address. The reply has the address as it is, and is the same if another
-        user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for. Errors: INVALID_FIELD, UPDATE_MASK_INVALID,
-        ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+        """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
+        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the address as it
+        is, and is the same if another user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for.
+        Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
 
     @_abc_1.abstractmethod
@@ -239,12 +239,12 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.DeleteMeRequest,
         context: _aio.ServicerContext[_auth_service_pb2.DeleteMeRequest, _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]],
     ) -> _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]:
-        """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions, codes,
-        invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become refusals
-        with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, without network addresses. The call needs a session that began in the last ten minutes; an API key is not enough.
-        Afterwards, no credential of the caller is good. If the call is interrupted, or there is much to delete, the server continues after the call. The last
-        administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER, INVALID_FIELD (hand_over_to),
-        COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
+        """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions,
+        codes, invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become
+        refusals with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, without network addresses. The call needs a session that began in the last
+        ten minutes; an API key is not enough. Afterwards, no credential of the caller is valid. If the call is interrupted, or there is much to delete, the server
+        continues after the call. The last administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER,
+        INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
         """
 
     @_abc_1.abstractmethod
@@ -294,8 +294,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.RevokeInvitationRequest,
         context: _aio.ServicerContext[_auth_service_pb2.RevokeInvitationRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. An account that was registered with the code
-        stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
+        """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. If somebody has already registered with
+        the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
         """
 
     @_abc_1.abstractmethod
@@ -305,9 +305,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.RegisterRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
-        nothing changes, and the invitation stays good. If the server sends mails, it mails a code to the address, and the account is good after ConfirmEmail; an
-        invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
-        OVERLOADED, TOO_MANY_ATTEMPTS.
+        nothing changes, and the invitation stays valid. If the server sends mails, it mails a code to the address, and the account can be used after
+        ConfirmEmail; an invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD,
+        REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
         """
 
     @_abc_1.abstractmethod
@@ -316,11 +316,11 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ConfirmEmailRequest,
         context: _aio.ServicerContext[_auth_service_pb2.ConfirmEmailRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours: it makes the account that somebody registered, or changes the address of
-        a user. A new account also needs the password of its registration, and a new address that of the account: so whoever reads the mails of the address is also the one
-        who asked, and nobody gets an account whose password a stranger knows. The first address of an account without a password needs no password. A wrong password does not
-        use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime), INVALID_FIELD (password, if it is missing),
-        SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours. It creates the registered account, or changes the address of a
+        user. A new account also needs the password of its registration, and a new address the password of the account. So a person who only reads the mails of the
+        address cannot confirm it, and nobody gets an account whose password a stranger knows. The first address of an account without a password needs no
+        password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime),
+        INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
     @_abc_1.abstractmethod

@@ -19,8 +19,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class UserUsage(_message.Message):
-    """UserUsage is what the questions of one user have used and reserved, with the limits of the user's quota, and what the user has stored. All API keys and sessions
-    of a user share them.
+    """UserUsage reports what the questions of one user have used and reserved, the limits of the user's quota, and what the user has stored. All API keys and
+    sessions of a user share them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

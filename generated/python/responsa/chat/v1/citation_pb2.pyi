@@ -28,11 +28,13 @@ class _CitationVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Citat
     CITATION_VERDICT_UNSPECIFIED: _CitationVerdict.ValueType  # 0
     """Never sent."""
     CITATION_VERDICT_VALID: _CitationVerdict.ValueType  # 1
-    """The document's current version still has the quote at this position, byte for byte. For a tool's source: the text that the tool returned has it."""
+    """The document's current version still has the quote at this position, byte for byte. If the source is a tool: the text that the tool returned contains the quote."""
     CITATION_VERDICT_SOURCE_CHANGED: _CitationVerdict.ValueType  # 2
-    """The document has a newer version, which does not have the quote at this position. For a tool's source: the text that the tool returned does not have it."""
+    """The document has a newer version, which does not have the quote at this position. If the source is a tool: the text that the tool returned does not
+    contain the quote.
+    """
     CITATION_VERDICT_SOURCE_DELETED: _CitationVerdict.ValueType  # 3
-    """The document was deleted. For a tool's source: the text that the tool returned is no longer stored, because the events of old turns are deleted."""
+    """The document was deleted. If the source is a tool: the text that the tool returned is no longer stored, because the events of old turns are deleted."""
     CITATION_VERDICT_NOT_PERMITTED: _CitationVerdict.ValueType  # 4
     """The caller does not have, or no longer has, permission to read the document."""
 
@@ -42,11 +44,13 @@ class CitationVerdict(_CitationVerdict, metaclass=_CitationVerdictEnumTypeWrappe
 CITATION_VERDICT_UNSPECIFIED: CitationVerdict.ValueType  # 0
 """Never sent."""
 CITATION_VERDICT_VALID: CitationVerdict.ValueType  # 1
-"""The document's current version still has the quote at this position, byte for byte. For a tool's source: the text that the tool returned has it."""
+"""The document's current version still has the quote at this position, byte for byte. If the source is a tool: the text that the tool returned contains the quote."""
 CITATION_VERDICT_SOURCE_CHANGED: CitationVerdict.ValueType  # 2
-"""The document has a newer version, which does not have the quote at this position. For a tool's source: the text that the tool returned does not have it."""
+"""The document has a newer version, which does not have the quote at this position. If the source is a tool: the text that the tool returned does not
+contain the quote.
+"""
 CITATION_VERDICT_SOURCE_DELETED: CitationVerdict.ValueType  # 3
-"""The document was deleted. For a tool's source: the text that the tool returned is no longer stored, because the events of old turns are deleted."""
+"""The document was deleted. If the source is a tool: the text that the tool returned is no longer stored, because the events of old turns are deleted."""
 CITATION_VERDICT_NOT_PERMITTED: CitationVerdict.ValueType  # 4
 """The caller does not have, or no longer has, permission to read the document."""
 Global___CitationVerdict: _TypeAlias = CitationVerdict  # noqa: Y015
@@ -54,8 +58,8 @@ Global___CitationVerdict: _TypeAlias = CitationVerdict  # noqa: Y015
 @_typing.final
 class Citation(_message.Message):
     """Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
-    quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned: then `tool_result` is set, and `passage`,
-    `document_version`, `page`, `box` and `path` are not.
+    quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
+    `passage`, `document_version`, `page`, `box` and `path` are not.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

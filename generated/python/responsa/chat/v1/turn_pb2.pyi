@@ -138,9 +138,9 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     REFUSAL_REASON_SOURCE_ERASED: _RefusalReason.ValueType  # 10
     """The answer quoted a document that was erased together with the user to whom it belonged. The answer was withdrawn; ask again."""
     REFUSAL_REASON_NOT_PERMITTED: _RefusalReason.ValueType  # 11
-    """The caller may no longer read a document that the turn has read: the document was shared with the caller, and no longer is, or it now has another subject. It
-    is enough that a passage of the document reached a language model or is named in the answer. The stored answer stays as it is: when the caller may read
-    the document again, the answer is there again. A document that was deleted or has a newer version does not count.
+    """The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. It is
+    enough that a passage of the document reached a language model or is named in the answer. The stored answer stays as it is: when the caller may read the
+    document again, the answer is there again. A document that was deleted or has a newer version does not count.
     """
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
@@ -161,9 +161,9 @@ REFUSAL_REASON_QUOTA: RefusalReason.ValueType  # 6
 REFUSAL_REASON_SOURCE_ERASED: RefusalReason.ValueType  # 10
 """The answer quoted a document that was erased together with the user to whom it belonged. The answer was withdrawn; ask again."""
 REFUSAL_REASON_NOT_PERMITTED: RefusalReason.ValueType  # 11
-"""The caller may no longer read a document that the turn has read: the document was shared with the caller, and no longer is, or it now has another subject. It
-is enough that a passage of the document reached a language model or is named in the answer. The stored answer stays as it is: when the caller may read
-the document again, the answer is there again. A document that was deleted or has a newer version does not count.
+"""The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. It is
+enough that a passage of the document reached a language model or is named in the answer. The stored answer stays as it is: when the caller may read the
+document again, the answer is there again. A document that was deleted or has a newer version does not count.
 """
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
@@ -870,8 +870,8 @@ class TurnProviderSwitched(_message.Message):
     cause: _builtins.str
     """The cause, as a short code for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty."""
     mid_answer: _builtins.bool
-    """Whether a part of the answer was already sent. If so, the next model takes the answer up: it goes on after what stands, or `attempt_restarted` first
-    withdraws the unfinished sentence or the model's whole text.
+    """Whether a part of the answer was already sent. If so, the next model continues the answer. Before that, `attempt_restarted` may withdraw the unfinished
+    sentence, or the whole text of the model that failed.
     """
     def __init__(
         self,

@@ -151,7 +151,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_PAGE_OUT_OF_RANGE: _Reason.ValueType  # 49
     """OUT_OF_RANGE. The document has fewer pages. Metadata: document_version; page_count, e.g. "12"."""
     REASON_ORIGINAL_NOT_STORED: _Reason.ValueType  # 50
-    """FAILED_PRECONDITION. No version of the document could be read, so the server has kept none of its bytes; upload the document again. Metadata: document."""
+    """FAILED_PRECONDITION. The server could not read any version of the document, so it has kept no bytes of it. Upload the document again. Metadata: document."""
     REASON_EMBEDDING_FAILED: _Reason.ValueType  # 53
     """FAILED_PRECONDITION, also in an operation's error. The server of the embedding model refused the request, or its vectors cannot be used. Metadata: embedding,
     e.g. "openai:text-embedding-3-small"; cause: "credential", "refused", "malformed", "dimensions", "vector_count", "vector_length", "vector_not_finite" or
@@ -194,8 +194,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_REGISTRATION_CLOSED: _Reason.ValueType  # 72
     """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
     REASON_PASSWORD_NOT_USABLE: _Reason.ValueType  # 73
-    """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service; or the call needs the password of
-    the user, and none is set. Metadata: user.
+    """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Or the call needs the user's
+    password, and the user has not set one. Metadata: user.
     """
     REASON_RESOURCE_LOCKED: _Reason.ValueType  # 110
     """ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
@@ -224,12 +224,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the remedy is not to wait for it.
     """
     REASON_OIDC_FAILED: _Reason.ValueType  # 105
-    """UNAUTHENTICATED. A sign-in with OpenID Connect failed: it was not begun in this browser, took too long, was repeated, or the provider's reply is not good.
-    The reason does not say more; the server's log does. Metadata: none.
+    """UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or
+    the provider's reply is not valid. The reason does not say more; the server's log does. Metadata: none.
     """
     REASON_OIDC_NOT_ADMITTED: _Reason.ValueType  # 106
-    """PERMISSION_DENIED. The provider has identified the person, but the person may not sign in here: the person has neither an account nor an invitation nor an
-    address of an allowed domain, or the account is disabled, or the person has no role. Metadata: none.
+    """PERMISSION_DENIED. The provider has identified the person, but the person may not sign in here. Either the account is disabled, or the person has no role,
+    or the person has no account, no invitation and no address of an allowed domain. Metadata: none.
     """
     REASON_OIDC_ADDRESS_TAKEN: _Reason.ValueType  # 107
     """ALREADY_EXISTS. A first sign-in with OpenID Connect, but a user of the tenant has the same e-mail address. Metadata: none."""
@@ -394,7 +394,7 @@ REASON_PAGES_UNSUPPORTED: Reason.ValueType  # 48
 REASON_PAGE_OUT_OF_RANGE: Reason.ValueType  # 49
 """OUT_OF_RANGE. The document has fewer pages. Metadata: document_version; page_count, e.g. "12"."""
 REASON_ORIGINAL_NOT_STORED: Reason.ValueType  # 50
-"""FAILED_PRECONDITION. No version of the document could be read, so the server has kept none of its bytes; upload the document again. Metadata: document."""
+"""FAILED_PRECONDITION. The server could not read any version of the document, so it has kept no bytes of it. Upload the document again. Metadata: document."""
 REASON_EMBEDDING_FAILED: Reason.ValueType  # 53
 """FAILED_PRECONDITION, also in an operation's error. The server of the embedding model refused the request, or its vectors cannot be used. Metadata: embedding,
 e.g. "openai:text-embedding-3-small"; cause: "credential", "refused", "malformed", "dimensions", "vector_count", "vector_length", "vector_not_finite" or
@@ -437,8 +437,8 @@ REASON_CODE_INVALID: Reason.ValueType  # 69
 REASON_REGISTRATION_CLOSED: Reason.ValueType  # 72
 """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
 REASON_PASSWORD_NOT_USABLE: Reason.ValueType  # 73
-"""FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service; or the call needs the password of
-the user, and none is set. Metadata: user.
+"""FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Or the call needs the user's
+password, and the user has not set one. Metadata: user.
 """
 REASON_RESOURCE_LOCKED: Reason.ValueType  # 110
 """ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
@@ -467,12 +467,12 @@ small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_micros
 reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the remedy is not to wait for it.
 """
 REASON_OIDC_FAILED: Reason.ValueType  # 105
-"""UNAUTHENTICATED. A sign-in with OpenID Connect failed: it was not begun in this browser, took too long, was repeated, or the provider's reply is not good.
-The reason does not say more; the server's log does. Metadata: none.
+"""UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or
+the provider's reply is not valid. The reason does not say more; the server's log does. Metadata: none.
 """
 REASON_OIDC_NOT_ADMITTED: Reason.ValueType  # 106
-"""PERMISSION_DENIED. The provider has identified the person, but the person may not sign in here: the person has neither an account nor an invitation nor an
-address of an allowed domain, or the account is disabled, or the person has no role. Metadata: none.
+"""PERMISSION_DENIED. The provider has identified the person, but the person may not sign in here. Either the account is disabled, or the person has no role,
+or the person has no account, no invitation and no address of an allowed domain. Metadata: none.
 """
 REASON_OIDC_ADDRESS_TAKEN: Reason.ValueType  # 107
 """ALREADY_EXISTS. A first sign-in with OpenID Connect, but a user of the tenant has the same e-mail address. Metadata: none."""

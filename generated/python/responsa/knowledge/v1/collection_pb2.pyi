@@ -43,9 +43,9 @@ class Collection(_message.Message):
     OWNER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     CHOSEN_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others, it is
-    another one, which is unique in the tenant and never changes, because two owners may choose the same id. A request may name a collection of somebody else by the id that its owner
-    chose, too: the caller's own collections come first, then the oldest one that the caller may read.
+    """`collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others, it is another one, which is
+    unique in the tenant and never changes, because two owners may choose the same id. A request may also name somebody else's collection by the id that its
+    owner chose. If several collections have this id, the caller's own comes first, then the oldest one that the caller may read.
     """
     display_name: _builtins.str
     """The name to show to people; at most 200 bytes."""

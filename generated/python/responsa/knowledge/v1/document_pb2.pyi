@@ -172,8 +172,9 @@ class Document(_message.Message):
     summary: _builtins.str
     """1 to 3 sentences of the text that stand for the whole, at most 500 bytes; empty if the text has no sentences."""
     subject: _builtins.str
-    """Whom the document is about, if it is not for all readers of its collection: the name of a user (users/ and the UUID), or the subject that an administrator or a sign-in gave to users; at
-    most 200 bytes. Among the collection's readers, only this user, administrators and SERVICE keys read the document. Administrators and SERVICE keys set it.
+    """The person whom the document is about. Either a user's name (users/ and the UUID), or a subject that an administrator or a sign-in has set for the user; at
+    most 200 bytes. Among the collection's readers, only this user, administrators and SERVICE keys read the document. Empty if the document is for all
+    readers of its collection. Administrators and SERVICE keys set this field.
     """
     @_builtins.property
     def error(self) -> _status_pb2.Status:

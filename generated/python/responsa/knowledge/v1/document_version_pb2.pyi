@@ -54,8 +54,8 @@ Global___HunkKind: _TypeAlias = HunkKind  # noqa: Y015
 
 @_typing.final
 class DocumentVersion(_message.Message):
-    """DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, except that its state
-    becomes READY, and that its `parser` changes if a newer parser reads the same text.
+    """DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, with two exceptions: its
+    state becomes READY, and its `parser` changes if a newer parser reads the same text.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -74,8 +74,8 @@ class DocumentVersion(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     TEXT_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`documents/{uuid}/versions/{n}`. Later versions have greater numbers. A number may be missing: nothing is kept of a version that could not be read, and
-    old versions are removed.
+    """`documents/{uuid}/versions/{n}`. Later versions have greater numbers. A number may be missing, because the server removes old versions, and versions that
+    it could not read.
     """
     version: _builtins.int
     """The number of the version."""

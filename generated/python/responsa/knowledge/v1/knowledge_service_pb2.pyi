@@ -1151,7 +1151,9 @@ class GetSubjectProfileRequest(_message.Message):
     """The subject as documents name it, or `users/{uuid}`, which also stands for the `subject` of this user; at most 200 bytes. If empty, the caller."""
     @_builtins.property
     def read_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields of the profile to return: `subject`, `user`, `parts` and `document_count`; all of them if empty. No documents are read for the first two."""
+        """The fields of the profile to return, without fields within them: `subject`, `user`, `parts` and `document_count`; all four if empty. If only the first two are named, documents are
+        read only for a subject that belongs to no user, because nothing else shows that it exists.
+        """
 
     def __init__(
         self,

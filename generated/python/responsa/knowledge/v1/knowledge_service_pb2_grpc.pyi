@@ -45,11 +45,11 @@ class KnowledgeServiceStub:
     ReindexCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ReindexCollectionRequest, _operations_pb2.Operation]
     """ReindexCollection builds another generation of a collection: it computes the vectors of all passages with another embedding model, while searches use the
     active generation. Documents may be added, changed and deleted meanwhile. When the new generation has the vectors of all passages, it becomes active in one
-    transaction. If the operation fails or is cancelled, the active generation stays active, and nothing is kept of the new one's vectors.
+    transaction. If the operation fails or is cancelled, the active generation stays active, and the vectors of the new one are deleted.
 
     The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING,
     REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations, or the server's vector store holds only one generation of a collection), and
-    PART_UNAVAILABLE and EMBEDDING_FAILED (the server must ask the embedding model for the length of its vectors).
+    PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the vectors from the embedding model).
     """
     ActivateGeneration: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ActivateGenerationRequest, _operations_pb2.Operation]
     """ActivateGeneration makes a generation active that is READY or RETIRED. First, it computes the vectors of the passages that the generation lacks, while
@@ -81,10 +81,11 @@ class KnowledgeServiceStub:
     ORDER_BY_INVALID.
     """
     UpdateDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.UpdateDocumentRequest, _document_pb2.Document]
-    """UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title makes a new version
-    of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
-    READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
-    administrators may call this method; an administrator who may not read the document gets it without the fields that say what is in it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD, LIMIT_REACHED (stored bytes, for a new title).
+    """UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title
+    makes a new version of the same bytes, because searches use the title too. The call returns the document with the new title in the state INDEXING. When the
+    document is READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's
+    owner and administrators may call this method. An administrator who may not read the document gets it without the fields that describe its content. Errors:
+    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD, LIMIT_REACHED (stored bytes, for a new title).
     """
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.DeleteDocumentRequest, _empty_pb2.Empty]
     """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
@@ -97,8 +98,8 @@ class KnowledgeServiceStub:
     text. To read only a part, cancel the call when the part has arrived. Errors: RESOURCE_NOT_FOUND, READ_OFFSET_BEYOND_END.
     """
     GetDocumentOriginal: _aio.UnaryStreamMultiCallable[_knowledge_service_pb2.GetDocumentOriginalRequest, _knowledge_service_pb2.GetDocumentOriginalResponse]
-    """GetDocumentOriginal streams the bytes of a document as they were uploaded: those of the searchable version, or of the newest version if no version is
-    searchable yet, or of the version that the request names. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
+    """GetDocumentOriginal streams the bytes of a document as they were uploaded. The request may name a version. Without one, the call returns the searchable
+    version or, if no version is searchable yet, the newest one. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
     themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original. Errors: RESOURCE_NOT_FOUND.
     """
     GetDocumentPage: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetDocumentPageRequest, _knowledge_service_pb2.DocumentPage]
@@ -225,11 +226,11 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """ReindexCollection builds another generation of a collection: it computes the vectors of all passages with another embedding model, while searches use the
         active generation. Documents may be added, changed and deleted meanwhile. When the new generation has the vectors of all passages, it becomes active in one
-        transaction. If the operation fails or is cancelled, the active generation stays active, and nothing is kept of the new one's vectors.
+        transaction. If the operation fails or is cancelled, the active generation stays active, and the vectors of the new one are deleted.
 
         The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING,
         REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations, or the server's vector store holds only one generation of a collection), and
-        PART_UNAVAILABLE and EMBEDDING_FAILED (the server must ask the embedding model for the length of its vectors).
+        PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the vectors from the embedding model).
         """
 
     @_abc_1.abstractmethod
@@ -303,10 +304,11 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.UpdateDocumentRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.UpdateDocumentRequest, _abc.Awaitable[_document_pb2.Document]],
     ) -> _abc.Awaitable[_document_pb2.Document]:
-        """UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title makes a new version
-        of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
-        READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
-        administrators may call this method; an administrator who may not read the document gets it without the fields that say what is in it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD, LIMIT_REACHED (stored bytes, for a new title).
+        """UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title
+        makes a new version of the same bytes, because searches use the title too. The call returns the document with the new title in the state INDEXING. When the
+        document is READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's
+        owner and administrators may call this method. An administrator who may not read the document gets it without the fields that describe its content. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD, LIMIT_REACHED (stored bytes, for a new title).
         """
 
     @_abc_1.abstractmethod
@@ -337,8 +339,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.GetDocumentOriginalRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.GetDocumentOriginalRequest, _abc.AsyncIterator[_knowledge_service_pb2.GetDocumentOriginalResponse]],
     ) -> _abc.AsyncIterator[_knowledge_service_pb2.GetDocumentOriginalResponse]:
-        """GetDocumentOriginal streams the bytes of a document as they were uploaded: those of the searchable version, or of the newest version if no version is
-        searchable yet, or of the version that the request names. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
+        """GetDocumentOriginal streams the bytes of a document as they were uploaded. The request may name a version. Without one, the call returns the searchable
+        version or, if no version is searchable yet, the newest one. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
         themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original. Errors: RESOURCE_NOT_FOUND.
         """
 

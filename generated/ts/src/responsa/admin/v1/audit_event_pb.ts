@@ -17,8 +17,8 @@ export const file_responsa_admin_v1_audit_event: GenFile = /*@__PURE__*/
   fileDesc("CiNyZXNwb25zYS9hZG1pbi92MS9hdWRpdF9ldmVudC5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEiyQIKCkF1ZGl0RXZlbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBI1CgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSEwoFYWN0b3IYAyABKAlCBOJBAQMSFAoGYWN0aW9uGAQgASgJQgTiQQEDEhYKCHJlc291cmNlGAUgASgJQgTiQQEDEhUKB291dGNvbWUYBiABKAlCBOJBAQMSFQoHYWRkcmVzcxgHIAEoCUIE4kEBAxIVCgdjYWxsX2lkGAggASgJQgTiQQEDEhoKDG9uX2JlaGFsZl9vZhgJIAEoCUIE4kEBAzpM6kFJChNyZXNwb25zYS9BdWRpdEV2ZW50EhlhdWRpdEV2ZW50cy97YXVkaXRfZXZlbnR9KgthdWRpdEV2ZW50czIKYXVkaXRFdmVudGIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * AuditEvent is one entry of the tenant's audit log: an administrative act, an act on an account or a key, or the cancellation or deletion of what belongs to
- * another user. Nobody can change an event.
+ * AuditEvent is one entry of the tenant's audit log: an administrative act, an act on an account or a key, or the cancellation or deletion of another user's
+ * resource. Nobody can change an event.
  *
  * @generated from message responsa.admin.v1.AuditEvent
  */

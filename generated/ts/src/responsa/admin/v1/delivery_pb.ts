@@ -115,7 +115,7 @@ export const DeliverySchema: GenMessage<Delivery> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_delivery, 0);
 
 /**
- * DeliveryState says what becomes of a delivery.
+ * DeliveryState is the state of a delivery.
  *
  * @generated from enum responsa.admin.v1.DeliveryState
  */

@@ -59,8 +59,8 @@ export type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * When the key expires; unset if it never expires. A key that was created with another key, or in a session that another key began, expires no later than that
-   * key: the call refuses a later time, and an unset time becomes the other key's.
+   * When the key expires; unset if it never expires. A key that was created with another key (the parent), or in a session that the parent began, expires no
+   * later than the parent. The call that creates it refuses a later time, and replaces an unset time with the parent's.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 6;
    */
@@ -74,8 +74,8 @@ export type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
   revokeTime?: Timestamp | undefined;
 
   /**
-   * The key with which this key was created, directly or in a session that the key began, `apiKeys/{uuid}`; unset if there is no such key. Revoking the parent
-   * revokes this key too.
+   * The parent, `apiKeys/{uuid}`: the key with which this key was created, or which began the session in which this key was created. Unset if there is no such
+   * key. Revoking the parent revokes this key too.
    *
    * @generated from field: string parent_key = 10;
    */

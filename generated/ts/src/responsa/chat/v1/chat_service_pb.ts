@@ -1183,10 +1183,11 @@ export const ChatService: GenService<{
   /**
    * ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
    * the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
-   * ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may no
-   * longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
-   * `refused` with the reason NOT_PERMITTED. If a caller loses the access during a stream, of Ask or of ResumeTurn, the stream sends no more text, and ends with
-   * this refusal within a second: with the snapshot, or with the log's own event, because a turn that still runs ends with this refusal. The stream ends in the same ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+   * ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
+   * no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
+   * `refused` with the reason NOT_PERMITTED. If a caller loses the access during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
+   * this refusal within a second. A turn that still runs also ends with this refusal. The stream ends in the same ways as the stream of Ask. Errors:
+   * INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ResumeTurn
    */
@@ -1209,8 +1210,8 @@ export const ChatService: GenService<{
     output: typeof TurnSchema;
   },
   /**
-   * GetTurn returns one turn. If the caller may no longer read a document that the turn has read, its answer is replaced with a refusal (NOT_PERMITTED); so it is
-   * wherever the service returns turns or messages. Errors: RESOURCE_NOT_FOUND.
+   * GetTurn returns one turn. If the caller may no longer read a document that the turn has read, a refusal (NOT_PERMITTED) replaces the answer. The same holds
+   * for all other calls that return turns or messages. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.chat.v1.ChatService.GetTurn
    */

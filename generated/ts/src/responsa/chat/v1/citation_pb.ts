@@ -20,8 +20,8 @@ export const file_responsa_chat_v1_citation: GenFile = /*@__PURE__*/
 
 /**
  * Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
- * quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned: then `tool_result` is set, and `passage`,
- * `document_version`, `page`, `box` and `path` are not.
+ * quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
+ * `passage`, `document_version`, `page`, `box` and `path` are not.
  *
  * @generated from message responsa.chat.v1.Citation
  */
@@ -232,21 +232,22 @@ export enum CitationVerdict {
   UNSPECIFIED = 0,
 
   /**
-   * The document's current version still has the quote at this position, byte for byte. For a tool's source: the text that the tool returned has it.
+   * The document's current version still has the quote at this position, byte for byte. If the source is a tool: the text that the tool returned contains the quote.
    *
    * @generated from enum value: CITATION_VERDICT_VALID = 1;
    */
   VALID = 1,
 
   /**
-   * The document has a newer version, which does not have the quote at this position. For a tool's source: the text that the tool returned does not have it.
+   * The document has a newer version, which does not have the quote at this position. If the source is a tool: the text that the tool returned does not
+   * contain the quote.
    *
    * @generated from enum value: CITATION_VERDICT_SOURCE_CHANGED = 2;
    */
   SOURCE_CHANGED = 2,
 
   /**
-   * The document was deleted. For a tool's source: the text that the tool returned is no longer stored, because the events of old turns are deleted.
+   * The document was deleted. If the source is a tool: the text that the tool returned is no longer stored, because the events of old turns are deleted.
    *
    * @generated from enum value: CITATION_VERDICT_SOURCE_DELETED = 3;
    */

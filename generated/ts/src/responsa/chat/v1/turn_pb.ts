@@ -746,8 +746,8 @@ export type TurnProviderSwitched = Message<"responsa.chat.v1.TurnProviderSwitche
   cause: string;
 
   /**
-   * Whether a part of the answer was already sent. If so, the next model takes the answer up: it goes on after what stands, or `attempt_restarted` first
-   * withdraws the unfinished sentence or the model's whole text.
+   * Whether a part of the answer was already sent. If so, the next model continues the answer. Before that, `attempt_restarted` may withdraw the unfinished
+   * sentence, or the whole text of the model that failed.
    *
    * @generated from field: bool mid_answer = 4;
    */
@@ -1203,9 +1203,9 @@ export enum RefusalReason {
   SOURCE_ERASED = 10,
 
   /**
-   * The caller may no longer read a document that the turn has read: the document was shared with the caller, and no longer is, or it now has another subject. It
-   * is enough that a passage of the document reached a language model or is named in the answer. The stored answer stays as it is: when the caller may read
-   * the document again, the answer is there again. A document that was deleted or has a newer version does not count.
+   * The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. It is
+   * enough that a passage of the document reached a language model or is named in the answer. The stored answer stays as it is: when the caller may read the
+   * document again, the answer is there again. A document that was deleted or has a newer version does not count.
    *
    * @generated from enum value: REFUSAL_REASON_NOT_PERMITTED = 11;
    */

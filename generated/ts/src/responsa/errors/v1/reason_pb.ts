@@ -383,7 +383,7 @@ export enum Reason {
   PAGE_OUT_OF_RANGE = 49,
 
   /**
-   * FAILED_PRECONDITION. No version of the document could be read, so the server has kept none of its bytes; upload the document again. Metadata: document.
+   * FAILED_PRECONDITION. The server could not read any version of the document, so it has kept no bytes of it. Upload the document again. Metadata: document.
    *
    * @generated from enum value: REASON_ORIGINAL_NOT_STORED = 50;
    */
@@ -501,8 +501,8 @@ export enum Reason {
   REGISTRATION_CLOSED = 72,
 
   /**
-   * FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service; or the call needs the password of
-   * the user, and none is set. Metadata: user.
+   * FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Or the call needs the user's
+   * password, and the user has not set one. Metadata: user.
    *
    * @generated from enum value: REASON_PASSWORD_NOT_USABLE = 73;
    */
@@ -565,16 +565,16 @@ export enum Reason {
   QUOTA_EXHAUSTED = 90,
 
   /**
-   * UNAUTHENTICATED. A sign-in with OpenID Connect failed: it was not begun in this browser, took too long, was repeated, or the provider's reply is not good.
-   * The reason does not say more; the server's log does. Metadata: none.
+   * UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or
+   * the provider's reply is not valid. The reason does not say more; the server's log does. Metadata: none.
    *
    * @generated from enum value: REASON_OIDC_FAILED = 105;
    */
   OIDC_FAILED = 105,
 
   /**
-   * PERMISSION_DENIED. The provider has identified the person, but the person may not sign in here: the person has neither an account nor an invitation nor an
-   * address of an allowed domain, or the account is disabled, or the person has no role. Metadata: none.
+   * PERMISSION_DENIED. The provider has identified the person, but the person may not sign in here. Either the account is disabled, or the person has no role,
+   * or the person has no account, no invitation and no address of an allowed domain. Metadata: none.
    *
    * @generated from enum value: REASON_OIDC_NOT_ADMITTED = 106;
    */

@@ -28,9 +28,9 @@ export const file_responsa_knowledge_v1_collection: GenFile = /*@__PURE__*/
  */
 export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   /**
-   * `collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others, it is
-   * another one, which is unique in the tenant and never changes, because two owners may choose the same id. A request may name a collection of somebody else by the id that its owner
-   * chose, too: the caller's own collections come first, then the oldest one that the caller may read.
+   * `collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others, it is another one, which is
+   * unique in the tenant and never changes, because two owners may choose the same id. A request may also name somebody else's collection by the id that its
+   * owner chose. If several collections have this id, the caller's own comes first, then the oldest one that the caller may read.
    *
    * @generated from field: string name = 1;
    */

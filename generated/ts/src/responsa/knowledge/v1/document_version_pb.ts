@@ -21,15 +21,15 @@ export const file_responsa_knowledge_v1_document_version: GenFile = /*@__PURE__*
   fileDesc("CixyZXNwb25zYS9rbm93bGVkZ2UvdjEvZG9jdW1lbnRfdmVyc2lvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxIvcDCg9Eb2N1bWVudFZlcnNpb24SEgoEbmFtZRgBIAEoCUIE4kEBCBIVCgd2ZXJzaW9uGAIgASgFQgTiQQEDEhMKBXRpdGxlGAMgASgJQgTiQQEDEhgKCm1lZGlhX3R5cGUYBCABKAlCBOJBAQMSGAoKc2l6ZV9ieXRlcxgFIAEoA0IE4kEBAxIUCgZzaGEyNTYYBiABKAxCBOJBAQMSFAoGcGFyc2VyGAcgASgJQgTiQQEDEhYKCGxhbmd1YWdlGAggASgJQgTiQQEDEhsKDXBhc3NhZ2VfY291bnQYCSABKAVCBOJBAQMSOQoFc3RhdGUYCiABKA4yJC5yZXNwb25zYS5rbm93bGVkZ2UudjEuRG9jdW1lbnRTdGF0ZUIE4kEBAxIYCgpzZWFyY2hhYmxlGAsgASgIQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIYCgp0ZXh0X2J5dGVzGA0gASgDQgTiQQEDOmnqQWYKGHJlc3BvbnNhL0RvY3VtZW50VmVyc2lvbhInZG9jdW1lbnRzL3tkb2N1bWVudH0vdmVyc2lvbnMve3ZlcnNpb259KhBkb2N1bWVudFZlcnNpb25zMg9kb2N1bWVudFZlcnNpb24ixgEKC1ZlcnNpb25IdW5rEi0KBGtpbmQYASABKA4yHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuSHVua0tpbmQSLwoKYmFzZV9yYW5nZRgCIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEjAKC290aGVyX3JhbmdlGAMgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USEQoJYmFzZV90ZXh0GAQgASgJEhIKCm90aGVyX3RleHQYBSABKAkqgQEKCEh1bmtLaW5kEhkKFUhVTktfS0lORF9VTlNQRUNJRklFRBAAEhMKD0hVTktfS0lORF9FUVVBTBABEhYKEkhVTktfS0lORF9JTlNFUlRFRBACEhUKEUhVTktfS0lORF9ERUxFVEVEEAMSFgoSSFVOS19LSU5EX1JFUExBQ0VEEARiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_knowledge_v1_document, file_responsa_type_v1_byte_range]);
 
 /**
- * DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, except that its state
- * becomes READY, and that its `parser` changes if a newer parser reads the same text.
+ * DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, with two exceptions: its
+ * state becomes READY, and its `parser` changes if a newer parser reads the same text.
  *
  * @generated from message responsa.knowledge.v1.DocumentVersion
  */
 export type DocumentVersion = Message<"responsa.knowledge.v1.DocumentVersion"> & {
   /**
-   * `documents/{uuid}/versions/{n}`. Later versions have greater numbers. A number may be missing: nothing is kept of a version that could not be read, and
-   * old versions are removed.
+   * `documents/{uuid}/versions/{n}`. Later versions have greater numbers. A number may be missing, because the server removes old versions, and versions that
+   * it could not read.
    *
    * @generated from field: string name = 1;
    */

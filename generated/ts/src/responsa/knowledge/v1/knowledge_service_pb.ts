@@ -1189,7 +1189,8 @@ export type GetSubjectProfileRequest = Message<"responsa.knowledge.v1.GetSubject
   subject: string;
 
   /**
-   * The fields of the profile to return: `subject`, `user`, `parts` and `document_count`; all of them if empty. No documents are read for the first two.
+   * The fields of the profile to return, without fields within them: `subject`, `user`, `parts` and `document_count`; all four if empty. If only the first two are named, documents are
+   * read only for a subject that belongs to no user, because nothing else shows that it exists.
    *
    * @generated from field: google.protobuf.FieldMask read_mask = 2;
    */
@@ -1558,11 +1559,11 @@ export const KnowledgeService: GenService<{
   /**
    * ReindexCollection builds another generation of a collection: it computes the vectors of all passages with another embedding model, while searches use the
    * active generation. Documents may be added, changed and deleted meanwhile. When the new generation has the vectors of all passages, it becomes active in one
-   * transaction. If the operation fails or is cancelled, the active generation stays active, and nothing is kept of the new one's vectors.
+   * transaction. If the operation fails or is cancelled, the active generation stays active, and the vectors of the new one are deleted.
    *
    * The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING,
    * REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations, or the server's vector store holds only one generation of a collection), and
-   * PART_UNAVAILABLE and EMBEDDING_FAILED (the server must ask the embedding model for the length of its vectors).
+   * PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the vectors from the embedding model).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ReindexCollection
    */
@@ -1645,10 +1646,11 @@ export const KnowledgeService: GenService<{
     output: typeof ListDocumentsResponseSchema;
   },
   /**
-   * UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title makes a new version
-   * of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
-   * READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
-   * administrators may call this method; an administrator who may not read the document gets it without the fields that say what is in it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD, LIMIT_REACHED (stored bytes, for a new title).
+   * UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title
+   * makes a new version of the same bytes, because searches use the title too. The call returns the document with the new title in the state INDEXING. When the
+   * document is READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's
+   * owner and administrators may call this method. An administrator who may not read the document gets it without the fields that describe its content. Errors:
+   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD, LIMIT_REACHED (stored bytes, for a new title).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.UpdateDocument
    */
@@ -1682,8 +1684,8 @@ export const KnowledgeService: GenService<{
     output: typeof GetDocumentContentResponseSchema;
   },
   /**
-   * GetDocumentOriginal streams the bytes of a document as they were uploaded: those of the searchable version, or of the newest version if no version is
-   * searchable yet, or of the version that the request names. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
+   * GetDocumentOriginal streams the bytes of a document as they were uploaded. The request may name a version. Without one, the call returns the searchable
+   * version or, if no version is searchable yet, the newest one. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
    * themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetDocumentOriginal
