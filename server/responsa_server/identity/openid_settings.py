@@ -113,7 +113,7 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
         tuple[Annotated[str, AfterValidator(_domain)], ...], NoDecode, BeforeValidator(_words)
     ] = Field(
         default=(),
-        description="Domains of e-mail addresses, separated by spaces. A person whose address the provider has verified (`email_verified`) and who has such an address needs no invitation for the first sign-in.",
+        description="Domains of e-mail addresses, separated by spaces. A person with an address in one of these domains needs no invitation for the first sign-in, if the provider has verified the address (`email_verified`).",
     )
     allow_private: Annotated[
         tuple[Annotated[str, AfterValidator(_private)], ...], NoDecode, BeforeValidator(_words)
@@ -128,15 +128,15 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     role_claim: str = Field(
         default="",
         max_length=200,
-        description="The claim of the id token that decides the role, such as `groups`; a text or a list of texts. Points lead into objects: `realm_access.roles`. Empty: the provider does not decide roles.",
+        description="The claim of the id token that decides the role, such as `groups`; a text or a list of texts. A dot leads into an object, as in `realm_access.roles`. Empty: the provider does not decide roles.",
     )
     roles: dict[str, Literal["user", "admin"]] = Field(
         default={},
-        description='The roles that values of `role_claim` stand for, such as `{responsa-admins = "admin"}`; of several, `admin` counts. A person without such a value has the role `user`.',
+        description='The roles that values of `role_claim` stand for, such as `{responsa-admins = "admin"}`; if a person has several roles, `admin` counts. A person without such a value has the role `user`.',
     )
     role_required: bool = Field(
         default=False,
-        description="Whether people without a value of `roles` may not sign in.",
+        description="Whether a sign-in requires one of the values in `roles`. If true, people without such a value cannot sign in.",
     )
     subject_claim: str = Field(
         default="",

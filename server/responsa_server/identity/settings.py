@@ -75,7 +75,7 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=100,
         ge=1,
         le=1_000_000,
-        description="How many attempts to sign in may fail per tenant and e-mail address in one window from all network addresses together. At least `attempts_per_account`.",
+        description="How many attempts to sign in may fail per tenant and e-mail address in one window from all network addresses together. The value must be at least `attempts_per_account`.",
     )
     attempts_per_address: int = Field(
         default=100,
@@ -111,7 +111,7 @@ class TokenSettings(BaseModel, extra="forbid"):
         default=900,
         ge=60,
         le=3600,
-        description="How long an access token is valid. Its session may end it earlier.",
+        description="How long an access token is valid. It ends earlier if its session ends.",
     )
     refresh_seconds: int = Field(
         default=2_592_000,
@@ -152,17 +152,19 @@ class MailSettings(BaseModel, extra="forbid"):
     port: int = Field(default=587, ge=1, le=65_535, description="The port of the mail server.")
     tls: MailTls = Field(
         default=MailTls.STARTTLS,
-        description="How the connection is encrypted: `starttls`, `tls` (from the beginning, usually on port 465) or `none`. A server that does not offer it gets no mail.",
+        description="How the connection is encrypted: `starttls`, `tls` (from the beginning, usually on port 465) or `none`. No mail is sent to a server that does not offer this encryption.",
     )
     ca_file: Path | None = Field(
         default=None,
         description="A file with the certificates of the authorities that may vouch for the mail server. Default: those of the system.",
     )
     user: str = Field(
-        default="", max_length=254, description="The user at the mail server. Empty: without a sign-in."
+        default="",
+        max_length=254,
+        description="The user at the mail server. Empty: the server sends mails without a sign-in.",
     )
     password: SecretStr = Field(
-        default=SecretStr(""), description="The password of this user. Not allowed with `tls` = `none`."
+        default=SecretStr(""), description="The password of `mail.user`. Not allowed with `tls` = `none`."
     )
     sender: str = Field(
         default="",
@@ -221,7 +223,7 @@ class AccountSettings(BaseModel, extra="forbid"):
     )
     registration: Registration = Field(
         default=Registration.INVITED,
-        description="Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; `open`, anyone. With `mail.host`, an account is made when the person has confirmed the e-mail address, unless the invitation names the address. Without it, nothing proves that an address belongs to the person, so the server does not start with `open` unless `listen` is a loopback address.",
+        description="Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; `open`, anyone. With `mail.host`, an account is made when the person has confirmed the e-mail address, unless the invitation names the address. Without `mail.host`, nothing proves that an address belongs to the person, so the server does not start with `open` unless `listen` is a loopback address.",
     )
 
 
@@ -235,7 +237,10 @@ class RoleQuotaSettings(BaseModel, extra="forbid"):
         description="The most tokens that language models may read and write for the questions of one user in a day (UTC). Empty: no limit.",
     )
     tokens_per_month: int | None = Field(
-        default=None, ge=0, le=MOST_QUOTA, description="The same for a month (UTC). Empty: no limit."
+        default=None,
+        ge=0,
+        le=MOST_QUOTA,
+        description="The most tokens that language models may read and write for the questions of one user in a month (UTC). Empty: no limit.",
     )
     cost_micros_per_day: int | None = Field(
         default=None,
@@ -244,7 +249,10 @@ class RoleQuotaSettings(BaseModel, extra="forbid"):
         description="The most money that the questions of one user may cost in a day (UTC), in millionths of a US dollar. Models without a known price do not count. Empty: no limit.",
     )
     cost_micros_per_month: int | None = Field(
-        default=None, ge=0, le=MOST_QUOTA, description="The same for a month (UTC). Empty: no limit."
+        default=None,
+        ge=0,
+        le=MOST_QUOTA,
+        description="The most money that the questions of one user may cost in a month (UTC), in millionths of a US dollar. Models without a known price do not count. Empty: no limit.",
     )
 
     @property
@@ -343,7 +351,7 @@ class AddressLimitSettings(BaseModel, extra="forbid"):
         1_000, "The maximum number of calls that last, such as streams of turns, at a time."
     )
     sockets: int = _limit(
-        16, "The maximum number of WebSockets before their sign-in at a time, in each process."
+        16, "The maximum number of WebSockets that wait for their sign-in at a time, in each process."
     )
 
 

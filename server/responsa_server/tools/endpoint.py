@@ -62,7 +62,7 @@ LARGE: Final = "The tool's response is larger than its declaration allows."
 
 
 class Auth(ToolOptions):
-    """How a call proves itself. Exactly one of the ways; each names a secret of the declaration."""
+    """How a call authenticates itself. Exactly one of the ways; each names a secret of the declaration."""
 
     bearer: str = Field(default="", description="The secret that is sent as `Authorization: Bearer …`.")
     header: str = Field(
@@ -92,7 +92,7 @@ AllowPrivate = Annotated[
     tuple[Annotated[str, AfterValidator(_private)], ...],
     Field(
         strict=False,
-        description="IP addresses, networks such as `10.1.0.0/16` and host names of the organisation's own network that the tool may reach. Without it, only public addresses.",
+        description="IP addresses, networks such as `10.1.0.0/16` and host names of the organisation's own network that the tool may reach. If empty, the tool may reach only public addresses.",
     ),
 ]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]

@@ -68,9 +68,9 @@ class HttpApiOptions(ToolOptions):
     headers: dict[str, str] = Field(default={}, description="Headers with fixed values.")
     body: dict[str, Any] | None = Field(
         default=None,
-        description="The JSON body, with places in its texts; a text that is one place takes the argument with its type. Without it, POST, PUT and PATCH send all arguments that stand nowhere else.",
+        description="The JSON body. Its texts may contain places; a text that consists of one place is replaced by the argument, with the argument's type. Without `body`, POST, PUT and PATCH send all arguments that are used nowhere else.",
     )
-    auth: Auth | None = Field(default=None, description="How a call proves itself.")
+    auth: Auth | None = Field(default=None, description="How a call authenticates itself.")
     result: Literal["auto", "json", "text", "html"] = Field(
         default="auto", description="How the response is read. `auto` decides by its content type."
     )

@@ -37,7 +37,7 @@ class McpOptions(ToolOptions):
     """The keys of a declaration with `kind = "mcp"`."""
 
     url: Url | None = Field(
-        default=None, description="The server's address for Streamable HTTP. Either `url` or `command`."
+        default=None, description="The server's address for Streamable HTTP. Set either `url` or `command`."
     )
     command: list[str] = Field(
         default=[],
@@ -56,7 +56,7 @@ class McpOptions(ToolOptions):
     tools: list[str] = Field(
         default=[], max_length=MOST_TOOLS, description="The server's tools to offer, by name; empty: all."
     )
-    auth: Auth | None = Field(default=None, description="How a call over HTTP proves itself.")
+    auth: Auth | None = Field(default=None, description="How a call over HTTP authenticates itself.")
     allow_private: AllowPrivate = ()
 
 

@@ -81,7 +81,8 @@ class OpenApiOptions(ToolOptions):
     )
     headers: dict[str, str] = Field(default={}, description="Headers with fixed values.")
     auth: Auth | None = Field(
-        default=None, description="How a call proves itself. The file's own security schemes are not read."
+        default=None,
+        description="How a call authenticates itself. The file's own security schemes are not read.",
     )
     checked: bool = Field(
         default=False,
