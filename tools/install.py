@@ -17,13 +17,16 @@ from typing import Final
 
 LOCK: Final = Path(__file__).resolve().parent.parent / "requirements-uv.lock"
 UV: Final = Path(sys.executable).with_name("uv")
-PIP: Final = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-EQUAL: Final = {"index-url": "UV_DEFAULT_INDEX", "find-links": "UV_FIND_LINKS", "cert": "SSL_CERT_FILE"}
+PIP: Final = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+EQUAL: Final = {
+    "cache-dir": "UV_CACHE_DIR",
+    "cert": "SSL_CERT_FILE",
+    "find-links": "UV_FIND_LINKS",
+    "index-url": "UV_DEFAULT_INDEX",
+}
 """Settings of pip, each with uv's variable for the same."""
-CACHE_DIR: Final = "cache-dir"
-NO_CACHE: Final = "no-cache-dir"
 DEFAULTS: Final = {"UV_SYSTEM_CERTS": "1"}
-"""As pip, uv uses the system's certificates, among which are those of a company's proxy. Variables that are set already count more."""
+"""Like pip, uv then trusts the system's certificates, for example that of a company's proxy. Variables of the environment replace these."""
 NEEDLESS: Final = frozenset(
     {
         "break-system-packages",
@@ -44,43 +47,55 @@ NEEDLESS: Final = frozenset(
 """Settings of pip that change neither where packages come from nor what is installed."""
 
 
+def pip_settings() -> str | None:
+    """The settings of pip, as `pip config list` prints them; None if pip cannot read them."""
+    # A quiet pip prints no settings.
+    environment = {**os.environ, "PIP_QUIET": "0"}
+    listed = subprocess.run(
+        [*PIP, "config", "list"], env=environment, capture_output=True, text=True, check=False
+    )
+    return listed.stdout if listed.returncode == 0 else None
+
+
 def uv_variables(settings: str) -> Mapping[str, str] | None:
-    """The variables that make uv do what pip does with these settings, which `pip config list` has printed; None if uv cannot."""
+    """The variables that make uv do what pip does with these settings; None if uv cannot."""
     lines = [line.partition("=")[::2] for line in settings.splitlines()]
     variables: dict[str, str] = {}
     # Later sections win.
     for section in ("global.", "install.", ":env:."):
-        for name, value in (
+        for name, text in (
             (key.removeprefix(section), value) for key, value in lines if key.startswith(section)
         ):
-            if name == CACHE_DIR:
-                if folder := ast.literal_eval(value):
-                    variables["UV_CACHE_DIR"] = str(Path(folder).expanduser())
-            elif name == NO_CACHE:
-                # For pip, each value means that there is no cache, even “false”.
-                if ast.literal_eval(value):
+            value = ast.literal_eval(text)
+            if not value or name in NEEDLESS:  # pip ignores empty values
+                continue
+            match name:
+                case "no-cache-dir":
+                    # For pip, each value means that there is no cache, even “false”.
                     variables["UV_NO_CACHE"] = "1"
-            elif name in EQUAL:
-                # pip ignores folders that do not exist.
-                if places := [
-                    one for one in ast.literal_eval(value).split() if "://" in one or Path(one).exists()
-                ]:
-                    variables[EQUAL[name]] = ",".join(places)
-            elif name not in NEEDLESS:
-                return None
+                case "find-links":
+                    places = [os.path.expanduser(one) for one in value.split()]
+                    # pip ignores folders that do not exist.
+                    variables[EQUAL[name]] = ",".join(
+                        one for one in places if "://" in one or Path(one).exists()
+                    )
+                case _ if name in EQUAL:
+                    variables[EQUAL[name]] = os.path.expanduser(value)
+                case _:
+                    return None
     return variables
 
 
 def main() -> None:
     """Installs, and exits with the exit code of pip if uv has not installed."""
     arguments = sys.argv[1:]
-    listed = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=False)
-    variables = uv_variables(listed.stdout) if listed.returncode == 0 else None
+    settings = pip_settings()
+    variables = None if settings is None else uv_variables(settings)
     if variables is not None and _uv_installed():
         if _installed_with_uv(arguments, variables):
             return
         print("uv cannot install the packages, so pip tries", file=sys.stderr)
-    sys.exit(subprocess.run([*PIP, "install", *arguments], check=False).returncode)
+    sys.exit(subprocess.run([*PIP, "--quiet", "install", *arguments], check=False).returncode)
 
 
 def _installed_with_uv(arguments: Sequence[str], variables: Mapping[str, str]) -> bool:
@@ -96,7 +111,7 @@ def _installed_with_uv(arguments: Sequence[str], variables: Mapping[str, str]) -
 def _uv_installed() -> bool:
     if not UV.exists() or UV.stat().st_mtime < LOCK.stat().st_mtime:
         # Where there is no built uv, pip would compile it for many minutes.
-        command = [*PIP, "install", "--only-binary", ":all:", "--require-hashes", "-r", LOCK]
+        command = [*PIP, "--quiet", "install", "--only-binary", ":all:", "--require-hashes", "-r", LOCK]
         if subprocess.run(command, check=False).returncode != 0:
             return False
         UV.touch()

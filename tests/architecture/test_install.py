@@ -28,9 +28,10 @@ from tools.install import uv_variables
             {"UV_DEFAULT_INDEX": "https://b.example"},
         ),
         (
-            "install.find-links='\\n/\\n/no/such/folder\\nhttps://b.example'\n",
-            {"UV_FIND_LINKS": "/,https://b.example"},
+            "install.find-links='\\n/\\n~\\n/no/such/folder\\nhttps://b.example'\n",
+            {"UV_FIND_LINKS": f"/,{Path.home()},https://b.example"},
         ),
+        ("global.cert='~/no such file.pem'\n", {"SSL_CERT_FILE": f"{Path.home()}/no such file.pem"}),
         (
             "global.index-url='https://pypi.example.org/simple'\nglobal.trusted-host='pypi.example.org'\n",
             None,
@@ -40,7 +41,7 @@ from tools.install import uv_variables
         ("global.cache-dir='~/a'\n", {"UV_CACHE_DIR": str(Path.home() / "a")}),
         (":env:.no-cache-dir='1'\n", {"UV_NO_CACHE": "1"}),
         (":env:.no-cache-dir='false'\n", {"UV_NO_CACHE": "1"}),
-        (":env:.no-cache-dir=''\n:env:.cache-dir=''\n", {}),
+        (":env:.no-cache-dir=''\n:env:.cache-dir=''\n:env:.trusted-host=''\n", {}),
     ],
     ids=[
         "none",
@@ -48,6 +49,7 @@ from tools.install import uv_variables
         "index",
         "precedence",
         "several",
+        "missing certificate",
         "unknown",
         "no index",
         "cache",
@@ -81,7 +83,7 @@ class Programs:
                 raise self._uv
             code = self._uv
         else:
-            self.ran.append(" ".join(str(one) for one in command[len(install.PIP) :]))
+            self.ran.append(" ".join(str(one) for one in command[len(install.PIP) :] if one != "--quiet"))
             code = self._listed if self.ran[-1] == "config list" else 0
         return subprocess.CompletedProcess([], code, stdout="", stderr="")
 
@@ -117,6 +119,17 @@ def test_pip_installs_if_uv_cannot(
         install.main()
     assert ended.value.code == 0
     assert programs.ran == ran
+
+
+def test_pip_prints_its_settings_even_if_they_make_it_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [one for one in os.environ if one.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)  # no files of this machine
+    monkeypatch.setenv("PIP_INDEX_URL", "https://pypi.example.org/simple")
+    monkeypatch.setenv("PIP_QUIET", "3")
+    settings = install.pip_settings()
+    assert settings is not None
+    assert uv_variables(settings) == {"UV_DEFAULT_INDEX": "https://pypi.example.org/simple"}
 
 
 @pytest.mark.parametrize(("given", "used"), [(None, "1"), ("0", "0")])
