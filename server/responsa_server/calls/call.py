@@ -167,7 +167,7 @@ async def abandon() -> NoReturn:
 
 
 class Complete:
-    """The messages of a request that has arrived in full, as a `Read` that never waits."""
+    """A `Read` of one message that has already arrived, so it never waits."""
 
     __slots__ = ("_waiting",)
 
@@ -175,13 +175,8 @@ class Complete:
         self._waiting = [message.SerializeToString()]
 
     async def __call__(self) -> bytes | None:
-        """The next message; None after the last one."""
+        """The message, and then None."""
         return self._waiting.pop() if self._waiting else None
-
-
-def only(message: Message) -> Complete:
-    """A request that consists of one message, which has arrived."""
-    return Complete(message)
 
 
 StartValue = TypeVar("StartValue")

@@ -24,7 +24,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
-from responsa_server.calls.call import Call, Complete, Interceptor, Read, Received, Send, only
+from responsa_server.calls.call import Call, Complete, Interceptor, Read, Received, Send
 from responsa_server.calls.interceptors.limits import Admission
 from responsa_server.calls.interceptors.reporting import Logger, report
 from responsa_server.domain.background import Background
@@ -213,7 +213,7 @@ class Calls:
         async def send(message: Message | bytes) -> None:
             found.append(message)
 
-        await self.serve(call, only(request), send)
+        await self.serve(call, Complete(request), send)
         (response,) = found
         assert isinstance(response, kind), f"{call.method} does not answer with {kind.__name__}"
         return response

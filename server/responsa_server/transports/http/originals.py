@@ -18,7 +18,7 @@ from responsa.knowledge.v1.knowledge_service_pb2 import (
     GetDocumentOriginalRequest,
     GetDocumentOriginalResponse,
 )
-from responsa_server.calls.call import CALL_ID, Call, disconnected, only, peer_of
+from responsa_server.calls.call import CALL_ID, Call, Complete, disconnected, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.domain.errors import InvalidRequest, ResponsaError
@@ -57,7 +57,7 @@ class Originals:
             f"http {peer_of(request.scope.get('client'))}",
         )
         download = _Download(call, send)
-        asked = only(GetDocumentOriginalRequest(name=_name(request)))
+        asked = Complete(GetDocumentOriginalRequest(name=_name(request)))
         try:
             complete = await self._calls.serve_until(disconnected(receive), call, asked, download.piece)
         except ResponsaError:

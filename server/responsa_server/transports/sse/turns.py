@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, ResumeTurnRequest
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID, Call, disconnected, only, peer_of
+from responsa_server.calls.call import CALL_ID, Call, Complete, disconnected, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
@@ -67,7 +67,7 @@ class TurnEvents:
         stream = _Stream(call, send)
         try:
             if await self._calls.serve_until(
-                disconnected(request.receive), call, only(message), stream.frame
+                disconnected(request.receive), call, Complete(message), stream.frame
             ):
                 await stream.end()
         except ResponsaError as error:

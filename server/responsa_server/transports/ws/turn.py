@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, GetTurnRequest, ResumeTurnRequest
 from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
 from responsa_server.calls import status
-from responsa_server.calls.call import Call, Send, deadline_in, only
+from responsa_server.calls.call import Call, Complete, Send, deadline_in
 from responsa_server.calls.chain import Calls
 from responsa_server.domain.errors import Exhausted, FieldViolation, Reason, ResponsaError, Unavailable
 from responsa_server.transports.ws import frames
@@ -61,7 +61,7 @@ class Caller:
     async def stream(self, method: str, request: Message, send: Send) -> None:
         """Make a call with many responses. Raises ResponsaError."""
         try:
-            await self.calls.serve(Call(method, self.metadata, self.peer), only(request), send)
+            await self.calls.serve(Call(method, self.metadata, self.peer), Complete(request), send)
         except ResponsaError as error:
             raise _renamed(error) from error
 
