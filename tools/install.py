@@ -74,16 +74,21 @@ def uv_variables(settings: str) -> Mapping[str, str] | None:
                     # For pip, each value means that there is no cache, even “false”.
                     variables["UV_NO_CACHE"] = "1"
                 case "find-links":
-                    places = [os.path.expanduser(one) for one in value.split()]
+                    places = [_expanded(one) for one in value.split()]
                     # pip ignores folders that do not exist.
                     variables[EQUAL[name]] = ",".join(
                         one for one in places if "://" in one or Path(one).exists()
                     )
                 case _ if name in EQUAL:
-                    variables[EQUAL[name]] = os.path.expanduser(value)
+                    variables[EQUAL[name]] = _expanded(value)
                 case _:
                     return None
     return variables
+
+
+def _expanded(place: str) -> str:
+    """The same address or path, but ~ is the home folder."""
+    return place if "://" in place else str(Path(place).expanduser())
 
 
 def main() -> None:

@@ -24,11 +24,12 @@ from responsa_server.embedded import (
 )
 from responsa_server.embedded.doctor import diagnose
 from responsa_server.embedded.errors import file_errors
-from responsa_server.embedded.files import PlaceLock, write_private
+from responsa_server.embedded.files import PlaceLock
 from responsa_server.embedded.layout import Account
 from responsa_server.embedded.purge import places
 from responsa_server.embedded.spawn import spawn
 from responsa_server.embedded.supervise import check_disk, preflight
+from responsa_server.private_files import write_private
 
 
 def mode(path: Path) -> int:

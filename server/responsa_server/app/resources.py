@@ -23,10 +23,10 @@ from responsa_server.domain.addresses import Address, AddressError, UnixAddress,
 from responsa_server.domain.errors import AlreadyExists, Unauthenticated
 from responsa_server.domain.people import Principal, Role
 from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis, Layout
-from responsa_server.embedded.files import write_private
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Credential, Identity, TokenCheck
 from responsa_server.identity.settings import MIN_SECRET_BYTES
+from responsa_server.private_files import write_private
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.migrate import migrate

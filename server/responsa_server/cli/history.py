@@ -12,6 +12,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from responsa_server.private_files import write_private
+
 KEPT = 1000
 """The number of questions that the file keeps at least, if there were that many. It holds at most twice as many."""
 _MAX_CHARACTERS = 16 * 1024
@@ -52,7 +54,8 @@ def read(path: Path) -> Sequence[str]:
     questions = [question for line in lines if (question := _question(line))]
     if len(questions) > 2 * KEPT:
         questions = questions[-KEPT:]
-        _replace(path, questions)
+        with contextlib.suppress(OSError):
+            write_private(path, "".join(map(_line, questions)))
     return questions
 
 
@@ -66,9 +69,7 @@ def add(path: Path, question: str) -> None:
     if len(question) > _MAX_CHARACTERS:
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(
-        _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a", encoding="utf-8", errors="replace"
-    ) as file:
+    with open(_opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a", encoding="utf-8") as file:
         file.write(_line(question))
 
 
@@ -89,19 +90,10 @@ def _opened(path: Path, flags: int) -> int:
     return descriptor
 
 
-def _replace(path: Path, questions: Sequence[str]) -> None:
-    new = path.with_name(f"{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        with open(
-            _opened(new, os.O_WRONLY | os.O_TRUNC | os.O_CREAT), "w", encoding="utf-8", errors="replace"
-        ) as file:
-            file.writelines(_line(question) for question in questions)
-        new.replace(path)
-
-
 def _line(question: str) -> str:
     # JSON keeps a question of several lines on one line.
-    return json.dumps(question, ensure_ascii=False) + "\n"
+    line = json.dumps(question, ensure_ascii=False) + "\n"
+    return line.encode(errors="replace").decode()
 
 
 def _question(line: str) -> str:

@@ -29,7 +29,7 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.sample_databases import load_person
 from responsa_server.cli.session import client_settings, open_async_client
-from responsa_server.cli.signed_in import write_private
+from responsa_server.private_files import write_private
 from responsa_server.samples import SAMPLE_DATABASES, SampleDatabase, SamplePerson
 
 _KEY_NAME: Final = "responsa samples person"

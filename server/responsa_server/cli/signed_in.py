@@ -14,7 +14,6 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from responsa_client.errors import Unauthenticated
 from responsa_client.requests import new_request_id
 from responsa_server.cli.history import state_folder
 from responsa_server.cli.output import EXIT_CONNECT, CommandFailed
+from responsa_server.private_files import write_private
 
 # A token that expires sooner is refreshed before a call, so that it does not expire on the way.
 _SPARE_SECONDS: Final = 60.0
@@ -143,21 +143,6 @@ class SessionFile:
     def _remove(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._file.unlink()
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only this user can read, as a whole or not at all. Raises OSError; an existing file then stays as it was."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _ended() -> CommandFailed:

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from responsa_server.embedded.errors import EMPTY_FOLDER, EmbeddedError, file_errors
-from responsa_server.embedded.files import present, write_private
+from responsa_server.embedded.files import present
+from responsa_server.private_files import write_private
 
 SETTINGS_FILE = "responsa.toml"
 MARKER = ".responsa-home"

@@ -1,0 +1,35 @@
+"""Writes files that only one user may read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+
+def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None:
+    """Writes `text` to `path` with mode 0600, atomically. With `keep_existing`, a file that already exists is kept.
+
+    The text is first written to a new file with a random name. The file is created exclusively, so a link that someone has
+    planted in the folder cannot redirect the text.
+
+    Raises:
+        OSError: the file cannot be written. An existing file stays as it was.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep_existing:
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+            draft.unlink()
+        else:
+            draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
