@@ -338,9 +338,10 @@ async def _within(
             call.left()
         if error is not None:
             try:
-                raise error
+                # The frames that the error passed hold the request, and some of them have a variable for the error, as this one does. Without these cycles, the request is
+                # freed now, and not when garbage is collected.
+                raise error.with_traceback(None)
             finally:
-                # The error refers to this frame. Without a cycle, the request is freed now, and not when garbage is collected.
                 del error
         # Without a result there is an error, which no interceptor may drop.
         return found[0]

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from pathlib import Path
 
+import grpc
+import grpc.aio
 import pytest
 import structlog
+from google.protobuf.message import Message
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa_server.calls.call import Call, Interceptor
 from responsa_server.calls.chain import Calls, Method
 from responsa_server.calls.interceptors.limits import Admission
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.transports.grpc import handlers
+from responsa_server.transports.grpc.server import RpcServer
 
 ME = "/responsa.auth.v1.AuthService/GetMe"
-CREATE = "/responsa.auth.v1.AuthService/UpdateMe"
+REFUSED = "/responsa.auth.v1.AuthService/UpdateMe"
+# No other test calls these.
+ONE = "/test.Service/One"
+STREAM = "/test.Service/Stream"
 
 
 class Large:
@@ -26,7 +32,7 @@ class Large:
 
 
 class Refusing(Interceptor[None]):
-    """Replaces messages, and refuses those of one method."""
+    """Replaces messages, and refuses those of the method `REFUSED`."""
 
     def __init__(self) -> None:
         self.seen: list[weakref.ref[Large]] = []
@@ -38,7 +44,7 @@ class Refusing(Interceptor[None]):
         """Raises InvalidRequest."""
         large = Large()
         self.seen.append(weakref.ref(large))
-        if call.method == ME:
+        if call.method == REFUSED:
             raise InvalidRequest.of_field("name", "rule", "is refused")
         return large
 
@@ -50,36 +56,87 @@ def uncollected() -> Iterator[None]:
     gc.enable()
 
 
+async def refuses(request: object) -> None:
+    del request
+    raise InvalidRequest.of_field("name", "rule", "is refused by the method")
+
+
+async def refuses_with_a_variable(request: object) -> None:
+    error = InvalidRequest.of_field("name", "rule", "is refused by the method")
+    if request:
+        raise error
+
+
+async def refuses_with_a_cause(request: object) -> None:
+    try:
+        raise KeyError(request)
+    except KeyError as cause:
+        raise InvalidRequest.of_field("name", "rule", "is refused by the method") from cause
+
+
+async def refuses_a_stream(requests: AsyncIterator[object]) -> None:
+    async for _ in requests:
+        pass
+    raise InvalidRequest.of_field("name", "rule", "is refused by the method")
+
+
+async def refuses_to_stream(request: object) -> AsyncGenerator[Message, None]:
+    await refuses(request)
+    yield auth.GetMeRequest()
+
+
 @pytest.mark.usefixtures("uncollected")
-@pytest.mark.parametrize("method", [ME, CREATE])
-async def test_a_refused_request_is_freed_without_the_garbage_collector(method: str) -> None:
-    admission, refusing = Admission(4), Refusing()
+@pytest.mark.parametrize(
+    "method",
+    [
+        Method(REFUSED, auth.GetMeRequest, refuses),
+        Method(ME, auth.GetMeRequest, refuses),
+        Method(ME, auth.GetMeRequest, refuses_with_a_variable),
+        Method(ME, auth.GetMeRequest, refuses_with_a_cause),
+        Method(ME, auth.GetMeRequest, refuses_a_stream, client_streaming=True),
+    ],
+    ids=["by an interceptor", "by the method", "with a variable", "with a cause", "a stream"],
+)
+async def test_a_refused_request_is_freed_without_the_garbage_collector(method: Method) -> None:
+    admission, refusing, messages = Admission(4), Refusing(), [b""]
 
-    async def handler(request: object) -> None:
-        del request
-        raise InvalidRequest.of_field("name", "rule", "is refused by the method")
-
-    async def read() -> bytes:
-        return b""
+    async def read() -> bytes | None:
+        return messages.pop() if messages else None
 
     async def send(_: object) -> None:
         raise AssertionError("there is no response")
 
     calls = Calls((admission, refusing), admission, structlog.get_logger("test"))
-    calls.add([Method(one, auth.GetMeRequest, handler) for one in (ME, CREATE)])
-    with suppress(InvalidRequest):
-        await calls.serve(Call(method, {}, "test"), read, send)
+    calls.add((method,))
+    with pytest.raises(InvalidRequest) as raised:
+        await calls.serve(Call(method.name, {}, "test"), read, send)
+    del raised
     (seen,) = refusing.seen
     assert seen() is None
 
 
-@pytest.mark.timeout(10)
-def test_errors_that_are_among_their_own_causes_lose_their_frames() -> None:
-    first, second = ValueError("first"), ValueError("second")
-    for error in (first, second):
-        with suppress(ValueError):
-            raise error
-    first.__cause__, second.__cause__ = second, first
-    handlers._forget_frames(first)  # pyright: ignore[reportPrivateUsage]  # no error of a call has such causes yet
-    assert first.__traceback__ is None
-    assert second.__traceback__ is None
+@pytest.mark.usefixtures("uncollected")
+async def test_a_call_that_was_refused_over_grpc_is_freed_without_the_garbage_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    refusing = Refusing()
+    calls = Calls((refusing,), Admission(4), structlog.get_logger("test"))
+    calls.add(
+        (
+            Method(ONE, auth.GetMeRequest, refuses),
+            Method(STREAM, auth.GetMeRequest, refuses_to_stream, server_streaming=True),
+        )
+    )
+    server = RpcServer(calls, (), "unix:server")
+    await server.start()
+    async with grpc.aio.insecure_channel("unix:server") as channel:
+        for method in (ONE, STREAM) * 5:
+            refused: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            assert await refused(b"").code() is grpc.StatusCode.INVALID_ARGUMENT
+    await server.drain(0)
+    assert len(refusing.seen) == 10
+    left = gc.get_objects()
+    assert not [one for one in left if type(one) is Call and one.method in (ONE, STREAM)]
+    # gRPC itself keeps the errors of the last calls.
+    assert len([one for one in left if isinstance(one, grpc.aio.AbortError)]) < 5
