@@ -14,6 +14,7 @@ from responsa_server.calls.status import SERVER_GONE
 from responsa_server.domain.errors import Reason, ResponsaError
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.envoy.envoy_config import (
+    TOO_LARGE,
     EnvoyConfig,
     EnvoyConfigError,
     render,
@@ -25,6 +26,7 @@ from responsa_server.envoy.templates import TemplateError, Templates
 from tests.gateway.conftest import DESCRIPTOR, OTHER_ORIGIN, endpoints
 
 ROOT = Path(__file__).resolve().parents[2]
+REPLIES = (*TOO_LARGE, *LOCAL_REPLIES)
 CONFIG = EnvoyConfig(
     port=8080, endpoints=Path("/run/replicas"), descriptor=DESCRIPTOR, listen_address="127.0.0.1"
 )
@@ -172,13 +174,13 @@ def test_every_status_has_a_reply_and_none_is_out_of_reach() -> None:
     for status in range(400, 600):
         plain = [
             n
-            for n, r in enumerate(LOCAL_REPLIES)
-            if r.first <= status <= r.last and not r.flags and not r.path
+            for n, r in enumerate(REPLIES)
+            if r.first <= status <= r.last and not r.flags and not r.paths and not r.no_length
         ]
         assert plain, status
         reached.add(plain[0])
-    conditional = {n for n, reply in enumerate(LOCAL_REPLIES) if reply.flags or reply.path}
-    assert reached | conditional == set(range(len(LOCAL_REPLIES)))
+    conditional = {n for n, reply in enumerate(REPLIES) if reply.flags or reply.paths or reply.no_length}
+    assert reached | conditional == set(range(len(REPLIES)))
 
 
 def _metadata_of(reason: Reason) -> str:
@@ -192,7 +194,7 @@ def _metadata_of(reason: Reason) -> str:
 
 @pytest.mark.parametrize(
     "error",
-    [*(reply.error for reply in LOCAL_REPLIES), SERVER_GONE],
+    [*(reply.error for reply in REPLIES), SERVER_GONE],
     ids=lambda error: error.reason.value,
 )
 def test_what_the_gateway_says_itself_is_what_the_contract_tells(error: ResponsaError) -> None:

@@ -194,23 +194,65 @@ def test_bodies_beyond_the_limits(http: httpx2.Client) -> None:
     refused(http.post("/v1/turns:answer", json=large), 400, 3, "MALFORMED_MESSAGE")
 
 
-def test_the_largest_question_fits_without_a_content_length(http: httpx2.Client) -> None:
-    def answer(path: str, size: int) -> httpx2.Response:
-        body = json.dumps({"text": "x" * size}).encode()
-        return http.post(
-            path,
-            content=iter((body[:100], body[100:])),
-            headers={"content-type": "application/json"},
-        )
+ANNOUNCED = {
+    "/v1/turns:answer": 64,
+    "/v1/conversations?pageSize=1": 64,
+    "/v1/documents/x:restore": 64,
+    "/v1/passages:search": 256,
+    "/v1/passages:batchSearch": 256,
+}
+UNANNOUNCED = {
+    "/v1/turns?pageSize=1": 32,
+    "/v1/turns:ask": 32,
+    "/v1/turns:answer": 32,
+    "/v1/turns/1:cancel": 16,
+    "/v1/conversations": 16,
+    "/v1/documents": 16,
+    "/v1/passages:search": 16,
+}
 
-    for path in ("/v1/turns", "/v1/turns:ask", "/v1/turns:answer"):
-        # The stand-in lacks some of these methods, but Envoy passes the body on.
-        assert "too large" not in answer(path, 16_384).text
-        refused(too_large := answer(path, 32_768), 400, 3, "MALFORMED_MESSAGE")
-        assert "32 KiB" in too_large.text
-    assert answer("/v1/turns:answer", 16_384).status_code == 200
-    for path in ("/v1/turns/1:cancel", "/v1/conversations"):
-        assert "16 KiB" in answer(path, 16_384).text
+
+def post(http: httpx2.Client, path: str, size: int, *, announced: bool) -> httpx2.Response:
+    """POST a body of `size` bytes, with or without a content-length."""
+    body = json.dumps({"text": "x" * (size - 12)}).encode()
+    assert len(body) == size
+    content = body if announced else iter((body[:100], body[100:]))
+    return http.post(path, content=content, headers={"content-type": "application/json"})
+
+
+@pytest.mark.parametrize(
+    ("path", "kib", "announced"),
+    [
+        *((path, kib, True) for path, kib in ANNOUNCED.items()),
+        *((path, kib, False) for path, kib in UNANNOUNCED.items()),
+    ],
+)
+def test_a_body_of_the_largest_size_passes_and_a_larger_one_is_refused_with_this_size(
+    http: httpx2.Client, path: str, kib: int, announced: bool
+) -> None:
+    # The stand-in lacks some of these methods, but Envoy passes the body on.
+    assert "is larger than" not in post(http, path, kib * 1024, announced=announced).text
+    problem = refused(
+        post(http, path, kib * 1024 + 1, announced=announced), 400, 3, "MALFORMED_MESSAGE"
+    ).message
+    expected = "." if announced else " and has no content-length; send its length."
+    assert problem == f"The body is larger than {kib} KiB{expected}"
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_sign_ins_beyond_their_limit(http: httpx2.Client, announced: bool) -> None:
+    answer = post(http, "/v1/sessions", 16_385, announced=announced)
+    assert refused(answer, 400, 3, "MALFORMED_MESSAGE").message == "The body is larger than 16 KiB."
+
+
+@pytest.mark.parametrize("path", ["/responsa.auth.v1.AuthService/Login", "/grpc.health.v1.Health/Check"])
+def test_small_messages_beyond_their_limit_over_grpc_web(http: httpx2.Client, path: str) -> None:
+    problem = grpc_web(http, path, AnswerRequest(text="x" * 16_385)).problem
+    assert (problem.reason, problem.message) == ("MALFORMED_MESSAGE", "The body is larger than 16 KiB.")
+
+
+def test_messages_over_grpc_web_have_no_limit_of_envoy(http: httpx2.Client) -> None:
+    assert grpc_web(http, ANSWER, AnswerRequest(text="x" * 300_000)).trailers["grpc-status"] == "0"
 
 
 @pytest.mark.parametrize(

@@ -14,18 +14,64 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, MAX_SOCKET_PATH, hosts_of, origins_of
-from responsa_server.envoy.local_replies import local_reply_config
+from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.envoy.local_replies import LOCAL_REPLIES, LocalReply, local_reply_config, malformed
 from responsa_server.envoy.replicas import GATEWAY, SERVER
 from responsa_server.envoy.templates import TemplateError, Templates, Tree
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 
-_SMALL_BYTES = 16_384
-"""As in routes.yaml."""
+_SMALL_KIB = 16
+"""The limit of sign-ins and health checks, and of most bodies without a content-length. Envoy passes these on when they are complete."""
+_QUESTION_KIB = 32
+"""The limit of a question without a content-length: its text of 16 KiB is longer in JSON."""
+_REST_KIB = 64
+"""The limit of most REST bodies with a content-length."""
+_SEARCH_KIB = 256
+"""The limit of searches and batches of searches."""
+_DOCUMENT_KIB = 4096
+"""The limit of a document in JSON."""
+_MAX_LENGTH = 2**63 - 2
 CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 CORS_REQUEST_HEADERS = "authorization, content-type, grpc-timeout, x-grpc-web, x-user-agent, connect-protocol-version, connect-timeout-ms"
 CORS_RESPONSE_HEADERS = "grpc-status, grpc-message, grpc-status-details-bin, x-request-id"
+
+
+TOO_LARGE: Sequence[LocalReply] = tuple(
+    LocalReply(413, 413, error, paths=paths, no_length=no_length)
+    for error, paths, no_length in (
+        (
+            malformed(f"The body is larger than {_SMALL_KIB} KiB."),
+            r"/v1/(sessions|oidc/).*|/responsa\.auth\..*|/grpc\.health\..*",
+            False,
+        ),
+        *(
+            (
+                malformed(f"The body is larger than {kib} KiB and has no content-length; send its length."),
+                paths,
+                True,
+            )
+            for kib, paths in ((_QUESTION_KIB, r"/v1/turns(:ask|:answer)?(\?.*)?"), (_SMALL_KIB, ""))
+        ),
+        (
+            DocumentRejected(
+                Reason.DOCUMENT_TOO_LARGE,
+                f"The body is larger than {_DOCUMENT_KIB // 1024} MiB; send documents with PUT /v1/uploads.",
+                {"limit_bytes": str(_DOCUMENT_KIB * 1024)},
+            ),
+            r"/v1/documents(\?.*)?",
+            False,
+        ),
+        (
+            malformed(f"The body is larger than {_SEARCH_KIB} KiB."),
+            r"/v1/passages:(search|batchSearch)(\?.*)?",
+            False,
+        ),
+        (malformed(f"The body is larger than {_REST_KIB} KiB."), "", False),
+    )
+)
+"""The replies to bodies that are larger than their routes allow."""
 
 
 class EnvoyConfigError(Exception):
@@ -113,7 +159,15 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
             {"header": {"name": "origin", "string_match": {"exact": one}}} for one in config.origins
         ],
         "cors": _cors(config.allowed_origins),
-        "local_replies": local_reply_config(),
+        "local_replies": local_reply_config((*TOO_LARGE, *LOCAL_REPLIES)),
+        "small_bytes": _SMALL_KIB * 1024,
+        "question_bytes": _QUESTION_KIB * 1024,
+        "document_bytes": _DOCUMENT_KIB * 1024,
+        "rest_length": _length(0, _REST_KIB * 1024),
+        "beyond_rest_length": _length(_REST_KIB * 1024 + 1, _MAX_LENGTH),
+        "large_search_length": _length(_REST_KIB * 1024 + 1, _SEARCH_KIB * 1024),
+        "document_length": _length(0, _DOCUMENT_KIB * 1024),
+        "beyond_document_length": _length(_DOCUMENT_KIB * 1024 + 1, _MAX_LENGTH),
         "health": _standard_services("/grpc.health.", open_to_all=config.standard_services, small=True),
         "standard_services": _standard_services("/grpc.", open_to_all=config.standard_services),
     }
@@ -140,8 +194,14 @@ def rest_services(descriptor: Path) -> Sequence[str]:
     return sorted(names)
 
 
+def _length(least: int, most: int) -> Tree:
+    """A condition on the content-length, in bytes. Requests without one do not meet it."""
+    # Envoy's range excludes its end.
+    return {"name": "content-length", "range_match": {"start": least, "end": most + 1}}
+
+
 def _standard_services(prefix: str, *, open_to_all: bool, small: bool = False) -> Tree:
-    """The route for health or reflection. small: whether the server sees a request when it is complete, and has at most 16 KiB; not for reflection, whose requests are streams."""
+    """The route for health or reflection. small: whether Envoy limits a request to `_SMALL_KIB` and passes it on when it is complete; not for reflection, whose requests are streams."""
     is_grpc: Tree = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
     match: Tree = {"prefix": prefix, "headers": [is_grpc]}
     if not open_to_all:
@@ -158,7 +218,7 @@ def _standard_services(prefix: str, *, open_to_all: bool, small: bool = False) -
         made["typed_per_filter_config"] = {
             "envoy.filters.http.buffer": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
-                "buffer": {"max_request_bytes": _SMALL_BYTES},
+                "buffer": {"max_request_bytes": _SMALL_KIB * 1024},
             }
         }
     return made

@@ -18,7 +18,6 @@ from google.rpc.status_pb2 import Status
 from responsa_server.calls import status
 from responsa_server.domain.errors import (
     DeadlinePassed,
-    DocumentRejected,
     Exhausted,
     InvalidRequest,
     Reason,
@@ -32,19 +31,21 @@ class LocalReply:
     """One kind of response that Envoy gives without asking the server.
 
     first, last: the first and the last of Envoy's HTTP statuses that this reply covers. error: the error sent to callers. flags: Envoy's response flags; if
-    any are given, the response must have one of them. path: if given, the request's path must begin with it. grpc_code: the code for gRPC, if it differs from
-    the error's code.
+    any are given, the response must have one of them. paths: if given, a regular expression that must match the request's whole path, with its query.
+    no_length: whether the reply is only for requests without a content-length. grpc_code: the code for gRPC, if it differs from the error's code.
     """
 
     first: int
     last: int
     error: ResponsaError
     flags: Sequence[str] = ()
-    path: str = ""
+    paths: str = ""
+    no_length: bool = False
     grpc_code: int | None = None
 
 
-def _malformed(message: str) -> InvalidRequest:
+def malformed(message: str) -> InvalidRequest:
+    """The error for a request that Envoy cannot read."""
     return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})
 
 
@@ -65,44 +66,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         status.ORIGIN_NOT_ALLOWED,
     ),
     LocalReply(404, 405, status.no_route(), grpc_code=Code.UNIMPLEMENTED),
-    LocalReply(
-        413,
-        413,
-        DocumentRejected(
-            Reason.DOCUMENT_TOO_LARGE,
-            "The body is larger than 4 MiB; send documents with PUT /v1/uploads.",
-            {"limit_bytes": "4194304"},
-        ),
-        path="/v1/documents",
-    ),
-    *(
-        LocalReply(
-            413,
-            413,
-            _malformed(
-                "The body is too large: the limit is 256 KiB, or 16 KiB if the request has no content-length."
-            ),
-            path=path,
-        )
-        for path in ("/v1/passages:search", "/v1/passages:batchSearch")
-    ),
-    *(
-        LocalReply(413, 413, _malformed("The body is larger than 16 KiB."), path=path)
-        for path in ("/v1/sessions", "/v1/oidc/", "/responsa.auth.")
-    ),
-    *(
-        LocalReply(
-            413,
-            413,
-            _malformed(
-                f"The body is too large: the limit is 64 KiB, or {unannounced} KiB if the request has no content-length."
-            ),
-            path=path,
-        )
-        # Questions come without a further part of the path.
-        for path, unannounced in (("/v1/turns/", 16), ("/v1/turns", 32), ("", 16))
-    ),
-    LocalReply(431, 431, _malformed("The request's headers exceed 16 KiB or 64 fields.")),
+    LocalReply(431, 431, malformed("The request's headers exceed 16 KiB or 64 fields.")),
     LocalReply(408, 408, DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The request did not arrive in time.")),
     LocalReply(
         504,
@@ -113,17 +77,17 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
     LocalReply(
         400,
         499,
-        _malformed(
+        malformed(
             "This server cannot read the request: over REST, the body must be JSON in UTF-8, and the query parameters must "
             "be fields of the request."
         ),
     ),
 )
-"""The first matching reply is used."""
+"""All replies but those to bodies that are too large, which depend on the limits of the routes."""
 
 
-def local_reply_config(replies: Sequence[LocalReply] = LOCAL_REPLIES) -> Tree:
-    """Envoy's `local_reply_config` for a table of replies."""
+def local_reply_config(replies: Sequence[LocalReply]) -> Tree:
+    """Envoy's `local_reply_config` for a table of replies. The first matching reply is used."""
     mappers: list[Tree] = []
     for reply in replies:
         # A transcoded call has gRPC's content type by the time an error occurs, but its caller reads JSON.
@@ -185,11 +149,13 @@ def _filters(reply: LocalReply) -> Sequence[Tree]:
     filters: list[Tree] = [_status("GE", reply.first), _status("LE", reply.last)]
     if reply.flags:
         filters.append({"response_flag_filter": {"flags": list(reply.flags)}})
-    if reply.path:
-        starts: dict[str, Tree] = {"string_match": {"prefix": reply.path}}
+    if reply.paths:
+        matches: dict[str, Tree] = {"string_match": {"safe_regex": {"regex": reply.paths}}}
         # The transcoder may have replaced the requested path with the method's path.
-        asked: list[Tree] = [_header_filter(name, starts) for name in (":path", "x-envoy-original-path")]
+        asked: list[Tree] = [_header_filter(name, matches) for name in (":path", "x-envoy-original-path")]
         filters.append({"or_filter": {"filters": asked}})
+    if reply.no_length:
+        filters.append(_header_filter("content-length", {"present_match": False}))
     return filters
 
 
