@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +13,16 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.notifications import Announcement, Attempt, DeliveryState, NotifiedEvent
 from responsa_server.sources.notifying import Notifier
 from responsa_server.sources.webhooks import DeclaredWebhooks
 from responsa_server.stores.postgres.deliveries import PostgresDeliveries
+from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox
 from tests.contract.conftest import People
-from tests.contract.library_house import House
+from tests.contract.library_house import PACE, House
 
 
 @pytest.fixture
@@ -111,11 +114,40 @@ async def test_a_delivery_that_waits_is_brought_forward(
     house.ask("UPDATE procrastinate_jobs SET status = 'doing' WHERE queue_name = 'deliver'")
     house.ask("UPDATE responsa.delivery SET attempts = 7")
     await deliveries.again(people.ann, delivery)
-    assert house.ask(jobs) == [(None, "doing")]
+    assert house.ask(jobs) == [(False, "doing")]
     after = await deliveries.attempted("acme", delivery, Attempt(500, "no"), 8)
     assert after is not None
     assert (after.state, after.attempts) == (DeliveryState.WAITING, 1)
     # The job of a delivery that has ended makes no further attempt, even if it has not ended itself.
     await deliveries.attempted("acme", delivery, Attempt(204), 8)
     await deliveries.again(people.ann, delivery)
-    assert house.ask(jobs) == [(None, "doing"), (None, "todo")]
+    assert house.ask(jobs) == [(False, "doing"), (None, "todo")]
+
+
+async def test_a_delivery_that_is_sent_again_while_its_attempt_ends_begins_at_once(
+    house: House, people: People, deliveries: PostgresDeliveries
+) -> None:
+    operation = await house.upload(people.ann, "The heron fishes.")
+    house.ask("DELETE FROM procrastinate_jobs")
+    await deliveries.announce(Announcement(operation, NotifiedEvent.FAILED, "{}", ["room"]))
+    states = list[DeliveryState]()
+
+    async def work(tenant_id: str, delivery_id: UUID, _: int) -> float | None:
+        after = await deliveries.attempted(tenant_id, delivery_id, Attempt(500, "no"), 8)
+        assert after is not None
+        states.append(after.state)
+        if len(states) == 1:
+            # The outcome is stored, and the queue does not have the pause yet.
+            await deliveries.again(people.ann, delivery_id)
+        return 3600.0
+
+    queue = JobQueue(house.urls.log, concurrency=1, pace=PACE)
+    running = asyncio.create_task(queue.run({JobKind.DELIVER: work}))
+    jobs = "SELECT scheduled_at > now(), status::text FROM procrastinate_jobs WHERE queue_name = 'deliver'"
+    try:
+        await house.until(lambda: len(states) == 2)
+        await house.until(lambda: house.ask(jobs) == [(True, "todo")])
+    finally:
+        running.cancel()
+        await asyncio.wait((running,))
+    assert states == [DeliveryState.WAITING, DeliveryState.WAITING]

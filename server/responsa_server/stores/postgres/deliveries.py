@@ -158,7 +158,7 @@ class PostgresDeliveries:
             row = await one_row(database, self._queries["again"], values)
             if row is None:
                 raise NotFound.of("delivery", names.delivery(delivery_id))
-            # The job of a delivery that waits makes the attempt, or makes one at this moment and the next one soon. That of a delivery that has ended makes no more.
+            # The job of a delivery that waits makes the attempt, at once or after the one that it makes at this moment. That of a delivery that has ended makes no more.
             if not (row["waited"] and await self._queue.hasten(database, JobKind.DELIVER, delivery_id)):
                 await self._queue.defer(database, JobKind.DELIVER, who.tenant_id, delivery_id)
             event = AuditEvent.of(who, "delivery.redeliver", names.delivery(delivery_id))

@@ -209,7 +209,7 @@ class JobQueue:
         await task.defer_async(tenant_id=tenant_id, id=str(identity))
 
     async def hasten(self, connection: Connection, kind: JobKind, identity: UUID) -> bool:
-        """Let the waiting job with this id begin now, within the connection's transaction. Returns whether there is such a job, waiting or running."""
+        """Let the waiting job with this id begin now, within the connection's transaction. A running one begins again at once if it wants another attempt. Returns whether there is such a job."""
         found = await connection.execute("SELECT responsa.hasten_job(%s, %s)", [_QUEUE_OF[kind], identity])
         row = await found.fetchone()
         return row is not None and row[0]
