@@ -634,3 +634,31 @@ async def test_a_cancelled_run_publishes_nothing_more(
         "It is new.",
         *(f"It sings {n}." for n in range(8)),
     }
+
+
+async def test_the_next_run_takes_over_what_a_cancelled_one_began(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.run()
+    wait = office.runs.wait
+
+    async def cancelled(claim: RunClaim) -> None:
+        await office.house.library.cancel_operation(office.who, claim.operation_id)
+        await wait(claim)
+
+    # One document of each subject, so that their ingestions do not wait for the run.
+    office.change("UPDATE note SET note = 'It dives.' WHERE id < 3")
+    with monkeypatch.context() as patched:
+        patched.setattr(office.runs, "wait", cancelled)
+        assert (await office.run()).error is not None
+    begun = "SELECT o.id FROM responsa.source_document AS s JOIN responsa.operation AS o ON o.id = s.operation_id WHERE o.stage = 'done' ORDER BY s.key"
+    await office.house.until(lambda: len(office.house.ask(begun)) == 3)
+    (_, failed, _) = office.house.ask(begun)
+    office.house.ask("UPDATE responsa.operation SET error_message = 'It broke.' WHERE id = %s", *failed)
+    # A run for another subject leaves the failed row among those that a retry makes, and does not count it as its own.
+    assert (await office.run("p0")).counts["failed"] == 0
+    assert await office.failed() == [("1", "It broke.")]
+    retried = await office.run(retry=True)
+    assert (retried.counts["updated"], retried.counts["failed"]) == (1, 0)
+    assert await office.failed() == []
+    assert (await office.run()).counts["unchanged"] == 8

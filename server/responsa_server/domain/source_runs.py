@@ -135,7 +135,9 @@ class SourceRuns(Protocol):
         ...
 
     async def begin(self, tenant_id: str, operation_id: UUID) -> RunTask | None:
-        """Claim a run. Returns None if it has ended. Raises OwnershipLost while another run of the source works, NotFound if the source was deleted."""
+        """Claim a run, and take over the outcome of ended ingestions that earlier runs began. Returns None if the run has ended. Raises OwnershipLost while another run of the source
+        works, NotFound if the source was deleted.
+        """
         ...
 
     async def is_running(self, tenant_id: str, operation_id: UUID) -> bool:

@@ -220,13 +220,18 @@ class PostgresSourceRuns:
             if source is None:  # the source was deleted; its run ends with this error
                 raise NotFound.of("source", names.source(source_id))
             maker = await one_row(database, self._queries["maker"], values)
+            claim = RunClaim(tenant_id, operation_id, row["epoch"], source_id)
+            reading = row["stage"] != "embedding"
+            if reading:
+                # A cancelled run may have begun them: this run makes again what failed, or leaves it among the failed rows, and takes the rest for unchanged.
+                await self._take_over(database, claim, every=True)
         return RunTask(
-            RunClaim(tenant_id, operation_id, row["epoch"], source_id),
+            claim,
             source_of(source),
             None if maker is None else maker["id"],
             row["subject"],
             row["confirmed"],
-            row["stage"] != "embedding",
+            reading,
             row["retry"],
         )
 
@@ -455,18 +460,24 @@ class PostgresSourceRuns:
     async def settle(self, claim: RunClaim) -> int:
         """See `SourceRuns.settle`."""
         async with self._held(claim) as database:
-            ended = await (await database.execute(self._queries["ended"], run_values(claim))).fetchall()
-            failures = [
-                NewFailure(DocumentKey(kind, key), error, subject)
-                for kind, key, error, subject in ended
-                if error is not None
-            ]
-            await self._insert(database, claim, failures)
+            failed = await self._take_over(database, claim)
             row = await (await database.execute(self._queries["waiting"], run_values(claim))).fetchone()
             waiting, unread = (0, 0) if row is None else row
-            values = {**run_values(claim), "unread": unread, "failed": len(failures)}
+            values = {**run_values(claim), "unread": unread, "failed": failed}
             await database.execute(self._queries["settled"], values)
             return int(waiting)
+
+    async def _take_over(self, database: Connection, claim: RunClaim, *, every: bool = False) -> int:
+        """Take over the outcome of ended ingestions. every: also of those for other subjects than that of the run. Returns how many failed."""
+        values = {**run_values(claim), "all": every}
+        ended = await (await database.execute(self._queries["ended"], values)).fetchall()
+        failures = [
+            NewFailure(DocumentKey(kind, key), error, subject)
+            for kind, key, error, subject in ended
+            if error is not None
+        ]
+        await self._insert(database, claim, failures)
+        return len(failures)
 
     @shielded
     async def end(self, claim: RunClaim) -> None:

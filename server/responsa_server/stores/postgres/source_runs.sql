@@ -136,7 +136,7 @@ SELECT DISTINCT kind, key FROM responsa.source_failure WHERE tenant_id = %(tenan
 UPDATE responsa.operation SET stage = 'embedding', update_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: ended
--- The ingestions that have ended, or whose record was deleted. A run for one subject leaves those of others, which an earlier run may have begun.
+-- The ingestions that have ended, or whose record was deleted. all: also those of other subjects, which an earlier run began.
 UPDATE responsa.source_document AS s SET operation_id = NULL, digest = CASE WHEN e.error_message IS NULL THEN s.digest ELSE '' END
 FROM (
     SELECT w.kind, w.key, o.error_message, d.subject FROM responsa.source_document AS w
@@ -144,7 +144,7 @@ FROM (
     JOIN responsa.document AS d ON d.tenant_id = w.tenant_id AND d.id = w.document_id
     LEFT JOIN responsa.operation AS o ON o.tenant_id = w.tenant_id AND o.id = w.operation_id
     WHERE w.tenant_id = %(tenant)s AND w.source_id = %(source)s AND w.operation_id IS NOT NULL AND w.next_digest IS NULL AND NOT w.gone
-        AND (o.id IS NULL OR o.stage = 'done') AND (r.subject = '' OR d.subject = r.subject)
+        AND (o.id IS NULL OR o.stage = 'done') AND (%(all)s OR r.subject = '' OR d.subject = r.subject)
 ) AS e
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = e.kind AND s.key = e.key
 RETURNING s.kind, s.key, e.error_message, e.subject;
