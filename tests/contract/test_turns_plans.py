@@ -14,14 +14,17 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned, Usage
+from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.people import Server
 from responsa_server.stores.postgres import database
+from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Connection, Database
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import AGENT, People, new_turn
+from tests.contract.library_house import House
 from tests.contract.turn_steps import (
     answered,
     cancelled,
@@ -187,6 +190,28 @@ async def test_a_plan_made_while_a_table_was_empty_is_made_again_soon(
     )
     monkeypatch.setattr(database, "_PLANS_LAST_SECONDS", 0.0)
     assert "operation_pkey" in await plan()
+
+
+async def test_a_kept_plan_shows_each_reader_only_what_the_reader_may_read(
+    alone: Database, house: House, people: People
+) -> None:
+    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    operation = await house.upload(people.ann, "The Elbe is long.", collection="rivers")
+    operations, collections = OperationStore(alone, house.queue), CollectionStore(alone)
+    for _ in range(4):  # psycopg prepares what runs often
+        for who in (people.ann, Server("acme")):
+            assert (await operations.get(who, operation.id)).id == operation.id
+            assert await collections.owner(who, "rivers") == people.ann.user_id
+        for stranger in (people.bob, people.eve, Server("rival")):
+            with pytest.raises(NotFound):
+                await operations.get(stranger, operation.id)
+            with pytest.raises(NotFound):
+                await collections.owner(stranger, "rivers")
+    async with alone.tenant("acme") as connection:
+        used = await connection.execute(
+            "SELECT generic_plans >= 10 AND custom_plans = 0 FROM pg_prepared_statements WHERE statement ~ 'FROM responsa'"
+        )
+        assert await used.fetchall() == [(True,), (True,)]
 
 
 async def test_without_its_guard_an_append_would_walk_all_turns_at_work(
