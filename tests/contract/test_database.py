@@ -107,11 +107,37 @@ async def test_whoever_locks_a_conversation_and_then_its_turn_has_a_limit(
             for call in calls:
                 async with locked(database_urls, table, {"turn": new.id, "conversation": place}[table]):
                     # Without the limit, the waiting session would wait until the statement timeout.
-                    with pytest.raises(Unavailable):
+                    with pytest.raises(Unavailable, match="took too long"):
                         async with asyncio.timeout(10):
                             await call()
     finally:
         await database.close()
+
+
+async def test_an_error_says_that_the_database_was_slow_or_that_another_call_was_in_the_way(
+    database: Database,
+) -> None:
+    async def bounded() -> None:
+        async with database.tenant("acme") as connection:
+            await connection.execute("SET LOCAL lock_timeout = 1")
+            await connection.execute("SELECT pg_advisory_xact_lock(3)")
+
+    async with database.tenant("acme") as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(3)")
+        with pytest.raises(Unavailable, match="took too long"):
+            await bounded()
+    both = asyncio.Barrier(2)
+
+    async def lock(first: int, second: int) -> None:
+        async with database.tenant("acme") as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [first])
+            await both.wait()
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [second])
+
+    ended = await asyncio.gather(lock(1, 2), lock(2, 1), return_exceptions=True)
+    (refused,) = [one for one in ended if one is not None]
+    assert isinstance(refused, Unavailable)
+    assert "Another call" in refused.message
 
 
 async def test_a_cancelled_caller_does_not_cut_a_transaction_and_closing_awaits_it(

@@ -120,13 +120,17 @@ _SET_TOGETHER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, tr
     set_config('enable_seqscan', 'off', true), set_config('transaction_timeout', '5s', true)"""
 
 
-def unavailable() -> Unavailable:
-    """The error that callers see when PostgreSQL cannot be reached."""
+def unavailable(cause: Exception | None = None) -> Unavailable:
+    """The error that callers see when PostgreSQL cannot be reached, or could not do the work at this moment. cause: the error that says which."""
+    match cause:
+        case errors.DeadlockDetected() | errors.SerializationFailure():
+            happened = "Another call was changing the same data at the same moment"
+        case errors.QueryCanceled() | errors.LockNotAvailable() | errors.TransactionTimeout():
+            happened = "The database took too long"
+        case _:
+            happened = "The database cannot be reached at the moment"
     return Unavailable(
-        Reason.PART_UNAVAILABLE,
-        "The database cannot be reached at the moment; try again.",
-        {"part": "postgresql"},
-        retry_after=1.0,
+        Reason.PART_UNAVAILABLE, f"{happened}; try again.", {"part": "postgresql"}, retry_after=1.0
     )
 
 
@@ -476,7 +480,7 @@ class Database:
             async with pool.connection() as connection:
                 yield connection
         except (PoolTimeout, psycopg.OperationalError, *_ENDED) as error:
-            raise unavailable() from error
+            raise unavailable(error) from error
 
 
 class _SearchSession:
@@ -514,7 +518,7 @@ class _SearchSession:
                     self._connection = None
                     await self._stack.aclose()
                 if isinstance(error, (psycopg.OperationalError, *_ENDED)):
-                    raise unavailable() from error
+                    raise unavailable(error) from error
                 raise
 
     async def close(self) -> None:
