@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -140,3 +141,17 @@ async def test_uploads_that_wait_for_a_document_do_not_hold_up_others(house: Hou
             await house.upload(people.bob, TEXT, "other.md")
         holder.rollback()
         await asyncio.gather(*held)
+
+
+async def test_some_new_operations_delete_old_ones(
+    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = [await house.take_in(people.ann, TEXT, f"{number}.md") for number in range(3)]
+    house.ask(
+        "UPDATE responsa.operation SET update_time = now() - interval '31 days' WHERE id <> %s", old[0].id
+    )
+    # Which of the new ones do so depends on their ids.
+    for more, left in ((1, 4), (0, 3)):
+        monkeypatch.setattr(house.documents, "_new_id", lambda more=more: UUID(int=uuid7().int & ~7 | more))
+        await house.upload(people.ann, TEXT, f"new{more}.md")
+        assert house.rows()["operation"] == left

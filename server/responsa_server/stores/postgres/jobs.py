@@ -165,8 +165,8 @@ class JobQueue:
     """Enqueues jobs and runs them. Implements the port `JobRunner`."""
 
     def __init__(self, log_url: str, *, concurrency: int, pace: QueuePace | None = None) -> None:
-        """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, the
-        same number of small jobs may run, if their tenants have no other running job, jobs that send mails and deliveries, and runs of sources.
+        """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, the same number of small
+        jobs may run, if their tenants have no other running job. Runs of sources, and jobs that send mails and deliveries, have separate places; see `_APART`.
         """
         self._conninfo = conninfo(log_url, OPTIONS)
         self._concurrency = concurrency

@@ -170,8 +170,8 @@ class PassageTable:
     ) -> None:
         """Make the passages of a version the live passages of its document. Older passages lose their vectors but stay, because answers may cite them.
 
-        first: whether no version of the document was live before. generation: where the vectors of the version are. Raises GenerationSwitched if this is no longer the collection's active generation. Idempotent. The caller ensures that
-        versions are published in order.
+        first: whether no version of the document was live before. generation: where the vectors of the version are. Raises GenerationSwitched if this is no longer the
+        collection's active generation. Idempotent. The caller ensures that versions are published in order.
         """
         await self.take_time(connection)
         values = self._document(tenant_id, collection_id, document_id) | {"version": version}
