@@ -18,7 +18,7 @@ from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.people import Server
 from responsa_server.stores.postgres import database
 from responsa_server.stores.postgres.collections import CollectionStore
-from responsa_server.stores.postgres.database import Connection, Database
+from responsa_server.stores.postgres.database import Connection, Database, Queries
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
@@ -212,6 +212,38 @@ async def test_a_kept_plan_shows_each_reader_only_what_the_reader_may_read(
             "SELECT generic_plans >= 10 AND custom_plans = 0 FROM pg_prepared_statements WHERE statement ~ 'FROM responsa'"
         )
         assert await used.fetchall() == [(True,), (True,)]
+
+
+async def test_a_worker_finds_its_operation_by_its_key_though_thousands_wait(
+    alone: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    insert = f"""INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, held_by)
+        SELECT uuidv7(), 'acme', '{people.ann.user_id}', uuidv7(), 1, %s, %s FROM generate_series(1, 6000)"""
+    with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
+        connection.execute(insert.encode(), ["done", None])
+        # Later operations may be too few for new statistics.
+        connection.execute("VACUUM ANALYZE responsa.operation")
+        run = uuid7()
+        connection.execute(insert.encode(), ["queued", run])
+    queries = Queries("operations.sql")
+    held, _, _ = Queries("source_runs.sql")["made"].partition("), forgotten")
+    statements = [queries[name] for name in ("begin", "hold", "end")]
+    statements += [Queries("source_runs.sql")["still_held"], held.removeprefix("WITH held AS (")]
+    values = {
+        "tenant": "acme",
+        "id": run,
+        "operation": uuid7(),
+        "epoch": 1,
+        "together": True,
+        "error_reason": None,
+        "error_message": None,
+        "error_metadata": None,
+    }
+    async with alone.keyed("acme") as connection:
+        for statement in statements:
+            explained = await connection.execute(f"EXPLAIN (COSTS OFF) {statement}".encode(), values)
+            plan = "\n".join(line for (line,) in await explained.fetchall())
+            assert "Index Scan using operation_pkey on operation" in plan, plan
 
 
 async def test_without_its_guard_an_append_would_walk_all_turns_at_work(

@@ -1,4 +1,5 @@
 -- Operations of one tenant (role responsa_app, tenant set).
+-- `stage || ''` makes the planner use the primary key. While hardly any operation runs, an index of those that run looks cheaper; soon after, it may hold a hundred thousand.
 
 -- name: insert
 INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, unchanged)
@@ -45,7 +46,7 @@ WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s FOR UPDATE;
 -- Ends the operation and takes it from its worker.
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),
     error_reason = %(error_reason)s, error_message = %(error_message)s, error_metadata = %(error_metadata)s
-WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done' AND (%(epoch)s::bigint IS NULL OR epoch = %(epoch)s)
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage || '' <> 'done' AND (%(epoch)s::bigint IS NULL OR epoch = %(epoch)s)
 RETURNING document_id, version;
 
 -- name: fail_document
@@ -77,7 +78,7 @@ DELETE FROM responsa.document_version WHERE tenant_id = %(tenant)s AND document_
 -- name: begin
 -- A version that is indexed waits for its run.
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'parsing', passages_done = 0, passages_total = 0, update_time = clock_timestamp()
-WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done' AND NOT indexed
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage || '' <> 'done' AND NOT indexed
 RETURNING document_id, version, epoch, seq;
 
 -- name: task
@@ -93,7 +94,7 @@ WHERE v.tenant_id = %(tenant)s AND v.document_id = %(document)s AND v.version = 
 -- This lock is the fence. While this transaction lasts, the claim is valid. A call that ends the operation waits for the lock, and then
 -- deletes what this transaction wrote.
 SELECT held_by IS NOT NULL FROM responsa.operation
-WHERE tenant_id = %(tenant)s AND id = %(id)s AND epoch = %(epoch)s AND stage <> 'done' FOR UPDATE;
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND epoch = %(epoch)s AND stage || '' <> 'done' FOR UPDATE;
 
 -- name: progress
 UPDATE responsa.operation SET passages_done = %(done)s, update_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(id)s;

@@ -1,4 +1,4 @@
--- Runs of the sources of one tenant (role responsa_app, tenant set).
+-- Runs of the sources of one tenant (role responsa_app, tenant set). For `stage || ''`, see operations.sql.
 
 -- name: lock_source
 -- Whatever adds a run, or decides which run works next, holds this lock. The rows that runs write refer to the source and do not wait for it.
@@ -115,7 +115,7 @@ FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(keys)s::text[], %(problems)s::
 -- published. A retry needs the failures until all its documents are made: an attempt after a kill makes the documents of the same rows.
 WITH held AS (
     UPDATE responsa.operation SET held_by = %(id)s
-    WHERE tenant_id = %(tenant)s AND id = %(operation)s AND stage <> 'done' AND (%(together)s OR held_by IS NOT NULL)
+    WHERE tenant_id = %(tenant)s AND id = %(operation)s AND stage || '' <> 'done' AND (%(together)s OR held_by IS NOT NULL)
     RETURNING id
 ), forgotten AS (
     DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = %(kind)s AND key = %(key)s
@@ -216,7 +216,7 @@ SELECT id, document_id FROM responsa.operation WHERE tenant_id = %(tenant)s AND 
 
 -- name: still_held
 -- The document is locked.
-SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(operation)s AND held_by = %(id)s AND stage <> 'done' FOR UPDATE;
+SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(operation)s AND held_by = %(id)s AND stage || '' <> 'done' FOR UPDATE;
 
 -- name: earlier
 SELECT DISTINCT o.held_by FROM responsa.operation AS o JOIN responsa.operation AS r ON r.tenant_id = o.tenant_id AND r.id = o.held_by
