@@ -2,7 +2,7 @@
 SET LOCAL lock_timeout = '10s';
 
 -- Lets a job of the transaction's tenant begin now, or begin again as soon as it ends with another attempt. Returns whether there is such a job, waiting or running. One statement, so that
--- it finds the job even if a worker takes it or returns it meanwhile.
+-- it finds the job even if a worker takes it or returns it meanwhile. 'epoch' marks a running job for the trigger below.
 CREATE OR REPLACE FUNCTION responsa.hasten_job(queue text, identity uuid) RETURNS boolean
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$

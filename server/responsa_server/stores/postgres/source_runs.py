@@ -223,7 +223,7 @@ class PostgresSourceRuns:
             claim = RunClaim(tenant_id, operation_id, row["epoch"], source_id)
             reading = row["stage"] != "embedding"
             if reading:
-                # A cancelled run may have begun them: this run makes again what failed, or leaves it among the failed rows, and takes the rest for unchanged.
+                # What a cancelled run began may have ended. This run makes again what failed, or leaves it among the failed rows, and takes the rest for unchanged.
                 await self._take_over(database, claim, every=True)
         return RunTask(
             claim,
