@@ -3,8 +3,8 @@
 The weights are fitted on the answerable questions of evals/reading/fit.jsonl, of evals/reading/more.jsonl and of squad2, each with the same weight. Figures for the
 same questions are cross-validated: in turn, a quarter of the sources and a quarter of the articles of squad2 are left out of the fit and measured with its weights.
 
-Usage: python tools/reading_weights.py FOLDER SQUAD2 [VECTORS]   (FOLDER: the documents, as for `responsa eval reading`. SQUAD2: a folder with docs.jsonl and
-questions.jsonl. VECTORS: a file that keeps the vectors of the documents for the next run. A run computes them if the file lacks them)
+Usage: python tools/reading_weights.py FOLDER SQUAD2 VECTORS   (FOLDER: the documents, as for `responsa eval reading`. SQUAD2: a folder with docs.jsonl and
+questions.jsonl. VECTORS: a file that keeps the vectors of the documents for the next run)
 """
 
 from __future__ import annotations
@@ -50,11 +50,10 @@ from responsa_server.ingest.indexing import DocumentIdentity, Indexer
 from responsa_server.ingest.sniff import sniff
 from responsa_server.search.embedder import Embedder, OneEmbedder
 from responsa_server.search.evidence import PassageAnalyses, judge
-from responsa_server.search.extract import PASSAGES_READ, Extractor, SupportedPart
+from responsa_server.search.extract import PASSAGES_READ, ExtractedAnswer, Extractor
 from responsa_server.search.parts import PassageParts
 from responsa_server.search.reading import WEIGHTS, Signals, readable, signals
-from responsa_server.search.retrieve import ParsedQuestions, Retrieval, Retriever
-from responsa_server.search.scoring import K1, B
+from responsa_server.search.retrieve import RERANKED, ParsedQuestions, Retrieval, Retriever
 from responsa_server.text.sections import Whole
 
 Floats = npt.NDArray[np.float64]
@@ -67,19 +66,23 @@ DIGITS: Final = 1
 """The number of decimal places of a weight. More change no figure."""
 FIXED: Final = Signals._fields.index("against")
 READER: Final = Server("reading")
+LOOKED: Final = 50
+"""The number of passages among which the labelled places are looked for. The extractor reads fewer."""
 _LEXEME: Final = re.compile(r"'((?:[^'\\]|''|\\\\)*)':([\dA,]+)")
 
 
 class KeptVectors:
-    """Implements `VectorCache` with a file; with None, in memory."""
+    """Implements `VectorCache` with a file."""
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path) -> None:
         self._file = file
         self._vectors: dict[bytes, bytes] = {}
-        if file is not None and file.is_file():
+        if file.is_file():
             with np.load(file) as kept:
-                hashes, vectors = kept["hashes"], kept["vectors"]
-            self._vectors = {one.tobytes(): row.tobytes() for one, row in zip(hashes, vectors, strict=True)}
+                self._vectors = {
+                    one.tobytes(): row.tobytes()
+                    for one, row in zip(kept["hashes"], kept["vectors"], strict=True)
+                }
 
     async def cached_vectors(
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
@@ -91,12 +94,10 @@ class KeptVectors:
 
     def save(self) -> None:
         """Writes the file."""
-        if self._file is not None and self._vectors:
-            np.savez(
-                self._file,
-                hashes=np.array([np.frombuffer(one, np.uint8) for one in self._vectors]),
-                vectors=np.array([np.frombuffer(one, "<f4") for one in self._vectors.values()]),
-            )
+        hashes = np.array([np.frombuffer(one, np.uint8) for one in self._vectors])
+        np.savez(
+            self._file, hashes=hashes, vectors=[np.frombuffer(one, "<f4") for one in self._vectors.values()]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,20 +188,8 @@ class MemoryIndex:
         return {}
 
     async def matching(self, reader: Reader, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
-        found: dict[UUID, None] = {}
-        for query in queries:
-            gated = {id_ for term in query.terms[: query.gate] for id_ in self._holders.get(term, ())}
-            found |= dict.fromkeys(sorted(gated, key=lambda id_: -self._bm25(query, id_))[: query.limit])
-        return list(found)
-
-    def _bm25(self, query: LexicalQuery, id_: UUID) -> float:
-        held = self._held[id_]
-        norm = K1 * (1 - B + B * held.stored.length / max(query.mean_length, 1.0))
-        counted = (
-            (weight, held.counts.get(term, 0))
-            for term, weight in zip(query.terms, query.weights, strict=True)
-        )
-        return sum(weight * count * (K1 + 1) / (count + norm) for weight, count in counted)
+        terms = [term for query in queries for term in query.terms[: query.gate]]
+        return list(dict.fromkeys(id_ for term in terms for id_ in self._holders.get(term, ())))
 
     async def candidates(
         self, scope: SearchScope, terms: Sequence[str], ids: Collection[UUID]
@@ -301,7 +290,7 @@ async def reading_cases(part: str, documents: Path, embedder: Embedder, kept: Ke
         retriever = Retriever(index, index, OneEmbedder(embedder))
         for one in given.questions:
             if one.source == source:
-                found = await retriever.search(READER, [one.question], [source])
+                found = await retriever.search(READER, [one.question], [source], top_k=LOOKED)
                 cases.append(Case(source, one.kind, one.answers, found, index.documents_by_id))
     return cases
 
@@ -383,101 +372,98 @@ def fitted(given: Sequence[Pieces]) -> Signals:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What the extractor makes of a question. leads: whether its first part answers the question, were it not refused."""
-
-    kind: str
-    leads: bool
-    right: bool
-    refused: bool
-
-
-def told(case: Case, extractor: Extractor) -> Told:
-    """Asks the extractor."""
+def outcome(case: Case, extractor: Extractor) -> Counter[str]:
+    """What the extractor makes of a question, and where the labelled place is."""
     answer = extractor.answer(case.retrieval)
+    refused = not answer.supported()
+    if not case.places:
+        return Counter({"others": 1, "others refused": refused})
+    found = [
+        case.answered_by(one.passage.document_id, one.source.start, one.source.end) for one in answer.parts
+    ]
+    result = "refused" if refused else "right" if any(found) else "wrong"
+    at = "in the first part" if any(found[:1]) else where(case, answer)
+    return Counter({"answerable": 1, result: 1, at: 1, f"{at}: {result}": 1})
 
-    def right(part: SupportedPart) -> bool:
-        return case.answered_by(part.passage.document_id, part.source.start, part.source.end)
 
-    found = [right(one) for one in answer.parts]
-    supported = answer.supported()
-    return Told(case.kind, any(found[:1]), supported and any(found), not supported)
+def where(case: Case, answer: ExtractedAnswer) -> str:
+    """Where the labelled place of an answerable question is, if it is not in the answer's first part."""
+    holding: dict[UUID, int] = {}
+    for rank, one in enumerate(case.retrieval.passages):
+        passage = one.found.passage
+        span = Span(case.documents[passage.document_id], passage.source.start, passage.source.end)
+        if any(2 * span.overlap(place) >= place.length for place in case.places):
+            holding[passage.id] = rank
+    if answer.parts and answer.parts[0].passage.id in holding:
+        return "in the passage of the first part"
+    first = min(holding.values(), default=LOOKED)
+    limit = next((one for one in (PASSAGES_READ, RERANKED, LOOKED) if first < one), None)
+    return f"in another of the first {limit} passages" if limit else f"in none of {LOOKED} passages"
 
 
-def report(name: str, given: Iterable[Told]) -> None:
-    """Prints the figures of a set."""
-    counts = Counter[str]()
-    for one in given:
-        if one.kind == "answerable":
-            counts["all"] += 1
-            counts["leads"] += one.leads
-            counts["right"] += one.right
-            counts["refused"] += one.refused
-        else:
-            counts["others"] += 1
-            counts["others refused"] += one.refused
-    wrong = counts["all"] - counts["right"] - counts["refused"]
+def report(name: str, given: Iterable[Counter[str]]) -> Counter[str]:
+    """Prints the figures of a set, and returns the sum of the outcomes."""
+    total = sum(given, Counter[str]())
     print(
-        f"{name:<46}{counts['all']:>5} answerable: the right piece leads {counts['leads']:>4}, right {counts['right']:>4}, wrong {wrong:>4},"
-        f" refused {counts['refused']:>4}; others refused {counts['others refused']:>4} of {counts['others']}",
+        f"{name:<28}{total['answerable']:>5} answerable: the right piece leads {total['in the first part']:>4}, right {total['right']:>4}, wrong {total['wrong']:>4},"
+        f" refused {total['refused']:>4}; others refused {total['others refused']:>4} of {total['others']}",
         flush=True,
     )
+    return total
 
 
 def cross_validated(
     cases: Sequence[Case], given: Sequence[Pieces | None], analyses: PassageAnalyses
-) -> Mapping[int, Told]:
-    """What the extractor makes of each case with the weights of the other groups, by the case's index. given: the pieces of each case."""
-    places = range(len(cases))
-    found: dict[int, Told] = {}
+) -> Mapping[int, Counter[str]]:
+    """The outcome of each case with the weights of the other groups, by the case's index. given: the pieces of each case."""
+    found: dict[int, Counter[str]] = {}
     names = {whole: sorted({one.group for one in cases if one.whole is whole}) for whole in (False, True)}
     for number in range(GROUPS):
         left = {name for of in names.values() for name in of[number::GROUPS]}
-        kept = (given[place] for place in places if cases[place].group not in left)
-        extractor = Extractor(analyses, fitted([one for one in kept if one is not None]))
-        found |= {place: told(cases[place], extractor) for place in places if cases[place].group in left}
+        kept = [one for case, one in zip(cases, given, strict=True) if one and case.group not in left]
+        extractor = Extractor(analyses, fitted(kept))
+        found |= {place: outcome(case, extractor) for place, case in enumerate(cases) if case.group in left}
     return found
 
 
 async def read_sets(
     documents: Path, squad2: Path, embedder: Embedder, kept: KeptVectors
 ) -> Mapping[str, Sequence[Case]]:
-    """The cases of each set, by its name."""
-    parts = ("fit", "more", "choose")
-    sets = {part: await reading_cases(part, documents, embedder, kept) for part in parts}
-    return {**sets, "squad2": await squad2_cases(squad2, embedder, kept)}
+    """The cases of each set, by its name. `choose` is the last one."""
+    sets = {"squad2": await squad2_cases(squad2, embedder, kept)}
+    for part in ("fit", "more", "choose"):
+        sets[part] = await reading_cases(part, documents, embedder, kept)
+    return sets
 
 
 def main() -> None:
-    documents, squad2 = Path(sys.argv[1]), Path(sys.argv[2])
-    kept = KeptVectors(Path(sys.argv[3]) if len(sys.argv) > 3 else None)
+    kept = KeptVectors(Path(sys.argv[3]))
     with ExitStack() as stack:
-        sets = asyncio.run(read_sets(documents, squad2, load_embedder(stack), kept))
+        sets = dict(asyncio.run(read_sets(Path(sys.argv[1]), Path(sys.argv[2]), load_embedder(stack), kept)))
     kept.save()
     analyses = PassageAnalyses(100_000)
-    cases = [*sets["fit"], *sets["more"], *sets["squad2"]]
+    choose = sets.pop("choose")
+    cases = [one for those in sets.values() for one in those]
     given = [pieces(one, analyses) if one.places else None for one in cases]
     used = [one for one in given if one is not None]
     weights = fitted(used)
     print(f"# fitted on {len(used)} questions", flush=True)
     for name, weight in zip(Signals._fields, weights, strict=True):
         print(f"    {name}={weight:g},")
-    earlier, present, now = (Extractor(analyses, one) for one in (None, WEIGHTS, weights))
-    before = [told(one, earlier) for one in cases]
-    after = cross_validated(cases, given, analyses)
+    found = cross_validated(cases, given, analyses)
     first = 0
-    for name in ("fit", "more", "squad2"):
-        end = first + len(sets[name])
-        report(f"{name}, earlier ranking", before[first:end])
-        report(f"{name}, cross-validated", [after[place] for place in range(first, end)])
-        first = end
-    for name, extractor in (
-        ("earlier ranking", earlier),
-        ("the weights of reading.py", present),
-        ("the weights above", now),
-    ):
-        report(f"choose, {name}", [told(one, extractor) for one in sets["choose"]])
+    for name, those in sets.items():
+        report(name, [found[first + place] for place in range(len(those))])
+        first += len(those)
+    extractor = Extractor(analyses, weights)
+    report("choose", [outcome(one, extractor) for one in choose])
+    sources = sorted({one.group for one in sets["more"]})
+    for half in (sources[::2], sources[1::2]):
+        total = report(
+            ", ".join(half), [found[place] for place, one in enumerate(cases) if one.group in half]
+        )
+        for place in sorted(one for one in total if one.startswith("in ")):
+            print(f"    {place:<60}{total[place]:>4}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import Final
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import Passage
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, PieceEvidence, judge
 from responsa_server.search.parts import Part, PassageParts
-from responsa_server.search.reading import WEIGHTS, Signals, fits, readable
+from responsa_server.search.reading import WEIGHTS, Signals, fits, readable, shares
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.search.support import DEFAULT_SUPPORT, signals, support
 
@@ -30,7 +31,15 @@ _ASKED: Final = 0.25
 _ADDS: Final = 0.12
 """The share of the question's weight that a sentence must add to the leading part that it refers to."""
 _NEARLY: Final = 0.92
-"""How well the piece of a further part must fit, as a share of how well the leading piece fits."""
+"""How well the piece of a further part must fit, as a share of how well the leading piece fits. The part must be supported by itself, too."""
+_SURE: Final = 0.6
+"""The share of the leading piece below which an answer is unsure. It then shows more: sentences around the leading piece, and a further part that fits less well."""
+_NEARLY_UNSURE: Final = 0.88
+_SUPPORT_UNSURE: Final = 0.3
+_CERTAIN: Final = 0.4
+"""The certainty below which an answer loses support."""
+_LEAST_SHARE: Final = 0.01
+"""A piece with a smaller share does not count for the certainty, because comparing its words costs more than it changes."""
 _ALIKE: Final = 0.7
 """The share of common words from which on two parts say the same."""
 _WORD: Final = re.compile(r"\w+")
@@ -69,13 +78,25 @@ _NO_ANSWER: Final = ExtractedAnswer((), 0.0)
 
 @dataclass(frozen=True, slots=True)
 class _RankedPiece:
-    """A piece with its evidence, and the pieces of its passage with theirs. fit: how well the piece fits the question, compared with the other pieces that were read."""
+    """A piece with its evidence, and the pieces of its passage with theirs. fit: how well the piece fits the question, compared with the other pieces that were read. share: how
+    likely the piece is to answer the question, if one of them does; None if the weights of `reading.py` do not apply.
+    """
 
     evidence: PieceEvidence
     place: int
     passage: ScoredPassage
     pieces: Sequence[PieceEvidence]
     fit: float
+    share: float | None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether another piece may well answer instead."""
+        return self.share is not None and self.share < _SURE
+
+    @property
+    def words(self) -> frozenset[str]:
+        return frozenset(_WORD.findall(self.evidence.plain.lower())) or frozenset([self.evidence.plain])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +112,11 @@ class _RankedPart:
     def contains(self, other: _RankedPart) -> bool:
         one, another = self.part.source, other.part.source
         return self.overlaps(other) and one.start <= another.start and another.end <= one.end
+
+    def shows(self, other: _RankedPiece) -> bool:
+        source, another = self.part.source, other.evidence.piece.source
+        same = self.piece.passage.found.passage.document_id == other.passage.found.passage.document_id
+        return same and source.start <= another.start and another.end <= source.end
 
     @property
     def words(self) -> frozenset[str]:
@@ -187,13 +213,15 @@ class Extractor:
         weights = self._weights
         if not all(readable(questions.of(one), one.score, pieces) for one, pieces in read):
             weights = None
-        judged = [
-            _RankedPiece(evidence, place, one, pieces, value)
+        values = [
+            fits(one.found, one.score, pieces, weights) if weights else [it.score for it in pieces]
             for one, pieces in read
-            for values in [
-                fits(one.found, one.score, pieces, weights) if weights else [it.score for it in pieces]
-            ]
-            for place, (evidence, value) in enumerate(zip(pieces, values, strict=True))
+        ]
+        likely = iter(shares(list(chain.from_iterable(values)))) if weights else repeat(None)
+        judged = [
+            _RankedPiece(evidence, place, one, pieces, value, next(likely))
+            for (one, pieces), its in zip(read, values, strict=True)
+            for place, (evidence, value) in enumerate(zip(pieces, its, strict=True))
         ]
         return sorted(judged, key=lambda one: -one.fit - _ASKED * self._asked(questions, one))
 
@@ -232,8 +260,10 @@ class Extractor:
         best = parts[0].piece
         lead = self._grown(questions.of(best.passage), parts)
         found = self._support(questions.of(best.passage), best, judged) * self._own_words(questions, best)
-        chosen = [lead, *self._further(questions, lead, iter(parts[1:]), most)]
-        return ExtractedAnswer([_supported(one) for one in chosen], found), best.passage.term
+        # The support does not depend on the number of parts that are wanted.
+        chosen = [lead, *self._further(questions, lead, iter(parts[1:]), max(most, MAX_PARTS))]
+        found *= min(_certainty(chosen, judged) / _CERTAIN, 1.0)
+        return ExtractedAnswer([_supported(one) for one in chosen[:most]], found), best.passage.term
 
     def _own_words(self, questions: ParsedQuestions, best: _RankedPiece) -> float:
         """The share of the question's own words that are near a piece; 1 for a piece that the question itself found."""
@@ -246,7 +276,7 @@ class Extractor:
         return asked.covered(asked.mask(near))
 
     def _grown(self, question: ParsedQuestion, parts: Sequence[_RankedPart]) -> _RankedPart:
-        """The leading part. If a sentence after it refers to it and has further words of the question, both are one part."""
+        """The leading part. If a sentence after it refers to it and has further words of the question, both are one part. If the answer is unsure, the part also has sentences around it."""
         lead = parts[0]
         said = self._said(question, lead)
         for one in parts[1:]:
@@ -254,8 +284,14 @@ class Extractor:
                 one.contains(lead)
                 and question.covered(self._said(question, one)) - question.covered(said) >= _ADDS
             ):
-                return _RankedPart(lead.piece, one.part)
-        return lead
+                lead = _RankedPart(lead.piece, one.part)
+                break
+        if not lead.piece.unsure:
+            return lead
+        found = lead.piece.passage.found
+        wide = PassageParts(found).widened(lead.part)
+        instructs = any(one.instructs for one in self._analyses.of(found).pieces[wide.first : wide.last + 1])
+        return lead if instructs else _RankedPart(lead.piece, wide)
 
     def _said(self, question: ParsedQuestion, one: _RankedPart) -> int:
         """The question's terms in a part, as a mask."""
@@ -274,6 +310,9 @@ class Extractor:
         else.
         """
         kept = [lead]
+        unsure = lead.piece.unsure
+        least_fit = (_NEARLY_UNSURE if unsure else _NEARLY) * lead.piece.fit
+        least_support = _SUPPORT_UNSURE if unsure else DEFAULT_SUPPORT
         for one in parts:
             if len(kept) == most:
                 break
@@ -282,10 +321,10 @@ class Extractor:
                 continue
             question = questions.of(piece.passage)
             if (
-                piece.fit < _NEARLY * lead.piece.fit
+                piece.fit < least_fit
                 or not one.part.complete
                 or any(one.overlaps(other) or _alike(one.words, other.words) for other in kept)
-                or self._support(question, piece, [piece]) < DEFAULT_SUPPORT
+                or self._support(question, piece, [piece]) < least_support
             ):
                 continue
             kept.append(one)
@@ -323,6 +362,19 @@ def _by_collection(passages: Sequence[ScoredPassage]) -> Mapping[str, Sequence[S
     for one in passages:
         found.setdefault(one.found.passage.collection_id, []).append(one)
     return found
+
+
+def _certainty(chosen: Sequence[_RankedPart], judged: Sequence[_RankedPiece]) -> float:
+    """How likely one of these parts answers the question, if one of the pieces that were read does. A piece that says the same as a part counts like the part."""
+    certainty = 0.0
+    for one in judged:
+        if one.share is None:
+            return 1.0
+        if one.share >= _LEAST_SHARE and any(
+            part.shows(one) or _alike(one.words, part.words) for part in chosen
+        ):
+            certainty += one.share
+    return certainty
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:

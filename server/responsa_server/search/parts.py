@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from responsa_server.domain.events import ByteRange
@@ -32,6 +32,8 @@ MAX_PART_BYTES: Final = 1_200
 """The greatest length of a part of several pieces."""
 MAX_ANTECEDENT_BYTES: Final = 600
 """The greatest length of a sentence together with the sentences before it that it depends on."""
+MAX_PARAGRAPH_BYTES: Final = 400
+"""The greatest length of a sentence together with other sentences of its paragraph."""
 _MAX_BACK: Final = 2
 _LABEL_WORDS: Final = 6
 
@@ -97,6 +99,27 @@ class PassageParts:
                 return self._prose(place)
             case _:
                 return None
+
+    def widened(self, part: Part) -> Part:
+        """A part of sentences with the sentences of its paragraph after and before it, as many as MAX_PARAGRAPH_BYTES allow. Other parts stay as they are."""
+        first, last = part.first, part.last
+        while True:
+            before = (first, last)
+            if self._continues(last) and self._size(first, last + 1) <= MAX_PARAGRAPH_BYTES:
+                last += 1
+            if first and self._continues(first - 1) and self._size(first - 1, last) <= MAX_PARAGRAPH_BYTES:
+                first -= 1
+            if (first, last) == before:
+                break
+        wide = self._several(first, last) if (first, last) != (part.first, part.last) else None
+        return part if wide is None else replace(wide, complete=part.complete or first < part.first)
+
+    def _continues(self, place: int) -> bool:
+        """Whether a piece and the one after it are sentences of one paragraph."""
+        these = self._pieces[place : place + 2]
+        if len(these) < 2 or any(one.kind is not VectorKind.SENTENCE for one in these):
+            return False
+        return _PARAGRAPH_END.search(self._bytes(these[0].source.end, these[1].source.start)) is None
 
     def text(self, first: int, last: int | None = None) -> str:
         """The exact text from one piece to another."""
@@ -227,6 +250,7 @@ class PassageParts:
 # A character that is cut at the beginning of the text is left out.
 _CUT_BYTES: Final = 4
 _EMPTY_LINE: Final = re.compile(r"^[ \t>\r]*\n", re.MULTILINE)
+_PARAGRAPH_END: Final = re.compile(r"\n[ \t>\r]*\n")
 _LINE_BEGINNING: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
 # What a sentence contains if it was joined with the code or the list after it, or stands between blocks.
 _BLOCK_WITHIN: Final = re.compile(r"\n[ \t>]*(?:```|~~~|(?:[-*+]|\d{1,9}[.)])[ \t]|<pre\b)|\n[ \t]*\n")

@@ -8,6 +8,7 @@ and in languages that the model does not know, the ranking of `evidence.py` deci
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from operator import mul
@@ -23,7 +24,7 @@ class Signals(NamedTuple):
 
     own, titled, around, order, cosine, form: those of `PieceEvidence`. best: the score of the best piece of the passage. vector, lexical: those of the passage's `Score`.
     heading, before: the cosines of the last heading above the piece and of the piece before it, 0 or more; 0 if the passage has none there. begins: whether the piece begins a
-    paragraph. row: whether it is a row of a table. short: whether it has fewer than _SHORT characters. against: the penalties of `PieceEvidence`, 0 or more.
+    paragraph. row: whether it is a row of a table. length: the logarithm of 1 plus its length in units of _LENGTH characters, 0 to about 2.5. against: the penalties of `PieceEvidence`, 0 or more.
     """
 
     own: float
@@ -39,33 +40,33 @@ class Signals(NamedTuple):
     before: float
     begins: float
     row: float
-    short: float
+    length: float
     against: float
 
 
 WEIGHTS: Final = Signals(
     # Words in the piece itself count in the next two as well. Below a heading with the same words, a sentence that repeats them answers less often than its neighbours.
-    own=-1.3,
-    titled=3.5,
-    around=4.9,
-    order=1.2,
-    cosine=7.4,
-    form=0.75,
-    best=6.5,
-    vector=9.2,
+    own=-2.6,
+    titled=4.3,
+    around=4.6,
+    order=1.3,
+    cosine=8.0,
+    form=0.7,
+    best=6.8,
+    vector=9.4,
     lexical=1.7,
     heading=1.7,
     before=1.1,
     begins=0.4,
-    row=1.5,
-    short=-0.8,
+    row=1.6,
+    length=1.1,
     # Penalties are rules, so they are not fitted. They weigh about as much as in `evidence.py`.
     against=-5.0,
 )
-"""From a fit in which the penalties were fitted too. tools/reading_weights.py, which keeps them, gives slightly other weights."""
-_SUM: Final = 36.7
+"""Printed by tools/reading_weights.py."""
+_SUM: Final = 37.0
 """About the sum of the weights of the signals up to `before`, so that the value is on about the scale of `PieceEvidence.score`."""
-_SHORT: Final = 30
+_LENGTH: Final = 80
 _PARAGRAPH_BEFORE: Final = re.compile(r"(?:^|\n[ \t]*\n)[ \t]*$")
 
 
@@ -79,6 +80,14 @@ def fits(
 ) -> Sequence[float]:
     """How well each piece of a passage fits the question, about 0 to 1. The values of all passages that are read for a question can be compared with each other."""
     return [sum(map(mul, weights, one)) / _SUM for one in signals(found, score, pieces)]
+
+
+def shares(values: Sequence[float]) -> Sequence[float]:
+    """How likely each piece is to answer the question, if exactly one of them does. values: those of `fits` for all pieces that were read."""
+    greatest = max(values, default=0.0)
+    odds = [math.exp(_SUM * (value - greatest)) for value in values]
+    total = sum(odds)
+    return [one / total for one in odds]
 
 
 def signals(found: FoundPassage, score: Score, pieces: Sequence[PieceEvidence]) -> Sequence[Signals]:
@@ -112,6 +121,6 @@ def _signals(
         before=max(earlier or 0.0, 0.0),
         begins=_PARAGRAPH_BEFORE.search(above.decode()) is not None,
         row=one.piece.kind is VectorKind.ROW,
-        short=len(one.plain) < _SHORT,
+        length=math.log1p(len(one.plain) / _LENGTH),
         against=one.against,
     )
