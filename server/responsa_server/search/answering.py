@@ -55,7 +55,7 @@ TEXT_ONLY: Final = "text_only"
 _KINDS: Final = tuple(CollectionKind)
 FLOOR: Final = 0.25
 """The least support (0 to 1) of a suggestion. On the part `fit` of evals/reading, one of 12 refused off-topic questions gets a suggestion from this
-value on, and 8 of 25 refused questions that have an answer get it. With 0.2, these are two of 12 and 9 of 25.
+value on, and 8 of 30 refused questions that have an answer get it. With 0.2, these are two of 12 and 9 of 30.
 """
 
 

@@ -91,7 +91,7 @@ class _RankedPiece:
 
     @property
     def unsure(self) -> bool:
-        """Whether another piece may well answer instead."""
+        """Whether it is uncertain that this piece answers better than the others."""
         return self.share is not None and self.share < _SURE
 
     @property
