@@ -262,7 +262,7 @@ class Extractor:
         found = self._support(questions.of(best.passage), best, judged) * self._own_words(questions, best)
         # The support does not depend on the number of parts that are wanted.
         chosen = [lead, *self._further(questions, lead, iter(parts[1:]), max(most, MAX_PARTS))]
-        found *= min(_certainty(chosen, judged) / _CERTAIN, 1.0)
+        found *= _certainty(chosen, judged) / _CERTAIN
         return ExtractedAnswer([_supported(one) for one in chosen[:most]], found), best.passage.term
 
     def _own_words(self, questions: ParsedQuestions, best: _RankedPiece) -> float:
@@ -365,16 +365,22 @@ def _by_collection(passages: Sequence[ScoredPassage]) -> Mapping[str, Sequence[S
 
 
 def _certainty(chosen: Sequence[_RankedPart], judged: Sequence[_RankedPiece]) -> float:
-    """How likely one of these parts answers the question, if one of the pieces that were read does. A piece that says the same as a part counts like the part."""
+    """How likely one of these parts answers the question, if one of the pieces that were read does; at most _CERTAIN. A piece that says the same as a part counts like the part."""
     certainty = 0.0
+    others: list[_RankedPiece] = []
     for one in judged:
         if one.share is None:
-            return 1.0
-        if one.share >= _LEAST_SHARE and any(
-            part.shows(one) or _alike(one.words, part.words) for part in chosen
-        ):
+            return _CERTAIN
+        if any(part.shows(one) for part in chosen):
             certainty += one.share
-    return certainty
+        elif one.share >= _LEAST_SHARE:
+            others.append(one)
+    if certainty < _CERTAIN:
+        said = [part.words for part in chosen]
+        certainty += sum(
+            one.share or 0.0 for one in others if any(_alike(one.words, words) for words in said)
+        )
+    return min(certainty, _CERTAIN)
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
