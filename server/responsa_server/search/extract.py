@@ -126,10 +126,8 @@ class _RankedPart:
 class Extractor:
     """Chooses the parts of answers. Each thread needs its own instance."""
 
-    def __init__(self, analyses: PassageAnalyses | None = None, weights: Signals | None = WEIGHTS) -> None:
-        """analyses: the analyses of the search that found the passages. If None, the extractor analyses the passages itself. weights: those of `reading.py`; if None, the ranking of
-        `evidence.py` always decides.
-        """
+    def __init__(self, analyses: PassageAnalyses | None = None, weights: Signals = WEIGHTS) -> None:
+        """analyses: the analyses of the search that found the passages. If None, the extractor analyses the passages itself. weights: those of `reading.py`."""
         self._weights = weights
         self._analyses = analyses if analyses is not None else PassageAnalyses()
         self._analyzer = self._analyses.analyzer
@@ -210,9 +208,8 @@ class Extractor:
             for one in passages[:PASSAGES_READ]
         ]
         # The two scales differ, so one of them ranks all pieces.
-        weights = self._weights
-        if not all(readable(questions.of(one), one.score, pieces) for one, pieces in read):
-            weights = None
+        apply = all(readable(questions.of(one), one.score, pieces) for one, pieces in read)
+        weights = self._weights if apply else None
         values = [
             fits(one.found, one.score, pieces, weights) if weights else [it.score for it in pieces]
             for one, pieces in read
