@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from responsa_lab.evaluation.local import load_embedder
 from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.files import EXAMPLES, SHIPPED
+from responsa_server.agents.nodes.choosing import ChooserOptions, forms_trained
 from responsa_server.routing import stored
 
 
@@ -23,8 +24,10 @@ async def train() -> None:
     """Trains and saves all classifiers."""
     with ExitStack() as stack:
         trainer = stored.KeptClassifiers(stored.SHIPPED, load_embedder(stack))
-        for one in classifiers(examples(), trainer).values():
+        for path, one in classifiers(examples(), trainer).items():
             await one.ready()
+            if path.endswith(ChooserOptions().examples):
+                await forms_trained(one.examples, trainer)
 
 
 def main() -> None:

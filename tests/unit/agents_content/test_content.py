@@ -101,7 +101,7 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "cairo/examples/categories.jsonl": ({"contract", "test", "explanation"}, 70),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "out_of_scope"}, 300),
     "shared/examples/tools.jsonl": (
-        {"knowledge_search", "web_search", "calculator", "time", "none"},
+        {"knowledge_search", "web_search", "calculator", "time", "tool", "none"},
         400,
     ),
     "shared/examples/small_talk.jsonl": ({"retrieve", "direct"}, 300),

@@ -52,7 +52,9 @@ SECRET_ORDERS = ORDERS + '[allow]\nagents = ["other"]\n'
 
 @dataclass
 class Guesses:
-    """A classifier that gives one label the score .9, by a word in the text, and the rest to "none"; or that always gives `scores`. It is a trainer too, and records the examples."""
+    """A classifier that gives one label the score .9, by a word in the text, and the rest to "none"; or that always gives `scores`. It is surer about the form of a message. It is a trainer
+    too, and records the examples.
+    """
 
     words: Sequence[tuple[str, str]]
     examples: list[Example] = field(default_factory=list[Example])
@@ -60,6 +62,9 @@ class Guesses:
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
 
     async def classify(self, text: str) -> Classified:
+        if text.startswith(("asksa", "tellsa", "unaskeda")):
+            label = "none" if "tellsa" in text or "rewordsa" in text else "tool"
+            return Classified(label, 0.99, in_scope=True, all={"none": 0.01, label: 0.99})
         if self.scores:
             return Classified("", 0.0, in_scope=False, all=self.scores)
         label = next((label for word, label in self.words if word in text.casefold()), "none")
@@ -125,14 +130,16 @@ async def chosen(
 async def test_several_tools_for_one_message(tmp_path: Path) -> None:
     node, learns = chooser(tools(tmp_path, orders=ORDERS))
     await node.prepare()
-    assert [one.label for one in learns.examples] == ["orders"], "the declaration's own"
+    forms = "asksa asksb asksc begin where is my x end"
+    expected = [Example("where is my order", "orders"), Example(forms, "tool")]
+    assert learns.examples == expected, "the declaration's own, and their forms"
     found = await chosen(node, "Where is my order fh-10382, and how do I return it? And what is 17 % of 240?")
     assert found == [
         ("orders", {"number": "FH-10382"}),
         ("knowledge_search", {"query": "how do I return it?"}),
         ("calculator", {"expression": "240 * 17 / 100"}),
     ]
-    assert len(learns.examples) == 1, "trained once"
+    assert len(learns.examples) == 2, "trained once"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +216,7 @@ async def test_what_a_message_only_mentions_calls_no_tool(tmp_path: Path) -> Non
 
 async def test_a_number_that_only_one_tool_takes_decides_for_it(tmp_path: Path) -> None:
     node, learns = chooser(tools(tmp_path, orders=ORDERS))
-    learns.scores = {"none": 0.1, "knowledge_search": 0.5, "orders": 0.25}
+    learns.scores = {"none": 0.1, "knowledge_search": 0.4, "orders": 0.2, "tool": 0.3}
     assert [tool for tool, _ in await chosen(node, "Has FH-10382 left the warehouse?")] == ["orders"]
 
 

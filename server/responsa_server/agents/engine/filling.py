@@ -608,10 +608,10 @@ def _properties(card: ToolCard) -> tuple[Mapping[str, Mapping[str, Any]], Sequen
     return found, names
 
 
-def identifies(card: ToolCard) -> bool:
-    """Whether a tool needs an argument that fits a pattern, such as the number of an order: a message that has one can hardly mean anything else."""
+def needs_value(card: ToolCard) -> bool:
+    """Whether a tool needs a value that a message must name, such as the number of an order: a message that has one can hardly mean anything else."""
     properties, required = _properties(card)
-    return any("pattern" in properties[name] for name in required)
+    return any("pattern" in properties[name] or "enum" in properties[name] for name in required)
 
 
 def _values(schema: Mapping[str, Any], message: Message) -> Iterator[object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,18 +15,18 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue, create_model
 
-from responsa_server.agents.engine.asked import asks, is_about_words, names_the_web, only_tells, wishes
+from responsa_server.agents.engine.asked import asks, names_the_web
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.calling import CallModel, ResultModel, argument_problem
 from responsa_server.agents.engine.filling import (
-    CALCULATOR,
     KNOWLEDGE_SEARCH,
     WEB_SEARCH,
     Arguments,
     Message,
     filled,
-    identifies,
+    needs_value,
 )
+from responsa_server.agents.engine.form import form_of
 from responsa_server.agents.engine.in_english import in_english
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import (
@@ -43,12 +44,15 @@ from responsa_server.agents.engine.rewriting import content_words, points_back
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Fallback, FallbackKind, Step
-from responsa_server.domain.intents import Classified, Example, IntentClassifier, Trainer
+from responsa_server.domain.intents import Example, IntentClassifier, Trainer
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.tools import Candidate, Effect, ToolCard
+from responsa_server.text.lexical import UNKNOWN, language_of
 
 NO_TOOL: Final = "none"
 """The label of examples that need no tool."""
+ANY_TOOL: Final = "tool"
+"""The label of examples that need some tool with a value from the message, such as the number of an order. Declarations describe such tools."""
 MOST_CALLS: Final = 8
 """The maximum number of calls for one message."""
 _LAST: Final = 4
@@ -147,7 +151,7 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
 
     async def prepare(self) -> None:
         """Train the classifier for the tools that everybody may use."""
-        await self._rules.classifier(_usable(self._parts.candidates(_ANYBODY)))
+        await self._rules.classifiers(_usable(self._parts.candidates(_ANYBODY)))
 
     async def process(self, given: ChooserInput, run: Run) -> ChooserOutput:
         """Choose. A model's failure never fails the node."""
@@ -331,14 +335,14 @@ _MOST_CLAUSES: Final = 4
 _MOST_CHARACTERS: Final = 2000
 _MIN_CONTENT_WORDS: Final = 2
 _SEARCHES: Final = frozenset({KNOWLEDGE_SEARCH, WEB_SEARCH})
-# Chosen on evals/tools/choose.jsonl: the lowest scores with which a tool is chosen for a question, and for any other message.
-_LEAST: Final = 0.3
-_LEAST_UNASKED: Final = 0.5
-_LEAST_SEARCH: Final = 0.15
-# Chosen on evals/tools/fresh.jsonl: the lowest score of a tool whose argument can hardly mean anything else, and the score with which another label wins all the same.
-_LEAST_NAMED: Final = 0.2
-_SURE: Final = 0.6
-_LEAST_SEARCH_UNASKED: Final = 0.7
+# Chosen on evals/tools/fit.jsonl by cross-validation. The least need for a tool, as a sum of log odds; it may be less if the message has a value that hardly anything but the tool needs.
+_LEAST_NEED: Final = -0.6
+_LEAST_NEED_NAMED: Final = -1.5
+# The least share of a tool among the scores of all tools.
+_LEAST_SHARE: Final = 0.3
+# Chosen on evals/tools/languages.jsonl: forms are English, so in other languages, a sign of a question counts in their place.
+_FOREIGN_QUESTION: Final = 1.0
+_FOREIGN_STATEMENT: Final = -3.0
 
 
 def message_of(given: ChooserInput, parts: NodeParts) -> Message:
@@ -391,6 +395,51 @@ def _worded(clause: str) -> str:
     return " ".join(_JOINT.sub("", clause, count=1).split())
 
 
+def _digest(examples: Sequence[Example]) -> bytes:
+    return hashlib.sha256(json.dumps([[one.text, one.label] for one in examples]).encode()).digest()
+
+
+async def forms_trained(examples: Sequence[Example], trainer: Trainer) -> IntentClassifier:
+    """The classifier that decides by the form of a message whether it needs a tool. examples: messages, labelled with tools and `none`."""
+    forms = [Example(form_of(one.text), NO_TOOL if one.label == NO_TOOL else ANY_TOOL) for one in examples]
+    return await trainer.trained(forms, key=_digest(forms))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """need: how much a text needs a tool, as a sum of log odds: 0 if this is as likely as not. scores: the score of every label."""
+
+    need: float
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Classifiers:
+    """tools: decides by a message which tool it needs. forms: decides by the form of an English message whether it needs one. None: there are no examples."""
+
+    tools: IntentClassifier | None
+    forms: IntentClassifier | None
+
+    async def judge(self, text: str) -> Judged:
+        """Judge one clause or message."""
+        if self.tools is None:
+            return Judged(-math.inf, {})
+        scores = (await self.tools.classify(text)).all
+        # Each label has the same weight in the training. Here, "a tool" and "no tool" have the same weight.
+        need = _needed(scores) - math.log(max(len(scores) - 1, 1))
+        if self.forms is not None and language_of(text) in ("en", UNKNOWN):
+            need += _needed((await self.forms.classify(form_of(text))).all)
+        else:
+            need += _FOREIGN_QUESTION if asks(text) else _FOREIGN_STATEMENT
+        return Judged(need, scores)
+
+
+def _needed(scores: Mapping[str, float]) -> float:
+    """The log odds of any label but `none`."""
+    none = min(max(scores.get(NO_TOOL, 0.0), 1e-6), 1 - 1e-6)
+    return math.log((1 - none) / none)
+
+
 @dataclass(slots=True)
 class ByExamples:
     """Chooses tools by a classifier and rules.
@@ -402,7 +451,7 @@ class ByExamples:
     ready: IntentClassifier | None
     examples: Sequence[Example]
     trainer: Trainer | None
-    _trained: dict[bytes, IntentClassifier] = field(default_factory=dict[bytes, IntentClassifier])
+    _trained: dict[bytes, Classifiers] = field(default_factory=dict[bytes, Classifiers])
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def chosen(
@@ -410,83 +459,66 @@ class ByExamples:
     ) -> Sequence[ChosenTool]:
         """The tools for each clause of the message that needs one, with the arguments of their calls."""
         usable = _usable(candidates)
-        classifier = await self.classifier(usable)
+        classifiers = await self.classifiers(usable)
         if message.follows and (before := _before(history)):
             # "And in Rome?" needs the tool of the question before, with other arguments.
-            one = await self._best(classifier, usable, before, message)
+            one = await _best(classifiers, usable, before, message)
             return [ChosenTool(*one, message.text)] if one else []
         found = list[ChosenTool]()
-        if is_about_words(message.text):
-            return found
         clauses = [one for one in clauses_of(message.text) if not _TOTAL.match(one)]
-        told = not any(map(asks, clauses))
-        for clause in clauses:
-            if len(clauses) > 1 and content_words(clause) < 1:
-                continue
-            alone = len(clauses) == 1
-            part = message if alone else Message(clause, clause, message.now)
-            # The rule for arithmetic reads statements, too ("5 pieces at 3.20 each").
-            able = (
-                [one for one in usable if one.kind == CALCULATOR] if told and only_tells(clause) else usable
-            )
-            if best := await self._best(classifier, able, part.text, part):
-                found.append(ChosenTool(*best, clause))
+        if len(clauses) > 1:
+            if (await classifiers.judge(message.text)).need < _LEAST_NEED:
+                return found
+            for clause in clauses:
+                part = Message(clause, clause, message.now)
+                if content_words(clause) and (best := await _best(classifiers, usable, clause, part)):
+                    found.append(ChosenTool(*best, clause))
+        # Sentences that say too little alone may ask for something together.
+        if not found and (best := await _best(classifiers, usable, message.text, message)):
+            found.append(ChosenTool(*best, clauses[0] if len(clauses) == 1 else message.text))
         # The calls of one tool follow each other.
         tools = [one.candidate.tool.card.id for one in found]
         return sorted(found, key=lambda one: tools.index(one.candidate.tool.card.id))
 
-    async def classifier(self, candidates: Sequence[Candidate]) -> IntentClassifier | None:
-        """The classifier for these tools. The first caller trains it, and the others wait."""
+    async def classifiers(self, candidates: Sequence[Candidate]) -> Classifiers:
+        """The classifiers for these tools. The first caller trains them, and the others wait."""
         declared = [Example(text, one.tool.card.id) for one in candidates for text in one.examples]
-        if not declared or self.trainer is None:
-            return self.ready
         every = [*self.examples, *declared]
-        key = hashlib.sha256(json.dumps([[one.text, one.label] for one in every]).encode()).digest()
+        if not every or self.trainer is None:
+            return Classifiers(self.ready, None)
+        key = _digest(every)
         async with self._lock:
             # The newest is last.
-            found = self._trained.pop(key, None) or await self.trainer.trained(every, key=key)
+            found = self._trained.pop(key, None)
+            if found is None:
+                tools = await self.trainer.trained(every, key=key) if declared else self.ready
+                found = Classifiers(tools, await forms_trained(every, self.trainer))
             self._trained[key] = found
             if len(self._trained) > _MOST_CLASSIFIERS:
                 del self._trained[next(iter(self._trained))]
         return found
 
-    async def _best(
-        self,
-        classifier: IntentClassifier | None,
-        candidates: Sequence[Candidate],
-        asked: str,
-        message: Message,
-    ) -> tuple[Candidate, Sequence[Arguments]] | None:
-        """The best tool for one clause whose arguments the clause has. asked: the text that decides about the tool."""
-        able = [(one, calls) for one in candidates if (calls := filled(one.kind, one.tool.card, message))]
-        if not able:
-            return None
-        if (web := next((pair for pair in able if pair[0].kind == WEB_SEARCH), None)) and names_the_web(
-            message.text
-        ):
-            return web
-        if classifier is None:
-            found = Classified("", 0.0, in_scope=False)
-        else:
-            found = await classifier.classify(asked)
-        scored = [(_score(one, found), (one, calls)) for one, calls in able]
-        score, (best, calls) = max(scored, key=lambda pair: pair[0])
-        nothing, is_asked = found.all.get(NO_TOOL, 0.0), asks(message.text)
-        named = [(score, pair) for score, pair in scored if identifies(pair[0].tool.card)]
-        if named and (is_asked or wishes(message.text)):
-            own, pair = max(named, key=lambda one: one[0])
-            others = [other for label, other in found.all.items() if label != pair[0].tool.card.id]
-            if own > max(nothing, _LEAST_NAMED) and max(others, default=0.0) < _SURE:
-                return pair
-        if best.kind not in _SEARCHES:
-            least = _LEAST if is_asked or best.kind == CALCULATOR else _LEAST_UNASKED
-            return (best, calls) if found.in_scope and score > max(nothing, least) else None
-        # A search may bring the answer to any question, also if it resembles no example.
-        score = sum(found.all.get(label, 0.0) for label in {best.tool.card.id, *_SEARCHES})
-        if is_asked:
-            known = found.in_scope or content_words(message.text) >= _MIN_CONTENT_WORDS
-            return (best, calls) if known and score > max(nothing, _LEAST_SEARCH) else None
-        return (best, calls) if found.in_scope and score > max(nothing, _LEAST_SEARCH_UNASKED) else None
+
+async def _best(
+    classifiers: Classifiers, candidates: Sequence[Candidate], asked: str, message: Message
+) -> tuple[Candidate, Sequence[Arguments]] | None:
+    """The best tool for one clause whose arguments the clause has, or None if the clause needs no tool. asked: the text that decides about the tool."""
+    able = [(one, calls) for one in candidates if (calls := filled(one.kind, one.tool.card, message))]
+    if not able:
+        return None
+    if (web := next((pair for pair in able if pair[0].kind == WEB_SEARCH), None)) and names_the_web(
+        message.text
+    ):
+        return web
+    judged = await classifiers.judge(asked)
+    scored = [(_score(one, judged.scores), (one, calls)) for one, calls in able]
+    score, (best, calls) = max(scored, key=lambda pair: pair[0])
+    if best.kind in _SEARCHES:
+        # Which search is better is less certain than whether to search.
+        score = sum(judged.scores.get(label, 0.0) for label in {best.tool.card.id, *_SEARCHES})
+    some = 1 - judged.scores.get(NO_TOOL, 0.0)
+    least = _LEAST_NEED_NAMED if needs_value(best.tool.card) else _LEAST_NEED
+    return (best, calls) if judged.need > least and score > _LEAST_SHARE * some else None
 
 
 def _usable(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
@@ -494,10 +526,12 @@ def _usable(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
     return [one for one in candidates if one.tool.effect is Effect.NONE]
 
 
-def _score(one: Candidate, found: Classified) -> float:
-    """How well a tool fits. A tool whose declaration has no examples has those of its kind."""
-    own = found.all.get(one.tool.card.id, 0.0)
-    return own if one.examples else max(own, found.all.get(one.kind, 0.0))
+def _score(one: Candidate, scores: Mapping[str, float]) -> float:
+    """How well a tool fits whose arguments a message has. A tool whose declaration has no examples has those of its kind."""
+    own = scores.get(one.tool.card.id, 0.0)
+    if not one.examples:
+        return max(own, scores.get(one.kind, 0.0))
+    return own + (scores.get(ANY_TOOL, 0.0) if needs_value(one.tool.card) else 0.0)
 
 
 TOOL_CHOOSER: Final = NodeKind(
