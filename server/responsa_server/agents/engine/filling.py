@@ -81,6 +81,7 @@ _QUOTED: Final = re.compile(r"[\"“„][^\"“”„]*[\"”“]")
 # Repetitions have bounds, so that a search ends soon in any text.
 _NUMBER: Final = r"[0-9]{1,20}(?:\.[0-9]{1,20})?"
 _WORD: Final = r"[a-z]{1,20}"
+_TENS: Final = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SMALL: Final = {
     word: str(place)
     for place, word in enumerate(
@@ -98,18 +99,30 @@ _SMALL: Final = {
             "ten",
             "eleven",
             "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
         ]
     )
-}
+} | {word: str(10 * place) for place, word in enumerate(_TENS, 2)}
 # "one" is a number only next to an operator ("this one").
 _SMALL_WORD: Final = re.compile(
     rf"\b(?:{'|'.join(one for one in _SMALL if one != 'one')}|one(?= [-+*/%])|(?<=[-+*/] )one)\b"
 )
+_COMPOUND: Final = re.compile(rf"\b({'|'.join(_TENS)})[- ]({'|'.join(list(_SMALL)[1:10])})\b")
+_AND_A_HALF: Final = re.compile(r"(?<![\d.])(\d{1,6}) and a half\b")
 _THOUSANDS: Final = re.compile(r"(?<![\d.,'])\d{1,3}(?:[,\u2009\u202f']\d{3})+(?![\d,'])")
 _CURRENCIES: Final = [
     re.compile(rf"[{sign}]|(?<![^\W\d_])(?:{words})\b" if sign else rf"(?<![^\W\d_])(?:{words})\b")
     for sign, words in (("€", "euros?|eur"), ("£", "pounds?|gbp"), ("$", "dollars?|usd"), ("", "chf"))
 ]
+# Next to another unit of mass, a pound is not money.
+_WEIGHED: Final = re.compile(r"\b(?:kg|kilos?|kilograms?|grams?|g|ounces?|oz|stone)\b")
+_POUNDS: Final = re.compile(r"\bpounds?\b")
 _SPELLINGS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
     (re.compile(pattern), by)
     for pattern, by in (
@@ -124,6 +137,9 @@ _SPELLINGS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
         (r"\bplus\b", " + "),
         (r"\bminus\b", " - "),
         (r"\bto the power of\b", " ** "),
+        (r"\bhalf(?: the)? (?:off|price)\b", "50 % off"),
+        (r"\b(?:a|one) quarter off\b", "25 % off"),
+        (r"\bc[aluc]{4,7}te\b", "calculate"),
         (r"(?<=\d)(?=(?:km|kmh|kph|mph|mi|miles|h|hrs|hours|kg|g)\b)", " "),
         (r"\s+", " "),
     )
@@ -160,7 +176,7 @@ _FORMS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
         (rf"{_P} of (?:the )?{_N}", "{1} * {0} / 100"),
         (rf"{_N} (?:less|reduced by) {_P}", "{0} - {0} * {1} / 100"),
         (
-            rf"{_N} (?:with|at|after|and)(?: a)? {_P} (?:off|discount|reduction|less)\b",
+            rf"{_N} (?:with|at|after|and)(?: (?:i|you|we) get)?(?: a)? {_P} (?:off|discount|reduction|less)\b",
             "{0} - {0} * {1} / 100",
         ),
         (rf"{_N} (?:with|at|after)(?: a)? (?:discount|reduction) of {_P}", "{0} - {0} * {1} / 100"),
@@ -172,6 +188,17 @@ _FORMS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
         (rf"{_N} squared\b", "{0} ** 2"),
         (rf"{_N} cubed\b", "{0} ** 3"),
         (rf"half of {_N}", "{0} / 2"),
+        *(
+            (rf"(?:{many}|\b(?:a|1|one)) {part} of (?:the )?{_N}", made)
+            for part, whole in (("third", 3), ("quarter", 4), ("fifth", 5), ("eighth", 8), ("tenth", 10))
+            for many, part, made in (
+                (_N, f"{part}s", f"{{1}} * {{0}} / {whole}"),
+                ("(?!)", part, f"{{0}} / {whole}"),
+            )
+        ),
+        (rf"{_N} without (?:the )?{_P}(?: (?:tax|vat)\b)?", "{0} / (1 + {1} / 100)"),
+        (rf"from {_N} to {_N}\b[a-z ,.;]{{0,30}}(?:%|percentage)", "({1} - {0}) / {0} * 100"),
+        (rf"{_N} (?:(?:m|cm|km|ft|feet|metres?|meters?) )?by {_N}\b[^\d]{{0,30}}\barea\b", "{0} * {1}"),
         (rf"(?:^|\bis |\bwhat['’]?s )(?:double|twice) {_N}", "{0} * 2"),
         (rf"(?:split|divide) {_N} by {_N}", "{0} / {1}"),
         (
@@ -186,6 +213,7 @@ _FORMS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
         (rf"{_N} (?:miles|mi)\b[a-z ,]{{0,30}}? at {_N} {_MPH}", "{0} / {1}"),
         (rf"{_N} (?:km|kilomet(?:er|re)s)\b[a-z ,]{{0,30}}? at {_N} {_KMH}", "{0} / {1}"),
         (rf"{_N} (?:hours|hrs|h) at {_N} (?:{_MPH}|{_KMH})", "{0} * {1}"),
+        (rf"{_N} (?:{_MPH}|{_KMH})\b[a-z ,]{{0,40}}\bin {_N} (?:hours|hrs|h)\b", "{0} * {1}"),
         (rf"{_N} {_WORD}(?: {_WORD})? (?:at|for|à|of) {_N} (?:each|apiece)\b", "{0} * {1}"),
         (rf"{_N} {_WORD}(?: {_WORD})? (?:at|à) {_N} cost\b", "{0} * {1}"),
         # "3 weeks at 90 a night" is not a product.
@@ -204,7 +232,7 @@ _FACTORIAL: Final = re.compile(
 _BEFORE: Final = re.compile(
     r"""(?:^|[=:(,;.!?]|\b(?:what|what['’]?s|is|are|was|would|be|of|for|from|by|with|at|in|over|about|have|has|had|got|get|buy|buys|bought|pay|pays|paid
     |costs?|spend|spent|sell|sold|need|drive|drives|drove|walk|cycle|ride|travel|run|do|does|did|calculate|compute|much|many|and|if|so|then|please|hi|hello|hey
-    |ok|okay|only|us|me|takes?|makes?|gives?|equals?|that|when|after|ordered|booked|rent|rented))\s*$""",
+    |ok|okay|only|us|me|takes?|makes?|gives?|equals?|that|when|after|out|ordered|booked|rent|rented))\s*$""",
     re.VERBOSE,
 )
 _ASKED: Final = re.compile(
@@ -224,6 +252,8 @@ _LEFT: Final = re.compile(r"[\d%*+√^]")
 def expression(question: str) -> str:
     """The arithmetic in a question, as the calculator reads it. The result is "" if the question has no arithmetic, or if its meaning is not sure."""
     text = _THOUSANDS.sub(lambda found: re.sub(r"\D", "", found.group()), question.casefold())
+    if _WEIGHED.search(text):
+        text = _POUNDS.sub("lb", text)
     currencies = [one for one in _CURRENCIES if one.search(text)]
     if len(currencies) > 1:
         return ""
@@ -231,11 +261,15 @@ def expression(question: str) -> str:
         text = one.sub(" ", text)
     for pattern, by in _SPELLINGS:
         text = pattern.sub(by, text)
-    text = _SMALL_WORD.sub(lambda found: _SMALL[found.group()], text.strip())
+    text = _COMPOUND.sub(lambda found: f"{_SMALL[found[1]][0]}{_SMALL[found[2]]}", text.strip())
+    text = _SMALL_WORD.sub(lambda found: _SMALL[found.group()], text)
+    text = _AND_A_HALF.sub(r"\1.5", text)
+    if converted := _in_units(text):
+        return converted
     text = _FACTORIAL.sub(_factorial, text)
     if _DOUBTFUL.search(text) or any(_LEFT.search(one.group()) for one in _DATE.finditer(text)):
         return ""
-    return _formed(text, priced=bool(currencies)) or _symbolic(text)
+    return _formed(text, priced=bool(currencies)) or _symbolic(text) or _added(text, priced=bool(currencies))
 
 
 def _formed(text: str, *, priced: bool) -> str:
@@ -248,6 +282,93 @@ def _formed(text: str, *, priced: bool) -> str:
         if (found := pattern.search(text)) and _is_whole(text, found):
             numbers = re.findall(_NUMBER, found[1])
             return made.format(" + ".join(numbers), len(numbers))
+    return ""
+
+
+_TOTALLED: Final = re.compile(
+    r"\b(?:total|together|in all|altogether|all in all|sum)\W*$|\bhow much (?:is|does|do|are|will)\b[^.?!]*\W*$"
+)
+_ITEM: Final = re.compile(
+    rf"(?:{_N}|\b(?:a|an|one)) (?:[a-z-]{{1,20}} ){{1,4}}?(?:at|for|à|costs?) {_N}(?: each\b)?(?! ?(?:%|per\b|an?\b))"
+)
+_MANY: Final = re.compile(
+    r"[%*/+^]|\d ?-|\b(?:each|apiece|per|times|every|half|twice|double|at|for|off|less|minus|between|among|share|split|of them)\b"
+)
+_CHANGE: Final = re.compile(
+    r"\b(?:how much|what|my) (?:\w+ ){0,2}change\b|\bchange (?:do|does|will|should|from)\b"
+)
+
+
+def _added(text: str, *, priced: bool) -> str:
+    """The sum of amounts that a message lists and asks to add, with or without a number of pieces; or the change that somebody gets back."""
+    numbers = re.findall(_N, text)
+    if priced and len(numbers) == 2 and _CHANGE.search(text):
+        paid, price = sorted(numbers, key=float, reverse=True)
+        return f"{paid} - {price}"
+    if _TOTALLED.search(text) is None:
+        return ""
+    items = list(_ITEM.finditer(text))
+    if len(items) > 1 and not _LEFT.search(_ITEM.sub(" ", text)):
+        return " + ".join(f"{one[1] or 1} * {one[2]}" for one in items)
+    if len(numbers) > 1 and not _MANY.search(text) and re.search(r"(?:,|\band\b)", text):
+        return " + ".join(numbers)
+    return ""
+
+
+_UNITS: Final[Mapping[str, tuple[str, str]]] = {
+    name: (measure, factor)
+    for measure, units in {
+        "length": "km kilometre kilometer=1000;m metre meter=1;cm centimetre centimeter=0.01;mm millimetre millimeter=0.001;mile mi=1609.344;yard yd=0.9144;foot feet ft=0.3048;inch inche in=0.0254",
+        "mass": "kg kilo kilogram=1000;g gram=1;mg milligram=0.001;lb pound lbs=453.59237;oz ounce=28.349523125;stone=6350.29318",
+        "volume": "l litre liter=1;ml millilitre milliliter=0.001;cl centilitre=0.01;gallon=4.54609;pint=0.56826125",
+        "time": "second sec=1;minute min=60;hour hr=3600;day=86400;week=604800;fortnight=1209600",
+        "speed": "mph=1.609344;kmh kph=1",
+    }.items()
+    for unit in units.split(";")
+    for names, factor in (unit.split("="),)
+    for name in names.split()
+}
+_UNIT: Final = rf"({'|'.join(sorted((re.escape(one) for one in _UNITS), key=len, reverse=True))})s?"
+_DEGREES: Final = r"(?:degrees? |° ?)?(celsius|fahrenheit|c|f)"
+_CONVERTED: Final = [
+    (re.compile(pattern), order)
+    for pattern, order in (
+        (
+            rf"\bhow many {_UNIT} (?:are|is|in|make|are there in|is there in|does|do)(?: there)?(?: in)? (?:({_NUMBER}) |an? ){_UNIT}\b",
+            (2, 3, 1),
+        ),
+        (rf"(?<![\w.,-])({_NUMBER}) ?{_UNIT} (?:to|into|in|as|are|is) (?:how many )?{_UNIT}\b", (1, 2, 3)),
+        (rf"\b(?:convert|what is|how much is|what are) (an?) {_UNIT} (?:to|into|in|as) {_UNIT}\b", (1, 2, 3)),
+    )
+]
+_FEET: Final = re.compile(
+    rf"({_NUMBER}) (?:feet|foot|ft) ({_NUMBER})(?: (?:inches|inch|in))? (?:to|into|in) {_UNIT}\b"
+)
+_WARMTH: Final = re.compile(
+    rf"((?:- ?)?{_NUMBER}) ?{_DEGREES} (?:(?:is|are) )?(?:to|into|in|as) {_DEGREES}\b"
+)
+
+
+def _in_units(text: str) -> str:
+    """The expression that converts a length, mass, volume, duration, speed or temperature; "" if a message does not ask for that, or has other numbers. Volumes are imperial."""
+    if (found := _WARMTH.search(text)) and not _LEFT.search(text.replace(found[0], " ", 1)):
+        degrees, source, target = found[1].replace(" ", ""), found[2][0], found[3][0]
+        if source == target:
+            return ""
+        return f"{degrees} * 9 / 5 + 32" if source == "c" else f"({degrees} - 32) * 5 / 9"
+    if (found := _FEET.search(text)) and not _LEFT.search(text.replace(found[0], " ", 1)):
+        measure, factor = _UNITS[found[3]]
+        return f"({found[1]} * 0.3048 + {found[2]} * 0.0254) / {factor}" if measure == "length" else ""
+    for pattern, order in _CONVERTED:
+        found = pattern.search(text)
+        if found is None or _LEFT.search(text.replace(found[0], " ", 1)):
+            continue
+        number, source, target = (found[place] for place in order)
+        if number is None or not number[0].isdigit():
+            number = "1"
+        (measure, factor), (wanted, divisor) = _UNITS[source], _UNITS[target]
+        if measure == wanted and factor != divisor:
+            return f"{number} * {factor}" + (f" / {divisor}" if divisor != "1" else "")
     return ""
 
 
@@ -488,9 +609,17 @@ _ASKS_TIME: Final = re.compile(
     r"\b(?:time|time\s?zones?|date|clock|weekday|o['’]?clock|how late|what hour|is today|(?:what|which|is it)\s+(?:day|month|year|monday|tuesday|wednesday|thursday|friday|saturday|sunday)|day\s+(?:of|is|was|will)|today['’]?s)\b",
     re.IGNORECASE,
 )
+_WEEKDAY_ASKED: Final = re.compile(
+    rf"^\W*(?:and\s+)?(?:was|is|will|does|did)\b.*\b(?:a|on|on a|be a|be)\s+(?:{'|'.join(DAYS)})\W*$",
+    re.IGNORECASE,
+)
+_HOURS_ASKED: Final = re.compile(r"\bhow\s+(?:many\s+(?:hours|minutes)|long|much\s+time)\b", re.IGNORECASE)
 _SPAN: Final = re.compile(
     r"\b(?:how\s+(?:many|long|much\s+time)|days|weeks|months|between|until|till|since|left)\b", re.IGNORECASE
 )
+_DAYS_ASKED: Final = re.compile(r"\bhow\s+many\s+(?:days|weeks|months)\b", re.IGNORECASE)
+_AGO: Final = re.compile(r"\bago\b|\bsince\b|\bhave\s+passed\b", re.IGNORECASE)
+_YEAR: Final = re.compile(r"\b\d{4}\b")
 # The time of an event is not on the clock.
 _EVENT: Final = re.compile(
     r"\btime\b.*\b(?:does|do|did|is|are|will|can|must|should|has|have)\b(?!\s+it\b).*\b\w|\btimes\b.*\bfrom\b|\b(?:opens?|closes?|begins?|starts?|kicks?|arrives?|leaves?|departs?)\b",
@@ -502,7 +631,7 @@ _CLOCK: Final = re.compile(
 )
 # A message that asks for the time of now says little else.
 _TIME_WORDS: Final = re.compile(
-    r"\b(?:times?|dates?|days?|clock|hour|weekday|week|month|year|today|now|current|moment|right|thanks|hey|hi)\b",
+    rf"\b(?:times?|dates?|days?|clock|hour|weekday|week|month|year|today|now|current|moment|right|thanks|hey|hi|{'|'.join(DAYS)})\b",
     re.IGNORECASE,
 )
 _MOST_OTHER_WORDS: Final = 2
@@ -519,11 +648,17 @@ def _timed(card: ToolCard, message: Message) -> Sequence[Arguments]:
         return [{"zone": zone} for _, zone in named[:_MOST_CALLS]] or [
             {"time": one.isoformat()} for one in days[:1]
         ]
-    if _EVENT.search(text):
-        return []
-    if days and _SPAN.search(text):
+    if days and _SPAN.search(text) and (_DAYS_ASKED.search(text) or not _EVENT.search(text)):
+        if len(days) == 1 and days[0] > today and _AGO.search(text) and not _YEAR.search(text):
+            days = [_year_before(days[0])]
         first, second = (days[0], days[1]) if len(days) > 1 else sorted((today, days[0]))
         return [{"time": first.isoformat(), "until": second.isoformat()}]
+    if not named and not days and _HOURS_ASKED.search(text) and (span := _hours(text, message.now)):
+        return [span]
+    if _EVENT.search(text):
+        return []
+    if days and _WEEKDAY_ASKED.search(text):
+        return [{"time": days[0].isoformat()}]
     if not _ASKS_TIME.search(text) and not re.search(r"\bnow\b", text, re.IGNORECASE):
         return []
     if len(named) > 1 and (clock := _clock(text)) is not None:
@@ -535,6 +670,28 @@ def _timed(card: ToolCard, message: Message) -> Sequence[Arguments]:
     if not named and content_words(_TIME_WORDS.sub(" ", text)) > _MOST_OTHER_WORDS:
         return []
     return [{"zone": zone} for _, zone in named[:_MOST_CALLS]] or [{}]
+
+
+def _year_before(day: date) -> date:
+    leap = (day.month, day.day) == (2, 29)
+    return day.replace(year=day.year - 1, day=28 if leap else day.day)
+
+
+def _hours(text: str, now: datetime) -> Arguments | None:
+    """From one time of day to another, or from now until a time of day; None if the text names no such times."""
+    times = list[datetime]()
+    at = 0
+    while (clock := _clock(text[at:])) is not None:
+        found = _CLOCK.match(text, at + clock[0])
+        times.append(now.replace(hour=clock[1], minute=clock[2], second=0, microsecond=0))
+        at = found.end() if found else len(text)
+    if len(times) == 1 and re.search(r"\b(?:until|till?|to|before)\b", text, re.IGNORECASE):
+        times.insert(0, now)
+    if len(times) != 2:
+        return None
+    first, second = times
+    second += timedelta(days=1) if second < first else timedelta()
+    return {"time": first.isoformat(timespec="minutes"), "until": second.isoformat(timespec="minutes")}
 
 
 def _clock(text: str) -> tuple[int, int, int] | None:
@@ -578,8 +735,10 @@ _PLAIN_NUMBER: Final = re.compile(
 def _by_schema(card: ToolCard, message: Message) -> Sequence[Arguments]:
     properties, required = _properties(card)
     values = dict[str, Sequence[object]]()
+    # A message that goes on with the question before may leave out a value that stands there.
+    before = Message(message.full, message.full, message.now) if message.follows else message
     for name, schema in properties.items():
-        found = list(_values(schema, message))
+        found = list(_values(schema, message)) or list(_values(schema, before))
         if name in required:
             if not found:
                 return []

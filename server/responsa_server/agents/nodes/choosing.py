@@ -339,7 +339,7 @@ _SEARCHES: Final = frozenset({KNOWLEDGE_SEARCH, WEB_SEARCH})
 _LEAST_NEED: Final = -0.6
 _LEAST_NEED_NAMED: Final = -1.5
 # The least share of a tool among the scores of all tools.
-_LEAST_SHARE: Final = 0.3
+_LEAST_SHARE: Final = 0.2
 # Chosen on evals/tools/languages.jsonl: forms are English, so in other languages, a sign of a question counts in their place.
 _FOREIGN_QUESTION: Final = 1.0
 _FOREIGN_STATEMENT: Final = -3.0
