@@ -88,10 +88,10 @@ class School:
         self.open = asyncio.Event()
         self.asked = asyncio.Event()
         self.trained_on: list[str] = []
-        self.last: list[str] = []
+        self.asked_for: set[str] = set()
 
     async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
-        self.last = [one.text for one in examples]
+        self.asked_for |= {one.text for one in examples}
         self.asked.set()
         await self.open.wait()
         self.trained_on.append(examples[0].text)
@@ -160,7 +160,7 @@ async def test_examples_of_a_new_tool_are_learnt_before_a_question_needs_them(tm
         (tmp_path / "tools/clock.toml").write_text('kind = "time"\nexamples = ["Is it late?"]\n')
         await agents.reload()
         async with asyncio.timeout(10):
-            while "Is it late?" not in school.last:
+            while "Is it late?" not in school.asked_for:
                 school.asked.clear()
                 await school.asked.wait()
     finally:
