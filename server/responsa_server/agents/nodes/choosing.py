@@ -335,9 +335,8 @@ _MOST_CLAUSES: Final = 4
 _MOST_CHARACTERS: Final = 2000
 _MIN_CONTENT_WORDS: Final = 2
 _SEARCHES: Final = frozenset({KNOWLEDGE_SEARCH, WEB_SEARCH})
-# Chosen on evals/tools/fit.jsonl by cross-validation. The least need for a tool, as a sum of log odds; it may be less if the message has a value that hardly anything but the tool needs.
-_LEAST_NEED: Final = -0.6
-_LEAST_NEED_NAMED: Final = -1.5
+# Chosen on all English parts of evals/tools by cross-validation: the least need for a tool, as a sum of log odds.
+_LEAST_NEED: Final = 0.7
 # The least share of a tool among the scores of all tools.
 _LEAST_SHARE: Final = 0.2
 # Chosen on evals/tools/languages.jsonl: forms are English, so in other languages, a sign of a question counts in their place.
@@ -517,8 +516,7 @@ async def _best(
         # Which search is better is less certain than whether to search.
         score = sum(judged.scores.get(label, 0.0) for label in {best.tool.card.id, *_SEARCHES})
     some = 1 - judged.scores.get(NO_TOOL, 0.0)
-    least = _LEAST_NEED_NAMED if needs_value(best.tool.card) else _LEAST_NEED
-    return (best, calls) if judged.need > least and score > _LEAST_SHARE * some else None
+    return (best, calls) if judged.need > _LEAST_NEED and score > _LEAST_SHARE * some else None
 
 
 def _usable(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
