@@ -1,7 +1,7 @@
 """Whole sections: ranks the sections that the passages of a search are from, and makes quotes of all their blocks.
 
 A section is what stands between two headings, with its code. It fits a question by its best piece, by what its heading says, by how often it has the question's words for its length, and
-by whether it has code, if the question asks for something to be written.
+by whether it has code, if the question asks for something to be written. The section that opens a document mostly introduces the others, and so comes after them when the rest is equal.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ HEADING_WEIGHT: Final = 0.1
 COSINE_WEIGHT: Final = 0.2
 WORDS_WEIGHT: Final = 0.4
 CODE_WEIGHT: Final = 0.1
+OPENING_PENALTY: Final = 0.15
 
 # BM25 of a section. The average is that of the samples of the agents cairo and scarb, so that the score of a section does not depend on the others.
 _SATURATION: Final = 2.0
@@ -46,7 +47,7 @@ _ASKING: Final = re.compile(
 @dataclass(frozen=True, slots=True)
 class SectionSignals:
     """How a section fits a question, each from 0 to 1. piece: the score of its best piece. heading: the weighted share of the question's terms in its heading and title. cosine: the cosine of its
-    heading. words: the BM25 of the section, divided by the best that the question's terms could reach. code: 1 if it has the code that the question asks for.
+    heading. words: the BM25 of the section, divided by the best that the question's terms could reach. code: 1 if it has the code that the question asks for. opening: whether it is the first of several sections of its document.
     """
 
     piece: float
@@ -54,6 +55,7 @@ class SectionSignals:
     cosine: float
     words: float
     code: float = 0.0
+    opening: bool = False
 
     @property
     def total(self) -> float:
@@ -64,8 +66,11 @@ class SectionSignals:
             + COSINE_WEIGHT * self.cosine
             + WORDS_WEIGHT * self.words
             + CODE_WEIGHT * self.code
+            - OPENING_PENALTY * self.opening
         )
-        return reached / (PIECE_WEIGHT + HEADING_WEIGHT + COSINE_WEIGHT + WORDS_WEIGHT + CODE_WEIGHT)
+        return max(reached, 0.0) / (
+            PIECE_WEIGHT + HEADING_WEIGHT + COSINE_WEIGHT + WORDS_WEIGHT + CODE_WEIGHT
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,8 @@ def _sections_of(
         return
     start, text = _whole_characters(*around[passage.id])
     judged = judge(question, one.found, one.score.first, analyses)
-    for section in divided.sections(one.found, start, text):
+    sections = divided.sections(one.found, start, text)
+    for section in sections:
         source = section.source
         if not (source.start < passage.source.end and passage.source.start < source.end):
             continue
@@ -189,6 +195,7 @@ def _sections_of(
                 max([0.0, *cosines]),
                 _words(question, terms),
                 float(_asks_for_code(question) and any(block.code for block in section.blocks)),
+                start == 0 and len(sections) > 1 and section is sections[0],
             ),
             _is_markdown(one.found),
         )
