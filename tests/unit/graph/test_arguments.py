@@ -157,7 +157,7 @@ def test_numbers_that_are_not_arithmetic(text: str) -> None:
         ("which weekday is 3 March 2027", [{"time": "2027-03-03"}]),
         ("how many days until Christmas", [{"time": "2026-11-23", "until": "2026-12-25"}]),
         ("Was 1 May 2019 a Wednesday?", [{"time": "2019-05-01"}]),
-        ("is it Monday or Tuesday today?", [{}]),
+        ("is it Monday or Tuesday today?", [dict[str, object]()]),
         ("how many days ago is 2 August?", [{"time": "2026-08-02", "until": "2026-11-23"}]),
         (
             "My trip starts on 8 July, how many weeks are left?",
