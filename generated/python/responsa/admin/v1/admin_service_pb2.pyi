@@ -419,7 +419,7 @@ class PreviewSourceRequest(_message.Message):
     """The maximum number of rows of each query, from 1 to 50; 5 if unset."""
     subject: _builtins.str
     """Only the rows of this subject; at most 255 bytes. If empty, the first rows of all subjects. If the query has no one_subject, the server looks for the
-    subject in its first 10,000 rows.
+    subject in the query's first 10,000 rows.
     """
     def __init__(
         self,
@@ -474,7 +474,7 @@ class SyncSourceRequest(_message.Message):
     name: _builtins.str
     """`sources/{id}`."""
     subject: _builtins.str
-    """Only the rows and documents of this subject; at most 255 bytes. If empty, all."""
+    """Only the rows and documents of this subject; at most 255 bytes. If empty, the rows and documents of all subjects."""
     allow_deletions: _builtins.bool
     """Whether the run may delete more documents than the mapping's deletions_percent allows."""
     def __init__(
@@ -617,7 +617,7 @@ class NotifySubjectChangedRequest(_message.Message):
     subject: _builtins.str
     """The subject, as the mappings of the sources make it; 1 to 255 bytes."""
     cause: _builtins.str
-    """Why, e.g. "test completed"; at most 200 bytes. The metadata of the operations shows it."""
+    """The cause of the change, e.g. "test completed"; at most 200 bytes. The metadata of the operations shows it."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the operations of the first call. A call with the same UUID and
     a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
@@ -1236,8 +1236,9 @@ class DeleteUserRequest(_message.Message):
     name: _builtins.str
     """`users/{uuid}`."""
     hand_over_to: _builtins.str
-    """The user who receives the user's collections that others can read or that hold documents of others, with the user's documents in them: `users/{uuid}`
-    or the e-mail address. If empty, all collections of the user are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
+    """`users/{uuid}` or the e-mail address of the user who receives the deleted user's collections that others can read or that hold documents of others. The
+    deleted user's documents in them go along. If empty, all collections of the deleted user are deleted, unless one holds documents of other users:
+    COLLECTION_NOT_EMPTY.
     """
     etag: _builtins.str
     """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""
@@ -1427,7 +1428,7 @@ class CreateTenantRequest(_message.Message):
     display_name: _builtins.str
     """The name to show to people; the id if empty."""
     invitation_email: _builtins.str
-    """The e-mail address of the person who may use the code; empty if the person may choose it. The code alone admits to the tenant, so hand it over as safely as a
+    """The e-mail address of the person who may use the code; empty if the person may choose it. The code alone lets a person into the tenant, so hand it over as safely as a
     password.
     """
     administrator_name: _builtins.str
@@ -1450,7 +1451,7 @@ Global___CreateTenantRequest: _TypeAlias = CreateTenantRequest  # noqa: Y015
 
 @_typing.final
 class CreateTenantResponse(_message.Message):
-    """CreateTenantResponse holds the tenant and what lets its first administrator in."""
+    """CreateTenantResponse holds the tenant, and the code or the API key for its first administrator."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1503,7 +1504,7 @@ class InviteTenantAdministratorRequest(_message.Message):
     name: _builtins.str
     """`tenants/{id}`."""
     invitation_email: _builtins.str
-    """The e-mail address of the person who may use the code; empty if the person may choose it. The code alone admits to the tenant, so hand it over as safely as a
+    """The e-mail address of the person who may use the code; empty if the person may choose it. The code alone lets a person into the tenant, so hand it over as safely as a
     password.
     """
     def __init__(
@@ -1931,7 +1932,7 @@ class RevokeTenantSessionsRequest(_message.Message):
     NAMES_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
     user: _builtins.str
-    """The user all of whose sessions end, `users/{uuid}`; empty to end only the sessions in `names`."""
+    """The user whose sessions all end, `users/{uuid}`; empty to end only the sessions in `names`."""
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The sessions, each `sessions/{uuid}`; at most 100."""

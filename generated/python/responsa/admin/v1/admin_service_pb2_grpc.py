@@ -352,7 +352,7 @@ class AdminServiceServicer:
 
     def CreateSource(self, request, context):
         """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line), RESOURCE_NOT_FOUND (the
-        connection, which may not be granted to the tenant, or the collection), RESOURCE_ALREADY_EXISTS.
+        collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -399,7 +399,7 @@ class AdminServiceServicer:
         """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
         have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
         and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-        CancelOperation ends it. Its finished documents stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
+        CancelOperation ends it. Documents that the run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
         SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the order
         of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run
         for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
@@ -437,7 +437,7 @@ class AdminServiceServicer:
         """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each of the sources. Usually the change can
         be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who called. If a service called, they
         belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If a run of the caller for the same
-        subject has not begun yet, the call returns this run. So many calls in a short time make few runs. Either all sources get a run, or none. Errors:
+        subject has not begun yet, the call returns this run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
         RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -445,7 +445,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFailedRows(self, request, context):
-        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -516,7 +516,7 @@ class AdminServiceServicer:
 
     def UpdateUserLimits(self, request, context):
         """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
-        the user, on this server at once and on the others within two seconds. A change to the present values changes nothing. Errors: RESOURCE_NOT_FOUND,
+        the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
         UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -561,7 +561,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeOwnership(self, request, context):
-        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call; the last owner who is not disabled stays. A second call
+        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The last owner who is not disabled stays an owner. A second call
         changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -569,8 +569,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateServiceGrant(self, request, context):
-        """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Only users of that role can be in a grant, and only a service can
-        have one, so there are no cycles. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
+        """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Every grant goes from a service to users with the role USER,
+        so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
         another role or is disabled), RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -602,8 +602,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def InviteTenantAdministrator(self, request, context):
-        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit log has an
-        event of it. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
+        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the tenant's
+        audit log. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -671,7 +671,7 @@ class AdminServiceServicer:
     def CreateServiceApiKey(self, request, context):
         """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in
         of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
-        without its secret. The key makes calls as the service alone. It ends with the service, and when the service gets another role. It stays valid if the
+        without its secret. The key makes calls as the service alone. It becomes invalid when the service is deleted or gets another role. It stays valid if the
         caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
         SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
         neither revoked nor expired).
@@ -681,7 +681,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTenantApiKeys(self, request, context):
-        """ListTenantApiKeys lists the keys of all users of the tenant, owners of the installation and revoked keys included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+        """ListTenantApiKeys lists the keys of all users of the tenant, also of owners of the installation, newest first by default. The list includes revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
         ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

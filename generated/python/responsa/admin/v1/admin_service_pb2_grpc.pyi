@@ -49,7 +49,7 @@ class AdminServiceStub:
     """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
     CreateSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSourceRequest, _source_pb2.Source]
     """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line), RESOURCE_NOT_FOUND (the
-    connection, which may not be granted to the tenant, or the collection), RESOURCE_ALREADY_EXISTS.
+    collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
     """
     GetSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetSourceRequest, _source_pb2.Source]
     """GetSource returns one source. Errors: RESOURCE_NOT_FOUND."""
@@ -69,7 +69,7 @@ class AdminServiceStub:
     """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
     have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
     and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-    CancelOperation ends it. Its finished documents stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
+    CancelOperation ends it. Documents that the run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
     SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the order
     of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run
     for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
@@ -91,11 +91,11 @@ class AdminServiceStub:
     """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each of the sources. Usually the change can
     be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who called. If a service called, they
     belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If a run of the caller for the same
-    subject has not begun yet, the call returns this run. So many calls in a short time make few runs. Either all sources get a run, or none. Errors:
+    subject has not begun yet, the call returns this run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
     RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
     """
     ListFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFailedRowsRequest, _admin_service_pb2.ListFailedRowsResponse]
-    """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
+    """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
     ListConnections: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListConnectionsRequest, _admin_service_pb2.ListConnectionsResponse]
     """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files."""
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
@@ -124,7 +124,7 @@ class AdminServiceStub:
     """GetUserLimits returns the limits of a user. Errors: RESOURCE_NOT_FOUND."""
     UpdateUserLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserLimitsRequest, _user_limits_pb2.UserLimits]
     """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
-    the user, on this server at once and on the others within two seconds. A change to the present values changes nothing. Errors: RESOURCE_NOT_FOUND,
+    the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
     UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
     """
     DisableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DisableUserRequest, _user_pb2.User]
@@ -149,12 +149,12 @@ class AdminServiceStub:
     disabled or not an administrator).
     """
     RevokeOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeOwnershipRequest, _user_pb2.User]
-    """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call; the last owner who is not disabled stays. A second call
+    """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The last owner who is not disabled stays an owner. A second call
     changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
     """
     CreateServiceGrant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceGrantRequest, _service_grant_pb2.ServiceGrant]
-    """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Only users of that role can be in a grant, and only a service can
-    have one, so there are no cycles. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
+    """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Every grant goes from a service to users with the role USER,
+    so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
     another role or is disabled), RESOURCE_NOT_FOUND.
     """
     ListServiceGrants: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListServiceGrantsRequest, _admin_service_pb2.ListServiceGrantsResponse]
@@ -169,8 +169,8 @@ class AdminServiceStub:
     this call. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
     """
     InviteTenantAdministrator: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.InviteTenantAdministratorRequest, _admin_service_pb2.InviteTenantAdministratorResponse]
-    """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit log has an
-    event of it. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
+    """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the tenant's
+    audit log. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
     """
     GetTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetTenantRequest, _tenant_pb2.Tenant]
     """GetTenant returns one tenant. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
@@ -204,13 +204,13 @@ class AdminServiceStub:
     CreateServiceApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceApiKeyRequest, _admin_service_pb2.CreateServiceApiKeyResponse]
     """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in
     of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
-    without its secret. The key makes calls as the service alone. It ends with the service, and when the service gets another role. It stays valid if the
+    without its secret. The key makes calls as the service alone. It becomes invalid when the service is deleted or gets another role. It stays valid if the
     caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
     SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
     neither revoked nor expired).
     """
     ListTenantApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantApiKeysRequest, _admin_service_pb2.ListTenantApiKeysResponse]
-    """ListTenantApiKeys lists the keys of all users of the tenant, owners of the installation and revoked keys included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+    """ListTenantApiKeys lists the keys of all users of the tenant, also of owners of the installation, newest first by default. The list includes revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
     ORDER_BY_INVALID.
     """
     RevokeTenantApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeTenantApiKeyRequest, _api_key_pb2.ApiKey]
@@ -296,7 +296,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.CreateSourceRequest, _abc.Awaitable[_source_pb2.Source]],
     ) -> _abc.Awaitable[_source_pb2.Source]:
         """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line), RESOURCE_NOT_FOUND (the
-        connection, which may not be granted to the tenant, or the collection), RESOURCE_ALREADY_EXISTS.
+        collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
         """
 
     @_abc_1.abstractmethod
@@ -352,7 +352,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
         have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
         and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-        CancelOperation ends it. Its finished documents stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
+        CancelOperation ends it. Documents that the run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
         SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the order
         of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run
         for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
@@ -398,7 +398,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each of the sources. Usually the change can
         be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who called. If a service called, they
         belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If a run of the caller for the same
-        subject has not begun yet, the call returns this run. So many calls in a short time make few runs. Either all sources get a run, or none. Errors:
+        subject has not begun yet, the call returns this run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
         RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
         """
 
@@ -408,7 +408,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListFailedRowsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListFailedRowsRequest, _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]:
-        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
+        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
 
     @_abc_1.abstractmethod
     def ListConnections(
@@ -491,7 +491,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.UpdateUserLimitsRequest, _abc.Awaitable[_user_limits_pb2.UserLimits]],
     ) -> _abc.Awaitable[_user_limits_pb2.UserLimits]:
         """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
-        the user, on this server at once and on the others within two seconds. A change to the present values changes nothing. Errors: RESOURCE_NOT_FOUND,
+        the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
         UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
 
@@ -546,7 +546,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RevokeOwnershipRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RevokeOwnershipRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call; the last owner who is not disabled stays. A second call
+        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The last owner who is not disabled stays an owner. A second call
         changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
         """
 
@@ -556,8 +556,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateServiceGrantRequest,
         context: _aio.ServicerContext[_admin_service_pb2.CreateServiceGrantRequest, _abc.Awaitable[_service_grant_pb2.ServiceGrant]],
     ) -> _abc.Awaitable[_service_grant_pb2.ServiceGrant]:
-        """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Only users of that role can be in a grant, and only a service can
-        have one, so there are no cycles. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
+        """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Every grant goes from a service to users with the role USER,
+        so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
         another role or is disabled), RESOURCE_NOT_FOUND.
         """
 
@@ -596,8 +596,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.InviteTenantAdministratorRequest,
         context: _aio.ServicerContext[_admin_service_pb2.InviteTenantAdministratorRequest, _abc.Awaitable[_admin_service_pb2.InviteTenantAdministratorResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.InviteTenantAdministratorResponse]:
-        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit log has an
-        event of it. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
+        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the tenant's
+        audit log. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
         """
 
     @_abc_1.abstractmethod
@@ -679,7 +679,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_admin_service_pb2.CreateServiceApiKeyResponse]:
         """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in
         of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
-        without its secret. The key makes calls as the service alone. It ends with the service, and when the service gets another role. It stays valid if the
+        without its secret. The key makes calls as the service alone. It becomes invalid when the service is deleted or gets another role. It stays valid if the
         caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
         SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
         neither revoked nor expired).
@@ -691,7 +691,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListTenantApiKeysRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListTenantApiKeysRequest, _abc.Awaitable[_admin_service_pb2.ListTenantApiKeysResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListTenantApiKeysResponse]:
-        """ListTenantApiKeys lists the keys of all users of the tenant, owners of the installation and revoked keys included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+        """ListTenantApiKeys lists the keys of all users of the tenant, also of owners of the installation, newest first by default. The list includes revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
         ORDER_BY_INVALID.
         """
 

@@ -27,7 +27,7 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_UNSPECIFIED: _DeliveryState.ValueType  # 0
     """Never sent."""
     DELIVERY_STATE_WAITING: _DeliveryState.ValueType  # 1
-    """The delivery is sent for the first time or again."""
+    """The delivery waits for its first attempt or for another attempt."""
     DELIVERY_STATE_DELIVERED: _DeliveryState.ValueType  # 2
     """The receiver accepted it with a status from 200 to 299."""
     DELIVERY_STATE_FAILED: _DeliveryState.ValueType  # 3
@@ -39,7 +39,7 @@ class DeliveryState(_DeliveryState, metaclass=_DeliveryStateEnumTypeWrapper):
 DELIVERY_STATE_UNSPECIFIED: DeliveryState.ValueType  # 0
 """Never sent."""
 DELIVERY_STATE_WAITING: DeliveryState.ValueType  # 1
-"""The delivery is sent for the first time or again."""
+"""The delivery waits for its first attempt or for another attempt."""
 DELIVERY_STATE_DELIVERED: DeliveryState.ValueType  # 2
 """The receiver accepted it with a status from 200 to 299."""
 DELIVERY_STATE_FAILED: DeliveryState.ValueType  # 3
@@ -75,7 +75,7 @@ class Delivery(_message.Message):
     operation: _builtins.str
     """The run or, for "ingestion.failed", the newest ingestion that failed, `operations/{uuid}`."""
     state: Global___DeliveryState.ValueType
-    """What becomes of the delivery."""
+    """The state of the delivery."""
     attempts: _builtins.int
     """The number of attempts since the delivery was made or sent again by a call."""
     response_status: _builtins.int

@@ -133,9 +133,9 @@ class PreviewedRow(_message.Message):
     kind: _builtins.str
     """The kind of documents, by its name in the mapping."""
     problem: _builtins.str
-    """Why the row makes no document; empty if it makes one. All fields below are then set."""
+    """Why the row makes no document; empty if it makes one. If it makes one, the fields below describe the document."""
     key: _builtins.str
-    """What tells the document apart from all others of the kind."""
+    """The key that distinguishes the document from all others of its kind."""
     title: _builtins.str
     """The title."""
     subject: _builtins.str
@@ -194,11 +194,11 @@ class SyncMetadata(_message.Message):
     stage: Global___SyncStage.ValueType
     """What the run does."""
     documents_done: _builtins.int
-    """The number of documents that are made or deleted and, if made, indexed."""
+    """The number of finished documents: those that are made and indexed, and those that are deleted."""
     documents_total: _builtins.int
     """The number of documents to make and delete; 0 until all rows are read."""
     cause: _builtins.str
-    """Why a notification asked for the run, in the words of the notification; "schedule" if the schedule began it; otherwise empty."""
+    """The cause of the run, in the words of the notification that asked for it; "schedule" if the schedule began the run; otherwise empty."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the server accepted the operation."""
@@ -241,13 +241,13 @@ class SyncResult(_message.Message):
     created: _builtins.int
     """The number of documents that the run made."""
     updated: _builtins.int
-    """The number of documents of which it made a new version."""
+    """The number of documents that got a new version."""
     deleted: _builtins.int
-    """The number of documents that it deleted."""
+    """The number of documents that the run deleted."""
     unchanged: _builtins.int
     """The number of rows whose document stayed as it was."""
     failed: _builtins.int
-    """The number of rows that it set aside. ListFailedRows lists them."""
+    """The number of rows that made no document. ListFailedRows lists them."""
     def __init__(
         self,
         *,

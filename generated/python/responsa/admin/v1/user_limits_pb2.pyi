@@ -36,7 +36,7 @@ class Limits(_message.Message):
     calls_per_minute: _builtins.int
     """The maximum number of calls in 60 seconds."""
     streams: _builtins.int
-    """The maximum number of calls that last, such as streams of turns, at a time."""
+    """The maximum number of long calls, such as streams of turns, at a time."""
     sockets: _builtins.int
     """The maximum number of signed-in WebSockets at a time."""
     pending_turns: _builtins.int

@@ -285,7 +285,7 @@ class ListSignInMethodsResponse(_message.Message):
     registration: _sign_in_pb2.Registration.ValueType
     """The registration that is in effect."""
     sends_mails: _builtins.bool
-    """Whether the server sends mails. If so, a registration without an invitation that names the address needs ConfirmEmail, and RequestReset mails codes."""
+    """Whether the server sends mails. If so, RequestReset mails codes, and a registration needs ConfirmEmail unless an invitation names the e-mail address."""
     tenant: _builtins.str
     """The tenant of the request, `tenants/{id}`; for an empty one, the default tenant of the installation."""
     @_builtins.property
@@ -661,9 +661,9 @@ class DeleteMeRequest(_message.Message):
 
     HAND_OVER_TO_FIELD_NUMBER: _builtins.int
     hand_over_to: _builtins.str
-    """The user who receives the caller's collections that others can read or that hold documents of others, with the caller's documents in them: `users/{uuid}`
-    or the e-mail address. This user is an administrator, or can read all these collections already; the audit log names both users (`collection.hand_over`).
-    If empty, all collections of the caller are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
+    """`users/{uuid}` or the e-mail address of the user who receives the caller's collections that others can read or that hold documents of others. The caller's
+    documents in them go to this user too. This user must be an administrator, or be able to read all these collections already. The audit log names both users
+    (`collection.hand_over`). If empty, all collections of the caller are deleted, unless one holds documents of other users: COLLECTION_NOT_EMPTY.
     """
     def __init__(
         self,

@@ -180,7 +180,7 @@ class AuthServiceServicer:
 
     def ListSignInMethods(self, request, context):
         """ListSignInMethods lists the ways in which people sign in to a tenant, on one page: its OpenID Connect providers in the order of their ids, and who may
-        register. Passwords always work for users who have one. The reply for a tenant that does not exist is that for a tenant without providers. Errors:
+        register. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
         INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -189,7 +189,7 @@ class AuthServiceServicer:
 
     def Login(self, request, context):
         """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
-        counted per tenant and address of the account, and per network address. Beyond the limits, attempts are refused for a while, even with the right password.
+        counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while, even with the right password.
         Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -246,8 +246,8 @@ class AuthServiceServicer:
 
     def UpdateMe(self, request, context):
         """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
-        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the address as it
-        is, and is the same if another user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for.
+        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present
+        address, and is the same if another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
         Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -267,7 +267,7 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListIdentities(self, request, context):
-        """ListIdentities lists the persons at OpenID Connect providers who sign in as the caller, on one page, oldest first. A browser connects a further one with
+        """ListIdentities lists the identities at OpenID Connect providers with which the caller signs in, on one page, oldest first. A browser connects another identity with
         POST /v1/oidc/{id}:start and `"link": true`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -275,8 +275,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnlinkIdentity(self, request, context):
-        """UnlinkIdentity takes an identity from the caller: it no longer signs in. Sessions go on. The call needs a session that began in the last ten minutes. The last way to
-        sign in stays: without a password, the caller must have another identity, of a provider that the settings still have. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
+        """UnlinkIdentity removes an identity from the caller: nobody can sign in with it any more. Sessions go on. The call needs a session that began in the last ten minutes. The
+        last way to sign in cannot be removed: a caller without a password must have another identity, at a provider that the settings still declare. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
         LAST_SIGN_IN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -368,7 +368,7 @@ class AuthServiceServicer:
 
     def CreateSessionCode(self, request, context):
         """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
-        made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. The
+        made in a session ends with that session. A call that needs a recent sign-in then takes the time of the sign-in of that session for the new session too. The
         call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -25,12 +25,12 @@ class AuthServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListSignInMethods: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListSignInMethodsRequest, _auth_service_pb2.ListSignInMethodsResponse]
     """ListSignInMethods lists the ways in which people sign in to a tenant, on one page: its OpenID Connect providers in the order of their ids, and who may
-    register. Passwords always work for users who have one. The reply for a tenant that does not exist is that for a tenant without providers. Errors:
+    register. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
     INVALID_FIELD.
     """
     Login: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LoginRequest, _auth_service_pb2.LoginResponse]
     """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
-    counted per tenant and address of the account, and per network address. Beyond the limits, attempts are refused for a while, even with the right password.
+    counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while, even with the right password.
     Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     RefreshToken: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshTokenRequest, _auth_service_pb2.RefreshTokenResponse]
@@ -57,8 +57,8 @@ class AuthServiceStub:
     """
     UpdateMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateMeRequest, _user_pb2.User]
     """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
-    minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the address as it
-    is, and is the same if another user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for.
+    minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present
+    address, and is the same if another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
     Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
     """
     DeleteMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteMeRequest, _deletion_receipt_pb2.DeletionReceipt]
@@ -70,12 +70,12 @@ class AuthServiceStub:
     INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
     """
     ListIdentities: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListIdentitiesRequest, _auth_service_pb2.ListIdentitiesResponse]
-    """ListIdentities lists the persons at OpenID Connect providers who sign in as the caller, on one page, oldest first. A browser connects a further one with
+    """ListIdentities lists the identities at OpenID Connect providers with which the caller signs in, on one page, oldest first. A browser connects another identity with
     POST /v1/oidc/{id}:start and `"link": true`.
     """
     UnlinkIdentity: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UnlinkIdentityRequest, _empty_pb2.Empty]
-    """UnlinkIdentity takes an identity from the caller: it no longer signs in. Sessions go on. The call needs a session that began in the last ten minutes. The last way to
-    sign in stays: without a password, the caller must have another identity, of a provider that the settings still have. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
+    """UnlinkIdentity removes an identity from the caller: nobody can sign in with it any more. Sessions go on. The call needs a session that began in the last ten minutes. The
+    last way to sign in cannot be removed: a caller without a password must have another identity, at a provider that the settings still declare. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
     LAST_SIGN_IN.
     """
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateInvitationRequest, _auth_service_pb2.CreateInvitationResponse]
@@ -121,7 +121,7 @@ class AuthServiceStub:
     """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, what the caller has stored, and the limits of both."""
     CreateSessionCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateSessionCodeRequest, _auth_service_pb2.CreateSessionCodeResponse]
     """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
-    made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. The
+    made in a session ends with that session. A call that needs a recent sign-in then takes the time of the sign-in of that session for the new session too. The
     call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateApiKeyRequest, _auth_service_pb2.CreateApiKeyResponse]
@@ -148,7 +148,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.ListSignInMethodsRequest, _abc.Awaitable[_auth_service_pb2.ListSignInMethodsResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.ListSignInMethodsResponse]:
         """ListSignInMethods lists the ways in which people sign in to a tenant, on one page: its OpenID Connect providers in the order of their ids, and who may
-        register. Passwords always work for users who have one. The reply for a tenant that does not exist is that for a tenant without providers. Errors:
+        register. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
         INVALID_FIELD.
         """
 
@@ -159,7 +159,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.LoginRequest, _abc.Awaitable[_auth_service_pb2.LoginResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.LoginResponse]:
         """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
-        counted per tenant and address of the account, and per network address. Beyond the limits, attempts are refused for a while, even with the right password.
+        counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while, even with the right password.
         Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
@@ -228,8 +228,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.UpdateMeRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
-        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the address as it
-        is, and is the same if another user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for.
+        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present
+        address, and is the same if another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
         Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
 
@@ -253,7 +253,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ListIdentitiesRequest,
         context: _aio.ServicerContext[_auth_service_pb2.ListIdentitiesRequest, _abc.Awaitable[_auth_service_pb2.ListIdentitiesResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.ListIdentitiesResponse]:
-        """ListIdentities lists the persons at OpenID Connect providers who sign in as the caller, on one page, oldest first. A browser connects a further one with
+        """ListIdentities lists the identities at OpenID Connect providers with which the caller signs in, on one page, oldest first. A browser connects another identity with
         POST /v1/oidc/{id}:start and `"link": true`.
         """
 
@@ -263,8 +263,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.UnlinkIdentityRequest,
         context: _aio.ServicerContext[_auth_service_pb2.UnlinkIdentityRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """UnlinkIdentity takes an identity from the caller: it no longer signs in. Sessions go on. The call needs a session that began in the last ten minutes. The last way to
-        sign in stays: without a password, the caller must have another identity, of a provider that the settings still have. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
+        """UnlinkIdentity removes an identity from the caller: nobody can sign in with it any more. Sessions go on. The call needs a session that began in the last ten minutes. The
+        last way to sign in cannot be removed: a caller without a password must have another identity, at a provider that the settings still declare. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
         LAST_SIGN_IN.
         """
 
@@ -376,7 +376,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.CreateSessionCodeRequest, _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]:
         """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
-        made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. The
+        made in a session ends with that session. A call that needs a recent sign-in then takes the time of the sign-in of that session for the new session too. The
         call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
         """
 

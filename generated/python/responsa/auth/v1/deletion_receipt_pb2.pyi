@@ -53,25 +53,25 @@ class DeletionReceipt(_message.Message):
     handed_over_collections: _builtins.int
     """The number of collections that were handed over to another user."""
     withdrawn_answers: _builtins.int
-    """The number of other users' answers that were withdrawn because they quoted the documents."""
+    """The number of other users' answers that were withdrawn because they quoted the user's documents."""
     api_keys: _builtins.int
     """The number of deleted API keys, revoked ones included."""
     sessions: _builtins.int
     """The number of sessions that ended."""
     codes: _builtins.int
-    """The number of deleted codes: of sessions, resets and confirmations."""
+    """The number of deleted codes for sessions, password resets and e-mail confirmations."""
     invitations: _builtins.int
     """The number of deleted invitations that the user had made and nobody had used."""
     operations: _builtins.int
     """The number of deleted operations."""
     @_builtins.property
     def begin_time(self) -> _timestamp_pb2.Timestamp:
-        """When the deletion began. From then on, no credential of the user was good."""
+        """When the deletion began. From then on, no credential of the user was valid."""
 
     @_builtins.property
     def complete_time(self) -> _timestamp_pb2.Timestamp:
-        """When nothing of the user was left, and no answer quoted the user's documents. Unset while the server still deletes, or while turns of other users run that may
-        quote the documents: the server looks at these turns again when they end.
+        """When nothing of the user was left, and no answer quoted the user's documents. Unset while the server still deletes, or while running turns of other users
+        may still quote the documents: the server checks these turns again when they end.
         """
 
     def __init__(

@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Session(_message.Message):
-    """Session is a time for which a user is signed in, on one device."""
+    """Session is a period in which a user is signed in on one device."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -86,7 +86,7 @@ class SessionTokens(_message.Message):
     access_token: _builtins.str
     """A signed token (JWT, RFC 7519), which a caller sends as `authorization: Bearer …`."""
     refresh_token: _builtins.str
-    """A secret, with which RefreshToken gets the next tokens once."""
+    """A secret that RefreshToken exchanges, once, for the next tokens."""
     @_builtins.property
     def access_expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the access token expires."""

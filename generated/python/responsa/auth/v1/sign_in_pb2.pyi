@@ -48,7 +48,7 @@ Global___Registration: _TypeAlias = Registration  # noqa: Y015
 
 @_typing.final
 class OidcProvider(_message.Message):
-    """OidcProvider is a server outside that signs people in (OpenID Connect). The installation's settings declare it for one tenant."""
+    """OidcProvider is an external server that signs people in (OpenID Connect). The installation's settings declare it for one tenant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -74,7 +74,7 @@ Global___OidcProvider: _TypeAlias = OidcProvider  # noqa: Y015
 
 @_typing.final
 class Identity(_message.Message):
-    """Identity is a person at an OpenID Connect provider who signs in as a user."""
+    """Identity is a person's identity at an OpenID Connect provider, with which the person signs in as a user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -87,7 +87,7 @@ class Identity(_message.Message):
     name: _builtins.str
     """`identities/{uuid}`."""
     provider: _builtins.str
-    """The provider, `oidcProviders/{id}`; empty if the settings have it no longer, so that nobody can sign in with it."""
+    """The provider, `oidcProviders/{id}`; empty if the settings no longer declare it. Then nobody can sign in with this identity."""
     issuer: _builtins.str
     """The provider's issuer, such as `https://login.example.org/realms/acme`."""
     sub: _builtins.str

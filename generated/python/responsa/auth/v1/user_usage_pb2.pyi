@@ -19,8 +19,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class UserUsage(_message.Message):
-    """UserUsage reports what the questions of one user have used and reserved, the limits of the user's quota, and what the user has stored. All API keys and
-    sessions of a user share them.
+    """UserUsage reports what the questions of one user have used and reserved, the limits of the user's quota, and what the user has stored. The values are for
+    all API keys and sessions of the user together.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

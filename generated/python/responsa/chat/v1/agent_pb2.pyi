@@ -71,7 +71,7 @@ class Agent(_message.Message):
 
     @_builtins.property
     def missing_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The tools that the agent's files list and that this server does not have, by their ids, e.g. "web_search". The agent works without them."""
+        """The ids of the tools that the agent's files list but this server does not have, e.g. "web_search". The agent works without them."""
 
     def __init__(
         self,

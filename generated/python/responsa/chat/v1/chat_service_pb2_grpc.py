@@ -195,7 +195,7 @@ class ChatServiceServicer:
         the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
         ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
         no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
-        `refused` with the reason NOT_PERMITTED. If a caller loses the access during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
+        `refused` with the reason NOT_PERMITTED. If a caller loses this access during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
         this refusal within a second. A turn that still runs also ends with this refusal. The stream ends in the same ways as the stream of Ask. Errors:
         INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
@@ -281,7 +281,7 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SubmitFeedback(self, request, context):
-        """SubmitFeedback stores what the caller thinks of an answer, in place of earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
+        """SubmitFeedback stores the caller's opinion of an answer. It replaces earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
         RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

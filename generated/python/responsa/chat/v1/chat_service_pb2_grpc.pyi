@@ -53,7 +53,7 @@ class ChatServiceStub:
     the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
     ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
     no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
-    `refused` with the reason NOT_PERMITTED. If a caller loses the access during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
+    `refused` with the reason NOT_PERMITTED. If a caller loses this access during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
     this refusal within a second. A turn that still runs also ends with this refusal. The stream ends in the same ways as the stream of Ask. Errors:
     INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
     """
@@ -90,7 +90,7 @@ class ChatServiceStub:
     GetMessage: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetMessageRequest, _message_pb2.Message]
     """GetMessage returns one message with its citations. Errors: RESOURCE_NOT_FOUND."""
     SubmitFeedback: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.SubmitFeedbackRequest, _feedback_pb2.Feedback]
-    """SubmitFeedback stores what the caller thinks of an answer, in place of earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
+    """SubmitFeedback stores the caller's opinion of an answer. It replaces earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
     RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
     """
     GetFeedback: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetFeedbackRequest, _feedback_pb2.Feedback]
@@ -168,7 +168,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
         ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
         no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
-        `refused` with the reason NOT_PERMITTED. If a caller loses the access during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
+        `refused` with the reason NOT_PERMITTED. If a caller loses this access during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
         this refusal within a second. A turn that still runs also ends with this refusal. The stream ends in the same ways as the stream of Ask. Errors:
         INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
@@ -271,7 +271,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.SubmitFeedbackRequest,
         context: _aio.ServicerContext[_chat_service_pb2.SubmitFeedbackRequest, _abc.Awaitable[_feedback_pb2.Feedback]],
     ) -> _abc.Awaitable[_feedback_pb2.Feedback]:
-        """SubmitFeedback stores what the caller thinks of an answer, in place of earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
+        """SubmitFeedback stores the caller's opinion of an answer. It replaces earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
         RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
         """
 

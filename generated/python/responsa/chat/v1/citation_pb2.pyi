@@ -140,7 +140,7 @@ Global___Citation: _TypeAlias = Citation  # noqa: Y015
 
 @_typing.final
 class CitedToolResult(_message.Message):
-    """CitedToolResult names the source that a tool returned and an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
+    """CitedToolResult names a source that a tool returned and that an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
     fetched again.
     """
 

@@ -44,7 +44,7 @@ Global___Rating: _TypeAlias = Rating  # noqa: Y015
 
 @_typing.final
 class Feedback(_message.Message):
-    """Feedback is what the user who asked thinks of an answer."""
+    """Feedback is the opinion of an answer that the user who asked the question has given."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

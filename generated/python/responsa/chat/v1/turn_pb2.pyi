@@ -138,9 +138,9 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     REFUSAL_REASON_SOURCE_ERASED: _RefusalReason.ValueType  # 10
     """The answer quoted a document that was erased together with the user to whom it belonged. The answer was withdrawn; ask again."""
     REFUSAL_REASON_NOT_PERMITTED: _RefusalReason.ValueType  # 11
-    """The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. It is
-    enough that a passage of the document reached a language model or is named in the answer. The stored answer stays as it is: when the caller may read the
-    document again, the answer is there again. A document that was deleted or has a newer version does not count.
+    """The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. A
+    turn has read a document if one of its passages reached a language model or is named in the answer. The stored answer does not change: when the caller may
+    read the document again, the calls return the answer again. A document that was deleted or has a newer version does not cause this refusal.
     """
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
@@ -161,9 +161,9 @@ REFUSAL_REASON_QUOTA: RefusalReason.ValueType  # 6
 REFUSAL_REASON_SOURCE_ERASED: RefusalReason.ValueType  # 10
 """The answer quoted a document that was erased together with the user to whom it belonged. The answer was withdrawn; ask again."""
 REFUSAL_REASON_NOT_PERMITTED: RefusalReason.ValueType  # 11
-"""The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. It is
-enough that a passage of the document reached a language model or is named in the answer. The stored answer stays as it is: when the caller may read the
-document again, the answer is there again. A document that was deleted or has a newer version does not count.
+"""The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. A
+turn has read a document if one of its passages reached a language model or is named in the answer. The stored answer does not change: when the caller may
+read the document again, the calls return the answer again. A document that was deleted or has a newer version does not cause this refusal.
 """
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
@@ -619,7 +619,7 @@ Global___TurnStarted: _TypeAlias = TurnStarted  # noqa: Y015
 
 @_typing.final
 class TurnStatus(_message.Message):
-    """TurnStatus announces a step. The server sends it only for steps that it takes."""
+    """TurnStatus announces a step. The server sends no status for a step that it skips."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -713,8 +713,8 @@ class TurnAnswer(_message.Message):
     collection: _builtins.str
     """The collection that the passages for the answer come from, `collections/{id}`; empty if the answer uses no passages or passages of several collections."""
     collection_kind: _collection_kind_pb2.CollectionKind.ValueType
-    """The kind of the collections that the passages for the answer come from. Unspecified if the answer uses no passages or collections of several kinds, or if the
-    question or its agent named the collections. Otherwise, other kinds than OWN answer only if the OWN collections do not support an answer.
+    """The kind of the collections that the passages for the answer come from. Unspecified in three cases: the answer uses no passages, it uses
+    collections of several kinds, or the question or its agent named the collections. A kind other than OWN means that the OWN collections support no answer.
     """
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
@@ -790,8 +790,8 @@ class TurnRefused(_message.Message):
 
     @_builtins.property
     def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.Suggestion]:
-        """The quotes that come closest to an answer, the best first; at most 3, each from another document. They are of documents that the caller could read
-        when the turn ran, in the scope of the question. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
+        """The quotes that come closest to an answer, the best first; at most 3, each from another document. They come from documents in the scope of the
+        question that the caller could read when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
         """
 
     def __init__(
@@ -891,7 +891,7 @@ Global___TurnProviderSwitched: _TypeAlias = TurnProviderSwitched  # noqa: Y015
 
 @_typing.final
 class TurnUsage(_message.Message):
-    """TurnUsage reports the cost of a call to a model, and of the calls that it replaces because their models failed."""
+    """TurnUsage reports the cost of a call to a model, together with the cost of the failed calls that it replaced."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1061,8 +1061,8 @@ class TurnSnapshot(_message.Message):
     """The seq of the terminal event."""
     @_builtins.property
     def terminal_event(self) -> Global___TurnEvent:
-        """The terminal event, with the same bytes as in the log. If the caller may no longer read what the turn has read, an answer or a refusal is replaced with
-        `refused` with the reason NOT_PERMITTED and the same seq and time.
+        """The terminal event, with the same bytes as in the log. If the caller may no longer read what the turn has read, `refused` with
+        the reason NOT_PERMITTED replaces an answer or a refusal; the seq and the time stay the same.
         """
 
     def __init__(

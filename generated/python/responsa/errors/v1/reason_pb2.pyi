@@ -113,8 +113,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_OPERATION_CANCELLED: _Reason.ValueType  # 36
     """CANCELLED, in an operation's error. A call cancelled the operation. Metadata: operation."""
     REASON_COLLECTION_NOT_EMPTY: _Reason.ValueType  # 37
-    """FAILED_PRECONDITION. The collection has documents; delete it with `force`. Or a collection of the user to delete has documents of other users; name a user who
-    receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
+    """FAILED_PRECONDITION. Either the collection to delete has documents: set `force`. Or the user to delete owns a collection with documents of other users: name a user
+    who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
     """
     REASON_OPERATION_RUNNING: _Reason.ValueType  # 38
     """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
@@ -151,7 +151,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_PAGE_OUT_OF_RANGE: _Reason.ValueType  # 49
     """OUT_OF_RANGE. The document has fewer pages. Metadata: document_version; page_count, e.g. "12"."""
     REASON_ORIGINAL_NOT_STORED: _Reason.ValueType  # 50
-    """FAILED_PRECONDITION. The server could not read any version of the document, so it has kept no bytes of it. Upload the document again. Metadata: document."""
+    """FAILED_PRECONDITION. The server could not read any version of the document, so the server has not kept its bytes. Upload the document again. Metadata: document."""
     REASON_EMBEDDING_FAILED: _Reason.ValueType  # 53
     """FAILED_PRECONDITION, also in an operation's error. The server of the embedding model refused the request, or its vectors cannot be used. Metadata: embedding,
     e.g. "openai:text-embedding-3-small"; cause: "credential", "refused", "malformed", "dimensions", "vector_count", "vector_length", "vector_not_finite" or
@@ -180,17 +180,17 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_TOO_MANY_ATTEMPTS: _Reason.ValueType  # 65
     """RESOURCE_EXHAUSTED. Too many attempts have failed; RetryInfo says when to try again. Metadata: none."""
     REASON_TOKEN_INVALID: _Reason.ValueType  # 66
-    """UNAUTHENTICATED. The access token or the refresh token is malformed, expired or not of this server, or its session has ended. Refresh the access token, or
+    """UNAUTHENTICATED. The access token or the refresh token is malformed, has expired or comes from another server, or its session has ended. Refresh the access token, or
     sign in again. Metadata: none.
     """
     REASON_SESSION_ENDED: _Reason.ValueType  # 67
     """UNAUTHENTICATED. The session or the API key ended while the stream was open; sign in again. Metadata: none."""
     REASON_ROLE_CHANGED: _Reason.ValueType  # 111
-    """UNAVAILABLE. The role of the caller has changed while the stream was open; make the call again, or resume. Metadata: none."""
+    """UNAVAILABLE. The role of the caller changed while the stream was open; make the call again, or resume. Metadata: none."""
     REASON_SIGN_IN_REQUIRED: _Reason.ValueType  # 68
     """PERMISSION_DENIED. The call needs a sign-in of the last ten minutes. Metadata: none."""
     REASON_CODE_INVALID: _Reason.ValueType  # 69
-    """UNAUTHENTICATED. The code of the invitation, of the reset or of the address was used, has expired or is unknown. Metadata: none."""
+    """UNAUTHENTICATED. The code of an invitation, a password reset or an e-mail confirmation was already used, has expired or is unknown. Metadata: none."""
     REASON_REGISTRATION_CLOSED: _Reason.ValueType  # 72
     """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
     REASON_PASSWORD_NOT_USABLE: _Reason.ValueType  # 73
@@ -208,20 +208,20 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     "users/0192f3c8-…".
     """
     REASON_GRANT_REQUIRED: _Reason.ValueType  # 97
-    """PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or is not of the role USER. Open
+    """PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or does not have the role USER. Open
     streams end with this error within a second of the change. Metadata: user, e.g. "users/0192f3c8-…".
     """
     REASON_ON_BEHALF_NOT_ALLOWED: _Reason.ValueType  # 98
-    """PERMISSION_DENIED. Only a service with an API key may name a user in responsa-on-behalf-of, and not in calls about the user's account and credentials. Metadata: none."""
+    """PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. In calls about a user's account and credentials, nobody may send it. Metadata: none."""
     REASON_TENANT_STATE: _Reason.ValueType  # 99
     """FAILED_PRECONDITION. The state of the tenant does not allow the call: the installation's own tenant cannot be suspended or erased, and an erasure cannot be stopped.
     Metadata: tenant, e.g. "tenants/acme"; state, e.g. "erasing".
     """
     REASON_QUOTA_EXHAUSTED: _Reason.ValueType  # 90
-    """RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the quota, and
-    RetryInfo says when to try again: when the quota resets, or soon, if open turns have reserved what is left. RetryInfo is missing if even the whole quota is too
-    small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_micros_per_day" or "cost_micros_per_month"; limit, used and reserved, e.g. "100000";
-    reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the remedy is not to wait for it.
+    """RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the quota.
+    RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the whole quota is
+    too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit, used and reserved, e.g.
+    "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the reset of the quota is not the time to try again.
     """
     REASON_OIDC_FAILED: _Reason.ValueType  # 105
     """UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or
@@ -232,7 +232,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     or the person has no account, no invitation and no address of an allowed domain. Metadata: none.
     """
     REASON_OIDC_ADDRESS_TAKEN: _Reason.ValueType  # 107
-    """ALREADY_EXISTS. A first sign-in with OpenID Connect, but a user of the tenant has the same e-mail address. Metadata: none."""
+    """ALREADY_EXISTS. The person signs in with OpenID Connect for the first time, but a user of the tenant already has the same e-mail address. Metadata: none."""
     REASON_OIDC_IDENTITY_TAKEN: _Reason.ValueType  # 108
     """ALREADY_EXISTS. The identity at the provider belongs to another user of the tenant. Metadata: none."""
     REASON_LAST_SIGN_IN: _Reason.ValueType  # 109
@@ -240,15 +240,15 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     "users/0192f3c8-…".
     """
     REASON_RATE_LIMIT: _Reason.ValueType  # 85
-    """RESOURCE_EXHAUSTED. The caller has used up a limit per time, and nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
+    """RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
     "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
     """
     REASON_LIMIT_REACHED: _Reason.ValueType  # 86
-    """RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. RetryInfo says when to try again
-    if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
+    """RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. If waiting can help, RetryInfo
+    says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
     """
     REASON_MAIL_NOT_CONFIGURED: _Reason.ValueType  # 100
-    """FAILED_PRECONDITION. The call needs a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
+    """FAILED_PRECONDITION. The call sends a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
     REASON_SOURCE_UNREADABLE: _Reason.ValueType  # 150
     """FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
     "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
@@ -256,7 +256,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_SOURCE_RUNNING: _Reason.ValueType  # 151
     """FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
     REASON_SOURCE_DELETIONS: _Reason.ValueType  # 152
-    """FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than its mapping allows. It changed nothing. Metadata: source, e.g.
+    """FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than the source's mapping allows. The run changed nothing. Metadata: source, e.g.
     "sources/people"; deletions and documents, e.g. "120".
     """
 
@@ -356,8 +356,8 @@ REASON_TURN_TIME_LIMIT: Reason.ValueType  # 35
 REASON_OPERATION_CANCELLED: Reason.ValueType  # 36
 """CANCELLED, in an operation's error. A call cancelled the operation. Metadata: operation."""
 REASON_COLLECTION_NOT_EMPTY: Reason.ValueType  # 37
-"""FAILED_PRECONDITION. The collection has documents; delete it with `force`. Or a collection of the user to delete has documents of other users; name a user who
-receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
+"""FAILED_PRECONDITION. Either the collection to delete has documents: set `force`. Or the user to delete owns a collection with documents of other users: name a user
+who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
 """
 REASON_OPERATION_RUNNING: Reason.ValueType  # 38
 """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
@@ -394,7 +394,7 @@ REASON_PAGES_UNSUPPORTED: Reason.ValueType  # 48
 REASON_PAGE_OUT_OF_RANGE: Reason.ValueType  # 49
 """OUT_OF_RANGE. The document has fewer pages. Metadata: document_version; page_count, e.g. "12"."""
 REASON_ORIGINAL_NOT_STORED: Reason.ValueType  # 50
-"""FAILED_PRECONDITION. The server could not read any version of the document, so it has kept no bytes of it. Upload the document again. Metadata: document."""
+"""FAILED_PRECONDITION. The server could not read any version of the document, so the server has not kept its bytes. Upload the document again. Metadata: document."""
 REASON_EMBEDDING_FAILED: Reason.ValueType  # 53
 """FAILED_PRECONDITION, also in an operation's error. The server of the embedding model refused the request, or its vectors cannot be used. Metadata: embedding,
 e.g. "openai:text-embedding-3-small"; cause: "credential", "refused", "malformed", "dimensions", "vector_count", "vector_length", "vector_not_finite" or
@@ -423,17 +423,17 @@ REASON_SIGN_IN_FAILED: Reason.ValueType  # 64
 REASON_TOO_MANY_ATTEMPTS: Reason.ValueType  # 65
 """RESOURCE_EXHAUSTED. Too many attempts have failed; RetryInfo says when to try again. Metadata: none."""
 REASON_TOKEN_INVALID: Reason.ValueType  # 66
-"""UNAUTHENTICATED. The access token or the refresh token is malformed, expired or not of this server, or its session has ended. Refresh the access token, or
+"""UNAUTHENTICATED. The access token or the refresh token is malformed, has expired or comes from another server, or its session has ended. Refresh the access token, or
 sign in again. Metadata: none.
 """
 REASON_SESSION_ENDED: Reason.ValueType  # 67
 """UNAUTHENTICATED. The session or the API key ended while the stream was open; sign in again. Metadata: none."""
 REASON_ROLE_CHANGED: Reason.ValueType  # 111
-"""UNAVAILABLE. The role of the caller has changed while the stream was open; make the call again, or resume. Metadata: none."""
+"""UNAVAILABLE. The role of the caller changed while the stream was open; make the call again, or resume. Metadata: none."""
 REASON_SIGN_IN_REQUIRED: Reason.ValueType  # 68
 """PERMISSION_DENIED. The call needs a sign-in of the last ten minutes. Metadata: none."""
 REASON_CODE_INVALID: Reason.ValueType  # 69
-"""UNAUTHENTICATED. The code of the invitation, of the reset or of the address was used, has expired or is unknown. Metadata: none."""
+"""UNAUTHENTICATED. The code of an invitation, a password reset or an e-mail confirmation was already used, has expired or is unknown. Metadata: none."""
 REASON_REGISTRATION_CLOSED: Reason.ValueType  # 72
 """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
 REASON_PASSWORD_NOT_USABLE: Reason.ValueType  # 73
@@ -451,20 +451,20 @@ REASON_LAST_OWNER: Reason.ValueType  # 96
 "users/0192f3c8-…".
 """
 REASON_GRANT_REQUIRED: Reason.ValueType  # 97
-"""PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or is not of the role USER. Open
+"""PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or does not have the role USER. Open
 streams end with this error within a second of the change. Metadata: user, e.g. "users/0192f3c8-…".
 """
 REASON_ON_BEHALF_NOT_ALLOWED: Reason.ValueType  # 98
-"""PERMISSION_DENIED. Only a service with an API key may name a user in responsa-on-behalf-of, and not in calls about the user's account and credentials. Metadata: none."""
+"""PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. In calls about a user's account and credentials, nobody may send it. Metadata: none."""
 REASON_TENANT_STATE: Reason.ValueType  # 99
 """FAILED_PRECONDITION. The state of the tenant does not allow the call: the installation's own tenant cannot be suspended or erased, and an erasure cannot be stopped.
 Metadata: tenant, e.g. "tenants/acme"; state, e.g. "erasing".
 """
 REASON_QUOTA_EXHAUSTED: Reason.ValueType  # 90
-"""RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the quota, and
-RetryInfo says when to try again: when the quota resets, or soon, if open turns have reserved what is left. RetryInfo is missing if even the whole quota is too
-small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_micros_per_day" or "cost_micros_per_month"; limit, used and reserved, e.g. "100000";
-reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the remedy is not to wait for it.
+"""RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the quota.
+RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the whole quota is
+too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit, used and reserved, e.g.
+"100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the reset of the quota is not the time to try again.
 """
 REASON_OIDC_FAILED: Reason.ValueType  # 105
 """UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or
@@ -475,7 +475,7 @@ REASON_OIDC_NOT_ADMITTED: Reason.ValueType  # 106
 or the person has no account, no invitation and no address of an allowed domain. Metadata: none.
 """
 REASON_OIDC_ADDRESS_TAKEN: Reason.ValueType  # 107
-"""ALREADY_EXISTS. A first sign-in with OpenID Connect, but a user of the tenant has the same e-mail address. Metadata: none."""
+"""ALREADY_EXISTS. The person signs in with OpenID Connect for the first time, but a user of the tenant already has the same e-mail address. Metadata: none."""
 REASON_OIDC_IDENTITY_TAKEN: Reason.ValueType  # 108
 """ALREADY_EXISTS. The identity at the provider belongs to another user of the tenant. Metadata: none."""
 REASON_LAST_SIGN_IN: Reason.ValueType  # 109
@@ -483,15 +483,15 @@ REASON_LAST_SIGN_IN: Reason.ValueType  # 109
 "users/0192f3c8-…".
 """
 REASON_RATE_LIMIT: Reason.ValueType  # 85
-"""RESOURCE_EXHAUSTED. The caller has used up a limit per time, and nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
+"""RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
 "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
 """
 REASON_LIMIT_REACHED: Reason.ValueType  # 86
-"""RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. RetryInfo says when to try again
-if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
+"""RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. If waiting can help, RetryInfo
+says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
 """
 REASON_MAIL_NOT_CONFIGURED: Reason.ValueType  # 100
-"""FAILED_PRECONDITION. The call needs a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
+"""FAILED_PRECONDITION. The call sends a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
 REASON_SOURCE_UNREADABLE: Reason.ValueType  # 150
 """FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
 "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE" or "SCHEMA" (docs/sources.md).
@@ -499,7 +499,7 @@ REASON_SOURCE_UNREADABLE: Reason.ValueType  # 150
 REASON_SOURCE_RUNNING: Reason.ValueType  # 151
 """FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
 REASON_SOURCE_DELETIONS: Reason.ValueType  # 152
-"""FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than its mapping allows. It changed nothing. Metadata: source, e.g.
+"""FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than the source's mapping allows. The run changed nothing. Metadata: source, e.g.
 "sources/people"; deletions and documents, e.g. "120".
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

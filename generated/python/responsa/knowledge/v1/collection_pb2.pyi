@@ -43,8 +43,8 @@ class Collection(_message.Message):
     OWNER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     CHOSEN_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`collections/{id}`, as the caller calls it. The id is the one that the owner chose, if the caller is the owner. For others, it is another one, which is
-    unique in the tenant and never changes, because two owners may choose the same id. A request may also name somebody else's collection by the id that its
+    """`collections/{id}`. If the caller owns the collection, the id is the one that the caller chose. For other callers, the collection has another id. Because two
+    owners may choose the same id, this other id is unique in the tenant; it never changes. A request may also name somebody else's collection by the id that its
     owner chose. If several collections have this id, the caller's own comes first, then the oldest one that the caller may read.
     """
     display_name: _builtins.str
@@ -63,7 +63,7 @@ class Collection(_message.Message):
     """
     synonyms: _builtins.str
     """The collection's synonyms: a text of at most 32 KiB with one group per line. A group is 2 to 16 words or phrases that mean the same in this collection,
-    separated by commas, e.g. `PTO, paid time off, annual leave`. An entry has at most 100 characters and is in one group only; a file has at most 1,000 groups.
+    separated by commas, e.g. `PTO, paid time off, annual leave`. An entry has at most 100 characters and is in one group only; the text has at most 1,000 groups.
     Empty lines and lines that begin with # are ignored. A search for one entry also finds the others, in this collection alone, from the next search on. Lists
     and CreateCollection leave this field empty.
     """
@@ -72,8 +72,8 @@ class Collection(_message.Message):
     owner_display_name: _builtins.str
     """The display name of the owner; empty if the owner has no display name. Everyone who sees the collection sees it."""
     chosen_id: _builtins.str
-    """The id that the owner chose. For a collection of somebody else without a display name, show this id and the owner, e.g. `default (of Ada)`: the id in `name` may have
-    a random end.
+    """The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, e.g. `default (of Ada)`: the id in `name` may end in random
+    characters.
     """
     @_builtins.property
     def chunking(self) -> Global___Chunking:

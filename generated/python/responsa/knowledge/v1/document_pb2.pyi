@@ -170,10 +170,10 @@ class Document(_message.Message):
     author: _builtins.str
     """The author that the file states; empty if it states none. At most 255 bytes."""
     summary: _builtins.str
-    """1 to 3 sentences of the text that stand for the whole, at most 500 bytes; empty if the text has no sentences."""
+    """1 to 3 sentences of the text that together summarise it, at most 500 bytes; empty if the text has no sentences."""
     subject: _builtins.str
-    """The person whom the document is about. Either a user's name (users/ and the UUID), or a subject that an administrator or a sign-in has set for the user; at
-    most 200 bytes. Among the collection's readers, only this user, administrators and SERVICE keys read the document. Empty if the document is for all
+    """The person whom the document is about: a user's name (`users/{uuid}`), or a subject that an administrator or a sign-in has set for a user; at most
+    200 bytes. Among the collection's readers, only this user, administrators and SERVICE keys read the document. Empty if the document is for all
     readers of its collection. Administrators and SERVICE keys set this field.
     """
     @_builtins.property
@@ -202,7 +202,7 @@ class Document(_message.Message):
 
     @_builtins.property
     def keywords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The words that tell most about the text, the best first; at most 10."""
+        """The most characteristic words of the text, the best first; at most 10."""
 
     def __init__(
         self,
@@ -275,8 +275,8 @@ class DocumentMetadata(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
-    """The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`. For uploads, this is always the caller's own, which the server
-    creates if it does not exist. Other collections must be the caller's own too, unless the caller is an administrator: ROLE_REQUIRED.
+    """The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`. For an upload, this is always the caller's own collection, and
+    the server creates it if it does not exist. Only administrators may upload to other people's collections; other callers get ROLE_REQUIRED.
     """
     source_key: _builtins.str
     """The key of the document, 1 to 1,024 bytes. See Document.source_key."""
@@ -296,7 +296,7 @@ class DocumentMetadata(_message.Message):
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Values of the caller's own: at most 4 KiB of JSON and 16 levels. If empty, the values of an existing document stay."""
+        """The caller's own values: at most 4 KiB of JSON and 16 levels. If empty, the values of an existing document stay."""
 
     def __init__(
         self,

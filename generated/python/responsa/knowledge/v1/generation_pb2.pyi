@@ -58,7 +58,7 @@ Global___GenerationState: _TypeAlias = GenerationState  # noqa: Y015
 
 @_typing.final
 class Generation(_message.Message):
-    """Generation is the vectors that one embedding model made of a collection's passages. Searches use the collection's active generation. The others stay until
+    """Generation is the set of vectors that one embedding model made from a collection's passages. Searches use the collection's active generation. The others stay until
     DeleteGeneration deletes them, so that a collection can go back to an earlier model.
     """
 

@@ -66,7 +66,7 @@ class CreateCollectionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     collection_id: _builtins.str
     """The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen. It must differ from the ids of the
-    caller's other collections; those of other people do not matter.
+    caller's other collections. Ids of other people's collections do not matter.
     """
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
@@ -200,8 +200,8 @@ class UpdateCollectionRequest(_message.Message):
 
     @_builtins.property
     def removed_emails(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The e-mail addresses of users to leave out of the new `readers`, because replies have no addresses of readers. It needs `readers` in update_mask. An address without a user
-        is refused.
+        """The e-mail addresses of users whom the server leaves out of the new `readers`. The field exists because replies have no addresses of readers. The update_mask must name
+        `readers`. An address without a user is refused.
         """
 
     def __init__(
@@ -308,7 +308,7 @@ class ReindexCollectionRequest(_message.Message):
     name: _builtins.str
     """`collections/{id}`."""
     embedding: _builtins.str
-    """The embedding model as `provider:model`, e.g. "openai:text-embedding-3-small" or "embedded:minilm". If empty, the server's model of new collections
+    """The embedding model as `provider:model`, e.g. "openai:text-embedding-3-small" or "embedded:minilm". If empty, the server uses its model for new collections
     (the setting retrieval.embedding).
     """
     keep_active: _builtins.bool
@@ -1148,11 +1148,11 @@ class GetSubjectProfileRequest(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     READ_MASK_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
-    """The subject as documents name it, or `users/{uuid}`, which also stands for the `subject` of this user; at most 200 bytes. If empty, the caller."""
+    """The subject as documents name it, or `users/{uuid}`, which also stands for the `subject` of this user; at most 200 bytes. If empty, the subject is the caller."""
     @_builtins.property
     def read_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields of the profile to return, without fields within them: `subject`, `user`, `parts` and `document_count`; all four if empty. If only the first two are named, documents are
-        read only for a subject that belongs to no user, because nothing else shows that it exists.
+        """The fields of the profile to return: `subject`, `user`, `parts` and `document_count`, but no fields within them; all four if empty. If the mask names only `subject` and `user`, the
+        server reads documents only for a subject that belongs to no user, because only documents show that such a subject exists.
         """
 
     def __init__(
@@ -1392,7 +1392,7 @@ class ScoreParts(_message.Message):
     term: _builtins.int
     """The index of the best-matching term in `terms`, counted from 0."""
     piece: _builtins.float
-    """The score of the passage's best piece, from 0 to 1, which is then also the score of the passage. Unset if the passage was not ranked again."""
+    """The score of the best piece of a passage that was ranked again, from 0 to 1. This is also the score of the passage. Unset if the passage was not ranked again."""
     def __init__(
         self,
         *,

@@ -32,7 +32,7 @@ if _version_not_supported:
 
 class KnowledgeServiceStub:
     """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
-    one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -185,11 +185,11 @@ class KnowledgeServiceStub:
 
 class KnowledgeServiceServicer:
     """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
-    one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def CreateCollection(self, request, context):
-        """CreateCollection creates an empty collection of the caller's, which is private unless readers are given. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
+        """CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
         with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -248,8 +248,8 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ActivateGeneration(self, request, context):
-        """ActivateGeneration makes a generation active that is READY or RETIRED. First, it computes the vectors of the passages that the generation lacks, while
-        searches use the active generation. If the generation is active already, the operation has ended. If the operation fails or is cancelled, the generation
+        """ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the generation lacks, while
+        searches use the active generation. If the generation is active already, the returned operation has ended. If the operation fails or is cancelled, the generation
         returns to its former state. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED,
         EMBEDDING_UNKNOWN, REINDEX_RUNNING, REQUEST_ID_REUSED, GENERATION_STATE (the generation is FAILED).
         """
@@ -409,8 +409,8 @@ class KnowledgeServiceServicer:
 
     def GetSubjectProfile(self, request, context):
         """GetSubjectProfile returns what Responsa holds about a person: the documents with this subject, by source and kind. Documents that the caller may not read are left out. The subject,
-        administrators and SERVICE keys may make this call; for everybody else, each other subject is RESOURCE_NOT_FOUND. Errors: RESOURCE_NOT_FOUND (also if nobody and nothing has this
-        subject).
+        administrators and SERVICE keys may make this call. Errors: RESOURCE_NOT_FOUND (no user and no document has this subject, or the caller may not ask about
+        it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -594,7 +594,7 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class KnowledgeService:
     """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
-    one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @staticmethod

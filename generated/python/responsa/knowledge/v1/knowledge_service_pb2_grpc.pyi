@@ -19,12 +19,12 @@ GRPC_VERSION: str
 
 class KnowledgeServiceStub:
     """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
-    one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.CreateCollectionRequest, _collection_pb2.Collection]
-    """CreateCollection creates an empty collection of the caller's, which is private unless readers are given. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
+    """CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
     with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant).
     """
     GetCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetCollectionRequest, _collection_pb2.Collection]
@@ -52,8 +52,8 @@ class KnowledgeServiceStub:
     PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the vectors from the embedding model).
     """
     ActivateGeneration: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ActivateGenerationRequest, _operations_pb2.Operation]
-    """ActivateGeneration makes a generation active that is READY or RETIRED. First, it computes the vectors of the passages that the generation lacks, while
-    searches use the active generation. If the generation is active already, the operation has ended. If the operation fails or is cancelled, the generation
+    """ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the generation lacks, while
+    searches use the active generation. If the generation is active already, the returned operation has ended. If the operation fails or is cancelled, the generation
     returns to its former state. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED,
     EMBEDDING_UNKNOWN, REINDEX_RUNNING, REQUEST_ID_REUSED, GENERATION_STATE (the generation is FAILED).
     """
@@ -141,8 +141,8 @@ class KnowledgeServiceStub:
     """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND."""
     GetSubjectProfile: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetSubjectProfileRequest, _subject_profile_pb2.SubjectProfile]
     """GetSubjectProfile returns what Responsa holds about a person: the documents with this subject, by source and kind. Documents that the caller may not read are left out. The subject,
-    administrators and SERVICE keys may make this call; for everybody else, each other subject is RESOURCE_NOT_FOUND. Errors: RESOURCE_NOT_FOUND (also if nobody and nothing has this
-    subject).
+    administrators and SERVICE keys may make this call. Errors: RESOURCE_NOT_FOUND (no user and no document has this subject, or the caller may not ask about
+    it).
     """
     ListFormats: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListFormatsRequest, _knowledge_service_pb2.ListFormatsResponse]
     """ListFormats lists the document formats that the server reads, on one page and always in the same order. UploadDocument and CreateDocument refuse a document
@@ -160,7 +160,7 @@ class KnowledgeServiceStub:
 
 class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
-    one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @_abc_1.abstractmethod
@@ -169,7 +169,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.CreateCollectionRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.CreateCollectionRequest, _abc.Awaitable[_collection_pb2.Collection]],
     ) -> _abc.Awaitable[_collection_pb2.Collection]:
-        """CreateCollection creates an empty collection of the caller's, which is private unless readers are given. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
+        """CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
         with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant).
         """
 
@@ -239,8 +239,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.ActivateGenerationRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.ActivateGenerationRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """ActivateGeneration makes a generation active that is READY or RETIRED. First, it computes the vectors of the passages that the generation lacks, while
-        searches use the active generation. If the generation is active already, the operation has ended. If the operation fails or is cancelled, the generation
+        """ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the generation lacks, while
+        searches use the active generation. If the generation is active already, the returned operation has ended. If the operation fails or is cancelled, the generation
         returns to its former state. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED,
         EMBEDDING_UNKNOWN, REINDEX_RUNNING, REQUEST_ID_REUSED, GENERATION_STATE (the generation is FAILED).
         """
@@ -430,8 +430,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_knowledge_service_pb2.GetSubjectProfileRequest, _abc.Awaitable[_subject_profile_pb2.SubjectProfile]],
     ) -> _abc.Awaitable[_subject_profile_pb2.SubjectProfile]:
         """GetSubjectProfile returns what Responsa holds about a person: the documents with this subject, by source and kind. Documents that the caller may not read are left out. The subject,
-        administrators and SERVICE keys may make this call; for everybody else, each other subject is RESOURCE_NOT_FOUND. Errors: RESOURCE_NOT_FOUND (also if nobody and nothing has this
-        subject).
+        administrators and SERVICE keys may make this call. Errors: RESOURCE_NOT_FOUND (no user and no document has this subject, or the caller may not ask about
+        it).
         """
 
     @_abc_1.abstractmethod

@@ -35,7 +35,7 @@ class SubjectProfile(_message.Message):
     user: _builtins.str
     """The user who is the subject, `users/{uuid}`; empty if the subject has no account."""
     document_count: _builtins.int
-    """The number of the subject's documents that the caller may read, also of those beyond the first 200."""
+    """The number of all documents of the subject that the caller may read. `parts` has at most 200 of them."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfilePart]:
         """The parts of the profile, ordered by the names of their sources. Documents that no source made come last."""
@@ -73,7 +73,7 @@ class ProfilePart(_message.Message):
     source_display_name: _builtins.str
     """The name of the source to show to people; may be empty."""
     failed_rows: _builtins.int
-    """The number of rows about the subject that the newest run set aside. As long as there are any, the subject's documents stay as they were."""
+    """The number of rows about the subject that made no document in the newest run. As long as this number is not 0, the subject's documents stay as they were."""
     newest_run: _builtins.str
     """The newest run that read the subject's rows, `operations/{uuid}`; empty if it ran more than 30 days ago."""
     @_builtins.property

@@ -32,8 +32,8 @@ class _CollectionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Collec
     """The documentation of Responsa."""
 
 class CollectionKind(_CollectionKind, metaclass=_CollectionKindEnumTypeWrapper):
-    """CollectionKind says whose documents a collection holds. If a question names no collections, and its agent does not either, the answer comes from the first kind
-    that supports one, in the order of this enum.
+    """CollectionKind says whose documents a collection holds. If neither a question nor its agent names collections, the server tries the kinds in the order of this
+    enum. The answer comes from the first kind that supports one.
     """
 
 COLLECTION_KIND_UNSPECIFIED: CollectionKind.ValueType  # 0

@@ -447,7 +447,7 @@ export type PreviewSourceRequest = Message<"responsa.admin.v1.PreviewSourceReque
 
   /**
    * Only the rows of this subject; at most 255 bytes. If empty, the first rows of all subjects. If the query has no one_subject, the server looks for the
-   * subject in its first 10,000 rows.
+   * subject in the query's first 10,000 rows.
    *
    * @generated from field: string subject = 3;
    */
@@ -496,7 +496,7 @@ export type SyncSourceRequest = Message<"responsa.admin.v1.SyncSourceRequest"> &
   name: string;
 
   /**
-   * Only the rows and documents of this subject; at most 255 bytes. If empty, all.
+   * Only the rows and documents of this subject; at most 255 bytes. If empty, the rows and documents of all subjects.
    *
    * @generated from field: string subject = 2;
    */
@@ -652,7 +652,7 @@ export type NotifySubjectChangedRequest = Message<"responsa.admin.v1.NotifySubje
   sources: string[];
 
   /**
-   * Why, e.g. "test completed"; at most 200 bytes. The metadata of the operations shows it.
+   * The cause of the change, e.g. "test completed"; at most 200 bytes. The metadata of the operations shows it.
    *
    * @generated from field: string cause = 3;
    */
@@ -1271,8 +1271,9 @@ export type DeleteUserRequest = Message<"responsa.admin.v1.DeleteUserRequest"> &
   name: string;
 
   /**
-   * The user who receives the user's collections that others can read or that hold documents of others, with the user's documents in them: `users/{uuid}`
-   * or the e-mail address. If empty, all collections of the user are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
+   * `users/{uuid}` or the e-mail address of the user who receives the deleted user's collections that others can read or that hold documents of others. The
+   * deleted user's documents in them go along. If empty, all collections of the deleted user are deleted, unless one holds documents of other users:
+   * COLLECTION_NOT_EMPTY.
    *
    * @generated from field: string hand_over_to = 2;
    */
@@ -1469,7 +1470,7 @@ export type CreateTenantRequest = Message<"responsa.admin.v1.CreateTenantRequest
   displayName: string;
 
   /**
-   * The e-mail address of the person who may use the code; empty if the person may choose it. The code alone admits to the tenant, so hand it over as safely as a
+   * The e-mail address of the person who may use the code; empty if the person may choose it. The code alone lets a person into the tenant, so hand it over as safely as a
    * password.
    *
    * @generated from field: string invitation_email = 3;
@@ -1492,7 +1493,7 @@ export const CreateTenantRequestSchema: GenMessage<CreateTenantRequest> = /*@__P
   messageDesc(file_responsa_admin_v1_admin_service, 49);
 
 /**
- * CreateTenantResponse holds the tenant and what lets its first administrator in.
+ * CreateTenantResponse holds the tenant, and the code or the API key for its first administrator.
  *
  * @generated from message responsa.admin.v1.CreateTenantResponse
  */
@@ -1554,7 +1555,7 @@ export type InviteTenantAdministratorRequest = Message<"responsa.admin.v1.Invite
   name: string;
 
   /**
-   * The e-mail address of the person who may use the code; empty if the person may choose it. The code alone admits to the tenant, so hand it over as safely as a
+   * The e-mail address of the person who may use the code; empty if the person may choose it. The code alone lets a person into the tenant, so hand it over as safely as a
    * password.
    *
    * @generated from field: string invitation_email = 2;
@@ -2000,7 +2001,7 @@ export type RevokeTenantSessionsRequest = Message<"responsa.admin.v1.RevokeTenan
   names: string[];
 
   /**
-   * The user all of whose sessions end, `users/{uuid}`; empty to end only the sessions in `names`.
+   * The user whose sessions all end, `users/{uuid}`; empty to end only the sessions in `names`.
    *
    * @generated from field: string user = 2;
    */
@@ -2177,7 +2178,7 @@ export const AdminService: GenService<{
   },
   /**
    * CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line), RESOURCE_NOT_FOUND (the
-   * connection, which may not be granted to the tenant, or the collection), RESOURCE_ALREADY_EXISTS.
+   * collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateSource
    */
@@ -2242,7 +2243,7 @@ export const AdminService: GenService<{
    * SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
    * have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
    * and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-   * CancelOperation ends it. Its finished documents stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
+   * CancelOperation ends it. Documents that the run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
    * SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the order
    * of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run
    * for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
@@ -2292,7 +2293,7 @@ export const AdminService: GenService<{
    * NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each of the sources. Usually the change can
    * be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who called. If a service called, they
    * belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If a run of the caller for the same
-   * subject has not begun yet, the call returns this run. So many calls in a short time make few runs. Either all sources get a run, or none. Errors:
+   * subject has not begun yet, the call returns this run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
    * RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
    *
    * @generated from rpc responsa.admin.v1.AdminService.NotifySubjectChanged
@@ -2303,7 +2304,7 @@ export const AdminService: GenService<{
     output: typeof NotifySubjectChangedResponseSchema;
   },
   /**
-   * ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again, and RetryFailedRows tries them alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+   * ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListFailedRows
    */
@@ -2401,7 +2402,7 @@ export const AdminService: GenService<{
   },
   /**
    * UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
-   * the user, on this server at once and on the others within two seconds. A change to the present values changes nothing. Errors: RESOURCE_NOT_FOUND,
+   * the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
    * UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUserLimits
@@ -2461,7 +2462,7 @@ export const AdminService: GenService<{
     output: typeof UserSchema;
   },
   /**
-   * RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call; the last owner who is not disabled stays. A second call
+   * RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The last owner who is not disabled stays an owner. A second call
    * changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
    *
    * @generated from rpc responsa.admin.v1.AdminService.RevokeOwnership
@@ -2472,8 +2473,8 @@ export const AdminService: GenService<{
     output: typeof UserSchema;
   },
   /**
-   * CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Only users of that role can be in a grant, and only a service can
-   * have one, so there are no cycles. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
+   * CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Every grant goes from a service to users with the role USER,
+   * so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
    * another role or is disabled), RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateServiceGrant
@@ -2517,8 +2518,8 @@ export const AdminService: GenService<{
     output: typeof CreateTenantResponseSchema;
   },
   /**
-   * InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit log has an
-   * event of it. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
+   * InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the tenant's
+   * audit log. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
    *
    * @generated from rpc responsa.admin.v1.AdminService.InviteTenantAdministrator
    */
@@ -2610,7 +2611,7 @@ export const AdminService: GenService<{
   /**
    * CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in
    * of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
-   * without its secret. The key makes calls as the service alone. It ends with the service, and when the service gets another role. It stays valid if the
+   * without its secret. The key makes calls as the service alone. It becomes invalid when the service is deleted or gets another role. It stays valid if the
    * caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
    * SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
    * neither revoked nor expired).
@@ -2623,7 +2624,7 @@ export const AdminService: GenService<{
     output: typeof CreateServiceApiKeyResponseSchema;
   },
   /**
-   * ListTenantApiKeys lists the keys of all users of the tenant, owners of the installation and revoked keys included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+   * ListTenantApiKeys lists the keys of all users of the tenant, also of owners of the installation, newest first by default. The list includes revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
    * ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListTenantApiKeys

@@ -58,7 +58,7 @@ export type Delivery = Message<"responsa.admin.v1.Delivery"> & {
   operation: string;
 
   /**
-   * What becomes of the delivery.
+   * The state of the delivery.
    *
    * @generated from field: responsa.admin.v1.DeliveryState state = 6;
    */
@@ -128,7 +128,7 @@ export enum DeliveryState {
   UNSPECIFIED = 0,
 
   /**
-   * The delivery is sent for the first time or again.
+   * The delivery waits for its first attempt or for another attempt.
    *
    * @generated from enum value: DELIVERY_STATE_WAITING = 1;
    */

@@ -122,14 +122,14 @@ export type PreviewedRow = Message<"responsa.admin.v1.PreviewedRow"> & {
   row?: JsonObject | undefined;
 
   /**
-   * Why the row makes no document; empty if it makes one. All fields below are then set.
+   * Why the row makes no document; empty if it makes one. If it makes one, the fields below describe the document.
    *
    * @generated from field: string problem = 3;
    */
   problem: string;
 
   /**
-   * What tells the document apart from all others of the kind.
+   * The key that distinguishes the document from all others of its kind.
    *
    * @generated from field: string key = 4;
    */
@@ -206,7 +206,7 @@ export type SyncMetadata = Message<"responsa.admin.v1.SyncMetadata"> & {
   stage: SyncStage;
 
   /**
-   * The number of documents that are made or deleted and, if made, indexed.
+   * The number of finished documents: those that are made and indexed, and those that are deleted.
    *
    * @generated from field: int32 documents_done = 4;
    */
@@ -234,7 +234,7 @@ export type SyncMetadata = Message<"responsa.admin.v1.SyncMetadata"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * Why a notification asked for the run, in the words of the notification; "schedule" if the schedule began it; otherwise empty.
+   * The cause of the run, in the words of the notification that asked for it; "schedule" if the schedule began the run; otherwise empty.
    *
    * @generated from field: string cause = 8;
    */
@@ -262,14 +262,14 @@ export type SyncResult = Message<"responsa.admin.v1.SyncResult"> & {
   created: number;
 
   /**
-   * The number of documents of which it made a new version.
+   * The number of documents that got a new version.
    *
    * @generated from field: int32 updated = 2;
    */
   updated: number;
 
   /**
-   * The number of documents that it deleted.
+   * The number of documents that the run deleted.
    *
    * @generated from field: int32 deleted = 3;
    */
@@ -283,7 +283,7 @@ export type SyncResult = Message<"responsa.admin.v1.SyncResult"> & {
   unchanged: number;
 
   /**
-   * The number of rows that it set aside. ListFailedRows lists them.
+   * The number of rows that made no document. ListFailedRows lists them.
    *
    * @generated from field: int32 failed = 5;
    */

@@ -36,7 +36,7 @@ export type Limits = Message<"responsa.admin.v1.Limits"> & {
   callsPerMinute?: bigint | undefined;
 
   /**
-   * The maximum number of calls that last, such as streams of turns, at a time.
+   * The maximum number of long calls, such as streams of turns, at a time.
    *
    * @generated from field: optional int64 streams = 3;
    */

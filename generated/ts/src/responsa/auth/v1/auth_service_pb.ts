@@ -296,7 +296,7 @@ export type ListSignInMethodsResponse = Message<"responsa.auth.v1.ListSignInMeth
   registration: Registration;
 
   /**
-   * Whether the server sends mails. If so, a registration without an invitation that names the address needs ConfirmEmail, and RequestReset mails codes.
+   * Whether the server sends mails. If so, RequestReset mails codes, and a registration needs ConfirmEmail unless an invitation names the e-mail address.
    *
    * @generated from field: bool sends_mails = 3;
    */
@@ -669,9 +669,9 @@ export const UpdateMeRequestSchema: GenMessage<UpdateMeRequest> = /*@__PURE__*/
  */
 export type DeleteMeRequest = Message<"responsa.auth.v1.DeleteMeRequest"> & {
   /**
-   * The user who receives the caller's collections that others can read or that hold documents of others, with the caller's documents in them: `users/{uuid}`
-   * or the e-mail address. This user is an administrator, or can read all these collections already; the audit log names both users (`collection.hand_over`).
-   * If empty, all collections of the caller are deleted; documents of other users are never deleted with them, see COLLECTION_NOT_EMPTY.
+   * `users/{uuid}` or the e-mail address of the user who receives the caller's collections that others can read or that hold documents of others. The caller's
+   * documents in them go to this user too. This user must be an administrator, or be able to read all these collections already. The audit log names both users
+   * (`collection.hand_over`). If empty, all collections of the caller are deleted, unless one holds documents of other users: COLLECTION_NOT_EMPTY.
    *
    * @generated from field: string hand_over_to = 1;
    */
@@ -1088,7 +1088,7 @@ export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@_
 export const AuthService: GenService<{
   /**
    * ListSignInMethods lists the ways in which people sign in to a tenant, on one page: its OpenID Connect providers in the order of their ids, and who may
-   * register. Passwords always work for users who have one. The reply for a tenant that does not exist is that for a tenant without providers. Errors:
+   * register. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
    * INVALID_FIELD.
    *
    * @generated from rpc responsa.auth.v1.AuthService.ListSignInMethods
@@ -1100,7 +1100,7 @@ export const AuthService: GenService<{
   },
   /**
    * Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
-   * counted per tenant and address of the account, and per network address. Beyond the limits, attempts are refused for a while, even with the right password.
+   * counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while, even with the right password.
    * Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.Login
@@ -1178,8 +1178,8 @@ export const AuthService: GenService<{
   },
   /**
    * UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
-   * minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the address as it
-   * is, and is the same if another user has the new one. If the caller has an address already, the caller needs a password, which ConfirmEmail asks for.
+   * minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present
+   * address, and is the same if another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
    * Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
    *
    * @generated from rpc responsa.auth.v1.AuthService.UpdateMe
@@ -1205,7 +1205,7 @@ export const AuthService: GenService<{
     output: typeof DeletionReceiptSchema;
   },
   /**
-   * ListIdentities lists the persons at OpenID Connect providers who sign in as the caller, on one page, oldest first. A browser connects a further one with
+   * ListIdentities lists the identities at OpenID Connect providers with which the caller signs in, on one page, oldest first. A browser connects another identity with
    * POST /v1/oidc/{id}:start and `"link": true`.
    *
    * @generated from rpc responsa.auth.v1.AuthService.ListIdentities
@@ -1216,8 +1216,8 @@ export const AuthService: GenService<{
     output: typeof ListIdentitiesResponseSchema;
   },
   /**
-   * UnlinkIdentity takes an identity from the caller: it no longer signs in. Sessions go on. The call needs a session that began in the last ten minutes. The last way to
-   * sign in stays: without a password, the caller must have another identity, of a provider that the settings still have. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
+   * UnlinkIdentity removes an identity from the caller: nobody can sign in with it any more. Sessions go on. The call needs a session that began in the last ten minutes. The
+   * last way to sign in cannot be removed: a caller without a password must have another identity, at a provider that the settings still declare. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
    * LAST_SIGN_IN.
    *
    * @generated from rpc responsa.auth.v1.AuthService.UnlinkIdentity
@@ -1342,7 +1342,7 @@ export const AuthService: GenService<{
   },
   /**
    * CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
-   * made in a session ends with that session, and the new session counts as no more recent than the sign-in of that session. The
+   * made in a session ends with that session. A call that needs a recent sign-in then takes the time of the sign-in of that session for the new session too. The
    * call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateSessionCode

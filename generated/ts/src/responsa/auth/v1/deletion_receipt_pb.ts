@@ -30,15 +30,15 @@ export type DeletionReceipt = Message<"responsa.auth.v1.DeletionReceipt"> & {
   user: string;
 
   /**
-   * When the deletion began. From then on, no credential of the user was good.
+   * When the deletion began. From then on, no credential of the user was valid.
    *
    * @generated from field: google.protobuf.Timestamp begin_time = 2;
    */
   beginTime?: Timestamp | undefined;
 
   /**
-   * When nothing of the user was left, and no answer quoted the user's documents. Unset while the server still deletes, or while turns of other users run that may
-   * quote the documents: the server looks at these turns again when they end.
+   * When nothing of the user was left, and no answer quoted the user's documents. Unset while the server still deletes, or while running turns of other users
+   * may still quote the documents: the server checks these turns again when they end.
    *
    * @generated from field: google.protobuf.Timestamp complete_time = 3;
    */
@@ -87,7 +87,7 @@ export type DeletionReceipt = Message<"responsa.auth.v1.DeletionReceipt"> & {
   handedOverCollections: bigint;
 
   /**
-   * The number of other users' answers that were withdrawn because they quoted the documents.
+   * The number of other users' answers that were withdrawn because they quoted the user's documents.
    *
    * @generated from field: int64 withdrawn_answers = 10;
    */
@@ -108,7 +108,7 @@ export type DeletionReceipt = Message<"responsa.auth.v1.DeletionReceipt"> & {
   sessions: bigint;
 
   /**
-   * The number of deleted codes: of sessions, resets and confirmations.
+   * The number of deleted codes for sessions, password resets and e-mail confirmations.
    *
    * @generated from field: int64 codes = 13;
    */

@@ -17,7 +17,7 @@ export const file_responsa_auth_v1_session: GenFile = /*@__PURE__*/
   fileDesc("Ch5yZXNwb25zYS9hdXRoL3YxL3Nlc3Npb24ucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEi8AIKB1Nlc3Npb24SEgoEbmFtZRgBIAEoCUIE4kEBCBI1CgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNwoNbGFzdF91c2VfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhUKB2FkZHJlc3MYBSABKAlCBOJBAQMSGAoKdXNlcl9hZ2VudBgGIAEoCUIE4kEBAxIVCgdjdXJyZW50GAcgASgIQgTiQQEDEiQKBHVzZXIYCCABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXI6POpBOQoQcmVzcG9uc2EvU2Vzc2lvbhISc2Vzc2lvbnMve3Nlc3Npb259KghzZXNzaW9uczIHc2Vzc2lvbiKtAQoNU2Vzc2lvblRva2VucxIUCgxhY2Nlc3NfdG9rZW4YASABKAkSNgoSYWNjZXNzX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1yZWZyZXNoX3Rva2VuGAMgASgJEjcKE3JlZnJlc2hfZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlgKCkpzb25XZWJLZXkSCwoDa3R5GAEgASgJEgsKA2NydhgCIAEoCRIJCgF4GAMgASgJEgsKA2tpZBgEIAEoCRILCgN1c2UYBSABKAkSCwoDYWxnGAYgASgJYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * Session is a time for which a user is signed in, on one device.
+ * Session is a period in which a user is signed in on one device.
  *
  * @generated from message responsa.auth.v1.Session
  */
@@ -107,7 +107,7 @@ export type SessionTokens = Message<"responsa.auth.v1.SessionTokens"> & {
   accessExpireTime?: Timestamp | undefined;
 
   /**
-   * A secret, with which RefreshToken gets the next tokens once.
+   * A secret that RefreshToken exchanges, once, for the next tokens.
    *
    * @generated from field: string refresh_token = 3;
    */

@@ -17,7 +17,7 @@ export const file_responsa_auth_v1_sign_in: GenFile = /*@__PURE__*/
   fileDesc("Ch5yZXNwb25zYS9hdXRoL3YxL3NpZ25faW4ucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEilgEKDE9pZGNQcm92aWRlchISCgRuYW1lGAEgASgJQgTiQQEIEhoKDGRpc3BsYXlfbmFtZRgCIAEoCUIE4kEBAzpW6kFTChVyZXNwb25zYS9PaWRjUHJvdmlkZXISHW9pZGNQcm92aWRlcnMve29pZGNfcHJvdmlkZXJ9Kg1vaWRjUHJvdmlkZXJzMgxvaWRjUHJvdmlkZXIirQIKCElkZW50aXR5EhIKBG5hbWUYASABKAlCBOJBAQgSMAoIcHJvdmlkZXIYAiABKAlCHuJBAQP6QRcKFXJlc3BvbnNhL09pZGNQcm92aWRlchIUCgZpc3N1ZXIYAyABKAlCBOJBAQMSEQoDc3ViGAQgASgJQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CgxzaWduX2luX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDOkPqQUAKEXJlc3BvbnNhL0lkZW50aXR5EhVpZGVudGl0aWVzL3tpZGVudGl0eX0qCmlkZW50aXRpZXMyCGlkZW50aXR5KnYKDFJlZ2lzdHJhdGlvbhIcChhSRUdJU1RSQVRJT05fVU5TUEVDSUZJRUQQABIXChNSRUdJU1RSQVRJT05fQ0xPU0VEEAESGAoUUkVHSVNUUkFUSU9OX0lOVklURUQQAhIVChFSRUdJU1RSQVRJT05fT1BFThADYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * OidcProvider is a server outside that signs people in (OpenID Connect). The installation's settings declare it for one tenant.
+ * OidcProvider is an external server that signs people in (OpenID Connect). The installation's settings declare it for one tenant.
  *
  * @generated from message responsa.auth.v1.OidcProvider
  */
@@ -45,7 +45,7 @@ export const OidcProviderSchema: GenMessage<OidcProvider> = /*@__PURE__*/
   messageDesc(file_responsa_auth_v1_sign_in, 0);
 
 /**
- * Identity is a person at an OpenID Connect provider who signs in as a user.
+ * Identity is a person's identity at an OpenID Connect provider, with which the person signs in as a user.
  *
  * @generated from message responsa.auth.v1.Identity
  */
@@ -58,7 +58,7 @@ export type Identity = Message<"responsa.auth.v1.Identity"> & {
   name: string;
 
   /**
-   * The provider, `oidcProviders/{id}`; empty if the settings have it no longer, so that nobody can sign in with it.
+   * The provider, `oidcProviders/{id}`; empty if the settings no longer declare it. Then nobody can sign in with this identity.
    *
    * @generated from field: string provider = 2;
    */

@@ -95,7 +95,7 @@ export type Agent = Message<"responsa.chat.v1.Agent"> & {
   isDefault: boolean;
 
   /**
-   * The tools that the agent's files list and that this server does not have, by their ids, e.g. "web_search". The agent works without them.
+   * The ids of the tools that the agent's files list but this server does not have, e.g. "web_search". The agent works without them.
    *
    * @generated from field: repeated string missing_tools = 11;
    */

@@ -134,7 +134,7 @@ export const CitationSchema: GenMessage<Citation> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_citation, 0);
 
 /**
- * CitedToolResult names the source that a tool returned and an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
+ * CitedToolResult names a source that a tool returned and that an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
  * fetched again.
  *
  * @generated from message responsa.chat.v1.CitedToolResult

@@ -436,7 +436,7 @@ export const TurnStartedSchema: GenMessage<TurnStarted> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 4);
 
 /**
- * TurnStatus announces a step. The server sends it only for steps that it takes.
+ * TurnStatus announces a step. The server sends no status for a step that it skips.
  *
  * @generated from message responsa.chat.v1.TurnStatus
  */
@@ -590,8 +590,8 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   collection: string;
 
   /**
-   * The kind of the collections that the passages for the answer come from. Unspecified if the answer uses no passages or collections of several kinds, or if the
-   * question or its agent named the collections. Otherwise, other kinds than OWN answer only if the OWN collections do not support an answer.
+   * The kind of the collections that the passages for the answer come from. Unspecified in three cases: the answer uses no passages, it uses
+   * collections of several kinds, or the question or its agent named the collections. A kind other than OWN means that the OWN collections support no answer.
    *
    * @generated from field: responsa.type.v1.CollectionKind collection_kind = 15;
    */
@@ -661,8 +661,8 @@ export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
   fallbacks: Fallback[];
 
   /**
-   * The quotes that come closest to an answer, the best first; at most 3, each from another document. They are of documents that the caller could read
-   * when the turn ran, in the scope of the question. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
+   * The quotes that come closest to an answer, the best first; at most 3, each from another document. They come from documents in the scope of the
+   * question that the caller could read when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
    *
    * @generated from field: repeated responsa.chat.v1.Suggestion suggestions = 8;
    */
@@ -762,7 +762,7 @@ export const TurnProviderSwitchedSchema: GenMessage<TurnProviderSwitched> = /*@_
   messageDesc(file_responsa_chat_v1_turn, 10);
 
 /**
- * TurnUsage reports the cost of a call to a model, and of the calls that it replaces because their models failed.
+ * TurnUsage reports the cost of a call to a model, together with the cost of the failed calls that it replaced.
  *
  * @generated from message responsa.chat.v1.TurnUsage
  */
@@ -951,8 +951,8 @@ export type TurnSnapshot = Message<"responsa.chat.v1.TurnSnapshot"> & {
   throughSeq: bigint;
 
   /**
-   * The terminal event, with the same bytes as in the log. If the caller may no longer read what the turn has read, an answer or a refusal is replaced with
-   * `refused` with the reason NOT_PERMITTED and the same seq and time.
+   * The terminal event, with the same bytes as in the log. If the caller may no longer read what the turn has read, `refused` with
+   * the reason NOT_PERMITTED replaces an answer or a refusal; the seq and the time stay the same.
    *
    * @generated from field: responsa.chat.v1.TurnEvent terminal_event = 2;
    */
@@ -1203,9 +1203,9 @@ export enum RefusalReason {
   SOURCE_ERASED = 10,
 
   /**
-   * The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. It is
-   * enough that a passage of the document reached a language model or is named in the answer. The stored answer stays as it is: when the caller may read the
-   * document again, the answer is there again. A document that was deleted or has a newer version does not count.
+   * The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. A
+   * turn has read a document if one of its passages reached a language model or is named in the answer. The stored answer does not change: when the caller may
+   * read the document again, the calls return the answer again. A document that was deleted or has a newer version does not cause this refusal.
    *
    * @generated from enum value: REFUSAL_REASON_NOT_PERMITTED = 11;
    */

@@ -286,8 +286,8 @@ export enum Reason {
   OPERATION_CANCELLED = 36,
 
   /**
-   * FAILED_PRECONDITION. The collection has documents; delete it with `force`. Or a collection of the user to delete has documents of other users; name a user who
-   * receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
+   * FAILED_PRECONDITION. Either the collection to delete has documents: set `force`. Or the user to delete owns a collection with documents of other users: name a user
+   * who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
    *
    * @generated from enum value: REASON_COLLECTION_NOT_EMPTY = 37;
    */
@@ -383,7 +383,7 @@ export enum Reason {
   PAGE_OUT_OF_RANGE = 49,
 
   /**
-   * FAILED_PRECONDITION. The server could not read any version of the document, so it has kept no bytes of it. Upload the document again. Metadata: document.
+   * FAILED_PRECONDITION. The server could not read any version of the document, so the server has not kept its bytes. Upload the document again. Metadata: document.
    *
    * @generated from enum value: REASON_ORIGINAL_NOT_STORED = 50;
    */
@@ -458,7 +458,7 @@ export enum Reason {
   TOO_MANY_ATTEMPTS = 65,
 
   /**
-   * UNAUTHENTICATED. The access token or the refresh token is malformed, expired or not of this server, or its session has ended. Refresh the access token, or
+   * UNAUTHENTICATED. The access token or the refresh token is malformed, has expired or comes from another server, or its session has ended. Refresh the access token, or
    * sign in again. Metadata: none.
    *
    * @generated from enum value: REASON_TOKEN_INVALID = 66;
@@ -473,7 +473,7 @@ export enum Reason {
   SESSION_ENDED = 67,
 
   /**
-   * UNAVAILABLE. The role of the caller has changed while the stream was open; make the call again, or resume. Metadata: none.
+   * UNAVAILABLE. The role of the caller changed while the stream was open; make the call again, or resume. Metadata: none.
    *
    * @generated from enum value: REASON_ROLE_CHANGED = 111;
    */
@@ -487,7 +487,7 @@ export enum Reason {
   SIGN_IN_REQUIRED = 68,
 
   /**
-   * UNAUTHENTICATED. The code of the invitation, of the reset or of the address was used, has expired or is unknown. Metadata: none.
+   * UNAUTHENTICATED. The code of an invitation, a password reset or an e-mail confirmation was already used, has expired or is unknown. Metadata: none.
    *
    * @generated from enum value: REASON_CODE_INVALID = 69;
    */
@@ -532,7 +532,7 @@ export enum Reason {
   LAST_OWNER = 96,
 
   /**
-   * PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or is not of the role USER. Open
+   * PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or does not have the role USER. Open
    * streams end with this error within a second of the change. Metadata: user, e.g. "users/0192f3c8-…".
    *
    * @generated from enum value: REASON_GRANT_REQUIRED = 97;
@@ -540,7 +540,7 @@ export enum Reason {
   GRANT_REQUIRED = 97,
 
   /**
-   * PERMISSION_DENIED. Only a service with an API key may name a user in responsa-on-behalf-of, and not in calls about the user's account and credentials. Metadata: none.
+   * PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. In calls about a user's account and credentials, nobody may send it. Metadata: none.
    *
    * @generated from enum value: REASON_ON_BEHALF_NOT_ALLOWED = 98;
    */
@@ -555,10 +555,10 @@ export enum Reason {
   TENANT_STATE = 99,
 
   /**
-   * RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the quota, and
-   * RetryInfo says when to try again: when the quota resets, or soon, if open turns have reserved what is left. RetryInfo is missing if even the whole quota is too
-   * small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_micros_per_day" or "cost_micros_per_month"; limit, used and reserved, e.g. "100000";
-   * reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the remedy is not to wait for it.
+   * RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the quota.
+   * RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the whole quota is
+   * too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit, used and reserved, e.g.
+   * "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the reset of the quota is not the time to try again.
    *
    * @generated from enum value: REASON_QUOTA_EXHAUSTED = 90;
    */
@@ -581,7 +581,7 @@ export enum Reason {
   OIDC_NOT_ADMITTED = 106,
 
   /**
-   * ALREADY_EXISTS. A first sign-in with OpenID Connect, but a user of the tenant has the same e-mail address. Metadata: none.
+   * ALREADY_EXISTS. The person signs in with OpenID Connect for the first time, but a user of the tenant already has the same e-mail address. Metadata: none.
    *
    * @generated from enum value: REASON_OIDC_ADDRESS_TAKEN = 107;
    */
@@ -603,7 +603,7 @@ export enum Reason {
   LAST_SIGN_IN = 109,
 
   /**
-   * RESOURCE_EXHAUSTED. The caller has used up a limit per time, and nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
+   * RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
    * "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
    *
    * @generated from enum value: REASON_RATE_LIMIT = 85;
@@ -611,15 +611,15 @@ export enum Reason {
   RATE_LIMIT = 85,
 
   /**
-   * RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. RetryInfo says when to try again
-   * if waiting can help. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
+   * RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. If waiting can help, RetryInfo
+   * says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
    *
    * @generated from enum value: REASON_LIMIT_REACHED = 86;
    */
   LIMIT_REACHED = 86,
 
   /**
-   * FAILED_PRECONDITION. The call needs a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none.
+   * FAILED_PRECONDITION. The call sends a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none.
    *
    * @generated from enum value: REASON_MAIL_NOT_CONFIGURED = 100;
    */
@@ -641,7 +641,7 @@ export enum Reason {
   SOURCE_RUNNING = 151,
 
   /**
-   * FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than its mapping allows. It changed nothing. Metadata: source, e.g.
+   * FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than the source's mapping allows. The run changed nothing. Metadata: source, e.g.
    * "sources/people"; deletions and documents, e.g. "120".
    *
    * @generated from enum value: REASON_SOURCE_DELETIONS = 152;

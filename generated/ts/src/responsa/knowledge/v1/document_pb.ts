@@ -179,22 +179,22 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   date?: Timestamp | undefined;
 
   /**
-   * 1 to 3 sentences of the text that stand for the whole, at most 500 bytes; empty if the text has no sentences.
+   * 1 to 3 sentences of the text that together summarise it, at most 500 bytes; empty if the text has no sentences.
    *
    * @generated from field: string summary = 22;
    */
   summary: string;
 
   /**
-   * The words that tell most about the text, the best first; at most 10.
+   * The most characteristic words of the text, the best first; at most 10.
    *
    * @generated from field: repeated string keywords = 23;
    */
   keywords: string[];
 
   /**
-   * The person whom the document is about. Either a user's name (users/ and the UUID), or a subject that an administrator or a sign-in has set for the user; at
-   * most 200 bytes. Among the collection's readers, only this user, administrators and SERVICE keys read the document. Empty if the document is for all
+   * The person whom the document is about: a user's name (`users/{uuid}`), or a subject that an administrator or a sign-in has set for a user; at most
+   * 200 bytes. Among the collection's readers, only this user, administrators and SERVICE keys read the document. Empty if the document is for all
    * readers of its collection. Administrators and SERVICE keys set this field.
    *
    * @generated from field: string subject = 24;
@@ -216,8 +216,8 @@ export const DocumentSchema: GenMessage<Document> = /*@__PURE__*/
  */
 export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata"> & {
   /**
-   * The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`. For uploads, this is always the caller's own, which the server
-   * creates if it does not exist. Other collections must be the caller's own too, unless the caller is an administrator: ROLE_REQUIRED.
+   * The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`. For an upload, this is always the caller's own collection, and
+   * the server creates it if it does not exist. Only administrators may upload to other people's collections; other callers get ROLE_REQUIRED.
    *
    * @generated from field: string collection = 1;
    */
@@ -259,7 +259,7 @@ export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata">
   labels: { [key: string]: string };
 
   /**
-   * Values of the caller's own: at most 4 KiB of JSON and 16 levels. If empty, the values of an existing document stay.
+   * The caller's own values: at most 4 KiB of JSON and 16 levels. If empty, the values of an existing document stay.
    *
    * @generated from field: google.protobuf.Struct metadata = 7;
    */

@@ -42,7 +42,7 @@ export const file_responsa_knowledge_v1_knowledge_service: GenFile = /*@__PURE__
 export type CreateCollectionRequest = Message<"responsa.knowledge.v1.CreateCollectionRequest"> & {
   /**
    * The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen. It must differ from the ids of the
-   * caller's other collections; those of other people do not matter.
+   * caller's other collections. Ids of other people's collections do not matter.
    *
    * @generated from field: string collection_id = 1;
    */
@@ -185,8 +185,8 @@ export type UpdateCollectionRequest = Message<"responsa.knowledge.v1.UpdateColle
   updateMask?: FieldMask | undefined;
 
   /**
-   * The e-mail addresses of users to leave out of the new `readers`, because replies have no addresses of readers. It needs `readers` in update_mask. An address without a user
-   * is refused.
+   * The e-mail addresses of users whom the server leaves out of the new `readers`. The field exists because replies have no addresses of readers. The update_mask must name
+   * `readers`. An address without a user is refused.
    *
    * @generated from field: repeated string removed_emails = 3;
    */
@@ -291,7 +291,7 @@ export type ReindexCollectionRequest = Message<"responsa.knowledge.v1.ReindexCol
   name: string;
 
   /**
-   * The embedding model as `provider:model`, e.g. "openai:text-embedding-3-small" or "embedded:minilm". If empty, the server's model of new collections
+   * The embedding model as `provider:model`, e.g. "openai:text-embedding-3-small" or "embedded:minilm". If empty, the server uses its model for new collections
    * (the setting retrieval.embedding).
    *
    * @generated from field: string embedding = 2;
@@ -1182,15 +1182,15 @@ export const GetPassageRequestSchema: GenMessage<GetPassageRequest> = /*@__PURE_
  */
 export type GetSubjectProfileRequest = Message<"responsa.knowledge.v1.GetSubjectProfileRequest"> & {
   /**
-   * The subject as documents name it, or `users/{uuid}`, which also stands for the `subject` of this user; at most 200 bytes. If empty, the caller.
+   * The subject as documents name it, or `users/{uuid}`, which also stands for the `subject` of this user; at most 200 bytes. If empty, the subject is the caller.
    *
    * @generated from field: string subject = 1;
    */
   subject: string;
 
   /**
-   * The fields of the profile to return, without fields within them: `subject`, `user`, `parts` and `document_count`; all four if empty. If only the first two are named, documents are
-   * read only for a subject that belongs to no user, because nothing else shows that it exists.
+   * The fields of the profile to return: `subject`, `user`, `parts` and `document_count`, but no fields within them; all four if empty. If the mask names only `subject` and `user`, the
+   * server reads documents only for a subject that belongs to no user, because only documents show that such a subject exists.
    *
    * @generated from field: google.protobuf.FieldMask read_mask = 2;
    */
@@ -1430,7 +1430,7 @@ export type ScoreParts = Message<"responsa.knowledge.v1.ScoreParts"> & {
   term: number;
 
   /**
-   * The score of the passage's best piece, from 0 to 1, which is then also the score of the passage. Unset if the passage was not ranked again.
+   * The score of the best piece of a passage that was ranked again, from 0 to 1. This is also the score of the passage. Unset if the passage was not ranked again.
    *
    * @generated from field: optional double piece = 4;
    */
@@ -1487,13 +1487,13 @@ export const SearchModeSchema: GenEnum<SearchMode> = /*@__PURE__*/
 
 /**
  * KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
- * one that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+ * a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
  *
  * @generated from service responsa.knowledge.v1.KnowledgeService
  */
 export const KnowledgeService: GenService<{
   /**
-   * CreateCollection creates an empty collection of the caller's, which is private unless readers are given. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
+   * CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
    * with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.CreateCollection
@@ -1573,8 +1573,8 @@ export const KnowledgeService: GenService<{
     output: typeof OperationSchema;
   },
   /**
-   * ActivateGeneration makes a generation active that is READY or RETIRED. First, it computes the vectors of the passages that the generation lacks, while
-   * searches use the active generation. If the generation is active already, the operation has ended. If the operation fails or is cancelled, the generation
+   * ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the generation lacks, while
+   * searches use the active generation. If the generation is active already, the returned operation has ended. If the operation fails or is cancelled, the generation
    * returns to its former state. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED,
    * EMBEDDING_UNKNOWN, REINDEX_RUNNING, REQUEST_ID_REUSED, GENERATION_STATE (the generation is FAILED).
    *
@@ -1785,8 +1785,8 @@ export const KnowledgeService: GenService<{
   },
   /**
    * GetSubjectProfile returns what Responsa holds about a person: the documents with this subject, by source and kind. Documents that the caller may not read are left out. The subject,
-   * administrators and SERVICE keys may make this call; for everybody else, each other subject is RESOURCE_NOT_FOUND. Errors: RESOURCE_NOT_FOUND (also if nobody and nothing has this
-   * subject).
+   * administrators and SERVICE keys may make this call. Errors: RESOURCE_NOT_FOUND (no user and no document has this subject, or the caller may not ask about
+   * it).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetSubjectProfile
    */

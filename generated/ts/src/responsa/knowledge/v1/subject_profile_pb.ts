@@ -46,7 +46,7 @@ export type SubjectProfile = Message<"responsa.knowledge.v1.SubjectProfile"> & {
   parts: ProfilePart[];
 
   /**
-   * The number of the subject's documents that the caller may read, also of those beyond the first 200.
+   * The number of all documents of the subject that the caller may read. `parts` has at most 200 of them.
    *
    * @generated from field: int32 document_count = 4;
    */
@@ -88,7 +88,7 @@ export type ProfilePart = Message<"responsa.knowledge.v1.ProfilePart"> & {
   documents: ProfileDocument[];
 
   /**
-   * The number of rows about the subject that the newest run set aside. As long as there are any, the subject's documents stay as they were.
+   * The number of rows about the subject that made no document in the newest run. As long as this number is not 0, the subject's documents stay as they were.
    *
    * @generated from field: int32 failed_rows = 4;
    */
