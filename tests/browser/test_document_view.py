@@ -150,7 +150,7 @@ async def test_versions_are_compared_and_restored_and_details_are_changed(person
     await tab.source.get_by_role("button", name="Close the document").click()
     await tab.page.get_by_role("link", name="Search").click()
     await tab.page.get_by_label("Search for").fill(LAST_KEEPER)
-    await tab.page.get_by_text("Filter by the documents").click()
+    await tab.page.get_by_text("Search only some documents").click()
     condition = tab.page.get_by_label("Filter", exact=True)
     await condition.fill("labels.team =")
     await condition.press("Enter")

@@ -128,7 +128,7 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
 
     await button(tab, "Run now").click()
     runs = page.get_by_role("region", name="Runs")
-    await expect(runs).to_contain_text("3 documents created, 1 row set aside, 0 unchanged.")
+    await expect(runs).to_contain_text("3 documents created, 1 row failed, 0 unchanged.")
     await expect(rows(tab, "Failed rows")).to_contain_text("profile 4The column “role” is NULL")
 
     # Many rows are gone: nothing is deleted without a confirmation.
@@ -140,7 +140,7 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     await button(tab, "Delete them").click()
     await expect(dialog).to_contain_text("2 of the 3 documents")
     await dialog.get_by_role("button", name="Run and delete").click()
-    await expect(runs).to_contain_text("2 documents deleted, 1 row set aside, 1 unchanged.")
+    await expect(runs).to_contain_text("2 documents deleted, 1 row failed, 1 unchanged.")
     with closing(sqlite3.connect(staff)) as connection, connection:
         connection.execute("UPDATE employee SET role = 'joiner' WHERE id = 4")
     await button(tab, "Try them again now").click()

@@ -123,7 +123,7 @@ def reset_password(
     email: Annotated[
         str,
         typer.Option(
-            help="The e-mail address of your account: the server mails a code to it. Default: you have a code."
+            help="The e-mail address of your account. The server mails a code to it. Leave it out if you have a code already."
         ),
     ] = "",
     tenant: Annotated[str, typer.Option(help="The tenant. Default: the server's default tenant.")] = "",
@@ -194,5 +194,5 @@ def print_receipt(receipt: deletion_receipt_pb2.DeletionReceipt, *, json: bool) 
             print_text(f"{count:>8}  {words}")
     if not receipt.HasField("complete_time"):
         print_text(
-            "Answers of other users that are being written are checked for quotes of the documents when they end."
+            "When unfinished answers of other users end, the server checks them for quotes of the documents."
         )

@@ -82,14 +82,15 @@ def chat(
     """Ask questions one after the other in one conversation.
 
     On a terminal: Enter sends a question, and Alt-Enter begins a new line. Ctrl-C stops the answer that is coming; a second
-    Ctrl-C leaves it to the server. Ctrl-D, or Ctrl-C at an empty prompt, ends the talk; the command then prints how to
+    Ctrl-C does not wait for the server. Ctrl-D, or Ctrl-C at an empty prompt, ends the talk; the command then prints how to
     continue it. The questions are kept in ~/.local/state/responsa/chat-history (or below XDG_STATE_HOME), which only you
     can read.
 
     Without a terminal, each line of standard input is a question. Ctrl-C then stops the answer and ends the command.
 
-    Exit codes: 0 the talk was ended, 2 bad usage, 3 cannot connect or sign in. Without a terminal: the exit code that `ask`
-    would have for the last question without an answer or a refusal, or 130 after Ctrl-C.
+    Exit codes: 0 the talk was ended, 2 bad usage, 3 cannot connect or sign in. Without a terminal: 0 if every question was
+    answered or refused, 130 after Ctrl-C, and otherwise the exit code that `ask` would have for the last question that failed
+    or was cancelled.
     """
     with reporting(), open_client(timeout=None) as client:
         most = micros(max_cost)
@@ -273,7 +274,9 @@ class _Stopping:
         try:
             self._stream.stop()
         except ResponsaError as error:
-            self._printer.say(f"The answer cannot be stopped now. {sentence_of(error)} Ctrl-C leaves it.")
+            self._printer.say(
+                f"The answer cannot be stopped now. {sentence_of(error)} Ctrl-C stops the waiting."
+            )
 
 
 @contextmanager

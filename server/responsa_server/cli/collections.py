@@ -83,7 +83,7 @@ def list_collections(
         bool, typer.Option("--json", help="Print one Collection per line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """List the collections that you may read, in the order of their ids. The list names the owner of a collection whose id has a random end."""
+    """List the collections that you may read, in the order of their ids. If the id of a collection ends in random characters, the list names the collection's owner."""
     with reporting(json=json), open_client() as client:
         for one in client.collections(filter_by=matching):
             if json:
@@ -286,7 +286,11 @@ def delete(
     collection: Collection,
     force: Annotated[bool, typer.Option("--force", help="Delete the collection's documents too.")] = False,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object with the deleted name and its documents.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object with the name of the deleted collection and the number of its documents.",
+        ),
     ] = False,
 ) -> None:
     """Delete a collection. Without --force, a collection that has documents stays. Existing answers keep their quotes."""
@@ -327,7 +331,7 @@ def reindex(
     embedding: Annotated[
         str,
         typer.Option(
-            help="The embedding model, as provider:model. Default: the server's model of new collections."
+            help="The embedding model, as provider:model. Default: the server's model for new collections."
         ),
     ] = "",
     keep_active: Annotated[

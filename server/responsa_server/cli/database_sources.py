@@ -118,9 +118,9 @@ def sync_source(
     no_wait: NoWait = False,
     json: AsOperation = False,
 ) -> None:
-    """Run a source: make documents of new and changed rows, and delete those whose rows are gone. Ctrl-C stops the waiting; the run continues.
+    """Run a source: make documents of new and changed rows, and delete documents whose rows are gone. Ctrl-C stops the waiting; the run continues.
 
-    Exit codes: 0 all rows have their documents, 1 some rows were set aside, or the run failed.
+    Exit codes: 0 all rows have their documents, 1 some rows failed, or the run failed.
     """
     with reporting(json=json), open_client() as client:
         operation = client.sync_source(
@@ -132,9 +132,9 @@ def sync_source(
 
 
 def retry_rows(source: SourceId, no_wait: NoWait = False, json: AsOperation = False) -> None:
-    """Run a source for the rows that were set aside, and change no other documents. Ctrl-C stops the waiting; the run continues.
+    """Run a source for the rows that failed in earlier runs and for the other rows of their subjects. Ctrl-C stops the waiting; the run continues.
 
-    Exit codes: 0 all rows have their documents, 1 some rows were set aside, or the run failed.
+    Exit codes: 0 all rows have their documents, 1 some rows failed, or the run failed.
     """
     with reporting(json=json), open_client() as client:
         operation = client.retry_failed_rows(valid_text(source, "The source"))
@@ -167,10 +167,11 @@ def notify_sources(
     sources: Annotated[
         list[str] | None,
         typer.Option(
-            "--source", help="The id of a source; may be repeated. Default: all with a query for one subject."
+            "--source",
+            help="The id of a source; may be repeated. Default: all sources with a query for one subject.",
         ),
     ] = None,
-    cause: Annotated[str, typer.Option(help="Why, such as “test completed”.")] = "",
+    cause: Annotated[str, typer.Option(help="The cause of the change, such as “test completed”.")] = "",
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Print the operations' names and do not wait for their ends.")
     ] = False,
@@ -180,7 +181,7 @@ def notify_sources(
 ) -> None:
     """Bring the documents of one subject into step with the rows, in all sources. This command needs the role ADMIN or SERVICE.
 
-    Exit codes: 0 all rows have their documents, 1 some rows were set aside, or a run failed.
+    Exit codes: 0 all rows have their documents, 1 some rows failed, or a run failed.
     """
     with reporting(json=json), open_client() as client:
         begun = client.notify_subject_changed(
@@ -226,7 +227,7 @@ def failed_rows(
 
 def list_deliveries(
     failed: Annotated[
-        bool, typer.Option("--failed", help="Only those whose attempts have all failed.")
+        bool, typer.Option("--failed", help="Only notifications whose attempts have all failed.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one Delivery per line, as proto-JSON.")] = False,
 ) -> None:

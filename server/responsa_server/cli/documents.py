@@ -206,7 +206,7 @@ def list_documents(
         str,
         typer.Option(
             "--order",
-            help="source_key, title, size_bytes, create_time or update_time, and ' desc' for the other direction. Default: source_key.",
+            help="source_key, title, size_bytes, create_time or update_time; with ' desc' after it, in descending order. Default: source_key.",
         ),
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one Document per line, as proto-JSON.")] = False,
@@ -239,7 +239,7 @@ def edit_document(
     subject: Annotated[
         str | None,
         typer.Option(
-            help="The person whom the document is about: users/{uuid}, or a text that users have as their subject. Among the readers of the collection, only this person, administrators and SERVICE keys then read the document. An empty value removes it. Needs the role ADMIN or SERVICE."
+            help="The person whom the document is about: users/{uuid}, or a text that users have as their subject. Among the readers of the collection, only this person, administrators and SERVICE keys then read the document. An empty value removes the subject. Needs the role ADMIN or SERVICE."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the changed Document as proto-JSON.")] = False,

@@ -92,7 +92,7 @@ def ingest_paths(
         bool,
         typer.Option(
             "--sync",
-            help="Then delete the documents whose source key begins with the root of a named folder, and whose file is gone.",
+            help="After loading, delete each document whose source key begins with the root of a named folder and whose file is gone.",
         ),
     ] = False,
     root: Annotated[
@@ -106,7 +106,9 @@ def ingest_paths(
     ] = False,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Then follow the named folders, and load what changes, until Ctrl-C."),
+        typer.Option(
+            "--watch", help="After loading, follow the named folders, and load what changes, until Ctrl-C."
+        ),
     ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print a line for each file with its outcome.")
@@ -124,8 +126,8 @@ def ingest_paths(
     From a folder, the command loads all files in formats that the server reads. It skips hidden files, files with other
     suffixes, empty files, files of more than 64 MiB, and links out of the folder. The last line counts them.
 
-    The files of an archive are loaded like those of a folder. Archives in archives are skipped. An archive with more than
-    10,000 files or 1 GiB of them, or that expands to more than 100 times its size, is refused.
+    The files of an archive are loaded like those of a folder. Archives in archives are skipped. An archive is refused
+    if it has more than 10,000 files, if its files have more than 1 GiB together, or if it expands to more than 100 times its size.
 
     Each document has a source key, which does not depend on where the command runs. The source key of a file is the
     name of its folder and its own name (guide/intro.md). If you name a folder, the source key of each file in it is the
@@ -134,7 +136,7 @@ def ingest_paths(
     the line's id. Unchanged documents are not read again, and changed documents are replaced.
 
     If a line of a .jsonl file is not a JSON object with an id and a text, the command reports the line and loads the
-    others. If none of its first lines is, the whole file is one document.
+    others. If none of the file's first lines is such an object, the whole file is one document.
 
     --label and --metadata describe every document that the command loads, also one whose file is unchanged. They replace the
     labels or the metadata that the document had.

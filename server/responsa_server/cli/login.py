@@ -93,7 +93,7 @@ def _by_provider(url: str, provider: str, surplus: str, *, browser: bool) -> aut
 
     if surplus:
         raise CommandFailed(
-            "A provider knows who you are and where you belong.",
+            "The provider determines the e-mail address and the tenant.",
             "Leave --email and --tenant out.",
             EXIT_USAGE,
         )

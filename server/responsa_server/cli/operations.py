@@ -69,7 +69,7 @@ def watch(
         ),
     ] = False,
 ) -> None:
-    """Follow an operation until it ends, here or elsewhere, over any number of connections.
+    """Follow an operation until it ends, even if it was begun in another program. If the connection is lost, the command connects again.
 
     Exit codes: 0 the operation succeeded, 1 it failed or was cancelled, 2 there is no such operation, 3 cannot
     connect or sign in, 130 stopped by Ctrl-C; the operation continues.
@@ -88,7 +88,7 @@ def cancel(
     operation: Operation,
     json: Annotated[bool, typer.Option("--json", help="Print the Operation, as proto-JSON.")] = False,
 ) -> None:
-    """Cancel an operation. Its document is then as it was before; a new document is removed. A new generation fails, and searches keep the active one."""
+    """Cancel an operation. Its document is then as it was before; a new document is removed. If the operation builds a generation, the generation fails, and searches keep the active one."""
     with reporting(json=json), open_client() as client:
         name = _name(operation)
         client.cancel_operation(name)

@@ -36,7 +36,7 @@ def show_profile(
         str,
         typer.Argument(
             metavar="[SUBJECT]",
-            help="The subject of documents, or users/ and a user's id; only for administrators and services. Without it, you.",
+            help="The subject of documents, or users/ and a user's id; only administrators and services may give it. Default: you.",
         ),
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print the SubjectProfile, as proto-JSON.")] = False,

@@ -50,11 +50,15 @@ def set_quota(
     tokens_per_day: Annotated[
         str, typer.Option(help=f"The most tokens of language models in a day (UTC). {_KEYWORDS}")
     ] = "",
-    tokens_per_month: Annotated[str, typer.Option(help="The same for a month.")] = "",
+    tokens_per_month: Annotated[
+        str, typer.Option(help=f"The most tokens of language models in a month (UTC). {_KEYWORDS}")
+    ] = "",
     cost_per_day: Annotated[
         str, typer.Option(help=f"The most money in a day (UTC), in US dollars, e.g. 0.50. {_KEYWORDS}")
     ] = "",
-    cost_per_month: Annotated[str, typer.Option(help="The same for a month.")] = "",
+    cost_per_month: Annotated[
+        str, typer.Option(help=f"The most money in a month (UTC), in US dollars, e.g. 10. {_KEYWORDS}")
+    ] = "",
     etag: Annotated[
         str,
         typer.Option(

@@ -95,7 +95,7 @@ async def load_database(client: AsyncResponsa, sample: SampleDatabase) -> Loaded
             results = await asyncio.gather(*(_ended(client, one, standing.show) for one in runs))
         except asyncio.CancelledError:  # Ctrl-C
             progress.print_error(
-                f"The server goes on without this command; `responsa samples load {sample.name}` says where it stands."
+                f"The server goes on without this command; `responsa samples load {sample.name}` shows the progress."
             )
             raise
     return LoadedDatabase(

@@ -368,7 +368,7 @@ class Accounts:
         folded = fold_email(email) or invitation.email
         if not folded or (invitation.email and folded != invitation.email):
             remedy = (
-                "must be the address that was invited; to register with another one, ask for an invitation to it"
+                "must be the address that was invited; to register with another address, ask for an invitation to that address"
                 if invitation.email
                 else "must be the address of the account"
             )
@@ -414,7 +414,7 @@ class Accounts:
                 raise InvalidRequest.of_field(
                     "password",
                     "password.required",
-                    "must be the password of the registration, or that of the account for a new address",
+                    "must be the password of the registration or, for a new address of an account, the password of the account",
                 )
             async with self._counted(waiting.tenant_id, waiting.email, origin):
                 if not (await self._passwords.verify(waiting.hash, password)).good:
@@ -492,7 +492,7 @@ class Accounts:
         user = await self._identity.user_of(who.tenant_id, user_id)
         if user.owner and not who.owner:
             raise owner_required(
-                "This user is an owner of the installation; only owners hand out their codes."
+                "This user is an owner of the installation; only owners can make a reset code for an owner."
             )
         if user.role is Role.SERVICE or not user.email:
             raise _not_usable(user_id)

@@ -101,7 +101,7 @@ class Mailing:
             case MailKind.EMAIL_CHANGED:
                 return Text(
                     "Your e-mail address was changed",
-                    "Your account now has another e-mail address, and this one no longer signs in.\n\n"
+                    "Your account now has another e-mail address, and nobody can sign in with this one any more.\n\n"
                     "If this was not you, ask an administrator at once to disable the account.\n",
                 )
             case MailKind.PASSWORD_CHANGED:

@@ -222,7 +222,7 @@ class OpenId:
                 raise InvalidRequest.of_field(
                     "port",
                     "oidc.command_line",
-                    f"must be from {LEAST_PORT} to {MOST_PORT}, without link, and only for a provider with oidc.providers.NAME.command_line; ask the operator to set it",
+                    f"must be from {LEAST_PORT} to {MOST_PORT}, without `link`, and for a provider with the setting oidc.providers.NAME.command_line; ask the operator to set it",
                 )
             session = None
         if link:
@@ -350,7 +350,7 @@ class OpenId:
         if flow.invitation:
             invitation = await self._invitation(identity.tenant_id, flow.invitation)
             if invitation.email and invitation.email != email:
-                raise _not_admitted("The invitation is for another e-mail address than the provider's.")
+                raise _not_admitted("The provider reports another e-mail address than the invitation names.")
         # The domain is compared as the provider sent it: folding could turn a foreign domain into an allowed one.
         elif raw.rpartition("@")[2].lower() not in provider.settings.allowed_domains or not email:
             raise _not_admitted()

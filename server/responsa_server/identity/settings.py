@@ -175,7 +175,7 @@ class MailSettings(BaseModel, extra="forbid"):
         default="",
         max_length=500,
         pattern=r"^(https?://[^\s/#?]+(/[^\s#?]*)?)?$",
-        description="The address of the page, for the links in mails, e.g. `https://responsa.example.org`. Needed if mails are sent and `listen` is not a loopback address; default there: `http://localhost` with `port`.",
+        description="The address of the page, for the links in mails, e.g. `https://responsa.example.org`. Needed if mails are sent, unless `listen` is a loopback address: then the default is `http://localhost` with `port`.",
     )
     timeout_seconds: float = Field(
         default=30.0, ge=1, le=300, description="How long one step of sending a mail may take."
@@ -294,7 +294,7 @@ class UserLimitSettings(BaseModel, extra="forbid"):
     calls_per_minute: int = _limit(
         3_000, "The maximum number of calls in 60 seconds. Each stream and each upload counts as one call."
     )
-    streams: int = _limit(64, "The maximum number of calls that last, such as streams of turns, at a time.")
+    streams: int = _limit(64, "The maximum number of long calls, such as streams of turns, at a time.")
     sockets: int = _limit(32, "The maximum number of signed-in WebSockets at a time.")
     pending_turns: int = _limit(20, "The maximum number of turns that have not ended.")
     uploads: int = _limit(16, "The maximum number of uploads at a time.")
@@ -329,9 +329,7 @@ class TenantLimitSettings(BaseModel, extra="forbid"):
     """The limits of each tenant, for all its users together."""
 
     calls_per_minute: int = _limit(60_000, "The maximum number of calls in 60 seconds.")
-    streams: int = _limit(
-        1_000, "The maximum number of calls that last, such as streams of turns, at a time."
-    )
+    streams: int = _limit(1_000, "The maximum number of long calls, such as streams of turns, at a time.")
     sockets: int = _limit(1_000, "The maximum number of signed-in WebSockets at a time.")
     pending_turns: int = _limit(500, "The maximum number of turns that have not ended.")
     uploads: int = _limit(64, "The maximum number of uploads at a time.")
@@ -347,9 +345,7 @@ class AddressLimitSettings(BaseModel, extra="forbid"):
     calls_per_minute: int = _limit(
         30_000, "The maximum number of calls in 60 seconds, sign-ins and refused credentials included."
     )
-    streams: int = _limit(
-        1_000, "The maximum number of calls that last, such as streams of turns, at a time."
-    )
+    streams: int = _limit(1_000, "The maximum number of long calls, such as streams of turns, at a time.")
     sockets: int = _limit(
         16, "The maximum number of WebSockets that wait for their sign-in at a time, in each process."
     )

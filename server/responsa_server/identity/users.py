@@ -116,6 +116,6 @@ def checked_subject(text: str) -> str:
         raise InvalidRequest.of_field(
             "user.subject",
             "user.subject",
-            f"must be at most {MAX_SUBJECT_BYTES} bytes of printable text, and must not begin with users/; leave it empty for a user without one",
+            f"must be at most {MAX_SUBJECT_BYTES} bytes of printable text, and must not begin with users/; leave it empty for a user without a subject",
         )
     return text

@@ -37,9 +37,11 @@ _FILTERS: Final = r"(?:upper|lower|title|capitalize|trim|round|int|float|abs|len
 # A value with filters that make it hardly longer, and conditions. Neither has loops, `~`, `*` or `+`.
 _VALUE: Final = re.compile(rf"\s*[\w.]+(?:\s*\|\s*{_FILTERS}(?:\([\w\s.'\"-]*\))?)*\s*")
 _CONDITION: Final = re.compile(r"\s*(?:(?:if|elif)\s[\w\s.'\"!<>=()-]+|else|endif)\s*")
-_TOO_MUCH: Final = "Its templates make too much; simplify them."
-_TOO_OFTEN: Final = "The templates of earlier rows made too much, so this row was not tried; simplify them."
-_TOO_LONG: Final = f"Its templates take longer than {ROW_SECONDS:g} s; simplify them."
+_TOO_MUCH: Final = "The templates make too much text of this row; simplify them."
+_TOO_OFTEN: Final = (
+    "The templates made too much text of earlier rows, so this row was not tried; simplify them."
+)
+_TOO_LONG: Final = f"The templates take longer than {ROW_SECONDS:g} s for this row; simplify them."
 
 
 class Filler:

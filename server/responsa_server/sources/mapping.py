@@ -63,7 +63,7 @@ class QueryTable(Table):
     one_subject: str = Field(
         "",
         max_length=20_000,
-        description="The same for one subject, with the place `:subject`. Without it, a run for one subject reads all rows and uses those of the subject.",
+        description="One SELECT for the rows of one subject, with `:subject` in place of the subject. Without it, a run for one subject reads all rows and uses those of the subject.",
     )
     columns: dict[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")], Type | ColumnTable] = Field(
         min_length=1,
@@ -76,7 +76,9 @@ class DocumentTable(Table):
 
     query: str = Field(description="The query; each of its rows makes one document.")
     key: str = Field(
-        min_length=1, max_length=1000, description="What tells its documents apart, such as `{{ id }}`."
+        min_length=1,
+        max_length=1000,
+        description="The key that distinguishes its documents, such as `{{ id }}`.",
     )
     text: str = Field(min_length=1, max_length=65_536, description="The document, in Markdown.")
     title: str = Field("", max_length=1000, description="The title; empty: the key.")
@@ -242,7 +244,7 @@ class SourceMapping:
     def _line(self, kind: str, field: str, row: Mapping[str, object], most: int) -> str:
         found = " ".join(self._filled(kind, field, row).split())
         if len(found.encode()) > most:
-            raise RowProblem(f"Its {field} has more than {most} bytes.")
+            raise RowProblem(f"The {field} of the row has more than {most} bytes.")
         return found
 
     def _filled(self, kind: str, field: str, row: Mapping[str, object]) -> str:
@@ -251,7 +253,7 @@ class SourceMapping:
         except KeyError:
             return ""
         except PromptError as error:
-            raise RowProblem(f"Its {field} cannot be filled in: {error.message}.") from error
+            raise RowProblem(f"The {field} of the row cannot be filled in: {error.message}.") from error
 
 
 def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:

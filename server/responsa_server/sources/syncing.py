@@ -239,7 +239,7 @@ class Sync:
         if task.user_id is None:
             raise NotPermitted(
                 Reason.ROLE_REQUIRED,
-                "The user in whose name the run makes documents is not an administrator any more. If the user started the run, start it again as an administrator; otherwise change the source as an administrator, whose name later runs then use.",
+                "The user in whose name the run makes documents is not an administrator any more. If the user started the run, start it again as an administrator; otherwise, let an administrator change the source; later runs then use this administrator's name.",
                 {"required_role": Role.ADMIN.name},
             )
         for earlier in await self._runs.earlier(task.claim):

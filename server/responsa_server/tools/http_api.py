@@ -76,7 +76,7 @@ class HttpApiOptions(ToolOptions):
     )
     pick: str = Field(
         default="",
-        description="The part of a JSON response that is the result: names and indexes with points between them, `*` for all items of a list, such as `items.*.name`.",
+        description="The part of a JSON response that is the result: names and indexes with dots between them, `*` for all items of a list, such as `items.*.name`.",
     )
     returns: dict[str, Any] | None = Field(
         default=None, description="The JSON Schema of the result's data, which is then checked."

@@ -77,7 +77,7 @@ class OpenApiOptions(ToolOptions):
     )
     server: str = Field(
         default="",
-        description="The address of the API. Empty: the file's first server, if it is a whole address.",
+        description="The address of the API. Empty: the file's first server, if it is a complete address.",
     )
     headers: dict[str, str] = Field(default={}, description="Headers with fixed values.")
     auth: Auth | None = Field(
@@ -181,7 +181,7 @@ def _server(document: Json, file: str) -> str:
     first = cast("list[object]", servers)[0] if isinstance(servers, list) and servers else None
     url = str(_object(first).get("url", ""))
     if not url.startswith(("https://", "http://")) or "{" in url:
-        raise ToolUnfit(f'{file} names no whole address of a server; set server = "https://…"')
+        raise ToolUnfit(f'{file} names no complete address of a server; set server = "https://…"')
     return url
 
 

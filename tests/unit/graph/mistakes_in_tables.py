@@ -103,7 +103,7 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ("agent.toml", '  { from = "write", to = "quote", on = "unavailable" },\n]', "]"),
         ],
         [
-            'agent.toml:15:1: nodes.write: asks a model, but no edge leads around it when no model is available, as “extractive” in model.chain promises; add an edge with on = "unavailable", or remove “extractive”.'
+            'agent.toml:15:1: nodes.write: asks a model, but no edge leads around it when no model is available, although model.chain has “extractive”; add an edge with on = "unavailable", or remove “extractive”.'
         ],
     ),
     "23 extractive alone": (

@@ -78,9 +78,9 @@ def test_a_row_becomes_a_document_of_plain_values() -> None:
         ({"points": Decimal("Infinity")}, "declared as number"),
         ({"tags": "[" * 100 + "]" * 100}, "nested too deeply"),
         ({"tags": '["\\u0000"]'}, "U+0000"),
-        ({"tags": "7"}, "text cannot be filled in"),
+        ({"tags": "7"}, "text of the row cannot be filled in"),
         ({"mail": None}, "subject of the row is empty"),
-        ({"mail": "m" * 300}, "subject has more than 255 bytes"),
+        ({"mail": "m" * 300}, "subject of the row has more than 255 bytes"),
         ({"tags": ["x" * 2000] * 1000}, "a text of more than 1,048,576 bytes"),
     ],
 )

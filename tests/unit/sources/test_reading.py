@@ -89,7 +89,7 @@ async def test_a_template_that_makes_gigabytes_is_a_matter_of_its_row(folder: Pa
         f"{{% set a = note %}}{{% if id == 1 %}}{doubled}{{% endif %}}{{{{ a }}}}",
     )
     said = [one.document.text if one.document else one.problem for one in found]
-    assert (said[0], said[3]) == ("Its templates make too much; simplify them.", "CANARY")
+    assert (said[0], said[3]) == ("The templates make too much text of this row; simplify them.", "CANARY")
 
 
 async def test_a_statement_for_one_subject_shows_nothing_of_another(folder: Path) -> None:

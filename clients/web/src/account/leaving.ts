@@ -73,7 +73,7 @@ async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contact
   );
   const stays = element("p", { class: "note" }, "The audit log keeps your user’s id, without your name and address. The deletion cannot be undone.");
   const confirm = element("label", { class: "row", for: "leaving-sure" }, sure, "I want to delete all of this for good");
-  await filled({ title: "Delete your account?", action: "Delete the account", danger: true, fields: [element("p", {}, "This goes for good:"), goes, stays, loading, heirs.root, confirm], first: sure, act, explain });
+  await filled({ title: "Delete your account?", action: "Delete the account", danger: true, fields: [element("p", {}, "This is deleted for good:"), goes, stays, loading, heirs.root, confirm], first: sure, act, explain });
 }
 
 /** The user has not chosen yet. */
@@ -137,7 +137,7 @@ class Heirs {
 export function farewell(receipt: DeletionReceipt, goOn: () => void): HTMLElement {
   const heading = element("h1", { tabindex: "-1" }, "Your account is deleted");
   const list = receiptList(receipt, "your");
-  const open = receipt.completeTime ? "Nothing of your account is left but its id in the audit log." : "The server still checks answers of other people that are being written; nothing else of your account is left but its id in the audit log.";
+  const open = receipt.completeTime ? "Nothing of your account is left but its id in the audit log." : "The server still checks unfinished answers of other people. Nothing else of your account is left but its id in the audit log.";
   return element(
     "main",
     { class: "signed-out" },

@@ -271,7 +271,7 @@ export class SignInView {
       if (failure.reason === "CODE_INVALID") return this.#refuseAt(this.#code, failure);
       return this.#refuse(failure, { code: this.#code, new_password: this.#newPassword });
     }
-    this.#askToSignIn("", "Your new password is set, and all earlier sessions have ended. Sign in with it.");
+    this.#askToSignIn("", "Your new password is set, and all earlier sessions have ended. Sign in with the new password.");
   }
 
   /** Sign in after a registration; if that is not possible, let the user sign in. The server does not say whether the account is new. */

@@ -5,7 +5,7 @@ import { element } from "../common/dom.js";
 import { Entry } from "../common/fields.js";
 
 const KINDS = [
-  ["role", "As for the role"],
+  ["role", "The role’s limit"],
   ["most", "At most"],
   ["unlimited", "No limit"],
 ] as const;

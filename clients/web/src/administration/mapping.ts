@@ -42,13 +42,13 @@ export function progressText({ stage, documentsDone, documentsTotal }: Pick<Sync
   return `${documentsDone.toLocaleString("en")} of ${count(documentsTotal, "document")} done.`;
 }
 
-/** What a run has done, for example "2 documents created, 1 row set aside, 5 unchanged." */
+/** What a run has done, for example "2 documents created, 1 row failed, 5 unchanged." */
 export function resultText({ created, updated, deleted, unchanged, failed }: Pick<SyncResult, "created" | "updated" | "deleted" | "unchanged" | "failed">): string {
   const parts = [
     created > 0 && `${count(created, "document")} created`,
     updated > 0 && `${count(updated, "document")} updated`,
     deleted > 0 && `${count(deleted, "document")} deleted`,
-    failed > 0 && `${count(failed, "row")} set aside`,
+    failed > 0 && `${count(failed, "row")} failed`,
     `${unchanged.toLocaleString("en")} unchanged`,
   ];
   return `${parts.filter(Boolean).join(", ")}.`;

@@ -141,7 +141,7 @@ export class SourceRuns {
       this.#problem.textContent = failure.message;
       this.#allow.hidden = failure.reason !== "SOURCE_DELETIONS";
       const { deletions = "", documents = "" } = failure.metadata;
-      this.#unconfirmed = { subject: metadata.subject, text: `${deletions} of the ${documents} documents of this source have no row any more. The run will delete them, and their answers can no longer be checked.` };
+      this.#unconfirmed = { subject: metadata.subject, text: `${deletions} of the ${documents} documents of this source have no row any more. The run will delete them, and answers that quote them can no longer be checked.` };
     }
     if (held && !this.#running) this.#begin.focus();
   }

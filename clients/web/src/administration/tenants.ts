@@ -142,7 +142,7 @@ export class TenantsView implements Part {
   }
 
   async #showCode(title: string, made: { readonly code: string; readonly until: string; readonly tenant: string }): Promise<void> {
-    const text = `An administrator of the tenant registers with this link or code, once${made.until}. It admits to the tenant, so hand it over as safely as a password.`;
+    const text = `An administrator of the tenant registers with this link or code, once${made.until}. Anyone who has it can register, so hand it over as safely as a password.`;
     const link = await codeLink(this.#api, made.tenant, "invitation", made.code);
     await showSecret({ title, text, label: "Code", secret: made.code, link, say: this.#say, view: this.root });
   }

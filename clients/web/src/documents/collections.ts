@@ -210,7 +210,7 @@ export class CollectionsView {
       element("label", { for: "files", class: "button" }, "Add documents"),
       ...(canPickFolders ? [this.#folder, element("label", { for: "folder", class: "button" }, "Add a folder")] : []),
       this.#accepted,
-      ...(this.#hooks.me.role === UserRole.ADMIN ? [element("details", { class: "explanation" }, this.#subjectShown, field("Subject of added documents", this.#subject, `${SUBJECT_NOTE} It counts for all documents that you add while it is written here.`))] : []),
+      ...(this.#hooks.me.role === UserRole.ADMIN ? [element("details", { class: "explanation" }, this.#subjectShown, field("Subject of added documents", this.#subject, `${SUBJECT_NOTE} It applies to all documents that you add as long as this field has it.`))] : []),
     );
     this.#subjectChanged();
     const over = (event: Event) => {

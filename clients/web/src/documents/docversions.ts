@@ -156,7 +156,7 @@ export class VersionsView {
   async #readAgain(): Promise<void> {
     const [signal, name] = [this.#signal, this.#document?.name];
     if (!name) return;
-    await this.#done(() => this.#api.knowledge.reindexDocument({ name, requestId: uuid() }, { signal }), "The file is read again; its text has a new version.", "The file is read again; its text is the same.");
+    await this.#done(() => this.#api.knowledge.reindexDocument({ name, requestId: uuid() }, { signal }), "The file was read again. Its text has changed and is a new version.", "The file was read again. Its text is the same.");
   }
 
   /** Begin an operation and wait for its end. `done` and `unchanged` say how it ended. */

@@ -46,7 +46,7 @@ export class GenerationsView {
     const form = element(
       "form",
       { "aria-label": "Rebuild with an embedding model" },
-      field("Embedding model", this.#model, "For example “openai:text-embedding-3-small”. If empty, the server’s model of new collections."),
+      field("Embedding model", this.#model, "For example “openai:text-embedding-3-small”. If empty, the server uses its model for new collections."),
       element("label", { class: "row" }, this.#keep, "Build it, but do not use it yet"),
       element("button", { type: "submit" }, "Rebuild"),
     );

@@ -57,7 +57,7 @@ function partOf(part: ProfilePart): HTMLElement[] {
   const label = part.source ? part.sourceDisplayName.trim() || part.source.replace(/^sources\//, "") : "Other documents";
   const state = [
     part.syncTime && `up to date with the database since ${moment(part.syncTime)}`,
-    part.failedRows > 0 && `${count(part.failedRows, "row")} set aside, so these documents may be out of date`,
+    part.failedRows > 0 && `${count(part.failedRows, "row")} failed, so these documents may be out of date`,
   ];
   const note = state.filter(Boolean).join("; ");
   return [

@@ -50,7 +50,7 @@ export class SearchView {
       element(
         "details",
         { class: "explanation whole" },
-        element("summary", {}, "Filter by the documents"),
+        element("summary", {}, "Search only some documents"),
         field("Filter", this.#filter, FILTER_HELP),
       ),
     );

@@ -89,7 +89,7 @@ def without_model(config: AgentConfig, surroundings: Surroundings) -> Iterator[P
         elif name in found and not any(edge.on is not None for edge in edges[name]):
             yield in_config(
                 ("nodes", name),
-                "asks a model, but no edge leads around it when no model is available, as “extractive” in model.chain promises; add an edge with "
+                "asks a model, but no edge leads around it when no model is available, although model.chain has “extractive”; add an edge with "
                 'on = "unavailable", or remove “extractive”',
             )
 
