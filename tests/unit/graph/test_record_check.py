@@ -6,7 +6,7 @@ import pytest
 
 from responsa_server.agents.engine.record_check import problem_of
 from responsa_server.search.others import about_another
-from responsa_server.search.record import figure_of
+from responsa_server.search.record_lines import figure_of
 
 RECORD = """Thinking skills of Mira Holt
 Mira Holt's openness is very high: 88 of 100 points.

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from responsa_server.agents.config.problems import from_validation
 from responsa_server.agents.nodes.record import RecordReaderOptions
 from responsa_server.domain.record import RecordWords
-from responsa_server.search.record import phrase_tables
+from responsa_server.search.record_words import phrase_tables
 from responsa_server.text.lexical import Analyzer
 
 

@@ -1,0 +1,598 @@
+"""Chooses the lines of a record that answer a question. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+from uuid import UUID
+
+from responsa_server.search.record_lines import Line
+from responsa_server.search.record_words import AUTHOR, GENERIC, GENERIC_WORDS, PIECE, Shelf, inflected
+from responsa_server.text.lexical import STOPWORDS
+from responsa_server.text.names import WORD
+
+MOST_NAMED: Final = 6
+"""The maximum number of sentences that answer a question which names something."""
+MOST_GAPS: Final = 3
+"""The maximum number of sentences on what the record lacks."""
+MOST_UNDER_HEADINGS: Final = 10
+"""The maximum number of sentences that answer a question by their headings."""
+_COMMON: Final = 0.4
+"""A word that this share of the record's sentences has, such as the person's name, says nothing about a sentence."""
+_SHORT: Final = 14
+_LONG: Final = 0.1
+_ONE_HEADING: Final = 16
+SUPPORTED: Final = 0.5
+"""The least support of an answer."""
+MOST_PARTS: Final = 4
+"""The maximum number of parts of a question that are read one by one."""
+_TELLS: Final = re.compile(
+    r"(?:and |but |so |also |please |pls |kindly |now |then )*(?:tell|give|show|list|name|describe|explain|compare|say|summari[sz]e|enumerate|state|mention|let me|i (?:would|['’]d) like to know|i want to know|i wonder)\b",
+    re.IGNORECASE,
+)
+_THERE: Final = re.compile(r"\b(?:it|its|that|this|these|those|they|them|there|one|ones)\b", re.IGNORECASE)
+_THEY: Final = re.compile(r"\b(?:they|them)\b", re.IGNORECASE)
+_ADVICE: Final = re.compile(
+    r"\b(?:tips?|advice|advise|tricks?|cope|coping|improve|improving|improvement|practi[sc]e|train|get better|do about|do against|help (?:me|with|against)|(?:would|could|can|will|might|what) helps?)\b",
+    re.IGNORECASE,
+)
+_HELPS: Final = re.compile(r"\b(?:helps?|gains? from|needs?|works? best)\b", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w-]|\.\d)")
+_COUNT: Final = re.compile(r"\b(two|three|four|five|[2-5])\b", re.IGNORECASE)
+_COUNTS: Final = {"two": 2, "three": 3, "four": 4, "five": 5}
+_PARTS: Final = re.compile(
+    r"(?<=[?.!])\s|[,;]?\s(?:and|also|but)\s(?=(?:what|what['’]?s|which|how|when|where|why|is|are|am|do|does|did|can|could|should|will|would|tell)\b)"
+    r"|[,;]\s(?=(?:what|what['’]?s|which|how|when|where)\b)",
+    re.IGNORECASE,
+)
+_MOST: Final = re.compile(r"\b(?:strongest|highest|best|top|greatest|most|largest)\b", re.IGNORECASE)
+_LEAST: Final = re.compile(r"\b(?:weakest|lowest|worst|poorest|least|smallest)\b", re.IGNORECASE)
+_WEAK: Final = re.compile(r"\bweak(?:ness(?:es)?)?\b", re.IGNORECASE)
+_HAVE: Final = re.compile(r"\bi (?:\w+ )?(?:have|got|lack|meet|miss)\b(?! to\b)|\bhave i\b", re.IGNORECASE)
+_TAKEN: Final = re.compile(
+    r"(?<!how )\bdid i (?:do|have)\b|\b(?:take|took|taken|finish(?:ed)?|completed?|done|miss(?:ed|ing)?|skip(?:ped)?|began|begun|start(?:ed)?)\b",
+    re.IGNORECASE,
+)
+_TEST: Final = re.compile(r"\b(?:tests?|tested|sittings?|assessments?)\b", re.IGNORECASE)
+_WHEN: Final = re.compile(r"\bwhen\b|\b(?:which|what) (?:day|date|month|year)\b", re.IGNORECASE)
+_DATE: Final = re.compile(r"\b\d{4}-\d\d-\d\d\b")
+_GAP: Final = re.compile(
+    r"\b(?:has|have) not (?:taken|finished|been)\b|\bdid not finish\b|\bneither\b.{0,200}\bnor\b|\bno\b.{0,60}\byet\b",
+    re.IGNORECASE,
+)
+_READING: Final = re.compile(r"^how to read\b", re.IGNORECASE)
+_WHY: Final = re.compile(r"\bwhy\b|\breasons?\b", re.IGNORECASE)
+_REASON: Final = re.compile(r"\bbecause\b|\bdue to\b|\bthe reason\b", re.IGNORECASE)
+
+
+def choose(question: str, shelf: Shelf, category: str) -> Made:
+    """What answers the parts of the question, with the support of the best part."""
+    parts = [one for one in _PARTS.split(question) if one.strip()]
+    choices = [Choice(question, shelf, category)]
+    if 1 < len(parts) <= MOST_PARTS:
+        each = [Choice(one, shelf, _category_of(one, category, shelf.focus)) for one in parts]
+        # A statement before the question, such as “I am about to enrol.”, asks for nothing. A part such as “and why?” says nothing alone.
+        asking = [one for one in each if one.asks]
+        if all(one.names for one in asking) and not any(one.refers for one in asking):
+            choices = asking or choices
+        elif all(one.names for one in each) and not _THEY.search(question):
+            choices = each
+    made = {one: one.made() for one in choices}
+    best = max(one.support for one in made.values())
+    kept = [one for one in made.values() if one.support >= min(best, SUPPORTED)]
+    asked = [found for one, found in made.items() if found in kept or one.asks]
+    return Made(
+        list(dict.fromkeys(line for one in kept for line in one.lines))[:MOST_UNDER_HEADINGS],
+        best,
+        tuple(dict.fromkeys(word for one in asked for word in one.absent)),
+        tuple(dict.fromkeys(title for one in kept for title in one.unrecorded)),
+    )
+
+
+def _category_of(part: str, category: str, focus: Mapping[str, Sequence[str]]) -> str:
+    """The category of a part of a question: the one whose words it has, if it has no word of the whole question's."""
+    asked = {found.group().casefold() for found in WORD.finditer(part)} - GENERIC_WORDS
+    shared = {one: len(asked.intersection(each)) for one, each in focus.items()}
+    best = max(shared, key=lambda one: shared[one], default=category)
+    return category if shared.get(category) or not shared.get(best) else best
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The lines that answer a question, and their support, from 0 to 1. absent: the words of the question that nothing has. unrecorded: see `RecordReading`."""
+
+    lines: Sequence[Line]
+    support: float
+    absent: tuple[str, ...] = ()
+    unrecorded: tuple[str, ...] = ()
+
+
+class Choice:
+    """Chooses the lines that answer one question."""
+
+    def __init__(self, question: str, shelf: Shelf, category: str) -> None:
+        self._question = question
+        self._shelf = shelf
+        self._lines = shelf.lines
+        self._own = shelf.own
+        self._analyzer = analyzer = shelf.analyzer
+        self._language = language = shelf.language
+        generic = frozenset(analyzer.terms(GENERIC, language))
+        # “The reason” asks for reasons, and does not name anything, such as verbal reasoning.
+        terms = analyzer.query_terms(_WHY.sub(" ", question), language)
+        self._words = frozenset(terms)
+        self._focus = frozenset(analyzer.terms(" ".join(shelf.focus.get(category, ())), language))
+        self._described = category in shelf.described
+        spoken = {found.group().casefold() for found in PIECE.finditer(question)}
+        # The words of a title, such as “social worker”, mean the title.
+        named = frozenset(
+            term for one in shelf.lines if not one.own and one.title <= self._words for term in one.title
+        )
+        # A word with a synonym is meant in its place, but “help” does not mean “helpful”.
+        meant = {
+            term: each
+            for term in terms
+            if term not in named
+            for word, each in (shelf.synonyms.get((term,), ("", ())),)
+            if word
+            and (word in spoken or (term not in generic and any(inflected(one, word) for one in spoken)))
+        }
+        # The words of a synonym stand together, or it is not one of this record's.
+        meant = {
+            term: each if any(one.issuperset(each) for one in shelf.said) else [term]
+            for term, each in meant.items()
+        }
+        # Words that stand together in a title alone, such as “thinking skills”, mean the document, and not each line that has one of them.
+        below = [one.terms | one.heading for one in self._own]
+        together = [each for each in meant.values() if any(one.issuperset(each) for one in below)]
+        self._meant = {one for each in together for one in each}
+        # “Thinking” and “personality” name documents, although “think” and “person” say nothing.
+        titled = frozenset(term for one in spoken & shelf.titles for term in analyzer.terms(one, language))
+        generic -= titled
+        self._asked = list(
+            dict.fromkeys(each for one in terms for each in meant.get(one, () if one in generic else (one,)))
+        )
+        self._all_asked = frozenset(self._asked)
+        self._small = frozenset(analyzer.terms(" ".join(STOPWORDS["en"]), language))
+        self._surface = {
+            token.term: question[token.start : token.end] for token in analyzer.tokens(question, language)
+        }
+        counts = Counter(term for one in self._own for term in one.terms)
+        self._weights = {
+            term: math.log(1 + len(self._own) / counts[term])
+            for term in counts
+            if counts[term] <= max(2, _COMMON * len(self._own))
+        }
+        self._common = counts.keys() - self._weights.keys()
+        self._compares = bool(self._focus & frozenset(analyzer.terms("compare", language)))
+        self._reads = bool(self._focus & frozenset(analyzer.terms("read", language)))
+
+    @property
+    def names(self) -> bool:
+        """Whether the question names something, so that it can be read alone."""
+        return any(one not in self._small for one in self._asked)
+
+    @property
+    def known(self) -> bool:
+        """Whether the record or the title of a reference document has a word that the question names."""
+        said = frozenset(
+            term for one in self._lines for term in ((one.terms | one.heading) if one.own else one.title)
+        )
+        return not (self._all_asked - self._small - self._focus).isdisjoint(said)
+
+    @property
+    def asks(self) -> bool:
+        """Whether this is a question or a request, as far as its last character and its first words tell."""
+        said = self._question.strip()
+        return not said.endswith((".", "!")) or _TELLS.match(said) is not None
+
+    @property
+    def refers(self) -> bool:
+        """Whether this refers to something outside of it."""
+        return _THERE.search(self._question) is not None
+
+    def made(self) -> Made:
+        """What answers the question."""
+        unheld = self._shelf.unheld(self._question)
+        if unheld:
+            return Made((), 0.0, tuple(unheld))
+        taken = self._taken()
+        if taken:
+            return Made(taken, 1.0)
+        against = _HAVE.search(self._question) is not None
+        about = (against and self._met()) or self._about() or self._met()
+        bodies = frozenset(term for one in self._own for term in one.terms)
+        above = frozenset(term for one in self._own for term in (*one.heading, *one.title))
+        titles = frozenset(term for one in self._lines if not one.own for term in one.title)
+        said = bodies | above | titles | (frozenset[str]() if self._reads else self._focus)
+        if about:
+            said |= frozenset(term for one in about for term in (*one.terms, *one.heading))
+        known = [one for one in self._asked if one in said]
+        absent = [one for one in self._asked if one not in said]
+        lines, headings = bodies | titles, self._focus | (above - self._common)
+        named = [
+            one
+            for one in known
+            if one in lines
+            and one not in self._common
+            and (self._reads or one in self._meant or one not in headings)
+        ]
+        if about:
+            # The other side of a comparison may stand in the record alone.
+            left = [one for one in named if not any(one in line.terms | line.title for line in about)]
+            more = self._covering(left) if left and self._compares else ()
+            more = [one for one in more if not _READING.match(one.under)]
+            return Made([*about, *more], 1.0, self._shown(absent), self._unrecorded(bodies | above))
+        # A scale, a job or a heading says more about the question than its other words.
+        strong = [one for one in named if one in self._topics]
+        if strong or any(one in above - self._common for one in known):
+            named = strong
+        section = self._section(strong)
+        chosen = self._numbered(strong) or self._dated() or self._several() or section or self._extreme(named)
+        chosen = chosen or (self._covering(named) if named else self._under())
+        if self._reads and chosen and _READING.match(chosen[0].under):
+            # How to read something takes more than one sentence.
+            meant = {(one.key[0], one.under) for one in (chosen[:1] if named else chosen)}
+            section = [one for one in self._own if (one.key[0], one.under) in meant]
+            chosen = section[:MOST_UNDER_HEADINGS]
+        elif self._reads and chosen and chosen[0].own and chosen[0].value is not None:
+            # A figure says little without its scale.
+            chosen = [
+                *chosen,
+                *(one for one in self._own if one.key[0] == chosen[0].key[0] and _READING.match(one.under)),
+            ]
+        gaps = self._gaps()
+        own = any(one.own for one in chosen)
+        if gaps and not (strong and own) and (absent or not own):
+            chosen, known = gaps, self._asked
+        else:
+            chosen = self._with_advice(self._with_reasons(chosen))
+        asked = len(self._asked) + len(strong)
+        support = (len(known) + len(strong)) / asked if asked else float(bool(chosen))
+        if self._reads and chosen and _READING.match(chosen[0].under):
+            support = max(support, SUPPORTED)
+        return Made(chosen, support if chosen else 0.0, self._shown(absent))
+
+    @cached_property
+    def _topics(self) -> AbstractSet[str]:
+        """The terms of what the record gives figures of, and of the titles of reference documents."""
+        names = frozenset(term for each in self._valued.values() for term in each)
+        named = any(each and each <= self._all_asked for each in self._valued.values())
+        # If the question names a scale, a part of a title is a chance likeness, such as “office” in “police officer”.
+        titles = [one.title for one in self._lines if not one.own]
+        return names.union(*(one for one in titles if not named or one <= self._all_asked))
+
+    def _section(self, strong: Sequence[str]) -> Sequence[Line]:
+        """The lines under the headings that the question names, such as those on two sittings: on the scale and of the document that the question names, if it does."""
+        own = [one for one in self._own if not _READING.match(one.under)]
+        found: list[Line] = []
+        for under in dict.fromkeys(one.under for one in own):
+            inside = [one for one in own if one.under == under]
+            outside = frozenset(term for one in own if one.under != under for term in one.terms | one.title)
+            if (frozenset(self._shelf.terms(under)) & self._all_asked) - outside - self._small:
+                found += inside
+        titled = [one for one in found if one.title & self._all_asked - self._common]
+        if any(one.title & self._all_asked - self._common for one in own):
+            found = titled
+        names = {name for name in self._valued.values() if name and name <= self._all_asked}
+        if not names:
+            return () if strong and self._titled else sorted(found, key=lambda one: one.place)
+        within = [one for one in found if any(name <= one.terms for name in names)]
+        figures = [one for one, name in self._valued.items() if name in names and one not in within]
+        return [*figures, *within] if within else ()
+
+    def _numbered(self, strong: Sequence[str]) -> Sequence[Line]:
+        """The lines with a figure that the question gives instead of what it is the figure of."""
+        if strong or not AUTHOR.search(self._question):
+            return ()
+        numbers = {float(one.group()) for one in _NUMBER.finditer(self._question)}
+        return [one for one in self._valued if one.value in numbers][:MOST_NAMED]
+
+    def _with_advice(self, chosen: Sequence[Line]) -> Sequence[Line]:
+        """The lines, with advice if the question asks for it."""
+        result = [*chosen]
+        if _ADVICE.search(self._question):
+            names = {self._valued[one] for one in chosen if one in self._valued}
+            result += [
+                one
+                for one in self._own
+                if one not in self._valued
+                and _HELPS.search(one.part.shown)
+                and any(name and name <= one.terms for name in names)
+                and not _READING.match(one.under)
+            ]
+        return list(dict.fromkeys(result))[:MOST_UNDER_HEADINGS]
+
+    def _shown(self, absent: Iterable[str]) -> tuple[str, ...]:
+        said = self._surface | self._shelf.replaced
+        return tuple(dict.fromkeys(said[one] for one in absent if one in said))
+
+    def _unrecorded(self, said: AbstractSet[str]) -> tuple[str, ...]:
+        """The titles that the question sets its author against and that the record does not name."""
+        if not AUTHOR.search(self._question):
+            return ()
+        lines = [each[0] for each in self._titled]
+        return tuple(one.passage.found.passage.title for one in lines if not one.title <= said)
+
+    def _with_reasons(self, chosen: Sequence[Line]) -> Sequence[Line]:
+        """The lines, and if the question asks why and no line says so, the lines of the same documents that give reasons."""
+        if not _WHY.search(self._question) or any(_REASON.search(one.part.shown) for one in chosen):
+            return chosen
+        documents = {one.key[0] for one in chosen}
+        reasons = [one for one in self._own if one.key[0] in documents and _REASON.search(one.part.shown)]
+        headings = {(one.key[0], one.under) for one in chosen}
+        under = [one for one in reasons if (one.key[0], one.under) in headings]
+        return [*chosen, *(under or reasons)][:MOST_UNDER_HEADINGS]
+
+    def _taken(self) -> Sequence[Line]:
+        """The lines that say which tests were taken or not, if the question asks for that."""
+        if not (_TEST.search(self._question) and _TAKEN.search(self._question)) or self._reads:
+            return ()
+        test = frozenset(self._analyzer.terms("test", self._language))
+        found = [
+            one
+            for one in self._own
+            if one.terms & test
+            and (_GAP.search(one.part.shown) or _DATE.search(one.part.shown))
+            and not _READING.match(one.under)
+        ]
+        # A line on a test that the question names, if there is one.
+        most = max((len(one.terms & self._all_asked) for one in found), default=0)
+        return [one for one in found if len(one.terms & self._all_asked) == most][:MOST_GAPS]
+
+    @property
+    def _references(self) -> Sequence[Sequence[Line]]:
+        """The reference documents with titles."""
+        documents: dict[UUID, list[Line]] = {}
+        for one in self._lines:
+            if not one.own and one.title:
+                documents.setdefault(one.key[0], []).append(one)
+        return list(documents.values())
+
+    @cached_property
+    def _titled(self) -> Sequence[Sequence[Line]]:
+        """The reference documents whose whole titles the question names, with their lines."""
+        named = [each for each in self._references if each[0].title <= self._all_asked | self._words]
+        titles = {each[0].title for each in named}
+        found = [each for each in named if not any(each[0].title < another for another in titles)]
+        question = self._question.casefold()
+        if not found and self._described:
+            # “The first one” is the job of this recommendation.
+            meant = [
+                one for one in self._own if one.value is not None and len(one.terms & self._all_asked) > 1
+            ]
+            found = [each for each in self._references if any(each[0].title <= one.terms for one in meant)]
+        exact = [each for each in found if each[0].passage.found.passage.title.casefold() in question]
+        return (exact or found)[:2]
+
+    def _about(self) -> Sequence[Line]:
+        """The section of a reference document that the question is about, such as what a job is like."""
+        titled = self._titled
+        asked = self._words | self._all_asked
+        headed = any(one.heading & self._all_asked - one.title for each in titled for one in each)
+        if not titled or not (headed or self._described or AUTHOR.search(self._question) is None):
+            return ()
+        chosen: list[Line] = []
+        for lines in titled:
+            sections: dict[str, list[Line]] = {}
+            for one in lines:
+                sections.setdefault(one.under, []).append(one)
+            words = asked - lines[0].title - self._small
+
+            def worth(section: Sequence[Line], words: AbstractSet[str] = words) -> int:
+                said = frozenset(term for one in section for term in one.terms)
+                return (
+                    2 * len(section[0].heading & words)
+                    + len(said & words)
+                    + 2 * bool(section[0].heading & self._focus)
+                )
+
+            best = max(sections.values(), key=worth)
+            lost = [
+                one
+                for one in self._all_asked - lines[0].title
+                if not any(one in each.terms for each in lines)
+            ]
+            # A section that has no word of the question does not answer one with several other words.
+            if worth(best) > (2 if len(lost) > 1 else 0) or (self._described and len(lost) <= 1):
+                chosen += best
+        return chosen[:MOST_UNDER_HEADINGS]
+
+    def _met(self) -> Sequence[Line]:
+        """What a reference document asks for, and the figures of the record for that, if the question sets the author against it."""
+        chosen: list[Line] = []
+        for lines in self._titled:
+            title = lines[0].title
+            own = [one for one in self._own if title <= one.heading] or [
+                one for one in self._own if title <= one.terms and not title <= self._common
+            ]
+            if own and not (self._compares or _HAVE.search(self._question)):
+                continue
+            demands = max(lines, key=lambda one: len(self._figures(one)))
+            figures = self._figures(demands)
+            if figures:
+                said = [one for one in own if one.value is not None or self._figures(one)]
+                chosen += [*said, demands] if said else [demands, *figures]
+        return chosen[:MOST_UNDER_HEADINGS]
+
+    def _figures(self, line: Line) -> Sequence[Line]:
+        """The lines of the record with a figure for something that this line names."""
+        return [one for one, name in self._valued.items() if one is not line and name and name <= line.terms]
+
+    @cached_property
+    def _valued(self) -> Mapping[Line, frozenset[str]]:
+        """The lines of the record with a figure, and the terms of what each gives the figure of: those before the colon, without the person's name and the level."""
+        levels = frozenset(term for one in self._own if _READING.match(one.under) for term in one.terms)
+        terms = self._analyzer.query_terms
+        return {
+            one: frozenset(terms(one.part.shown.partition(":")[0], self._language)) - levels - one.title
+            for one in self._own
+            if one.value is not None
+        }
+
+    def _dated(self) -> Sequence[Line]:
+        """The lines with a date that have the most words of the question, if it asks for a date."""
+        dated = [one for one in self._own if _DATE.search(one.part.shown)]
+        if not dated or not _WHEN.search(self._question):
+            return ()
+        words = self._words | self._all_asked
+        most = max(len(one.terms & words) for one in dated)
+        return [one for one in dated if most and len(one.terms & words) == most][:MOST_GAPS]
+
+    def _gaps(self) -> Sequence[Line]:
+        """The lines that say what the record lacks, if the question is about its author."""
+        if not AUTHOR.search(self._question):
+            return ()
+        gaps = [one for one in self._own if _GAP.search(one.part.shown) and not _READING.match(one.under)]
+        focused = [one for one in gaps if self._focus & (one.heading | one.title)]
+        return (focused or gaps)[:MOST_GAPS]
+
+    def _pool(self, left: AbstractSet[str]) -> Sequence[Line]:
+        """The lines to choose from: lines of the record under the right headings, else other lines of the record, else those of reference documents that are about one of the words."""
+        having = [
+            one for one in self._own if one.terms & left and (self._reads or not _READING.match(one.under))
+        ] or [one for one in self._own if one.terms & left]
+        asked = self._all_asked - self._focus
+        if self._compares:
+            # A figure for each thing compares better than a sentence that lists them.
+            figures = [one for one in having if one.value is not None and one.heading & self._focus]
+            if figures:
+                return figures
+        groups = [
+            [one for one in having if one.heading & left],
+            [one for one in having if one.heading & asked - left],
+            [one for one in having if one.heading & self._focus],
+            [one for one in having if one.title & self._focus],
+        ]
+        most = max((self._covered(one, left) for one in having), default=0.0)
+        for group in groups:
+            # The right headings do not help if other lines have more of the words.
+            if group and max(self._covered(one, left) for one in group) == most:
+                return group
+        return having or [one for one in self._lines if one.title & left]
+
+    def _covered(self, one: Line, left: AbstractSet[str]) -> float:
+        return sum(self._weights.get(term, 1.0) for term in one.terms & left)
+
+    def _worth(self, one: Line, left: AbstractSet[str]) -> float:
+        # A line that names many things says little about each.
+        return self._covered(one, left) - _LONG * max(0, len(one.terms) - _SHORT)
+
+    def _covering(self, named: Sequence[str]) -> Sequence[Line]:
+        """The fewest lines that have all of these terms, and the lines of the same document that have the same."""
+        left: set[str] = set(named)
+        chosen: list[Line] = []
+        while left and len(chosen) < MOST_NAMED:
+            pool = [one for one in self._pool(left) if one not in chosen]
+            if not pool:
+                break
+            best = max(pool, key=lambda one: (self._worth(one, left), -one.place))
+            if (figure := self._defined(best)) is not None and figure not in chosen:
+                chosen.append(figure)
+            chosen.append(best)
+            covered = best.terms & left
+            left -= best.terms | (frozenset[str]() if best.own else best.title)
+            for one in self._own:
+                near = one.key[0] == best.key[0] and (len(covered) > 1 or one.under == best.under)
+                if near and covered <= one.terms and one not in chosen and len(chosen) < MOST_NAMED:
+                    chosen.append(one)
+        return chosen
+
+    def _defined(self, line: Line) -> Line | None:
+        """The line with the figure of what this line explains, if the question is about its author."""
+        if self._reads or line.value is not None or not line.own or not AUTHOR.search(self._question):
+            return None
+        return next(
+            (
+                one
+                for one in self._own
+                if one.value is not None
+                and one.key[0] == line.key[0]
+                and one.under == line.under
+                and one.place + 1 == line.place
+                and self._valued[one] <= line.terms
+            ),
+            None,
+        )
+
+    def _extreme(self, named: Sequence[str]) -> Sequence[Line]:
+        """The lines with the highest or the lowest figure of each document that the question means, if it asks for that and names no line with a figure."""
+        most, least = _MOST.search(self._question), _LEAST.search(self._question)
+        question = self._question.casefold()
+        least = least or (not named and (_WEAK.search(question) or "less easily" in question))
+        most = most or (not named and "strengths" in question)
+        valued = [one for one in self._own if one.value is not None and not _READING.match(one.under)]
+        if not (most or least) or any(one.terms & frozenset(named) for one in valued):
+            return ()
+        asked = self._all_asked - self._common
+        about = {one.key[0] for one in self._own if (one.title | one.terms) & asked}
+        focused = {one.key[0] for one in valued if (one.heading | one.title) & self._focus}
+        meant = (
+            {one.key[0] for one in self._own if one.title & asked} or (about & focused) or focused or about
+        )
+        if not meant and not self._asked:
+            meant = {one.key[0] for one in valued}
+        wanted = _COUNT.search(self._question)
+        count = _COUNTS.get(wanted.group().casefold(), 0) or int(wanted.group()) if wanted else 1
+        found: list[Line] = []
+        for sign in ((1.0,) if most else ()) + ((-1.0,) if least else ()):
+            for document in dict.fromkeys(one.key[0] for one in valued if one.key[0] in meant):
+                ranked = sorted(
+                    (one for one in valued if one.key[0] == document), key=lambda one: -sign * _figure(one)
+                )
+                bound = _figure(ranked[min(count, len(ranked)) - 1])
+                found += [one for one in ranked if sign * _figure(one) >= sign * bound]
+        return found[:MOST_UNDER_HEADINGS]
+
+    def _several(self) -> Sequence[Line]:
+        """The figures of several things that have headings and that the question names, such as jobs."""
+        headings = Counter(
+            term for each in {one.under: one.heading for one in self._own}.values() for term in each
+        )
+        asked = {one for one in self._all_asked - self._focus if headings[one] == 1}
+        unders = {one.under for one in self._own if one.heading & asked}
+        figures = [one for one in self._own if one.under in unders and one.value is not None]
+        return figures[:MOST_NAMED] if len({one.under for one in figures}) > 1 and not self._compares else ()
+
+    def _under(self) -> Sequence[Line]:
+        """Lines under the headings that the question means: of each heading the first, then of each the second, and so on. Lines with figures come first."""
+        asked = self._all_asked
+        # A word of one heading alone, such as the name of a job, means this heading.
+        headings = Counter(
+            term for each in {one.under: one.heading for one in self._own}.values() for term in each
+        )
+        best: list[Line] = []
+        worth = 0
+        for one in self._own:
+            if bool(_READING.match(one.under)) is not self._reads:
+                continue
+            this = sum(
+                _ONE_HEADING if headings[term] == 1 and term not in self._focus else 4
+                for term in one.heading & asked
+            )
+            this += 4 * len(one.title & asked - self._common)
+            this += 10 * bool(one.heading & self._focus) + bool(one.title & self._focus)
+            this += self._reads * (1 + len(one.terms & asked))
+            if this > worth:
+                best, worth = [], this
+            if this == worth and worth:
+                best.append(one)
+        groups: dict[tuple[UUID, str], list[Line]] = {}
+        for one in best:
+            groups.setdefault((one.key[0], one.under), []).append(one)
+        for group in groups.values():
+            group.sort(key=lambda one: one.value is None)
+        chosen: list[Line] = []
+        for row in range(MOST_UNDER_HEADINGS):
+            chosen += [group[row] for group in groups.values() if row < len(group)]
+        return sorted(chosen[:MOST_UNDER_HEADINGS], key=lambda one: one.place)
+
+
+def _figure(one: Line) -> float:
+    return one.value or 0.0
