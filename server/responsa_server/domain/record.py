@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from responsa_server.domain.answers import Evidence, Extraction
@@ -30,36 +31,61 @@ class RecordReading:
     another: bool = False
 
 
+class Way(StrEnum):
+    """How the questions of a category are answered.
+
+    REFERENCE: with what a reference document says, such as what a job is like. FIGURES: with figures side by side. HIGHEST, LOWEST: with the best or the weakest results. DATES: with
+    what happened when. WHOLE: with the whole section. REFUSE: not, because no record holds the answer.
+    """
+
+    REFERENCE = "reference"
+    FIGURES = "figures"
+    HIGHEST = "highest"
+    LOWEST = "lowest"
+    DATES = "dates"
+    WHOLE = "whole"
+    REFUSE = "refuse"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordWords:
     """What an agent says about the words of its records. Each is equal only to itself, so that what is made of it can be kept.
 
-    focus: for each category of questions, words of the headings under which the answer is if the question names nothing more specific. synonyms: for words of questions, words
-    of the record that mean the same. described: the categories whose questions are about a reference document, such as what a job is like. unheld: words for what no record holds, such as a
-    salary: a question with one of them is not answered, unless a document has the word.
+    focus: for each category of questions, words of the headings under which the answer is if the question names nothing more specific. ways: for categories, how a question is answered in
+    place of quoting what stands under these headings. synonyms: for words of questions, words of the record that mean the same. unheld: words for what no record holds, such as a
+    salary: a question with one of them is not answered, unless a document has the word. topics: the words of records that `RecordQuestion.topics` has. things: the categories
+    whose questions are about things with headings or reference documents, such as jobs. references: the collections of the reference documents.
     """
 
     focus: Mapping[str, Sequence[str]]
     synonyms: Mapping[str, str]
-    described: frozenset[str] = frozenset()
+    ways: Mapping[str, Way] = field(default_factory=dict[str, "Way"])
     unheld: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    things: frozenset[str] = frozenset()
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordQuestion:
+    """A question about the caller. category: its category; "" if it is unknown. topics: how probable (0 to 1) each of the words of records is that examples have for labels; empty if there are no
+    examples. before: the question before, if this one refers to it; it is read if this one names nothing.
+    """
+
+    text: str
+    category: str = ""
+    topics: Mapping[str, float] = field(default_factory=dict[str, float])
+    before: RecordQuestion | None = None
 
 
 class RecordSource(Protocol):
     """Reads the records of callers."""
 
     async def read(
-        self,
-        who: Principal,
-        question: str,
-        evidence: Evidence,
-        category: str,
-        words: RecordWords,
-        standalone: str = "",
+        self, who: Principal, question: RecordQuestion, evidence: Evidence, words: RecordWords
     ) -> RecordReading:
         """Read what the caller's record says on the question. Nothing of another person's record is read, whatever the caller's role.
 
-        evidence: the result of a search with `SearchOptions.own`. category: the question's category; "" if it is unknown. standalone: the question with what it takes from earlier
-        messages, which is read if the question alone names nothing; "" if there is nothing to take. Raises Unavailable.
+        evidence: the result of a search with `SearchOptions.own`. Raises Unavailable.
         """
         ...

@@ -32,8 +32,28 @@ _NO_PERSON: Final = re.compile(
     re.IGNORECASE,
 )
 """Questions on whom a job or a major suits, but not “who is my job coach”, and on how one gets on with people."""
-_COMPARED: Final = re.compile(r"\bcompar|\bthan\b|\bother people['’]s?\b", re.IGNORECASE)
+_COMPARED: Final = re.compile(
+    r"\bcompar(?!ed with who|e me)|\bthan\b|\bbeats?\b|\b(?:versus|vs)\b|\bother people['’]s?\b",
+    re.IGNORECASE,
+)
 _THIRD: Final = re.compile(r"\b(?:he|she|his|hers?|him|himself|herself)\b", re.IGNORECASE)
+_RELATION: Final = (
+    r"(?:colleague|co-?worker|classmate|friend|neighbou?r|spouse|wife|husband|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt|teacher|parent|professor|child"
+    r"|girlfriend|boyfriend|grandfather|grandmother|boss|manager|partner|rival|competitor)s?"
+)
+_ASKED_FOR: Final = re.compile(
+    rf"\b(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|about|compare) (?:(?:my|our|your|the|a|an|that|this) (?:\w+ )?{_RELATION}|he|she)\b"
+    rf"|\b(?:my|our|your) (?:\w+ )?{_RELATION}['’]s? (?:\w+ )?(?:record|profile|result|score|test|point|job|match|recommendation|trait|memory|openness|personality|career)s?\b"
+    r"|^\W*who(?:se|m)? (?!am i|should i|can i|could i|is (?:that|it|this)\b)|\b(?:who|any(?:one|body)|every(?:one|body)) (?:else )?(?:in|of|from|at) my\b|\bwho (?:has|had|have|got|scored|else)\b",
+    re.IGNORECASE,
+)
+"""A question for somebody else, as opposed to a remark about somebody."""
+_SELF: Final = re.compile(
+    r"\b(?:i|im|i['’]m|ive|myself|mine)\b(?! (?:wonder|guess|think|know|ask|mean)\b)|\bmy (?!(?:\w+ )?"
+    + _RELATION
+    + r"\b)|(?<!tell )(?<!show )(?<!give )\bme\b",
+    re.IGNORECASE,
+)
 _ADDRESS: Final = re.compile(
     r"[\w.+-]\s?(?:@|\(at\)|\[at\])\s?[\w-]|\w at [\w-]+ dot [a-z]{2,}\b|\b[a-z]+\.[a-z]+(?:\.\d+)?(?=['’]|\W*$)",
     re.IGNORECASE,
@@ -70,7 +90,11 @@ def about_another(question: str, known: AbstractSet[str]) -> bool:
     asked = question
     if not _COMPARED.search(question):
         asked = _NO_PERSON.sub(" ", question)
-    if any(one.search(asked) for one in (_PEOPLE, _WHO, _THIRD, _ADDRESS, _NUMBERED, _UUID)):
+    if any(one.search(asked) for one in (_ADDRESS, _NUMBERED, _UUID, _ASKED_FOR)):
+        return True
+    # “My wife says that I am stubborn” asks about its author.
+    mentioned = any(one.search(asked) for one in (_PEOPLE, _WHO, _THIRD))
+    if mentioned and (_COMPARED.search(asked) or not _SELF.search(asked)):
         return True
     for one in WORD.finditer(question):
         possessive = _POSSESSIVE.match(one.group())

@@ -6,19 +6,25 @@ of the question that they have, until all such words are covered; or, if the que
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 from uuid import UUID
 
 from pydantic import TypeAdapter
 
 from responsa_server.domain.answers import Evidence, Extraction, Quote
 from responsa_server.domain.people import Principal
-from responsa_server.domain.record import RecordReading, RecordWords
+from responsa_server.domain.record import RecordQuestion, RecordReading, RecordWords
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.others import about_another
 from responsa_server.search.record_choice import SUPPORTED, Choice, choose
 from responsa_server.search.record_lines import lines_of, title_words, words_of
 from responsa_server.search.record_words import Shelf, Spelling, meant_by
 from responsa_server.search.retrieve import Retrieval, Retriever
+
+MOST_WANTED: Final = 4
+"""The maximum number of passages of a reference document that the question means without naming it."""
 
 
 class LibraryRecord:
@@ -29,59 +35,73 @@ class LibraryRecord:
         self._plain = TypeAdapter(Retrieval)
 
     async def read(
-        self,
-        who: Principal,
-        question: str,
-        evidence: Evidence,
-        category: str,
-        words: RecordWords,
-        standalone: str = "",
+        self, who: Principal, question: RecordQuestion, evidence: Evidence, words: RecordWords
     ) -> RecordReading:
         """See `RecordSource.read`."""
         own = frozenset(await self._retriever.about(who))
         retrieval = self._plain.validate_python(evidence.content) if evidence.content else None
-        return await self._retriever.analyse(
-            lambda analyses: read_record(question, retrieval, own, category, words, analyses, standalone)
+        reading, wanted = await self._retriever.analyse(
+            lambda analyses: read_record(question, retrieval, own, words, analyses)
         )
+        if wanted and retrieval is not None:
+            # The question means a thing that it does not name, so the search for the question did not find its document.
+            found = await self._retriever.search_tiers(
+                who, wanted, None, lambda _, __: 0, top_k=MOST_WANTED, own=words.references, about=False
+            )
+            more = replace(retrieval, elsewhere=[*retrieval.elsewhere, *found[0].passages])
+            reading, _ = await self._retriever.analyse(
+                lambda analyses: read_record(question, more, own, words, analyses)
+            )
+        return reading
 
 
 def read_record(
-    question: str,
+    question: RecordQuestion,
     retrieval: Retrieval | None,
     own: frozenset[UUID],
-    category: str,
     words: RecordWords,
     analyses: PassageAnalyses,
-    standalone: str = "",
-) -> RecordReading:
-    """See `RecordSource.read`. retrieval: the passages that were found. own: the ids of the documents about the caller."""
+) -> tuple[RecordReading, Sequence[str]]:
+    """See `RecordSource.read`. retrieval: the passages that were found. own: the ids of the documents about the caller. Also returns the titles of reference documents
+    that are needed and were not found.
+    """
     passages = () if retrieval is None else (*retrieval.passages, *retrieval.elsewhere)
     lines = lines_of(passages, own, analyses)
     titles = tuple(dict.fromkeys(one.passage.found.passage.title for one in lines if one.own))
-    known = words_of(lines)
-    another = about_another(standalone or question, known)
+    another = about_another(question.text, words_of(lines))
     if another or not any(one.own for one in lines):
-        return RecordReading(len(own), titles, Extraction((), 0.0, supported=False), another=another)
+        return RecordReading(len(own), titles, Extraction((), 0.0, supported=False), another=another), ()
     spelled = words_of([one for one in lines if one.own]) | title_words(lines)
     spelled |= frozenset(word for each in words.focus.values() for word in each)
-    shelf = Shelf(lines, words, analyses.analyzer)
+    ranked = tuple(dict.fromkeys(one.found.passage.document_id for one in passages))
+    shelf = Shelf(lines, words, analyses.analyzer, ranked)
     spelling = Spelling(spelled | shelf.words, analyses.analyzer, shelf.language)
-    asked = meant_by(question, spelling, shelf)
-    alone = Choice(asked.text, shelf, category)
-    if standalone and not alone.names:
-        asked = meant_by(standalone, spelling, shelf)
-    made = choose(asked.text, shelf, category)
+    asked = meant_by(question.text, spelling, shelf)
+    alone = Choice(asked.text, shelf, question.category, question.topics)
+    known = alone.known
+    if question.before is not None and not alone.names:
+        # What the question before was about.
+        earlier = meant_by(question.before.text, spelling, shelf)
+        subject = Choice(earlier.text, shelf, question.before.category, question.before.topics).subject()
+        made = Choice(asked.text, shelf, question.category, question.topics, subject).made()
+        known = True
+        if not made.lines:
+            together = meant_by(f"{question.text} ({question.before.text})", spelling, shelf)
+            made = choose(together.text, shelf, question.category, question.topics)
+    else:
+        made = choose(asked.text, shelf, question.category, question.topics)
     quotes = [
         Quote(one.passage.found.passage, one.part.source, one.part.text, made.support, one.part.shown)
         for one in made.lines
     ]
     supported = bool(quotes) and made.support >= SUPPORTED
-    return RecordReading(
+    reading = RecordReading(
         len(own),
         titles,
         Extraction(quotes, made.support, supported=supported),
         made.absent,
         made.unrecorded,
         asked.misspelled,
-        alone.known,
+        known,
     )
+    return reading, made.wanted

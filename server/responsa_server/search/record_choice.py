@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Final
 from uuid import UUID
 
+from responsa_server.domain.record import Way
 from responsa_server.search.record_lines import Line
 from responsa_server.search.record_words import AUTHOR, GENERIC, GENERIC_WORDS, PIECE, Shelf, inflected
 from responsa_server.text.lexical import STOPWORDS
@@ -67,21 +68,23 @@ _GAP: Final = re.compile(
     re.IGNORECASE,
 )
 _READING: Final = re.compile(r"^how to read\b", re.IGNORECASE)
+_UNNUMBERED: Final = re.compile(r"^\d+\W+")
 _WHY: Final = re.compile(r"\bwhy\b|\breasons?\b", re.IGNORECASE)
 _REASON: Final = re.compile(r"\bbecause\b|\bdue to\b|\bthe reason\b", re.IGNORECASE)
 
 
-def choose(question: str, shelf: Shelf, category: str) -> Made:
+def choose(question: str, shelf: Shelf, category: str, topics: Mapping[str, float]) -> Made:
     """What answers the parts of the question, with the support of the best part."""
     parts = [one for one in _PARTS.split(question) if one.strip()]
-    choices = [Choice(question, shelf, category)]
+    whole = Choice(question, shelf, category, topics)
+    choices = [whole]
     if 1 < len(parts) <= MOST_PARTS:
-        each = [Choice(one, shelf, _category_of(one, category, shelf.focus)) for one in parts]
+        each = [Choice(one, shelf, _category_of(one, category, shelf.focus), topics) for one in parts]
         # A statement before the question, such as “I am about to enrol.”, asks for nothing. A part such as “and why?” says nothing alone.
         asking = [one for one in each if one.asks]
-        if all(one.names for one in asking) and not any(one.refers for one in asking):
+        if all(one.worded for one in asking) and not any(one.refers for one in asking):
             choices = asking or choices
-        elif all(one.names for one in each) and not _THEY.search(question):
+        elif all(one.worded for one in each) and not _THEY.search(question):
             choices = each
     made = {one: one.made() for one in choices}
     best = max(one.support for one in made.values())
@@ -105,19 +108,46 @@ def _category_of(part: str, category: str, focus: Mapping[str, Sequence[str]]) -
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The lines that answer a question, and their support, from 0 to 1. absent: the words of the question that nothing has. unrecorded: see `RecordReading`."""
+    """The lines that answer a question, and their support, from 0 to 1. absent: the words of the question that nothing has. unrecorded: see `RecordReading`. wanted: the titles of reference documents that are needed."""
 
     lines: Sequence[Line]
     support: float
     absent: tuple[str, ...] = ()
     unrecorded: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a question was about: the terms of scales and of things, and documents."""
+
+    scales: Sequence[frozenset[str]] = ()
+    things: Sequence[frozenset[str]] = ()
+    documents: frozenset[UUID] = frozenset()
+
+
+ONE_THING: Final = "job"
+NO_TOPIC: Final = "none"
+LEAST_PROBABLE: Final = 0.2
 
 
 class Choice:
     """Chooses the lines that answer one question."""
 
-    def __init__(self, question: str, shelf: Shelf, category: str) -> None:
+    def __init__(
+        self,
+        question: str,
+        shelf: Shelf,
+        category: str,
+        topics: Mapping[str, float],
+        subject: Subject | None = None,
+    ) -> None:
+        """subject: what an earlier question was about, if this one refers to it."""
         self._question = question
+        self._category = category
+        self._topics_likely = topics
+        self._subject = subject
+        self._way = shelf.ways.get(category)
         self._shelf = shelf
         self._lines = shelf.lines
         self._own = shelf.own
@@ -128,7 +158,7 @@ class Choice:
         terms = analyzer.query_terms(_WHY.sub(" ", question), language)
         self._words = frozenset(terms)
         self._focus = frozenset(analyzer.terms(" ".join(shelf.focus.get(category, ())), language))
-        self._described = category in shelf.described
+        self._described = self._way is Way.REFERENCE
         spoken = {found.group().casefold() for found in PIECE.finditer(question)}
         # The words of a title, such as “social worker”, mean the title.
         named = frozenset(
@@ -170,12 +200,17 @@ class Choice:
             if counts[term] <= max(2, _COMMON * len(self._own))
         }
         self._common = counts.keys() - self._weights.keys()
-        self._compares = bool(self._focus & frozenset(analyzer.terms("compare", language)))
-        self._reads = bool(self._focus & frozenset(analyzer.terms("read", language)))
+        self._compares = self._way is Way.FIGURES
+        self._reads = self._way is Way.WHOLE
 
     @property
     def names(self) -> bool:
         """Whether the question names something, so that it can be read alone."""
+        return bool(self._meant_scales or self._meant_things)
+
+    @property
+    def worded(self) -> bool:
+        """Whether the question has a word that says something."""
         return any(one not in self._small for one in self._asked)
 
     @property
@@ -202,6 +237,9 @@ class Choice:
         unheld = self._shelf.unheld(self._question)
         if unheld:
             return Made((), 0.0, tuple(unheld))
+        direct = self._directly()
+        if direct is not None:
+            return direct
         taken = self._taken()
         if taken:
             return Made(taken, 1.0)
@@ -258,6 +296,318 @@ class Choice:
         if self._reads and chosen and _READING.match(chosen[0].under):
             support = max(support, SUPPORTED)
         return Made(chosen, support if chosen else 0.0, self._shown(absent))
+
+    @cached_property
+    def _topic(self) -> str:
+        """What examples tell that the question is about: a word of the record, ONE_THING, or ""."""
+        likely = self._topics_likely
+        if self._way is Way.REFUSE:
+            return ""
+        if self._category in self._shelf.things:
+            return ONE_THING if likely.get(ONE_THING, 0.0) > likely.get(NO_TOPIC, 1.0) else ""
+        best = max(likely, key=lambda one: likely[one], default="")
+        if self._category in self._shelf.focus and self._way is None:
+            best = max(likely.keys() - {ONE_THING, NO_TOPIC}, key=lambda one: likely[one], default="")
+        return best if best != NO_TOPIC and likely.get(best, 0.0) >= LEAST_PROBABLE else ""
+
+    @cached_property
+    def _guessed(self) -> Sequence[frozenset[str]]:
+        """The scale that the question is about as far as examples tell."""
+        if not self._topic or self._topic == ONE_THING:
+            return ()
+        terms = frozenset(self._shelf.terms(self._topic))
+        return () if any(terms <= one.title for one in self._own) else (terms,)
+
+    def subject(self) -> Subject:
+        """What the question is about: what it names, or what its answer begins with."""
+        scales, things = self._meant_scales, self._meant_things
+        lines = self.made().lines
+        if not scales and not things:
+            first = next((one for one in lines if one.own), None)
+            if first is not None and self._is_thing(first):
+                things = (self._under_terms(first),)
+            elif first is not None:
+                scales = [name for name in self._scale_names if name <= first.terms][:1]
+                if not scales and any(self._listed_things(first)):
+                    things = self._listed_things(first)[:1]
+        return Subject(scales, things, frozenset(one.key[0] for one in lines if one.own))
+
+    def _listed_things(self, line: Line) -> Sequence[frozenset[str]]:
+        """The headings that this line lists, in the order of the headings."""
+        ordered = sorted((one for one in self._own if self._is_thing(one)), key=lambda one: one.place)
+        return [each for one in ordered if (each := self._under_terms(one)) <= line.terms]
+
+    @cached_property
+    def _meant_scales(self) -> Sequence[frozenset[str]]:
+        if self._scales:
+            return self._scales
+        if self._meant_things or (self._category in self._shelf.things and self._category):
+            return ()
+        if self._guessed and self._way not in (Way.HIGHEST, Way.LOWEST, Way.DATES):
+            return self._guessed
+        return self._subject.scales if self._subject and not self._meant_things else ()
+
+    @cached_property
+    def _meant_things(self) -> Sequence[frozenset[str]]:
+        if self._scales:
+            return ()
+        return self._things or (self._subject.things if self._subject else ())
+
+    def _directly(self) -> Made | None:
+        """What answers a question whose things or whose category are known; None if other words must tell."""
+        if self._way is Way.REFUSE:
+            return Made((), 0.0)
+        scales, things = self._meant_scales, self._meant_things
+        if not things and not scales and self._way is Way.REFERENCE:
+            # “What would I do there?” after a list of jobs asks about the first of them.
+            first = next((one for one in self._own if self._is_thing(one)), None)
+            things = () if first is None or not self._asked_little else (self._under_terms(first),)
+        if things:
+            return self._of_things(things)
+        numbered = () if self._reads or scales else self._numbered(())
+        if numbered:
+            return Made(numbered, 1.0)
+        if scales:
+            return self._of_scales(scales)
+        documents = self._meant_documents
+        match self._way:
+            case Way.HIGHEST | Way.LOWEST:
+                chosen = self._ranked(documents)
+            case Way.DATES:
+                chosen = self._when(documents)
+            case Way.WHOLE:
+                chosen = self._read(documents)
+            case _ if self._category == "sittings":
+                chosen = self._sittings(documents)
+            case _ if self._category in self._shelf.things:
+                chosen = self._listed()
+            case _:
+                chosen = ()
+        return Made(chosen[:MOST_UNDER_HEADINGS], 1.0) if chosen else None
+
+    @property
+    def _asked_little(self) -> bool:
+        return len(self._all_asked - self._small) <= 3
+
+    def _listed(self) -> Sequence[Line]:
+        """What stands under the headings of the category: the sentences that list things, and the figures of these."""
+        lines = [one for one in self._own if one.heading & self._focus and not _READING.match(one.under)]
+        sections = [one for one in lines if not self._is_thing(one)]
+        best = max((len(one.heading & self._focus) for one in sections), default=0)
+        sections = [one for one in sections if len(one.heading & self._focus) == best]
+        documents = {one.key[0] for one in sections}
+        under = [one for one in self._own if self._is_thing(one) and one.key[0] in documents]
+        if self._category == "learning":
+            return sections
+        figures = [one for one in under if one.value is not None]
+        reasons = [one for one in under if one.value is None and _REASON.search(one.part.shown)]
+        return [*sections, *figures, *reasons][:MOST_UNDER_HEADINGS]
+
+    @cached_property
+    def _section_terms(self) -> AbstractSet[str]:
+        """The terms of all headings that categories name."""
+        words = " ".join(word for each in self._shelf.focus.values() for word in each)
+        return frozenset(self._analyzer.terms(words, self._language))
+
+    def _is_thing(self, one: Line) -> bool:
+        """Whether the line is under the heading of one thing, such as a job, in place of a section."""
+        return bool(one.under) and not self._under_terms(one) & self._section_terms
+
+    def _under_terms(self, one: Line) -> frozenset[str]:
+        return frozenset(term for term in self._shelf.terms(one.under) if not term.isdigit())
+
+    @cached_property
+    def _scale_names(self) -> AbstractSet[frozenset[str]]:
+        """The terms of all that the record may give a figure of."""
+        names = {name for one, name in self._valued.items() if name and not self._is_thing(one)}
+        said = self._analyzer.terms
+        labels = [one for one in self._shelf.topics if one not in (ONE_THING, NO_TOPIC)]
+        topics = {frozenset(said(one, self._language)) for one in labels}
+        titles = {one.title for one in self._own}
+        names |= {one for one in topics if not any(one <= each for each in titles)}
+        return {one for one in names if not any(each < one for each in names)}
+
+    @cached_property
+    def _scales(self) -> Sequence[frozenset[str]]:
+        """The things with figures that the question names."""
+        asked = self._all_asked | self._words
+        found = [name for name in self._scale_names if name <= asked]
+        return sorted((one for one in found if not any(one < each for each in found)), key=sorted)
+
+    def _about_scale(self, name: frozenset[str]) -> Sequence[Line]:
+        """All lines on this alone: its figure, its meaning and what follows from it."""
+        others = [one for one in self._scale_names if not one <= name]
+        return [
+            one
+            for one in self._own
+            if name <= one.terms
+            and not self._is_thing(one)
+            and not _READING.match(one.under)
+            and not any(each <= one.terms for each in others)
+        ]
+
+    def _of_scales(self, scales: Sequence[frozenset[str]]) -> Made:
+        about = [self._about_scale(one) for one in scales]
+        if not any(about):
+            gaps = self._gaps(always=True)
+            return Made(gaps, 1.0 if gaps else 0.0)
+        figures = [one for each in about for one in each if one.value is not None]
+        documents = {one.key[0] for each in about for one in each}
+        lines = [one for each in about for one in each]
+        twice = [one for one in lines if self._is_sitting(one)]
+        if self._category == "sittings":
+            lines = [*figures, *self._sittings(documents, twice)]
+        elif self._way is Way.WHOLE:
+            lines = [*(figures or lines), *self._read(documents)]
+        elif self._way is Way.DATES:
+            lines = [*self._when(documents)]
+        elif self._compares or len(scales) > 2:
+            lines = figures or lines
+        elif twice:
+            lines += self._sittings(documents, twice)
+        return Made(list(dict.fromkeys(lines))[:MOST_UNDER_HEADINGS], 1.0)
+
+    def _is_sitting(self, one: Line) -> bool:
+        terms = frozenset(self._analyzer.terms("two sittings", self._language))
+        return terms <= frozenset(self._analyzer.terms(one.under, self._language))
+
+    def _sittings(self, documents: AbstractSet[UUID], within: Sequence[Line] = ()) -> Sequence[Line]:
+        """What the record says on two sittings: within these lines, and on no other scale."""
+        section = [one for one in self._own if self._is_sitting(one) and one.key[0] in documents]
+        if not within:
+            return section
+        return [
+            one
+            for one in section
+            if one in within or not any(name <= one.terms for name in self._scale_names)
+        ]
+
+    @cached_property
+    def _meant_documents(self) -> AbstractSet[UUID]:
+        """The documents that the question means by words of their titles, or as far as examples tell; all of them if nothing tells."""
+        titled = self._all_asked - self._common | (frozenset(self._shelf.terms(self._topic)) - self._small)
+        found = {one.key[0] for one in self._own if one.title & (self._all_asked - self._common)}
+        if not found and self._subject and self._subject.documents:
+            found = self._subject.documents
+        found = found or {one.key[0] for one in self._own if one.title & titled - self._common}
+        focused = {one.key[0] for one in self._own if one.title & self._focus}
+        return found or focused or {one.key[0] for one in self._own}
+
+    def _ranked(self, documents: AbstractSet[UUID]) -> Sequence[Line]:
+        """The highest or the lowest figures of each document, and the section on them."""
+        sign = 1.0 if self._way is Way.HIGHEST else -1.0
+        wanted = _COUNT.search(self._question)
+        count = _COUNTS.get(wanted.group().casefold(), 0) or int(wanted.group()) if wanted else 1
+        found: list[Line] = []
+        for document in dict.fromkeys(one.key[0] for one in self._own if one.key[0] in documents):
+            valued = [one for one in self._valued if one.key[0] == document and not self._is_thing(one)]
+            ranked = sorted(valued, key=lambda one: -sign * _figure(one))
+            if ranked:
+                bound = _figure(ranked[min(count, len(ranked)) - 1])
+                found += [one for one in ranked if sign * _figure(one) >= sign * bound]
+        section = [one for one in self._own if one.heading & self._focus and one.key[0] in documents]
+        if not found and not section:
+            return [one for one in self._gaps(always=True) if one.key[0] in documents]
+        return list(dict.fromkeys([*found, *section]))
+
+    def _when(self, documents: AbstractSet[UUID]) -> Sequence[Line]:
+        """The lines with dates, and those on what is missing."""
+        return [
+            one
+            for one in self._own
+            if one.key[0] in documents
+            and (_DATE.search(one.part.shown) or _GAP.search(one.part.shown))
+            and not _READING.match(one.under)
+            and not any(name <= one.terms for name in self._scale_names)
+        ]
+
+    def _read(self, documents: AbstractSet[UUID]) -> Sequence[Line]:
+        """How to read these documents."""
+        return [one for one in self._own if one.key[0] in documents and _READING.match(one.under)]
+
+    @cached_property
+    def _things(self) -> Sequence[frozenset[str]]:
+        """The terms of the jobs, majors and the like that the question names, or means by their places or figures; else the one that search found if examples tell that the question means one."""
+        asked = (self._all_asked | self._words) - self._section_terms - self._small
+        ordered = sorted((one for one in self._own if self._is_thing(one)), key=lambda one: one.place)
+        headings = list(dict.fromkeys(map(self._under_terms, ordered)))
+        spread = Counter(term for each in headings for term in each)
+        whole = [one for one in headings if one <= asked]
+        titled = [each[0].title for each in self._titled]
+        if whole and self._category != "learning":
+            return whole[:3]
+        if titled and (self._category != "career" or not any(spread[term] for term in asked)):
+            return titled
+        partly = [one for one in headings if any(spread[term] == 1 for term in one & asked)]
+        if partly:
+            return partly[:2]
+        if titled:
+            return titled
+        if self._reads or self._category == "compare":
+            return ()
+        every = self._all_asked | self._words
+        figures = {float(one.group()) for one in _NUMBER.finditer(self._question)}
+        placed = [
+            self._under_terms(one)
+            for one in ordered
+            if one.value is not None
+            and (
+                (len(one.terms & every) > 1 and any(term.isdigit() for term in one.terms & every))
+                or (one.value in figures and self._category in self._shelf.things)
+            )
+        ]
+        if placed:
+            return list(dict.fromkeys(placed))
+        if self._topic != ONE_THING:
+            return ()
+        for document in self._shelf.ranked:
+            title = next((each[0].title for each in self._references if each[0].key[0] == document), None)
+            if title is None:
+                continue
+            if title in headings or (
+                self._category != "career" and any(title <= one.terms for one in self._own)
+            ):
+                return (title,)
+        return ()
+
+    def _of_things(self, things: Sequence[frozenset[str]]) -> Made | None:
+        """What the record and the reference documents say on these."""
+        chosen: list[Line] = []
+        wanted: list[str] = []
+        for name in things:
+            under = [one for one in self._own if self._is_thing(one) and name == self._under_terms(one)]
+            own = under or [
+                one
+                for one in self._own
+                if name <= one.terms and not name <= self._common and not _READING.match(one.under)
+            ]
+            reference = next((each for each in self._references if each[0].title == name), ())
+            if self._way is Way.REFERENCE:
+                if not reference and under:
+                    wanted.append(_UNNUMBERED.sub("", under[0].under))
+                chosen += [*own[:1], *self._sections(reference)]
+            elif self._reads:
+                documents = {one.key[0] for one in own} or self._meant_documents
+                chosen += [*own[:1], *self._read(documents)]
+            elif own and not (self._compares or (_HAVE.search(self._question) and not under)):
+                chosen += own
+            else:
+                return None
+        if self._topic == ONE_THING and self._category == "career":
+            # The thing may be another than the question means, so the answer also lists all.
+            lists = [one for one in self._own if len(self._listed_things(one)) > 1 and one not in chosen]
+            chosen = [*chosen[:MOST_NAMED], *lists[:1]]
+        lines = list(dict.fromkeys(chosen))[:MOST_UNDER_HEADINGS]
+        return Made(lines, 1.0, wanted=tuple(wanted)) if lines else None
+
+    def _sections(self, lines: Sequence[Line]) -> Sequence[Line]:
+        """The sections of a reference document that describe its thing, and those of which the question has words."""
+        if not lines:
+            return ()
+        asked = (self._words | self._all_asked) - lines[0].title - self._small
+        described = [one for one in lines if one.heading & self._focus]
+        worded = [one for one in lines if one.heading & asked and one not in described]
+        return [*worded, *described][:MOST_UNDER_HEADINGS] if worded else described
 
     @cached_property
     def _topics(self) -> AbstractSet[str]:
@@ -445,9 +795,9 @@ class Choice:
         most = max(len(one.terms & words) for one in dated)
         return [one for one in dated if most and len(one.terms & words) == most][:MOST_GAPS]
 
-    def _gaps(self) -> Sequence[Line]:
+    def _gaps(self, *, always: bool = False) -> Sequence[Line]:
         """The lines that say what the record lacks, if the question is about its author."""
-        if not AUTHOR.search(self._question):
+        if not (always or AUTHOR.search(self._question)):
             return ()
         gaps = [one for one in self._own if _GAP.search(one.part.shown) and not _READING.match(one.under)]
         focused = [one for one in gaps if self._focus & (one.heading | one.title)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
 from typing import Final
+from uuid import UUID
 
 from responsa_server.domain.record import RecordWords
 from responsa_server.search.record_lines import Line, title_words
@@ -108,11 +109,17 @@ def _key(word: str, analyzer: Analyzer, language: str) -> tuple[str, ...]:
 class Shelf:
     """The lines that may answer a question, and the words that mean theirs."""
 
-    def __init__(self, lines: Sequence[Line], words: RecordWords, analyzer: Analyzer) -> None:
+    def __init__(
+        self, lines: Sequence[Line], words: RecordWords, analyzer: Analyzer, ranked: Sequence[UUID] = ()
+    ) -> None:
+        """ranked: the ids of the documents, best first."""
         self.lines = lines
         self.own = [one for one in lines if one.own]
         self.focus = words.focus
-        self.described = words.described
+        self.ways = words.ways
+        self.topics = words.topics
+        self.things = words.things
+        self.ranked = ranked
         self.analyzer = analyzer
         self.language = self.own[0].passage.found.language
         self.said = [one.terms | one.heading | one.title for one in lines]

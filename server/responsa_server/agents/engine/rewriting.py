@@ -80,6 +80,10 @@ _SMALL: Final = frozenset[str]().union(*(one.small | one.pronouns for one in _LA
 _BEFORE_THAT: Final = _words(
     "is was are does did do about of to in with like and for from on at by than after before"
 )
+_GOES_ON: Final = re.compile(
+    r"^\W*(?:and|so|but|ok|okay|nice|then)\b|\b(?:such|there|then|again)\b", re.IGNORECASE
+)
+"""Words that go on with what was said, although they are not pronouns."""
 _OPENERS: Final = frozenset(
     {
         "What",
@@ -106,7 +110,8 @@ def standalone(question: str, history: Sequence[Said], *, whole: bool = False) -
     """The question with the subject of the last answer added; None if the question needs no subject or the history gives
     no subject. whole: whether the question before is added instead of the subject.
     """
-    if not (points_back(question) or content_words(question) < MIN_CONTENT_WORDS):
+    refers = points_back(question) or content_words(question) < MIN_CONTENT_WORDS
+    if not (refers or (whole and _GOES_ON.search(question))):
         return None
     carried = _asked_before(history) if whole else _subjects(question, history)
     if not carried:

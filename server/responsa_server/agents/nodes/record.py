@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final, Self, cast
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -18,7 +18,8 @@ from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
 from responsa_server.domain.answers import CitationJudge, Claim, Evidence, EvidenceSource, Extraction
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import FallbackKind, Step
-from responsa_server.domain.record import RecordSource, RecordWords
+from responsa_server.domain.intents import IntentClassifier
+from responsa_server.domain.record import RecordQuestion, RecordSource, RecordWords, Way
 
 UNCHECKED: Final = "unchecked"
 """The cause of the fallback when the record does not have what a model wrote."""
@@ -47,13 +48,19 @@ def _with_one_text(table: object) -> Iterator[object]:
 
 class RecordReaderOptions(NodeOptions):
     """focus: for each category, words of the headings under which the answer is if the question names nothing more specific. synonyms: for words of the record, words and phrases of questions that mean the same.
-    described: the categories whose questions are about a reference document, such as what a job is like. unheld: words and phrases for what no record holds, such as a salary: a question with one of
-    them is refused, unless a document has the word.
+    ways: for categories, how a question is answered in place of quoting what stands under these headings: reference (with what a reference document says, such as what a job is like), figures (side by side), highest or lowest
+    (results), dates (what happened when), whole (the whole section), refuse (no record holds the answer). topics: a file of examples; each label is words of the record that the question is about.
+    unheld: words and phrases for what no record holds, such as a salary: a question with one of them is refused, unless a document has the word.
     """
 
     focus: Annotated[dict[str, Texts], Field(max_length=32)] = Field(default_factory=dict[str, Texts])
     synonyms: Annotated[dict[str, Phrases], Field(max_length=200)] = Field(default_factory=dict[str, Phrases])
-    described: Texts = ()
+    ways: Annotated[dict[str, Annotated[Way, Field(strict=False)]], Field(max_length=32)] = Field(
+        default_factory=dict[str, Way]
+    )
+    things: Texts = ()
+    topics: str = ""
+    categories: str = ""
     unheld: Phrases = ()
 
     @field_validator("synonyms", mode="before")
@@ -111,22 +118,40 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
     # As with the evidence, repeating this step is faster than storing its result.
     policy = Policy(attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
 
-    def __init__(self, source: RecordSource, options: RecordReaderOptions | None = None) -> None:
+    def __init__(
+        self,
+        source: RecordSource,
+        options: RecordReaderOptions | None = None,
+        of_topics: IntentClassifier | None = None,
+        of_categories: IntentClassifier | None = None,
+        references: Sequence[str] = (),
+    ) -> None:
+        """of_topics, of_categories: classifiers of questions. references: the collections of the reference documents."""
         self._source = source
+        self._of_topics = of_topics
+        self._of_categories = of_categories
         options = options or RecordReaderOptions()
         synonyms = {phrase: word for word, each in options.synonyms.items() for phrase in each}
-        self._words = RecordWords(options.focus, synonyms, frozenset(options.described), options.unheld)
+        self._words = RecordWords(
+            options.focus,
+            synonyms,
+            options.ways,
+            options.unheld,
+            tuple(of_topics.labels) if of_topics else (),
+            frozenset(options.things),
+            tuple(references),
+        )
 
     async def process(self, given: RecordReaderInput, run: Run) -> RecordReaderOutput:
         """Read. Raises Unavailable."""
-        found = await self._source.read(
-            run.who,
-            given.question,
-            given.evidence,
-            given.category,
-            self._words,
-            given.standalone_question,
-        )
+        text = given.question.strip()
+        # The rewriter adds the question before in brackets.
+        earlier = given.standalone_question.removeprefix(text).strip().removeprefix("(").removesuffix(")")
+        before = None
+        if earlier and given.standalone_question.startswith(text):
+            before = RecordQuestion(earlier, await self._category(earlier), await self._topics(earlier))
+        question = RecordQuestion(given.question, given.category, await self._topics(text), before)
+        found = await self._source.read(run.who, question, given.evidence, self._words)
         return RecordReaderOutput(
             extraction=found.extraction,
             record=found.documents,
@@ -138,9 +163,24 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
             named=found.named,
         )
 
+    async def _topics(self, text: str) -> Mapping[str, float]:
+        return {} if self._of_topics is None else (await self._of_topics.classify(text)).all
+
+    async def _category(self, text: str) -> str:
+        if self._of_categories is None:
+            return ""
+        found = await self._of_categories.classify(text)
+        return found.label if found.in_scope else ""
+
 
 RECORD_READER: Final = NodeKind(
-    lambda parts, options, _: RecordReader(required(parts.record, "source of records"), options),
+    lambda parts, options, _: RecordReader(
+        required(parts.record, "source of records"),
+        options,
+        parts.classifiers.get(options.topics),
+        parts.classifiers.get(options.categories),
+        parts.traits.retrieval.collections,
+    ),
     RecordReaderInput,
     RecordReaderOutput,
     RecordReaderOptions,
