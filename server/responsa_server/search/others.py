@@ -16,7 +16,7 @@ _PEOPLE: Final = re.compile(
     r"|\b(?:every(?:body|one)|(?:some|any)(?:body|one) else|(?:some|any)(?:body|one)['’]s)\b"
     r"|\b(?:all|other|another|any|every|each|these|those|two|both) (?:of )?(?:the )?(?:other )?"
     r"(?:users?|persons?|people|candidates?|students?|subjects?|employees?|members?|participants?|records)\b"
-    r"|\b(?:than|compared (?:to|with)) others\b|\bothers['’]|\bother people|\bthe others\b|\bthe other\b(?! (?:tests?|jobs?|results?|scores?|points?|sittings?|times?|scales?|traits?|majors?|degrees?|skills?|abilit(?:y|ies)|recommendations?|parts?|half|side)\b)|\bpeople who\b|\bwho else\b|\bnamesakes?\b"
+    r"|\b(?:than|compared (?:to|with)) others\b|\bothers['’]|\bother people|\bthe others\b|\bthe other\b(?! (?:tests?|jobs?|ones?|results?|scores?|points?|sittings?|times?|scales?|traits?|majors?|degrees?|skills?|abilit(?:y|ies)|recommendations?|parts?|half|side)\b)|\bpeople who\b|\bwho else\b|\bnamesakes?\b"
     r"|\b(?:next|previous|other) (?:person|user|record|profile|candidate)\b|\b(?:same|my) (?:sur|last )?name\b",
     re.IGNORECASE,
 )
@@ -27,24 +27,31 @@ _WHO: Final = re.compile(
 _NO_PERSON: Final = re.compile(
     r"\bwho(?:m|se)? (?:is|are|does|do|would|should) (?:the |a |an |that |this |such )?(?:\w+ )?(?:degree|major|job|course|subject|study|studies|profession|work|career|training)\b"
     r"(?=(?: (?:in|of|for) (?:[\w-]+ ){1,5}?)? ?(?:for|right|suited|meant|good|like|suit|fit|best (?:for|suited))\b|\s*(?:[.?!]|$))"
+    r"|\bfor (?:somebody|someone|people|a person|those) who\b|\b(?:that|this|it|they) (?:the |a |an )?(?:guys?|persons?|ones?|man|woman|people) who\b|\bwho(?:m)? (?:is|are|was) (?:it|that|this|they) (?:\w+ )?for\b"
+    r"|\bcompared? (?:me )?(?:with|to|against) whom?\b|\bwith whom? (?:am i|i am|are we|they|you|do you|do they) (?:\w+ ){0,2}compar\w+"
     r"|\b(?:sort|kind|type) of \w+ (?:who|that)\b|\b(?:am i|i am|i['’]?m) (?:an? |the |some(?:one|body) )(?:\w+ ){0,3}who\b"
     r"|\b(?:with|around|among|to|help(?:ing)?|trust(?:ing)?|before|in front of) other people\b",
     re.IGNORECASE,
 )
 """Questions on whom a job or a major suits, but not “who is my job coach”, and on how one gets on with people."""
+_RELATION: Final = (
+    r"(?:colleague|co-?worker|classmate|friend|neighbou?r|spouse|wife|husband|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt|teacher|parent|professor|child"
+    r"|girlfriend|boyfriend|grandfather|grandmother|boss|manager|partner|rival|competitor)s?"
+)
+_REMARK: Final = re.compile(
+    rf"\b(?:(?:my|our|your|the) (?:\w+ )?(?:{_RELATION}|\w+)|they|he|she|people|everybody|everyone) (?:always |often |keeps? )?(?:says?|said|saying|thinks?|calls?|called|tells?|told|laughs?|shouts?|complains?)\b",
+    re.IGNORECASE,
+)
+"""What others say about the author."""
 _COMPARED: Final = re.compile(
     r"\bcompar(?!ed with who|e me)|\bthan\b|\bbeats?\b|\b(?:versus|vs)\b|\bother people['’]s?\b",
     re.IGNORECASE,
 )
 _THIRD: Final = re.compile(r"\b(?:he|she|his|hers?|him|himself|herself)\b", re.IGNORECASE)
-_RELATION: Final = (
-    r"(?:colleague|co-?worker|classmate|friend|neighbou?r|spouse|wife|husband|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt|teacher|parent|professor|child"
-    r"|girlfriend|boyfriend|grandfather|grandmother|boss|manager|partner|rival|competitor)s?"
-)
 _ASKED_FOR: Final = re.compile(
     rf"\b(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|about|compare) (?:(?:my|our|your|the|a|an|that|this) (?:\w+ )?{_RELATION}|he|she)\b"
     rf"|\b(?:my|our|your) (?:\w+ )?{_RELATION}['’]s? (?:\w+ )?(?:record|profile|result|score|test|point|job|match|recommendation|trait|memory|openness|personality|career)s?\b"
-    r"|^\W*who(?:se|m)? (?!am i|should i|can i|could i|is (?:that|it|this)\b)|\b(?:who|any(?:one|body)|every(?:one|body)) (?:else )?(?:in|of|from|at) my\b|\bwho (?:has|had|have|got|scored|else)\b",
+    r"|^\W*who(?:se|m)? (?!am i|should i|can i|could i|is (?:that|it|this)\b)|\b(?:who|any(?:one|body)|every(?:one|body)) (?:else )?(?:in|of|from|at) my\b|(?:^|[.?!,;] )who (?:has|had|have|got|scored|else)\b",
     re.IGNORECASE,
 )
 """A question for somebody else, as opposed to a remark about somebody."""
@@ -89,7 +96,7 @@ def about_another(question: str, known: AbstractSet[str]) -> bool:
     """
     asked = question
     if not _COMPARED.search(question):
-        asked = _NO_PERSON.sub(" ", question)
+        asked = _NO_PERSON.sub(" ", _REMARK.sub(" ", question))
     if any(one.search(asked) for one in (_ADDRESS, _NUMBERED, _UUID, _ASKED_FOR)):
         return True
     # “My wife says that I am stubborn” asks about its author.
@@ -99,7 +106,13 @@ def about_another(question: str, known: AbstractSet[str]) -> bool:
     for one in WORD.finditer(question):
         possessive = _POSSESSIVE.match(one.group())
         word = "" if possessive is None else possessive.group(1).casefold()
-        if word and word not in known and word not in _NOBODYS:
+        # “Every guest's name” is a remark, if the question is about its author.
+        if (
+            word
+            and word not in known
+            and word not in _NOBODYS
+            and (one.group()[0].isupper() or not _SELF.search(question))
+        ):
             return True
     return _names_somebody(question, known)
 
@@ -124,4 +137,5 @@ def _names_somebody(question: str, known: AbstractSet[str]) -> bool:
 def _strange(word: str, known: AbstractSet[str]) -> bool:
     """Whether a word is written like a name that nobody knows."""
     folded = without_s(word).casefold()
-    return word[:1].isupper() and folded not in known and folded not in _NO_NAMES
+    known_part = re.split("['’]", folded)[0]
+    return len(word) > 1 and word[:1].isupper() and not {folded, known_part} & (known | _NO_NAMES)

@@ -20,8 +20,9 @@ from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.others import about_another
 from responsa_server.search.record_choice import SUPPORTED, Choice, choose
 from responsa_server.search.record_lines import lines_of, title_words, words_of
-from responsa_server.search.record_words import Shelf, Spelling, meant_by
+from responsa_server.search.record_words import GENERIC_WORDS, Shelf, Spelling, meant_by
 from responsa_server.search.retrieve import Retrieval, Retriever
+from responsa_server.text.lexical import STOPWORDS
 
 MOST_WANTED: Final = 4
 """The maximum number of passages of a reference document that the question means without naming it."""
@@ -68,7 +69,8 @@ def read_record(
     passages = () if retrieval is None else (*retrieval.passages, *retrieval.elsewhere)
     lines = lines_of(passages, own, analyses)
     titles = tuple(dict.fromkeys(one.passage.found.passage.title for one in lines if one.own))
-    another = about_another(question.text, words_of(lines))
+    known = words_of(lines) | GENERIC_WORDS | STOPWORDS["en"]
+    another = about_another(question.text, known)
     if another or not any(one.own for one in lines):
         return RecordReading(len(own), titles, Extraction((), 0.0, supported=False), another=another), ()
     spelled = words_of([one for one in lines if one.own]) | title_words(lines)

@@ -79,10 +79,18 @@ def choose(question: str, shelf: Shelf, category: str, topics: Mapping[str, floa
     whole = Choice(question, shelf, category, topics)
     choices = [whole]
     if 1 < len(parts) <= MOST_PARTS:
-        each = [Choice(one, shelf, _category_of(one, category, shelf.focus), topics) for one in parts]
+        each = [Choice(one, shelf, _category_of(one, category, shelf.focus), {}) for one in parts]
         # A statement before the question, such as “I am about to enrol.”, asks for nothing. A part such as “and why?” says nothing alone.
         asking = [one for one in each if one.asks]
-        if all(one.worded for one in asking) and not any(one.refers for one in asking):
+        several = (
+            len(asking) > 1 and all(one.worded for one in asking) and not any(one.refers for one in asking)
+        )
+        if whole.names or whole.certain:
+            if several and sum(one.names for one in asking) and len({one.category for one in asking}) > 1:
+                choices = asking
+            elif several and len({tuple(one.subject_named) for one in asking if one.names}) > 1:
+                choices = asking
+        elif all(one.worded for one in asking) and not any(one.refers for one in asking):
             choices = asking or choices
         elif all(one.worded for one in each) and not _THEY.search(question):
             choices = each
@@ -207,6 +215,21 @@ class Choice:
     def names(self) -> bool:
         """Whether the question names something, so that it can be read alone."""
         return bool(self._meant_scales or self._meant_things)
+
+    @property
+    def certain(self) -> bool:
+        """Whether the category alone tells what to answer."""
+        return self._way is not None or self._category in self._shelf.things
+
+    @property
+    def category(self) -> str:
+        """The category of the question."""
+        return self._category
+
+    @property
+    def subject_named(self) -> Sequence[frozenset[str]]:
+        """What the question names."""
+        return [*self._meant_scales, *self._meant_things]
 
     @property
     def worded(self) -> bool:
@@ -339,19 +362,25 @@ class Choice:
 
     @cached_property
     def _meant_scales(self) -> Sequence[frozenset[str]]:
+        if self._subject and self._subject.scales and not self._scales and not self._named_things:
+            return self._subject.scales
+        if self._way is Way.REFERENCE or self._meant_things:
+            return ()
         if self._scales:
             return self._scales
-        if self._meant_things or (self._category in self._shelf.things and self._category):
+        if self._category in self._shelf.things or self._way in (Way.HIGHEST, Way.LOWEST, Way.DATES):
             return ()
-        if self._guessed and self._way not in (Way.HIGHEST, Way.LOWEST, Way.DATES):
-            return self._guessed
-        return self._subject.scales if self._subject and not self._meant_things else ()
+        return self._guessed
 
     @cached_property
     def _meant_things(self) -> Sequence[frozenset[str]]:
-        if self._scales:
+        if self._scales and self._way is not Way.REFERENCE:
             return ()
-        return self._things or (self._subject.things if self._subject else ())
+        if self._named_things:
+            return self._named_things
+        if self._subject and (self._subject.things or self._subject.scales):
+            return self._subject.things
+        return self._guessed_thing
 
     def _directly(self) -> Made | None:
         """What answers a question whose things or whose category are known; None if other words must tell."""
@@ -362,9 +391,11 @@ class Choice:
             # “What would I do there?” after a list of jobs asks about the first of them.
             first = next((one for one in self._own if self._is_thing(one)), None)
             things = () if first is None or not self._asked_little else (self._under_terms(first),)
-        if things:
+        if things and not (
+            self._way is None and self._category not in self._shelf.things and self._numbered(())
+        ):
             return self._of_things(things)
-        numbered = () if self._reads or scales else self._numbered(())
+        numbered = () if self._reads or scales or self._category in self._shelf.things else self._numbered(())
         if numbered:
             return Made(numbered, 1.0)
         if scales:
@@ -443,7 +474,7 @@ class Choice:
             if name <= one.terms
             and not self._is_thing(one)
             and not _READING.match(one.under)
-            and not any(each <= one.terms for each in others)
+            and sum(each <= one.terms for each in others) < 2  # one may be a chance likeness
         ]
 
     def _of_scales(self, scales: Sequence[frozenset[str]]) -> Made:
@@ -457,14 +488,14 @@ class Choice:
         twice = [one for one in lines if self._is_sitting(one)]
         if self._category == "sittings":
             lines = [*figures, *self._sittings(documents, twice)]
-        elif self._way is Way.WHOLE:
-            lines = [*(figures or lines), *self._read(documents)]
         elif self._way is Way.DATES:
             lines = [*self._when(documents)]
-        elif self._compares or len(scales) > 2:
+        elif len(scales) > 1 and (self._compares or len(scales) > 2):
             lines = figures or lines
         elif twice:
             lines += self._sittings(documents, twice)
+        if self._reads:
+            lines = [*lines, *self._read(documents)]
         return Made(list(dict.fromkeys(lines))[:MOST_UNDER_HEADINGS], 1.0)
 
     def _is_sitting(self, one: Line) -> bool:
@@ -516,7 +547,7 @@ class Choice:
             one
             for one in self._own
             if one.key[0] in documents
-            and (_DATE.search(one.part.shown) or _GAP.search(one.part.shown))
+            and (self._is_sitting(one) or _DATE.search(one.part.shown) or _GAP.search(one.part.shown))
             and not _READING.match(one.under)
             and not any(name <= one.terms for name in self._scale_names)
         ]
@@ -525,48 +556,59 @@ class Choice:
         """How to read these documents."""
         return [one for one in self._own if one.key[0] in documents and _READING.match(one.under)]
 
-    @cached_property
-    def _things(self) -> Sequence[frozenset[str]]:
-        """The terms of the jobs, majors and the like that the question names, or means by their places or figures; else the one that search found if examples tell that the question means one."""
-        asked = (self._all_asked | self._words) - self._section_terms - self._small
+    @property
+    def _headings(self) -> Sequence[frozenset[str]]:
+        """The terms of the headings of things, in the order of the record."""
         ordered = sorted((one for one in self._own if self._is_thing(one)), key=lambda one: one.place)
-        headings = list(dict.fromkeys(map(self._under_terms, ordered)))
+        return list(dict.fromkeys(map(self._under_terms, ordered)))
+
+    @cached_property
+    def _named_things(self) -> Sequence[frozenset[str]]:
+        """The terms of the jobs, majors and the like that the question names, or means by their places or figures."""
+        every = self._all_asked | self._words
+        asked = every - self._section_terms - self._small
+        titled = [each[0].title for each in self._titled]
+        if self._category == "learning":
+            return titled
+        headings = self._headings
         spread = Counter(term for each in headings for term in each)
         whole = [one for one in headings if one <= asked]
-        titled = [each[0].title for each in self._titled]
-        if whole and self._category != "learning":
-            return whole[:3]
-        if titled and (self._category != "career" or not any(spread[term] for term in asked)):
-            return titled
         partly = [one for one in headings if any(spread[term] == 1 for term in one & asked)]
-        if partly:
-            return partly[:2]
-        if titled:
-            return titled
-        if self._reads or self._category == "compare":
+        if whole:
+            return whole[:3]
+        if self._category == "career":
+            question = self._question.casefold()
+            exact = [one for one in self._titled if one[0].passage.found.passage.title.casefold() in question]
+            titled = [each[0].title for each in exact]
+            if self._topic == ONE_THING and any(one <= line.terms for one in titled for line in self._own):
+                titled = [] if self._guessed_thing else titled
+        if titled or partly:
+            return (titled or partly)[:2]
+        if self._reads or self._compares or (self._category == "career" and _COUNT.search(self._question)):
             return ()
-        every = self._all_asked | self._words
         figures = {float(one.group()) for one in _NUMBER.finditer(self._question)}
+        lines = [one for one in self._own if one.value is not None and self._is_thing(one)]
         placed = [
-            self._under_terms(one)
-            for one in ordered
-            if one.value is not None
-            and (
-                (len(one.terms & every) > 1 and any(term.isdigit() for term in one.terms & every))
-                or (one.value in figures and self._category in self._shelf.things)
-            )
-        ]
-        if placed:
-            return list(dict.fromkeys(placed))
-        if self._topic != ONE_THING:
+            one
+            for one in lines
+            if {bool(term.isdigit()) for term in one.terms & every - self._common} == {True, False}
+            and not one.terms & every <= one.heading | {str(int(one.value or 0))}
+        ] or [one for one in lines if one.value in figures and self._category in self._shelf.things]
+        return list(dict.fromkeys(map(self._under_terms, placed)))
+
+    @cached_property
+    def _guessed_thing(self) -> Sequence[frozenset[str]]:
+        """The thing of the record whose reference document fits the question best, if examples tell that the question means one."""
+        if self._topic != ONE_THING or self._compares:
             return ()
+        titles = {each[0].key[0]: each[0].title for each in self._references}
+        headings = self._headings
         for document in self._shelf.ranked:
-            title = next((each[0].title for each in self._references if each[0].key[0] == document), None)
+            title = titles.get(document)
             if title is None:
                 continue
-            if title in headings or (
-                self._category != "career" and any(title <= one.terms for one in self._own)
-            ):
+            listed = self._category == "learning" and any(title <= one.terms for one in self._own)
+            if title in headings or listed:
                 return (title,)
         return ()
 
@@ -586,6 +628,10 @@ class Choice:
                 if not reference and under:
                     wanted.append(_UNNUMBERED.sub("", under[0].under))
                 chosen += [*own[:1], *self._sections(reference)]
+            elif self._category == "learning" and under:
+                if not reference:
+                    wanted.append(_UNNUMBERED.sub("", under[0].under))
+                chosen += [*own[:1], *(one for one in reference if one.heading & self._focus)]
             elif self._reads:
                 documents = {one.key[0] for one in own} or self._meant_documents
                 chosen += [*own[:1], *self._read(documents)]
