@@ -83,7 +83,7 @@ def choose(question: str, shelf: Shelf, category: str, topics: Mapping[str, floa
         # A statement before the question, such as “I am about to enrol.”, asks for nothing. A part such as “and why?” says nothing alone.
         asking = [one for one in each if one.asks]
         several = (
-            len(asking) > 1 and all(one.worded for one in asking) and not any(one.refers for one in asking)
+            len(asking) > 1 and all(one.worded for one in asking) and not _THEY.search(question)
         )
         if whole.names or whole.certain:
             if several and sum(one.names for one in asking) and len({one.category for one in asking}) > 1:
@@ -136,7 +136,9 @@ class Subject:
 
 ONE_THING: Final = "job"
 NO_TOPIC: Final = "none"
-LEAST_PROBABLE: Final = 0.2
+LEAST_PROBABLE: Final = 0.15
+PROBABLE: Final = 0.4
+MOST_ABSENT: Final = 2
 
 
 class Choice:
@@ -258,7 +260,7 @@ class Choice:
     def made(self) -> Made:
         """What answers the question."""
         unheld = self._shelf.unheld(self._question)
-        if unheld:
+        if unheld and not (self._certain_scale and self._way is not Way.REFUSE):
             return Made((), 0.0, tuple(unheld))
         direct = self._directly()
         if direct is not None:
@@ -328,10 +330,12 @@ class Choice:
             return ""
         if self._category in self._shelf.things:
             return ONE_THING if likely.get(ONE_THING, 0.0) > likely.get(NO_TOPIC, 1.0) else ""
-        best = max(likely, key=lambda one: likely[one], default="")
         if self._category in self._shelf.focus and self._way is None:
-            best = max(likely.keys() - {ONE_THING, NO_TOPIC}, key=lambda one: likely[one], default="")
-        return best if best != NO_TOPIC and likely.get(best, 0.0) >= LEAST_PROBABLE else ""
+            # This category is about scales, so the likeliest of them is meant.
+            best = max(sorted(likely.keys() - {ONE_THING, NO_TOPIC}), key=lambda one: likely[one], default="")
+            return best if likely.get(best, 0.0) >= LEAST_PROBABLE else ""
+        best = max(sorted(likely), key=lambda one: likely[one], default="")
+        return best if best != NO_TOPIC and likely.get(best, 0.0) >= PROBABLE else ""
 
     @cached_property
     def _guessed(self) -> Sequence[frozenset[str]]:
@@ -386,6 +390,8 @@ class Choice:
         """What answers a question whose things or whose category are known; None if other words must tell."""
         if self._way is Way.REFUSE:
             return Made((), 0.0)
+        if self._titled and (self._compares or _HAVE.search(self._question)):
+            return None
         scales, things = self._meant_scales, self._meant_things
         if not things and not scales and self._way is Way.REFERENCE:
             # “What would I do there?” after a list of jobs asks about the first of them.
@@ -414,7 +420,18 @@ class Choice:
                 chosen = self._listed()
             case _:
                 chosen = ()
-        return Made(chosen[:MOST_UNDER_HEADINGS], 1.0) if chosen else None
+        return Made(chosen[:MOST_UNDER_HEADINGS], 1.0, self._few_absent()) if chosen else None
+
+    def _few_absent(self) -> tuple[str, ...]:
+        """The words of the question that nothing has, unless there are so many that they are only what the author tells."""
+        said = frozenset(term for one in self._lines for term in (*one.terms, *one.heading, *one.title))
+        absent = [one for one in self._asked if one not in said and one not in self._section_terms]
+        return self._shown(absent) if len(absent) <= MOST_ABSENT else ()
+
+    @property
+    def _certain_scale(self) -> bool:
+        """Whether the question is about a scale for certain, so that other words of it say nothing."""
+        return bool(self._scales or self._guessed) and self._topics_likely.get(self._topic, 0.0) >= PROBABLE
 
     @property
     def _asked_little(self) -> bool:
@@ -462,7 +479,14 @@ class Choice:
     def _scales(self) -> Sequence[frozenset[str]]:
         """The things with figures that the question names."""
         asked = self._all_asked | self._words
+        spread = Counter(term for each in self._scale_names for term in each)
         found = [name for name in self._scale_names if name <= asked]
+        # “Speed” means the processing speed, as long as nothing else has this word.
+        found += [
+            name
+            for name in self._scale_names
+            if name not in found and any(spread[term] == 1 for term in name & self._all_asked - self._small)
+        ]
         return sorted((one for one in found if not any(one < each for each in found)), key=sorted)
 
     def _about_scale(self, name: frozenset[str]) -> Sequence[Line]:
@@ -526,14 +550,16 @@ class Choice:
 
     def _ranked(self, documents: AbstractSet[UUID]) -> Sequence[Line]:
         """The highest or the lowest figures of each document, and the section on them."""
-        sign = 1.0 if self._way is Way.HIGHEST else -1.0
+        most = self._way is Way.HIGHEST or _MOST.search(self._question)
+        least = self._way is Way.LOWEST or _LEAST.search(self._question)
+        signs = ((1.0,) if most else ()) + ((-1.0,) if least else ())
         wanted = _COUNT.search(self._question)
         count = _COUNTS.get(wanted.group().casefold(), 0) or int(wanted.group()) if wanted else 1
         found: list[Line] = []
         for document in dict.fromkeys(one.key[0] for one in self._own if one.key[0] in documents):
             valued = [one for one in self._valued if one.key[0] == document and not self._is_thing(one)]
-            ranked = sorted(valued, key=lambda one: -sign * _figure(one))
-            if ranked:
+            for sign in signs if valued else ():
+                ranked = sorted(valued, key=lambda one: -sign * _figure(one))
                 bound = _figure(ranked[min(count, len(ranked)) - 1])
                 found += [one for one in ranked if sign * _figure(one) >= sign * bound]
         section = [one for one in self._own if one.heading & self._focus and one.key[0] in documents]
@@ -586,6 +612,8 @@ class Choice:
             return (titled or partly)[:2]
         if self._reads or self._compares or (self._category == "career" and _COUNT.search(self._question)):
             return ()
+        if self._category in self._shelf.focus and self._category not in self._shelf.things:
+            return ()
         figures = {float(one.group()) for one in _NUMBER.finditer(self._question)}
         lines = [one for one in self._own if one.value is not None and self._is_thing(one)]
         placed = [
@@ -625,9 +653,11 @@ class Choice:
             ]
             reference = next((each for each in self._references if each[0].title == name), ())
             if self._way is Way.REFERENCE:
-                if not reference and under:
-                    wanted.append(_UNNUMBERED.sub("", under[0].under))
-                chosen += [*own[:1], *self._sections(reference)]
+                leading = self._leading(name, reference)
+                if not any(one.heading & self._focus for one in leading):
+                    wanted += [_UNNUMBERED.sub("", one.under) for one in under[:1]]
+                    wanted += [one.passage.found.passage.title for one in reference[:1] if not under]
+                chosen += [*own[:1], *self._sections(leading)]
             elif self._category == "learning" and under:
                 if not reference:
                     wanted.append(_UNNUMBERED.sub("", under[0].under))
@@ -645,6 +675,18 @@ class Choice:
             chosen = [*chosen[:MOST_NAMED], *lists[:1]]
         lines = list(dict.fromkeys(chosen))[:MOST_UNDER_HEADINGS]
         return Made(lines, 1.0, wanted=tuple(wanted)) if lines else None
+
+    def _leading(self, name: frozenset[str], reference: Sequence[Line]) -> Sequence[Line]:
+        """The reference document, or one that names its thing and has a heading with a word of the question that this lacks, such as the major that leads to a job."""
+        asked = (self._all_asked | self._words) - name - self._small
+        if any(one.heading & asked & self._focus for one in reference):
+            return reference
+        ranked = sorted(self._references, key=lambda each: self._shelf.ranked.index(each[0].key[0]))
+        for each in ranked:
+            named = any(name <= one.terms for one in each) and each[0].title != name
+            if named and any(one.heading & asked & self._focus for one in each):
+                return each
+        return reference
 
     def _sections(self, lines: Sequence[Line]) -> Sequence[Line]:
         """The sections of a reference document that describe its thing, and those of which the question has words."""
