@@ -35,7 +35,7 @@ class Way(StrEnum):
     """How the questions of a category are answered.
 
     REFERENCE: with what a reference document says, such as what a job is like. FIGURES: with figures side by side. HIGHEST, LOWEST: with the best or the weakest results. DATES: with
-    what happened when. WHOLE: with the whole section. REFUSE: not, because no record holds the answer.
+    what happened when. CHANGES: with what two sittings of one test say. WHOLE: with the whole section. REFUSE: not, because no record holds the answer.
     """
 
     REFERENCE = "reference"
@@ -43,6 +43,7 @@ class Way(StrEnum):
     HIGHEST = "highest"
     LOWEST = "lowest"
     DATES = "dates"
+    CHANGES = "changes"
     WHOLE = "whole"
     REFUSE = "refuse"
 

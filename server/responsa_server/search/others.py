@@ -16,7 +16,7 @@ _PEOPLE: Final = re.compile(
     r"|\b(?:every(?:body|one)|(?:some|any)(?:body|one) else|(?:some|any)(?:body|one)['’]s)\b"
     r"|\b(?:all|other|another|any|every|each|these|those|two|both) (?:of )?(?:the )?(?:other )?"
     r"(?:users?|persons?|people|candidates?|students?|subjects?|employees?|members?|participants?|records)\b"
-    r"|\b(?:than|compared (?:to|with)) others\b|\bothers['’]|\bother people|\bthe others\b|\bthe other\b(?! (?:tests?|jobs?|ones?|results?|scores?|points?|sittings?|times?|scales?|traits?|majors?|degrees?|skills?|abilit(?:y|ies)|recommendations?|parts?|half|side)\b)|\bpeople who\b|\bwho else\b|\bnamesakes?\b"
+    r"|\b(?:than|compared (?:to|with)) others\b|\bothers['’]|\bother people|\bthe others\b|\bthe other\b(?! (?:tests?|jobs?|ones?|results?|scores?|points?|sittings?|times?|scales?|traits?|majors?|degrees?|skills?|abilit(?:y|ies)|recommendations?|parts?|half|side)\b)|\bwho else\b|\bnamesakes?\b"
     r"|\b(?:next|previous|other) (?:person|user|record|profile|candidate)\b|\b(?:same|my) (?:sur|last )?name\b",
     re.IGNORECASE,
 )
@@ -27,7 +27,7 @@ _WHO: Final = re.compile(
 _NO_PERSON: Final = re.compile(
     r"\bwho(?:m|se)? (?:is|are|does|do|would|should) (?:the |a |an |that |this |such )?(?:\w+ )?(?:degree|major|job|course|subject|study|studies|profession|work|career|training)\b"
     r"(?=(?: (?:in|of|for) (?:[\w-]+ ){1,5}?)? ?(?:for|right|suited|meant|good|like|suit|fit|best (?:for|suited))\b|\s*(?:[.?!]|$))"
-    r"|\bfor (?:somebody|someone|people|a person|those) who\b|\b(?:that|this|it|they) (?:the |a |an )?(?:guys?|persons?|ones?|man|woman|people) who\b|\bwho(?:m)? (?:is|are|was) (?:it|that|this|they) (?:\w+ )?for\b"
+    r"|\b(?:for (?:somebody|someone|a person|those)|people) who\b|\b(?:that|this|it|they) (?:the |a |an )?(?:guys?|persons?|ones?|man|woman|people) who\b|\bwho(?:m)? (?:is|are|was) (?:it|that|this|they) (?:\w+ )?for\b"
     r"|\bcompared? (?:me )?(?:with|to|against) whom?\b|\bwith whom? (?:am i|i am|are we|they|you|do you|do they) (?:\w+ ){0,2}compar\w+"
     r"|\b(?:sort|kind|type) of \w+ (?:who|that)\b|\b(?:am i|i am|i['’]?m) (?:an? |the |some(?:one|body) )(?:\w+ ){0,3}who\b"
     r"|\b(?:with|around|among|to|help(?:ing)?|trust(?:ing)?|before|in front of) other people\b",
@@ -56,7 +56,7 @@ _ASKED_FOR: Final = re.compile(
 )
 """A question for somebody else, as opposed to a remark about somebody."""
 _SELF: Final = re.compile(
-    r"\b(?:i|im|i['’]m|ive|myself|mine)\b(?! (?:wonder|guess|think|know|ask|mean)\b)|\bmy (?!(?:\w+ )?"
+    r"\b(?:i|im|i['’]m|ive|myself|mine)\b(?! (?:wonder|guess|think|mean)\b)|\bmy (?!(?:\w+ )?"
     + _RELATION
     + r"\b)|(?<!tell )(?<!show )(?<!give )\bme\b",
     re.IGNORECASE,

@@ -45,6 +45,7 @@ _ADVICE: Final = re.compile(
 )
 _HELPS: Final = re.compile(r"\b(?:helps?|gains? from|needs?|works? best)\b", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w-]|\.\d)")
+_ZERO: Final = re.compile(r"\bzero\b", re.IGNORECASE)
 _COUNT: Final = re.compile(r"\b(two|three|four|five|[2-5])\b", re.IGNORECASE)
 _COUNTS: Final = {"two": 2, "three": 3, "four": 4, "five": 5}
 _PARTS: Final = re.compile(
@@ -82,9 +83,7 @@ def choose(question: str, shelf: Shelf, category: str, topics: Mapping[str, floa
         each = [Choice(one, shelf, _category_of(one, category, shelf.focus), {}) for one in parts]
         # A statement before the question, such as “I am about to enrol.”, asks for nothing. A part such as “and why?” says nothing alone.
         asking = [one for one in each if one.asks]
-        several = (
-            len(asking) > 1 and all(one.worded for one in asking) and not _THEY.search(question)
-        )
+        several = len(asking) > 1 and all(one.worded for one in asking) and not _THEY.search(question)
         if whole.names or whole.certain:
             if several and sum(one.names for one in asking) and len({one.category for one in asking}) > 1:
                 choices = asking
@@ -139,6 +138,7 @@ NO_TOPIC: Final = "none"
 LEAST_PROBABLE: Final = 0.15
 PROBABLE: Final = 0.4
 MOST_ABSENT: Final = 2
+SURE: Final = 0.8
 
 
 class Choice:
@@ -158,6 +158,15 @@ class Choice:
         self._topics_likely = topics
         self._subject = subject
         self._way = shelf.ways.get(category)
+        if self._way is Way.REFUSE:
+            others = [topics[one] for one in topics if one not in (ONE_THING, NO_TOPIC)]
+            if subject is not None and subject.things:
+                # A question about what was named before is answered from its document, if that says anything.
+                self._way = next((one for one in shelf.ways.values() if one is Way.REFERENCE), None)
+                category = next((one for one, way in shelf.ways.items() if way is Way.REFERENCE), category)
+                self._category = category
+            elif max(others, default=0.0) >= PROBABLE:
+                self._way = None
         self._shelf = shelf
         self._lines = shelf.lines
         self._own = shelf.own
@@ -216,7 +225,12 @@ class Choice:
     @property
     def names(self) -> bool:
         """Whether the question names something, so that it can be read alone."""
-        return bool(self._meant_scales or self._meant_things)
+        return bool(self._scales or self._named_things) or self._sure > SURE
+
+    @property
+    def _sure(self) -> float:
+        """How probable (0 to 1) the topic is as far as examples tell."""
+        return self._topics_likely.get(self._topic, 0.0)
 
     @property
     def certain(self) -> bool:
@@ -326,8 +340,6 @@ class Choice:
     def _topic(self) -> str:
         """What examples tell that the question is about: a word of the record, ONE_THING, or ""."""
         likely = self._topics_likely
-        if self._way is Way.REFUSE:
-            return ""
         if self._category in self._shelf.things:
             return ONE_THING if likely.get(ONE_THING, 0.0) > likely.get(NO_TOPIC, 1.0) else ""
         if self._category in self._shelf.focus and self._way is None:
@@ -401,7 +413,9 @@ class Choice:
             self._way is None and self._category not in self._shelf.things and self._numbered(())
         ):
             return self._of_things(things)
-        numbered = () if self._reads or scales or self._category in self._shelf.things else self._numbered(())
+        numbered = (
+            () if self._reads or self._scales or self._category in self._shelf.things else self._numbered(())
+        )
         if numbered:
             return Made(numbered, 1.0)
         if scales:
@@ -414,13 +428,26 @@ class Choice:
                 chosen = self._when(documents)
             case Way.WHOLE:
                 chosen = self._read(documents)
-            case _ if self._category == "sittings":
+            case Way.CHANGES:
                 chosen = self._sittings(documents)
             case _ if self._category in self._shelf.things:
                 chosen = self._listed()
+            case None if self._category in self._shelf.focus and self._topic:
+                chosen = self._overview(documents)
             case _:
                 chosen = ()
         return Made(chosen[:MOST_UNDER_HEADINGS], 1.0, self._few_absent()) if chosen else None
+
+    def _overview(self, documents: AbstractSet[UUID]) -> Sequence[Line]:
+        """All figures of these documents, and the sentences that list several of their scales; or what is missing."""
+        inside = [one for one in self._own if one.key[0] in documents and not self._is_thing(one)]
+        figures = [one for one in inside if one in self._valued and not self._is_sitting(one)]
+        lists = [
+            one
+            for one in inside
+            if sum(name <= one.terms for name in self._scale_names) > 1 and one not in figures
+        ]
+        return [*figures, *lists] or [one for one in inside if _GAP.search(one.part.shown)]
 
     def _few_absent(self) -> tuple[str, ...]:
         """The words of the question that nothing has, unless there are so many that they are only what the author tells."""
@@ -477,15 +504,31 @@ class Choice:
 
     @cached_property
     def _scales(self) -> Sequence[frozenset[str]]:
+        """The things with figures that the question names, unless it is about something else as far as examples tell."""
+        found = self._scales_named
+        if self._category not in self._shelf.things or not self._topics_likely:
+            return found
+        likely = {
+            frozenset(self._analyzer.terms(one, self._language))
+            for one, probable in self._topics_likely.items()
+            if probable >= PROBABLE
+        }
+        return [one for one in found if one in likely or one <= self._words]
+
+    @cached_property
+    def _scales_named(self) -> Sequence[frozenset[str]]:
         """The things with figures that the question names."""
         asked = self._all_asked | self._words
         spread = Counter(term for each in self._scale_names for term in each)
+        things = frozenset(term for each in self._headings for term in each)
+        things = things.union(*(each[0].title for each in self._titled))
         found = [name for name in self._scale_names if name <= asked]
         # “Speed” means the processing speed, as long as nothing else has this word.
         found += [
             name
             for name in self._scale_names
-            if name not in found and any(spread[term] == 1 for term in name & self._all_asked - self._small)
+            if name not in found
+            and any(spread[term] == 1 for term in name & self._all_asked - self._small - things)
         ]
         return sorted((one for one in found if not any(one < each for each in found)), key=sorted)
 
@@ -510,7 +553,7 @@ class Choice:
         documents = {one.key[0] for each in about for one in each}
         lines = [one for each in about for one in each]
         twice = [one for one in lines if self._is_sitting(one)]
-        if self._category == "sittings":
+        if self._way is Way.CHANGES:
             lines = [*figures, *self._sittings(documents, twice)]
         elif self._way is Way.DATES:
             lines = [*self._when(documents)]
@@ -602,17 +645,24 @@ class Choice:
         partly = [one for one in headings if any(spread[term] == 1 for term in one & asked)]
         if whole:
             return whole[:3]
-        if self._category == "career":
+        about_scales = self._category in self._shelf.focus and self._category not in self._shelf.things
+        if about_scales and self._sure >= PROBABLE:
+            partly = []
+        if self._category == "career" or about_scales:
             question = self._question.casefold()
             exact = [one for one in self._titled if one[0].passage.found.passage.title.casefold() in question]
             titled = [each[0].title for each in exact]
-            if self._topic == ONE_THING and any(one <= line.terms for one in titled for line in self._own):
+            if (
+                self._topic == ONE_THING
+                and not about_scales
+                and any(one <= line.terms for one in titled for line in self._own)
+            ):
                 titled = [] if self._guessed_thing else titled
         if titled or partly:
             return (titled or partly)[:2]
         if self._reads or self._compares or (self._category == "career" and _COUNT.search(self._question)):
             return ()
-        if self._category in self._shelf.focus and self._category not in self._shelf.things:
+        if about_scales:
             return ()
         figures = {float(one.group()) for one in _NUMBER.finditer(self._question)}
         lines = [one for one in self._own if one.value is not None and self._is_thing(one)]
@@ -644,6 +694,7 @@ class Choice:
         """What the record and the reference documents say on these."""
         chosen: list[Line] = []
         wanted: list[str] = []
+        titled = [each[0].title for each in self._titled]
         for name in things:
             under = [one for one in self._own if self._is_thing(one) and name == self._under_terms(one)]
             own = under or [
@@ -654,7 +705,7 @@ class Choice:
             reference = next((each for each in self._references if each[0].title == name), ())
             if self._way is Way.REFERENCE:
                 leading = self._leading(name, reference)
-                if not any(one.heading & self._focus for one in leading):
+                if name not in titled:
                     wanted += [_UNNUMBERED.sub("", one.under) for one in under[:1]]
                     wanted += [one.passage.found.passage.title for one in reference[:1] if not under]
                 chosen += [*own[:1], *self._sections(leading)]
@@ -676,10 +727,17 @@ class Choice:
         lines = list(dict.fromkeys(chosen))[:MOST_UNDER_HEADINGS]
         return Made(lines, 1.0, wanted=tuple(wanted)) if lines else None
 
+    @property
+    def _studies(self) -> bool:
+        """Whether the question has a word of the headings on learning."""
+        words = " ".join(self._shelf.focus.get("learning", ()))
+        terms = frozenset(self._analyzer.terms(words, self._language))
+        return bool((self._words | self._all_asked) & terms)
+
     def _leading(self, name: frozenset[str], reference: Sequence[Line]) -> Sequence[Line]:
         """The reference document, or one that names its thing and has a heading with a word of the question that this lacks, such as the major that leads to a job."""
         asked = (self._all_asked | self._words) - name - self._small
-        if any(one.heading & asked & self._focus for one in reference):
+        if not self._studies or any(one.heading & asked & self._focus for one in reference):
             return reference
         ranked = sorted(self._references, key=lambda each: self._shelf.ranked.index(each[0].key[0]))
         for each in ranked:
@@ -727,9 +785,11 @@ class Choice:
 
     def _numbered(self, strong: Sequence[str]) -> Sequence[Line]:
         """The lines with a figure that the question gives instead of what it is the figure of."""
-        if strong or not AUTHOR.search(self._question):
+        if strong:
             return ()
         numbers = {float(one.group()) for one in _NUMBER.finditer(self._question)}
+        if _ZERO.search(self._question):
+            numbers.add(0.0)
         return [one for one in self._valued if one.value in numbers][:MOST_NAMED]
 
     def _with_advice(self, chosen: Sequence[Line]) -> Sequence[Line]:
