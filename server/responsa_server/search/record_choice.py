@@ -84,7 +84,7 @@ def choose(question: str, shelf: Shelf, category: str, topics: Mapping[str, floa
         # A statement before the question, such as “I am about to enrol.”, asks for nothing. A part such as “and why?” says nothing alone.
         asking = [one for one in each if one.asks]
         several = len(asking) > 1 and all(one.worded for one in asking) and not _THEY.search(question)
-        if whole.names or whole.certain:
+        if whole.subject_named or whole.certain:
             if several and sum(one.names for one in asking) and len({one.category for one in asking}) > 1:
                 choices = asking
             elif several and len({tuple(one.subject_named) for one in asking if one.names}) > 1:
@@ -102,6 +102,7 @@ def choose(question: str, shelf: Shelf, category: str, topics: Mapping[str, floa
         best,
         tuple(dict.fromkeys(word for one in asked for word in one.absent)),
         tuple(dict.fromkeys(title for one in kept for title in one.unrecorded)),
+        tuple(dict.fromkeys(title for one in kept for title in one.wanted)),
     )
 
 
@@ -126,10 +127,11 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a question was about: the terms of scales and of things, and documents."""
+    """What a question was about: the terms of scales and of things, and documents. listed: whether the question named none of them, but its answer begins with them."""
 
     scales: Sequence[frozenset[str]] = ()
     things: Sequence[frozenset[str]] = ()
+    listed: bool = False
     documents: frozenset[UUID] = frozenset()
 
 
@@ -139,6 +141,7 @@ LEAST_PROBABLE: Final = 0.15
 PROBABLE: Final = 0.4
 MOST_ABSENT: Final = 2
 SURE: Final = 0.8
+SURE_ENOUGH: Final = 0.6
 
 
 class Choice:
@@ -361,6 +364,7 @@ class Choice:
         """What the question is about: what it names, or what its answer begins with."""
         scales, things = self._meant_scales, self._meant_things
         lines = self.made().lines
+        listed = not scales and not things
         if not scales and not things:
             first = next((one for one in lines if one.own), None)
             if first is not None and self._is_thing(first):
@@ -369,7 +373,7 @@ class Choice:
                 scales = [name for name in self._scale_names if name <= first.terms][:1]
                 if not scales and any(self._listed_things(first)):
                     things = self._listed_things(first)[:1]
-        return Subject(scales, things, frozenset(one.key[0] for one in lines if one.own))
+        return Subject(scales, things, listed, frozenset(one.key[0] for one in lines if one.own))
 
     def _listed_things(self, line: Line) -> Sequence[frozenset[str]]:
         """The headings that this line lists, in the order of the headings."""
@@ -395,7 +399,8 @@ class Choice:
         if self._named_things:
             return self._named_things
         if self._subject and (self._subject.things or self._subject.scales):
-            return self._subject.things
+            # “What would I do there?” after a list asks about its first thing, but “what could I study?” does not.
+            return () if self._subject.listed and self._category == "learning" else self._subject.things
         return self._guessed_thing
 
     def _directly(self) -> Made | None:
@@ -458,7 +463,7 @@ class Choice:
     @property
     def _certain_scale(self) -> bool:
         """Whether the question is about a scale for certain, so that other words of it say nothing."""
-        return bool(self._scales or self._guessed) and self._topics_likely.get(self._topic, 0.0) >= PROBABLE
+        return bool(self._scales or self._guessed) and self._sure >= SURE_ENOUGH
 
     @property
     def _asked_little(self) -> bool:
@@ -670,7 +675,6 @@ class Choice:
             one
             for one in lines
             if {bool(term.isdigit()) for term in one.terms & every - self._common} == {True, False}
-            and not one.terms & every <= one.heading | {str(int(one.value or 0))}
         ] or [one for one in lines if one.value in figures and self._category in self._shelf.things]
         return list(dict.fromkeys(map(self._under_terms, placed)))
 
