@@ -34,11 +34,14 @@ class RecordReading:
 class Way(StrEnum):
     """How the questions of a category are answered.
 
-    REFERENCE: with what a reference document says, such as what a job is like. FIGURES: with figures side by side. HIGHEST, LOWEST: with the best or the weakest results. DATES: with
+    REFERENCE: with what a reference document says, such as what a job is like. HEADED: with things that have headings in the record, such as recommended jobs. LISTED: with things that a section lists, such
+    as majors. FIGURES: with figures side by side. HIGHEST, LOWEST: with the best or the weakest results. DATES: with
     what happened when. CHANGES: with what two sittings of one test say. WHOLE: with the whole section. REFUSE: not, because no record holds the answer.
     """
 
     REFERENCE = "reference"
+    HEADED = "headed"
+    LISTED = "listed"
     FIGURES = "figures"
     HIGHEST = "highest"
     LOWEST = "lowest"
@@ -54,8 +57,7 @@ class RecordWords:
 
     focus: for each category of questions, words of the headings under which the answer is if the question names nothing more specific. ways: for categories, how a question is answered in
     place of quoting what stands under these headings. synonyms: for words of questions, words of the record that mean the same. unheld: words for what no record holds, such as a
-    salary: a question with one of them is not answered, unless a document has the word. topics: the words of records that `RecordQuestion.topics` has. things: the categories
-    whose questions are about things with headings or reference documents, such as jobs. references: the collections of the reference documents.
+    salary: a question with one of them is not answered, unless a document has the word. topics: the words of records that `RecordQuestion.topics` has. references: the collections of the reference documents.
     """
 
     focus: Mapping[str, Sequence[str]]
@@ -63,7 +65,6 @@ class RecordWords:
     ways: Mapping[str, Way] = field(default_factory=dict[str, "Way"])
     unheld: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
-    things: frozenset[str] = frozenset()
     references: tuple[str, ...] = ()
 
 

@@ -39,12 +39,12 @@ _RELATION: Final = (
     r"|girlfriend|boyfriend|grandfather|grandmother|boss|manager|partner|rival|competitor)s?"
 )
 _REMARK: Final = re.compile(
-    rf"\b(?:(?:my|our|your|the) (?:\w+ )?(?:{_RELATION}|\w+)|they|he|she|people|everybody|everyone) (?:always |often |keeps? )?(?:says?|said|saying|thinks?|calls?|called|tells?|told|laughs?|shouts?|complains?)\b",
+    rf"(?<!do )(?<!does )(?<!did )\b(?:(?:my|our|your|the) (?:\w+ )?(?:{_RELATION}|\w+)|they|he|she|people|everybody|everyone) (?:always |often |keeps? )?(?:says?|said|saying|thinks?|calls?|called|tells?|told|laughs?|shouts?|complains?)\b",
     re.IGNORECASE,
 )
 """What others say about the author."""
 _COMPARED: Final = re.compile(
-    r"\bcompar(?!ed with who|e me)|\bthan\b|\bbeats?\b|\b(?:versus|vs)\b|\bother people['’]s?\b",
+    r"(?<!they )\bcompar(?!ed (?:with|to) who)|\bthan\b|\bbeats?\b|\b(?:versus|vs)\b|\bother people['’]s?\b",
     re.IGNORECASE,
 )
 _THIRD: Final = re.compile(r"\b(?:he|she|his|hers?|him|himself|herself)\b", re.IGNORECASE)

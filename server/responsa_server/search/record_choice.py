@@ -85,9 +85,9 @@ def choose(question: str, shelf: Shelf, category: str, topics: Mapping[str, floa
         asking = [one for one in each if one.asks]
         several = len(asking) > 1 and all(one.worded for one in asking) and not _THEY.search(question)
         if whole.subject_named or whole.certain:
-            if several and sum(one.names for one in asking) and len({one.category for one in asking}) > 1:
-                choices = asking
-            elif several and len({tuple(one.subject_named) for one in asking if one.names}) > 1:
+            named = {(one.category, *one.subject_named) for one in asking if one.names}
+            categories = {one.category for one in asking}
+            if several and named and (len(named) > 1 or len(categories) > 1):
                 choices = asking
         elif all(one.worded for one in asking) and not any(one.refers for one in asking):
             choices = asking or choices
@@ -135,13 +135,20 @@ class Subject:
     documents: frozenset[UUID] = frozenset()
 
 
-ONE_THING: Final = "job"
+ONE_THING: Final = "thing"
+"""The label of examples that mean one thing, such as a job, whichever it is."""
 NO_TOPIC: Final = "none"
+"""The label of examples that are about nothing in particular."""
 LEAST_PROBABLE: Final = 0.15
+"""The least probability (0 to 1) of a scale in a category that is about scales."""
 PROBABLE: Final = 0.4
+"""The least probability of a topic in other categories, and of one that comes before chance words."""
 MOST_ABSENT: Final = 2
+"""If nothing has so many words of a question, the answer names them; more are only what the author tells."""
 SURE: Final = 0.8
+"""The least probability of a topic because of which the question before is not read."""
 SURE_ENOUGH: Final = 0.6
+"""The least probability of a scale because of which words for what no record holds are only what the author tells."""
 
 
 class Choice:
@@ -238,7 +245,7 @@ class Choice:
     @property
     def certain(self) -> bool:
         """Whether the category alone tells what to answer."""
-        return self._way is not None or self._category in self._shelf.things
+        return self._way is not None or self._on_things
 
     @property
     def category(self) -> str:
@@ -339,11 +346,16 @@ class Choice:
             support = max(support, SUPPORTED)
         return Made(chosen, support if chosen else 0.0, self._shown(absent))
 
+    @property
+    def _on_things(self) -> bool:
+        """Whether the category is about things with headings or reference documents, such as jobs."""
+        return self._way in {Way.REFERENCE, Way.HEADED, Way.LISTED}
+
     @cached_property
     def _topic(self) -> str:
         """What examples tell that the question is about: a word of the record, ONE_THING, or ""."""
         likely = self._topics_likely
-        if self._category in self._shelf.things:
+        if self._on_things:
             return ONE_THING if likely.get(ONE_THING, 0.0) > likely.get(NO_TOPIC, 1.0) else ""
         if self._category in self._shelf.focus and self._way is None:
             # This category is about scales, so the likeliest of them is meant.
@@ -388,7 +400,7 @@ class Choice:
             return ()
         if self._scales:
             return self._scales
-        if self._category in self._shelf.things or self._way in (Way.HIGHEST, Way.LOWEST, Way.DATES):
+        if self._on_things or self._way in (Way.HIGHEST, Way.LOWEST, Way.DATES):
             return ()
         return self._guessed
 
@@ -400,7 +412,7 @@ class Choice:
             return self._named_things
         if self._subject and (self._subject.things or self._subject.scales):
             # “What would I do there?” after a list asks about its first thing, but “what could I study?” does not.
-            return () if self._subject.listed and self._category == "learning" else self._subject.things
+            return () if self._subject.listed and self._way is Way.LISTED else self._subject.things
         return self._guessed_thing
 
     def _directly(self) -> Made | None:
@@ -414,13 +426,9 @@ class Choice:
             # “What would I do there?” after a list of jobs asks about the first of them.
             first = next((one for one in self._own if self._is_thing(one)), None)
             things = () if first is None or not self._asked_little else (self._under_terms(first),)
-        if things and not (
-            self._way is None and self._category not in self._shelf.things and self._numbered(())
-        ):
+        if things and not (self._way is None and not self._on_things and self._numbered(())):
             return self._of_things(things)
-        numbered = (
-            () if self._reads or self._scales or self._category in self._shelf.things else self._numbered(())
-        )
+        numbered = () if self._reads or self._scales or self._on_things else self._numbered(())
         if numbered:
             return Made(numbered, 1.0)
         if scales:
@@ -435,7 +443,7 @@ class Choice:
                 chosen = self._read(documents)
             case Way.CHANGES:
                 chosen = self._sittings(documents)
-            case _ if self._category in self._shelf.things:
+            case Way.HEADED | Way.LISTED:
                 chosen = self._listed()
             case None if self._category in self._shelf.focus and self._topic:
                 chosen = self._overview(documents)
@@ -477,7 +485,7 @@ class Choice:
         sections = [one for one in sections if len(one.heading & self._focus) == best]
         documents = {one.key[0] for one in sections}
         under = [one for one in self._own if self._is_thing(one) and one.key[0] in documents]
-        if self._category == "learning":
+        if self._way is Way.LISTED:
             return sections
         figures = [one for one in under if one.value is not None]
         reasons = [one for one in under if one.value is None and _REASON.search(one.part.shown)]
@@ -511,7 +519,7 @@ class Choice:
     def _scales(self) -> Sequence[frozenset[str]]:
         """The things with figures that the question names, unless it is about something else as far as examples tell."""
         found = self._scales_named
-        if self._category not in self._shelf.things or not self._topics_likely:
+        if not self._on_things or not self._topics_likely:
             return found
         likely = {
             frozenset(self._analyzer.terms(one, self._language))
@@ -540,10 +548,12 @@ class Choice:
     def _about_scale(self, name: frozenset[str]) -> Sequence[Line]:
         """All lines on this alone: its figure, its meaning and what follows from it."""
         others = [one for one in self._scale_names if not one <= name]
+        documents = {one.key[0] for one, valued in self._valued.items() if valued == name}
         return [
             one
             for one in self._own
             if name <= one.terms
+            and (not documents or one.key[0] in documents)
             and not self._is_thing(one)
             and not _READING.match(one.under)
             and sum(each <= one.terms for each in others) < 2  # one may be a chance likeness
@@ -642,7 +652,7 @@ class Choice:
         every = self._all_asked | self._words
         asked = every - self._section_terms - self._small
         titled = [each[0].title for each in self._titled]
-        if self._category == "learning":
+        if self._way is Way.LISTED:
             return titled
         headings = self._headings
         spread = Counter(term for each in headings for term in each)
@@ -650,10 +660,10 @@ class Choice:
         partly = [one for one in headings if any(spread[term] == 1 for term in one & asked)]
         if whole:
             return whole[:3]
-        about_scales = self._category in self._shelf.focus and self._category not in self._shelf.things
+        about_scales = self._category in self._shelf.focus and not self._on_things
         if about_scales and self._sure >= PROBABLE:
             partly = []
-        if self._category == "career" or about_scales:
+        if self._way is Way.HEADED or about_scales:
             question = self._question.casefold()
             exact = [one for one in self._titled if one[0].passage.found.passage.title.casefold() in question]
             titled = [each[0].title for each in exact]
@@ -665,7 +675,7 @@ class Choice:
                 titled = [] if self._guessed_thing else titled
         if titled or partly:
             return (titled or partly)[:2]
-        if self._reads or self._compares or (self._category == "career" and _COUNT.search(self._question)):
+        if self._reads or self._compares or (self._way is Way.HEADED and _COUNT.search(self._question)):
             return ()
         if about_scales:
             return ()
@@ -675,7 +685,7 @@ class Choice:
             one
             for one in lines
             if {bool(term.isdigit()) for term in one.terms & every - self._common} == {True, False}
-        ] or [one for one in lines if one.value in figures and self._category in self._shelf.things]
+        ] or [one for one in lines if one.value in figures and self._on_things]
         return list(dict.fromkeys(map(self._under_terms, placed)))
 
     @cached_property
@@ -689,7 +699,7 @@ class Choice:
             title = titles.get(document)
             if title is None:
                 continue
-            listed = self._category == "learning" and any(title <= one.terms for one in self._own)
+            listed = self._way is Way.LISTED and any(title <= one.terms for one in self._own)
             if title in headings or listed:
                 return (title,)
         return ()
@@ -713,7 +723,7 @@ class Choice:
                     wanted += [_UNNUMBERED.sub("", one.under) for one in under[:1]]
                     wanted += [one.passage.found.passage.title for one in reference[:1] if not under]
                 chosen += [*own[:1], *self._sections(leading)]
-            elif self._category == "learning" and under:
+            elif self._way is Way.LISTED and under:
                 if not reference:
                     wanted.append(_UNNUMBERED.sub("", under[0].under))
                 chosen += [*own[:1], *(one for one in reference if one.heading & self._focus)]
@@ -724,7 +734,7 @@ class Choice:
                 chosen += own
             else:
                 return None
-        if self._topic == ONE_THING and self._category == "career":
+        if self._topic == ONE_THING and self._way is Way.HEADED:
             # The thing may be another than the question means, so the answer also lists all.
             lists = [one for one in self._own if len(self._listed_things(one)) > 1 and one not in chosen]
             chosen = [*chosen[:MOST_NAMED], *lists[:1]]
@@ -734,7 +744,9 @@ class Choice:
     @property
     def _studies(self) -> bool:
         """Whether the question has a word of the headings on learning."""
-        words = " ".join(self._shelf.focus.get("learning", ()))
+        focus = self._shelf.focus.items()
+        listed = [each for one, each in focus if self._shelf.ways.get(one) is Way.LISTED]
+        words = " ".join(word for each in listed for word in each)
         terms = frozenset(self._analyzer.terms(words, self._language))
         return bool((self._words | self._all_asked) & terms)
 

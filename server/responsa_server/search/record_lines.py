@@ -41,6 +41,7 @@ class Line:
 
     @property
     def key(self) -> tuple[UUID, int]:
+        """The document and the first byte of the line in it."""
         return self.passage.found.passage.document_id, self.part.source.start
 
 
@@ -109,5 +110,6 @@ def words_of(lines: Iterable[Line]) -> frozenset[str]:
 
 
 def title_words(lines: Iterable[Line]) -> frozenset[str]:
+    """All words of the titles of the lines' documents, in lower case."""
     titles = {one.passage.found.passage.title for one in lines}
     return frozenset(found.group().casefold() for text in titles for found in WORD.finditer(text))

@@ -118,7 +118,6 @@ class Shelf:
         self.focus = words.focus
         self.ways = words.ways
         self.topics = words.topics
-        self.things = words.things
         self.ranked = ranked
         self.analyzer = analyzer
         self.language = self.own[0].passage.found.language

@@ -95,8 +95,19 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "tutor/examples/need.jsonl": ({"retrieve", "direct"}, 150),
     "tutor/examples/categories.jsonl": ({"fact", "concept", "exercise", "comparison", "check"}, 120),
     "personal/examples/categories.jsonl": (
-        {"aptitude", "career", "learning", "compare", "reading", "about", "hello", "thanks"},
-        200,
+        {
+            *("aptitude", "strengths", "weaknesses", "sittings", "tests", "compare"),
+            *("career", "learning", "about", "reading", "missing", "hello", "thanks"),
+        },
+        1000,
+    ),
+    "personal/examples/topics.jsonl": (
+        {
+            *("openness", "conscientiousness", "extraversion", "agreeableness", "emotional stability"),
+            *("verbal reasoning", "numerical reasoning", "spatial reasoning", "logical reasoning"),
+            *("memory", "processing speed", "personality", "thinking skills", "thing", "none"),
+        },
+        800,
     ),
     "cairo/examples/categories.jsonl": ({"contract", "test", "explanation"}, 70),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "out_of_scope"}, 300),

@@ -48,8 +48,9 @@ def _with_one_text(table: object) -> Iterator[object]:
 
 class RecordReaderOptions(NodeOptions):
     """focus: for each category, words of the headings under which the answer is if the question names nothing more specific. synonyms: for words of the record, words and phrases of questions that mean the same.
-    ways: for categories, how a question is answered in place of quoting what stands under these headings: reference (with what a reference document says, such as what a job is like), figures (side by side), highest or lowest
-    (results), dates (what happened when), whole (the whole section), refuse (no record holds the answer). topics: a file of examples; each label is words of the record that the question is about.
+    ways: for categories, how a question is answered in place of quoting what stands under these headings: reference (with what a reference document says, such as what a job is like), headed or listed (with things that have headings in the record, or that a section lists), figures (side by side), highest or lowest
+    (results), dates (what happened when), changes (between two sittings), whole (the whole section), refuse (no record holds the answer). topics: a file of examples; each label is
+    words of the record that the question is about, or thing (one thing, whichever), or none. categories: the file of examples from which the category was chosen, to read the question before.
     unheld: words and phrases for what no record holds, such as a salary: a question with one of them is refused, unless a document has the word.
     """
 
@@ -58,7 +59,6 @@ class RecordReaderOptions(NodeOptions):
     ways: Annotated[dict[str, Annotated[Way, Field(strict=False)]], Field(max_length=32)] = Field(
         default_factory=dict[str, Way]
     )
-    things: Texts = ()
     topics: str = ""
     categories: str = ""
     unheld: Phrases = ()
@@ -138,7 +138,6 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
             options.ways,
             options.unheld,
             tuple(of_topics.labels) if of_topics else (),
-            frozenset(options.things),
             tuple(references),
         )
 
