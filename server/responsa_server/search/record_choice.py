@@ -47,6 +47,7 @@ _HELPS: Final = re.compile(r"\b(?:helps?|gains? from|needs?|works? best)\b", re.
 _NUMBER: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w-]|\.\d)")
 _ZERO: Final = re.compile(r"\bzero\b", re.IGNORECASE)
 _COUNT: Final = re.compile(r"\b(two|three|four|five|[2-5])\b", re.IGNORECASE)
+_SEVERAL: Final = re.compile(r"\b(?:two|three|four|five|several|both)\b", re.IGNORECASE)
 _COUNTS: Final = {"two": 2, "three": 3, "four": 4, "five": 5}
 _PARTS: Final = re.compile(
     r"(?<=[?.!])\s|[,;]?\s(?:and|also|but)\s(?=(?:what|what['’]?s|which|how|when|where|why|is|are|am|do|does|did|can|could|should|will|would|tell)\b)"
@@ -70,6 +71,7 @@ _GAP: Final = re.compile(
 )
 _READING: Final = re.compile(r"^how to read\b", re.IGNORECASE)
 _UNNUMBERED: Final = re.compile(r"^\d+\W+")
+_LINK: Final = re.compile(r"\[([^\]]{1,200})\]\(")
 _WHY: Final = re.compile(r"\bwhy\b|\breasons?\b", re.IGNORECASE)
 _REASON: Final = re.compile(r"\bbecause\b|\bdue to\b|\bthe reason\b", re.IGNORECASE)
 
@@ -379,13 +381,20 @@ class Choice:
         listed = not scales and not things
         if not scales and not things:
             first = next((one for one in lines if one.own), None)
+            linked = [name for one in lines if one.own for name in self._links(one)]
             if first is not None and self._is_thing(first):
                 things = (self._under_terms(first),)
+            elif self._way is Way.LISTED and linked:
+                things = linked[:1]
             elif first is not None:
                 scales = [name for name in self._scale_names if name <= first.terms][:1]
                 if not scales and any(self._listed_things(first)):
                     things = self._listed_things(first)[:1]
         return Subject(scales, things, listed, frozenset(one.key[0] for one in lines if one.own))
+
+    def _links(self, line: Line) -> Mapping[frozenset[str], str]:
+        """The names of the documents to which a line links, by their terms."""
+        return {frozenset(self._shelf.terms(one)): one for one in _LINK.findall(line.part.text)}
 
     def _listed_things(self, line: Line) -> Sequence[frozenset[str]]:
         """The headings that this line lists, in the order of the headings."""
@@ -445,11 +454,18 @@ class Choice:
                 chosen = self._sittings(documents)
             case Way.HEADED | Way.LISTED:
                 chosen = self._listed()
-            case None if self._category in self._shelf.focus and self._topic:
+            case None if self._category in self._shelf.focus and self._topic and not self._worded_lines:
                 chosen = self._overview(documents)
             case _:
                 chosen = ()
         return Made(chosen[:MOST_UNDER_HEADINGS], 1.0, self._few_absent()) if chosen else None
+
+    @property
+    def _worded_lines(self) -> bool:
+        """Whether lines of the record have words of the question that say more than its headings and titles."""
+        titles = frozenset(term for one in self._own for term in one.title)
+        asked = self._all_asked - self._small - self._section_terms - titles
+        return any(one.terms & asked - self._common for one in self._own if not _READING.match(one.under))
 
     def _overview(self, documents: AbstractSet[UUID]) -> Sequence[Line]:
         """All figures of these documents, and the sentences that list several of their scales; or what is missing."""
@@ -661,7 +677,7 @@ class Choice:
         if whole:
             return whole[:3]
         about_scales = self._category in self._shelf.focus and not self._on_things
-        if about_scales and self._sure >= PROBABLE:
+        if about_scales and (self._way is not None or self._sure >= PROBABLE):
             partly = []
         if self._way is Way.HEADED or about_scales:
             question = self._question.casefold()
@@ -675,7 +691,7 @@ class Choice:
                 titled = [] if self._guessed_thing else titled
         if titled or partly:
             return (titled or partly)[:2]
-        if self._reads or self._compares or (self._way is Way.HEADED and _COUNT.search(self._question)):
+        if self._reads or self._compares or (self._way is Way.HEADED and _SEVERAL.search(self._question)):
             return ()
         if about_scales:
             return ()
@@ -720,8 +736,8 @@ class Choice:
             if self._way is Way.REFERENCE:
                 leading = self._leading(name, reference)
                 if name not in titled:
-                    wanted += [_UNNUMBERED.sub("", one.under) for one in under[:1]]
-                    wanted += [one.passage.found.passage.title for one in reference[:1] if not under]
+                    names = [_UNNUMBERED.sub("", one.under) for one in under[:1]]
+                    wanted += names or [links[name] for one in own if name in (links := self._links(one))][:1]
                 chosen += [*own[:1], *self._sections(leading)]
             elif self._way is Way.LISTED and under:
                 if not reference:
