@@ -39,11 +39,6 @@ _TELLS: Final = re.compile(
 )
 _THERE: Final = re.compile(r"\b(?:it|its|that|this|these|those|they|them|there|one|ones)\b", re.IGNORECASE)
 _THEY: Final = re.compile(r"\b(?:they|them)\b", re.IGNORECASE)
-_ADVICE: Final = re.compile(
-    r"\b(?:tips?|advice|advise|tricks?|cope|coping|improve|improving|improvement|practi[sc]e|train|get better|do about|do against|help (?:me|with|against)|(?:would|could|can|will|might|what) helps?)\b",
-    re.IGNORECASE,
-)
-_HELPS: Final = re.compile(r"\b(?:helps?|gains? from|needs?|works? best)\b", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w-]|\.\d)")
 _ZERO: Final = re.compile(r"\bzero\b", re.IGNORECASE)
 _COUNT: Final = re.compile(r"\b(two|three|four|five|[2-5])\b", re.IGNORECASE)
@@ -56,14 +51,7 @@ _PARTS: Final = re.compile(
 )
 _MOST: Final = re.compile(r"\b(?:strongest|highest|best|top|greatest|most|largest)\b", re.IGNORECASE)
 _LEAST: Final = re.compile(r"\b(?:weakest|lowest|worst|poorest|least|smallest)\b", re.IGNORECASE)
-_WEAK: Final = re.compile(r"\bweak(?:ness(?:es)?)?\b", re.IGNORECASE)
 _HAVE: Final = re.compile(r"\bi (?:\w+ )?(?:have|got|lack|meet|miss)\b(?! to\b)|\bhave i\b", re.IGNORECASE)
-_TAKEN: Final = re.compile(
-    r"(?<!how )\bdid i (?:do|have)\b|\b(?:take|took|taken|finish(?:ed)?|completed?|done|miss(?:ed|ing)?|skip(?:ped)?|began|begun|start(?:ed)?)\b",
-    re.IGNORECASE,
-)
-_TEST: Final = re.compile(r"\b(?:tests?|tested|sittings?|assessments?)\b", re.IGNORECASE)
-_WHEN: Final = re.compile(r"\bwhen\b|\b(?:which|what) (?:day|date|month|year)\b", re.IGNORECASE)
 _DATE: Final = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 _GAP: Final = re.compile(
     r"\b(?:has|have) not (?:taken|finished|been)\b|\bdid not finish\b|\bneither\b.{0,200}\bnor\b|\bno\b.{0,60}\byet\b",
@@ -291,26 +279,23 @@ class Choice:
         direct = self._directly()
         if direct is not None:
             return direct
-        taken = self._taken()
-        if taken:
-            return Made(taken, 1.0)
-        against = _HAVE.search(self._question) is not None
-        about = (against and self._met()) or self._about() or self._met()
+        return self._by_words()
+
+    def _by_words(self) -> Made:
+        """What the record and the reference documents say on the words of the question."""
+        about = self._met()
         bodies = frozenset(term for one in self._own for term in one.terms)
         above = frozenset(term for one in self._own for term in (*one.heading, *one.title))
         titles = frozenset(term for one in self._lines if not one.own for term in one.title)
-        said = bodies | above | titles | (frozenset[str]() if self._reads else self._focus)
-        if about:
-            said |= frozenset(term for one in about for term in (*one.terms, *one.heading))
+        said = bodies | above | titles | self._focus
+        said = said.union(*(one.terms | one.heading for one in about))
         known = [one for one in self._asked if one in said]
         absent = [one for one in self._asked if one not in said]
         lines, headings = bodies | titles, self._focus | (above - self._common)
         named = [
             one
             for one in known
-            if one in lines
-            and one not in self._common
-            and (self._reads or one in self._meant or one not in headings)
+            if one in lines and one not in self._common and (one in self._meant or one not in headings)
         ]
         if about:
             # The other side of a comparison may stand in the record alone.
@@ -322,30 +307,13 @@ class Choice:
         strong = [one for one in named if one in self._topics]
         if strong or any(one in above - self._common for one in known):
             named = strong
-        section = self._section(strong)
-        chosen = self._numbered(strong) or self._dated() or self._several() or section or self._extreme(named)
-        chosen = chosen or (self._covering(named) if named else self._under())
-        if self._reads and chosen and _READING.match(chosen[0].under):
-            # How to read something takes more than one sentence.
-            meant = {(one.key[0], one.under) for one in (chosen[:1] if named else chosen)}
-            section = [one for one in self._own if (one.key[0], one.under) in meant]
-            chosen = section[:MOST_UNDER_HEADINGS]
-        elif self._reads and chosen and chosen[0].own and chosen[0].value is not None:
-            # A figure says little without its scale.
-            chosen = [
-                *chosen,
-                *(one for one in self._own if one.key[0] == chosen[0].key[0] and _READING.match(one.under)),
-            ]
+        chosen = self._covering(named) if named else self._under()
         gaps = self._gaps()
         own = any(one.own for one in chosen)
         if gaps and not (strong and own) and (absent or not own):
             chosen, known = gaps, self._asked
-        else:
-            chosen = self._with_advice(self._with_reasons(chosen))
         asked = len(self._asked) + len(strong)
         support = (len(known) + len(strong)) / asked if asked else float(bool(chosen))
-        if self._reads and chosen and _READING.match(chosen[0].under):
-            support = max(support, SUPPORTED)
         return Made(chosen, support if chosen else 0.0, self._shown(absent))
 
     @property
@@ -427,7 +395,10 @@ class Choice:
     def _directly(self) -> Made | None:
         """What answers a question whose things or whose category are known; None if other words must tell."""
         if self._way is Way.REFUSE:
-            return Made((), 0.0)
+            # A question whose words the record has, such as “which job”, asks for something that it holds.
+            said = self._section_terms.union(*(one.terms for one in self._own))
+            known = bool(self._all_asked - self._small) and self._all_asked - self._small <= said
+            return None if known else Made((), 0.0)
         if self._titled and (self._compares or _HAVE.search(self._question)):
             return None
         scales, things = self._meant_scales, self._meant_things
@@ -454,18 +425,11 @@ class Choice:
                 chosen = self._sittings(documents)
             case Way.HEADED | Way.LISTED:
                 chosen = self._listed()
-            case None if self._category in self._shelf.focus and self._topic and not self._worded_lines:
+            case None if self._category in self._shelf.focus and self._topic:
                 chosen = self._overview(documents)
             case _:
                 chosen = ()
         return Made(chosen[:MOST_UNDER_HEADINGS], 1.0, self._few_absent()) if chosen else None
-
-    @property
-    def _worded_lines(self) -> bool:
-        """Whether lines of the record have words of the question that say more than its headings and titles."""
-        titles = frozenset(term for one in self._own for term in one.title)
-        asked = self._all_asked - self._small - self._section_terms - titles
-        return any(one.terms & asked - self._common for one in self._own if not _READING.match(one.under))
 
     def _overview(self, documents: AbstractSet[UUID]) -> Sequence[Line]:
         """All figures of these documents, and the sentences that list several of their scales; or what is missing."""
@@ -796,25 +760,6 @@ class Choice:
         titles = [one.title for one in self._lines if not one.own]
         return names.union(*(one for one in titles if not named or one <= self._all_asked))
 
-    def _section(self, strong: Sequence[str]) -> Sequence[Line]:
-        """The lines under the headings that the question names, such as those on two sittings: on the scale and of the document that the question names, if it does."""
-        own = [one for one in self._own if not _READING.match(one.under)]
-        found: list[Line] = []
-        for under in dict.fromkeys(one.under for one in own):
-            inside = [one for one in own if one.under == under]
-            outside = frozenset(term for one in own if one.under != under for term in one.terms | one.title)
-            if (frozenset(self._shelf.terms(under)) & self._all_asked) - outside - self._small:
-                found += inside
-        titled = [one for one in found if one.title & self._all_asked - self._common]
-        if any(one.title & self._all_asked - self._common for one in own):
-            found = titled
-        names = {name for name in self._valued.values() if name and name <= self._all_asked}
-        if not names:
-            return () if strong and self._titled else sorted(found, key=lambda one: one.place)
-        within = [one for one in found if any(name <= one.terms for name in names)]
-        figures = [one for one, name in self._valued.items() if name in names and one not in within]
-        return [*figures, *within] if within else ()
-
     def _numbered(self, strong: Sequence[str]) -> Sequence[Line]:
         """The lines with a figure that the question gives instead of what it is the figure of."""
         if strong:
@@ -823,21 +768,6 @@ class Choice:
         if _ZERO.search(self._question):
             numbers.add(0.0)
         return [one for one in self._valued if one.value in numbers][:MOST_NAMED]
-
-    def _with_advice(self, chosen: Sequence[Line]) -> Sequence[Line]:
-        """The lines, with advice if the question asks for it."""
-        result = [*chosen]
-        if _ADVICE.search(self._question):
-            names = {self._valued[one] for one in chosen if one in self._valued}
-            result += [
-                one
-                for one in self._own
-                if one not in self._valued
-                and _HELPS.search(one.part.shown)
-                and any(name and name <= one.terms for name in names)
-                and not _READING.match(one.under)
-            ]
-        return list(dict.fromkeys(result))[:MOST_UNDER_HEADINGS]
 
     def _shown(self, absent: Iterable[str]) -> tuple[str, ...]:
         said = self._surface | self._shelf.replaced
@@ -849,32 +779,6 @@ class Choice:
             return ()
         lines = [each[0] for each in self._titled]
         return tuple(one.passage.found.passage.title for one in lines if not one.title <= said)
-
-    def _with_reasons(self, chosen: Sequence[Line]) -> Sequence[Line]:
-        """The lines, and if the question asks why and no line says so, the lines of the same documents that give reasons."""
-        if not _WHY.search(self._question) or any(_REASON.search(one.part.shown) for one in chosen):
-            return chosen
-        documents = {one.key[0] for one in chosen}
-        reasons = [one for one in self._own if one.key[0] in documents and _REASON.search(one.part.shown)]
-        headings = {(one.key[0], one.under) for one in chosen}
-        under = [one for one in reasons if (one.key[0], one.under) in headings]
-        return [*chosen, *(under or reasons)][:MOST_UNDER_HEADINGS]
-
-    def _taken(self) -> Sequence[Line]:
-        """The lines that say which tests were taken or not, if the question asks for that."""
-        if not (_TEST.search(self._question) and _TAKEN.search(self._question)) or self._reads:
-            return ()
-        test = frozenset(self._analyzer.terms("test", self._language))
-        found = [
-            one
-            for one in self._own
-            if one.terms & test
-            and (_GAP.search(one.part.shown) or _DATE.search(one.part.shown))
-            and not _READING.match(one.under)
-        ]
-        # A line on a test that the question names, if there is one.
-        most = max((len(one.terms & self._all_asked) for one in found), default=0)
-        return [one for one in found if len(one.terms & self._all_asked) == most][:MOST_GAPS]
 
     @property
     def _references(self) -> Sequence[Sequence[Line]]:
@@ -900,39 +804,6 @@ class Choice:
             found = [each for each in self._references if any(each[0].title <= one.terms for one in meant)]
         exact = [each for each in found if each[0].passage.found.passage.title.casefold() in question]
         return (exact or found)[:2]
-
-    def _about(self) -> Sequence[Line]:
-        """The section of a reference document that the question is about, such as what a job is like."""
-        titled = self._titled
-        asked = self._words | self._all_asked
-        headed = any(one.heading & self._all_asked - one.title for each in titled for one in each)
-        if not titled or not (headed or self._described or AUTHOR.search(self._question) is None):
-            return ()
-        chosen: list[Line] = []
-        for lines in titled:
-            sections: dict[str, list[Line]] = {}
-            for one in lines:
-                sections.setdefault(one.under, []).append(one)
-            words = asked - lines[0].title - self._small
-
-            def worth(section: Sequence[Line], words: AbstractSet[str] = words) -> int:
-                said = frozenset(term for one in section for term in one.terms)
-                return (
-                    2 * len(section[0].heading & words)
-                    + len(said & words)
-                    + 2 * bool(section[0].heading & self._focus)
-                )
-
-            best = max(sections.values(), key=worth)
-            lost = [
-                one
-                for one in self._all_asked - lines[0].title
-                if not any(one in each.terms for each in lines)
-            ]
-            # A section that has no word of the question does not answer one with several other words.
-            if worth(best) > (2 if len(lost) > 1 else 0) or (self._described and len(lost) <= 1):
-                chosen += best
-        return chosen[:MOST_UNDER_HEADINGS]
 
     def _met(self) -> Sequence[Line]:
         """What a reference document asks for, and the figures of the record for that, if the question sets the author against it."""
@@ -965,15 +836,6 @@ class Choice:
             for one in self._own
             if one.value is not None
         }
-
-    def _dated(self) -> Sequence[Line]:
-        """The lines with a date that have the most words of the question, if it asks for a date."""
-        dated = [one for one in self._own if _DATE.search(one.part.shown)]
-        if not dated or not _WHEN.search(self._question):
-            return ()
-        words = self._words | self._all_asked
-        most = max(len(one.terms & words) for one in dated)
-        return [one for one in dated if most and len(one.terms & words) == most][:MOST_GAPS]
 
     def _gaps(self, *, always: bool = False) -> Sequence[Line]:
         """The lines that say what the record lacks, if the question is about its author."""
@@ -1023,8 +885,6 @@ class Choice:
             if not pool:
                 break
             best = max(pool, key=lambda one: (self._worth(one, left), -one.place))
-            if (figure := self._defined(best)) is not None and figure not in chosen:
-                chosen.append(figure)
             chosen.append(best)
             covered = best.terms & left
             left -= best.terms | (frozenset[str]() if best.own else best.title)
@@ -1033,62 +893,6 @@ class Choice:
                 if near and covered <= one.terms and one not in chosen and len(chosen) < MOST_NAMED:
                     chosen.append(one)
         return chosen
-
-    def _defined(self, line: Line) -> Line | None:
-        """The line with the figure of what this line explains, if the question is about its author."""
-        if self._reads or line.value is not None or not line.own or not AUTHOR.search(self._question):
-            return None
-        return next(
-            (
-                one
-                for one in self._own
-                if one.value is not None
-                and one.key[0] == line.key[0]
-                and one.under == line.under
-                and one.place + 1 == line.place
-                and self._valued[one] <= line.terms
-            ),
-            None,
-        )
-
-    def _extreme(self, named: Sequence[str]) -> Sequence[Line]:
-        """The lines with the highest or the lowest figure of each document that the question means, if it asks for that and names no line with a figure."""
-        most, least = _MOST.search(self._question), _LEAST.search(self._question)
-        question = self._question.casefold()
-        least = least or (not named and (_WEAK.search(question) or "less easily" in question))
-        most = most or (not named and "strengths" in question)
-        valued = [one for one in self._own if one.value is not None and not _READING.match(one.under)]
-        if not (most or least) or any(one.terms & frozenset(named) for one in valued):
-            return ()
-        asked = self._all_asked - self._common
-        about = {one.key[0] for one in self._own if (one.title | one.terms) & asked}
-        focused = {one.key[0] for one in valued if (one.heading | one.title) & self._focus}
-        meant = (
-            {one.key[0] for one in self._own if one.title & asked} or (about & focused) or focused or about
-        )
-        if not meant and not self._asked:
-            meant = {one.key[0] for one in valued}
-        wanted = _COUNT.search(self._question)
-        count = _COUNTS.get(wanted.group().casefold(), 0) or int(wanted.group()) if wanted else 1
-        found: list[Line] = []
-        for sign in ((1.0,) if most else ()) + ((-1.0,) if least else ()):
-            for document in dict.fromkeys(one.key[0] for one in valued if one.key[0] in meant):
-                ranked = sorted(
-                    (one for one in valued if one.key[0] == document), key=lambda one: -sign * _figure(one)
-                )
-                bound = _figure(ranked[min(count, len(ranked)) - 1])
-                found += [one for one in ranked if sign * _figure(one) >= sign * bound]
-        return found[:MOST_UNDER_HEADINGS]
-
-    def _several(self) -> Sequence[Line]:
-        """The figures of several things that have headings and that the question names, such as jobs."""
-        headings = Counter(
-            term for each in {one.under: one.heading for one in self._own}.values() for term in each
-        )
-        asked = {one for one in self._all_asked - self._focus if headings[one] == 1}
-        unders = {one.under for one in self._own if one.heading & asked}
-        figures = [one for one in self._own if one.under in unders and one.value is not None]
-        return figures[:MOST_NAMED] if len({one.under for one in figures}) > 1 and not self._compares else ()
 
     def _under(self) -> Sequence[Line]:
         """Lines under the headings that the question means: of each heading the first, then of each the second, and so on. Lines with figures come first."""

@@ -155,18 +155,15 @@ class Shelf:
         return "".join([*shown, question[done:]])
 
     def unheld(self, question: str) -> Sequence[str]:
-        """The words of the question for what records do not hold, unless the record or a reference document that the question names has them."""
+        """The words of the question for what records do not hold, unless a line has them."""
         found = list(PIECE.finditer(question))
         pieces = [one.group().casefold() for one in found]
-        asked = {term for one in pieces for term in self._key(one)}
         result: list[str] = []
         for place, piece in enumerate(pieces):
             for phrase in self._unheld.get(piece, ()):
                 terms = {term for one in phrase for term in self._key(one)}
                 if pieces[place : place + len(phrase)] == phrase and not any(
-                    terms <= one.terms | one.heading | one.title
-                    for one in self.lines
-                    if one.own or (one.title and one.title <= asked)
+                    one.issuperset(terms) for one in self.said
                 ):
                     result.append(question[found[place].start() : found[place + len(phrase) - 1].end()])
         return result
