@@ -137,7 +137,7 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
         ),
         (
             "wich job shuld i take",
-            "**What your record says about careers:**",
+            "Map maker is recommendation 1",
             {f"Career recommendations for {mira.name}"},
         ),
         (
@@ -165,6 +165,19 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
         assert isinstance(end, Answered), (text, end)
         assert shown in end.text, (text, end.text)
         assert "mention" not in end.text, (text, end.text)
+    # Everyday words that no table has, and remarks about others.
+    for text in (
+        "my brother says I get bored by routine, points?",
+        "I keep asking questions nobody else asks. score?",
+    ):
+        end, _ = await asked(agent, mira.who, text)
+        assert isinstance(end, Answered), (text, end)
+        assert "88 of 100 points" in end.text, (text, end.text)
+        assert "mention" not in end.text, (text, end.text)
+    # The place in the list means the job, whose description the search for the question cannot find.
+    end, _ = await asked(agent, mira.who, "what would I do all day in nr 1 on my list")
+    assert isinstance(end, Answered), end
+    assert "Map makers talk until others agree" in end.text, end.text
     for text in ("what would i earn as a map maker", "how much money does a diplomat make"):
         end, _ = await asked(agent, mira.who, text)
         assert isinstance(end, Refused), (text, end)
