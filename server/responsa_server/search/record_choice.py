@@ -396,7 +396,7 @@ class Choice:
         """What answers a question whose things or whose category are known; None if other words must tell."""
         if self._way is Way.REFUSE:
             # A question whose words the record has, such as “which job”, asks for something that it holds.
-            said = self._section_terms.union(*(one.terms for one in self._own))
+            said = frozenset(self._section_terms).union(*(one.terms for one in self._own))
             known = bool(self._all_asked - self._small) and self._all_asked - self._small <= said
             return None if known else Made((), 0.0)
         if self._titled and (self._compares or _HAVE.search(self._question)):
