@@ -32,7 +32,15 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain import names
-from responsa_server.domain.agents import AgentCard, AgentEvent, AgentProblem, AnswerTask, Emit, Reloaded
+from responsa_server.domain.agents import (
+    AgentCard,
+    AgentEvent,
+    AgentProblem,
+    AnswerTask,
+    Barrier,
+    Emit,
+    Reloaded,
+)
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import (
     Answered,
@@ -151,7 +159,7 @@ class Lines:
 
 class ScriptedAgent:
     """An agent that follows a script, so that the frames of a stream are known. It answers with the river's
-    length, refuses, fails, or waits until the gate opens.
+    length, refuses, fails, waits until the gate opens, or writes until then.
     """
 
     time_limit_seconds = 60.0
@@ -182,6 +190,16 @@ class ScriptedAgent:
         self.begun.set()
         if "wait" in text:
             await self.gate.wait()
+        if "write" in text:
+            offset = 0
+            while not self.gate.is_set():
+                committed = Barrier()
+                yield Delta("on and ", offset)
+                yield committed
+                await committed.passed.wait()
+                offset += 7
+            yield Refused(RefusalReason.NO_SUPPORT, "Nothing in the documents supports an answer.", Usage(3))
+            return
         if "explode" in text:
             raise RuntimeError(SECRET_CAUSE)
         if "refuse" in text:

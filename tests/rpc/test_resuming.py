@@ -188,6 +188,23 @@ async def test_a_cancel_that_comes_late_returns_the_answer(quick: Served) -> Non
     assert done.terminal_event == events(found)[-1]
 
 
+# Readers that do not get what the agent writes.
+
+
+async def test_a_reader_without_deltas_gets_heartbeats_while_the_agent_writes(opening: Opening) -> None:
+    async with opening(heartbeat_seconds=0.3) as served, asyncio.timeout(30):
+        asking = aiter(served.chat.Ask(pb.AskRequest(text="write"), metadata=served.bob.metadata))
+        first = await anext(asking)
+        request = pb.ResumeTurnRequest(turn=first.turn)
+        resuming = aiter(served.chat.ResumeTurn(request, metadata=served.bob.metadata))
+        for frames, found in ((asking, [first]), (resuming, [])):
+            while sum(event.HasField("heartbeat") for frame in found for event in frame.events) < 3:
+                found.append(await anext(frames))
+            assert kinds(found) == ["started", "status"]
+        served.agent.gate.set()
+        assert kinds([frame async for frame in asking], 2) == ["refused"]
+
+
 # A busy conversation.
 
 

@@ -92,7 +92,7 @@ class Following:
         self._spread = min(count * _RECONNECT_SECONDS_A_FOLLOWER, _LONGEST_RECONNECT_SECONDS)
 
     async def follow(
-        self, who: Principal, turn_id: UUID, after_seq: int, *, fresh: bool = False
+        self, who: Principal, turn_id: UUID, after_seq: int, *, deltas: bool = True, fresh: bool = False
     ) -> AsyncGenerator[Followed, None]:
         """See `Turns.follow`. fresh: see `Hub.subscribe`."""
         cursor = after_seq
@@ -128,7 +128,8 @@ class Following:
                             break
                         yield row
                         cursor = row.last_seq
-                        mine.news_at = loop_time()
+                        if deltas or not row.deltas:
+                            mine.news_at = loop_time()
                     if mine.withheld and not backlog.withheld:
                         mine.behind = True  # the access was lost just now: the log says how the turn ends for this reader
                     elif more:
@@ -153,7 +154,8 @@ class Following:
                         break
                     yield row
                     cursor = row.last_seq
-                    mine.news_at = loop_time()
+                    if deltas or not row.deltas:
+                        mine.news_at = loop_time()
                 row = None
                 if mine.behind or (mine.withheld and ended):
                     mine.behind = True

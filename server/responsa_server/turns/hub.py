@@ -95,7 +95,7 @@ class Subscription:
         """Whether the follower may no longer read what the turn has read. Then it gets no rows, and reads the log for the turn's end."""
         self.watched = False
         self.news_at = now
-        """When the follower last received an item, by the loop's clock."""
+        """When the follower's reader last received an item, by the loop's clock."""
         self._leave = leave
         self._rows = deque(rows)
         self._bytes = 0
@@ -448,7 +448,7 @@ class Hub:
             self._relay.tell_all(Interest(self.process, ids[first : first + _INTEREST_IDS]))
 
     def beat(self, silent_seconds: float) -> None:
-        """Make a heartbeat due for every follower that has received nothing for `silent_seconds`."""
+        """Make a heartbeat due for every follower whose reader has received nothing for `silent_seconds`."""
         due = self._now() - silent_seconds
         for followers in self._followers.values():
             for follower in followers:

@@ -149,11 +149,18 @@ class Turns:
         )
 
     def follow(
-        self, who: Principal, turn_id: UUID, after_seq: int = 0, *, fresh: bool = False
+        self,
+        who: Principal,
+        turn_id: UUID,
+        after_seq: int = 0,
+        *,
+        deltas: bool = True,
+        fresh: bool = False,
     ) -> AsyncGenerator[Followed, None]:
         """The rows of a turn's log that end after after_seq, as they are committed. Each row comes once and in order; the first row may begin before after_seq.
 
-        Heartbeats come between the rows. The stream ends after the row with the terminal event, after a
+        Heartbeats come between the rows when the follower's reader has received nothing for a while. deltas: whether the reader receives the rows of deltas. If not, the stream still
+        contains them, but they do not postpone a heartbeat. The stream ends after the row with the terminal event, after a
         `Snapshot` if the log was pruned, or after a `Reconnect` when this process shuts down. A follower
         that resumes after the last_seq of its last row misses nothing.
 
@@ -162,7 +169,7 @@ class Turns:
 
         Raises NotFound, InvalidRequest (AFTER_SEQ_BEYOND_END), Unavailable.
         """
-        return self._following.follow(who, turn_id, after_seq, fresh=fresh)
+        return self._following.follow(who, turn_id, after_seq, deltas=deltas, fresh=fresh)
 
     def left(self, who: Principal, turn_id: UUID) -> None:
         """Note that a client left its stream of a turn. If a watched turn has no follower some seconds later, the turn is cancelled."""

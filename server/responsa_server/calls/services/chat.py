@@ -60,7 +60,8 @@ class ChatService:
         fresh = not accepted.attached
         # A stream may last for minutes, and a question has up to 16 KiB. Release both.
         del request, accepting
-        async with aclosing(self._turns.follow(who, accepted.turn_id, fresh=fresh)) as rows:
+        following = self._turns.follow(who, accepted.turn_id, deltas=include_deltas, fresh=fresh)
+        async with aclosing(following) as rows:
             async for frame in frames.stream(accepted.turn_id, rows, include_deltas=include_deltas):
                 yield frame
 
@@ -70,7 +71,8 @@ class ChatService:
         turn_id = named_uuid("turn", "turns", request.turn)
         after_seq, include_deltas = request.after_seq, request.include_deltas
         current().when_left(partial(self._turns.left, who, turn_id))
-        async with aclosing(self._turns.follow(who, turn_id, after_seq)) as rows:
+        following = self._turns.follow(who, turn_id, after_seq, deltas=include_deltas)
+        async with aclosing(following) as rows:
             async for frame in frames.stream(
                 turn_id, rows, include_deltas=include_deltas, after_seq=after_seq
             ):
