@@ -120,6 +120,7 @@ async def test_identity_headers_of_clients_are_stripped(channel: grpc.aio.Channe
         assert name not in seen
     assert "x-envoy-original-path" not in seen
     assert "10.9.8.7" not in str(seen)
+    assert seen["x-forwarded-for"] == ["127.0.0.1"]
     assert len(seen["x-request-id"]) == 1
     assert seen["x-request-id"] != ["mine"]
     answered = dict(await call.initial_metadata())
