@@ -397,6 +397,18 @@ async def test_a_word_that_does_not_tell_its_language_is_found_in_that_of_the_te
     assert len(found.passages) == 1
 
 
+@pytest.mark.parametrize("mode", [SearchMode.TEXT, SearchMode.HYBRID])
+async def test_a_name_that_is_a_function_word_of_another_language_hides_no_passage(
+    shelf: Shelf, retriever: Retriever, mode: SearchMode
+) -> None:
+    await shelf.put("Secret salary of Dan is 77 crowns.")
+    # "Dan" is Indonesian for "and", and English words have other stems in Indonesian.
+    for words in ("salary Dan crowns", "Dan crowns", "salary Dan"):
+        found = await retriever.search(Server("acme"), [words], mode=mode)
+        assert len(found.passages) == 1
+        assert not found.weights[0].missing
+
+
 async def test_questions_without_words_find_nothing_by_text(shelf: Shelf, retriever: Retriever) -> None:
     await shelf.put(HARBOUR)
     assert texts(await retriever.search(Server("acme"), ["???"], mode=SearchMode.TEXT)) == []

@@ -43,7 +43,7 @@ from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
 from responsa_server.search.support import CALIBRATED
 from responsa_server.search.synonyms import SynonymReader
-from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, language_of
+from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, is_doubtful, language_of
 from responsa_server.text.sentences import paragraph_pieces
 
 Result = TypeVar("Result")
@@ -63,7 +63,7 @@ RERANKED: Final = 10
 NEAREST_VECTORS: Final = 100
 """The number of vectors that a search takes from the vector index. A passage has several vectors."""
 MOST_GUESSED_CHARACTERS: Final = 256
-"""If a string is longer and its language is unknown, its language is not guessed, because all words would be stemmed once for each language."""
+"""If a string is longer, its language is not guessed from the passages, because all words would be stemmed once for each language."""
 COMPARED: Final = 3
 """The number of collections whose best passages are read even if other collections have better ones."""
 BESIDE: Final = 5
@@ -488,8 +488,8 @@ class Retriever:
     ) -> tuple[Mapping[str, Reading], Reading, Mapping[str, TermStatistics]]:
         """How each collection reads a string, how all of them together do, and the collections' statistics.
 
-        The language of one or two words is often unknown. If no passage of a collection contains any of the words as English terms, the
-        collection reads them in the language with the most matching terms, unless the string has more than MOST_GUESSED_CHARACTERS.
+        The language of one or two words is often unknown or doubtful. If no passage of a collection contains any of the words as terms of the
+        guessed language, the collection reads them in the language with the most matching terms, unless the string has more than MOST_GUESSED_CHARACTERS.
         """
         words = self._analyzer.query_terms(term, language)
         statistics = await self._lexical.statistics(scope, words)
@@ -501,7 +501,7 @@ class Retriever:
         together = Reading(weigh(words, _sum(statistics.values())), language)
         of_all = statistics
         unread = [name for name, one in readings.items() if not one.weights.terms]
-        if language != UNKNOWN or not unread or len(term) > MOST_GUESSED_CHARACTERS:
+        if not unread or len(term) > MOST_GUESSED_CHARACTERS or not is_doubtful(term):
             return readings, together, of_all
         stems = {code: self._analyzer.query_terms(term, code) for code in STEMMED}
         union = list(dict.fromkeys(word for taken in stems.values() for word in taken))

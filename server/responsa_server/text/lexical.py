@@ -100,22 +100,34 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 
 def language_of(text: str) -> str:
     """Return the code of the main language at the beginning of the text, or UNKNOWN."""
+    return _guess(text)[0]
+
+
+def is_doubtful(text: str) -> bool:
+    """Return whether `language_of(text)` is UNKNOWN, or a language other than English that a single word shows. Such a word
+    may be a name, like "Dan", which is Indonesian for "and".
+    """
+    return _guess(text)[1]
+
+
+def _guess(text: str) -> tuple[str, bool]:
+    """Return the results of `language_of` and `is_doubtful`."""
     sample = text[:_SAMPLE_CHARS].lower()
     words = _WORD.findall(sample)
     letters = sum(map(len, words))
     if not letters:
-        return UNKNOWN
+        return UNKNOWN, True
     if not sample.isascii():
         for code, script in _SCRIPTS:
             if len(script.findall(sample)) >= _ENOUGH_LETTERS * letters:
-                return code
+                return code, False
     counts = Counter(words)
     best, best_score = UNKNOWN, 0
     for code, evidence in _EVIDENCE.items():
         score = sum(counts[word] for word in evidence & counts.keys())
         if score > best_score:
             best, best_score = code, score
-    return best
+    return best, best_score < 2 and best != "en"
 
 
 MAX_TERM_CHARS: Final = 64

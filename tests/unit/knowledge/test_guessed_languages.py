@@ -1,4 +1,4 @@
-"""If the language of a searched string is unknown, it is guessed from the words that the passages contain."""
+"""If the language of a searched string is unknown or doubtful, it is guessed from the words that the passages contain."""
 
 from __future__ import annotations
 
@@ -40,3 +40,23 @@ async def test_the_language_of_a_long_string_is_not_guessed(times: int, queries:
     )
     assert (found.passages, len(index.asked)) == ([], queries)
     assert UUID(int=1) not in index.named
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "queries"),
+    [
+        ("salary Dan crowns", "id", 2),
+        ("salary Dan yang crowns", "id", 1),  # two words show the language
+        ("who earns crowns", "en", 1),
+        ("зарплата", "ru", 1),
+    ],
+)
+async def test_a_language_that_a_single_word_shows_is_doubtful(
+    text: str, language: str, queries: int
+) -> None:
+    index = Asked()
+    assert language_of(text) == language
+    await Retriever(index, index, OneEmbedder(Numbered())).search(
+        Server("acme"), [text], mode=SearchMode.TEXT
+    )
+    assert len(index.asked) == queries
