@@ -1237,7 +1237,9 @@ class SearchRequest(_message.Message):
     """
     @_builtins.property
     def terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 8 terms, each 1 byte to 16 KiB. The score of a passage is its score for the term that it matches best."""
+        """1 to 8 terms, each 1 byte to 16 KiB. The score of a passage is its score for the term that it matches best. A term can have several words. It is not a
+        phrase: the words may be anywhere in a passage, and not all of them must be there.
+        """
 
     @_builtins.property
     def scope(self) -> _scope_pb2.Scope:

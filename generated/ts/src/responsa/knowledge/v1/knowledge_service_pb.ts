@@ -1247,7 +1247,8 @@ export const ListFormatsResponseSchema: GenMessage<ListFormatsResponse> = /*@__P
  */
 export type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest"> & {
   /**
-   * 1 to 8 terms, each 1 byte to 16 KiB. The score of a passage is its score for the term that it matches best.
+   * 1 to 8 terms, each 1 byte to 16 KiB. The score of a passage is its score for the term that it matches best. A term can have several words. It is not a
+   * phrase: the words may be anywhere in a passage, and not all of them must be there.
    *
    * @generated from field: repeated string terms = 1;
    */
