@@ -477,7 +477,7 @@ async def test_exceptions_of_a_user_replace_the_defaults_and_are_audited(
             cursor = await connection.execute(
                 "SELECT action, resource_name FROM responsa.audit_event ORDER BY create_time"
             )
-            expected = ("user.update_limits", f"users/{people.ann.user_id}")
+            expected = ("user.update_limits", f"users/{people.ann.user_id}/limits")
             assert await cursor.fetchall() == [expected, expected]
         stranger = Principal("rival", people.eve.user_id, Role.ADMIN, "api_key")
         for work in (

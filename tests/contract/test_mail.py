@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -151,7 +151,9 @@ async def test_an_account_is_good_after_the_confirmation_of_its_address(
     assert digest(code).hex() in stored
     assert (await refusal(people.accounts.confirm_email(code))).reason is Reason.INVALID_FIELD
     assert (await refusal(people.accounts.confirm_email(code, OTHER, HERE))).reason is Reason.SIGN_IN_FAILED
-    await people.accounts.confirm_email(code, GOOD, HERE)
+    logged: list[str] = []
+    await people.accounts.confirm_email(code, GOOD, replace(HERE, log_tenant=logged.append))
+    assert logged == ["acme"]
     _, user = await people.accounts.login("acme", "ann@example.org", GOOD, HERE)
     assert (user.display_name, user.role) == ("Ann", Role.USER)
     again = await refusal(people.accounts.confirm_email(code, GOOD))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from uuid_utils.compat import uuid7
 
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
@@ -16,6 +17,7 @@ from responsa_server.domain.people import Role
 from tests.rpc.served import Caller, Served, caller, failed
 
 ADMIN = "/responsa.admin.v1.AdminService/"
+SOMEBODY = f"users/{uuid7()}"
 
 
 def name(who: Caller) -> str:
@@ -40,16 +42,45 @@ async def test_the_first_administrator_of_the_first_tenant_is_the_owner(served: 
     ]
 
 
+OF_OWNERS = {
+    "ReloadAgents": (admin.ReloadAgentsRequest(), "agents.reload", "agents/-"),
+    "GrantOwnership": (admin.GrantOwnershipRequest(name=SOMEBODY), "user.grant_ownership", SOMEBODY),
+    "RevokeOwnership": (admin.RevokeOwnershipRequest(name=SOMEBODY), "user.revoke_ownership", SOMEBODY),
+    "CreateTenant": (admin.CreateTenantRequest(tenant_id="new"), "tenant.create", ""),
+    "InviteTenantAdministrator": (
+        admin.InviteTenantAdministratorRequest(name="tenants/rival"),
+        "invitation.create",
+        "tenants/rival",
+    ),
+    "GetTenant": (admin.GetTenantRequest(name="tenants/rival"), "", ""),
+    "ListTenants": (admin.ListTenantsRequest(), "", ""),
+    "SuspendTenant": (admin.SuspendTenantRequest(name="tenants/rival"), "tenant.suspend", "tenants/rival"),
+    "ResumeTenant": (admin.ResumeTenantRequest(name="tenants/rival"), "tenant.resume", "tenants/rival"),
+    "EraseTenant": (admin.EraseTenantRequest(name="tenants/rival"), "tenant.erase", "tenants/rival"),
+}
+"""For each method of owners: a request, and the action and the resource in the audit log. Reading is not an act."""
+
+
 @pytest.mark.parametrize("method", [one for one, rule in RULES.items() if rule is Rule.OWNER])
 async def test_what_belongs_to_the_installation_is_its_owners(served: Served, method: str) -> None:
     second = await colleague(served)
+    request, action, resource = OF_OWNERS[method.removeprefix(ADMIN)]
     for who in (second, served.bob, served.eve):
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await served.raw(method, b"", who)
-        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    error = await failed(served.channel.unary_unary(method)(b"", metadata=second.metadata))
-    assert (error.reason, error.metadata) == ("ROLE_REQUIRED", {"required_role": "OWNER"})
-    assert "GrantOwnership" in error.message
+        error = await failed(
+            served.channel.unary_unary(method)(request.SerializeToString(), metadata=who.metadata)
+        )
+        assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
+        assert error.metadata == {"required_role": "OWNER"}
+        assert "GrantOwnership" in error.message
+    # What the server refuses to users is not an act of an administrator.
+    for who in (served.ann, served.eve):
+        found = await served.admin.ListAuditEvents(
+            admin.ListAuditEventsRequest(filter="outcome = ROLE_REQUIRED"), metadata=who.metadata
+        )
+        actor = name(second if who is served.ann else who)
+        assert [(one.actor, one.action, one.resource) for one in found.audit_events] == (
+            [(actor, action, resource)] if action else []
+        )
 
 
 async def test_only_the_owner_gets_the_counters_of_all_tenants(served: Served) -> None:

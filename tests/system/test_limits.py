@@ -242,7 +242,7 @@ def test_administrators_change_limits_and_others_cannot(
     ):
         stranger.update_user_limits(user, {"streams": 1})
     events = list(admin.audit_events('action = "user.update_limits"'))
-    assert [(one.resource, one.outcome) for one in events] == [(user, "OK")]
+    assert [(one.resource, one.outcome) for one in events] == [(f"{user}/limits", "OK")]
 
 
 def test_the_command_line_shows_and_changes_limits(

@@ -41,7 +41,7 @@ class Call:
     method: the path of the method, `/package.Service/Method`. metadata: the values that the caller sent, by lower-case name. peer: the transport and
     the caller's address, such as `grpc ipv4:127.0.0.1:51312`. deadline: the time on the clock `time.monotonic()` at which the caller stops waiting;
     None if the caller waits for ever. served: whether this server has the method. lasts: whether the call streams, or waits for other work to end. id: the call id; empty until the interceptor `CallId` sets it.
-    principal: the caller; None on calls that need no credential. tenant: the tenant that a call without a credential concerns, "" until it is known. resource: for a change by an administrator, the name of the resource in the request, which the interceptor `Audited` sets. leaving: functions to run if the client disconnects before the call has ended.
+    principal: the caller; None on calls that need no credential. tenant: the tenant that a call without a principal concerns, "" until it is known. resource: for a change by an administrator, the name of the resource in the request, which the interceptor `Audited` sets. leaving: functions to run if the client disconnects before the call has ended.
     """
 
     method: str
@@ -67,14 +67,15 @@ class Call:
         agent = next(iter(self.metadata.get("user-agent", ())), "")
         printable = "".join(char for char in agent if char.isprintable())
         shown = printable.encode()[:_MAX_USER_AGENT].decode(errors="ignore")
-        return Origin(self.address, shown, self.id, self._log_tenant)
+        return Origin(self.address, shown, self.id, self.log_tenant)
 
     @property
     def logged_tenant(self) -> str:
         """The tenant for the log; "" if it is not known."""
         return self.tenant if self.principal is None else self.principal.tenant_id
 
-    def _log_tenant(self, tenant_id: str) -> None:
+    def log_tenant(self, tenant_id: str) -> None:
+        """Note the tenant that the call turns out to concern, for the log."""
         self.tenant = tenant_id
 
     @property

@@ -19,6 +19,7 @@ from responsa_server.calls.interceptors.access import (
     SESSION_COOKIE,
     Authorised,
     CredentialCheck,
+    OwnersOnly,
     Routed,
 )
 from responsa_server.calls.interceptors.audited import Audited
@@ -138,6 +139,7 @@ def calls_of(
             LastingCalls(services.identity),
             validation,
             Audited(services.audit),
+            OwnersOnly(),
         ),
         admission,
         log,

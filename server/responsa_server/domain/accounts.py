@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -81,9 +82,18 @@ class Refreshed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refresh token that was not exchanged. ended: the session that ended because the token was used twice, or None."""
+    """A refresh token that was not exchanged. tenant_id: the tenant of the token, "" for an unknown token. ended: the session that ended because the token was used twice, or None."""
 
+    tenant_id: str = ""
     ended: UUID | None = None
+
+
+class Registered(Enum):
+    """The outcome of a registration. DONE: also for a taken address, so that the reply does not tell. With the other two, nothing has changed."""
+
+    DONE = "done"
+    NO_TENANT = "no tenant"
+    CODE_NOT_GOOD = "code not good"
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,10 +331,11 @@ class AccountStore(Protocol):
         """Delete an invitation. Return False if the tenant has no such invitation, or it has expired."""
         ...
 
-    async def register(self, user: User, hash_text: str, code: bytes | None, audit: AuditEvent) -> bool:
-        """Store a user with a password, and use up the invitation.
-
-        Change nothing if the e-mail address is taken or the tenant does not exist. Return False, and change nothing, if the invitation is not good.
+    async def register(
+        self, user: User, hash_text: str, code: bytes | None, audit: Callable[[UUID | None], AuditEvent]
+    ) -> Registered:
+        """Use up the invitation, and store a user with a password unless the e-mail address is taken. audit: returns the event of the registration or, given the
+        id of an invitation, the event of an invitation that a taken address has used up.
         """
         ...
 

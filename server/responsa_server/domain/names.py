@@ -33,6 +33,11 @@ def invitation(identity: UUID) -> str:
     return f"invitations/{identity}"
 
 
+def limits(user_id: UUID) -> str:
+    """`users/{uuid}/limits`"""
+    return f"users/{user_id}/limits"
+
+
 def quota(user_id: UUID) -> str:
     """`users/{uuid}/quota`"""
     return f"users/{user_id}/quota"

@@ -73,7 +73,7 @@ def as_subject(who: Principal) -> Principal:
     return replace(who, role=Role.USER)
 
 
-def _not_logged(_tenant_id: str) -> None:
+def not_logged(_tenant_id: str) -> None:
     """For calls that no log records."""
 
 
@@ -86,7 +86,7 @@ class Origin:
     address: str = ""
     user_agent: str = ""
     call_id: str = ""
-    log_tenant: Callable[[str], None] = field(default=_not_logged, repr=False, compare=False)
+    log_tenant: Callable[[str], None] = field(default=not_logged, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from responsa_server.domain.accounts import (
     OpenInvitation,
     Pending,
     Refused,
+    Registered,
     Session,
     SignInProvider,
 )
@@ -217,11 +218,12 @@ class Accounts:
             REPEAT_SECONDS,
             reused,
         )
+        if found.tenant_id:
+            origin.log_tenant(found.tenant_id)
         if isinstance(found, Refused):
             if found.ended is not None:
                 self._identity.forget([found.ended])
             raise token_invalid()
-        origin.log_tenant(found.tenant_id)
         claims = Claims(found.tenant_id, found.user_id, found.session_id)
         access, _, end = await self._tokens.sign(claims, found.use_time, found.kid)
         return SignedIn(access, datetime.fromtimestamp(end, UTC), successor, found.expire_time)
@@ -230,6 +232,7 @@ class Accounts:
         """End the session of a refresh token. Does nothing if no session has the token."""
 
         def audit(tenant_id: str, user_id: UUID, session_id: UUID) -> AuditEvent:
+            origin.log_tenant(tenant_id)
             return self._audit(tenant_id, user_id, "session.end", names.session(session_id), origin)
 
         if well_formed(SecretKind.REFRESH_TOKEN, token):
@@ -354,7 +357,8 @@ class Accounts:
         name: str,
         origin: Origin = _UNKNOWN,
     ) -> None:
-        """Create an account, or, if mails are sent, ask for the confirmation of its address. A taken address changes nothing and raises no error.
+        """Create an account, or, if mails are sent, ask for the confirmation of its address. A taken address raises no error and creates nothing. Without mails, it
+        uses up the invitation, as an account does: otherwise one invitation would answer for any number of addresses.
 
         code: that of an invitation, or "". An invitation that names the address is the administrator's word for it, so no mail is sent.
 
@@ -365,6 +369,8 @@ class Accounts:
             Exhausted: OVERLOADED; TOO_MANY_ATTEMPTS if too many mails to the address were asked for.
         """
         invitation = await self._invitation(tenant_id, code)
+        if code:
+            origin.log_tenant(invitation.tenant_id)
         folded = fold_email(email) or invitation.email
         if not folded or (invitation.email and folded != invitation.email):
             remedy = (
@@ -384,9 +390,27 @@ class Accounts:
             pending = Pending(user, hash_text, digest(code) if code else None)
             await self._store.await_registration(mail, digest_of_code, pending, CONFIRMATION_SECONDS)
             return
-        audit = self._audit(user.tenant_id, user.id, "user.register", names.user(user.id), origin)
-        if not await self._store.register(user, hash_text, digest(code) if code else None, audit):
-            raise _code_invalid()
+
+        def audit(invitation_id: UUID | None) -> AuditEvent:
+            if invitation_id is None:
+                return self._audit(user.tenant_id, user.id, "user.register", names.user(user.id), origin)
+            return AuditEvent(
+                user.tenant_id,
+                ANONYMOUS,
+                "user.register",
+                names.invitation(invitation_id),
+                Reason.RESOURCE_ALREADY_EXISTS.value,
+                origin.address,
+                origin.call_id,
+            )
+
+        match await self._store.register(user, hash_text, digest(code) if code else None, audit):
+            case Registered.DONE:
+                origin.log_tenant(user.tenant_id)
+            case Registered.NO_TENANT:
+                pass
+            case Registered.CODE_NOT_GOOD:
+                raise _code_invalid()
 
     async def confirm_email(self, code: str, password: str = "", origin: Origin = _UNKNOWN) -> None:
         """Confirm an address with the code of a mail: make the account, or change the user's address.
@@ -409,6 +433,7 @@ class Accounts:
         # `change_email` asks every user with an address for a password. A user without either can only confirm with the code.
         if waiting is None or (waiting.hash is None and waiting.email):
             raise _code_invalid()
+        origin.log_tenant(waiting.tenant_id)
         if waiting.hash is not None:
             if not password:
                 raise InvalidRequest.of_field(
@@ -514,6 +539,7 @@ class Accounts:
         account = await self._store.reset_account(digest(code))
         if account is None:
             raise _code_invalid()
+        origin.log_tenant(account.user.tenant_id)
         await self._passwords.check("new_password", new, (account.user.email, account.user.display_name))
         hash_text = await self._passwords.hash(new)
 

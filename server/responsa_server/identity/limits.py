@@ -105,7 +105,7 @@ class LimitBook:
     async def change(self, who: Principal, user_id: UUID, changes: Mapping[str, int | None]) -> UserLimits:
         """Set exceptions of a user, or remove those with the value None. This process applies them at once, others within two seconds. Raises the errors of `StoredLimits.change_exceptions`."""
         user = await self._users.get(who.tenant_id, user_id)
-        audit = AuditEvent.of(who, "user.update_limits", names.user(user_id))
+        audit = AuditEvent.of(who, "user.update_limits", names.limits(user_id))
         try:
             exceptions = await self._store.change_exceptions(
                 who.tenant_id, user_id, changes, audit, by_owner=who.owner

@@ -40,6 +40,7 @@ from responsa_server.domain.people import (
     User,
     expired_credential,
     grant_required,
+    not_logged,
     revoked_key,
     tenant_suspended,
 )
@@ -129,10 +130,12 @@ class Identity:
         """Stop the checks of credentials. Call this before the database is closed."""
         await self._background.cancel()
 
-    async def authenticate(self, credential: Credential) -> Principal:
-        """Return the principal of a credential. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED, TOKEN_INVALID, or USER_DISABLED; NotPermitted: TENANT_SUSPENDED."""
+    async def authenticate(
+        self, credential: Credential, log_tenant: Callable[[str], None] = not_logged
+    ) -> Principal:
+        """Return the principal of a credential. log_tenant: takes the id of the tenant of a known credential, also if the credential is refused. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED, TOKEN_INVALID, or USER_DISABLED; NotPermitted: TENANT_SUSPENDED."""
         if credential.kind == "token":
-            return await self._authenticate_token(credential.secret)
+            return await self._authenticate_token(credential.secret, log_tenant)
         api_key = credential.kind == "api_key"
         if not well_formed(SecretKind.API_KEY if api_key else SecretKind.SESSION, credential.secret):
             raise _malformed(credential.kind)
@@ -142,6 +145,8 @@ class Identity:
             return known
         mark = self._cache.mark()
         found = await self._store.find_key(key) if api_key else await self._store.find_session(key)
+        if found is not None:
+            log_tenant(found.principal.tenant_id)
         principal = _good(found)
         self._keep(key, principal, mark)
         await self._touch(principal)
@@ -379,11 +384,12 @@ class Identity:
             raise NotFound.of("user", names.user(user_id))
         return await self._add_key(None, tenant_id, user_id, display_name, None, None)
 
-    async def _authenticate_token(self, token: str) -> Principal:
+    async def _authenticate_token(self, token: str, log_tenant: Callable[[str], None]) -> Principal:
         if self._tokens is None:
             raise token_invalid()
         # A token may end while its session goes on, so its own time is checked at each call.
         claims = await self._tokens.verify(token)
+        log_tenant(claims.tenant_id)
         key = digest(token)
         if (known := self._cache.find(key)) is not None:
             await self._touch(known)

@@ -21,7 +21,7 @@ PATHS: Final = tuple(_PREFIX + name for name in LIMIT_NAMES)
 def user_limits(value: UserLimits) -> user_limits_pb2.UserLimits:
     """Convert the limits of a user."""
     return user_limits_pb2.UserLimits(
-        name=names.user(value.user_id) + _SUFFIX,
+        name=names.limits(value.user_id),
         effective=user_limits_pb2.Limits(**asdict(value.limits)),
         exceptions=user_limits_pb2.Limits(**value.exceptions),
     )

@@ -22,6 +22,7 @@ from responsa_server.domain.people import AuditEvent
 _ADMIN: Final = "/responsa.admin.v1.AdminService/"
 _AUTH: Final = "/responsa.auth.v1.AuthService/"
 ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    _ADMIN + "ReloadAgents": ("agents.reload", "agents/-"),
     _ADMIN + "CreateTeacher": ("teacher.create", ""),
     _ADMIN + "UpdateTeacher": ("teacher.update", "teacher.name"),
     _ADMIN + "DeleteTeacher": ("teacher.delete", "name"),
@@ -55,13 +56,13 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _AUTH + "RevokeInvitation": ("invitation.revoke", "name"),
     _AUTH + "CreateResetCode": ("user.create_reset_code", "user"),
 }
-"""For each method that changes something as an administrator: the action in the audit log, and the path of the request's field that names the resource."""
-# NotPermitted: an owner of the installation, whom the caller may not change. A caller without the method's role never gets here.
+"""For each method that changes something as an administrator: the action in the audit log, and the path of the request's field that names the resource, or the name itself, which has a slash."""
+# NotPermitted: only owners of the installation may do this, or do it to an owner. A caller who is not an administrator never gets here.
 _REFUSALS: Final = (AlreadyExists, Conflict, NotFound, NotPermitted, Precondition)
 
 
 class Audited(Interceptor[None]):
-    """Records an act that the state of the resource forbids. Invalid requests and failures of the server are not acts; they are in the server's log alone."""
+    """Records a refused act of an administrator. Invalid requests and failures of the server are not acts; they are in the server's log alone."""
 
     def __init__(self, trail: AuditTrail) -> None:
         self._trail = trail
@@ -73,7 +74,8 @@ class Audited(Interceptor[None]):
         """Note the name of the resource."""
         known = ACTIONS.get(call.method)
         if known is not None and known[1]:
-            call.resource = str(reduce(getattr, known[1].split("."), message))
+            path = known[1]
+            call.resource = path if "/" in path else str(reduce(getattr, path.split("."), message))
         return message
 
     async def on_end(self, call: Call, token: None, error: BaseException | None) -> BaseException | None:

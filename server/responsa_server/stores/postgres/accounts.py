@@ -20,6 +20,7 @@ from responsa_server.domain.accounts import (
     Pending,
     Refreshed,
     Refused,
+    Registered,
     SealedKey,
     Session,
     Unconfirmed,
@@ -191,7 +192,7 @@ class PostgresAccountStore:
             # The lock of the session orders all exchanges of its tokens, on all servers.
             session = await self._one(connection, "lock_session_of", values)
             if session is None or session[2]:
-                return Refused()
+                return Refused(tenant_id)
             session_id, user_id = session[0], session[1]
             values["session_id"] = session_id
             found = await self._one(connection, "find_refresh_token", values)
@@ -216,7 +217,7 @@ class PostgresAccountStore:
                 return Refreshed(tenant_id, user_id, session_id, use_time, end[0], first_kid)
             await connection.execute(self._queries["delete_session"], values)
             await self._audit.write(connection, audit(tenant_id, user_id, session_id))
-        return Refused(session_id)
+        return Refused(tenant_id, session_id)
 
     @shielded
     async def end_session_of(
@@ -367,14 +368,10 @@ class PostgresAccountStore:
         return None if tenant_id is None or row is None else Invitation(tenant_id, Role(row[0]), row[1])
 
     @shielded
-    async def register(self, user: User, hash_text: str, code: bytes | None, audit: AuditEvent) -> bool:
+    async def register(
+        self, user: User, hash_text: str, code: bytes | None, audit: Callable[[UUID | None], AuditEvent]
+    ) -> Registered:
         """Store a user with a password. See `AccountStore.register`."""
-        try:
-            return await self._register(user, hash_text, code, audit)
-        except _CodeNotGood:
-            return False
-
-    async def _register(self, user: User, hash_text: str, code: bytes | None, audit: AuditEvent) -> bool:
         values = {
             "id": user.id,
             "tenant_id": user.tenant_id,
@@ -389,15 +386,20 @@ class PostgresAccountStore:
         async with self._database.tenant(user.tenant_id) as connection:
             tenant = await connection.execute(self._shared["find_tenant"], values)
             if await tenant.fetchone() is None:
-                return True
+                return Registered.NO_TENANT
+            invitation = None
+            if code is not None:
+                # First, so that of registrations at once with one code, one goes on, whatever their addresses are.
+                invitation = await self._one(connection, "use_invitation", values)
+                if invitation is None:
+                    return Registered.CODE_NOT_GOOD
             added = await connection.execute(self._shared["add_user"], values)
-            if await added.fetchone() is None:
-                return True
-            if code is not None and await self._one(connection, "use_invitation", values) is None:
-                raise _CodeNotGood  # this also rolls back the user
-            await connection.execute(self._queries["put_password"], values)
-            await self._audit.write(connection, audit)
-        return True
+            if await added.fetchone() is not None:
+                await connection.execute(self._queries["put_password"], values)
+                await self._audit.write(connection, audit(None))
+            elif invitation is not None:
+                await self._audit.write(connection, audit(invitation[0]))
+        return Registered.DONE
 
     @shielded
     async def await_registration(self, mail: Mail, code: bytes, pending: Pending, seconds: float) -> None:

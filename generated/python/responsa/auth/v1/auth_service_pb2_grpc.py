@@ -309,8 +309,8 @@ class AuthServiceServicer:
 
     def Register(self, request, context):
         """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
-        nothing changes, and the invitation stays valid. If the server sends mails, it mails a code to the address, and the account can be used after
-        ConfirmEmail; an invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD,
+        no account is created, but the invitation is used up. If the server sends mails, it mails a code to the address; the account can be used, and the invitation
+        is used up, after ConfirmEmail. An invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD,
         REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
