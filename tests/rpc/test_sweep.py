@@ -23,7 +23,7 @@ from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.call import Call
+from responsa_server.calls.call import ON_BEHALF_OF, Call
 from responsa_server.domain.accounts import Claims, NewSession
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role
@@ -45,7 +45,14 @@ CANARY = "quillfeather"
 SHARED_CANARY = "thornwing"
 """Words in the victim's conversations and documents."""
 SHARED = frozenset({"responsa/User"})
-"""The types of resources that all users of a tenant may name: they share collections with each other. Methods of administrators are closed to them by their role."""
+"""The types of resources whose names all users of a tenant see, because they share collections with each other."""
+NAMING: Mapping[tuple[str, str], str] = {
+    (
+        "/responsa.knowledge.v1.KnowledgeService/CreateCollection",
+        "collection.readers.user",
+    ): "users share collections with each other, and a wrong name must not look like a reader",
+}
+"""The methods and fields with which a user may learn whether a user of the same tenant exists, with the reasons. All other requests get the same reply as for a user who does not exist."""
 ADMINISTERED = SHARED | {
     "responsa/ApiKey",
     "responsa/Delivery",
@@ -83,7 +90,7 @@ MANAGING = {
     *(_OPERATIONS + one for one in ("GetOperation", "DeleteOperation", "CancelOperation", "WaitOperation")),
 }
 """What administrators may do with what belongs to others. Everything else is closed to them as to any stranger: they do not read documents, conversations and turns."""
-UUIDS = re.compile(r"(?:[A-Za-z]+/)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUIDS = re.compile(r"(?:[A-Za-z]+/)?(?:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|…)")
 NAMES: Mapping[str, str] = {
     "responsa/Agent": "SELECT 'agents/default'",
     "responsa/ApiKey": "SELECT 'apiKeys/' || id FROM responsa.api_key WHERE tenant_id = 'acme' AND display_name ~ '^spare'",
@@ -115,7 +122,7 @@ NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A caller to whom the victim's resources do not exist. reason: what each call gets; "" if the caller has a good credential. hidden_but: the types that are not hidden from the caller.
+    """A caller to whom the victim's resources do not exist. reason: what each call gets; "" if the caller has a good credential. hidden_but: the types whose names the caller may know.
     may: the methods with which the caller may manage the victim's resources."""
 
     name: str
@@ -265,6 +272,28 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
         f"responsa_session={ended}": "CREDENTIAL_UNKNOWN",
         # An expired session is the same as an unknown one: the next sign-in in the tenant deletes it.
     }
+    services = {tenant: await key_of(tenant, Role.SERVICE) for tenant in ("acme", "rival")}
+    without_grant = [
+        Stranger(
+            f"service of {tenant} for {whom}",
+            {"authorization": [f"Bearer {services[tenant]}"], ON_BEHALF_OF: [f"users/{user}"]},
+            "GRANT_REQUIRED",
+        )
+        for tenant, whom, user in (
+            ("acme", "the victim", bob.user_id),
+            ("rival", "the victim", bob.user_id),
+            ("acme", "an administrator", served.ann.who.user_id),
+            ("acme", "nobody", uuid7()),
+        )
+    ]
+    service, other = await service_of(served), await caller(identity, served.channel, "acme", Role.USER)
+    await grant(served, service, other)
+    acting = Stranger(
+        "service of acme for another user",
+        {"authorization": [f"Bearer {service.secret}"], ON_BEHALF_OF: [f"users/{other.who.user_id}"]},
+        "",
+        SHARED,
+    )
     bad = [
         Stranger(
             f"{reason} {given[:20]}",
@@ -273,7 +302,9 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
         )
         for given, reason in refused.items()
     ]
-    serving = frozenset(method for method, rule in RULES.items() if rule is Rule.SERVICE)
+    # Services read the profiles of all subjects, and users are subjects.
+    profiles = _KNOWLEDGE + "GetSubjectProfile"
+    serving = frozenset(method for method, rule in RULES.items() if rule is Rule.SERVICE) | {profiles}
     good = [
         Stranger(
             f"{role} of {tenant}",
@@ -298,7 +329,7 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
         ADMINISTERED,
         frozenset(MANAGING | administering),
     )
-    return [*good, *bad, administrator]
+    return [*good, acting, *bad, *without_grant, administrator]
 
 
 def decoded(part: str) -> dict[str, object]:
@@ -323,11 +354,18 @@ def rows(served: Served) -> Counter[str]:
     return found
 
 
+def named_in_vain(who: Stranger, one: Try) -> bool:
+    """Whether a request of a user of the victim's tenant names a user, and the reply must not depend on it."""
+    return who.hidden_but == SHARED and one.resource_type in SHARED and (one.method, one.field) not in NAMING
+
+
 async def test_strangers_learn_nothing_and_change_nothing(served: Served, database: Database) -> None:
     victim = await victims(served)
     everybody = await strangers(served, database)
     requests = list(tries(victim))
     before = rows(served)
+    nobody = next(who for who in everybody if who.reason == "CREDENTIAL_MISSING")
+    ungranted: set[str] = set()
     made: Counter[str] = Counter()
     leaks: list[str] = []
     # The tenant's id stands in many replies, and is too short to look for.
@@ -349,6 +387,8 @@ async def test_strangers_learn_nothing_and_change_nothing(served: Served, databa
         made[one.method] += 1 + bool(one.field)
         case = f"{who.name}: {one.method} with {one.field or 'nothing'} = {one.name}"
         public = RULES[one.method] is Rule.PUBLIC
+        if found.reason == "GRANT_REQUIRED":
+            ungranted.add(found.text)
         if who.reason and not public and found.reason != who.reason:
             leaks.append(f"{case}: {found.reason or 'OK'} instead of {who.reason}")
         if (found.reason, found.text) != (twin.reason, twin.text):
@@ -370,9 +410,9 @@ async def test_strangers_learn_nothing_and_change_nothing(served: Served, databa
         (who, one)
         for who, one in itertools.product(everybody, requests)
         # The credential makes no difference to a public method, which counts attempts.
-        if one.resource_type not in who.hidden_but
+        if (one.resource_type not in who.hidden_but or named_in_vain(who, one))
         and one.method not in who.may
-        and (RULES[one.method] is not Rule.PUBLIC or who is everybody[5])
+        and (RULES[one.method] is not Rule.PUBLIC or who is nobody)
     ]
     begun = time.process_time()
 
@@ -383,6 +423,8 @@ async def test_strangers_learn_nothing_and_change_nothing(served: Served, databa
     await asyncio.gather(*(work() for _ in range(8)))
     print(f"{made.total()} tries, {time.process_time() - begun:.1f} s of CPU")
     assert leaks == [], "\n".join(leaks[:40])
+    assert len(ungranted) == 1, ungranted
+    assert NAMING.keys() <= {(one.method, one.field) for one in requests}
     assert set(made) == {one.method for one in requests}
     assert made.total() >= TRIES
     gone = before - rows(served)
