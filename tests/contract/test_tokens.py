@@ -286,6 +286,19 @@ async def test_access_tokens_of_another_length(database: Database) -> None:
         await tokens.verify(token)
 
 
+async def test_a_token_is_accepted_for_at_most_ten_seconds_after_its_time(database: Database) -> None:
+    """As docs/security.md and the contract say."""
+    tokens = people_of(database).tokens
+    for late, accepted in ((0, True), (11, False)):
+        token, _, expires = await tokens.sign(WHO, datetime.now(UTC) - timedelta(seconds=900 + late))
+        assert expires <= time.time()
+        if accepted:
+            assert await tokens.verify(token) == WHO
+        else:
+            with pytest.raises(Unauthenticated):
+                await tokens.verify(token)
+
+
 def test_a_secret_must_be_long() -> None:
     with pytest.raises(ValueError, match="fewer than 32 bytes"):
         Secret(b"x" * 31)

@@ -545,6 +545,21 @@ def test_a_tenant_cannot_write_rows_of_another(
             app.rollback()
 
 
+def test_the_owner_without_a_tenant_reads_what_its_functions_read_and_changes_only_sign_in_codes(
+    two_tenants: list[str], database_urls: DatabaseUrls
+) -> None:
+    """The owner is a member of responsa_search, so it has the policies of that role as well."""
+    with psycopg.connect(database_urls.owner) as connection:
+        for table in two_tenants:
+            of_search = [one for one in TENANT_TABLES[table].policies if one[0] == "responsa_search"]
+            name = sql.Identifier("responsa", table)
+            count = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(name)).fetchone()
+            assert count == (2 if of_search else 0,), table
+            gone = connection.execute(sql.SQL("DELETE FROM {}").format(name)).rowcount
+            assert gone == (2 if table == "session_code" else 0), table
+            connection.rollback()
+
+
 def test_the_log_role_reaches_the_log_of_all_tenants_and_nothing_else(
     two_tenants: list[str], database_urls: DatabaseUrls
 ) -> None:
