@@ -99,7 +99,7 @@ def main(given: Sequence[str] | None = None) -> int:
 async def _measured(
     at: Place, questions: Iterator[str], streams: int, rounds: int, seconds: float, messages: Console
 ) -> Sequence[tuple[Searches, Searches]]:
-    """Pairs of an idle period and a re-embedding."""
+    """For each round, the searches while nothing else runs, and the searches during a re-embedding."""
     pairs: list[tuple[Searches, Searches]] = []
     async with AsyncResponsa(f"http://{at.target}", at.key, None) as client:
         await _searched(at, questions, streams, asyncio.create_task(asyncio.sleep(seconds / 4)))

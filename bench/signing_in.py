@@ -95,11 +95,11 @@ def _signing_in(target: str, made: list[float]) -> Generator[None]:
     assert process.stdout is not None
     try:
         if process.stdout.readline() != "begun\n":
-            raise BenchError(f"the sign-ins have ended: {process.communicate()[1][-2000:]}")
+            raise BenchError(f"the sign-ins failed: {process.communicate()[1][-2000:]}")
         yield
         count, problem = process.communicate()
         if process.returncode:
-            raise BenchError(f"the sign-ins have ended: {problem[-2000:]}")
+            raise BenchError(f"the sign-ins failed: {problem[-2000:]}")
         made.append(float(count))
     finally:
         process.kill()

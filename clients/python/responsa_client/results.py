@@ -113,7 +113,7 @@ class Outcome:
     unpriced_tokens: the tokens of models without a known price.
     cost_usd_micros: the known cost in millionths of a US dollar.
     suggestions: the quotes that come closest to an answer, best first; only for refusals.
-    also_found: documents in other collections that support an answer too, best first.
+    also_found: documents in other collections that also support an answer, best first.
     """
 
     kind: str

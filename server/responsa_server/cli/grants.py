@@ -67,7 +67,11 @@ def create_grant(
         typer.Option(help="The user with the role user: users/{uuid}, the UUID or the e-mail address."),
     ] = None,
     all_users: Annotated[
-        bool, typer.Option("--all-users", help="Grant all users with the role user, also later ones.")
+        bool,
+        typer.Option(
+            "--all-users",
+            help="Let the service act on behalf of all users with the role user, including users who are created later.",
+        ),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the ServiceGrant, as proto-JSON.")] = False,
 ) -> None:

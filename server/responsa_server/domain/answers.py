@@ -33,7 +33,7 @@ class Evidence:
     content: plain values (texts, numbers, booleans, None, and lists and mappings of these). The content is
     read only by the extractor and the judge of the evidence's source. degraded: "text_only" if vectors were not available,
     otherwise "". collections: the collections of the passages. kinds: the kinds of these collections, and of others that the
-    extractor may use; empty if the question or its agent named the collections. also_found: documents in other collections that support an answer too, best first.
+    extractor may use; empty if the question or its agent named the collections. also_found: documents in other collections that also support an answer, best first.
     """
 
     passages: int
@@ -82,7 +82,7 @@ class Extraction:
     """The best sentences for an answer, in the order of the answer.
 
     support: how well the sentences support an answer, from 0 to 1. supported: whether `support` is high enough for the
-    sentences to answer the question. also_found: documents that support an answer too, in collections of the evidence from which no
+    sentences to answer the question. also_found: documents that also support an answer, in collections of the evidence from which no
     sentence is, best first. closest: if the sentences do not answer the question, the quotes that come closest, best first.
     """
 

@@ -192,7 +192,7 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class AlsoFound:
-    """A document that supports an answer too, in a collection that the answer does not use."""
+    """A document that also supports an answer, in a collection that the answer does not use."""
 
     collection_id: str
     document_id: UUID

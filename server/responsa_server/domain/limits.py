@@ -38,7 +38,7 @@ class Scope(StrEnum):
 class Limits:
     """The limits of one user, or of one tenant for all its users together. `NO_LIMIT` (0): the limit does not apply.
 
-    messages_per_minute: accepted questions. calls_per_minute: calls over any transport. streams: calls that last, at a time. sockets: signed-in WebSockets, at a
+    messages_per_minute: accepted questions. calls_per_minute: calls over any transport. streams: long calls at a time. sockets: signed-in WebSockets, at a
     time. pending_turns: turns that have not ended. uploads: uploads at a time. upload_bytes_per_day: the bytes of uploads in 24 hours. storage_bytes: the bytes of
     all stored originals. api_keys: API keys that are neither revoked nor expired.
     """

@@ -80,7 +80,7 @@ ReadComplaint = Callable[[Mapping[str, Any]], Complaint]
 
 
 class HttpServer:
-    """The connections to one server of models, with its key, and the errors of its answers. Call `close` at the end."""
+    """The connections to one server that runs models, with its key. Also reads the errors in the server's responses. Call `close` at the end."""
 
     def __init__(
         self,

@@ -171,7 +171,7 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         default=None,
         ge=256,
         le=100_000,
-        description="The number of tokens that the model reads of one text. If empty: the known value, or 512.",
+        description="The number of tokens that the model reads of one text. If empty: the value that Responsa knows for the model, or 512.",
     )
     texts_a_call: int = Field(
         default=64, ge=1, le=2048, description="The maximum number of texts in one request."

@@ -1,7 +1,7 @@
 """Whole sections: ranks the sections that the passages of a search are from, and makes quotes of all their blocks.
 
 A section is what stands between two headings, with its code. It fits a question by its best piece, by what its heading says, by how often it has the question's words for its length, and
-by whether it has code, if the question asks for something to be written. The section that opens a document mostly introduces the others, and so comes after them when the rest is equal.
+by whether it has code, if the question asks for something to be written. The section that opens a document mostly introduces the others, and so loses a little.
 """
 
 from __future__ import annotations

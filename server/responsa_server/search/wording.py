@@ -504,7 +504,7 @@ def _unit_after(words: Sequence[Word], place: int) -> str:
 
 
 def _stray(given: _Given, places: Sequence[int]) -> tuple[float, float]:
-    """For a claim that joins two pieces, the number of words that only one of them has and that stand alone among words of the other (at most four);
+    """For a claim that joins two pieces, the number of words that only one of them has and that stand singly or in pairs among words of the other (at most four);
     and how many of them are names or numbers (at most three).
     """
     first, second = (given.found[place] for place in places)

@@ -35,7 +35,7 @@ class WebhookTable(Table):
     url: str = Field(
         min_length=1,
         max_length=2048,
-        description="Where events are sent, with POST: https, or http for a host of `allow_private`.",
+        description="The https address to which events are sent by POST; http is allowed for a host of `allow_private`.",
     )
     secret: SecretTable = Field(
         description='Where the key that signs is: `{ env = "NAME" }` or `{ file = "NAME" }`; a relative path begins at the webhooks\' folder. The value is `whsec_` and at least 24 bytes in Base64, as `openssl rand -base64 32` makes them.'

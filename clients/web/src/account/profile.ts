@@ -77,7 +77,7 @@ class AccountPart implements Part {
   readonly #api: Pick<Api, "auth">;
   readonly #hooks: ProfileHooks;
   readonly #name = textEntry("Name", { autocomplete: "name", maxlength: "200" }, "Other people see this name.");
-  readonly #email = textEntry("New e-mail address", { inputmode: "email", autocomplete: "email", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" }, "A mail with a link goes to the new address. The address changes when you open the link and confirm it, within 24 hours.");
+  readonly #email = textEntry("New e-mail address", { inputmode: "email", autocomplete: "email", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" }, "A mail with a link goes to the new address. The address changes if you open the link within 24 hours and confirm the address.");
   readonly #sent = element("p", { class: "note", role: "status" });
   readonly #facts = element("dl", { class: "facts-list" });
   readonly #form: Form;

@@ -44,7 +44,7 @@ export class DeliveriesPart {
       row: (one) => this.#row(one),
       empty: () => "No notifications yet.",
     });
-    const about = element("p", { class: "note" }, "When a run has ended, and at most once an hour when ingestions have failed, the server notifies the webhooks that the owner of the installation has declared. It tries up to eight times within 18 hours.");
+    const about = element("p", { class: "note" }, "When a run has ended or ingestions have failed, the server notifies the webhooks that the owner of the installation has declared. Failed ingestions cause at most one notification an hour. The server tries to send each notification up to eight times within 18 hours.");
     this.root = element("section", { class: "stack", "aria-label": "Notifications to webhooks" }, element("h3", {}, "Notifications"), about, this.#list.root);
   }
 

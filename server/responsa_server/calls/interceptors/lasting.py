@@ -1,4 +1,4 @@
-"""Ends calls that last, such as streams, when their caller's credential ends."""
+"""Ends long calls, such as streams, when their caller's credential ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Lasting:
 
 
 class LastingCalls(Interceptor[Lasting | None]):
-    """Checks the callers of all running calls that last, with one query for all of them. While no such call runs, nothing is checked."""
+    """Checks the callers of all long calls that are running, with one query for all of them. While no such call runs, nothing is checked."""
 
     def __init__(self, credentials: Credentials, interval_seconds: float = INTERVAL_SECONDS) -> None:
         self._credentials = credentials

@@ -308,7 +308,7 @@ class _TextReader:
         return [self._view.at(x, y)[1] for x, y in _origins(self._text, places)]
 
     def _levels(self, start: int, end: int, size: float) -> Iterator[_Run]:
-        """The lines of characters between which the library overlooked the end of a line."""
+        """The separate lines in a range of characters that the library took for one line, because it overlooked a line end."""
         places = [place for place in range(start, end) if not self._characters[place].isspace()]
         before = math.nan
         for place, base in zip((*places, end), (*self._bases(places), math.inf), strict=True):

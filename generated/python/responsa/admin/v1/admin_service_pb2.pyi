@@ -418,7 +418,7 @@ class PreviewSourceRequest(_message.Message):
     rows: _builtins.int
     """The maximum number of rows of each query, from 1 to 50; 5 if unset."""
     subject: _builtins.str
-    """Only the rows of this subject; at most 255 bytes. If empty, the first rows of all subjects. If the query has no one_subject, the server looks for the
+    """Only the rows of this subject; at most 255 bytes. If empty, the first rows of all subjects. If one_subject is not set for the query, the server looks for the
     subject in the query's first 10,000 rows.
     """
     def __init__(

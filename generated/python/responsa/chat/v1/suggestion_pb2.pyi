@@ -92,7 +92,7 @@ Global___Suggestion: _TypeAlias = Suggestion  # noqa: Y015
 
 @_typing.final
 class AlsoFound(_message.Message):
-    """AlsoFound names a document that supports an answer too, in a collection that the answer does not use."""
+    """AlsoFound names a document that also supports an answer, in a collection that the answer does not use."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

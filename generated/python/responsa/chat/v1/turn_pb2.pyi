@@ -730,7 +730,7 @@ class TurnAnswer(_message.Message):
 
     @_builtins.property
     def also_found(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.AlsoFound]:
-        """Documents in other collections that support an answer too, one for each collection, the best first; at most 3. The text does not use them."""
+        """Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The text does not use them."""
 
     def __init__(
         self,

@@ -446,7 +446,7 @@ export type PreviewSourceRequest = Message<"responsa.admin.v1.PreviewSourceReque
   rows?: number | undefined;
 
   /**
-   * Only the rows of this subject; at most 255 bytes. If empty, the first rows of all subjects. If the query has no one_subject, the server looks for the
+   * Only the rows of this subject; at most 255 bytes. If empty, the first rows of all subjects. If one_subject is not set for the query, the server looks for the
    * subject in the query's first 10,000 rows.
    *
    * @generated from field: string subject = 3;

@@ -118,7 +118,7 @@ export const SuggestionSchema: GenMessage<Suggestion> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_suggestion, 0);
 
 /**
- * AlsoFound names a document that supports an answer too, in a collection that the answer does not use.
+ * AlsoFound names a document that also supports an answer, in a collection that the answer does not use.
  *
  * @generated from message responsa.chat.v1.AlsoFound
  */

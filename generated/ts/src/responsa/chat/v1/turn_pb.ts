@@ -598,7 +598,7 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   collectionKind: CollectionKind;
 
   /**
-   * Documents in other collections that support an answer too, one for each collection, the best first; at most 3. The text does not use them.
+   * Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The text does not use them.
    *
    * @generated from field: repeated responsa.chat.v1.AlsoFound also_found = 16;
    */
