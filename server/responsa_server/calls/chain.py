@@ -10,12 +10,11 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Generator,
     Iterable,
     Iterator,
     Sequence,
 )
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
@@ -236,11 +235,9 @@ class Calls:
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await asyncio.gather(self._admission.idle(), self.work.cancel())
 
-    @contextlib.contextmanager
-    def arriving(self) -> Generator[None]:
-        """A block in which a transport waits for the body of a request that is not a call yet, so nobody has checked its credential. Raises Exhausted (OVERLOADED) if too many others wait."""
-        with self._admission.unchecked.one():
-            yield
+    def arriving(self, call: Call) -> AbstractContextManager[None]:
+        """A block in which a transport waits for the body of a call that has not begun, so nobody has checked its credential. Raises Exhausted (OVERLOADED) if too many others wait."""
+        return self._admission.arriving_unchecked(call)
 
     def _first_counted(self, call: Call, read: Read) -> Read:
         """The same messages. While the call waits for the first one, it does not count as a running call. A call whose message has arrived keeps its place."""

@@ -1,19 +1,24 @@
-"""The admission of calls while the server stops."""
+"""The admission of calls: while the server stops, and while messages do not arrive."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+from uuid import UUID, uuid4
 
 import pytest
 import structlog
 from google.protobuf.message import Message
 
 from responsa.auth.v1 import auth_service_pb2 as auth
-from responsa_server.calls.call import Call
+from responsa_server.calls.call import FORWARDED_FOR, Call
 from responsa_server.calls.chain import Calls, Method
 from responsa_server.calls.interceptors import limits
 from responsa_server.calls.interceptors.limits import Admission
 from responsa_server.domain.errors import Exhausted, Reason, Unavailable
+from responsa_server.domain.people import Principal, Role
 
 ME = "/responsa.auth.v1.AuthService/GetMe"
 LOGIN = "/responsa.auth.v1.AuthService/Login"
@@ -84,8 +89,15 @@ def served_by(admission: Admission) -> Calls:
     return calls
 
 
-async def stalled(calls: Calls, method: str = "") -> asyncio.Task[None]:
+def user(*, acting: UUID | None = None) -> Principal:
+    return Principal("acme", uuid4(), Role.USER, "api_key", acting=acting)
+
+
+async def stalled(
+    calls: Calls, method: str = "", address: str = "192.0.2.1", who: Principal | None = None
+) -> asyncio.Task[None]:
     """A call whose message never arrives; without a method, a body whose call has not begun."""
+    call = Call(method or ME, {FORWARDED_FOR: [address]}, "test", principal=who)
 
     async def read() -> bytes | None:
         await asyncio.Event().wait()
@@ -95,13 +107,26 @@ async def stalled(calls: Calls, method: str = "") -> asyncio.Task[None]:
         raise AssertionError("there is no response")
 
     async def body() -> None:
-        with calls.arriving():
+        with calls.arriving(call):
             await read()
 
-    task = asyncio.create_task(calls.serve(Call(method, {}, "test"), read, send) if method else body())
+    task = asyncio.create_task(calls.serve(call, read, send) if method else body())
     for _ in range(3):
         await asyncio.sleep(0)
     return task
+
+
+async def given_up(tasks: Sequence[asyncio.Task[None]]) -> list[int]:
+    """The indexes of the requests that were given up. Ends the others."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    running = [one for one in tasks if not one.done()]
+    for one in running:
+        one.cancel()
+    await asyncio.wait(tasks)
+    ended = [index for index, one in enumerate(tasks) if one not in running]
+    assert all(isinstance(tasks[index].exception(), Exhausted) for index in ended)
+    return ended
 
 
 async def test_strangers_give_up_only_requests_of_strangers() -> None:
@@ -130,3 +155,48 @@ async def test_a_call_whose_message_has_arrived_gives_up_no_other() -> None:
     assert not waiting.done()
     waiting.cancel()
     await asyncio.wait((waiting,))
+
+
+async def test_the_user_with_the_most_waiting_calls_loses_the_oldest_of_them() -> None:
+    calls, bob, eve = served_by(Admission(5)), user(), user()
+    order = [bob, bob, eve, eve, eve, eve, eve, bob, user(), user()]
+    # Five calls wait; each further one ends another. Eve loses three. Then Bob has the most and loses one, and then Eve has had two for longer than Bob.
+    waiting = [await stalled(calls, ME, who=one) for one in order]
+    assert await given_up(waiting) == [0, 2, 3, 4, 5]
+
+
+async def test_addresses_of_one_network_and_users_of_one_service_count_as_one_caller() -> None:
+    service = uuid4()
+    for method, callers, ended in (
+        ("", [("192.0.2.1", None), *((f"2001:db8::{one}", None) for one in range(4))], [1, 2]),
+        (LOGIN, [("192.0.2.1", None), *((f"2001:db8::{one}", None) for one in range(4))], [1, 2]),
+        (ME, [("", user()), *(("", user(acting=service)) for _ in range(4))], [1, 2]),
+    ):
+        calls = served_by(Admission(3))
+        waiting = [await stalled(calls, method, address, who) for address, who in callers]
+        assert await given_up(waiting) == ended
+
+
+async def test_waiting_calls_of_many_callers_are_counted_exactly() -> None:
+    """A model that counts again for each call gives up the same calls."""
+    random, most, callers = Random(7), 6, [user() for _ in range(4)]
+    calls = served_by(Admission(most))
+    waiting: list[tuple[Principal, asyncio.Task[None]]] = []
+    for _ in range(300):
+        if waiting and random.random() < 0.3:
+            _, left = waiting.pop(random.randrange(len(waiting)))
+            left.cancel()
+            await asyncio.wait((left,))
+            continue
+        who = random.choice(callers)
+        waiting.append((who, await stalled(calls, ME, who=who)))
+        await asyncio.sleep(0)
+        ended = [one for one in waiting if one[1].done()]
+        assert len(ended) == (len(waiting) > most)
+        for one in ended:
+            counts = Counter(other.user_id for other, _ in waiting)
+            assert counts[one[0].user_id] == max(counts.values())
+            assert one is next(other for other in waiting if other[0] == one[0])
+            assert isinstance(one[1].exception(), Exhausted)
+            waiting.remove(one)
+    await given_up([task for _, task in waiting])

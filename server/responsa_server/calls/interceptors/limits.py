@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Generator, Hashable
+from contextlib import AbstractContextManager
 from typing import Final
 
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import Call, Interceptor
+from responsa_server.domain.addresses import network_of
 from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, Unavailable
 
 RETRY_SECONDS: Final = 1.0
@@ -22,10 +24,11 @@ QUIET_SECONDS: Final = 0.2
 MAX_QUIET_SECONDS: Final = 2.0
 """A draining server answers new calls with DRAINING until no call has arrived for `QUIET_SECONDS`, but for at most `MAX_QUIET_SECONDS`."""
 
+HEAD_START_SECONDS: Final = 0.05
+HEAD_START_SHARE: Final = 0.1
+"""A call ends so many seconds, or this share of its time if that is less, before its deadline: the status must be on its way before the caller's own timer fires, or the caller never sees the reason."""
+
 _PLUMBING: Final = "/grpc."
-# The status must be on its way before the caller's own timer fires, or the caller never sees the reason.
-_HEAD_START_SECONDS: Final = 0.05
-_HEAD_START_SHARE: Final = 0.1
 
 
 class Place:
@@ -40,26 +43,33 @@ class Place:
 
 
 class Arrivals:
-    """The requests whose message, or whose body, has not arrived yet. If there are too many, the one that has waited longest is given up, so a caller that
-    never sends its message keeps nobody out.
+    """The requests whose message, or whose body, has not arrived yet. If there are too many, the caller with the most of them loses the one that has waited
+    longest. So a caller that never sends its messages keeps nobody out, and ends no request of a caller with fewer.
     """
 
     def __init__(self, most: int) -> None:
+        """most: the maximum number of waiting requests, at least 1."""
         self._most = most
-        # In the order of their beginning.
-        self._waiting: OrderedDict[asyncio.Task[object], None] = OrderedDict()
+        self._total = 0
+        # By caller, in the order of their beginning.
+        self._waiting: dict[Hashable, OrderedDict[asyncio.Task[object], None]] = {}
+        # The callers by the number of their requests. A caller moves by one place at a time, so each step takes constant time.
+        self._callers: list[OrderedDict[Hashable, None]] = [OrderedDict()]
         self._given_up: set[asyncio.Task[object]] = set()
 
     @contextlib.contextmanager
-    def one(self) -> Generator[None]:
-        """A block in which the running task waits for a message. Raises Exhausted (OVERLOADED) if the request is given up."""
+    def one(self, caller: Hashable) -> Generator[None]:
+        """A block in which the running task waits for a message of this caller. Raises Exhausted (OVERLOADED) if the request is given up."""
         task = asyncio.current_task()
         assert task is not None, "calls run in tasks"
-        if len(self._waiting) >= self._most:
-            oldest, _ = self._waiting.popitem(last=False)
+        self._add(caller, task)
+        if self._total > self._most:
+            # Of several callers with the most requests, the one that has had so many for longest.
+            greediest = next(iter(self._callers[-1]))
+            oldest = next(iter(self._waiting[greediest]))
+            self._remove(greediest, oldest)
             self._given_up.add(oldest)
             oldest.cancel()
-        self._waiting[task] = None
         try:
             yield
         except asyncio.CancelledError:
@@ -68,8 +78,30 @@ class Arrivals:
                 raise
             raise _overloaded(self._most) from None
         finally:
-            self._waiting.pop(task, None)
+            if task not in self._given_up:
+                self._remove(caller, task)
             self._given_up.discard(task)
+
+    def _add(self, caller: Hashable, task: asyncio.Task[object]) -> None:
+        tasks = self._waiting.setdefault(caller, OrderedDict())
+        self._callers[len(tasks)].pop(caller, None)
+        tasks[task] = None
+        self._total += 1
+        if len(tasks) == len(self._callers):
+            self._callers.append(OrderedDict())
+        self._callers[len(tasks)][caller] = None
+
+    def _remove(self, caller: Hashable, task: asyncio.Task[object]) -> None:
+        tasks = self._waiting[caller]
+        del self._callers[len(tasks)][caller]
+        if not self._callers[-1]:
+            self._callers.pop()
+        del tasks[task]
+        self._total -= 1
+        if tasks:
+            self._callers[len(tasks)][caller] = None
+        else:
+            del self._waiting[caller]
 
 
 class Admission(Interceptor[Place]):
@@ -89,8 +121,7 @@ class Admission(Interceptor[Place]):
         self._signing_in: set[Place] = set()
         self._active: set[Place] = set()
         self._place_of: dict[Call, Place] = {}
-        self.unchecked = Arrivals(max(1, most))
-        """The requests whose bodies arrive before their credentials are checked."""
+        self._unchecked = Arrivals(max(1, most))
         self._sign_ins = Arrivals(max(1, most))
         self._calls = Arrivals(max(1, most))
         self._arriving: set[Place] = set()
@@ -120,6 +151,10 @@ class Admission(Interceptor[Place]):
         self._place_of[call] = place
         return place
 
+    def arriving_unchecked(self, call: Call) -> AbstractContextManager[None]:
+        """A block in which the body of this call arrives before the call begins, so its credential is not checked. Raises Exhausted (OVERLOADED) if too many others wait."""
+        return self._unchecked.one(_caller_of(call))
+
     @contextlib.contextmanager
     def arriving(self, call: Call) -> Generator[None]:
         """A block in which the call waits for its first message. Raises Exhausted (OVERLOADED): too many others wait, or too many calls are running when the message has arrived."""
@@ -130,7 +165,7 @@ class Admission(Interceptor[Place]):
         self._arriving.add(place)
         self._give_back(place)
         try:
-            with (self._sign_ins if place.signs_in else self._calls).one():
+            with (self._sign_ins if place.signs_in else self._calls).one(_caller_of(call)):
                 yield
             self._take(place)
         finally:
@@ -191,6 +226,12 @@ class Admission(Interceptor[Place]):
                 place.task.cancel()
 
 
+def _caller_of(call: Call) -> Hashable:
+    """The one that answers for a request: the service or the user; before the credential is checked, the network of the address."""
+    who = call.principal
+    return network_of(call.address) if who is None else who.acting or who.user_id
+
+
 def _overloaded(limit: int) -> Exhausted:
     return Exhausted(
         Reason.OVERLOADED,
@@ -216,7 +257,7 @@ class Deadline(Interceptor[asyncio.Timeout | None]):
             return None
         if remaining <= 0:
             raise _passed()
-        timeout = asyncio.timeout(remaining - min(_HEAD_START_SECONDS, remaining * _HEAD_START_SHARE))
+        timeout = asyncio.timeout(remaining - min(HEAD_START_SECONDS, remaining * HEAD_START_SHARE))
         await timeout.__aenter__()
         return timeout
 

@@ -487,7 +487,7 @@ class _Path:
         }
         call = Call(row.call, metadata, f"http {peer_of(request.scope.get('client'))}")
         try:
-            given = await self._given(request)
+            given = await self._given(request, call)
             if row.of_subject:
                 wanted = knowledge.GetSubjectProfileRequest(
                     subject=_subject(given), read_mask=FieldMask(paths=["subject"])
@@ -505,7 +505,7 @@ class _Path:
             return Response(status_code=row.code, headers=sent)
         return JSONResponse(body, status_code=row.code, headers=sent)
 
-    async def _given(self, request: Request) -> Given:
+    async def _given(self, request: Request, call: Call) -> Given:
         """The values of the path, and those of the query or the body. Raises InvalidRequest."""
         row = self._row
         if request.method in ("GET", "HEAD"):
@@ -514,7 +514,7 @@ class _Path:
                 for name, value in request.query_params.multi_items()
             ]
         elif row.fields:
-            with self._calls.arriving():
+            with self._calls.arriving(call):
                 pairs = [*(await json_of(request, row.most, optional=True)).items()]
         else:
             pairs = []

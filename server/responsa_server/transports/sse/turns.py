@@ -49,21 +49,17 @@ class TurnEvents:
     async def ask(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a question. Raises ResponsaError if nothing was sent yet."""
         request = Request(scope, receive)
-        with self._calls.arriving():
+        call = _call_of(request, "Ask")
+        with self._calls.arriving(call):
             question = await _question(request)
-        await self._serve(request, send, "Ask", question)
+        await self._serve(request, send, call, question)
 
     async def resume(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a turn's events after a seq. The seq comes from `Last-Event-ID`, or else from the query. Raises ResponsaError if nothing was sent yet."""
         request = Request(scope, receive)
-        await self._serve(request, send, "ResumeTurn", _resumption(request))
+        await self._serve(request, send, _call_of(request, "ResumeTurn"), _resumption(request))
 
-    async def _serve(self, request: Request, send: Send, method: str, message: Message) -> None:
-        call = Call(
-            _CHAT + method,
-            metadata_of_headers(request.headers.items()),
-            f"sse {peer_of(request.scope.get('client'))}",
-        )
+    async def _serve(self, request: Request, send: Send, call: Call, message: Message) -> None:
         stream = _Stream(call, send)
         try:
             if await self._calls.serve_until(
@@ -126,6 +122,11 @@ def encoded(frame: AskResponse) -> str:
         return f"retry: {only_event.reconnect.after.ToMilliseconds()}\n\n"
     data = json_format.MessageToJson(frame, indent=None)
     return f"id: {frame.through_seq}\ndata: {data}\n\n"
+
+
+def _call_of(request: Request, method: str) -> Call:
+    peer = f"sse {peer_of(request.scope.get('client'))}"
+    return Call(_CHAT + method, metadata_of_headers(request.headers.items()), peer)
 
 
 async def _question(request: Request) -> AskRequest:
