@@ -26,7 +26,7 @@ MAX_QUIET_SECONDS: Final = 2.0
 
 HEAD_START_SECONDS: Final = 0.05
 HEAD_START_SHARE: Final = 0.1
-"""A call ends so many seconds, or this share of its time if that is less, before its deadline: the status must be on its way before the caller's own timer fires, or the caller never sees the reason."""
+"""A call ends 50 ms before its deadline, or after nine tenths of its time if that is later. The status must be on its way before the caller's own timer fires, or the caller never sees the reason."""
 
 _PLUMBING: Final = "/grpc."
 
