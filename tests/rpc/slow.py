@@ -1,17 +1,20 @@
-"""An HTTP/2 client that reads only a given number of bytes; gRPC's clients always read everything."""
+"""HTTP/2 clients that do what gRPC's clients never do: one reads only a given number of bytes, the other sends thousands of calls at once."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from types import TracebackType
 from typing import Self
 
 from google.protobuf.message import Message
 
-_SETTINGS, _HEADERS, _DATA, _WINDOW_UPDATE = 4, 1, 0, 8
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
 _INITIAL_WINDOW_SIZE = 4
-_END_STREAM, _END_HEADERS = 1, 4
+_ACK = _END_STREAM = 1
+_END_HEADERS = 4
 _MOST_BYTES = 2**30
 
 
@@ -25,7 +28,7 @@ class SlowReader:
 
     async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_unix_connection(self._path)
-        self._writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        self._writer.write(_PREFACE)
         self._write(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW_SIZE, self._window))
         self._write(_WINDOW_UPDATE, 0, 0, struct.pack(">I", _MOST_BYTES))
         return self
@@ -42,19 +45,7 @@ class SlowReader:
         """Begin a call, and return the number of its stream. timeout: the timeout in gRPC's form, e.g. 500m. whole: False leaves out the end of the message."""
         stream = 2 * self._streams + 1
         self._streams += 1
-        headers = {
-            ":method": "POST",
-            ":scheme": "http",
-            ":path": method,
-            ":authority": "slow",
-            "content-type": "application/grpc",
-            "te": "trailers",
-            "authorization": f"Bearer {secret}",
-        }
-        if timeout:
-            headers["grpc-timeout"] = timeout
-        block = b"".join(b"\0" + _text(name) + _text(value) for name, value in headers.items())
-        self._write(_HEADERS, _END_HEADERS, stream, block)
+        self._write(_HEADERS, _END_HEADERS, stream, _head(method, secret, timeout))
         message = request.SerializeToString()
         framed = struct.pack(">BI", 0, len(message)) + message
         if whole:
@@ -77,9 +68,81 @@ class SlowReader:
                 count -= size
 
     def _write(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        self._writer.write(
-            len(payload).to_bytes(3) + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+        self._writer.write(_frame(kind, flags, stream, payload))
+
+
+class Burst:
+    """Calls that all arrive before the server's event loop takes the next one. The server must run in this thread's loop, which waits meanwhile."""
+
+    def __init__(self, path: str, method: str, count: int) -> None:
+        self._count = count
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(60)
+        self._socket.connect(path)
+        empty, head = bytes(5), _head(method, "")
+        self._socket.sendall(
+            _PREFACE
+            + _frame(_SETTINGS, 0, 0, b"")
+            + b"".join(
+                _frame(_HEADERS, _END_HEADERS, stream, head) + _frame(_DATA, _END_STREAM, stream, empty)
+                for stream in range(1, 2 * count, 2)
+            )
+            + _frame(_PING, 0, 0, bytes(8))
         )
+        self._answered: set[int] = set()
+        self._ended: set[int] = set()
+        # The server has read all calls when it answers the ping.
+        while self._next() != (_PING, _ACK):
+            pass
+
+    async def answered(self) -> int:
+        """Wait until the server has ended all calls. Returns the number of those with a response."""
+
+        def read() -> int:
+            with self._socket:
+                while len(self._ended) < self._count:
+                    self._next()
+            return len(self._answered)
+
+        return await asyncio.to_thread(read)
+
+    def _next(self) -> tuple[int, int]:
+        """Read a frame, and return its kind and flags."""
+        head = self._exactly(9)
+        self._exactly(int.from_bytes(head[:3]))
+        kind, flags, stream = head[3], head[4], int.from_bytes(head[5:])
+        if kind == _DATA:
+            self._answered.add(stream)
+        if kind == _RESET or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
+            self._ended.add(stream)
+        return kind, flags
+
+    def _exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            piece = self._socket.recv(count - len(data))
+            assert piece, "the server has closed the connection"
+            data += piece
+        return data
+
+
+def _head(method: str, secret: str, timeout: str = "") -> bytes:
+    headers = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": method,
+        ":authority": "slow",
+        "content-type": "application/grpc",
+        "te": "trailers",
+        "authorization": f"Bearer {secret}",
+    }
+    if timeout:
+        headers["grpc-timeout"] = timeout
+    return b"".join(b"\0" + _text(name) + _text(value) for name, value in headers.items())
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3) + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
 def _text(value: str) -> bytes:
