@@ -19,6 +19,7 @@ from responsa_server.calls.interceptors.validation import MAX_BYTES
 from responsa_server.envoy.envoy_config import EnvoyConfig, render
 from tests.gateway.conftest import DESCRIPTOR, Place, start_place
 from tests.gateway.wire import of_rest
+from tests.rpc import slow
 
 STALLED = 240
 PATIENCE = 60.0
@@ -69,13 +70,18 @@ def stalled(place: Place, path: str, size: int) -> Generator[None]:
 
 def bytes_read(place: Place) -> int:
     """The bytes that Envoy has accepted from all callers so far."""
+    return counted(place, "one_port.downstream_cx_rx_bytes_total")
+
+
+def counted(place: Place, name: str) -> int:
+    """A counter of Envoy. name: the end of its name."""
     with socket.socket(socket.AF_UNIX) as admin:
         admin.connect(str(place.folder / "a.sock"))
         admin.sendall(
-            b"GET /stats?filter=one_port.downstream_cx_rx_bytes_total HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"
+            f"GET /stats?filter={name} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".encode()
         )
         answer = b"".join(iter(lambda: admin.recv(65_536), b""))
-    found = re.search(rb"downstream_cx_rx_bytes_total: (\d+)", answer)
+    found = re.search(rf"{re.escape(name)}: (\d+)".encode(), answer)
     assert found is not None, answer
     return int(found[1])
 
@@ -100,6 +106,34 @@ def test_documents_over_rest_are_refused_as_overload_while_too_many_never_end(ow
         deadline = time.monotonic() + PATIENCE
         while http.post("/v1/documents", json={"text": "x"}).status_code != 200:
             assert time.monotonic() < deadline, "a request that was given up still counts"
+
+
+def test_calls_that_their_caller_resets_at_once_do_not_reach_the_server(own: Place) -> None:
+    """Otherwise, each of them would take time of the server's event loop, and gRPC would cancel calls of others when too many wait."""
+    calls, cancelled = 50, (8).to_bytes(4)
+    block = slow.head("/responsa.chat.v1.ChatService/ListTurns", "rsp_good", authority=own.target)
+    burst = b"".join(
+        slow.frame(slow.HEADERS, slow.END_HEADERS, stream, block)
+        + slow.frame(slow.RESET, 0, stream, cancelled)
+        for stream in range(1, 2 * calls, 2)
+    )
+    assert len(burst) < 16_384  # Envoy reads it at once
+    with httpx2.Client(base_url=own.url, timeout=20) as http:
+        assert http.get("/v1/turns").status_code == 200
+    before = counted(own, "cluster.server.upstream_rq_total")
+    with socket.create_connection(("127.0.0.1", own.port), timeout=20) as connection:
+        connection.sendall(
+            slow.PREFACE
+            + slow.frame(slow.SETTINGS, 0, 0, b"")
+            + burst
+            + slow.frame(slow.PING, 0, 0, b"all read")
+        )
+        received = b""
+        while slow.frame(slow.PING, slow.ACK, 0, b"all read") not in received:
+            piece = connection.recv(65_536)
+            assert piece, "Envoy has closed the connection"
+            received += piece
+    assert counted(own, "cluster.server.upstream_rq_total") - before < calls / 5
 
 
 def held(route: dict[str, Any]) -> int:

@@ -10,11 +10,11 @@ from typing import Self
 
 from google.protobuf.message import Message
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RESET, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
 _INITIAL_WINDOW_SIZE = 4
-_ACK = _END_STREAM = 1
-_END_HEADERS = 4
+ACK = END_STREAM = 1
+END_HEADERS = 4
 _MOST_BYTES = 2**30
 
 
@@ -28,9 +28,9 @@ class SlowReader:
 
     async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_unix_connection(self._path)
-        self._writer.write(_PREFACE)
-        self._write(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW_SIZE, self._window))
-        self._write(_WINDOW_UPDATE, 0, 0, struct.pack(">I", _MOST_BYTES))
+        self._writer.write(PREFACE)
+        self._write(SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW_SIZE, self._window))
+        self._write(WINDOW_UPDATE, 0, 0, struct.pack(">I", _MOST_BYTES))
         return self
 
     async def __aexit__(
@@ -45,30 +45,30 @@ class SlowReader:
         """Begin a call, and return the number of its stream. timeout: the timeout in gRPC's form, e.g. 500m. whole: False leaves out the end of the message."""
         stream = 2 * self._streams + 1
         self._streams += 1
-        self._write(_HEADERS, _END_HEADERS, stream, _head(method, secret, timeout))
+        self._write(HEADERS, END_HEADERS, stream, head(method, secret, timeout))
         message = request.SerializeToString()
         framed = struct.pack(">BI", 0, len(message)) + message
         if whole:
-            self._write(_DATA, _END_STREAM, stream, framed)
+            self._write(DATA, END_STREAM, stream, framed)
         else:
-            self._write(_DATA, 0, stream, framed[:-1])
+            self._write(DATA, 0, stream, framed[:-1])
         return stream
 
     def allow(self, stream: int, count: int) -> None:
         """Let a stream receive more bytes."""
-        self._write(_WINDOW_UPDATE, 0, stream, struct.pack(">I", count))
+        self._write(WINDOW_UPDATE, 0, stream, struct.pack(">I", count))
 
     async def received(self, count: int) -> None:
         """Wait until all streams together have received this number of bytes in messages."""
         while count > 0:
-            head = await self._reader.readexactly(9)
-            size = int.from_bytes(head[:3])
+            start = await self._reader.readexactly(9)
+            size = int.from_bytes(start[:3])
             await self._reader.readexactly(size)
-            if head[3] == _DATA:
+            if start[3] == DATA:
                 count -= size
 
     def _write(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        self._writer.write(_frame(kind, flags, stream, payload))
+        self._writer.write(frame(kind, flags, stream, payload))
 
 
 class Burst:
@@ -79,20 +79,20 @@ class Burst:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(60)
         self._socket.connect(path)
-        empty, head = bytes(5), _head(method, "")
+        empty, block = bytes(5), head(method, "")
         self._socket.sendall(
-            _PREFACE
-            + _frame(_SETTINGS, 0, 0, b"")
+            PREFACE
+            + frame(SETTINGS, 0, 0, b"")
             + b"".join(
-                _frame(_HEADERS, _END_HEADERS, stream, head) + _frame(_DATA, _END_STREAM, stream, empty)
+                frame(HEADERS, END_HEADERS, stream, block) + frame(DATA, END_STREAM, stream, empty)
                 for stream in range(1, 2 * count, 2)
             )
-            + _frame(_PING, 0, 0, bytes(8))
+            + frame(PING, 0, 0, bytes(8))
         )
         self._answered: set[int] = set()
         self._ended: set[int] = set()
         # The server has read all calls when it answers the ping.
-        while self._next() != (_PING, _ACK):
+        while self._next() != (PING, ACK):
             pass
 
     async def answered(self) -> int:
@@ -108,12 +108,12 @@ class Burst:
 
     def _next(self) -> tuple[int, int]:
         """Read a frame, and return its kind and flags."""
-        head = self._exactly(9)
-        self._exactly(int.from_bytes(head[:3]))
-        kind, flags, stream = head[3], head[4], int.from_bytes(head[5:])
-        if kind == _DATA:
+        start = self._exactly(9)
+        self._exactly(int.from_bytes(start[:3]))
+        kind, flags, stream = start[3], start[4], int.from_bytes(start[5:])
+        if kind == DATA:
             self._answered.add(stream)
-        if kind == _RESET or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
+        if kind == RESET or (kind in (DATA, HEADERS) and flags & END_STREAM):
             self._ended.add(stream)
         return kind, flags
 
@@ -126,12 +126,13 @@ class Burst:
         return data
 
 
-def _head(method: str, secret: str, timeout: str = "") -> bytes:
+def head(method: str, secret: str, timeout: str = "", authority: str = "slow") -> bytes:
+    """The headers of a call as an uncompressed HPACK block."""
     headers = {
         ":method": "POST",
         ":scheme": "http",
         ":path": method,
-        ":authority": "slow",
+        ":authority": authority,
         "content-type": "application/grpc",
         "te": "trailers",
         "authorization": f"Bearer {secret}",
@@ -141,7 +142,8 @@ def _head(method: str, secret: str, timeout: str = "") -> bytes:
     return b"".join(b"\0" + _text(name) + _text(value) for name, value in headers.items())
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """A frame of HTTP/2."""
     return len(payload).to_bytes(3) + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 

@@ -33,9 +33,9 @@ OPTIONS: Mapping[str, int] = {
     "grpc.max_metadata_size": 24 * 1024,
     "grpc.absolute_max_metadata_size": 32 * 1024,
     # Calls that have arrived and that the event loop has not taken yet. Beyond the first limit, gRPC cancels some new calls without a reason, and beyond the second one, all.
-    # Calls that their caller has reset count until the loop reaches them. gRPC's defaults (1,000 and 3,000) let one hostile caller cancel the calls of others.
-    "grpc.server.max_pending_requests": 20_000,
-    "grpc.server.max_pending_requests_hard_limit": 30_000,
+    # Its defaults are 1,000 and 3,000. With 20,000, calls waited for ten seconds, and health checks failed meanwhile.
+    "grpc.server.max_pending_requests": 5_000,
+    "grpc.server.max_pending_requests_hard_limit": 6_000,
 }
 
 
