@@ -24,7 +24,7 @@ DECLARED: Final = "declared"
 
 
 class Part(StrEnum):
-    """The messages to measure. All English ones are among the examples of the shipped tools by now, so that their figures say little about other messages."""
+    """The messages to measure. All English ones except the blind ones are among the examples of the shipped tools by now, so that their figures say little about other messages."""
 
     CHOOSE = "choose"
     LOOK = "look"
@@ -32,6 +32,7 @@ class Part(StrEnum):
     UNSEEN = "unseen"
     LAST = "last"
     FIT = "fit"
+    BLIND = "blind"
     LANGUAGES = "languages"
 
 
