@@ -469,6 +469,8 @@ class Choice:
             return sections
         figures = [one for one in under if one.value is not None]
         reasons = [one for one in under if one.value is None and _REASON.search(one.part.shown)]
+        if reasons and _WHY.search(self._question):
+            return [*sections, *reasons]
         return [*sections, *figures, *reasons][:MOST_UNDER_HEADINGS]
 
     @cached_property
