@@ -99,7 +99,7 @@ async def test_versions_are_compared_and_restored_and_details_are_changed(person
     await expect(tab.source).to_contain_text("Version 1 is restored.")
     await expect(tab.source.get_by_role("button", name="Read the file again")).to_be_focused()
     await tab.source.get_by_role("button", name="Read the file again").click()
-    await expect(tab.source).to_contain_text("its text is the same")
+    await expect(tab.source).to_contain_text("Its text is the same")
 
     await tab.source.get_by_role("tab", name="Details").click()
     async with tab.page.expect_download() as download:

@@ -400,8 +400,14 @@ def _digest(examples: Sequence[Example]) -> bytes:
 
 async def forms_trained(examples: Sequence[Example], trainer: Trainer) -> IntentClassifier:
     """The classifier that decides by the form of a message whether it needs a tool. examples: messages, labelled with tools and `none`."""
+    forms, key = forms_of(examples)
+    return await trainer.trained(forms, key=key)
+
+
+def forms_of(examples: Sequence[Example]) -> tuple[Sequence[Example], bytes]:
+    """The forms of these messages, labelled with `tool` and `none`, and the key of their classifier."""
     forms = [Example(form_of(one.text), NO_TOOL if one.label == NO_TOOL else ANY_TOOL) for one in examples]
-    return await trainer.trained(forms, key=_digest(forms))
+    return forms, _digest(forms)
 
 
 @dataclass(frozen=True, slots=True)

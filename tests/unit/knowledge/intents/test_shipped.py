@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from responsa_server.agents.config.files import EXAMPLES, SHIPPED
+from responsa_server.agents.nodes.choosing import ChooserOptions, forms_of
 from responsa_server.domain.intents import Example
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.routing import stored
@@ -19,18 +21,25 @@ from responsa_server.routing.training import train
 FILES = sorted(SHIPPED.glob(f"*/{EXAMPLES}/*"))
 
 
+def examples_of(file: Path) -> Sequence[Example]:
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [Example(row["text"], row["label"]) for row in rows]
+
+
 def test_there_is_one_for_each_file_of_examples_and_no_other() -> None:
     wanted = {place(stored.SHIPPED, sha256(one.read_bytes()).digest()) for one in FILES}
     assert FILES
+    [tools] = [one for one in FILES if str(one).endswith(ChooserOptions().examples)]
+    _, key = forms_of(examples_of(tools))
+    wanted.add(place(stored.SHIPPED, key))
     assert set(stored.SHIPPED.iterdir()) == wanted, "run `make generate`"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda one: f"{one.parts[-3]}-{one.stem}")
 def test_each_is_what_training_comes_to(file: Path, embedder: MiniLmEmbedder) -> None:
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     key = sha256(file.read_bytes()).digest()
     shipped = read(stored.SHIPPED, key)
-    made = train([Example(row["text"], row["label"]) for row in rows], embedder, key=key)
+    made = train(examples_of(file), embedder, key=key)
     assert (shipped.labels, shipped.embedder) == (made.labels, made.embedder)
     # Processors with other instructions round the embeddings differently. The training then ends at weights whose difference, as a
     # whole, was 4 % of the weights between a processor with AVX-512 and one without; single weights differ more.

@@ -172,7 +172,7 @@ class Document(_message.Message):
     summary: _builtins.str
     """1 to 3 sentences of the text that together summarise it, at most 500 bytes; empty if the text has no sentences."""
     subject: _builtins.str
-    """The person whom the document is about: a user's name (`users/{uuid}`), or a subject that an administrator or a sign-in has set for a user; at most
+    """The person whom the document is about: a user's name (users/ and the UUID), or a subject that an administrator or a sign-in has set for a user; at most
     200 bytes. Among the collection's readers, only this user, administrators and SERVICE keys read the document. Empty if the document is for all
     readers of its collection. Administrators and SERVICE keys set this field.
     """

@@ -193,7 +193,7 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   keywords: string[];
 
   /**
-   * The person whom the document is about: a user's name (`users/{uuid}`), or a subject that an administrator or a sign-in has set for a user; at most
+   * The person whom the document is about: a user's name (users/ and the UUID), or a subject that an administrator or a sign-in has set for a user; at most
    * 200 bytes. Among the collection's readers, only this user, administrators and SERVICE keys read the document. Empty if the document is for all
    * readers of its collection. Administrators and SERVICE keys set this field.
    *
