@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
@@ -37,39 +38,37 @@ CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 CORS_REQUEST_HEADERS = "authorization, content-type, grpc-timeout, x-grpc-web, x-user-agent, connect-protocol-version, connect-timeout-ms"
 CORS_RESPONSE_HEADERS = "grpc-status, grpc-message, grpc-status-details-bin, x-request-id"
 
+_STANDARD_SERVICES_CLOSED: Final[Tree] = {
+    "match": {
+        "prefix": "/grpc.",
+        "headers": [{"name": "content-type", "string_match": {"prefix": "application/grpc"}}],
+    },
+    "direct_response": {"status": 404},
+}
 
-TOO_LARGE: Sequence[LocalReply] = tuple(
-    LocalReply(413, 413, error, paths=paths, no_length=no_length)
-    for error, paths, no_length in (
-        (
-            malformed(f"The body is larger than {_SMALL_KIB} KiB."),
-            r"/v1/(sessions|oidc/).*|/responsa\.auth\..*|/grpc\.health\..*",
-            False,
+
+def _too_large(kib: int, paths: str = "", *, no_length: bool = False) -> LocalReply:
+    remedy = " and has no content-length; send its length" if no_length else ""
+    error = malformed(f"The body is larger than {kib} KiB{remedy}.")
+    return LocalReply(413, 413, error, paths=paths, no_length=no_length)
+
+
+TOO_LARGE: Final = (
+    _too_large(_SMALL_KIB, r"/v1/(sessions|oidc/).*|/responsa\.auth\..*|/grpc\.health\..*"),
+    _too_large(_QUESTION_KIB, r"/v1/turns(:ask|:answer)?(\?.*)?", no_length=True),
+    _too_large(_SMALL_KIB, no_length=True),
+    LocalReply(
+        413,
+        413,
+        DocumentRejected(
+            Reason.DOCUMENT_TOO_LARGE,
+            f"The body is larger than {_DOCUMENT_KIB // 1024} MiB; send documents with PUT /v1/uploads.",
+            {"limit_bytes": str(_DOCUMENT_KIB * 1024)},
         ),
-        *(
-            (
-                malformed(f"The body is larger than {kib} KiB and has no content-length; send its length."),
-                paths,
-                True,
-            )
-            for kib, paths in ((_QUESTION_KIB, r"/v1/turns(:ask|:answer)?(\?.*)?"), (_SMALL_KIB, ""))
-        ),
-        (
-            DocumentRejected(
-                Reason.DOCUMENT_TOO_LARGE,
-                f"The body is larger than {_DOCUMENT_KIB // 1024} MiB; send documents with PUT /v1/uploads.",
-                {"limit_bytes": str(_DOCUMENT_KIB * 1024)},
-            ),
-            r"/v1/documents(\?.*)?",
-            False,
-        ),
-        (
-            malformed(f"The body is larger than {_SEARCH_KIB} KiB."),
-            r"/v1/passages:(search|batchSearch)(\?.*)?",
-            False,
-        ),
-        (malformed(f"The body is larger than {_REST_KIB} KiB."), "", False),
-    )
+        paths=r"/v1/documents(\?.*)?",
+    ),
+    _too_large(_SEARCH_KIB, r"/v1/passages:(search|batchSearch)(\?.*)?"),
+    _too_large(_REST_KIB),
 )
 """The replies to bodies that are larger than their routes allow."""
 
@@ -168,8 +167,7 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
         "large_search_length": _length(_REST_KIB * 1024 + 1, _SEARCH_KIB * 1024),
         "document_length": _length(0, _DOCUMENT_KIB * 1024),
         "beyond_document_length": _length(_DOCUMENT_KIB * 1024 + 1, _MAX_LENGTH),
-        "health": _standard_services("/grpc.health.", open_to_all=config.standard_services, small=True),
-        "standard_services": _standard_services("/grpc.", open_to_all=config.standard_services),
+        "standard_services_closed": None if config.standard_services else _STANDARD_SERVICES_CLOSED,
     }
     try:
         tree = Templates(templates or templates_folder(), values).render("bootstrap.yaml")
@@ -198,30 +196,6 @@ def _length(least: int, most: int) -> Tree:
     """A condition on the content-length, in bytes. Requests without one do not meet it."""
     # Envoy's range excludes its end.
     return {"name": "content-length", "range_match": {"start": least, "end": most + 1}}
-
-
-def _standard_services(prefix: str, *, open_to_all: bool, small: bool = False) -> Tree:
-    """The route for health or reflection. small: whether Envoy limits a request to `_SMALL_KIB` and passes it on when it is complete; not for reflection, whose requests are streams."""
-    is_grpc: Tree = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-    match: Tree = {"prefix": prefix, "headers": [is_grpc]}
-    if not open_to_all:
-        return {"match": match, "direct_response": {"status": 404}}
-    unlimited: Tree = {"max_stream_duration": "0s", "grpc_timeout_header_max": "0s"}
-    route: Tree = {
-        "cluster": SERVER,
-        "timeout": "0s",
-        "idle_timeout": "300s",
-        "max_stream_duration": unlimited,
-    }
-    made: dict[str, Tree] = {"match": match, "route": route}
-    if small:
-        made["typed_per_filter_config"] = {
-            "envoy.filters.http.buffer": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
-                "buffer": {"max_request_bytes": _SMALL_KIB * 1024},
-            }
-        }
-    return made
 
 
 def _endpoints(folder: Path, cluster: str) -> Tree:
