@@ -20,8 +20,7 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.parameters import shown_value, untyped
 from responsa_server.cli.session import open_client
-
-_MAX_PERSONA = 8192
+from responsa_server.domain.teachers import MAX_PERSONA_BYTES
 
 Teacher = Annotated[str, typer.Argument(help="The teacher, as teachers/{uuid} or as the UUID alone.")]
 Persona = Annotated[str | None, typer.Option(help="How the teacher speaks and teaches, at most 8 KiB.")]
@@ -175,14 +174,16 @@ def _persona(text: str | None, file: Path | None) -> str | None:
         return None if text is None else valid_text(text, "The persona")
     try:
         with file.open("rb") as opened:
-            data = opened.read(_MAX_PERSONA + 1)
-        if len(data) <= _MAX_PERSONA:
+            data = opened.read(MAX_PERSONA_BYTES + 1)
+        if len(data) <= MAX_PERSONA_BYTES:
             return data.decode()
     except OSError as error:
         raise CommandFailed(f"{file} cannot be read ({error.strerror}).", "", EXIT_USAGE) from None
     except UnicodeDecodeError:
         raise CommandFailed(f"{file} is not valid UTF-8.", "", EXIT_USAGE) from None
-    raise CommandFailed(f"{file} has more than {_MAX_PERSONA:,} bytes.", "Shorten the persona.", EXIT_USAGE)
+    raise CommandFailed(
+        f"{file} has more than {MAX_PERSONA_BYTES:,} bytes.", "Shorten the persona.", EXIT_USAGE
+    )
 
 
 def _print(teacher: teacher_pb2.Teacher, *, json: bool) -> None:

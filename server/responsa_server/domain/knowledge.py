@@ -48,8 +48,6 @@ class CollectionReader:
 
 
 EVERYONE: Final = CollectionReader()
-MAX_READERS: Final = 64
-"""The maximum number of readers of a collection."""
 
 
 @dataclass(frozen=True, slots=True)

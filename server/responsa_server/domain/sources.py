@@ -15,7 +15,6 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import SecretPlace
 
-MAX_MAPPING_BYTES: Final = 128 * 1024
 MAX_KEY_BYTES: Final = 400
 MAX_TEXT_BYTES: Final = 1024 * 1024
 """The maximum length of a cell and of the text that a row makes."""

@@ -12,8 +12,8 @@ from responsa_server.domain import names
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
 
-MAX_DISPLAY_NAME_BYTES: Final = 200
 MAX_PERSONA_BYTES: Final = 8192
+"""The maximum length of a persona in UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
