@@ -276,6 +276,20 @@ class AuditEvent:
         actor, behalf = (user, "") if who.acting is None else (names.user(who.acting), user)
         return cls(who.tenant_id, actor, action, resource_name, outcome, who.address, who.call_id, behalf)
 
+    @classmethod
+    def of_origin(
+        cls,
+        origin: Origin,
+        tenant_id: str,
+        actor: str,
+        action: str,
+        resource_name: str,
+        *,
+        outcome: str = OK,
+    ) -> AuditEvent:
+        """Build the event for an act without a credential."""
+        return cls(tenant_id, actor, action, resource_name, outcome, origin.address, origin.call_id)
+
 
 class IdentityStore(Protocol):
     """The store of identities. Each method runs in one transaction, which also writes the method's audit event.

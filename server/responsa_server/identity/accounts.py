@@ -169,7 +169,9 @@ class Accounts:
         settings = self._options.tokens
         seconds = min(settings.refresh_seconds, settings.session_seconds)
         session = NewSession(session_id, digest(refresh), origin, seconds)
-        event = self._audit(user.tenant_id, user.id, "session.create", names.session(session_id), origin)
+        event = AuditEvent.of_origin(
+            origin, user.tenant_id, names.user(user.id), "session.create", names.session(session_id)
+        )
         begun = await self._store.begin_session(user.id, "tokens", session, event, password_time)
         if begun is None:
             return None
@@ -204,7 +206,9 @@ class Accounts:
             raise token_invalid()
 
         def reused(tenant_id: str, user_id: UUID, session_id: UUID) -> AuditEvent:
-            return self._audit(tenant_id, user_id, "session.token_reused", names.session(session_id), origin)
+            return AuditEvent.of_origin(
+                origin, tenant_id, names.user(user_id), "session.token_reused", names.session(session_id)
+            )
 
         successor = SecretKind.REFRESH_TOKEN.value + self._tokens.secret.successor(token, request_id)
         settings = self._options.tokens
@@ -233,7 +237,9 @@ class Accounts:
 
         def audit(tenant_id: str, user_id: UUID, session_id: UUID) -> AuditEvent:
             origin.log_tenant(tenant_id)
-            return self._audit(tenant_id, user_id, "session.end", names.session(session_id), origin)
+            return AuditEvent.of_origin(
+                origin, tenant_id, names.user(user_id), "session.end", names.session(session_id)
+            )
 
         if well_formed(SecretKind.REFRESH_TOKEN, token):
             ended = await self._store.end_session_of(digest(token), audit)
@@ -393,15 +399,12 @@ class Accounts:
 
         def audit(invitation_id: UUID | None) -> AuditEvent:
             if invitation_id is None:
-                return self._audit(user.tenant_id, user.id, "user.register", names.user(user.id), origin)
-            return AuditEvent(
-                user.tenant_id,
-                ANONYMOUS,
-                "user.register",
-                names.invitation(invitation_id),
-                Reason.RESOURCE_ALREADY_EXISTS.value,
-                origin.address,
-                origin.call_id,
+                return AuditEvent.of_origin(
+                    origin, user.tenant_id, names.user(user.id), "user.register", names.user(user.id)
+                )
+            name, taken = names.invitation(invitation_id), Reason.RESOURCE_ALREADY_EXISTS.value
+            return AuditEvent.of_origin(
+                origin, user.tenant_id, ANONYMOUS, "user.register", name, outcome=taken
             )
 
         match await self._store.register(user, hash_text, digest(code) if code else None, audit):
@@ -426,7 +429,9 @@ class Accounts:
 
         def audit(done: Confirmed) -> AuditEvent:
             action = "user.change_email" if done.changes else "user.register"
-            return self._audit(done.tenant_id, done.user_id, action, names.user(done.user_id), origin)
+            return AuditEvent.of_origin(
+                origin, done.tenant_id, names.user(done.user_id), action, names.user(done.user_id)
+            )
 
         good = well_formed(SecretKind.CONFIRMATION, code)
         waiting = await self._store.unconfirmed(digest(code)) if good else None
@@ -544,7 +549,9 @@ class Accounts:
         hash_text = await self._passwords.hash(new)
 
         def audit(tenant_id: str, user_id: UUID) -> AuditEvent:
-            return self._audit(tenant_id, user_id, "user.reset_password", names.user(user_id), origin)
+            return AuditEvent.of_origin(
+                origin, tenant_id, names.user(user_id), "user.reset_password", names.user(user_id)
+            )
 
         ended = await self._store.reset_password(digest(code), hash_text, audit)
         if ended is None:
@@ -601,14 +608,8 @@ class Accounts:
         """
         account = await self._store.account(tenant_id, email)
         resource = "" if account is None else names.user(account.user.id)
-        audit = AuditEvent(
-            tenant_id,
-            ANONYMOUS,
-            "session.create",
-            resource,
-            reason.value,
-            origin.address,
-            origin.call_id,
+        audit = AuditEvent.of_origin(
+            origin, tenant_id, ANONYMOUS, "session.create", resource, outcome=reason.value
         )
         subject = self._tokens.secret.name("refusals", tenant_id, resource, reason.value)
         await self._store.note_refusal(subject, self._options.passwords.attempts_window_seconds, audit)
@@ -671,18 +672,6 @@ class Accounts:
             {"registration": registration},
         )
 
-    @staticmethod
-    def _audit(tenant_id: str, user_id: UUID, action: str, resource: str, origin: Origin) -> AuditEvent:
-        """Build the event for an act without a credential."""
-        return AuditEvent(
-            tenant_id,
-            names.user(user_id),
-            action,
-            resource,
-            address=origin.address,
-            call_id=origin.call_id,
-        )
-
     def _forget(self, ended: Sequence[Ended]) -> None:
         self._identity.forget([one.id for one in ended])
 
@@ -698,15 +687,8 @@ async def begin_browser_session(
     """Begin a browser's session. password_time: see `AccountStore.begin_session`. Returns the secret of its cookie, and the time when it expires; None if the user may not
     sign in.
     """
-    token, actor = new_secret(SecretKind.SESSION), names.user(user.id)
-    event = AuditEvent(
-        user.tenant_id,
-        actor,
-        "session.create",
-        names.session(session_id),
-        address=origin.address,
-        call_id=origin.call_id,
-    )
+    token, actor, name = new_secret(SecretKind.SESSION), names.user(user.id), names.session(session_id)
+    event = AuditEvent.of_origin(origin, user.tenant_id, actor, "session.create", name)
     session = NewSession(session_id, digest(token), origin, seconds)
     begun = await store.begin_session(user.id, "browser", session, event, password_time)
     return None if begun is None else (token, begun.expire_time)

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Final, cast
 from uuid import UUID
@@ -359,7 +359,9 @@ class OpenId:
         cut = shown.encode()[:MAX_DISPLAY_NAME_BYTES].decode(errors="ignore")
         chosen = role or (Role.USER if invitation is None else invitation.role)
         user = new_user(self._identity.new_id(), identity.tenant_id, cut, email, chosen)
-        event = self._event(user.tenant_id, names.user(user.id), "user.register", names.user(user.id), origin)
+        event = AuditEvent.of_origin(
+            origin, user.tenant_id, names.user(user.id), "user.register", names.user(user.id)
+        )
         code = digest(flow.invitation) if flow.invitation else None
         return await self._store.register(user, identity, code, event)
 
@@ -381,21 +383,11 @@ class OpenId:
     async def _change_role(self, provider: OpenIdProvider, user: User, role: Role, origin: Origin) -> None:
         """Give a user the role that the provider's claim stands for. The last administrator stays one, and the audit log says so."""
         actor, name = names.oidc_provider(provider.name), names.user(user.id)
-        event = self._event(user.tenant_id, actor, "user.update", name, origin)
+        event = AuditEvent.of_origin(origin, user.tenant_id, actor, "user.update", name)
         try:
             await self._users.update(user.tenant_id, user.id, UserChange(role=role), "", event)
         except (NotPermitted, Precondition) as error:  # owners stay administrators, too
-            await self._trail.record(
-                AuditEvent(
-                    user.tenant_id,
-                    actor,
-                    "user.update",
-                    name,
-                    error.reason.value,
-                    origin.address,
-                    origin.call_id,
-                )
-            )
+            await self._trail.record(replace(event, outcome=error.reason.value))
         finally:
             self._cache.forget_user(user.id)
 
@@ -423,7 +415,7 @@ class OpenId:
             raise ended
         name = names.user(who.user_id)
         await self._store.link(
-            who.user_id, identity, self._event(identity.tenant_id, name, "user.link", name, origin)
+            who.user_id, identity, AuditEvent.of_origin(origin, identity.tenant_id, name, "user.link", name)
         )
 
     async def _keep(self, flow: _Flow, user: User) -> None:
@@ -450,7 +442,7 @@ class OpenId:
             who,
             [who.session_id],
             None,
-            lambda one: self._event(who.tenant_id, actor, "session.end", names.session(one), origin),
+            lambda one: AuditEvent.of_origin(origin, who.tenant_id, actor, "session.end", names.session(one)),
         )
         self._identity.forget([one.id for one in ended])
 
@@ -531,29 +523,12 @@ class OpenId:
     ) -> None:
         """Write a refused sign-in to the audit log."""
         actor = names.oidc_provider(provider.name)
-        event = AuditEvent(
-            tenant_id,
-            actor,
-            "session.create",
-            actor,
-            error.reason.value,
-            origin.address,
-            origin.call_id,
+        event = AuditEvent.of_origin(
+            origin, tenant_id, actor, "session.create", actor, outcome=error.reason.value
         )
         # The browser gets the refusal also if the database has become unavailable.
         with contextlib.suppress(Unavailable):
             await self._trail.record(event)
-
-    @staticmethod
-    def _event(tenant_id: str, actor: str, action: str, resource: str, origin: Origin) -> AuditEvent:
-        return AuditEvent(
-            tenant_id,
-            actor,
-            action,
-            resource,
-            address=origin.address,
-            call_id=origin.call_id,
-        )
 
 
 def _subject(person: Person, claim: str) -> str:

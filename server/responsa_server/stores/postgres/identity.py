@@ -196,7 +196,7 @@ class PostgresIdentityStore:
                 raise other_user(present)  # the transaction is rolled back, so the code stays valid
             # The code has identified the tenant. From here on, the transaction sees only that tenant's rows.
             await connection.execute("SELECT set_config('responsa.tenant_id', %s, true)", (row[0],))
-            event = _of_session(row[0], row[1], "session.create", "", origin)
+            event = AuditEvent.of_origin(origin, row[0], names.user(row[1]), "session.create", "")
             begun = await begin_session(
                 connection,
                 row[1],
@@ -220,7 +220,8 @@ class PostgresIdentityStore:
             values = {"tenant_id": tenant_id, "digest": digest}
             row = await self._one(connection, "end_session", values)
             if row is not None:
-                event = _of_session(tenant_id, row[1], "session.end", names.session(row[0]), origin)
+                name, user = names.session(row[0]), names.user(row[1])
+                event = AuditEvent.of_origin(origin, tenant_id, user, "session.end", name)
                 await self._audit.write(connection, event)
         return found.principal.session_id
 
@@ -403,18 +404,6 @@ class PostgresIdentityStore:
 
     async def _one(self, connection: Connection, query: str, values: Mapping[str, object]) -> Row | None:
         return await (await connection.execute(self._queries[query], values)).fetchone()
-
-
-def _of_session(tenant_id: str, user_id: UUID, action: str, resource: str, origin: Origin) -> AuditEvent:
-    """The event of a browser's session that began or ended. The call had no credential but the code or the session itself."""
-    return AuditEvent(
-        tenant_id,
-        names.user(user_id),
-        action,
-        resource,
-        address=origin.address,
-        call_id=origin.call_id,
-    )
 
 
 def _session(row: Row, credential: str) -> FoundSession:
