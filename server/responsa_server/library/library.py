@@ -180,7 +180,7 @@ class Library:
         """
         if synonyms is not None:
             _check_synonyms(synonyms)
-        collection = await self._require_over_collection(who, collection_id)
+        collection = await self._managed_collection(who, collection_id)
         name = names.collection(collection.shared_id)
         audit = _audited(who, "collection.update", name, collection.owner_id)
         if readers is not None:
@@ -196,7 +196,7 @@ class Library:
         force: bool = False,
     ) -> None:
         """Delete a collection; with force, its content too. Raises NotFound, NotPermitted, Conflict, Precondition."""
-        collection = await self._require_over_collection(who, collection_id)
+        collection = await self._managed_collection(who, collection_id)
         name = names.collection(collection.shared_id)
         audit = _audited(who, "collection.delete", name, collection.owner_id)
         ended = await self.collections.delete(who, collection_id, etag, force=force, audit=audit)
@@ -241,16 +241,20 @@ class Library:
 
     async def delete_generation(self, who: Principal, collection_id: str, number: int) -> None:
         """Delete a generation that is neither active nor being built. Raises NotFound, NotPermitted, Precondition (GENERATION_STATE)."""
-        collection = await self._require_over_collection(who, collection_id)
+        collection = await self._managed_collection(who, collection_id)
         name = names.generation(collection.shared_id, number)
         audit = _audited(who, "generation.delete", name, collection.owner_id)
         await self.generations.delete(who, collection_id, number, audit)
 
-    async def _require_over_collection(self, who: Principal, collection_id: str) -> Collection:
-        """Raise NotPermitted unless the caller owns the collection or is an administrator. Raises NotFound."""
+    async def _managed_collection(self, who: Principal, collection_id: str) -> Collection:
+        """The collection, if the caller owns it or is an administrator. Raises NotFound, NotPermitted."""
         collection = await self.collections.get(who, collection_id)
         _require(who, collection.owner_id)
         return collection
+
+    async def _require_over_collection(self, who: Principal, collection_id: str) -> None:
+        """Check the same as `_managed_collection`, without reading the collection."""
+        _require(who, await self.collections.owner(who, collection_id))
 
     async def upload(
         self,
@@ -271,7 +275,7 @@ class Library:
         _require_subjects(who, metadata.subject or None)
         if run is None and metadata.collection_id != DEFAULT_COLLECTION:
             # Check before the bytes arrive; the transaction that stores them checks again. A run has its bytes.
-            _require(who, await self.collections.owner(who, metadata.collection_id))
+            await self._require_over_collection(who, metadata.collection_id)
         async with _receive(metadata, chunks, size, self._spool_dir) as received:
             async with self._deciding:
                 media_type = await asyncio.to_thread(

@@ -310,8 +310,7 @@ class Database:
     @asynccontextmanager
     async def reading(self, reader: Reader) -> AsyncGenerator[Connection]:
         """A transaction of the app role that sees what the reader may read."""
-        begin = _BEGIN_AS.format(**{name: sql.Literal(value) for name, value in acting(reader).items()})
-        async with self._checked_out(self._app) as connection, _transaction(connection, begin):
+        async with self._checked_out(self._app) as connection, _transaction(connection, _begin_as(reader)):
             yield connection
 
     @asynccontextmanager
@@ -319,10 +318,7 @@ class Database:
         """Like `reading`, or like `tenant` with a tenant's id, for statements that find their rows by keys. A plan of such a statement suits every tenant, so it is made once in a while and
         not each time: to read the policies and to make the plan takes several times as long as to use it.
         """
-        values = acting(_reader_of(reader))
-        begin = _PLANNED_ONCE.format(
-            begin=_BEGIN_AS.format(**{name: sql.Literal(value) for name, value in values.items()})
-        )
+        begin = _PLANNED_ONCE.format(begin=_begin_as(_reader_of(reader)))
         async with self._checked_out(self._app) as connection:
             now = time.monotonic()
             if now >= self._planned.get(connection, 0.0) + _PLANS_LAST_SECONDS:
@@ -649,6 +645,10 @@ async def _knock(pool: AsyncConnectionPool[Any]) -> None:
             return
         except (PoolTimeout, psycopg.OperationalError):
             continue
+
+
+def _begin_as(reader: Reader) -> sql.Composed:
+    return _BEGIN_AS.format(**{name: sql.Literal(value) for name, value in acting(reader).items()})
 
 
 @asynccontextmanager
