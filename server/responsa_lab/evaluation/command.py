@@ -22,10 +22,9 @@ from responsa_lab.evaluation.measuring import (
     RetrievalScores,
     as_object,
     compare_rankings,
+    loaded,
     measure_answers,
     measure_retrieval,
-    source_keys,
-    take_in,
 )
 from responsa_lab.evaluation.metrics import fraction
 from responsa_lab.evaluation.personal import eval_personal
@@ -34,7 +33,6 @@ from responsa_lab.evaluation.sections import eval_sections
 from responsa_server.cli.output import Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
-from responsa_server.cli.sources import accepted_suffixes, count, entries, find
 
 Scores = RetrievalScores | AnswerScores
 Measured = TypeVar("Measured")
@@ -132,9 +130,6 @@ def _evaluate(folder: Path, collection: str, limit: int, json: bool, measure: As
 
 async def _run(data: DataSet, collection: str, measure: Asking[Measured]) -> Measured:
     async with open_async_client() as client:
-        targets = find([str(data.documents)], await accepted_suffixes(client))
-        with Progress("Loading", count(targets)) as progress:
-            await take_in(client, entries(targets), collection, progress)
-        keys = await source_keys(client, collection)
+        keys = await loaded(client, data.documents, collection)
         with Progress("Asking", len(data.questions)) as progress:
             return await measure(client, data.questions, collection, keys, progress.advance)

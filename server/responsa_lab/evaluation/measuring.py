@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
@@ -31,7 +32,7 @@ from responsa_lab.evaluation.metrics import (
 from responsa_server.cli.ingest import Outcome, Report, Said, ensure_collection, ingest
 from responsa_server.cli.output import CommandFailed, sentence_of
 from responsa_server.cli.progress import Progress
-from responsa_server.cli.sources import Entry
+from responsa_server.cli.sources import Entry, accepted_suffixes, count, entries, find
 
 IN_FLIGHT = 8
 DEPTH = 10
@@ -122,6 +123,16 @@ async def take_in(
     await ingest(client, entries, collection, report, Said(subject=subject))
     if failed:
         raise CommandFailed(f"{len(failed)} documents could not be ingested. The first: {failed[0]}")
+
+
+async def loaded(
+    client: AsyncResponsa, path: Path, collection: str, called: str = "Loading"
+) -> dict[str, str]:
+    """Ingests a file or a folder into the collection, as `take_in` does. called: what the progress says. Returns the source_keys of the collection's documents by name. Raises CommandFailed."""
+    targets = find([str(path)], await accepted_suffixes(client))
+    with Progress(called, count(targets)) as progress:
+        await take_in(client, entries(targets), collection, progress)
+    return await source_keys(client, collection)
 
 
 WAYS = ("hybrid", "bm25", "vectors", "rrf")

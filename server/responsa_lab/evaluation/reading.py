@@ -26,12 +26,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from responsa.chat.v1 import turn_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import Limit, lines, spread
-from responsa_lab.evaluation.measuring import answering, cited_spans, several, source_keys, take_in
+from responsa_lab.evaluation.measuring import answering, cited_spans, loaded, several
 from responsa_lab.evaluation.metrics import Interval, Span, camel, fraction, ratio, rounded, share
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
-from responsa_server.cli.sources import accepted_suffixes, count, entries, find
 from responsa_server.instance import CHECKOUT
 
 OURS: Final = CHECKOUT / "evals" / "reading"
@@ -279,24 +278,20 @@ def _by_source(found: Sequence[Read]) -> Sequence[tuple[str, Sequence[Read]]]:
     return [(name, [one for one in found if one.asked.source == name]) for name in names]
 
 
-def _collection(source: str) -> str:
+def collection_of(source: str) -> str:
+    """The collection of a source's documents."""
     return f"reading-{source}"
+
+
+async def load_source(client: AsyncResponsa, name: str, folder: Path) -> Mapping[str, str]:
+    """Ingests the documents of a source into its collection, and returns their paths in the source's folder, by the documents' names. Raises CommandFailed."""
+    keys = await loaded(client, folder, collection_of(name), f"Loading {name}")
+    return {document: key.removeprefix(f"{folder.name}/") for document, key in keys.items()}
 
 
 async def _run(given: ReadingSet) -> Sequence[Read]:
     async with open_async_client() as client:
-        suffixes = await accepted_suffixes(client)
-        keys: dict[str, dict[str, str]] = {}
-        for name, folder in given.folders.items():
-            targets = find([str(folder)], suffixes)
-            collection = _collection(name)
-            with Progress(f"Loading {name}", count(targets)) as progress:
-                await take_in(client, entries(targets), collection, progress)
-            prefix = f"{folder.name}/"
-            keys[name] = {
-                document: key.removeprefix(prefix)
-                for document, key in (await source_keys(client, collection)).items()
-            }
+        keys = {name: await load_source(client, name, folder) for name, folder in given.folders.items()}
         with Progress("Asking", len(given.questions)) as progress:
             return await several(
                 given.questions, lambda asked: _ask(client, asked, keys[asked.source], progress.advance)
@@ -306,7 +301,7 @@ async def _run(given: ReadingSet) -> Sequence[Read]:
 async def _ask(
     client: AsyncResponsa, asked: Asked, keys: Mapping[str, str], advance: Callable[[], None]
 ) -> Read:
-    async with answering(client, asked.question, _collection(asked.source)) as turn:
+    async with answering(client, asked.question, collection_of(asked.source)) as turn:
         advance()
         return _read(asked, turn, keys)
 
