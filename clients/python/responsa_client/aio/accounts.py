@@ -220,7 +220,7 @@ class AsyncAccountCalls(AsyncPart):
         return await self._calls.unary(self._stubs.admin.SyncSource, request, repeatable=False)
 
     async def retry_failed_rows(self, source: str) -> operations_pb2.Operation:
-        """Begin a run for the rows that were set aside. The operation's result is a SyncResult. Raises NotFound; FailedPrecondition if a run of the source for all subjects has not ended."""
+        """Begin a run for the rows that failed in earlier runs. The operation's result is a SyncResult. Raises NotFound; FailedPrecondition if a run of the source for all subjects has not ended."""
         request = admin_service_pb2.RetryFailedRowsRequest(name=requests.source_name(source))
         return await self._calls.unary(self._stubs.admin.RetryFailedRows, request, repeatable=False)
 

@@ -82,7 +82,7 @@ def made_row(value: MadeRow) -> source_pb2.PreviewedRow:
 
 
 def failed_row(value: FailedRow) -> source_pb2.FailedRow:
-    """Convert a row that was set aside."""
+    """Convert a row that failed."""
     return source_pb2.FailedRow(
         kind=value.kind, key=value.key, problem=value.problem, create_time=timestamp(value.create_time)
     )

@@ -73,7 +73,7 @@ class SourceService:
         return sources.sync_operation(operation)
 
     async def RetryFailedRows(self, request: pb.RetryFailedRowsRequest) -> operations_pb2.Operation:
-        """Begin a run for the rows that were set aside."""
+        """Begin a run for the rows that failed in earlier runs."""
         operation = await self._administration.runs.start(
             caller(), named_slug("name", "sources", request.name), "", confirmed=False, retry=True
         )
@@ -106,7 +106,7 @@ class SourceService:
         return sources.delivery(await self._administration.deliveries.again(caller(), named))
 
     async def ListFailedRows(self, request: pb.ListFailedRowsRequest) -> pb.ListFailedRowsResponse:
-        """List the rows that were set aside."""
+        """List the rows that failed."""
         asked = Listing(lists.FAILED_ROWS, caller(), Unfiltered(request), request.parent)
         page = await self._administration.runs.failed_rows(
             caller(), named_slug("parent", "sources", request.parent), asked.query
