@@ -40,9 +40,9 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
+    changed_meanwhile,
     one_row,
     shielded,
-    unavailable,
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import check_etag, request_id_reused
@@ -90,7 +90,7 @@ class PostgresConversationStore:
             await connection.execute(self._queries["create_conversation"], parameters)
             found = await self._row(connection, "created_conversation", parameters)
             if found is None:  # another call has deleted the conversation in the meantime
-                raise unavailable()
+                raise changed_meanwhile()
             if found["id"] != identity:
                 for field in ("title", "labels"):
                     if found["request"][field] != asked[field]:
@@ -215,8 +215,7 @@ class PostgresConversationStore:
                 )
             rated = {**values, "message": row["id"], "rating": rating.value, "comment": comment}
             given = await self._row(connection, "give_feedback", rated)
-            if given is None:  # impossible: the message is locked, so it cannot be deleted
-                raise unavailable()
+            assert given is not None, "the message is locked, so it cannot be deleted"
             return _feedback(given)
 
     @shielded

@@ -134,6 +134,11 @@ def unavailable(cause: Exception | None = None) -> Unavailable:
     )
 
 
+def changed_meanwhile() -> Unavailable:
+    """The error that callers see when other calls changed the same data at the same moment, so that another try may succeed."""
+    return unavailable(errors.SerializationFailure())
+
+
 def account_deleted() -> Unauthenticated:
     """The error for a caller who was deleted while the call ran, or whose credential this process still remembers."""
     return Unauthenticated(

@@ -17,7 +17,6 @@ from responsa_server.stores.postgres.database import (
     Queries,
     one_row,
     shielded,
-    unavailable,
 )
 from responsa_server.stores.postgres.users import lock_changeable
 
@@ -80,8 +79,7 @@ class PostgresQuotas:
             raise NotFound.of("user", names.user(user_id))
         exception = exception_of(await one_row(connection, self._queries["exception"], parameters))
         row = await one_row(connection, self._queries["read_usage"], parameters)
-        if row is None:  # impossible: the query always has a row
-            raise unavailable()
+        assert row is not None, "the query always has a row"
         stored = await one_row(connection, self._queries["stored_by"], parameters)
         quota = exception.over(self._rules.of(Role(user["role"])))
         return UserUsage(user_id, usage_row(row), quota, exception, Stored(**stored or {}))

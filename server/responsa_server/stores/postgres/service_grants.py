@@ -15,9 +15,9 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
+    changed_meanwhile,
     one_row,
     shielded,
-    unavailable,
 )
 from responsa_server.stores.postgres.listing import SqlList
 
@@ -60,7 +60,7 @@ class PostgresServiceGrants:
             if row is None:
                 row = await one_row(connection, self._queries["find"], values)
                 if row is None:  # it was deleted in the meantime
-                    raise unavailable()
+                    raise changed_meanwhile()
                 return ServiceGrant(**row)
             await self._audit.write(connection, audit)
         return ServiceGrant(**row)

@@ -14,7 +14,7 @@ from responsa_server.domain.lists import SOURCES
 from responsa_server.domain.people import Principal
 from responsa_server.domain.sources import NewSource, Source, SourceChange
 from responsa_server.domain.turns import NewId
-from responsa_server.stores.postgres.database import Connection, Database, one_row, shielded, unavailable
+from responsa_server.stores.postgres.database import Connection, Database, one_row, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import already_exists
@@ -119,8 +119,7 @@ class PostgresSources(ResourceStore[Source, str]):
                 "schedule": None if next_run_time is None else self._new_id(),
             }
             row = await one_row(database, self._queries["update"], values)
-            if row is None:  # impossible: the row is locked, so it cannot be deleted
-                raise unavailable()
+            assert row is not None, "the row is locked, so it cannot be deleted"
             if change.mapping is not None:
                 await self._defer(database, who, row)
             await self._write(database, who, "source.update", source_id)

@@ -16,7 +16,7 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TEACHERS
 from responsa_server.domain.people import Principal
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
-from responsa_server.stores.postgres.database import Database, one_row, shielded, unavailable
+from responsa_server.stores.postgres.database import Database, one_row, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests, already_exists
 from responsa_server.stores.postgres.resources import ResourceKind, ResourceStore
@@ -92,8 +92,7 @@ class PostgresTeachers(ResourceStore[Teacher, UUID]):
                 "parameters": None if change.parameters is None else Jsonb(dict(change.parameters)),
             }
             row = await one_row(connection, self._queries["update"], values)
-            if row is None:  # impossible: the row is locked, so it cannot be deleted
-                raise unavailable()
+            assert row is not None, "the row is locked, so it cannot be deleted"
             await self._write(connection, who, "teacher.update", identity)
             return _teacher(row)
 

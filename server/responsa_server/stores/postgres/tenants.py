@@ -30,7 +30,6 @@ from responsa_server.stores.postgres.database import (
     Queries,
     one_row,
     shielded,
-    unavailable,
     uuid_array,
 )
 from responsa_server.stores.postgres.listing import SqlList
@@ -217,8 +216,7 @@ class PostgresTenants:
                 return found
             values = {"tenant": tenant_id, "erase": erase}
             row = await one_row(connection, self._queries["suspend"], values)
-            if row is None:  # impossible: the row is locked, and tenants are never deleted
-                raise unavailable()
+            assert row is not None, "the row is locked, and tenants are never deleted"
             await self._write(connection, tenant_id, events)
         return Tenant(**row)
 
@@ -233,8 +231,7 @@ class PostgresTenants:
             "first": False,
         }
         row = await one_row(connection, self._shared["add_user"], values)
-        if row is None:  # impossible: the tenant has no users yet
-            raise unavailable()
+        assert row is not None, "the tenant has no users yet"
         values = {
             "id": key.id,
             "tenant_id": key.tenant_id,
@@ -262,8 +259,7 @@ class PostgresTenants:
             "seconds": first.seconds,
         }
         row = await one_row(connection, self._invitations["add_invitation"], values)
-        if row is None:  # impossible: an INSERT without a condition
-            raise unavailable()
+        assert row is not None, "an INSERT without a condition always returns a row"
         return row["expire_time"]
 
     async def _write(self, connection: Connection, tenant_id: str, events: Sequence[AuditEvent]) -> None:

@@ -58,9 +58,9 @@ from responsa_server.stores.postgres.database import (
     Database,
     Gathered,
     Statement,
+    changed_meanwhile,
     one_row,
     shielded,
-    unavailable,
     uuid_array,
 )
 
@@ -489,7 +489,7 @@ def _outcome(position: Mapping[str, Any] | None, append: Append) -> TurnLost | U
     if position["released"] or (append.rows and position["last_seq"] != append.rows[0].first_seq - 1):
         return TurnLost(turn)
     # Another session had locked the row. Another try will show whether that session has claimed the turn.
-    return unavailable()
+    return changed_meanwhile()
 
 
 def _fence(batch: Sequence[Append]) -> dict[str, object]:
@@ -667,7 +667,7 @@ def _finished_before(position: Mapping[str, Any] | None, claim: Claim, rows: Seq
     if terminal or position["last_seq"] != rows[0].first_seq - 1:
         raise TurnLost(names.turn(claim.turn_id))
     # The conflicting row was rolled back in the meantime, so another try will succeed.
-    raise unavailable()
+    raise changed_meanwhile()
 
 
 def _message(finish: int, message: NewMessage) -> dict[str, object]:

@@ -41,8 +41,8 @@ from responsa_server.stores.postgres.database import (
     Database,
     Queries,
     Statement,
+    changed_meanwhile,
     shielded,
-    unavailable,
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.quotas import exception_of, usage_row
@@ -162,7 +162,7 @@ class PostgresTurnStore(TurnLog):
             await self._require_room(connection, new.open_limits, parameters)
             if state is TurnState.PENDING:
                 await self._require_capacity(connection, new.max_pending)
-        raise unavailable()
+        raise changed_meanwhile()
 
     async def _make_room(
         self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
@@ -200,7 +200,7 @@ class PostgresTurnStore(TurnLog):
         await connection.execute(self._queries["first_usage"], parameters)
         row = await self._row(connection, "hold_usage", parameters)
         if row is None:  # the row was deleted just now
-            raise unavailable()
+            raise changed_meanwhile()
         grant = granted(who.user_id, quota, usage_row(row), new.demand, self._rules.turn_tokens)
         if grant is not None:
             await connection.execute(self._queries["reserve"], {**parameters, **_granted(grant)})
@@ -397,8 +397,7 @@ class PostgresTurnStore(TurnLog):
             except errors.LockNotAvailable as error:
                 raise _InUse from error
             row = await cursor.fetchone()
-        if row is None:
-            raise unavailable()
+        assert row is not None, "SELECT of a function always returns a row"
         return row[0]
 
 

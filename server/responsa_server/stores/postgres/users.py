@@ -28,7 +28,6 @@ from responsa_server.stores.postgres.database import (
     Queries,
     one_row,
     shielded,
-    unavailable,
 )
 from responsa_server.stores.postgres.key_families import revoke_keys_of
 from responsa_server.stores.postgres.listing import SqlList
@@ -172,8 +171,7 @@ class PostgresUsers:
             row = await one_row(connection, _QUERIES["update"], values)
         except errors.UniqueViolation as error:
             raise email_taken(wanted.email) from error
-        if row is None:  # impossible: the row is locked, so it cannot be deleted
-            raise unavailable()
+        assert row is not None, "the row is locked, so it cannot be deleted"
         values = {"tenant_id": found.tenant_id, "user_id": found.id, "wanted": None, "kept": None}
         if wanted.role is Role.SERVICE is not found.role:
             # A service has no sign-in.
