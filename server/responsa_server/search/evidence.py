@@ -320,7 +320,7 @@ class PieceEvidence:
     cosine: float | None
     form: float
     score: float
-    against: float = 0.0
+    against: float
 
 
 def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer) -> ParsedQuestion:

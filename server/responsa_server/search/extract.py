@@ -96,7 +96,7 @@ class _RankedPiece:
 
     @property
     def words(self) -> frozenset[str]:
-        return frozenset(_WORD.findall(self.evidence.plain.lower())) or frozenset([self.evidence.plain])
+        return _words(self.evidence.plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +109,14 @@ class _RankedPart:
         same = self.piece.passage.found.passage.document_id == other.piece.passage.found.passage.document_id
         return same and one.start < another.end and another.start < one.end
 
-    def contains(self, other: _RankedPart) -> bool:
-        one, another = self.part.source, other.part.source
-        return self.overlaps(other) and one.start <= another.start and another.end <= one.end
-
-    def shows(self, other: _RankedPiece) -> bool:
-        source, another = self.part.source, other.evidence.piece.source
-        same = self.piece.passage.found.passage.document_id == other.passage.found.passage.document_id
-        return same and source.start <= another.start and another.end <= source.end
+    def contains(self, passage: ScoredPassage, source: ByteRange) -> bool:
+        """Whether a range of bytes of this passage's document is within the part."""
+        same = self.piece.passage.found.passage.document_id == passage.found.passage.document_id
+        return same and self.part.source.start <= source.start and source.end <= self.part.source.end
 
     @property
     def words(self) -> frozenset[str]:
-        return frozenset(_WORD.findall(self.part.shown.lower())) or frozenset([self.part.shown])
+        return _words(self.part.shown)
 
 
 class Extractor:
@@ -278,7 +274,7 @@ class Extractor:
         said = self._said(question, lead)
         for one in parts[1:]:
             if (
-                one.contains(lead)
+                one.contains(lead.piece.passage, lead.part.source)
                 and question.covered(self._said(question, one)) - question.covered(said) >= _ADDS
             ):
                 lead = _RankedPart(lead.piece, one.part)
@@ -368,7 +364,7 @@ def _certainty(chosen: Sequence[_RankedPart], judged: Sequence[_RankedPiece]) ->
     for one in judged:
         if one.share is None:
             return _CERTAIN
-        if any(part.shows(one) for part in chosen):
+        if any(part.contains(one.passage, one.evidence.piece.source) for part in chosen):
             certainty += one.share
         elif one.share >= _LEAST_SHARE:
             others.append(one)
@@ -378,6 +374,11 @@ def _certainty(chosen: Sequence[_RankedPart], judged: Sequence[_RankedPiece]) ->
             one.share or 0.0 for one in others if any(_alike(one.words, words) for words in said)
         )
     return min(certainty, _CERTAIN)
+
+
+def _words(text: str) -> frozenset[str]:
+    """The words of a text; the whole text if it has none."""
+    return frozenset(_WORD.findall(text.lower())) or frozenset([text])
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:

@@ -101,7 +101,7 @@ class PassageParts:
                 return None
 
     def widened(self, part: Part) -> Part:
-        """A part of sentences with the sentences of its paragraph after and before it, as many as MAX_PARAGRAPH_BYTES allow. Other parts stay as they are."""
+        """The part with sentences of its paragraph after and before it, as many as MAX_PARAGRAPH_BYTES allow. A part that neither begins nor ends with a sentence stays as it is."""
         first, last = part.first, part.last
         while True:
             before = (first, last)
@@ -183,11 +183,7 @@ class PassageParts:
             made = self._several(first, last)
         else:
             made = self._part(place, place, shown_item(self.text(place), self._origin(place)))
-        return (
-            made
-            if made is None or complete
-            else Part(made.first, made.last, made.source, made.text, made.shown, complete=False)
-        )
+        return made if made is None or complete else replace(made, complete=False)
 
     def _has_antecedent(self, place: int) -> bool:
         return place > 0 and self._pieces[place - 1].kind is self._pieces[place].kind

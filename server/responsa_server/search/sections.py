@@ -54,8 +54,8 @@ class SectionSignals:
     heading: float
     cosine: float
     words: float
-    code: float = 0.0
-    opening: bool = False
+    code: float
+    opening: bool
 
     @property
     def total(self) -> float:
