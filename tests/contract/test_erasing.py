@@ -211,21 +211,18 @@ async def answer(
 def everywhere(urls: DatabaseUrls, *wanted: str) -> dict[str, set[str]]:
     """For each of the texts, the tables in which it stands: as text, or as bytes."""
     found: dict[str, set[str]] = {one: set() for one in wanted}
+    query = sql.SQL(
+        "SELECT mark FROM unnest(%s::text[], %s::text[]) AS m (mark, bytes) "
+        "WHERE EXISTS (SELECT FROM {} AS t WHERE position(mark IN t::text) > 0 OR position(bytes IN t::text) > 0)"
+    )
+    given = (list(wanted), [one.encode().hex() for one in wanted])
     with psycopg.connect(urls.superuser) as connection:
         tables = connection.execute(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('responsa', 'procrastinate')"
         ).fetchall()
         for schema, table in tables:
-            for one in wanted:
-                query = sql.SQL(
-                    "SELECT count(*) FROM {}.{} AS t WHERE position(%s IN t::text) > 0 OR position(%s IN t::text) > 0"
-                )
-                row = connection.execute(
-                    query.format(sql.Identifier(schema), sql.Identifier(table)), (one, one.encode().hex())
-                ).fetchone()
-                assert row is not None
-                if row[0]:
-                    found[one].add(table)
+            for (one,) in connection.execute(query.format(sql.Identifier(schema, table)), given):
+                found[one].add(table)
     return found
 
 
@@ -235,20 +232,7 @@ WITH_UUIDS = {"audit_event", "erasure", "procrastinate_jobs"}
 
 def holding(urls: DatabaseUrls, *marks: str) -> set[str]:
     """The tables in which one of the texts stands: as text, or as bytes."""
-    given = [form for one in marks for form in (one, one.encode().hex())]
-    with psycopg.connect(urls.superuser) as connection:
-        tables = connection.execute(
-            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('responsa', 'procrastinate')"
-        ).fetchall()
-        query = sql.SQL(
-            "SELECT 1 FROM {} AS t WHERE EXISTS (SELECT FROM unnest(%s::text[]) AS m (mark) WHERE position(m.mark IN t::text) > 0) LIMIT 1"
-        )
-        return {
-            table
-            for schema, table in tables
-            if connection.execute(query.format(sql.Identifier(schema, table)), (given,)).fetchone()
-            is not None
-        }
+    return set[str]().union(*everywhere(urls, *marks).values())
 
 
 async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_and_the_receipt(

@@ -174,7 +174,7 @@ async def test_calls_whose_messages_never_arrive_keep_nobody_out(served: Served)
             stranger.ask(path + "Login", nobody, "", whole=False)
             stranger.ask(path + "UpdateMe", rename, bob.secret, whole=False)
         async with asyncio.timeout(30):
-            # The server waits for a hundred messages of each kind, and gives up the oldest calls of the kind.
+            # The server waits for a hundred messages of each kind, and each kind has one caller, which loses its oldest calls.
             await served.lines.calls("RESOURCE_EXHAUSTED", 100)
         assert (await failed(stub.Login(nobody))).reason == "SIGN_IN_FAILED"
         assert (await stub.GetMe(auth.GetMeRequest(), metadata=bob.metadata)).name

@@ -30,7 +30,7 @@ async def test_callers_that_repeat_their_calls_do_not_hold_up_a_stop(monkeypatch
     admission = Admission(4)
     admission.drain()
     with pytest.raises(Unavailable) as refused:
-        await admission.on_start(Call("/responsa.auth.v1.AuthService/GetMe", {}, "test"))
+        await admission.on_start(Call(ME, {}, "test"))
     assert refused.value.reason is Reason.DRAINING
     async with asyncio.timeout(5.0):
         await admission.quiet()
@@ -38,10 +38,9 @@ async def test_callers_that_repeat_their_calls_do_not_hold_up_a_stop(monkeypatch
 
 async def test_a_call_without_its_message_takes_no_place_and_the_oldest_is_given_up() -> None:
     admission, gate = Admission(2), asyncio.Event()
-    me = "/responsa.auth.v1.AuthService/GetMe"
 
     async def served(*, arrives: bool) -> str:
-        call = Call(me, {}, "test")
+        call = Call(ME, {}, "test")
         place = await admission.on_start(call)
         try:
             with admission.arriving(call):
@@ -66,7 +65,7 @@ async def test_a_call_without_its_message_takes_no_place_and_the_oldest_is_given
     running = [await begun(arrives=True) for _ in range(2)]
     assert not third.done()
     with pytest.raises(Exhausted):
-        await admission.on_start(Call(me, {}, "test"))
+        await admission.on_start(Call(ME, {}, "test"))
     gate.set()
     assert await asyncio.gather(*running) == ["", ""]
     idle = asyncio.ensure_future(admission.idle())
