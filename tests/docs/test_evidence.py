@@ -9,7 +9,8 @@ import pytest
 
 from tests.instance import ROOT
 
-NAMED = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+NAMED = re.compile(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`")
+"""A test, and perhaps its function; without a file, a function of the file named before."""
 STATES = {"met", "partly", "no", "operator", "–"}
 CHAPTERS = {
     1: 27, 2: 11, 3: 19, 4: 10, 5: 9, 6: 35, 7: 18, 8: 7, 9: 7, 10: 29, 11: 14, 12: 9, 13: 13, 14: 9, 15: 13, 16: 16
@@ -26,9 +27,10 @@ def rows() -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize("page", ["docs/asvs.md", "docs/security.md"])
 def test_every_named_test_exists(page: str) -> None:
     named = NAMED.findall((ROOT / page).read_text(encoding="utf-8"))
-    assert named or page == "docs/security.md"
+    assert named
+    text = ""
     for file, test in named:
-        text = (ROOT / file).read_text(encoding="utf-8")
+        text = (ROOT / file).read_text(encoding="utf-8") if file else text
         assert not test or f"def {test}(" in text, f"{page}: {file}::{test}"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
 from typing import Final
 from uuid import UUID
 
@@ -205,16 +204,16 @@ class Extractor:
         ]
         # The two scales differ, so one of them ranks all pieces.
         apply = all(readable(questions.of(one), one.score, pieces) for one, pieces in read)
-        weights = self._weights if apply else None
-        values = [
-            fits(one.found, one.score, pieces, weights) if weights else [it.score for it in pieces]
-            for one, pieces in read
-        ]
-        likely = iter(shares(list(chain.from_iterable(values)))) if weights else repeat(None)
+        found = [(one, pieces, place) for one, pieces in read for place in range(len(pieces))]
+        if apply:
+            fit = [it for one, pieces in read for it in fits(one.found, one.score, pieces, self._weights)]
+            likely = shares(fit)
+        else:
+            fit = [it.score for _, pieces in read for it in pieces]
+            likely = [None] * len(fit)
         judged = [
-            _RankedPiece(evidence, place, one, pieces, value, next(likely))
-            for (one, pieces), its in zip(read, values, strict=True)
-            for place, (evidence, value) in enumerate(zip(pieces, its, strict=True))
+            _RankedPiece(pieces[place], place, one, pieces, value, share)
+            for (one, pieces, place), value, share in zip(found, fit, likely, strict=True)
         ]
         return sorted(judged, key=lambda one: -one.fit - _ASKED * self._asked(questions, one))
 

@@ -235,20 +235,12 @@ def test_a_sentence_that_refers_to_the_leading_one_and_adds_to_it_is_shown_with_
 def test_a_sentence_in_other_words_leads_if_the_model_says_so_and_only_then(
     cosines: Sequence[float | None], leads: str
 ) -> None:
-    heading, *sentences = (
-        "# Backups of the archive",
-        "Backups of the archive are made by the archive.",
-        "Copies go to the second disk every night.",
-    )
-    text = "\n\n".join(sentences)
-    one = found(text, title="Archive")
-    stored = [replace(piece, cosine=cosine) for piece, cosine in zip(one.pieces, cosines[1:], strict=True)]
-    gap = len(heading) + 2
-    moved = [
-        replace(piece, source=ByteRange(piece.source.start + gap, piece.source.end + gap)) for piece in stored
-    ]
-    above = PassagePiece(VectorKind.HEADING, ByteRange(0, len(heading)), cosines[0])
-    whole = FoundPassage(passage(f"{heading}\n\n{text}", title="Archive"), "en", [above, *moved])
+    heading = "# Backups of the archive\n\n"
+    text = "Backups of the archive are made by the archive.\n\nCopies go to the second disk every night."
+    above = PassagePiece(VectorKind.HEADING, ByteRange(0, len(heading.rstrip())), None)
+    stored = [above, *found(text, start=len(heading)).pieces]
+    given = [replace(piece, cosine=cosine) for piece, cosine in zip(stored, cosines, strict=True)]
+    whole = FoundPassage(passage(heading + text, title="Archive"), "en", given)
     question = "How often are backups of the archive made?"
     vector = None if cosines[0] is None else 0.6
     scored = [ScoredPassage(whole, Score(0.6, 5.0, 0.6, vector, 0.6), 0)]
