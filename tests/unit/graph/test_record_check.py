@@ -108,6 +108,8 @@ KNOWN = frozenset(
         "who does this job better, and by how much",
         "who is on course work with me",
         "Whose is the course record?",
+        "How open is my flatmate?",
+        "what did my team mate score",
     ],
 )
 def test_a_question_about_somebody_else(question: str) -> None:
@@ -140,6 +142,7 @@ def test_a_question_about_somebody_else(question: str) -> None:
         "My sister says I am as stubborn as a mule. Points?",
         "Why does everyone come to me with their troubles?",
         "who is that for",
+        "My flatmate says I am messy. Score?",
     ],
 )
 def test_a_question_about_oneself(question: str) -> None:
