@@ -297,3 +297,8 @@ def ingested(version: int = 1, *, unchanged: bool = False, key: str = "a.md") ->
         name=DOCUMENT, source_key=key, version=version, state=document_pb2.DOCUMENT_STATE_READY
     )
     return document_pb2.IngestResult(document=document, unchanged=unchanged)
+
+
+def sent(server: Scripted, method: str) -> Any:
+    """The last request of a method of AdminService."""
+    return server.requests[f"{ADMIN}/{method}"][-1]

@@ -15,7 +15,7 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import audit_event_pb2
 from responsa.auth.v1 import api_key_pb2, auth_service_pb2, invitation_pb2, session_pb2, user_pb2
 from tests.clients.command_line import CommandLine
-from tests.clients.scripted import ADMIN, AUTH, Context, Scripted, abort, status
+from tests.clients.scripted import ADMIN, AUTH, Context, Scripted, abort, sent, status
 from tests.clients.test_cli_completion import suggested
 
 ADA, BO, KEY = (f"0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a1{number}" for number in range(3))
@@ -109,11 +109,6 @@ def _key() -> api_key_pb2.ApiKey:
     return api_key_pb2.ApiKey(
         name=f"apiKeys/{KEY}", owner=f"users/{ADA}", prefix="rsp_ab12", display_name="laptop"
     )
-
-
-def sent(server: Scripted, method: str) -> Any:
-    """The last request of the method."""
-    return server.requests[f"{ADMIN}/{method}"][-1]
 
 
 async def test_users_are_listed_and_shown(server: Scripted, responsa: CommandLine) -> None:

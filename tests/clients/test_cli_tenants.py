@@ -14,7 +14,7 @@ from responsa.admin.v1 import service_grant_pb2, tenant_pb2
 from responsa.auth.v1 import user_pb2
 from responsa_client.aio.client import AsyncResponsa
 from tests.clients.command_line import CommandLine
-from tests.clients.scripted import ADMIN, AUTH, Context, Scripted, abort, status
+from tests.clients.scripted import ADMIN, AUTH, Context, Scripted, abort, sent, status
 
 ADA, BOT, GRANT = (f"0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a1{number}" for number in range(3))
 TIME = Timestamp(seconds=1_793_000_000)
@@ -109,11 +109,6 @@ def served(server: Scripted) -> None:
         "ListUsers": users,
     }.items():
         server.on(f"{ADMIN}/{method}", script)
-
-
-def sent(server: Scripted, method: str) -> Any:
-    """The last request of the method."""
-    return server.requests[f"{ADMIN}/{method}"][-1]
 
 
 async def test_tenants_are_listed(server: Scripted, responsa: CommandLine) -> None:

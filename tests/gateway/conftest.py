@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from responsa_server.domain.addresses import UnixAddress
@@ -154,3 +155,9 @@ def hasty() -> Iterator[Place]:
     place = start_place(patience=0.5)
     yield place
     place.stop()
+
+
+@pytest.fixture
+def http(place: Place) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=place.url, timeout=30) as client:
+        yield client

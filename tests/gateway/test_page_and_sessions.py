@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Iterator
 
 import httpx2
 import pytest
@@ -10,12 +9,6 @@ import pytest
 from responsa_server.transports.http.security_headers import CONTENT_SECURITY_POLICY
 from tests.gateway.conftest import Place, start_place
 from tests.gateway.wire import of_rest
-
-
-@pytest.fixture
-def http(place: Place) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=place.url) as client:
-        yield client
 
 
 def cookie_of(answer: httpx2.Response) -> tuple[str, dict[str, str]]:

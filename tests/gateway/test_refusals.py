@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,12 +17,6 @@ from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
 
 ANSWER = "/responsa.chat.v1.ChatService/Answer"
 ORIGIN = "ORIGIN_NOT_ALLOWED"
-
-
-@pytest.fixture
-def http(place: Place) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=place.url) as client:
-        yield client
 
 
 @contextmanager

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import grpc
 import httpx2
@@ -28,12 +28,6 @@ ANSWER = "/responsa.chat.v1.ChatService/Answer"
 async def channel(place: Place) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(place.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         yield channel
-
-
-@pytest.fixture
-def http(place: Place) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=place.url) as client:
-        yield client
 
 
 async def test_grpc_unary_and_stream(channel: grpc.aio.Channel) -> None:

@@ -18,12 +18,6 @@ KEY = {"authorization": "Bearer rsp_x"}
 FIVE_MB = 5_000_000
 
 
-@pytest.fixture
-def http(place: Place) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=place.url, timeout=30) as client:
-        yield client
-
-
 def uploads(http: httpx2.Client) -> list[str]:
     """The stand-in's report on each upload so far."""
     return [operation["name"] for operation in http.get("/v1/operations").json().get("operations", [])]

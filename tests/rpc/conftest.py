@@ -44,3 +44,11 @@ async def served(house: House, database: Database, folder: Path) -> AsyncGenerat
     """The server."""
     async with asynccontextmanager(serving)(house, database, folder) as made:
         yield made
+
+
+@pytest.fixture
+async def pair(house: House, database: Database, folder: Path) -> AsyncGenerator[tuple[Served, Served], None]:
+    """Two servers on one database."""
+    start = asynccontextmanager(serving)
+    async with start(house, database, folder) as first, start(house, database, folder, replica="t") as second:
+        yield first, second

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import grpc
 import grpc.aio
+import pytest
 from google.longrunning import operations_pb2_grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -499,3 +501,14 @@ async def failed(work: Any) -> Failure:
     except grpc.aio.AioRpcError as error:
         return failure(error)
     raise AssertionError("the call succeeded")
+
+
+def spied(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
+    """Replace `Turns.left`, and return the turns for which it is called."""
+    left: asyncio.Queue[str] = asyncio.Queue()
+
+    def leave(_: Principal, turn_id: UUID) -> None:
+        left.put_nowait(f"turns/{turn_id}")
+
+    monkeypatch.setattr(served.turns, "left", leave)
+    return left

@@ -7,28 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import grpc
-import pytest
 
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.calls.interceptors.lasting import INTERVAL_SECONDS
-from responsa_server.stores.postgres.database import Database
-from tests.contract.library_house import House
-from tests.rpc.served import SOON, Caller, Served, failed, serving
-
-
-@pytest.fixture
-async def pair(house: House, database: Database, folder: Path) -> AsyncGenerator[tuple[Served, Served], None]:
-    """Two servers on one database."""
-    start = asynccontextmanager(serving)
-    async with start(house, database, folder) as first, start(house, database, folder, replica="t") as second:
-        yield first, second
+from tests.rpc.served import SOON, Caller, Served, failed
 
 
 def disabling(who: Caller) -> admin.DisableUserRequest:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -22,12 +22,11 @@ from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.domain.addresses import UnixAddress
-from responsa_server.domain.people import Principal
 from responsa_server.stores.postgres.database import Database
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.turns.settings import TurnOptions
 from tests.contract.library_house import House
-from tests.rpc.served import ANSWER, Caller, Served, serving
+from tests.rpc.served import ANSWER, Caller, Served, serving, spied
 from tests.rpc.streams import Frames, asked, events, kinds, resumed
 
 QUICK = TurnOptions(lease_seconds=2.0, sweep_seconds=0.05, poll_seconds=0.05, disconnect_seconds=0.05)
@@ -153,17 +152,6 @@ async def started(on: Replica, text: str = "wait") -> str:
     who = on.served.bob
     turn = await on.served.chat.StartTurn(pb.StartTurnRequest(text=text), metadata=who.metadata)
     return turn.name
-
-
-def spied(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
-    """Replace `Turns.left`, and return the turns for which it is called."""
-    left: asyncio.Queue[str] = asyncio.Queue()
-
-    def leave(_: Principal, turn_id: UUID) -> None:
-        left.put_nowait(f"turns/{turn_id}")
-
-    monkeypatch.setattr(served.turns, "left", leave)
-    return left
 
 
 # Readers that leave.

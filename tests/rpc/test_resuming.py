@@ -12,18 +12,17 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import grpc
 import pytest
 
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
-from responsa_server.domain.people import Principal
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.settings import TurnOptions
 from tests.contract.library_house import House
-from tests.rpc.served import ANSWER, Caller, Served, failed, serving
+from tests.rpc.served import ANSWER, Caller, Served, failed, serving, spied
 from tests.rpc.streams import asked, events, kinds, resumed
 
 # The intervals are short, because these tests do not check times, and longer intervals would only slow them down.
@@ -61,17 +60,6 @@ async def cancelled(served: Served, who: Caller, turn: str) -> turn_pb2.Turn:
 
 async def got(served: Served, who: Caller, turn: str) -> turn_pb2.Turn:
     return await served.chat.GetTurn(pb.GetTurnRequest(name=turn), metadata=who.metadata)
-
-
-def spied(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
-    """Replace `Turns.left`, and return the turns for which it is called."""
-    left: asyncio.Queue[str] = asyncio.Queue()
-
-    def leave(_: Principal, turn_id: UUID) -> None:
-        left.put_nowait(f"turns/{turn_id}")
-
-    monkeypatch.setattr(served.turns, "left", leave)
-    return left
 
 
 # Resuming.

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import grpc
 import psycopg
@@ -22,11 +19,9 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.domain.people import Origin, Role
-from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
-from tests.contract.library_house import House
 from tests.people import GOOD
-from tests.rpc.served import SOON, Caller, Served, caller, failed, serving
+from tests.rpc.served import SOON, Caller, Served, caller, failed
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -53,14 +48,6 @@ async def key_of(served: Served, who: Caller) -> str:
     request = admin.ListTenantApiKeysRequest(filter=f'owner = "{name(who)}"')
     (found,) = (await served.admin.ListTenantApiKeys(request, metadata=served.ann.metadata)).api_keys
     return found.name
-
-
-@pytest.fixture
-async def pair(house: House, database: Database, folder: Path) -> AsyncGenerator[tuple[Served, Served], None]:
-    """Two servers on one database."""
-    start = asynccontextmanager(serving)
-    async with start(house, database, folder) as first, start(house, database, folder, replica="t") as second:
-        yield first, second
 
 
 async def test_a_session_needs_a_recent_sign_in_to_make_a_key_of_a_service(

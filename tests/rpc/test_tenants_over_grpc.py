@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import grpc
-import pytest
 
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.admin.v1 import tenant_pb2
@@ -27,15 +23,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from tests.contract.library_house import Gate, GatedParser, House
 from tests.people import GOOD
-from tests.rpc.served import SOON, Served, caller, failed, serving
-
-
-@pytest.fixture
-async def pair(house: House, database: Database, folder: Path) -> AsyncGenerator[tuple[Served, Served], None]:
-    """Two servers on one database."""
-    start = asynccontextmanager(serving)
-    async with start(house, database, folder) as first, start(house, database, folder, replica="t") as second:
-        yield first, second
+from tests.rpc.served import SOON, Served, caller, failed
 
 
 async def nothing(tenant_id: str) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx2
 import pytest
 import yaml
 
@@ -214,3 +215,9 @@ def bench() -> Iterator[Bench]:
         echo.close()
         lab.close()
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+def http(instance: Instance) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=instance.url, timeout=30) as client:
+        yield client

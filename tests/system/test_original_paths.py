@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any, Final
 
 import httpx2
@@ -17,12 +16,6 @@ from tests.callers import PASSWORD, Credential, Registry, Tenant
 from tests.instance import Instance
 
 USER: Final = {"id", "email", "name", "role", "is_active", "created_at"}
-
-
-@pytest.fixture
-def http(instance: Instance) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=instance.url, timeout=30) as client:
-        yield client
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
@@ -21,12 +21,6 @@ from tests.instance import Instance
 
 OTHER = "seven purple walruses hum"
 ME = "/v1/users/me"
-
-
-@pytest.fixture
-def http(instance: Instance) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=instance.url, timeout=30) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

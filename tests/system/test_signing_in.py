@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,6 @@ from tests.clients.terminal import Terminal
 from tests.instance import Instance, eventually, plain_environment
 
 OTHER = "seven purple walruses hum"
-
-
-@pytest.fixture
-def http(instance: Instance) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=instance.url, timeout=30) as client:
-        yield client
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import Question, lines
 from responsa_lab.evaluation.measuring import answering, cited_spans, own_collections, several, source_keys
-from responsa_lab.evaluation.metrics import Interval, Span, interval_json, interval_text, share
+from responsa_lab.evaluation.metrics import Interval, Span, interval_json, interval_text, meets, share
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -62,11 +62,6 @@ class Asked:
     def right(self, depth: int) -> bool:
         """Whether a right section is among the first `depth`."""
         return any(meets(one, self.question.gold_spans) for one in self.sections[:depth])
-
-
-def meets(span: Span, places: Sequence[Span]) -> bool:
-    """Whether the span and one of the places overlap in at least half of the shorter of the two."""
-    return any(2 * span.overlap(one) >= min(span.length, one.length) for one in places)
 
 
 def sections_of(citations: Sequence[citation_pb2.Citation], keys: Mapping[str, str]) -> list[Span]:

@@ -138,3 +138,7 @@ def ledger(told: Sequence[AgentEvent]) -> dict[str, ToolRecord]:
         elif isinstance(one, ToolReturned):
             records[one.call_id] = ToolRecord(one.outcome, one.content)
     return records
+
+
+def text(told: Sequence[AgentEvent]) -> str:
+    return "".join(one.text for one in told if isinstance(one, Delta))

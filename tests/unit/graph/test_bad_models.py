@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import date
@@ -20,7 +19,6 @@ from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     Answered,
     AnswerOutcome,
-    Delta,
     Fallback,
     FallbackKind,
     ModelUsed,
@@ -35,7 +33,7 @@ from tests.agent_streams import stream
 from tests.unit.graph.asking import costing
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Staff, shipped
-from tests.unit.graph.speaking import Says, told_by
+from tests.unit.graph.speaking import Says, text, told_by
 
 LONG = "The Nile is 6,650 km long."
 QUOTE = replace(quote(LONG), text=LONG)
@@ -89,10 +87,6 @@ async def ended(
     parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
     one = question or asked(agent)
     return await told_by(shipped(agent, parts), one), one
-
-
-def text(told: Sequence[AgentEvent]) -> str:
-    return "".join(one.text for one in told if isinstance(one, Delta))
 
 
 @pytest.mark.parametrize("agent", AGENTS)

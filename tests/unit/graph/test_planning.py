@@ -24,7 +24,6 @@ from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
-    Delta,
     Fallback,
     FallbackKind,
     RefusalReason,
@@ -36,7 +35,7 @@ from responsa_server.domain.models import Ended, ModelError, ModelFault, Price, 
 from responsa_server.domain.people import Principal
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.graph.evidence import Shelf, quote, task
-from tests.unit.graph.speaking import Says, told_by
+from tests.unit.graph.speaking import Says, text, told_by
 
 VERSION = "agents/test/versions/1"
 LONG = "The Nile is 6,650 km long."
@@ -59,10 +58,6 @@ def agent(folder: Path, parts: NodeParts, price: Callable[[], Price | None] = la
 
 def steps(told: Sequence[AgentEvent]) -> list[str]:
     return [one.step.value for one in told if isinstance(one, Status)]
-
-
-def text(told: Sequence[AgentEvent]) -> str:
-    return "".join(one.text for one in told if isinstance(one, Delta))
 
 
 class Away(Shelf):

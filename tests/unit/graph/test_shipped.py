@@ -19,7 +19,6 @@ from responsa_server.domain.errors import NotFound, Reason, Unavailable
 from responsa_server.domain.events import (
     Answered,
     Cited,
-    Delta,
     Fallback,
     FallbackKind,
     ModelUsed,
@@ -30,7 +29,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.models import ModelPiece, ModelPrompt
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
-from tests.unit.graph.speaking import told_by
+from tests.unit.graph.speaking import text, told_by
 
 LONG = "The Nile is 6,650 km long."
 QUOTE = replace(quote(LONG), text=LONG)
@@ -71,10 +70,6 @@ def talk(*texts: str) -> list[Message]:
 
 def messages(told: Sequence[AgentEvent]) -> list[str]:
     return [one.message for one in told if isinstance(one, Status)]
-
-
-def text(told: Sequence[AgentEvent]) -> str:
-    return "".join(one.text for one in told if isinstance(one, Delta))
 
 
 def whole(told: Sequence[AgentEvent]) -> Answered:
