@@ -108,7 +108,7 @@ _OPENERS: Final = frozenset(
 
 def standalone(question: str, history: Sequence[Said], *, whole: bool = False) -> str | None:
     """The question with the subject of the last answer added; None if the question needs no subject or the history gives
-    no subject. whole: whether the question before is added instead of the subject.
+    no subject. whole: whether the question before is added instead of the subject; words such as “and” or “again” then refer to it, too.
     """
     refers = points_back(question) or content_words(question) < MIN_CONTENT_WORDS
     if not (refers or (whole and _GOES_ON.search(question))):
