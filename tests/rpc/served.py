@@ -65,7 +65,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.parts import Health, Installation, Part, PartReport
-from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.people import Principal, Role, User
 from responsa_server.domain.quotas import Demand, QuotaRules
 from responsa_server.domain.turns import Question
 from responsa_server.identity.accounts import Accounts
@@ -102,7 +102,7 @@ from responsa_server.turns.settings import TurnOptions
 from tests.agent_streams import play
 from tests.contract.library_house import House
 from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast
-from tests.people import people_of
+from tests.people import GOOD, people_of
 
 PIECES = ("The river ", "is seven ", "kilometres ", "long.")
 ANSWER = "".join(PIECES)
@@ -512,3 +512,11 @@ def spied(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]
 
     monkeypatch.setattr(served.turns, "left", leave)
     return left
+
+
+async def zoe(served: Served, role: Role = Role.USER) -> User:
+    """A user of the tenant acme with a password."""
+    user = await served.identity.create_user("acme", "Zoe", "zoe@example.org", role)
+    code, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
+    await served.accounts.reset_password(code, GOOD)
+    return user

@@ -18,11 +18,11 @@ from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.calls.interceptors.limits import MAX_SIGN_IN_CALLS
 from responsa_server.domain.accounts import Claims
-from responsa_server.domain.people import Origin, Principal, Role
+from responsa_server.domain.people import Origin, Principal
 from responsa_server.identity.service import Credential
 from responsa_server.stores.postgres.database import Database
 from tests.people import GOOD, people_of
-from tests.rpc.served import SOON, Served, failed
+from tests.rpc.served import SOON, Served, failed, zoe
 from tests.rpc.slow import SlowReader
 
 Metadata = tuple[tuple[str, str], ...]
@@ -34,9 +34,7 @@ def bearer(secret: str) -> Metadata:
 
 async def signed_in(served: Served) -> tuple[Principal, Metadata, str]:
     """A new user's principal, metadata with an access token, and refresh token."""
-    user = await served.identity.create_user("acme", "Zoe", "zoe@example.org", Role.USER)
-    code, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
-    await served.accounts.reset_password(code, GOOD)
+    await zoe(served)
     signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
     who = await served.identity.authenticate(Credential("token", signed.access_token))
     return who, bearer(signed.access_token), signed.refresh_token

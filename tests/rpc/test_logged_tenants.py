@@ -9,9 +9,9 @@ import pytest
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.domain.people import Role, User
+from responsa_server.domain.people import Role
 from tests.people import GOOD
-from tests.rpc.served import Served, failed
+from tests.rpc.served import Served, failed, zoe
 
 OTHER = "seven purple walruses hum"
 AUTH = "/responsa.auth.v1.AuthService/"
@@ -19,14 +19,6 @@ ELSEWHERE = frozenset({"ConfirmEmail"})
 """Needs mails: tests/contract/test_mail.py."""
 WITHOUT = frozenset({"ListSignInMethods", "GetJwks", "RequestReset"})
 """These do not look the tenant up: the first replies from the settings, the second is about the installation, and the third leaves that to the job that sends the mail."""
-
-
-async def zoe(served: Served) -> User:
-    """A user of the tenant acme with a password."""
-    user = await served.identity.create_user("acme", "Zoe", "zoe@example.org", Role.USER)
-    code, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
-    await served.accounts.reset_password(code, GOOD)
-    return user
 
 
 async def login(served: Served, password: str = GOOD) -> auth.LoginResponse:

@@ -21,7 +21,7 @@ from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.domain.people import Origin, Role
 from tests.conftest import DatabaseUrls
 from tests.people import GOOD
-from tests.rpc.served import SOON, Caller, Served, caller, failed
+from tests.rpc.served import SOON, Caller, Served, caller, failed, zoe
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -53,9 +53,7 @@ async def key_of(served: Served, who: Caller) -> str:
 async def test_a_session_needs_a_recent_sign_in_to_make_a_key_of_a_service(
     served: Served, database_urls: DatabaseUrls
 ) -> None:
-    user = await served.identity.create_user("acme", "Zoe", "zoe@example.org", Role.ADMIN)
-    code, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
-    await served.accounts.reset_password(code, GOOD)
+    await zoe(served, Role.ADMIN)
     signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
     metadata = (("authorization", f"Bearer {signed.access_token}"),)
     request = admin.CreateServiceApiKeyRequest(user=name(await service_of(served)))

@@ -376,7 +376,7 @@ def _certainty(chosen: Sequence[_RankedPart], judged: Sequence[_RankedPiece]) ->
 
 
 def _words(text: str) -> frozenset[str]:
-    """The words of a text; the whole text if it has none."""
+    """The words of a text; the whole text if it has no words."""
     return frozenset(_WORD.findall(text.lower())) or frozenset([text])
 
 
