@@ -26,8 +26,8 @@ from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import DataSet
 from responsa_lab.evaluation.local import load_embedder
 from responsa_lab.evaluation.measuring import loaded
-from responsa_lab.evaluation.metrics import Span, meets
-from responsa_lab.evaluation.reading import OURS, ReadingSet, collection_of, load_source
+from responsa_lab.evaluation.metrics import Span
+from responsa_lab.evaluation.reading import OURS, ReadingSet, collection_of, load_source, meets
 from responsa_server.app.resources import TENANT, database_urls
 from responsa_server.app.settings import load
 from responsa_server.app.vector_stores import open_vectors

@@ -144,11 +144,6 @@ class Span:
         return max(0, min(self.end, other.end) - max(self.start, other.start))
 
 
-def meets(span: Span, places: Iterable[Span]) -> bool:
-    """Whether the span and one of the places overlap in at least half of the shorter of the two."""
-    return any(2 * span.overlap(one) >= min(span.length, one.length) for one in places)
-
-
 def gold_in_text(answer: str, gold: Iterable[str]) -> bool:
     """Whether one of the gold texts is in the answer, as a reader of the rendered Markdown sees it. Case and white space are ignored."""
     found = plain(_rendered(answer))

@@ -13,7 +13,7 @@ import hashlib
 import json as json_lines
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +27,7 @@ from responsa.chat.v1 import turn_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import Limit, lines, spread
 from responsa_lab.evaluation.measuring import answering, cited_spans, loaded, several
-from responsa_lab.evaluation.metrics import Interval, Span, camel, fraction, meets, ratio, rounded, share
+from responsa_lab.evaluation.metrics import Interval, Span, camel, fraction, ratio, rounded, share
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -113,6 +113,11 @@ class Read:
     def belonging(self) -> int:
         """The number of citations that answer the question or belong to the answer."""
         return sum(meets(one, (*self.asked.answers, *self.asked.belongs)) for one in self.cited)
+
+
+def meets(span: Span, places: Iterable[Span]) -> bool:
+    """Whether the span and one of the places overlap in at least half of the shorter of the two."""
+    return any(2 * span.overlap(one) >= min(span.length, one.length) for one in places)
 
 
 _RAW: Final = re.compile(

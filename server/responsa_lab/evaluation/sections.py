@@ -21,7 +21,8 @@ from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import Question, lines
 from responsa_lab.evaluation.measuring import answering, cited_spans, own_collections, several, source_keys
-from responsa_lab.evaluation.metrics import Interval, Span, interval_json, interval_text, meets, share
+from responsa_lab.evaluation.metrics import Interval, Span, interval_json, interval_text, share
+from responsa_lab.evaluation.reading import meets
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
