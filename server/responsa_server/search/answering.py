@@ -31,7 +31,6 @@ from responsa_server.domain.people import Principal
 from responsa_server.search.claims import THRESHOLD, Excerpt, excerpts, read_passage, support_claim
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.extract import (
-    MAX_PARTS,
     PASSAGES_READ,
     ExtractedAnswer,
     Extractor,
@@ -62,23 +61,13 @@ value on, and 8 of 30 refused questions that have an answer get it. With 0.2, th
 class LibraryEvidence:
     """An `EvidenceSource`, an `Extractor`, a `SectionSource` and a `CitationJudge` over the library's passages.
 
-    support: the minimum support (0 to 1) of an answer; a question whose answer has less support is refused. top_k: the maximum
-    number of passages that a search returns. most: the maximum number of parts of an answer.
+    support: the minimum support (0 to 1) of an answer; a question whose answer has less support is refused.
     """
 
-    def __init__(
-        self,
-        retriever: Retriever,
-        *,
-        support: float = DEFAULT_SUPPORT,
-        top_k: int = PASSAGES_READ,
-        most: int = MAX_PARTS,
-    ) -> None:
+    def __init__(self, retriever: Retriever, *, support: float = DEFAULT_SUPPORT) -> None:
         self._retriever = retriever
         self._plain = TypeAdapter(Retrieval)
         self._support = support
-        self._top_k = top_k
-        self._most = most
 
     async def search(
         self,
@@ -88,7 +77,7 @@ class LibraryEvidence:
         options: SearchOptions = DEFAULT_SEARCH,
     ) -> Evidence:
         """See `EvidenceSource.search`."""
-        top_k = self._top_k if options.top_k is None else options.top_k
+        top_k = PASSAGES_READ if options.top_k is None else options.top_k
 
         def tier(collection: str, kind: CollectionKind) -> int:
             # Collections that the question or its agent names may answer whatever their kind.
@@ -229,9 +218,9 @@ class LibraryEvidence:
         """The answer of the documents, and after it that of the sources that tools returned."""
         collections = {one.found.passage.collection_id for one in retrieval.passages}
         if NO_COLLECTION not in collections or len(collections) == 1:
-            return extractor.answer(retrieval, most=self._most)
-        documents = extractor.answer(restricted(retrieval, NO_COLLECTION, without=True), most=self._most)
-        sources = extractor.answer(restricted(retrieval, NO_COLLECTION), most=self._most)
+            return extractor.answer(retrieval)
+        documents = extractor.answer(restricted(retrieval, NO_COLLECTION, without=True))
+        sources = extractor.answer(restricted(retrieval, NO_COLLECTION))
         return joined_answers(documents, sources, self._support)
 
     def _extract(self, question: str, evidence: Evidence, analyses: PassageAnalyses) -> Extraction:
@@ -275,7 +264,7 @@ def _preferred(
     supports an answer, the best `top_k` passages of all tiers.
     """
     for place, one in enumerate(tiers):
-        if extractor.answer(one, most=1).supported(threshold):
+        if extractor.answer(one).supported(threshold):
             also_found = [
                 _also_found(part)
                 for later in tiers[place + 1 :]

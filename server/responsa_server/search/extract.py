@@ -6,7 +6,7 @@ An answer has one leading part. A further part is added only if it fits the ques
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -127,22 +127,22 @@ class Extractor:
         self._analyses = analyses if analyses is not None else PassageAnalyses()
         self._analyzer = self._analyses.analyzer
 
-    def answer(self, retrieval: Retrieval, *, most: int = MAX_PARTS) -> ExtractedAnswer:
-        """At most `most` parts of the best passages that answer the question. All of them are from one collection.
+    def answer(self, retrieval: Retrieval) -> ExtractedAnswer:
+        """At most MAX_PARTS parts of the best passages that answer the question. All of them are from one collection.
 
         retrieval: the result of a search for the question or for rewritten forms of it. Each passage is judged by the string that found it. The last string is
         the question as it was asked. If the best piece was found by a rewritten form, the question's own words must be near it
         too. If the search had expansions, the answer without them is used, unless the answer with them has more support.
         """
         questions = ParsedQuestions(retrieval, self._analyzer)
-        answer, term = self._best(questions, [*retrieval.passages, *retrieval.elsewhere], most)
+        answer, term = self._best(questions, [*retrieval.passages, *retrieval.elsewhere])
         if not retrieval.expansions:
             return answer
-        alone, _ = self._best(questions, retrieval.alone, most)
+        alone, _ = self._best(questions, retrieval.alone)
         return alone if term >= retrieval.expansions else max(alone, answer, key=lambda one: one.support)
 
     def _best(
-        self, questions: ParsedQuestions, passages: Sequence[ScoredPassage], most: int
+        self, questions: ParsedQuestions, passages: Sequence[ScoredPassage]
     ) -> tuple[ExtractedAnswer, int]:
         """The answer of the collection that supports its answer best, and the index of the string that found its leading part.
 
@@ -150,7 +150,7 @@ class Extractor:
         support an answer.
         """
         answers = [
-            self._answer(questions, self._judged(questions, those), most)
+            self._answer(questions, self._judged(questions, those))
             for those in _by_collection(passages).values()
         ]
         return max(answers, key=lambda one: one[0].support, default=(_NO_ANSWER, questions.last))
@@ -159,7 +159,7 @@ class Extractor:
         """The leading part of each collection's own answer, for all collections whose answer has a support of at least `threshold`, best first."""
         found: list[tuple[float, SupportedPart]] = []
         for collection in retrieval.collections:
-            answer = self.answer(restricted(retrieval, collection), most=1)
+            answer = self.answer(restricted(retrieval, collection))
             if answer.supported(threshold):
                 found.append((answer.support, answer.parts[0]))
         return [part for _, part in sorted(found, key=lambda one: -one[0])]
@@ -243,7 +243,7 @@ class Extractor:
         return asked.covered(asked.mask(terms)) if asked.weights else 0.0
 
     def _answer(
-        self, questions: ParsedQuestions, judged: Sequence[_RankedPiece], most: int
+        self, questions: ParsedQuestions, judged: Sequence[_RankedPiece]
     ) -> tuple[ExtractedAnswer, int]:
         """The answer from the judged pieces of one collection, and the index of the string that found its leading part."""
         parts = list(self._parts(judged[:_CONSIDERED]))
@@ -252,10 +252,9 @@ class Extractor:
         best = parts[0].piece
         lead = self._grown(questions.of(best.passage), parts)
         found = self._support(questions.of(best.passage), best, judged) * self._own_words(questions, best)
-        # The support does not depend on the number of parts that are wanted.
-        chosen = [lead, *self._further(questions, lead, iter(parts[1:]), max(most, MAX_PARTS))]
+        chosen = [lead, *self._further(questions, lead, parts[1:])]
         found *= _certainty(chosen, judged) / _CERTAIN
-        return ExtractedAnswer([_supported(one) for one in chosen[:most]], found), best.passage.term
+        return ExtractedAnswer([_supported(one) for one in chosen], found), best.passage.term
 
     def _own_words(self, questions: ParsedQuestions, best: _RankedPiece) -> float:
         """The share of the question's own words that are near a piece; 1 for a piece that the question itself found."""
@@ -296,7 +295,7 @@ class Extractor:
         )
 
     def _further(
-        self, questions: ParsedQuestions, lead: _RankedPart, parts: Iterator[_RankedPart], most: int
+        self, questions: ParsedQuestions, lead: _RankedPart, parts: Iterable[_RankedPart]
     ) -> Iterator[_RankedPart]:
         """The parts that add to the answer: they are supported themselves, fit the question nearly as well as the leading part, and say something
         else.
@@ -306,7 +305,7 @@ class Extractor:
         least_fit = (_NEARLY_UNSURE if unsure else _NEARLY) * lead.piece.fit
         least_support = _SUPPORT_UNSURE if unsure else DEFAULT_SUPPORT
         for one in parts:
-            if len(kept) == most:
+            if len(kept) == MAX_PARTS:
                 break
             piece = one.piece
             if piece.passage.term != lead.piece.passage.term:

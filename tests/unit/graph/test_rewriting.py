@@ -45,6 +45,21 @@ def test_a_follow_up_carries_over_what_the_last_answer_was_about(question: str, 
 @pytest.mark.parametrize(
     "question",
     [
+        "Where does it begin?",
+        "So which cities are on the way to Cairo?",
+        "Are there large cities such as Cairo on the way?",
+        "Which cities flood again in the summer months?",
+    ],
+)
+def test_the_question_before_is_added_whole_to_more_questions(question: str) -> None:
+    assert standalone(question, history(), whole=True) == f"{question} (How long is the Nile?)"
+    alone = "Which rivers in Africa are longer than the Congo?"
+    assert standalone(alone, history(), whole=True) is None
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
         "Which painters worked in Florence during the Renaissance?",
         "尼罗河流经哪些国家以及有多长？",
     ],

@@ -12,7 +12,13 @@ from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece,
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.sniff import sniff
 from responsa_server.search.evidence import PassageAnalyses
-from responsa_server.search.parts import MAX_PART_BYTES, READ_BEFORE_BYTES, Part, PassageParts
+from responsa_server.search.parts import (
+    MAX_PARAGRAPH_BYTES,
+    MAX_PART_BYTES,
+    READ_BEFORE_BYTES,
+    Part,
+    PassageParts,
+)
 from responsa_server.search.wording import passage_words
 from responsa_server.text.sentences import pieces
 
@@ -202,3 +208,31 @@ def test_a_table_that_begins_before_the_text_that_was_read_has_no_known_header()
     near = part(replace(whole, before="Lamp | Material | Colour\n"), "Last")
     assert near is not None
     assert near.shown == "**Lamp**: Last; **Material**: of; **Colour**: all"
+
+
+def test_a_sentence_is_widened_within_its_paragraph() -> None:
+    sentences = [f"This is sentence {number}, which tells of the mill on the river." for number in range(12)]
+    one = found(f"# Mills\n\n{' '.join(sentences)}\n\nAnother paragraph.\n\n- An item.\n- Another item.\n")
+    parts = PassageParts(one)
+
+    def widened(words: str) -> str:
+        made = part(one, words)
+        assert made is not None
+        return parts.widened(made).text
+
+    assert widened("sentence 0") == " ".join(sentences[:6])
+    assert widened("sentence 5") == " ".join(sentences[3:9])
+    assert widened("sentence 11") == " ".join(sentences[6:])
+    assert len(" ".join(sentences[:6]).encode()) <= MAX_PARAGRAPH_BYTES
+    assert widened("Another paragraph") == "Another paragraph."
+    assert widened("An item") == "- An item."
+
+
+def test_a_widened_part_has_the_sentences_that_it_refers_to() -> None:
+    one = found("# Mills\n\nThe mill stops. It was built in 1712. So it is old, and it is loud. They stay.")
+    last = part(one, "They stay.")
+    assert last is not None
+    wide = PassageParts(one).widened(last)
+    assert (last.text, last.complete) == ("They stay.", False)
+    assert wide.text.startswith("The mill stops.")
+    assert wide.complete
