@@ -50,15 +50,17 @@ def replies(server: Scripted, events: list[turn_pb2.TurnEvent]) -> None:
     server.on(ASK, script)
 
 
-def refuses(
-    server: Scripted, path: str, code: grpc.StatusCode, reason: str, message: str = "It is so."
-) -> None:
+def refuses(server: Scripted, path: str, code: grpc.StatusCode, reason: str) -> None:
     async def script(_: Any, context: Context) -> auth_service_pb2.CreateSessionCodeResponse:
-        await abort(context, status(code, reason, message, violations=[("text", "rule", "must hold text")]))
+        await abort(
+            context, status(code, reason, "It is so.", violations=[("text", "rule", "must hold text")])
+        )
         return auth_service_pb2.CreateSessionCodeResponse()
 
     async def stream(_: Any, context: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
-        await abort(context, status(code, reason, message, violations=[("text", "rule", "must hold text")]))
+        await abort(
+            context, status(code, reason, "It is so.", violations=[("text", "rule", "must hold text")])
+        )
         yield chat_service_pb2.AskResponse()
 
     server.on(path, stream if path == ASK else script)

@@ -156,17 +156,10 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
         assert isinstance(end, Answered), (text, end)
         assert shown in end.text, (text, end.text)
         assert {each.title for each in end.citations} == cited, (text, end.text)
-    # Words that mean those of the record, a statement before the question, and what no record holds.
-    for text, shown in (
-        ("Some say I am odd. am i set in my ways?", "88 of 100 points"),
-        ("am i the sort of person who likes trying new things", "88 of 100 points"),
-    ):
-        end, _ = await asked(agent, mira.who, text)
-        assert isinstance(end, Answered), (text, end)
-        assert shown in end.text, (text, end.text)
-        assert "mention" not in end.text, (text, end.text)
-    # Everyday words that no table has, and remarks about others.
+    # Words that mean those of the record, a statement before the question, everyday words that no table has, and remarks about others.
     for text in (
+        "Some say I am odd. am i set in my ways?",
+        "am i the sort of person who likes trying new things",
         "my brother says I get bored by routine, points?",
         "I keep asking questions nobody else asks. score?",
     ):

@@ -50,10 +50,10 @@ SECRET = "The Elbe is 1094 kilometres long."
 OPEN = QUICK
 
 
-async def shared(house: House, people: People, *, subject: str = "") -> VersionRead:
+async def shared(house: House, people: People) -> VersionRead:
     """A document of Ann's that Bob may read."""
     await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
-    document = await put(house, people.ann, ELBE, subject=subject)
+    document = await put(house, people.ann, ELBE)
     await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
     return VersionRead(document, 1)
 

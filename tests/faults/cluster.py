@@ -130,16 +130,14 @@ class Replica:
 class Cluster:
     """The installation. All parts except the replicas run from `start` to `close`. `start` blocks, and starts all these parts from the calling thread."""
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
-        """folder: the folder for the home of the cluster. Its path must be short, because the length of socket paths is limited. durable: whether PostgreSQL flushes
-        commits to the disk.
-        """
+    def __init__(self, folder: Path) -> None:
+        """folder: the folder for the home of the cluster. Its path must be short, because the length of socket paths is limited."""
         self.layout = Layout.of(folder / "home").prepare()
         seeds.plant(self.layout)
         self.port = free_port()
         self.front_port = free_port()
         """The port of the proxy in front of Envoy. Envoy accepts calls for this port."""
-        self._keeper = Keeper(self.layout.home, self.port, self._environment(), durable=durable)
+        self._keeper = Keeper(self.layout.home, self.port, self._environment())
         self.postgres = Kept(self._keeper, "postgres")
         self.redis = Kept(self._keeper, "redis")
         self._envoy = Kept(self._keeper, "envoy")
@@ -439,13 +437,13 @@ class Cluster:
 
 
 @contextmanager
-def clusters(*, durable: bool = False) -> Generator[Cluster]:
+def clusters() -> Generator[Cluster]:
     """A cluster in a separate folder, which is removed at the end of the block."""
     # pytest's folder is not used, because the paths of sockets must be short even on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsf-"))
     cluster: Cluster | None = None
     try:
-        cluster = Cluster(folder, durable=durable)
+        cluster = Cluster(folder)
         try:
             cluster.start()
             yield cluster

@@ -103,9 +103,9 @@ class Crowd:
         return one.ended
 
 
-async def ask_all(way: Callable[[], Way], questions: Sequence[str], *, deltas: bool = True) -> Sequence[Seen]:
+async def ask_all(way: Callable[[], Way], questions: Sequence[str]) -> Sequence[Seen]:
     """Ask these questions at once and follow each to its end."""
-    seen = [Seen(asking(text, deltas=deltas)) for text in questions]
+    seen = [Seen(asking(text)) for text in questions]
     async with asyncio.TaskGroup() as group:
         for one in seen:
             group.create_task(follow(way(), one))

@@ -43,7 +43,7 @@ class Kept:
 class Keeper:
     """The process that runs the parts."""
 
-    def __init__(self, home: Path, port: int, environment: Mapping[str, str], *, durable: bool) -> None:
+    def __init__(self, home: Path, port: int, environment: Mapping[str, str]) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [
@@ -52,7 +52,6 @@ class Keeper:
                 "tests.faults.parts",
                 str(home),
                 str(port),
-                "durable" if durable else "quick",
             ],
             cwd=ROOT,
             env=environment,

@@ -35,11 +35,11 @@ def kill(part: Part) -> None:
     part.stop()
 
 
-def keep(home: Path, port: int, *, durable: bool) -> None:
+def keep(home: Path, port: int) -> None:
     """Carry out commands until stdin ends."""
     layout = Layout.of(home)
     parts: Mapping[str, Part] = {
-        "postgres": EmbeddedPostgres(layout, settings=[] if durable else [("fsync", "off")]),
+        "postgres": EmbeddedPostgres(layout, settings=[("fsync", "off")]),
         "redis": EmbeddedRedis(layout),
         "envoy": EmbeddedEnvoy(layout, layout.envoy_config, listen=("127.0.0.1", port)),
     }
@@ -60,4 +60,4 @@ def keep(home: Path, port: int, *, durable: bool) -> None:
 
 
 if __name__ == "__main__":
-    keep(Path(sys.argv[1]), int(sys.argv[2]), durable=sys.argv[3] == "durable")
+    keep(Path(sys.argv[1]), int(sys.argv[2]))

@@ -225,11 +225,11 @@ async def invitation(site: Site, email: str = "", role: Role = Role.USER, tenant
     return (await site.people.accounts.create_invitation(who, role, email, 600))[0]
 
 
-async def password_session(site: Site, email: str, role: Role = Role.USER) -> User:
+async def password_session(site: Site, email: str) -> User:
     """Make a user with a password, and sign the browser in."""
-    user = await site.people.identity.create_user("acme", "Bo", email, role)
+    user = await site.people.identity.create_user("acme", "Bo", email, Role.USER)
     code, _ = await site.people.accounts.create_reset_code(
-        Principal("acme", user.id, role, "api_key"), user.id
+        Principal("acme", user.id, Role.USER, "api_key"), user.id
     )
     await site.people.accounts.reset_password(code, GOOD)
     body = {"tenant": "acme", "email": email, "password": GOOD, "replace": True}

@@ -24,8 +24,8 @@ def name(who: Caller) -> str:
     return f"users/{who.who.user_id}"
 
 
-async def colleague(served: Served, role: Role = Role.ADMIN) -> Caller:
-    return await caller(served.identity, served.channel, "acme", role)
+async def colleague(served: Served) -> Caller:
+    return await caller(served.identity, served.channel, "acme", Role.ADMIN)
 
 
 async def owns(served: Served, who: Caller) -> bool:

@@ -24,8 +24,8 @@ from responsa_server.domain.quotas import Demand, Grant, Metric
 from responsa_server.domain.turns import Question
 from tests.unit.graph.asking import costing
 from tests.unit.graph.evidence import Shelf, quote, task
-from tests.unit.graph.speaking import Says, told_by
-from tests.unit.graph.test_planning import LONG, agent, text, write
+from tests.unit.graph.speaking import Says, text, told_by
+from tests.unit.graph.test_planning import LONG, agent, write
 from tests.unit.graph.test_state import TOLD
 
 WRITE = 'write = { kind = "prompt", prompt = "write" }'
@@ -34,15 +34,14 @@ USED = Spent(Usage(input_tokens=150, output_tokens=60))
 QUESTION = "How long is the Nile?"
 
 
-def drafting(folder: Path, *, limits: str, quoted: bool = False, stream: bool = False) -> Path:
+def drafting(folder: Path, *, limits: str, stream: bool = False) -> Path:
     """An agent whose first node drafts a text, whose second node calls a model, and whose third node emits the draft."""
     nodes = (
         f'write = {{ kind = "prompt", prompt = "write", stream = {str(stream).lower()} }}\n'
         f'check = {{ kind = "{"rewriter" if stream else "prompt"}", prompt = "write"{"" if stream else ", stream = false"} }}\n'
     )
     nodes += 'out = { kind = "condition" }' if stream else 'out = { kind = "output" }'
-    ways = '  { from = "write", to = "check" },\n  { from = "check", to = "out" },\n'
-    edges = ways + (ENDS if quoted else "]")
+    edges = '  { from = "write", to = "check" },\n  { from = "check", to = "out" },\n]'
     return write(
         folder,
         ("agent.toml", "steps = 20", limits),

@@ -139,10 +139,10 @@ def test_a_question_about_somebody_else(question: str) -> None:
         "Who would that job suit?",
         "Who is the degree for teaching children with special needs right for?",
         "Can I see my strengths without the other test?",
+        "My flatmate says I am messy. Score?",
         "My sister says I am as stubborn as a mule. Points?",
         "Why does everyone come to me with their troubles?",
         "who is that for",
-        "My flatmate says I am messy. Score?",
     ],
 )
 def test_a_question_about_oneself(question: str) -> None:

@@ -36,8 +36,8 @@ NILE = (
 RECIPE = "Knead the dough for ten minutes. Let it rest overnight."
 
 
-def source(text: str, *, index: int = 0, title: str = "Rivers", call: str = "tool-1") -> FoundSource:
-    origin = ToolOrigin(call, "web_search", index, FETCHED)
+def source(text: str, *, index: int = 0, title: str = "Rivers") -> FoundSource:
+    origin = ToolOrigin("tool-1", "web_search", index, FETCHED)
     return FoundSource(origin, ToolSource(f"https://example.org/{index}", title, FETCHED, text))
 
 

@@ -68,10 +68,10 @@ async def answer(model: ChatModel, prompt: ModelPrompt = PROMPT) -> list[ModelPi
         return [piece async for piece in pieces]
 
 
-async def failure(wire: WireServer, handler: Handler, prompt: ModelPrompt = PROMPT) -> ModelError:
+async def failure(wire: WireServer, handler: Handler) -> ModelError:
     async with speaking(wire, handler) as model:
         with pytest.raises(ModelError) as caught:
-            await answer(model, prompt)
+            await answer(model, PROMPT)
     return caught.value
 
 

@@ -108,8 +108,8 @@ def answering(wire: str, *vectors: object) -> Before:
     return before
 
 
-def unit(text: str, length: int = 384) -> np.ndarray[Any, Any]:
-    vector = np.array(vector_of(text, length))
+def unit(text: str) -> np.ndarray[Any, Any]:
+    vector = np.array(vector_of(text, 384))
     return vector / np.linalg.norm(vector)
 
 

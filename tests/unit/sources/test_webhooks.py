@@ -14,8 +14,8 @@ tenants = ["*"]
 """
 
 
-def problems(folder: Path, text: str, name: str = "room") -> str:
-    (folder / f"{name}.toml").write_text(text)
+def problems(folder: Path, text: str) -> str:
+    (folder / "room.toml").write_text(text)
     (found,) = read_webhooks(folder)
     assert (found.webhook is None) == bool(found.problems)
     return " ".join(map(str, found.problems))

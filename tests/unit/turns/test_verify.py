@@ -68,9 +68,9 @@ class OneMessage:
         return self.kept
 
 
-def cite(document: UUID, version: int, quote: str, start: int = 0) -> Citation:
+def cite(document: UUID, version: int, quote: str) -> Citation:
     data = quote.encode()
-    source = ByteRange(start, start + len(data))
+    source = ByteRange(0, len(data))
     return Citation(
         uuid7(), document, version, "", "", source, quote, hashlib.sha256(data).digest(), ByteRange(0, 1), 1.0
     )
