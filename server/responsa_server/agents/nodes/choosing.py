@@ -63,7 +63,7 @@ _ANYBODY: Final = Principal("", UUID(int=0), Role.USER, "turn")
 
 
 class ChooserOptions(NodeOptions):
-    """examples: the file with labelled messages. The labels are kinds and ids of tools, and `none`. The examples of the tools' declarations are added.
+    """examples: the file with labelled messages. The labels are kinds and ids of tools, `tool` and `none`. The examples of the tools' declarations are added.
 
     prompt: the prompt with which a model chooses; "" to choose by the examples. web_prompt, search_prompt, api_prompt: the prompts with which a model writes the query of
     a web search, the query of a search in the documents, and the arguments of any other tool; "" to take them from the message. documents: whether to call the tools of the kind
@@ -449,8 +449,8 @@ def _needed(scores: Mapping[str, float]) -> float:
 class ByExamples:
     """Chooses tools by a classifier and rules.
 
-    ready: the classifier of the agent's examples, or None if the agent has no examples. examples: these examples. trainer: trains a classifier with the examples of declarations;
-    None to leave these out.
+    ready: the classifier of the agent's examples, or None if the agent has no examples. examples: these examples. trainer: trains classifiers of the forms
+    of messages, and of the examples of declarations; None to do without both.
     """
 
     ready: IntentClassifier | None
