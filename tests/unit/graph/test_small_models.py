@@ -23,8 +23,8 @@ from responsa_server.domain.events import (
 from responsa_server.domain.models import ChatModel, Ended, ModelError, ModelFault, TextPiece
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Notes, Staff, shipped
-from tests.unit.graph.speaking import Says, told_by
-from tests.unit.graph.test_bad_models import AGENTS, LONG, QUOTE, asked, chain, text
+from tests.unit.graph.speaking import Says, text, told_by
+from tests.unit.graph.test_bad_models import AGENTS, LONG, QUOTE, asked, chain
 from tests.unit.graph.test_shipped import talk
 
 SMALL = "m"
