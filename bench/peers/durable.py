@@ -24,6 +24,7 @@ from responsa_server.app.resources import database_urls, new_id, redis_url, rela
 from responsa_server.app.sources import source_administration
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
+from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.parts import Installation
 from responsa_server.domain.quotas import QuotaRules
@@ -111,6 +112,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
     calls = calls_of(
         Services(
             identity=people.identity,
+            watch=CredentialWatch(people.identity),
             accounts=people.accounts,
             identities=people.identities,
             turns=turns,

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, NoReturn
+from uuid import NAMESPACE_OID, uuid5
 
 import grpc
 import structlog
@@ -20,15 +21,18 @@ from responsa_server.calls.chain import Calls, Method
 from responsa_server.calls.interceptors.limits import Admission, Deadline
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
 from responsa_server.domain.errors import FieldViolation, Reason, ResponsaError, Unavailable
+from responsa_server.domain.people import Principal, Role
 
 _metadata: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("metadata")
 
 
 class Parsing(Interceptor[None]):
-    """Parses a message, and keeps the metadata for the servicers."""
+    """Parses a message, and keeps the metadata for the servicers. Each key is another user of the tenant `one`."""
 
     async def on_start(self, call: Call) -> None:
         _metadata.set(tuple((name, value) for name, values in call.metadata.items() for value in values))
+        key = "".join(call.metadata.get("authorization", ()))
+        call.principal = Principal("one", uuid5(NAMESPACE_OID, key), Role.USER, "api_key")
 
     def on_request(self, call: Call, message: object) -> object:
         assert isinstance(message, Received)

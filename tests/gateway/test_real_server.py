@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.app.resources import ensure_administrator, identity_of
 from responsa_server.app.settings import load
+from responsa_server.domain import names
 from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.envoy.envoy_config import EnvoyConfig
@@ -54,16 +55,26 @@ ORIGINAL_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+ENDS = (
+    "USER_DISABLED",
+    "deleted",
+    "CREDENTIAL_REVOKED",
+    "SESSION_ENDED",
+    "TENANT_SUSPENDED",
+    "GRANT_REQUIRED",
+)
+"""The ways in which a credential ends; in capitals, also the reason that the caller gets."""
 TEXT = b"# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Pharos. It was built in the third century BC.\n"
 
 
 @dataclass(frozen=True)
 class Server:
-    """key: the administrator's key. stranger: the key of a user of another tenant."""
+    """key: the administrator's key. stranger: the key of a user of another tenant. passing: the key and the name of a user for each of `ENDS`."""
 
     port: int
     key: str
     stranger: str
+    passing: Mapping[str, tuple[str, str]]
     process: subprocess.Popen[bytes]
 
     @property
@@ -97,6 +108,7 @@ def server(
         "DATABASE_LOG_URL": urls.log,
         "REDIS_URL": redis_url,
         "RESPONSA_LIMITS__ADMIN__SOCKETS": "3",
+        "RESPONSA_LIMITS__SERVICE__SOCKETS": "1",
         "RESPONSA_SOCKETS__MESSAGE_BYTES": "8192",
         # The gateway itself checks Host and Origin, so it must know Envoy's port.
         "RESPONSA_PORT": str(port),
@@ -104,7 +116,7 @@ def server(
     layout = Layout.of(home).prepare()
     seeds.plant_model(layout)
 
-    async def keys() -> str:
+    async def keys() -> tuple[str, Mapping[str, tuple[str, str]]]:
         settings = load(
             home=home, DATABASE_URL=urls.owner, DATABASE_APP_URL=urls.app, DATABASE_LOG_URL=urls.log
         )
@@ -112,10 +124,18 @@ def server(
             await ensure_administrator(identity, layout.api_key)
             await identity.create_tenant("strangers", "Strangers")
             user = await identity.create_user("strangers", "Ann", "ann@strangers.example", Role.USER)
-            _, secret = await identity.create_key("strangers", user.id, "Ann")
-            return secret
+            _, stranger = await identity.create_key("strangers", user.id, "Ann")
+            await identity.create_tenant("passing", "Passing")
+            passing: dict[str, tuple[str, str]] = {}
+            for way in ENDS:
+                tenant = "passing" if way == "TENANT_SUSPENDED" else "default"
+                role = Role.SERVICE if way == "GRANT_REQUIRED" else Role.USER
+                user = await identity.create_user(tenant, "Pat", f"{way}@example.org", role)
+                _, secret = await identity.create_key(tenant, user.id, "Pat")
+                passing[way] = secret, names.user(user.id)
+            return stranger, passing
 
-    stranger = asyncio.run(keys())
+    stranger, passing = asyncio.run(keys())
     log = (folder / "server.log").open("wb")
     process = subprocess.Popen(
         tied(sys.executable, "-m", "responsa_server", "serve"),
@@ -129,7 +149,7 @@ def server(
         wait_until(lambda: listens(folder / "g.sock", process, folder / "server.log"))
         config = EnvoyConfig(port, endpoints(folder), DESCRIPTOR, "127.0.0.1")
         envoy = start_envoy(config, folder)
-        yield Server(config.port, layout.api_key.read_text().strip(), stranger, process)
+        yield Server(config.port, layout.api_key.read_text().strip(), stranger, passing, process)
     finally:
         for one in (envoy, process):
             if one is not None:
@@ -303,11 +323,78 @@ def test_a_browsers_session_opens_a_socket(server: Server, http: httpx2.Client) 
     http.cookies.clear()
     with Client(server.target, key=None, headers=cookie) as client:
         assert client.say(content="What is a lease?").turn()[-1]["type"] == "message"
-        assert http.delete("/v1/sessions", headers=cookie).status_code == 200
-        # The session has ended before the next question.
-        frame = client.say(content="What is a lease?").turn()[-1]
-        assert frame["code"] == "UNAUTHENTICATED"
+
+
+def posted(http: httpx2.Client, path: str, body: object, headers: Mapping[str, str]) -> Any:
+    reply = http.post(path, json=body, headers=headers)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def served_by(server: Server, http: httpx2.Client) -> tuple[str, dict[str, str]]:
+    """A new service grant, and the headers of a service that uses it."""
+    key, service = server.passing["GRANT_REQUIRED"]
+    user = server.passing["SESSION_ENDED"][1]
+    body = {"serviceGrant": {"service": service, "user": user}}
+    grant = posted(http, "/v1/serviceGrants", body, server.bearer)["name"]
+    return grant, {"authorization": f"Bearer {key}", "responsa-on-behalf-of": user}
+
+
+@pytest.mark.parametrize("way", ENDS)
+def test_an_idle_socket_closes_when_its_credential_ends(
+    server: Server, http: httpx2.Client, way: str
+) -> None:
+    """The client sends nothing after the end. The server would send a heartbeat only after 15 seconds."""
+    key, user = server.passing[way]
+    opening = {"authorization": f"Bearer {key}"}
+    ending, body, by = f"/v1/{user}:disable", {}, server.bearer
+    match way:
+        case "CREDENTIAL_REVOKED":
+            (own,) = http.get("/v1/apiKeys", headers=opening).json()["apiKeys"]
+            ending, by = f"/v1/{own['name']}:revoke", opening
+        case "SESSION_ENDED":
+            code = posted(http, "/v1/sessionCodes", {}, opening)["code"]
+            opened = http.post("/v1/sessions", json={"code": code})
+            opening = {"cookie": opened.headers["set-cookie"].partition(";")[0]}
+            http.cookies.clear()
+            ending, body = "/v1/tenant/sessions:revoke", {"user": user}
+        case "TENANT_SUSPENDED":
+            ending = "/v1/tenants/passing:suspend"
+        case "GRANT_REQUIRED":
+            grant, opening = served_by(server, http)
+            ending = f"/v1/{grant}"
+        case _:
+            pass
+    with (
+        Client(server.target, key=None, headers=opening) as client,
+        Client(server.target, key=server.key) as other,
+    ):
+        for one in (client, other):
+            # The answer shows that the server knows the socket's user.
+            assert one.say(type="ping").hear() == {"type": "pong"}
+        if way == "deleted":
+            assert http.delete(f"/v1/{user}", headers=by).status_code == 200
+        elif way == "GRANT_REQUIRED":
+            assert http.delete(ending, headers=by).status_code == 200
+        else:
+            posted(http, ending, body, by)
+        frame = client.hear()
+        assert (frame["type"], frame["code"]) == ("error", "UNAUTHENTICATED")
+        assert way in (reason_of(frame), "deleted")
         assert client.closed() == 1008
+        assert other.say(type="ping").hear() == {"type": "pong"}
+
+
+def test_a_socket_counts_for_the_service_that_opened_it_on_behalf_of_a_user(
+    server: Server, http: httpx2.Client
+) -> None:
+    _, headers = served_by(server, http)
+    with Client(server.target, key=None, headers=headers) as first:
+        assert first.say(type="ping").hear() == {"type": "pong"}
+        with Client(server.target, key=None, headers=headers) as second:
+            frame = second.hear()
+            assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "LIMIT_REACHED")
+            assert second.closed() == 1013
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""Tests a socket's session directly: the user and the teacher under which the session is registered."""
+"""Tests a socket's session directly: the user and the teacher under which the session is registered, and the end of its credential."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,9 @@ from starlette.websockets import WebSocket
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2
 from responsa_server.calls.chain import Calls
+from responsa_server.calls.interceptors.lasting import CredentialWatch
+from responsa_server.domain.errors import Reason, ResponsaError, Unauthenticated, Unavailable
+from responsa_server.domain.people import Principal
 from responsa_server.transports.ws.bridge import Bridge, Owner, Session
 from tests.gateway.in_process import calls_of
 from tests.gateway.scripted_turns import name_of
@@ -47,13 +50,29 @@ class Opened:
         self.session = Session(socket, bridge)
         self.task = asyncio.create_task(self.session.run())
 
+    def say(self, **fields: Any) -> None:
+        """Send a message."""
+        self._to.put_nowait({"type": "websocket.receive", "text": json.dumps(fields)})
+
+    async def frame(self) -> Any:
+        """The next frame."""
+        while "text" not in (sent := await self._from.get()):
+            pass
+        return json.loads(sent["text"])
+
     async def turn(self, **fields: Any) -> None:
         """Ask, and read all frames up to the end."""
-        self._to.put_nowait({"type": "websocket.receive", "text": json.dumps(fields)})
-        while True:
-            sent = await self._from.get()
-            if "text" in sent and json.loads(sent["text"])["type"] in ("message", "error"):
-                return
+        self.say(**fields)
+        while (await self.frame())["type"] not in ("message", "error"):
+            pass
+
+    async def ends(self) -> tuple[Sequence[Any], int]:
+        """All frames up to the end, and the code with which the server closes the socket."""
+        frames: list[Any] = []
+        while (sent := await self._from.get())["type"] != "websocket.close":
+            if "text" in sent:
+                frames.append(json.loads(sent["text"]))
+        return frames, sent["code"]
 
     async def close(self) -> None:
         """Disconnect the client."""
@@ -74,3 +93,53 @@ async def test_who_resumes_a_turn_is_about_its_teacher(calls: Calls) -> None:
     await asking.close()
     await resuming.close()
     assert [*bridge.of(OWNER)] == []
+
+
+class Scripted:
+    """Credentials about which the database says one thing after another, and nothing before the gate opens."""
+
+    def __init__(self, *ends: ResponsaError | None) -> None:
+        self.gate = asyncio.Event()
+        self.ends = list(ends)
+
+    async def ended(self, callers: Sequence[Principal]) -> Sequence[ResponsaError | None]:
+        """See `Credentials`."""
+        await self.gate.wait()
+        return [self.ends.pop(0) for _ in callers]
+
+
+DISABLED = Unauthenticated(Reason.USER_DISABLED, "This account is disabled.")
+
+
+async def test_a_socket_with_a_followed_turn_gets_one_frame_when_its_credential_ends(calls: Calls) -> None:
+    found = Scripted(DISABLED)
+    opened = Opened(Bridge(calls, watch=CredentialWatch(found, 0.0)))
+    opened.say(content="script answer hang=2", request_id="lost")
+    assert (await opened.frame())["seq"] == 2
+    found.gate.set()
+    frames, code = await opened.ends()
+    assert [(one["code"], "turn" in one) for one in frames if one["type"] == "error"] == [
+        ("UNAUTHENTICATED", False)
+    ]
+    assert frames[-1]["type"] == "error"
+    assert code == 1008
+
+
+async def test_a_socket_stays_open_and_watched_when_its_user_gets_another_role(calls: Calls) -> None:
+    changed = Unavailable(Reason.ROLE_CHANGED, "Your role has changed.")
+    found = Scripted(changed, changed, None, DISABLED)
+    found.gate.set()
+    frames, code = await Opened(Bridge(calls, watch=CredentialWatch(found, 0.0))).ends()
+    assert [one["code"] for one in frames] == ["UNAUTHENTICATED"]
+    assert code == 1008
+    assert found.ends == []
+
+
+async def test_a_socket_that_closes_is_watched_no_more(calls: Calls) -> None:
+    found = Scripted(DISABLED)
+    opened = Opened(Bridge(calls, watch=CredentialWatch(found, 0.0)))
+    await opened.turn(content="script limit")
+    await opened.close()
+    found.gate.set()
+    # The watch ends because nothing is left to ask about.
+    await asyncio.gather(*(one for one in asyncio.all_tasks() if "open calls" in one.get_name()))

@@ -228,6 +228,7 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "pending_turns": ("responsa_owner", "responsa_app"),
     "hasten_job": ("responsa_owner", "responsa_app"),
     "standing": ("responsa_search", "responsa_app"),
+    "changed_callers": ("responsa_search", "responsa_app"),
     "granted": ("responsa_search", "responsa_app"),
     "all_tenants": ("responsa_search", "responsa_app"),
     "suspended_tenants": ("responsa_search", "responsa_log"),

@@ -33,6 +33,7 @@ from responsa_server.app.tools import tools_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
+from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.domain import names
 from responsa_server.domain.agents import (
     AgentCard,
@@ -394,9 +395,11 @@ async def serving(
     part = SwitchedPart("switched")
     # Socket paths must be short, and a test's folder may have a long path.
     address = f"unix:{folder}/{replica}"
+    watch = CredentialWatch(identity)
     calls = calls_of(
         Services(
             identity=identity,
+            watch=watch,
             accounts=accounts,
             identities=LinkedIdentities(PostgresOpenIdStore(database), accounts, identity),
             turns=turns,

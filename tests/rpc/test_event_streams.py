@@ -18,6 +18,7 @@ import httpx2
 import pytest
 from google.protobuf import json_format
 
+from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
@@ -109,6 +110,11 @@ class Reading:
             frame = await self.frame(or_comment=True)
             found += [] if frame is None else [frame]
         return found
+
+    async def error(self) -> str:
+        """The status of the stream's last event, which is an error."""
+        lines = [line async for line in self._lines]
+        return lines[lines.index("event: error_status") + 1]
 
     async def rest(self) -> list[pb.AskResponse]:
         """All frames to the stream's end."""
@@ -318,3 +324,12 @@ async def test_the_last_event_id_wins_over_the_query(quick: Replica) -> None:
 
 def text_of(found: Frames) -> str:
     return "".join(event.delta.text for event in events(found) if event.HasField("delta"))
+
+
+async def test_a_stream_that_is_silent_ends_when_its_caller_is_disabled(quick: Replica) -> None:
+    served = quick.served
+    async with quick.asking("wait") as stream:
+        assert await stream.frame() is not None
+        request = admin.DisableUserRequest(name=f"users/{served.bob.who.user_id}")
+        await served.admin.DisableUser(request, metadata=served.ann.metadata)
+        assert "USER_DISABLED" in await stream.error()

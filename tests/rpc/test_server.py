@@ -23,6 +23,7 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.app.sources import source_administration
 from responsa_server.app.tools import tools_of
 from responsa_server.calls.contract import Services, calls_of, health_calls
+from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.interceptors.limits import MAX_PUBLIC_CALLS
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.listing import ListQuery, Order
@@ -181,6 +182,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
     book = LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database))
     services = Services(
         served.identity,
+        CredentialWatch(served.identity),
         served.accounts,
         None,
         served.turns,

@@ -21,6 +21,7 @@ from responsa_server.app.sources import source_administration
 from responsa_server.calls.call import caller
 from responsa_server.calls.contract import SERVICES, Services, calls_of, health_calls
 from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE
+from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
 from responsa_server.domain.parts import Installation, Part
@@ -70,6 +71,7 @@ class Callers:
         cache = CredentialCache()
         self._people = AccountParts(settings, layout, database, knowledge.queue, cache)
         identity = self._people.identity
+        watch = CredentialWatch(identity)
         parts: Sequence[Part] = [
             PostgresPart(database),
             RedisPart(redis_url(settings, layout)),
@@ -94,6 +96,7 @@ class Callers:
         calls = calls_of(
             Services(
                 identity=identity,
+                watch=watch,
                 accounts=self._people.accounts,
                 identities=self._people.identities,
                 turns=turns,
@@ -131,6 +134,7 @@ class Callers:
             calls,
             settings.sockets,
             limits=limiter,
+            watch=watch,
             most_per_address=settings.limits.address.sockets,
             cookie_name=cookie_name,
         )

@@ -23,7 +23,7 @@ from responsa_server.calls.interceptors.access import (
     Routed,
 )
 from responsa_server.calls.interceptors.audited import Audited
-from responsa_server.calls.interceptors.lasting import LastingCalls
+from responsa_server.calls.interceptors.lasting import CredentialWatch, LastingCalls
 from responsa_server.calls.interceptors.limits import Admission, Deadline
 from responsa_server.calls.interceptors.rates import AddressLimits, CallerLimits
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
@@ -82,9 +82,10 @@ _WAITING: Final = ("Answer", "WaitOperation", "GetDocumentPage")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts that the services of the contract depend on. limiter: the limits of callers; without it, callers are not limited."""
+    """The parts that the services of the contract depend on. watch: ends long calls when their caller's credential ends. limiter: the limits of callers; without it, callers are not limited."""
 
     identity: Identity
+    watch: CredentialWatch
     accounts: Accounts
     identities: LinkedIdentities
     turns: Turns
@@ -136,7 +137,7 @@ def calls_of(
             CredentialCheck(services.identity, session_cookie),
             Authorised(),
             *(() if services.limiter is None else (CallerLimits(services.limiter),)),
-            LastingCalls(services.identity),
+            LastingCalls(services.watch),
             validation,
             Audited(services.audit),
             OwnersOnly(),

@@ -179,13 +179,16 @@ class Identity:
         grant any more, or the user has another role now, with which the call can be made again.
         """
         # Mostly nothing has changed, and one query shows that.
-        if not await self._store.changed(callers):
+        changed = await self._store.changed(callers)
+        if not changed:
             return [None for _ in callers]
-        users = {one.user_id for one in callers}
-        pairs = {(one.acting, one.user_id) for one in callers if one.acting is not None}
+        # The others may be thousands.
+        affected = [one for one in callers if one.user_id in changed or _subject(one) in changed]
+        users = {one.user_id for one in affected}
+        pairs = {(one.acting, one.user_id) for one in affected if one.acting is not None}
         # A session ends with the key that began it, so such a key is not asked for.
-        keys = {one.key_id for one in callers if one.session_id is None and one.key_id is not None}
-        sessions = {one.session_id for one in callers if one.session_id is not None}
+        keys = {one.key_id for one in affected if one.session_id is None and one.key_id is not None}
+        sessions = {one.session_id for one in affected if one.session_id is not None}
         ended = await self._store.ended(users, keys, sessions)
         # A user of a suspended tenant is reported twice, also as disabled.
         found = {one.id: one for one in sorted(ended, key=lambda one: one.suspended)}

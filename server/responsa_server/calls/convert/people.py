@@ -27,7 +27,7 @@ from responsa_server.domain.erasing import Erasure
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.openid import LinkedIdentity
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
-from responsa_server.domain.people import ApiKey, Principal, Role, User, UserChange
+from responsa_server.domain.people import ApiKey, Role, User, UserChange
 from responsa_server.domain.quotas import LIMITS, Metric, Period, UserUsage, contract_name
 from responsa_server.identity.accounts import SignedIn
 from responsa_server.identity.service import required_email
@@ -47,16 +47,6 @@ def user(value: User) -> user_pb2.User:
         etag=value.etag,
         owns_installation=value.owner,
         subject=value.subject,
-    )
-
-
-def principal(given: user_pb2.User) -> Principal:
-    """The user of a response of GetMe, as a caller."""
-    return Principal(
-        given.tenant.removeprefix("tenants/"),
-        names.parse_uuid("users", given.name),
-        values.ROLE.value(given.role) or Role.USER,
-        "session",
     )
 
 

@@ -17,11 +17,7 @@ UNION ALL
 SELECT s.user_id, false, false, true FROM responsa.standing(%(users)s::uuid[]) AS s WHERE s.suspended
 
 -- name: find_changed
-SELECT id FROM responsa.ended_credentials(%(users)s::uuid[], %(keys)s::uuid[], %(sessions)s::uuid[])
-UNION ALL
-SELECT known.id FROM unnest(%(users)s::uuid[], %(roles)s::text[], %(owners)s::boolean[]) AS known (id, role, owner)
-JOIN responsa.standing(%(users)s::uuid[]) AS s ON s.user_id = known.id
-WHERE s.owner <> known.owner OR responsa.role_of(known.id) IS DISTINCT FROM known.role
+SELECT id FROM responsa.changed_callers(%(users)s::uuid[], %(roles)s::text[], %(owners)s::boolean[], %(keys)s::uuid[], %(sessions)s::uuid[]) AS changed (id)
 UNION ALL
 SELECT pair.user_id FROM unnest(%(services)s::uuid[], %(served)s::uuid[]) AS pair (service_id, user_id)
 WHERE NOT EXISTS (

@@ -15,16 +15,15 @@ import structlog
 from google.protobuf import json_format
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from responsa.auth.v1.auth_service_pb2 import GetMeRequest
-from responsa.auth.v1.user_pb2 import User
 from responsa.chat.v1.chat_service_pb2 import CancelTurnRequest
 from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, Call, peer_of
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.convert import people
 from responsa_server.calls.interceptors.access import SESSION_COOKIE
+from responsa_server.calls.interceptors.lasting import CredentialWatch, Watched
 from responsa_server.calls.status import Code
+from responsa_server.domain import names
 from responsa_server.domain.addresses import network_of
 from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason, ResponsaError
 from responsa_server.domain.people import Principal
@@ -46,7 +45,6 @@ from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.transports.ws.turn import Caller, Follower, GoElsewhere
 
 PATH: Final = "/ws/chat"
-_GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
 _CANCEL: Final = "/responsa.chat.v1.ChatService/CancelTurn"
 _POLICY_VIOLATION: Final = 1008
 # The caller's tenant is suspended, or the service has no grant any more.
@@ -107,12 +105,14 @@ class Bridge:
         timing: Timing | None = None,
         *,
         limits: SocketLimits | None = None,
+        watch: CredentialWatch | None = None,
         most_per_address: int = 0,
         cookie_name: str = SESSION_COOKIE,
     ) -> None:
-        """cookie_name: the name of the session cookie. limits: counts signed-in sockets; None for no limit. most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no limit."""
+        """cookie_name: the name of the session cookie. limits: counts signed-in sockets; None for no limit. watch: says when the credential of an open socket ends; None: a socket without turns notices it at its next request. most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no limit."""
         self.cookie_name = cookie_name
         self.limits = limits
+        self.watch = watch
         self._most_per_address = most_per_address
         self._waiting: Counter[str] = Counter()
         self.calls = calls
@@ -182,6 +182,9 @@ class Session:
         self._caller: Caller | None = None
         self._owner: Owner | None = None
         self._held: Held | None = None
+        self._watched: Watched | None = None
+        self._lost: ResponsaError | None = None
+        self._watching_again: asyncio.Task[None] | None = None
         self._address: str | None = None
         self._asked = False
         self._followers: dict[asyncio.Task[None], Follower] = {}
@@ -206,9 +209,14 @@ class Session:
             await asyncio.wait({reader, writer, ended}, return_when=asyncio.FIRST_COMPLETED)
             await self._stop(reader, *self._followers)
             self._outbox.close()
+            if self._lost is not None:
+                # A closed outbox makes nobody wait.
+                await self._report(self._lost)
             await asyncio.wait({writer}, timeout=_LAST_WORDS_SECONDS)
         finally:
-            await self._stop(reader, writer, ended, *self._followers)
+            self._unwatch()
+            again = () if self._watching_again is None else (self._watching_again,)
+            await self._stop(reader, writer, ended, *again, *self._followers)
             self._end_wait()
             if self._held is not None:
                 self._held.release()
@@ -309,24 +317,51 @@ class Session:
             f"ws {peer_of(self._socket.scope.get('client'))}",
             self._bridge.timing.call_seconds,
         )
-        me = await caller.answer(_GET_ME, GetMeRequest(), User)
+        who = await caller.who()
         if self._owner is not None:
             self._bridge.exit(self._owner, self)
             self._owner = None
-        owner = Owner(me.tenant, me.name)
+        owner = Owner(names.tenant(who.tenant_id), names.user(who.user_id))
         if self._held is not None:
             self._held.release()
             self._held = None
         if self._bridge.limits is not None:
-            self._held = await self._bridge.limits.socket(people.principal(me), uuid4().hex)
+            self._held = await self._bridge.limits.socket(who, uuid4().hex)
         self._bridge.enter(owner, self)
         self._owner, self._caller = owner, caller
-        self._log = self._log.bind(
-            tenant=me.tenant.removeprefix("tenants/"), user=me.name.removeprefix("users/")
-        )
+        self._watch(who)
+        self._log = self._log.bind(tenant=who.tenant_id, user=str(who.user_id))
         self._end_wait()
         if self._bridge.leaving:
             self.leave()
+
+    def _watch(self, who: Principal) -> None:
+        self._unwatch()
+        if self._bridge.watch is not None:
+            self._watched = self._bridge.watch.add(who, self._lose)
+
+    def _unwatch(self) -> None:
+        if self._bridge.watch is not None and self._watched is not None:
+            self._bridge.watch.remove(self._watched)
+        self._watched = None
+
+    def _lose(self, error: ResponsaError) -> None:
+        """Close the socket, because its credential has ended. A user with another role keeps it."""
+        if error.reason is Reason.ROLE_CHANGED:
+            self._watching_again = asyncio.create_task(self._watch_again())
+        elif not self._ended.is_set():
+            self._lost = error
+            self._finish(_POLICY_VIOLATION, error.reason.value)
+
+    async def _watch_again(self) -> None:
+        caller = self._signed_in
+        try:
+            who = await caller.who()
+        except ResponsaError as error:
+            await self._refuse(error)
+            return
+        if caller is self._caller and not self._ended.is_set():
+            self._watch(who)
 
     async def _refuse(self, error: ResponsaError) -> None:
         """Send one frame, then close."""
@@ -418,6 +453,8 @@ class Session:
         except GoElsewhere:
             self.leave()
         except ResponsaError as error:
+            if self._lost is not None:  # the socket's last frame says so
+                return
             await self._not_followed(follower, message, error)
             self._close_if_over(error)
         except (

@@ -9,12 +9,15 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
+from responsa.auth.v1.auth_service_pb2 import GetMeRequest
+from responsa.auth.v1.user_pb2 import User
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, GetTurnRequest, ResumeTurnRequest
 from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
 from responsa_server.calls import status
 from responsa_server.calls.call import Call, Complete, Send, deadline_in
 from responsa_server.calls.chain import Calls
 from responsa_server.domain.errors import Exhausted, FieldViolation, Reason, ResponsaError, Unavailable
+from responsa_server.domain.people import Principal
 from responsa_server.transports.ws import frames
 from responsa_server.transports.ws.auth import Metadata
 from responsa_server.transports.ws.html import Rendering
@@ -23,6 +26,7 @@ from responsa_server.transports.ws.outbox import Lane, Outbox
 TRIES: Final = 3
 """How many times in a row a stream is resumed without progress after it has broken off."""
 FIRST_PAUSE_SECONDS: Final = 0.1
+_GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
 _CHAT: Final = "/responsa.chat.v1.ChatService/"
 _ASK, _RESUME, _GET = _CHAT + "Ask", _CHAT + "ResumeTurn", _CHAT + "GetTurn"
 _FIELDS: Final = {
@@ -51,7 +55,19 @@ class Caller:
 
     async def answer(self, method: str, request: Message, kind: type[Response]) -> Response:
         """Make a call with one response. Raises ResponsaError; its reason is PART_UNAVAILABLE if the time limit has passed."""
-        call = Call(method, self.metadata, self.peer, deadline_in(self.seconds))
+        return await self._answer(self._call(method), request, kind)
+
+    async def who(self) -> Principal:
+        """The caller. Raises the same errors as `answer`."""
+        call = self._call(_GET_ME)
+        await self._answer(call, GetMeRequest(), User)
+        assert call.principal is not None, "the method needs a credential"
+        return call.principal
+
+    def _call(self, method: str) -> Call:
+        return Call(method, self.metadata, self.peer, deadline_in(self.seconds))
+
+    async def _answer(self, call: Call, request: Message, kind: type[Response]) -> Response:
         try:
             return await self.calls.answer(call, request, kind)
         except ResponsaError as error:
