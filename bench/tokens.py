@@ -2,6 +2,8 @@
 
 The first check of a token checks its signature and its session. Later ones check nothing if the session was checked less than a second ago, or else the session, with a query. While three or more callers are active, one query confirms all their
 sessions every 0.7 s, or every 0.4 s from 16 callers on; the cost of a call is its share of that, for callers that call once a second. The figures are medians of batches, in microseconds of this process's CPU time; PostgreSQL's own time is apart.
+
+Last, it measures the check of many open streams and WebSockets, each of another user, which share one query.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+import psutil
+import psycopg
+
 from responsa_server.domain.people import Origin, Principal, Role
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.identity.credentials import CredentialCache
@@ -30,6 +35,9 @@ BATCHES: Final = 20
 BATCH: Final = 200
 CALLERS: Final = (3, 4, 50)
 """The numbers of callers whose sessions are confirmed together."""
+OPEN: Final = (1_000, 5_000)
+"""The numbers of open streams and WebSockets."""
+CHECKS: Final = 40
 
 
 async def _median(work: Callable[[], Awaitable[object]]) -> float:
@@ -81,11 +89,44 @@ async def measure(postgres: EmbeddedPostgres) -> None:
             rows[f"call of one of {count} callers, each once a second"] = (
                 together / confirm_seconds(count) / count + rows["checked less than a second ago"]
             )
+        for name, figure in rows.items():
+            print(f"{name}: {figure:.0f} µs")
+        print(f"The aim for the check and the limits of a call together is {AIM_US} µs.")
+        await _measure_open(postgres, database)
     finally:
         await database.close()
-    for name, figure in rows.items():
-        print(f"{name}: {figure:.0f} µs")
-    print(f"The aim for the check and the limits of a call together is {AIM_US} µs.")
+
+
+async def _measure_open(postgres: EmbeddedPostgres, database: Database) -> None:
+    """Print what a check of all open streams and WebSockets costs this process and PostgreSQL."""
+    people = people_of(database)
+    with psycopg.connect(postgres.dsn("superuser"), autocommit=True) as connection:
+        rows = connection.execute(
+            """WITH made AS (
+                INSERT INTO responsa.app_user (id, tenant_id, display_name, email, role)
+                SELECT gen_random_uuid(), 'acme', '', '', 'user' FROM generate_series(1, %s) RETURNING id)
+            INSERT INTO responsa.api_key (id, tenant_id, user_id, display_name, prefix, secret_sha256)
+            SELECT gen_random_uuid(), 'acme', id, '', 'rsp_xxxx', sha256(id::text::bytea) FROM made RETURNING user_id, id""",
+            [max(OPEN)],
+        ).fetchall()
+        connection.execute("ANALYZE")
+        data = connection.execute("SHOW data_directory").fetchone()
+    assert data is not None
+    server = psutil.Process(int((Path(data[0]) / "postmaster.pid").read_text().split()[0]))
+    for count in OPEN:
+        callers = [Principal("acme", user, Role.USER, "api_key", key) for user, key in rows[:count]]
+        assert not any(await people.identity.ended(callers))
+        begin, begin_there = time.process_time(), _seconds_of_children(server)
+        for _ in range(CHECKS):
+            await people.identity.ended(callers)
+        here, there = time.process_time() - begin, _seconds_of_children(server) - begin_there
+        print(
+            f"{count:,} open streams and sockets, one check: {here / CHECKS * 1e3:.1f} ms, PostgreSQL {there / CHECKS * 1e3:.1f} ms"
+        )
+
+
+def _seconds_of_children(process: psutil.Process) -> float:
+    return sum(one.cpu_times().user + one.cpu_times().system for one in process.children())
 
 
 class _Forgetful(CredentialCache):
