@@ -57,10 +57,12 @@ class GatedIngestions(IngestionStore):
         if self.step == "written":
             await self.gate.pass_through()
 
-    async def publish(self, claim: Claim, passages: Sequence[NewPassage] = ()) -> bool | None:
+    async def publish(
+        self, claim: Claim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
+    ) -> bool | None:
         if self.step == "publish":
             await self.gate.pass_through()
-        return await super().publish(claim, passages)
+        return await super().publish(claim, passages, text)
 
 
 def stopping(house: House, stage: str, gate: Gate) -> Ingest:

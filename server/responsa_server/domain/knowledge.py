@@ -706,9 +706,11 @@ class Ingestions(Protocol):
         """Store passages, which are not searchable yet, and the progress unless it is None."""
         ...
 
-    async def publish(self, claim: Claim, passages: Sequence[NewPassage] = ()) -> bool | None:
+    async def publish(
+        self, claim: Claim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
+    ) -> bool | None:
         """In one transaction, store the last passages, make the version searchable in place of the previous one, and update the document and the
-        operation.
+        operation. text: the canonical text, if `parsed` was not called because these are all passages.
 
         If a newer version is already searchable, this version is deleted instead, and the result is False. If a run publishes the version with others, it waits, and the result is None.
         Repeatable. Raises GenerationSwitched.

@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -35,12 +35,17 @@ from responsa_server.text.sections import Sectioned
 from responsa_server.text.sentences import Piece, PieceKind, paragraph_pieces, pieces, plain
 from responsa_server.text.shown import MARKDOWN, header_of
 
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
 WINDOW_OVERLAP: Final = 32
 """The number of tokens that neighbouring windows of a passage share."""
 
 _TITLE_CHARS: Final = 120
 _COLUMNS_CHARS: Final = 200
 _PASSAGES_A_BATCH: Final = 16
+# To hand work over to a thread costs more than the work on so short a text.
+_SHORT_BYTES: Final = 2048
 # An HNSW index links each vector to its nearest neighbours. Several hundred equal vectors link only to each other, and a
 # search that reaches them cannot leave them for other vectors (2,000 equal vectors hid a quarter of 2,500 other vectors).
 # Therefore, if a document has more than four equal vectors, the fifth and each later one is moved slightly. The cosine of the moved
@@ -205,7 +210,7 @@ class Indexer:
         """Cut a document into passages, in order. Passages of two sections share no tokens. media_type: the type of the document. begins: see `chunk_document`;
         they are in the first section.
         """
-        return await asyncio.to_thread(self._cut, document, chunking, media_type, begins)
+        return await _threaded(document.size, self._cut, document, chunking, media_type, begins)
 
     async def passages(
         self, identity: DocumentIdentity, cut: CutDocument
@@ -214,11 +219,12 @@ class Indexer:
         seen = SeenVectors(cut.passage_count)
         first = 0
         for index, ranges in enumerate(cut.sections):
-            section = await asyncio.to_thread(OpenSection.read, cut, index, first)
+            size = cut.document.size
+            section = await _threaded(size, OpenSection.read, cut, index, first)
             first += len(ranges)
             for start in range(0, len(ranges), _PASSAGES_A_BATCH):
                 chunks = section.chunks[start : start + _PASSAGES_A_BATCH]
-                planned = await asyncio.to_thread(self._plan, identity.title, cut.language, section, chunks)
+                planned = await _threaded(size, self._plan, identity.title, cut.language, section, chunks)
                 texts = {_digest(one.text): one.text for plan in planned for one in plan.vectors}
                 vectors = await self._vectors(identity.tenant_id, texts)
                 yield [
@@ -413,6 +419,15 @@ def _apart(vector: bytes, seen: SeenVectors) -> bytes:
         return vector
     moved = values + np.random.default_rng((seen.earlier, count)).normal(0.0, _APART, values.size)
     return (moved / np.linalg.norm(moved)).astype("<f4").tobytes()
+
+
+async def _threaded(
+    size: int, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
+) -> Result:
+    """Do CPU-bound work on a document of this many bytes outside the event loop, unless the document is short."""
+    if size <= _SHORT_BYTES:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 def _digest(text: str) -> bytes:

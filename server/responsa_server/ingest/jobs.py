@@ -57,6 +57,8 @@ MAX_TITLE_BYTES: Final = 512
 # The minimum number of seconds between two writes of the progress.
 _PROGRESS_SECONDS: Final = 0.5
 _PIECE_BYTES: Final = 1024 * 1024
+# The text of a document with at most so many passages is stored together with them. Nobody needs to see the progress of such a document.
+_SMALL_PASSAGES: Final = 2
 
 
 Announce = Callable[[str, UUID], Awaitable[None]]
@@ -190,9 +192,11 @@ class Ingest:
             parser=found.parsed_by,
             description=await self._describer.describe(parsed, title, cut, log),
         )
-        await self._ingestions.parsed(task.claim, text, cut.passage_count)
+        small = cut.passage_count <= _SMALL_PASSAGES and len(cut.sections) == 1
+        if not small:
+            await self._ingestions.parsed(task.claim, text, cut.passage_count)
         last = await self._embed(task, indexer, title, cut)
-        await self._ingestions.publish(task.claim, last)
+        await self._ingestions.publish(task.claim, last, text if small else None)
 
     async def _embed(
         self, task: IngestTask, indexer: Indexer, title: str, cut: CutDocument
@@ -288,10 +292,14 @@ class VectorPublishing:
         vectors = [PassageVectors(one.passage.id, one.vectors) for one in passages]
         await self._vectors.put(self._attempt(claim), vectors)
 
-    async def publish(self, claim: Claim, passages: Sequence[NewPassage] = ()) -> bool | None:
-        """Store the last passages and their vectors. Publish the vectors, then the version. Then remove the vectors of older versions, or the vectors of this version if search will not use it. If the version waits, the prune job
+    async def publish(
+        self, claim: Claim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
+    ) -> bool | None:
+        """Store the text and the last passages and their vectors. Publish the vectors, then the version. Then remove the vectors of older versions, or the vectors of this version if search will not use it. If the version waits, the prune job
         removes those of older versions.
         """
+        if text is not None:
+            await self._ingestions.parsed(claim, text, len(passages))
         if passages:
             await self.write(claim, passages, None)
         await self._vectors.publish(self._attempt(claim))

@@ -63,6 +63,7 @@ ORIGINAL_CHUNK_BYTES: Final = 256 * 1024
 _UPLOAD_CHUNK_BYTES: Final = 256 * 1024
 _IN_MEMORY_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 1024 * 1024
+_SHORT_BYTES: Final = 2048
 # The maximum number of uploads whose format is decided at the same time. An archive or an old office file is in memory meanwhile, up to 64 MiB.
 _DECIDED_AT_ONCE: Final = 2
 # The maximum number of uploads of more than 1 MiB that are written to the database at the same time.
@@ -277,10 +278,12 @@ class Library:
             # Check before the bytes arrive; the transaction that stores them checks again. A run has its bytes.
             await self._require_over_collection(who, metadata.collection_id)
         async with _receive(metadata, chunks, size, self._spool_dir) as received:
-            async with self._deciding:
-                media_type = await asyncio.to_thread(
-                    decide_format, received, metadata.source_key, metadata.media_type, self.formats
-                )
+            asked = received, metadata.source_key, metadata.media_type, self.formats
+            if received.size <= _SHORT_BYTES:  # to hand it over to a thread would cost more
+                media_type = decide_format(*asked)
+            else:
+                async with self._deciding:
+                    media_type = await asyncio.to_thread(decide_format, *asked)
             new = NewDocument(metadata, received, media_type)
             # An upload may wait for its document's lock, so small ones have no bound other than that of connections.
             async with self._storing if received.size > _IN_MEMORY_BYTES else nullcontext():

@@ -38,6 +38,11 @@ class Sectioned(Protocol):
         ...
 
     @property
+    def size(self) -> int:
+        """The length of the canonical text in bytes."""
+        ...
+
+    @property
     def section_count(self) -> int:
         """The number of sections, at least 1."""
         ...
@@ -57,6 +62,11 @@ class Whole:
     def language(self) -> str | None:
         """The BCP 47 tag that the document states, or None."""
         return self.document.language
+
+    @property
+    def size(self) -> int:
+        """The length of the canonical text in bytes."""
+        return len(self.document.canonical_text.encode())
 
     @property
     def section_count(self) -> int:

@@ -103,21 +103,17 @@ _INDENTATION: Final = re.compile(r"\n\s+")
 _BEGIN_AS: Final = sql.SQL(
     "BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true), set_config('responsa.user_id', {user}, true), set_config('responsa.role', {role}, true)"
 )
-_PLANNED_ONCE: Final = sql.SQL(
-    "{begin}, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)"
-)
-_PLANNED_AGAIN: Final = sql.SQL("DISCARD PLANS; {begin}")
+AS_READER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
+    set_config('responsa.role', %(role)s, true)"""
+_AS_READER_WITHIN: Final = f"{AS_READER}, set_config('statement_timeout', %(bound)s, true)"
+_KEYED: Final = f"{AS_READER}, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)"
 _PLANS_LAST_SECONDS: Final = 10.0
 """For how long a connection keeps the plans of `Database.keyed`. While a table is nearly empty, the planner takes any index for as good as the key; PostgreSQL itself makes such a plan
 again only when it has analysed the table, which may have many rows by then.
 """
-_AS_READER_WITHIN: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
-    set_config('responsa.role', %(role)s, true), set_config('statement_timeout', %(bound)s, true)"""
 # A search asks in each of its statements what its reader may read; this is computed once (migration 0032).
 _KNOW_READER: Final = "SELECT responsa.know_reader()"
-_SET_TOGETHER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
-    set_config('responsa.role', %(role)s, true), set_config('plan_cache_mode', 'force_generic_plan', true),
-    set_config('enable_seqscan', 'off', true), set_config('transaction_timeout', '5s', true)"""
+_SET_TOGETHER: Final = f"{_KEYED}, set_config('transaction_timeout', '5s', true)"
 
 
 def unavailable(cause: Exception | None = None) -> Unavailable:
@@ -233,6 +229,18 @@ async def one_row(
     return await cursor.fetchone()
 
 
+async def execute_each(
+    cursor: psycopg.AsyncCursor[Any], query: LiteralString, rows: Sequence[Mapping[str, object]]
+) -> None:
+    """Execute a statement without results for each of these rows."""
+    if cursor.connection.info.pipeline_status is psycopg.pq.PipelineStatus.OFF:
+        if rows:
+            await cursor.executemany(query, rows)
+        return
+    for row in rows:  # executemany would wait for the results
+        await cursor.execute(query, row)
+
+
 def acting(reader: Reader) -> dict[str, str]:
     """The session variables of a transaction for this reader; see the migration 0027."""
     if isinstance(reader, Server):
@@ -276,7 +284,7 @@ class Database:
             reconnect_timeout=_RECONNECT_SECONDS,
             reconnect_failed=self._lost,
             open=False,
-            check=_check,
+            check=check_idle,
             kwargs={"autocommit": True, "prepare_threshold": prepare_threshold},
         )
 
@@ -322,15 +330,19 @@ class Database:
     async def keyed(self, reader: Reader | str) -> AsyncGenerator[Connection]:
         """Like `reading`, or like `tenant` with a tenant's id, for statements that find their rows by keys. A plan of such a statement suits every tenant, so it is made once in a while and
         not each time: to read the policies and to make the plan takes several times as long as to use it.
+
+        Statements are not sent until rows are fetched or the block ends, and then all in one message. So an error may be raised later than its statement, and a statement without rows has no `rowcount`.
         """
-        begin = _PLANNED_ONCE.format(begin=_begin_as(_reader_of(reader)))
         async with self._checked_out(self._app) as connection:
             now = time.monotonic()
             if now >= self._planned.get(connection, 0.0) + _PLANS_LAST_SECONDS:
                 self._planned[connection] = now
-                begin = _PLANNED_AGAIN.format(begin=begin)
-            async with _transaction(connection, begin):
+                await connection.execute("DISCARD PLANS")
+            async with _rolled_back(connection), connection.pipeline():
+                await connection.execute("BEGIN")
+                await connection.execute(_KEYED, acting(_reader_of(reader)))
                 yield connection
+                await connection.execute("COMMIT")
 
     async def search(
         self,
@@ -659,19 +671,26 @@ def _begin_as(reader: Reader) -> sql.Composed:
 @asynccontextmanager
 async def _transaction(connection: Connection, begin: sql.Composed) -> AsyncGenerator[None]:
     """A transaction that begins with these statements. It commits at the end of the block, and rolls back if the block raises an error."""
-    try:
+    async with _rolled_back(connection):
         # Several statements in one string cannot be prepared.
         await connection.execute(begin, prepare=False)
+        yield
+        await connection.execute("COMMIT")
+
+
+@asynccontextmanager
+async def _rolled_back(connection: Connection) -> AsyncGenerator[None]:
+    """Rolls the transaction of the block back if the block raises an error."""
+    try:
         yield
     except BaseException:
         # If the connection is lost, there is nothing to roll back, and the first error is the useful one.
         with contextlib.suppress(psycopg.Error):
             await connection.execute("ROLLBACK")
         raise
-    await connection.execute("COMMIT")
 
 
-async def _check(connection: Connection) -> None:
+async def check_idle(connection: Connection) -> None:
     """Raise OperationalError when the server has closed an idle connection.
 
     An idle connection has nothing to read unless it was closed or sent a notice, so a look at its socket saves a round trip.

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import procrastinate
@@ -28,7 +28,7 @@ from psycopg_pool import PoolTimeout
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.knowledge import JobKind, Look, Work, pause_after
-from responsa_server.stores.postgres.database import Connection, Queries, conninfo
+from responsa_server.stores.postgres.database import Connection, Queries, check_idle, conninfo
 from responsa_server.stores.postgres.pool import Pool
 
 _QUEUE: Final = "knowledge"
@@ -340,7 +340,8 @@ class JobQueue:
     def _make_app(self) -> procrastinate.App:
         return procrastinate.App(
             connector=procrastinate.PsycopgConnector(
-                pool_factory=Pool,
+                pool_factory=_pool,
+                configure=_autocommit,
                 conninfo=self._conninfo,
                 min_size=1,
                 max_size=2 * self._concurrency + 5,
@@ -370,6 +371,17 @@ class JobQueue:
             return 0.0
         finally:
             del self._running[running]
+
+
+def _pool(**settings: Any) -> Pool:
+    """A pool with the settings of procrastinate, but without its query before each use of a connection."""
+    settings["check"] = check_idle
+    return Pool(**settings)
+
+
+async def _autocommit(connection: Connection) -> None:
+    """Each statement of procrastinate is a whole transaction, so it needs no BEGIN and no COMMIT."""
+    await connection.set_autocommit(True)
 
 
 _Presence = psycopg.AsyncConnection[tuple[int]]

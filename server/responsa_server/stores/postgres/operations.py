@@ -159,11 +159,13 @@ class Publisher:
         self._passages = PassageTable(vectors=vectors)
         self._queries = Queries("operations.sql")
 
-    async def publish(self, connection: Connection, claim: Claim, searched: int) -> bool:
-        """Make a version searchable in place of the former version, and end its operation. searched: the number of the former version. Returns False if this is a newer one.
-        Raises GenerationSwitched.
+    async def publish(
+        self, connection: Connection, claim: Claim, searched: int, total: int | None = None
+    ) -> bool:
+        """Make a version searchable in place of the former version, and end its operation. searched: the number of the former version. total: the number of passages; None if the
+        operation has it already. Returns False if the former version is a newer one. Raises GenerationSwitched.
         """
-        values = _values(claim)
+        values = {**_values(claim), "total": total}
         tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
         if searched >= version:
             # A newer version was ready first. The searchable version never changes to an older one.
@@ -209,18 +211,18 @@ class IngestionStore:
     @shielded
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
         """Claim an operation and remove the rows of an earlier attempt. Returns None if nothing is left to do. Raises OwnershipLost."""
-        values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
+        values = {"tenant": tenant_id, "id": operation_id, "most": PIECE_BYTES}
         async with self._database.keyed(tenant_id) as connection:
-            begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
-            if begun is None:
-                return None
-            document_id, version, epoch, seq = begun
-            values |= {"document": document_id, "version": version, "most": PIECE_BYTES}
             cursor = connection.cursor(binary=True)
-            await cursor.execute(self._queries["task"], values)
+            await cursor.execute(self._queries["begin"], values)
             row = await cursor.fetchone()
-            assert row is not None, "a version is not deleted while its operation runs"
+        if row is None:
+            return None
         (
+            document_id,
+            version,
+            epoch,
+            seq,
             collection_id,
             source_key,
             title,
@@ -295,6 +297,14 @@ class IngestionStore:
     @shielded
     async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
         """Store the canonical text and set the stage to EMBEDDING. Raises OwnershipLost."""
+        values = {**_values(claim), "total": passages_total}
+        async with self._database.keyed(claim.tenant_id) as connection:
+            await hold(self._queries, connection, values)
+            await self._store_text(connection, claim, text)
+            await connection.execute(self._queries["embedding"], values)
+
+    async def _store_text(self, connection: Connection, claim: Claim, text: CanonicalText) -> None:
+        """Store the canonical text of an operation that this transaction holds."""
         values = {
             **_values(claim),
             "sha256": text.text.sha256,
@@ -303,20 +313,16 @@ class IngestionStore:
             "media_type": text.media_type,
             "language": text.language,
             "parser": text.parser,
-            "total": passages_total,
             "author": text.description.author,
             "date": text.description.date,
             "summary": text.description.summary,
             "keywords": list(text.description.keywords),
         }
-        async with self._database.keyed(claim.tenant_id) as connection:
-            await hold(self._queries, connection, _values(claim))
-            row = await (await connection.execute(self._queries["parsed"], values)).fetchone()
-            assert row is not None, "a version is not deleted while its operation is held"
-            if not row[0]:
-                async with staged(connection, text.text) as placed:
-                    await connection.execute(self._queries["canonical"], {**values, **placed})
-            await connection.execute(self._queries["embedding"], values)
+        row = await (await connection.execute(self._queries["parsed"], values)).fetchone()
+        assert row is not None, "a version is not deleted while its operation is held"
+        if not row[0]:
+            async with staged(connection, text.text) as placed:
+                await connection.execute(self._queries["canonical"], {**values, **placed})
 
     @shielded
     async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
@@ -343,21 +349,27 @@ class IngestionStore:
             await self._passages.cache_vectors(connection, tenant_id, model, vectors)
 
     @shielded
-    async def publish(self, claim: Claim, passages: Sequence[NewPassage] = ()) -> bool | None:
-        """Store the last passages, make this version searchable in place of the former version, and end the operation, or leave both to the run that holds it. Raises OwnershipLost,
+    async def publish(
+        self, claim: Claim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
+    ) -> bool | None:
+        """Store the text and the last passages, make this version searchable in place of the former version, and end the operation, or leave both to the run that holds it. Raises OwnershipLost,
         GenerationSwitched.
         """
-        values = _values(claim)
+        total = None if text is None else len(passages)
+        values = {**_values(claim), "total": total}
         async with self._database.keyed(claim.tenant_id) as connection:
-            document = await (await connection.execute(self._queries["lock_document"], values)).fetchone()
+            locked = await connection.execute(self._queries["lock_document"], values)
+            held = await hold(self._queries, connection, values)
+            document = await locked.fetchone()
             if document is None:
                 raise OwnershipLost
-            held = await hold(self._queries, connection, _values(claim))
+            if text is not None:
+                await self._store_text(connection, claim, text)
             await self._passages.write(connection, claim.tenant_id, passages, claim.generation)
             if held:
                 await connection.execute(self._queries["indexed"], {**values, "generation": claim.generation})
                 return None
-            return await self._publisher.publish(connection, claim, document[0])
+            return await self._publisher.publish(connection, claim, document[0], total)
 
     @shielded
     async def fail(self, claim: Claim, error: ResponsaError) -> None:

@@ -77,18 +77,18 @@ DELETE FROM responsa.document_version WHERE tenant_id = %(tenant)s AND document_
 
 -- name: begin
 -- A version that is indexed waits for its run.
-UPDATE responsa.operation SET epoch = epoch + 1, stage = 'parsing', passages_done = 0, passages_total = 0, update_time = clock_timestamp()
-WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage || '' <> 'done' AND NOT indexed
-RETURNING document_id, version, epoch, seq;
-
--- name: task
-SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.size_bytes, c.max_tokens, c.overlap_tokens, c.embedding,
-    o.canonical_sha256, c.generation_id, CASE WHEN v.size_bytes <= %(most)s THEN v.original END
-FROM responsa.document_version AS v
+WITH begun AS (
+    UPDATE responsa.operation SET epoch = epoch + 1, stage = 'parsing', passages_done = 0, passages_total = 0, update_time = clock_timestamp()
+    WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage || '' <> 'done' AND NOT indexed
+    RETURNING document_id, version, epoch, seq
+)
+SELECT begun.document_id, begun.version, begun.epoch, begun.seq, d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type,
+    v.size_bytes, c.max_tokens, c.overlap_tokens, c.embedding, o.canonical_sha256, c.generation_id, CASE WHEN v.size_bytes <= %(most)s THEN v.original END
+FROM begun
+JOIN responsa.document_version AS v ON v.tenant_id = %(tenant)s AND v.document_id = begun.document_id AND v.version = begun.version
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
 LEFT JOIN responsa.document_version AS o ON o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.reread_of
-JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
-WHERE v.tenant_id = %(tenant)s AND v.document_id = %(document)s AND v.version = %(version)s;
+JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id;
 
 -- name: hold
 -- This lock is the fence. While this transaction lasts, the claim is valid. A call that ends the operation waits for the lock, and then
@@ -120,11 +120,14 @@ UPDATE responsa.document_version SET canonical = coalesce(%(data)b::bytea, lo_ge
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;
 
 -- name: indexed
-UPDATE responsa.operation SET indexed = true, indexed_generation = %(generation)s, passages_done = passages_total, update_time = clock_timestamp()
+-- total: the number of passages, unless it is stored already; as in the next statements.
+UPDATE responsa.operation SET indexed = true, indexed_generation = %(generation)s, stage = 'embedding', passages_total = coalesce(%(total)s::int, passages_total),
+    passages_done = coalesce(%(total)s::int, passages_total), update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: done
-UPDATE responsa.operation SET stage = 'done', passages_done = passages_total, update_time = clock_timestamp()
+UPDATE responsa.operation SET stage = 'done', passages_total = coalesce(%(total)s::int, passages_total),
+    passages_done = coalesce(%(total)s::int, passages_total), update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: same_text
@@ -146,7 +149,8 @@ WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(versio
 -- name: document_published
 -- Ends the operation, too. The column state describes the newest version that was not cancelled: a newer version than this one may be in progress already, or may have failed.
 WITH done AS (
-    UPDATE responsa.operation SET stage = 'done', passages_done = passages_total, update_time = clock_timestamp()
+    UPDATE responsa.operation SET stage = 'done', passages_total = coalesce(%(total)s::int, passages_total),
+        passages_done = coalesce(%(total)s::int, passages_total), update_time = clock_timestamp()
     WHERE tenant_id = %(tenant)s AND id = %(id)s
     RETURNING passages_total
 ), ready AS (

@@ -41,6 +41,7 @@ from responsa_server.stores.postgres.database import (
     Database,
     Queries,
     Statement,
+    execute_each,
     shielded,
     uuid_array,
 )
@@ -101,9 +102,7 @@ class PassageTable:
             }
             for new in passages
         ]
-        if rows:
-            async with connection.cursor() as cursor:
-                await cursor.executemany(self._queries["insert_passage"], rows)
+        await execute_each(connection.cursor(), self._queries["insert_passage"], rows)
         if self._vectors and passages:
             collection = passages[0].passage.collection_id
             vectors = [PassageVectors(new.passage.id, new.vectors) for new in passages]
@@ -134,9 +133,7 @@ class PassageTable:
             for ordinal, vector in enumerate(one.vectors)
         ]
         query = self._queries["insert_vector" if generation is None else "insert_generation_vector"]
-        if rows:
-            async with vector_cursor(connection) as cursor:
-                await cursor.executemany(query, rows)
+        await execute_each(vector_cursor(connection), query, rows)
 
     async def discard(self, connection: Connection, tenant_id: str, document_id: UUID, version: int) -> None:
         """Remove the rows that an attempt has written for a version that is not live."""
@@ -155,7 +152,7 @@ class PassageTable:
             "most": _DISCARDED_AT_ONCE,
         }
         gone = await connection.execute(self._queries["discard_some"], values)
-        return gone.rowcount == _DISCARDED_AT_ONCE
+        return len(await gone.fetchall()) == _DISCARDED_AT_ONCE
 
     async def publish(
         self,

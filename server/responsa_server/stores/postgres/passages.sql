@@ -15,7 +15,8 @@ DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(do
 
 -- name: discard_some
 DELETE FROM responsa.passage WHERE id IN (
-    SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND NOT live LIMIT %(most)s);
+    SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND NOT live LIMIT %(most)s)
+RETURNING true;
 
 -- name: lock_statistics
 -- Only one transaction at a time writes a collection's statistics. This statement also creates the row of the statistics.

@@ -12,10 +12,8 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, NotPermitted
 from responsa_server.domain.people import Reader, Role, Server
-from responsa_server.stores.postgres.database import Connection, acting
+from responsa_server.stores.postgres.database import AS_READER, Connection, acting
 
-_ACT: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
-    set_config('responsa.role', %(role)s, true)"""
 _VISIBLE: Final = """SELECT c.id, responsa.collection_name(c.id), c.owner_id
     FROM responsa.collection AS c WHERE c.tenant_id = responsa.current_tenant() AND c.id = (SELECT responsa.named_collection(%(name)s))"""
 
@@ -30,7 +28,7 @@ class NamedCollection(NamedTuple):
 
 async def act_as(connection: Connection, reader: Reader) -> None:
     """From here on, the transaction sees what this reader may read."""
-    await connection.execute(_ACT, acting(reader))
+    await connection.execute(AS_READER, acting(reader))
 
 
 async def visible_collection(connection: Connection, collection_id: str) -> NamedCollection:
