@@ -54,15 +54,24 @@ class Bench:
     """An instance with a database that sources read."""
 
     def __init__(
-        self, instance: Instance, rows: int, of_a_person: int, until: int, sentences: int = 1
+        self,
+        instance: Instance,
+        rows: int,
+        of_a_person: int,
+        until: int,
+        sentences: int = 1,
+        minutes: float = 0,
     ) -> None:
-        """of_a_person: the number of rows that are about the same person, and are published together; 0 if no row is about a person. until: the number of documents that a run has
-        made when it is cancelled; 0 if it runs to its end. sentences: the number of sentences of a text; all but the first differ in length.
+        """of_a_person: the number of rows that are about the same person, and are published together; 0 if no row is about a person. until, minutes: the number of documents that a run has
+        made when it is cancelled, and the time after which it is cancelled; 0 if it runs to its end. sentences: the number of sentences of a text; all but the first differ in length.
         """
         self._instance = instance
         self._rows = rows
         self._of_a_person = of_a_person
-        self._until = until
+        self._until = until or sys.maxsize
+        self._minutes = minutes
+        self.made = 0
+        """The number of documents of the newest run."""
         self._sentences = sentences
         layout = Layout.of(instance.home)
         self._dsn = EmbeddedPostgres(layout).dsn("superuser")
@@ -90,10 +99,10 @@ class Bench:
 
     def warm(self) -> None:
         """Make a few documents on both ways."""
-        rows, self._rows = self._rows, 50
+        rows, self._rows, minutes, self._minutes = self._rows, 50, self._minutes, 0
         self.synced(-1)
         self.uploaded(-1)
-        self._rows = rows
+        self._rows, self._minutes = rows, minutes
 
     def synced(self, number: int) -> float:
         """Documents a second of a run."""
@@ -113,11 +122,15 @@ class Bench:
             await client.create_source(name, mapping)
             began = time.monotonic()
             run = await client.sync_source(name)
-            if self._until and self._rows > self._until:
-                await asyncio.to_thread(self._until_made, name)
+            if self._minutes or self._until < self._rows:
+                self.made = await asyncio.to_thread(self._until_made, name, began)
                 await client.cancel_operation(run.name)
-                print(f"{name}: cancelled after {time.monotonic() - began:.0f} s", flush=True)
-                return self._until / (time.monotonic() - began)
+                seconds = time.monotonic() - began
+                print(
+                    f"{name}: {self.made} documents searchable after {seconds:.0f} s, {self.made / seconds:.1f} documents/s",
+                    flush=True,
+                )
+                return self.made / seconds
             async for state in client.watch_operation(run):
                 if state.operation.done and state.operation.error.message:
                     raise SystemExit(f"the run ended: {state.operation.error.message}")
@@ -143,11 +156,17 @@ class Bench:
             await asyncio.to_thread(self._until_idle)
             return self._rate(name, began)
 
-    def _until_made(self, name: str) -> None:
-        query = "SELECT count(*) FROM responsa.source_document WHERE source_id = %s"
+    def _until_made(self, name: str, began: float) -> int:
+        """Wait until the run has made enough documents, or its time is over. Returns how many are searchable."""
+        query = """SELECT count(*) FROM responsa.document AS d JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
+            WHERE d.version > 0 AND c.slug = %s"""
+        most = self._minutes * 60 or float("inf")
         with psycopg.connect(self._dsn, autocommit=True) as connection:
-            while connection.execute(query, (name,)).fetchall()[0][0] < self._until:
-                time.sleep(_POLL_SECONDS)
+            while True:
+                made = connection.execute(query, (name,)).fetchall()[0][0]
+                if made >= min(self._until, self._rows) or time.monotonic() - began >= most:
+                    return made
+                time.sleep(1)
 
     def _until_idle(self) -> None:
         query = "SELECT 1 FROM responsa.operation WHERE kind = 'ingest' AND stage <> 'done' LIMIT 1"
@@ -164,6 +183,7 @@ class Bench:
             ).fetchone()
         if row != (self._rows,):
             raise SystemExit(f"{name} has {row} documents, not {self._rows}")
+        self.made = self._rows
         print(f"{name}: {self._rows / seconds:.1f} documents/s", flush=True)
         return self._rows / seconds
 
@@ -187,6 +207,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--until", type=int, default=0, help="cancel the run after so many documents; with --rounds 0"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=0, help="cancel the run after so many minutes; with --rounds 0"
+    )
     parser.add_argument("--sentences", type=int, default=1, help="sentences a text")
     parser.add_argument(
         "--provider",
@@ -204,7 +227,9 @@ def main(given: Sequence[str] | None = None) -> int:
             settings["RESPONSA_MODELS__EMBEDDINGS"] = '{"lab:short": {"max_tokens": 8192}}'
             settings["RESPONSA_RETRIEVAL__EMBEDDING"] = "lab:short"
         instance = stack.enter_context(instance_in(Path(folder), **settings))
-        bench = Bench(instance, options.rows, options.of_a_person, options.until, options.sentences)
+        bench = Bench(
+            instance, options.rows, options.of_a_person, options.until, options.sentences, options.minutes
+        )
         # The first documents load what is loaded only once.
         bench.warm()
         server = instance.processes()["server"]
@@ -241,6 +266,8 @@ def main(given: Sequence[str] | None = None) -> int:
         f"{options.rows} rows: server idle {idle[0] / 1e6:.0f} MB, over idle {over:.0f} MB (aim {AIM_MB}); its largest helper {parsers:.0f} MB, idle {max(idle[1:], default=0) / 1e6:.0f} MB"
     )
     missed = over > AIM_MB
+    if not rates:
+        print(f"CPU time a document, of all processes: {1000 * seconds[0] / bench.made:.1f} ms")
     if rates:
         found = Comparison.of(*rates)
         print(

@@ -400,6 +400,9 @@ class _Jobs(JobManager):
         self._concurrency = concurrency
         self._served: dict[str, None] = {}  # the tenants in the order of their last turns
         self._ended = 0
+        self._arrived = 0
+        self._full_at: tuple[int, int] | None = None
+        """The numbers of jobs that had ended and arrived when the last place was taken."""
         self._failure: Exception | None = None
         self._listening: list[tuple[NotificationCallback, frozenset[str]]] = []
         self._log: FilteringBoundLogger = structlog.get_logger("jobs")
@@ -429,15 +432,23 @@ class _Jobs(JobManager):
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
     ) -> None:
         """Listen for new jobs, and keep the callback: a job that ends here makes room for another one."""
-        self._listening.append((on_notification, frozenset(queues or ())))
-        await super().listen_for_jobs(on_notification=on_notification, queues=queues)
+
+        async def noted(*, channel: str, notification: jobs.Notification) -> None:
+            self._arrived += 1
+            await on_notification(channel=channel, notification=notification)
+
+        self._listening.append((noted, frozenset(queues or ())))
+        await super().listen_for_jobs(on_notification=noted, queues=queues)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
         """Take the next job, or None if no job may begin now."""
         taken = list(queues or _QUEUES)
         apart = next((one for one in _APART if taken == list(one.queues)), None)
+        if apart is None and self._full_at == (self._ended, self._arrived):
+            self._full_at = None  # once: later, a job may begin whose time has come
+            return None
         while True:
-            ended = self._ended
+            ended, arrived = self._ended, self._arrived
             try:
                 if apart is not None:
                     row = await self.connector.execute_query_one_async(
@@ -460,6 +471,7 @@ class _Jobs(JobManager):
                 if ended == self._ended:
                     return None
                 continue  # a job has ended since the query began, so there may be room now
+            self._full_at = (ended, arrived) if row["full"] else None
             job = jobs.Job.from_row(row)
             tenant = str(job.task_kwargs["tenant_id"])
             self._served.pop(tenant, None)

@@ -6,6 +6,7 @@
 -- jobs (priority 1, 0 or -2) of tenants without a running job, so that large documents never fill all places. The index job_waiting finds each waiting tenant, and each tenant's
 -- next jobs, without reading the whole queue. `status < 'doing'` means `todo`, which is the first status. PostgreSQL then cannot use the library's indexes of
 -- the jobs to do: while it has no statistics of a queue that has just grown, it takes one of those for as good, and reads the whole queue once for each waiting job.
+-- full: whether no further job can begin now. If this job's tenant has running jobs, no tenant without running jobs has a job to take.
 WITH RECURSIVE tenant AS (
     (
         SELECT args ->> 'tenant_id' AS id FROM procrastinate_jobs
@@ -39,12 +40,13 @@ candidate AS MATERIALIZED (
         AND t.id <> ALL ((SELECT responsa.suspended_tenants())::text[]) -- a suspended tenant's jobs wait
 ),
 chosen AS (
-    SELECT j.id FROM candidate AS c JOIN procrastinate_jobs AS j ON j.id = c.id
+    SELECT j.id, c.running FROM candidate AS c JOIN procrastinate_jobs AS j ON j.id = c.id
     WHERE j.status < 'doing' AND j.id = ANY (ARRAY(SELECT id FROM candidate)) -- reads these rows alone, even if more tenants are expected than there are
     ORDER BY c.running, c.served, c.rank, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
-RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id;
+RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id,
+    chosen.running > 0 AND (SELECT coalesce(sum(own), 0) + 1 >= %(concurrency)s FROM running) AS "full";
 
 -- name: fetch_apart
 -- Takes the next job of queues with separate places: first of the tenants with the fewest of them running on this worker, then an urgent one, then the oldest.

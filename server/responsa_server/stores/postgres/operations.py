@@ -211,18 +211,18 @@ class IngestionStore:
     @shielded
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
         """Claim an operation and remove the rows of an earlier attempt. Returns None if nothing is left to do. Raises OwnershipLost."""
-        values = {"tenant": tenant_id, "id": operation_id, "most": PIECE_BYTES}
+        values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
         async with self._database.keyed(tenant_id) as connection:
+            begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
+            if begun is None:
+                return None
+            document_id, version, epoch, seq = begun
+            values |= {"document": document_id, "version": version, "most": PIECE_BYTES}
             cursor = connection.cursor(binary=True)
-            await cursor.execute(self._queries["begin"], values)
+            await cursor.execute(self._queries["task"], values)
             row = await cursor.fetchone()
-        if row is None:
-            return None
+            assert row is not None, "a version is not deleted while its operation runs"
         (
-            document_id,
-            version,
-            epoch,
-            seq,
             collection_id,
             source_key,
             title,

@@ -77,18 +77,18 @@ DELETE FROM responsa.document_version WHERE tenant_id = %(tenant)s AND document_
 
 -- name: begin
 -- A version that is indexed waits for its run.
-WITH begun AS (
-    UPDATE responsa.operation SET epoch = epoch + 1, stage = 'parsing', passages_done = 0, passages_total = 0, update_time = clock_timestamp()
-    WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage || '' <> 'done' AND NOT indexed
-    RETURNING document_id, version, epoch, seq
-)
-SELECT begun.document_id, begun.version, begun.epoch, begun.seq, d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type,
-    v.size_bytes, c.max_tokens, c.overlap_tokens, c.embedding, o.canonical_sha256, c.generation_id, CASE WHEN v.size_bytes <= %(most)s THEN v.original END
-FROM begun
-JOIN responsa.document_version AS v ON v.tenant_id = %(tenant)s AND v.document_id = begun.document_id AND v.version = begun.version
+UPDATE responsa.operation SET epoch = epoch + 1, stage = 'parsing', passages_done = 0, passages_total = 0, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage || '' <> 'done' AND NOT indexed
+RETURNING document_id, version, epoch, seq;
+
+-- name: task
+SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.size_bytes, c.max_tokens, c.overlap_tokens, c.embedding,
+    o.canonical_sha256, c.generation_id, CASE WHEN v.size_bytes <= %(most)s THEN v.original END
+FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
 LEFT JOIN responsa.document_version AS o ON o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.reread_of
-JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id;
+JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
+WHERE v.tenant_id = %(tenant)s AND v.document_id = %(document)s AND v.version = %(version)s;
 
 -- name: hold
 -- This lock is the fence. While this transaction lasts, the claim is valid. A call that ends the operation waits for the lock, and then
