@@ -191,7 +191,7 @@ class CollectionStore:
     @shielded
     async def owner(self, reader: Reader, collection_id: str) -> UUID:
         """See `Collections.owner`."""
-        async with self._database.keyed(reader) as connection:
+        async with self._database.keyed(reader, one_write=True) as connection:
             return (await visible_collection(connection, collection_id)).owner_id
 
     @shielded

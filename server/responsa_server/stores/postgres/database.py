@@ -327,17 +327,24 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def keyed(self, reader: Reader | str) -> AsyncGenerator[Connection]:
+    async def keyed(self, reader: Reader | str, *, one_write: bool = False) -> AsyncGenerator[Connection]:
         """Like `reading`, or like `tenant` with a tenant's id, for statements that find their rows by keys. A plan of such a statement suits every tenant, so it is made once in a while and
         not each time: to read the policies and to make the plan takes several times as long as to use it.
 
-        Statements are not sent until rows are fetched or the block ends, and then all in one message. So an error may be raised later than its statement, and a statement without rows has no `rowcount`.
+        Statements are sent without waiting for their results, until rows are fetched or the block ends. So an error may be raised later than its statement, and a statement without rows has no `rowcount`.
+        one_write: whether at most one statement of the block writes. Then PostgreSQL need not be asked to begin and to commit a transaction; an error of the block itself does not undo the write.
         """
         async with self._checked_out(self._app) as connection:
             now = time.monotonic()
             if now >= self._planned.get(connection, 0.0) + _PLANS_LAST_SECONDS:
                 self._planned[connection] = now
                 await connection.execute("DISCARD PLANS")
+            if one_write:
+                # Until the end of a pipeline, PostgreSQL treats its statements as one transaction.
+                async with connection.pipeline():
+                    await connection.execute(_KEYED, acting(_reader_of(reader)))
+                    yield connection
+                return
             async with _rolled_back(connection), connection.pipeline():
                 await connection.execute("BEGIN")
                 await connection.execute(_KEYED, acting(_reader_of(reader)))

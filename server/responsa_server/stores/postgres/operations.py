@@ -77,7 +77,7 @@ class OperationStore:
     @shielded
     async def get(self, reader: Reader, operation_id: UUID) -> Operation:
         """Read an operation. Raises NotFound."""
-        async with self._database.keyed(reader) as connection:
+        async with self._database.keyed(reader, one_write=True) as connection:
             values = {"tenant": reader.tenant_id, "id": operation_id}
             row = await one_row(connection, self._queries["get_shown"], values)
         if row is None:
@@ -88,7 +88,7 @@ class OperationStore:
     async def seqs(self, reader: Reader, operation_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """The seq of each existing operation, by id."""
         values = {"tenant": reader.tenant_id, "ids": list(operation_ids)}
-        async with self._database.keyed(reader) as connection:
+        async with self._database.keyed(reader, one_write=True) as connection:
             return dict(await (await connection.execute(self._queries["seqs"], values)).fetchall())
 
     @shielded
@@ -212,7 +212,7 @@ class IngestionStore:
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
         """Claim an operation and remove the rows of an earlier attempt. Returns None if nothing is left to do. Raises OwnershipLost."""
         values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
-        async with self._database.keyed(tenant_id) as connection:
+        async with self._database.keyed(tenant_id, one_write=True) as connection:
             begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
             if begun is None:
                 return None
@@ -270,7 +270,7 @@ class IngestionStore:
     async def original(self, claim: Claim, start: int, count: int) -> bytes:
         """Read bytes of the original. Raises OwnershipLost if the version has been deleted."""
         values = {**_values(claim), "start": start, "count": count}
-        async with self._database.keyed(claim.tenant_id) as connection:
+        async with self._database.keyed(claim.tenant_id, one_write=True) as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(self._queries["original_piece"], values)
             row = await cursor.fetchone()
@@ -339,13 +339,13 @@ class IngestionStore:
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
         """The cached vectors of texts with these SHA-256 hashes."""
-        async with self._database.keyed(tenant_id) as connection:
+        async with self._database.keyed(tenant_id, one_write=True) as connection:
             return await self._passages.cached_vectors(connection, tenant_id, model, hashes)
 
     @shielded
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
         """Cache vectors under the SHA-256 of their texts. This needs no fence, because a vector is correct whichever worker computed it."""
-        async with self._database.keyed(tenant_id) as connection:
+        async with self._database.keyed(tenant_id, one_write=True) as connection:
             await self._passages.cache_vectors(connection, tenant_id, model, vectors)
 
     @shielded
