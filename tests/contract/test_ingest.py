@@ -123,6 +123,25 @@ async def test_a_worker_that_is_stopped_in_the_midst_is_resumed_by_the_next(
     assert jobs_left(house) == []
 
 
+async def test_a_short_text_is_stored_in_the_transaction_that_publishes_it(
+    house: House, people: People
+) -> None:
+    stored = "SELECT canonical_sha256 = sha256, state FROM responsa.document_version"
+    operation, gate = await house.upload(people.ann, "# Rivers\n\nThe Heron is long.", "heron.md"), Gate()
+    async with house.working(stopping(house, "publish", gate)):
+        await asyncio.wait_for(gate.reached.wait(), 60)
+        assert house.ask(stored) == [(None, "indexing")]
+    assert house.ask("SELECT 1 FROM responsa.passage") == []
+    async with house.working():
+        ended = await house.ended(people.ann, operation)
+    assert (ended.error, ended.passages_done, ended.passages_total) == (None, 1, 1)
+    assert house.ask(stored) == [(True, "ready")]
+    document = await house.library.documents.get(people.ann, operation.document_id)
+    assert (document.passage_count, document.language) == (1, "en")
+    hits = await house.library.search(people.ann, SearchQuery(("Heron",)))
+    assert [one.passage.text for one in hits] == ["# Rivers\n\nThe Heron is long."]
+
+
 async def test_a_call_ends_an_operation_while_the_rows_of_an_earlier_attempt_are_removed(
     house: House, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:

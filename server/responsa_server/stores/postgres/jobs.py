@@ -103,7 +103,9 @@ SMALL_BYTES: Final = 1024 * 1024
 _TURNS: Final = 1000
 # Without statistics of a queue that has just grown, PostgreSQL takes a tenant's jobs for so few that it collects and sorts all of them, instead of reading the first ones in the
 # order of an index.
-OPTIONS: Final = "-c search_path=procrastinate -c statement_timeout=30000 -c enable_bitmapscan=off"
+# If PostgreSQL's machine fails, the queue may forget its last half second: that a worker took a job, or ended it. The job then runs again, and the operation's epoch decides as after the
+# loss of a worker. What happened before a commit that is waited for, such as a publication, is never forgotten.
+OPTIONS: Final = "-c search_path=procrastinate -c statement_timeout=30000 -c enable_bitmapscan=off -c synchronous_commit=off"
 """The settings of the queue's connections."""
 # The errors that procrastinate raises if the database cannot be reached, and the psycopg errors that it passes on.
 _LOST: Final = (exceptions.ConnectorException, psycopg.OperationalError, PoolTimeout, OSError)

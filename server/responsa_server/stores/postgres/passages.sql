@@ -271,7 +271,7 @@ UPDATE responsa.embedding_cache AS c SET use_time = now() FROM old
 WHERE c.tenant_id = %(tenant)s AND c.model = %(model)s AND c.text_sha256 = old.text_sha256;
 
 -- name: cache_vectors
--- Removes some unused vectors, oldest first, whenever vectors are added, so that the table does not grow for ever.
+-- Removes some unused vectors, oldest first, whenever vectors are added, so that the table does not grow for ever. The transaction does not wait for the disk: a vector that is lost is made again.
 WITH gone AS (
     DELETE FROM responsa.embedding_cache AS c
     USING (
@@ -282,7 +282,8 @@ WITH gone AS (
     WHERE c.tenant_id = %(tenant)s AND c.model = old.model AND c.text_sha256 = old.text_sha256
 )
 INSERT INTO responsa.embedding_cache (tenant_id, model, text_sha256, vector)
-SELECT %(tenant)s, %(model)s, u.text_sha256, u.vector FROM unnest(%(hashes)s::bytea[], %(vectors)s::bytea[]) AS u (text_sha256, vector)
+SELECT %(tenant)s, %(model)s, u.text_sha256, u.vector
+FROM unnest(%(hashes)s::bytea[], %(vectors)s::bytea[]) AS u (text_sha256, vector), set_config('synchronous_commit', 'off', true)
 ON CONFLICT (tenant_id, model, text_sha256) DO NOTHING;
 
 -- name: take_time
