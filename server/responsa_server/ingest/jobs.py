@@ -57,7 +57,7 @@ MAX_TITLE_BYTES: Final = 512
 # The minimum number of seconds between two writes of the progress.
 _PROGRESS_SECONDS: Final = 0.5
 _PIECE_BYTES: Final = 1024 * 1024
-# The text of a document with at most so many passages is stored together with them. Nobody needs to see the progress of such a document.
+# The text of a document with at most this number of passages is stored together with them. Nobody needs to see the progress of such a document.
 _SMALL_PASSAGES: Final = 2
 
 
