@@ -208,7 +208,10 @@ def main(given: Sequence[str] | None = None) -> int:
         "--until", type=int, default=0, help="cancel the run after so many documents; with --rounds 0"
     )
     parser.add_argument(
-        "--minutes", type=float, default=0, help="cancel the run after this number of minutes; with --rounds 0"
+        "--minutes",
+        type=float,
+        default=0,
+        help="cancel the run after this number of minutes; with --rounds 0",
     )
     parser.add_argument("--sentences", type=int, default=1, help="sentences a text")
     parser.add_argument(
