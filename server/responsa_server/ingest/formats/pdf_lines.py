@@ -48,7 +48,7 @@ _DENSE: Final = 1.06
 _SAMPLED: Final = 4
 _TURNED: Final = 0.1
 _SHAPES = re.compile(r"[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")
-_WORD = re.compile(r"\S+")
+_SPACE = re.compile(r"\s+")
 _HYPHENS: Final = "\ufffe\x02"
 """What the library writes for a hyphen at the end of a line."""
 _LINE_END = re.compile(r"[\r\n\ufffe\x02][\r\n]*")
@@ -205,17 +205,19 @@ class _Run:
     spaces: Sequence[_Space] = ()
     widest: float = 0.0
 
-    def wide(self) -> Iterator[_Space]:
+    def wide(self) -> Sequence[_Space]:
         """The spaces that are wide enough to lie between cells."""
         least = _GAP * self.line.size
-        return (space for space in self.spaces if space[1] - space[0] > least)
+        return [space for space in self.spaces if space[1] - space[0] > least] if self.widest > least else ()
 
-    def doubtful(self) -> Iterator[_Space]:
+    def doubtful(self) -> Sequence[_Space]:
         """The spaces that are wide enough if those of other lines have the same edges."""
         least = _DOUBTFUL_GAP * self.line.size
-        if len(self.spaces) > 1 and self.widest > least:
-            least = max(least, _UNLIKE * min(high - low for low, high, _ in self.spaces))
-        return (space for space in self.spaces if space[1] - space[0] > least)
+        if self.widest <= least:
+            return ()
+        if len(self.spaces) > 1:
+            least = max(least, _UNLIKE * min([high - low for low, high, _ in self.spaces]))
+        return [space for space in self.spaces if space[1] - space[0] > least]
 
     @property
     def density(self) -> float:
@@ -305,7 +307,11 @@ class _TextReader:
 
     def _bases(self, places: Sequence[int]) -> list[float]:
         """The baselines of characters."""
-        return [self._view.at(x, y)[1] for x, y in _origins(self._text, places)]
+        origins = _origins(self._text, places)
+        if self._view.turns:
+            return [self._view.at(x, y)[1] for x, y in origins]
+        top = self._view.top
+        return [top - y for _, y in origins]
 
     def _levels(self, start: int, end: int, size: float) -> Iterator[_Run]:
         """The separate lines in a range of characters that the library took for one line, because it overlooked a line end."""
@@ -390,27 +396,31 @@ class _TextReader:
             } - done
 
     def _measure_spaces(self, runs: Sequence[_Run]) -> None:
-        words = [
-            [word.span() for word in _WORD.finditer(self._characters, run.start, run.end)] for run in runs
+        spans = [
+            [
+                one.span()
+                for one in _SPACE.finditer(self._characters, run.start, run.end)
+                if run.start < one.start() and one.end() < run.end
+            ]
+            for run in runs
         ]
-        boxes = self._boxes([place for spans in words for start, end in spans for place in (start, end - 1)])
-        first = 0
-        for run, spans in zip(runs, words, strict=True):
-            end = first + 2 * len(spans)
-            if len(spans) > 1:
-                gaps = zip(boxes[first + 1 : end - 1 : 2], boxes[first + 2 : end : 2], spans[1:], strict=True)
-                run.spaces = [(before[1], after[0], start) for before, after, (start, _) in gaps]
-                run.widest = max(high - low for low, high, _ in run.spaces)
-            first = end
+        boxes = iter(
+            self._boxes([place for some in spans for start, end in some for place in (start - 1, end)])
+        )
+        for run, some in zip(runs, spans, strict=True):
+            if some:
+                run.spaces = [(next(boxes)[1], next(boxes)[0], end) for _, end in some]
+                run.widest = max([high - low for low, high, _ in run.spaces])
 
     def _cells(self, runs: Sequence[_Run]) -> Iterator[_Run]:
         """The runs, cut where the space between two pieces is so wide that they are cells or columns."""
         gutters: list[_Gutter] = []
         for number, run in enumerate(runs):
-            wide = list(run.wide())
+            wide = run.wide()
             if wide and _is_justified(run, runs[max(0, number - 2) : number + 3]):
-                run.spaces, wide = (), []
-            gutters += [(run.line.base, low, high) for low, high, _ in wide]
+                run.spaces, run.widest = (), 0.0
+            elif wide:
+                gutters += [(run.line.base, low, high) for low, high, _ in wide]
         gutters += [
             (one.line.base, one.line.right, other.line.left)
             for one, other in pairwise(runs)
@@ -422,25 +432,36 @@ class _TextReader:
         )
         gutters.sort()
         for run in runs:
-            line = run.line
-            spaces = list(run.wide())
-            if maybe and run.widest > _SMALL_GAP * line.size:
-                near, doubtful = _around(gutters, line, _NEAR), _around(maybe, line, 2 * _NEAR)
-                # A line that surely has cells needs less to show that it has more of them.
-                needed = 1 if spaces else _AGREEING
-                cells = {*spaces, *(one for one in run.doubtful() if _agrees(one, line, doubtful, needed))}
-                spaces = [one for one in run.spaces if one in cells or _separates(one, line.size, near)]
-                if not cells and len(spaces) < _crossed(line, near):
-                    spaces = []
-                # A long table may have many rows of which each has only small spaces.
-                for low, high, _ in set(spaces).difference(run.wide()):
-                    insort(gutters, (line.base, low, high))
-            for low, high, cut in spaces:
-                before = Line("", line.left, line.top, low, line.bottom, line.base, line.size)
-                yield _Run(run.start, cut, before)
-                line.left = high
-                run.start = cut
+            if maybe and run.widest > _SMALL_GAP * run.line.size:
+                yield from self._cut(run, gutters, maybe)
             yield run
+
+    def _cut(self, run: _Run, gutters: list[_Gutter], maybe: Sequence[_Gutter]) -> Iterator[_Run]:
+        """Cut the cells off a run, all but its last one. Adds the spaces between them to the sorted `gutters`. maybe: the same with the doubtful spaces."""
+        line = run.line
+        near = _around(gutters, line, _NEAR)
+        wide, cells = run.wide(), set(run.wide())
+        if doubtful := run.doubtful():
+            around = _around(maybe, line, 2 * _NEAR)
+            # A line that surely has cells needs less to show that it has more of them.
+            needed = 1 if wide else _AGREEING
+            cells.update(one for one in doubtful if _agrees(one, line, around, needed))
+        least = _SMALL_GAP * line.size
+        spaces = [
+            one
+            for one in run.spaces
+            if one[1] - one[0] > least and (one in cells or _separates(one, line.size, near))
+        ]
+        if spaces and not cells and len(spaces) < _crossed(line, near):
+            return
+        # A long table may have many rows of which each has only small spaces.
+        for low, high, _ in set(spaces).difference(wide):
+            insort(gutters, (line.base, low, high))
+        for low, high, cut in spaces:
+            before = Line("", line.left, line.top, low, line.bottom, line.base, line.size)
+            yield _Run(run.start, cut, before)
+            line.left = high
+            run.start = cut
 
 
 def _line(base: float, size: float) -> Line:
@@ -464,7 +485,7 @@ def _is_justified(run: _Run, around: Sequence[_Run]) -> bool:
     size = run.line.size
     if len(widths) < 2 or run.widest > _MAX_JUSTIFIED * size or max(widths) - min(widths) > 0.2 * size:
         return False
-    others = [list(other.wide()) for other in around if other is not run]
+    others = [other.wide() for other in around if other is not run]
     if any(
         len(other) == len(widths)
         and all(min(one[1], two[1]) > max(one[0], two[0]) for one, two in zip(run.spaces, other, strict=True))
@@ -493,10 +514,12 @@ def _attached(before: Line, line: Line) -> bool:
 
 def _crossed(line: Line, around: Sequence[_Gutter]) -> int:
     """The number of wide spaces of the nearest line that has some which are above or below a line. A line of prose runs across them."""
-    if not around:
+    place = bisect_left(around, (line.base,))
+    bases = [base for base, _, _ in around[max(0, place - 1) : place + 1]]
+    if not bases:
         return 0
-    nearest = min((base for base, _, _ in around), key=lambda base: abs(base - line.base))
-    return sum(base == nearest and line.left < low and high < line.right for base, low, high in around)
+    nearest = min(bases, key=lambda base: abs(base - line.base))
+    return sum([base == nearest and line.left < low and high < line.right for base, low, high in around])
 
 
 def _around(gutters: Sequence[_Gutter], line: Line, sizes: float) -> Sequence[_Gutter]:
@@ -512,8 +535,8 @@ def _agrees(space: _Space, line: Line, around: Sequence[_Gutter], needed: int) -
     others = [(left, right) for base, left, right in around if base != line.base]
     return (
         max(
-            sum(abs(low - left) < edge for left, _ in others),
-            sum(abs(high - right) < edge for _, right in others),
+            sum([abs(low - left) < edge for left, _ in others]),
+            sum([abs(high - right) < edge for _, right in others]),
         )
         >= needed
     )
@@ -526,13 +549,11 @@ def _separates(space: _Space, size: float, gutters: Sequence[_Gutter]) -> bool:
     """
     low, high, _ = space
     edge = _SAME_EDGE * size
-    if high - low <= _SMALL_GAP * size:
-        return False
     around = [(left, right) for _, left, right in gutters if left - edge <= low and high <= right + edge]
-    return (
+    return len(around) >= _AGREEING and (
         max(
-            sum(abs(low - left) < edge for left, _ in around),
-            sum(abs(high - right) < edge for _, right in around),
+            sum([abs(low - left) < edge for left, _ in around]),
+            sum([abs(high - right) < edge for _, right in around]),
         )
         >= _AGREEING
     )
