@@ -10,10 +10,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from operator import itemgetter
-from statistics import median
 from typing import Final
 
 from responsa_server.ingest.formats.page_layout import Line
@@ -33,6 +32,8 @@ _LINE_GAP: Final = 0.5
 """The least distance of two lines, in sizes of the text."""
 _MIRRORED: Final = str.maketrans("()[]{}", ")(][}{")
 _IN_NUMBER: Final = frozenset(".,:/%+-")
+_KNOWN: Final = 1024
+"""The number of pieces of text whose direction is remembered. Nearly all pieces are single letters."""
 
 Glyph = tuple[float, float, float, str]
 """A drawn shape: its left, right and lower edge, with the space that belongs to it, and the letters that it stands for."""
@@ -101,44 +102,39 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
     return made
 
 
-@dataclass(slots=True)
-class _Cell:
-    """Pieces of text from left to right, with spaces, and their edges."""
-
-    left: float
-    right: float
-    pieces: list[str] = field(default_factory=list[str])
+_Cell = tuple[float, float, list[str]]
+"""Its left and right edge, and its pieces of text from left to right, with spaces."""
 
 
 def _cells(glyphs: Sequence[Glyph], size: float, *, mostly: bool) -> Iterator[Line]:
-    """The lines of glyphs on one baseline."""
-    base = median(map(_bottom, glyphs)) - 0.25 * size
-    ordered = sorted(glyphs, key=_middle)
-    cell = _Cell(*ordered[0][:2])
-    cells = [cell]
-    pieces, edge = cell.pieces, cell.right
+    """The lines of glyphs on one baseline. glyphs: in the order of their lower edges."""
+    half = len(glyphs) // 2
+    middle = glyphs[half][2] if len(glyphs) % 2 else (glyphs[half - 1][2] + glyphs[half][2]) / 2
+    base = middle - 0.25 * size
+    cells: list[_Cell] = []
     wide, narrow = _CELL_GAP * size, _WORD_GAP * size
+    middles = [left + right for left, right, _, _ in glyphs]
+    ordered = map(glyphs.__getitem__, sorted(range(len(glyphs)), key=middles.__getitem__))
+    start, edge, _, text = next(ordered)
+    end, pieces = edge, [text]
     for left, right, _, text in ordered:
         gap = left - edge
-        if gap >= wide:
-            cell = _Cell(left, right)
-            cells.append(cell)
-            pieces = cell.pieces
-        elif gap > narrow:
-            pieces.append(" ")
+        if gap > narrow:
+            if gap >= wide:
+                cells.append((start, end, pieces))
+                start, end, pieces = left, right, []
+            else:
+                pieces.append(" ")
         pieces.append(text)
-        if left < cell.left:
-            cell.left = left
+        if left < start:
+            start = left
         if right > edge:
-            cell.right = edge = right
-    rtl = mostly or is_mostly_rtl("".join(text for cell in cells for text in cell.pieces))
-    for cell in reversed(cells) if rtl else cells:
-        text = _in_logical_order(cell.pieces, rtl=rtl)
-        yield Line(text, cell.left, base - 0.8 * size, cell.right, base + 0.25 * size, base, size, rtl)
-
-
-def _middle(glyph: Glyph) -> float:
-    return glyph[0] + glyph[1]
+            end = edge = right
+    cells.append((start, end, pieces))
+    rtl = mostly or is_mostly_rtl("".join([text for _, _, pieces in cells for text in pieces]))
+    for left, right, pieces in reversed(cells) if rtl else cells:
+        text = _in_logical_order(pieces, rtl=rtl)
+        yield Line(text, left, base - 0.8 * size, right, base + 0.25 * size, base, size, rtl)
 
 
 def _in_logical_order(pieces: Sequence[str], *, rtl: bool) -> str:
@@ -154,10 +150,12 @@ def _in_logical_order(pieces: Sequence[str], *, rtl: bool) -> str:
     return text
 
 
+@lru_cache(_KNOWN)
 def _is_rtl(text: str) -> bool:
     return RIGHT_TO_LEFT.search(text) is not None and not text.isdecimal()
 
 
+@lru_cache(_KNOWN)
 def _is_ltr(text: str) -> bool:
     return any(map(str.isalnum, text)) and not _is_rtl(text)
 
