@@ -327,15 +327,15 @@ def _stacks(lines: Sequence[Line], limit: float) -> list[_Stack]:
 
 def _continues(stack: _Stack, line: Line, after: Line | None, limit: float) -> bool:
     """Whether a line belongs to the stack. after: the line after it, which is the cell of a table if it stands on the same baseline."""
-    last = stack.lines[-1]
-    small, large = (line.size, last.size) if line.size < last.size else (last.size, line.size)
-    if not 0.3 * line.size < line.base - last.base < limit * large or large > _SAME_SIZE * small:
+    last, size = stack.lines[-1], line.size
+    small, large = (size, last.size) if size < last.size else (last.size, size)
+    if not 0.3 * size < line.base - last.base < limit * large or large > _SAME_SIZE * small:
         return False
     if min(stack.right, line.right) <= max(stack.left, line.left) or _marker(line.text):
         return False
     if (
         after is not None
-        and abs(after.base - line.base) < 0.3 * line.size
+        and abs(after.base - line.base) < 0.3 * size
         and min(last.right, after.right) > max(last.left, after.left)
     ):
         return False
@@ -376,23 +376,27 @@ def _marker(text: str) -> str:
 def _in_order(stacks: list[_Stack]) -> list[_Stack]:
     """The stacks in their order. A stack that is drawn after others that stand below it, in the same column, comes before them."""
     ordered: list[_Stack] = []
+    edges: list[tuple[float, float, float]] = []
+    """Of each stack in order: the left and the right edge, and the lowest place of the bottom of a stack above it."""
     lowest = 0.0
     for stack in stacks:
         place = len(ordered)
-        if stack.bottom < lowest:
+        left, right, bottom = stack.left, stack.right, stack.bottom
+        if bottom < lowest:
             first = max(0, place - _LOOK_BACK)
-            left, right = stack.left, stack.right
-            below = (
-                number
-                for number, other in enumerate(ordered[first:], first)
-                if other.left < right
-                and left < other.right
-                and stack.bottom < other.top + 0.2 * other.size
-                and min(right, other.right) - max(left, other.left)
-                > 0.5 * min(right - left, other.right - other.left)
+            place = next(
+                (
+                    number
+                    for number, (start, end, top) in enumerate(edges[first:], first)
+                    if start < right
+                    and left < end
+                    and bottom < top
+                    and min(right, end) - max(left, start) > 0.5 * min(right - left, end - start)
+                ),
+                place,
             )
-            place = next(below, place)
         ordered.insert(place, stack)
+        edges.insert(place, (left, right, stack.top + 0.2 * stack.size))
         lowest = max(lowest, stack.top)
     return ordered
 

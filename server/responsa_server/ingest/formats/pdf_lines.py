@@ -427,21 +427,35 @@ class _TextReader:
             if abs(one.line.base - other.line.base) < 0.3 * one.line.size
             and other.line.left - one.line.right > _GAP * one.line.size
         ]
+        doubtful = [run.doubtful() for run in runs]
+        bases = [run.line.base for run in runs]
         maybe = sorted(
-            {*gutters, *((run.line.base, low, high) for run in runs for low, high, _ in run.doubtful())}
+            {
+                *gutters,
+                *(
+                    (base, low, high)
+                    for base, some in zip(bases, doubtful, strict=True)
+                    for low, high, _ in some
+                ),
+            }
         )
         gutters.sort()
-        for run in runs:
+        for run, some in zip(runs, doubtful, strict=True):
             if maybe and run.widest > _SMALL_GAP * run.line.size:
-                yield from self._cut(run, gutters, maybe)
+                yield from self._cut(run, some, gutters, maybe)
             yield run
 
-    def _cut(self, run: _Run, gutters: list[_Gutter], maybe: Sequence[_Gutter]) -> Iterator[_Run]:
+    def _cut(
+        self, run: _Run, doubtful: Sequence[_Space], gutters: list[_Gutter], maybe: Sequence[_Gutter]
+    ) -> Iterator[_Run]:
         """Cut the cells off a run, all but its last one. Adds the spaces between them to the sorted `gutters`. maybe: the same with the doubtful spaces."""
         line = run.line
         near = _around(gutters, line, _NEAR)
-        wide, cells = run.wide(), set(run.wide())
-        if doubtful := run.doubtful():
+        if not doubtful and len(near) < _AGREEING:
+            return
+        wide = run.wide()
+        cells = set(wide)
+        if doubtful:
             around = _around(maybe, line, 2 * _NEAR)
             # A line that surely has cells needs less to show that it has more of them.
             needed = 1 if wide else _AGREEING
@@ -452,7 +466,7 @@ class _TextReader:
             for one in run.spaces
             if one[1] - one[0] > least and (one in cells or _separates(one, line.size, near))
         ]
-        if spaces and not cells and len(spaces) < _crossed(line, near):
+        if not spaces or (not cells and len(spaces) < _crossed(line, near)):
             return
         # A long table may have many rows of which each has only small spaces.
         for low, high, _ in set(spaces).difference(wide):

@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from operator import itemgetter
 from typing import Final
 
@@ -38,6 +38,7 @@ _KNOWN: Final = 1024
 Glyph = tuple[float, float, float, str]
 """A drawn shape: its left, right and lower edge, with the space that belongs to it, and the letters that it stands for."""
 _bottom = itemgetter(2)
+_text = itemgetter(3)
 
 
 def is_mostly_rtl(text: str) -> bool:
@@ -70,6 +71,9 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
 
     A text that the file gives instead of several glyphs has the box of the first of them; it comes after all others.
     """
+    # Most lines have one box for each character, and no marks.
+    if _distinct(characters) and not any(map(unicodedata.combining, map(_text, characters))):
+        return characters
     merged: list[Glyph] = []
     last_left = last_right = math.nan
     for one in characters:
@@ -87,7 +91,7 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
         else:
             last_left, last_right = left, right
             merged.append(one)
-    if len({one[0] for one in merged}) == len(merged):
+    if _distinct(merged):
         return merged
     made: list[Glyph] = []
     boxes: set[tuple[float, float]] = set()
@@ -102,6 +106,11 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
     return made
 
 
+def _distinct(glyphs: Sequence[Glyph]) -> bool:
+    """Whether no two of the glyphs have the same left edge."""
+    return len({one[0] for one in glyphs}) == len(glyphs)
+
+
 _Cell = tuple[float, float, list[str]]
 """Its left and right edge, and its pieces of text from left to right, with spaces."""
 
@@ -113,11 +122,10 @@ def _cells(glyphs: Sequence[Glyph], size: float, *, mostly: bool) -> Iterator[Li
     base = middle - 0.25 * size
     cells: list[_Cell] = []
     wide, narrow = _CELL_GAP * size, _WORD_GAP * size
-    middles = [left + right for left, right, _, _ in glyphs]
-    ordered = map(glyphs.__getitem__, sorted(range(len(glyphs)), key=middles.__getitem__))
-    start, edge, _, text = next(ordered)
+    ordered = sorted(glyphs, key=_middle)
+    start, edge, _, text = ordered[0]
     end, pieces = edge, [text]
-    for left, right, _, text in ordered:
+    for left, right, _, text in islice(ordered, 1, None):
         gap = left - edge
         if gap > narrow:
             if gap >= wide:
@@ -135,6 +143,10 @@ def _cells(glyphs: Sequence[Glyph], size: float, *, mostly: bool) -> Iterator[Li
     for left, right, pieces in reversed(cells) if rtl else cells:
         text = _in_logical_order(pieces, rtl=rtl)
         yield Line(text, left, base - 0.8 * size, right, base + 0.25 * size, base, size, rtl)
+
+
+def _middle(glyph: Glyph) -> float:
+    return glyph[0] + glyph[1]
 
 
 def _in_logical_order(pieces: Sequence[str], *, rtl: bool) -> str:
