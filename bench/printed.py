@@ -26,6 +26,7 @@ from bench.printing import KINDS, SOFFICE, Document, agreement, as_html, documen
 from responsa_server.ingest.formats import pdf
 from responsa_server.ingest.formats.table import PDF
 from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.sandbox.zygote import collect_rarely
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.sniff import sniff
 from tests.browser.conftest import ARGUMENTS, chromium
@@ -101,7 +102,8 @@ def _keep(folder: Path, name: str, data: bytes, read: str, known: str) -> None:
 
 
 def _speeds(files: Sequence[bytes]) -> tuple[float, float]:
-    """The pages per second of CPU time of the parser, and those of the bare library."""
+    """The pages per second of CPU time of the parser, and those of the bare library. The garbage collector has the settings of the sandbox."""
+    collect_rarely()
     pages = sum(map(_bare, files))
 
     def timed(read: Callable[[bytes], object]) -> float:

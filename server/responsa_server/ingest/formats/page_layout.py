@@ -306,10 +306,12 @@ def _end(line: Line) -> float:
 def _leading_limit(lines: Sequence[Line]) -> float:
     """The largest distance between two lines of a paragraph, in sizes of the text."""
     distances = sorted(
-        (after.base - before.base) / after.size
-        for before, after in pairwise(lines)
-        if 0.8 * after.size < after.base - before.base < 3 * after.size
-        and min(before.right, after.right) > max(before.left, after.left)
+        [
+            distance / after.size
+            for before, after in pairwise(lines)
+            if 0.8 * after.size < (distance := after.base - before.base) < 3 * after.size
+            and min(before.right, after.right) > max(before.left, after.left)
+        ]
     )
     usual = distances[len(distances) // 4] if len(distances) > 3 else _LEADING
     return max(usual, 1.1) * _LOOSER
@@ -442,7 +444,7 @@ def _rows(stacks: Sequence[_Stack]) -> Iterator[_Row]:
 def _side_by_side(row: _Row, stack: _Stack) -> bool:
     if len(stack.lines) > _MAX_CELL_LINES * 2 or len(row[-1].lines) > _MAX_CELL_LINES * 2:
         return False
-    top, bottom = min(one.top for one in row), max(one.bottom for one in row)
+    top, bottom = min([one.top for one in row]), max([one.bottom for one in row])
     shared = min(bottom, stack.bottom) - max(top, stack.top)
     if shared < 0.5 * min(bottom - top, stack.bottom - stack.top):
         return False
@@ -450,7 +452,7 @@ def _side_by_side(row: _Row, stack: _Stack) -> bool:
         return (
             stack.right <= min(one.left for one in row) + 1 or stack.left >= max(one.right for one in row) - 1
         )
-    return stack.left >= max(one.right for one in row) - 1
+    return stack.left >= max([one.right for one in row]) - 1
 
 
 def _next_row(table: Sequence[_Row], row: _Row) -> bool:

@@ -256,6 +256,7 @@ class _TextReader:
         ends = iter(self._boxes([place for _, _, first, last in spans for place in (first, last)]))
         sizes = map(_get_size, repeat(self._text), middles)
         runs: list[_Run] = []
+        upright = not self._view.turns
         for (start, end, _, _), first, last, middle, matrix, size, base in zip(
             spans,
             ends,
@@ -266,7 +267,7 @@ class _TextReader:
             self._bases(middles),
             strict=True,
         ):
-            x, y = self._view.towards(matrix[0], matrix[1])
+            x, y = matrix[:2] if upright else self._view.towards(matrix[0], matrix[1])
             if x <= 0 or abs(y) > _TURNED * x:
                 turned += self._turned(start, middle, end)
                 continue
@@ -415,11 +416,14 @@ class _TextReader:
     def _cells(self, runs: Sequence[_Run]) -> Iterator[_Run]:
         """The runs, cut where the space between two pieces is so wide that they are cells or columns."""
         gutters: list[_Gutter] = []
+        wides = [run.wide() for run in runs]
         for number, run in enumerate(runs):
-            wide = run.wide()
-            if wide and _is_justified(run, runs[max(0, number - 2) : number + 3]):
-                run.spaces, run.widest = (), 0.0
-            elif wide:
+            wide = wides[number]
+            if not wide:
+                continue
+            if _is_justified(run, [*wides[max(0, number - 2) : number], *wides[number + 1 : number + 3]]):
+                run.spaces, run.widest, wides[number] = (), 0.0, ()
+            else:
                 gutters += [(run.line.base, low, high) for low, high, _ in wide]
         gutters += [
             (one.line.base, one.line.right, other.line.left)
@@ -440,42 +444,10 @@ class _TextReader:
             }
         )
         gutters.sort()
-        for run, some in zip(runs, doubtful, strict=True):
+        for run, wide, some in zip(runs, wides, doubtful, strict=True):
             if maybe and run.widest > _SMALL_GAP * run.line.size:
-                yield from self._cut(run, some, gutters, maybe)
+                yield from _cut(run, wide, some, gutters, maybe)
             yield run
-
-    def _cut(
-        self, run: _Run, doubtful: Sequence[_Space], gutters: list[_Gutter], maybe: Sequence[_Gutter]
-    ) -> Iterator[_Run]:
-        """Cut the cells off a run, all but its last one. Adds the spaces between them to the sorted `gutters`. maybe: the same with the doubtful spaces."""
-        line = run.line
-        near = _around(gutters, line, _NEAR)
-        if not doubtful and len(near) < _AGREEING:
-            return
-        wide = run.wide()
-        cells = set(wide)
-        if doubtful:
-            around = _around(maybe, line, 2 * _NEAR)
-            # A line that surely has cells needs less to show that it has more of them.
-            needed = 1 if wide else _AGREEING
-            cells.update(one for one in doubtful if _agrees(one, line, around, needed))
-        least = _SMALL_GAP * line.size
-        spaces = [
-            one
-            for one in run.spaces
-            if one[1] - one[0] > least and (one in cells or _separates(one, line.size, near))
-        ]
-        if not spaces or (not cells and len(spaces) < _crossed(line, near)):
-            return
-        # A long table may have many rows of which each has only small spaces.
-        for low, high, _ in set(spaces).difference(wide):
-            insort(gutters, (line.base, low, high))
-        for low, high, cut in spaces:
-            before = Line("", line.left, line.top, low, line.bottom, line.base, line.size)
-            yield _Run(run.start, cut, before)
-            line.left = high
-            run.start = cut
 
 
 def _line(base: float, size: float) -> Line:
@@ -493,13 +465,53 @@ def _set_ends(line: Line, first: _Ends, last: _Ends) -> bool:
     return True
 
 
-def _is_justified(run: _Run, around: Sequence[_Run]) -> bool:
-    """Whether the wide spaces of a line only fill it: they are all alike, and have no edge where the cells of the next lines have one."""
+def _cut(
+    run: _Run,
+    wide: Sequence[_Space],
+    doubtful: Sequence[_Space],
+    gutters: list[_Gutter],
+    maybe: Sequence[_Gutter],
+) -> Iterator[_Run]:
+    """Cut the cells off a run, all but its last one. Adds the spaces between them to the sorted `gutters`. wide, doubtful: the run's spaces. maybe: all
+    gutters, and the doubtful spaces of all runs.
+    """
+    line = run.line
+    near = _around(gutters, line, _NEAR)
+    if not doubtful and len(near) < _AGREEING:
+        return
+    cells = set(wide)
+    if doubtful:
+        around = _around(maybe, line, 2 * _NEAR)
+        # A line that surely has cells needs less to show that it has more of them.
+        needed = 1 if wide else _AGREEING
+        cells.update(one for one in doubtful if _agrees(one, line, around, needed))
+    least = _SMALL_GAP * line.size
+    spaces = [
+        one
+        for one in run.spaces
+        if one[1] - one[0] > least and (one in cells or _separates(one, line.size, near))
+    ]
+    if not spaces or (not cells and len(spaces) < _crossed(line, near)):
+        return
+    # A long table may have many rows of which each has only small spaces.
+    for low, high, _ in set(spaces).difference(wide):
+        insort(gutters, (line.base, low, high))
+    for low, high, cut in spaces:
+        before = Line("", line.left, line.top, low, line.bottom, line.base, line.size)
+        yield _Run(run.start, cut, before)
+        line.left = high
+        run.start = cut
+
+
+def _is_justified(run: _Run, others: Sequence[Sequence[_Space]]) -> bool:
+    """Whether the wide spaces of a line only fill it: they are all alike, and have no edge where the cells of the next lines have one.
+
+    others: the wide spaces of these lines.
+    """
     widths = [high - low for low, high, _ in run.spaces]
     size = run.line.size
     if len(widths) < 2 or run.widest > _MAX_JUSTIFIED * size or max(widths) - min(widths) > 0.2 * size:
         return False
-    others = [other.wide() for other in around if other is not run]
     if any(
         len(other) == len(widths)
         and all(min(one[1], two[1]) > max(one[0], two[0]) for one, two in zip(run.spaces, other, strict=True))
@@ -591,21 +603,14 @@ def _characters(text: Any) -> str:
 def _spans(characters: str) -> Iterator[tuple[int, int, int, int]]:
     """The lines of a page: their beginnings and ends, and their first and last visible characters."""
     start = 0
-    for end, following in _line_ends(characters):
-        piece = characters[start:end]
-        stripped = piece.lstrip()
+    ends = [found.span() for found in _LINE_END.finditer(characters)]
+    for end, following in (*ends, (len(characters), len(characters))):
+        last = end + (characters[end : end + 1] in _HYPHENS) if following > end else end
+        stripped = characters[start:last].lstrip()
         if stripped:
-            first = end - len(stripped)
-            yield start, end, first, first + len(stripped.rstrip()) - 1
+            first = last - len(stripped)
+            yield start, last, first, first + len(stripped.rstrip()) - 1
         start = following
-
-
-def _line_ends(characters: str) -> Iterator[tuple[int, int]]:
-    """The end of each line, and the beginning of the line after it."""
-    for found in _LINE_END.finditer(characters):
-        end, following = found.span()
-        yield end + (characters[end] in _HYPHENS), following
-    yield len(characters), len(characters)
 
 
 def clean(text: str) -> str:
