@@ -275,10 +275,11 @@ class _TextReader:
             if not 0.5 < size < 2000:
                 left, right, _ = self._boxes([middle])[0]
                 size = max(1.0, 2 * (right - left))
-            run = _Run(start, end, _line(base, size))
+            line = Line("", 0.0, base - 0.8 * size, 0.0, base + 0.25 * size, base, size)
+            run = _Run(start, end, line)
             if self._rtl and RIGHT_TO_LEFT.search(self._characters, start, end):
                 run.rtl = True
-            elif not _set_ends(run.line, first, last):
+            elif not _set_ends(line, first, last):
                 runs += self._levels(start, end, size)
                 continue
             runs.append(run)
@@ -320,7 +321,8 @@ class _TextReader:
         before = math.nan
         for place, base in zip((*places, end), (*self._bases(places), math.inf), strict=True):
             if abs(base - before) > 0.6 * size:
-                run = _Run(start, place, _line(before, size))
+                line = Line("", 0.0, before - 0.8 * size, 0.0, before + 0.25 * size, before, size)
+                run = _Run(start, place, line)
                 last = places[bisect_left(places, place) - 1]
                 if _set_ends(run.line, *self._boxes([places[bisect_left(places, start)], last])):
                     yield run
@@ -398,13 +400,13 @@ class _TextReader:
 
     def _measure_spaces(self, runs: Sequence[_Run]) -> None:
         spans = [
-            [
-                one.span()
-                for one in _SPACE.finditer(self._characters, run.start, run.end)
-                if run.start < one.start() and one.end() < run.end
-            ]
-            for run in runs
+            [one.span() for one in _SPACE.finditer(self._characters, run.start, run.end)] for run in runs
         ]
+        for run, some in zip(runs, spans, strict=True):
+            if some and some[0][0] == run.start:
+                del some[0]
+            if some and some[-1][1] == run.end:
+                del some[-1]
         boxes = iter(
             self._boxes([place for some in spans for start, end in some for place in (start - 1, end)])
         )
@@ -450,18 +452,14 @@ class _TextReader:
             yield run
 
 
-def _line(base: float, size: float) -> Line:
-    """A line without text and ends."""
-    return Line("", 0.0, base - 0.8 * size, 0.0, base + 0.25 * size, base, size)
-
-
 def _set_ends(line: Line, first: _Ends, last: _Ends) -> bool:
     """Set the edges of a line from its first and last visible character; False if they are not on one line."""
+    start, _, base = first
     left, right, height = last
-    if abs(height - first[2]) > 1.2 * line.size:
+    if abs(height - base) > 1.2 * line.size:
         return False
-    line.left = left if right < first[0] else first[0]
-    line.right = max(right, line.left)
+    line.left = start = left if right < start else start
+    line.right = right if right > start else start
     return True
 
 
