@@ -50,8 +50,11 @@ _MAX_JOINED_CHARS = 3000
 """A paragraph that is longer than this is not joined with its continuation, because a block has one place."""
 
 _PAGE_NUMBER = re.compile(r"(?<!\d)\d{1,6}(?!\d)")
-_BULLET = re.compile(r"(?:[•◦▪‣●○■□➢✓❖·∙⁃–—*\-\uf0b7\uf0a7\uf0d8]|o(?=\s))(?:\s+|\Z)")
-_NUMBER = re.compile(r"(?:\(?(?:\d{1,3}|[a-z]|[ivx]{1,4})\)|\d{1,3}\.)(?:\s+|\Z)")
+_MARK = re.compile(
+    r"(?:[•◦▪‣●○■□➢✓❖·∙⁃–—*\-\uf0b7\uf0a7\uf0d8]|o(?=\s))(?:\s+|\Z)"
+    r"|((?:\(?(?:\d{1,3}|[a-z]|[ivx]{1,4})\)|\d{1,3}\.)(?:\s+|\Z))"
+)
+"""The mark of a list item. The only group is a number."""
 _ENDED = re.compile(r"[.!?:;…。！？؟][\"'”’»)\]]*\Z")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _LAST_WORD = re.compile(r"[^\W\d_]*(?:-[^\W\d_]+)*\Z")
@@ -274,7 +277,7 @@ def _with_markers(lines: Sequence[Line]) -> list[Line]:
         if (
             before is not None
             and len(before.text) <= 5
-            and (_BULLET.fullmatch(before.text) or _NUMBER.fullmatch(before.text))
+            and _MARK.fullmatch(before.text)
             and abs(line.base - before.base) < 0.4 * line.size
             and _start(line) >= _start(before)
             and _start(line) - _end(before) < 4 * line.size
@@ -347,9 +350,9 @@ def _continues(stack: _Stack, line: Line, after: Line | None, limit: float) -> b
 def _aligned(stack: _Stack, line: Line) -> bool:
     """Whether the line begins where the lines of the stack do, or is centred like them, and does not begin a new paragraph."""
     first, last, size = stack.lines[0], stack.lines[-1], line.size
-    shift = _start(line) - _start(last)
     if abs((line.left + line.right) - (last.left + last.right)) < size:
         return True
+    shift = _start(line) - _start(last)
     if len(stack.lines) == 1:
         # The first line may be indented, or hang out because of its mark.
         return -3.5 * size < shift < (4.5 if _marker(first.text) else 0.7) * size
@@ -368,11 +371,11 @@ def _forced(stack: _Stack, line: Line) -> bool:
 
 def _marker(text: str) -> str:
     """The mark of a list item at the beginning of the text, as it is written in canonical text; '' if the text does not begin with a mark."""
-    if found := _BULLET.match(text):
-        # A dash alone also begins the parts of a dialogue, but is a mark all the same.
-        return "- " if found.end() < len(text) else ""
-    found = _NUMBER.match(text)
-    return f"{found.group().strip()} " if found and found.end() < len(text) else ""
+    found = _MARK.match(text)
+    if found is None or found.end() == len(text):
+        return ""
+    # A dash alone also begins the parts of a dialogue, but is a mark all the same.
+    return f"{found.group().strip()} " if found.lastindex else "- "
 
 
 def _in_order(stacks: list[_Stack]) -> list[_Stack]:
@@ -586,7 +589,7 @@ def _part(stack: _Stack, page: Page, body: float, compounds: _Compounds, indents
         return Part(BlockKind.HEADING, text.replace("\n", " "), page, stack.box, size=size)
     marker = _marker(text)
     if marker:
-        found = _BULLET.match(text) or _NUMBER.match(text)
+        found = _MARK.match(text)
         assert found is not None
         start = _start(stack.lines[0])
         while indents and indents[-1] > start - 0.5 * size:
