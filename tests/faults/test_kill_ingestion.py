@@ -27,10 +27,10 @@ MOST_STATES = 40
 
 
 def document(number: int, dice: random.Random) -> tuple[str, bytes]:
-    """A file of one of several formats and of 0.5 to 30 KiB, and its source key."""
+    """A file of one of several formats and of 0.5 to 100 KiB, and its source key. The passages of the long ones are written in several pieces."""
     lines = [
         f"{place}. {' '.join(dice.choices(SENTENCE.split(), k=30))}."
-        for place in range(dice.choice((4, 20, 60, 200)))
+        for place in range(dice.choice((4, 20, 200, 600)))
     ]
     match number % 4:
         case 0:
@@ -123,6 +123,8 @@ async def lose_workers(
         await asyncio.to_thread(eventually, _reached(books, until), books.standing, START_PATIENCE)
         await asyncio.to_thread(worker.kill)
         report.count("kills")
+        [(left,)] = books.ask(_LEFT)
+        report.count("attempts that left passages", int(str(left)))
 
 
 def _reached(books: Books, states: int) -> Callable[[], bool]:
@@ -173,6 +175,7 @@ async def test_every_document_ends_whatever_workers_are_killed(
     assert passages == books.passages(CALM)
 
 
+_LEFT = "SELECT count(DISTINCT document_id) FROM responsa.passage WHERE tenant_id = %(tenant)s AND NOT live"
 _EPOCHS = """SELECT o.epoch FROM responsa.operation AS o JOIN responsa.document AS d ON d.tenant_id = o.tenant_id AND d.id = o.document_id
     JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
     WHERE o.tenant_id = %(tenant)s AND coalesce(c.slug, c.id) = 'killed'"""
