@@ -10,7 +10,7 @@ from responsa_server.text.names import WORD, without_s
 
 _PEOPLE: Final = re.compile(
     r"\b(?:my|our|your|a|an|the|that|this) (?:\w+ )?(?:colleague|co-?worker|classmate|team ?mate|room ?mate|flat ?mate|friend|neighbou?r|spouse|wife|husband"
-    r"|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt)s?\b"
+    r"|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt)s?\b(?! (?:tongue|language)\b)"
     r"|\b(?:my|our) (?:\w+ )?(?:teacher|parent|professor|child|girlfriend|boyfriend|grandfather|grandmother)s?\b(?! (?:job|match|recommendation|result|score))"
     r"|\b(?:my|our) (?:\w+ )?(?:boss|manager|partner|rival|competitor)(?:e?s)?\b"
     r"|\b(?:every(?:body|one)|(?:some|any)(?:body|one) else|(?:some|any)(?:body|one)['’]s)\b"
@@ -27,7 +27,7 @@ _WHO: Final = re.compile(
 _NO_PERSON: Final = re.compile(
     r"\bwho(?:m|se)? (?:is|are|does|do|would|should) (?:the |a |an |that |this |such )?(?:\w+ )?(?:degree|major|job|course|subject|study|studies|profession|work|career|training)\b"
     r"(?=(?: (?:in|of|for) (?:[\w-]+ ){1,5}?)? ?(?:for|right|suited|meant|good|like|suit|fit|best (?:for|suited))\b|\s*(?:[.?!]|$))"
-    r"|\b(?:for (?:somebody|someone|a person|those)|people) who\b|\b(?:that|this|it|they) (?:the |a |an )?(?:guys?|persons?|ones?|man|woman|people) who\b|\bwho(?:m)? (?:is|are|was) (?:it|that|this|they) (?:\w+ )?for\b"
+    r"|\b(?:for (?:somebody|someone|a person|those)|people|guess|anyone|anybody|someone|somebody) who\b|\b(?:that|this|it|they) (?:the |a |an )?(?:guys?|persons?|ones?|man|woman|people) who\b|\bwho(?:m)? (?:is|are|was) (?:it|that|this|they) (?:\w+ )?for\b"
     r"|\bcompared? (?:me )?(?:with|to|against) whom?\b|\bwith whom? (?:am i|i am|are we|they|you|do you|do they) (?:\w+ ){0,2}compar\w+"
     r"|\b(?:sort|kind|type) of \w+ (?:who|that)\b|\b(?:am i|i am|i['’]?m) (?:an? |the |some(?:one|body) )(?:\w+ ){0,3}who\b"
     r"|\b(?:with|around|among|to|help(?:ing)?|trust(?:ing)?|before|in front of) other people\b",
@@ -44,7 +44,8 @@ _REMARK: Final = re.compile(
 )
 """What others say about the author."""
 _COMPARED: Final = re.compile(
-    r"(?<!they )\bcompar(?!ed (?:with|to) who)|\bthan\b|\bbeats?\b|\b(?:versus|vs)\b|\bother people['’]s?\b",
+    r"(?<!they )\bcompar(?!ed (?:with|to) who)|\bbeats?\b|\b(?:versus|vs)\b|\bother people['’]s?\b"
+    rf"|\bthan (?:me|mine|i|he|she|him|hers?|his|they|them|theirs?|(?:most |all |many )?(?:others?|people|every\w+|any\w+)|(?:my|our|your|the|a|an|any|most|all) (?:\w+ )?{_RELATION})\b",
     re.IGNORECASE,
 )
 _THIRD: Final = re.compile(r"\b(?:he|she|his|hers?|him|himself|herself)\b", re.IGNORECASE)
@@ -55,6 +56,10 @@ _ASKED_FOR: Final = re.compile(
     re.IGNORECASE,
 )
 """A question for somebody else, as opposed to a remark about somebody."""
+_OWNED: Final = re.compile(
+    rf"\b(?:my|our|your) (?:\w+ )?{_RELATION}['’]s? (?:\w+ )?(?:record|profile|result|score|test|point|match|recommendation|list)s?\b",
+    re.IGNORECASE,
+)
 _SELF: Final = re.compile(
     r"\b(?:i|im|i['’]m|ive|myself|mine)\b(?! (?:wonder|guess|think|mean)\b)|\bmy (?!(?:\w+ )?"
     + _RELATION
@@ -85,19 +90,25 @@ _NOBODY: Final = (
 )
 _NOBODYS: Final = frozenset(_NOBODY.split())
 _ARTICLES: Final = frozenset({"a", "an", "my", "your", "become", "becoming"})
+_NAMED: Final = re.compile(r"\b(?:of|about|for|from|on|with|by|to|as|than|like|is|are|am|does|did|has|can|called|named|user|and|or)$", re.IGNORECASE)
+"""What stands before a name of somebody whom the question is about."""
 _SENTENCE_ENDS: Final = frozenset(".!?:;\n\"“”'‘(—–-*")
 
 
-def about_another(question: str, known: AbstractSet[str]) -> bool:
+def about_another(question: str, known: AbstractSet[str], *, about_things: bool = False) -> bool:
     """Whether the question is about a person who is not its author, or asks who somebody is.
 
     known: the words of the author's record and of the reference documents, without distinction of case. A name counts as somebody else's if a part of it is not among them. In doubt, a
     capitalised word is a name. The time is proportional to the length of the question, because a search in a text holds the interpreter's lock.
     """
+    if any(one.search(question) for one in (_ADDRESS, _NUMBERED, _UUID)):
+        return True
+    if about_things:
+        return _OWNED.search(question) is not None or _names_somebody(question, known)
     asked = question
     if not _COMPARED.search(question):
         asked = _NO_PERSON.sub(" ", _REMARK.sub(" ", question))
-    if any(one.search(asked) for one in (_ADDRESS, _NUMBERED, _UUID, _ASKED_FOR)):
+    if _ASKED_FOR.search(asked):
         return True
     # “My wife says that I am stubborn” asks about its author.
     mentioned = any(one.search(asked) for one in (_PEOPLE, _WHO, _THIRD))
@@ -120,6 +131,7 @@ def about_another(question: str, known: AbstractSet[str]) -> bool:
 def _names_somebody(question: str, known: AbstractSet[str]) -> bool:
     words = list(WORD.finditer(question))
     strange = [_strange(one.group(), known) for one in words]
+    aside = _SELF.search(question) is not None and not _COMPARED.search(question)
     for place, one in enumerate(words):
         if not strange[place]:
             continue
@@ -128,6 +140,8 @@ def _names_somebody(question: str, known: AbstractSet[str]) -> bool:
         follows = place + 1 < len(words) and strange[place + 1]
         if begins and not follows:
             continue  # the first word of a sentence has a capital in any case
+        if not follows and not (place and strange[place - 1]) and aside and not _NAMED.search(before):
+            continue  # “every Ikea plan”
         if place and not begins and words[place - 1].group().casefold() in _ARTICLES:
             continue  # "an Astronaut" is not a person
         return True

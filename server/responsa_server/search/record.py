@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from responsa_server.domain.answers import Evidence, Extraction, Quote
 from responsa_server.domain.people import Principal
-from responsa_server.domain.record import RecordQuestion, RecordReading, RecordWords
+from responsa_server.domain.record import RecordQuestion, RecordReading, RecordWords, Way
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.others import about_another
 from responsa_server.search.record_choice import SUPPORTED, Choice, choose
@@ -70,7 +70,8 @@ def read_record(
     lines = lines_of(passages, own, analyses)
     titles = tuple(dict.fromkeys(one.passage.found.passage.title for one in lines if one.own))
     known = words_of(lines) | GENERIC_WORDS | STOPWORDS["en"]
-    another = about_another(question.text, known)
+    about_things = words.ways.get(question.category) in (Way.REFERENCE, Way.LISTED)
+    another = about_another(question.text, known, about_things=about_things)
     if another or not any(one.own for one in lines):
         return RecordReading(len(own), titles, Extraction((), 0.0, supported=False), another=another), ()
     spelled = words_of([one for one in lines if one.own]) | title_words(lines)

@@ -42,7 +42,10 @@ _THEY: Final = re.compile(r"\b(?:they|them)\b", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w-]|\.\d)")
 _ZERO: Final = re.compile(r"\bzero\b", re.IGNORECASE)
 _COUNT: Final = re.compile(r"\b(two|three|four|five|[2-5])\b", re.IGNORECASE)
-_SEVERAL: Final = re.compile(r"\b(?:two|three|four|five|several|both)\b", re.IGNORECASE)
+_SEVERAL: Final = re.compile(
+    r"\b(?:two|three|four|five|several|both)\b|\b[2-5] (?:\w+ )?(?:best|top|jobs|careers|matches|professions)\b|\btop [2-5]\b",
+    re.IGNORECASE,
+)
 _COUNTS: Final = {"two": 2, "three": 3, "four": 4, "five": 5}
 _PARTS: Final = re.compile(
     r"(?<=[?.!])\s|[,;]?\s(?:and|also|but)\s(?=(?:what|what['’]?s|which|how|when|where|why|is|are|am|do|does|did|can|could|should|will|would|tell)\b)"
@@ -501,14 +504,18 @@ class Choice:
     def _scales(self) -> Sequence[frozenset[str]]:
         """The things with figures that the question names, unless it is about something else as far as examples tell."""
         found = self._scales_named
-        if not self._on_things or not self._topics_likely:
+        if not self._topics_likely:
             return found
+        if not self._on_things:
+            said = any(one <= self._words - self._shelf.replaced.keys() for one in found)
+            surer = self._guessed and self._sure >= SURE_ENOUGH and self._guessed[0] not in found
+            return [] if surer and not said else found
         likely = {
             frozenset(self._analyzer.terms(one, self._language))
             for one, probable in self._topics_likely.items()
             if probable >= PROBABLE
         }
-        return [one for one in found if one in likely or one <= self._words]
+        return [one for one in found if one in likely]
 
     @cached_property
     def _scales_named(self) -> Sequence[frozenset[str]]:
@@ -805,6 +812,13 @@ class Choice:
             ]
             found = [each for each in self._references if any(each[0].title <= one.terms for one in meant)]
         exact = [each for each in found if each[0].passage.found.passage.title.casefold() in question]
+        # “Mechanical engineering” also has the letters of the title “Mechanical engineer”.
+        names = [each[0].passage.found.passage.title.casefold() for each in exact]
+        exact = [
+            each
+            for each, name in zip(exact, names, strict=True)
+            if not any(name != one and name in one for one in names)
+        ]
         return (exact or found)[:2]
 
     def _met(self) -> Sequence[Line]:
