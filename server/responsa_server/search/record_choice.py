@@ -648,7 +648,7 @@ class Choice:
         whole = [one for one in headings if one <= asked]
         partly = [one for one in headings if any(spread[term] == 1 for term in one & asked)]
         if whole:
-            return whole[:3]
+            return list(dict.fromkeys(whole))[:3]
         about_scales = self._category in self._shelf.focus and not self._on_things
         if about_scales and (self._way is not None or self._sure >= PROBABLE):
             partly = []
@@ -663,7 +663,7 @@ class Choice:
             ):
                 titled = [] if self._guessed_thing else titled
         if titled or partly:
-            return (titled or partly)[:2]
+            return list(dict.fromkeys(titled or partly))[:2]
         if self._reads or self._compares or (self._way is Way.HEADED and _SEVERAL.search(self._question)):
             return ()
         if about_scales:
@@ -705,12 +705,14 @@ class Choice:
                 for one in self._own
                 if name <= one.terms and not name <= self._common and not _READING.match(one.under)
             ]
-            reference = next((each for each in self._references if each[0].title == name), ())
+            reference = self._reference(name, [_UNNUMBERED.sub("", one.under) for one in under])
             if self._way is Way.REFERENCE:
                 leading = self._leading(name, reference)
                 if name not in titled:
                     names = [_UNNUMBERED.sub("", one.under) for one in under[:1]]
                     wanted += names or [links[name] for one in own if name in (links := self._links(one))][:1]
+                if self._studies and leading is not reference:
+                    chosen += [one for one in reference if one.heading & self._learning]
                 chosen += [*own[:1], *self._sections(leading)]
             elif self._way is Way.LISTED and under:
                 if not reference:
@@ -733,11 +735,25 @@ class Choice:
     @property
     def _studies(self) -> bool:
         """Whether the question has a word of the headings on learning."""
+        return bool((self._words | self._all_asked) & self._learning)
+
+    @cached_property
+    def _learning(self) -> frozenset[str]:
+        """The words of the headings on learning."""
         focus = self._shelf.focus.items()
         listed = [each for one, each in focus if self._shelf.ways.get(one) is Way.LISTED]
-        words = " ".join(word for each in listed for word in each)
-        terms = frozenset(self._analyzer.terms(words, self._language))
-        return bool((self._words | self._all_asked) & terms)
+        return frozenset(self._shelf.terms(" ".join(word for each in listed for word in each)))
+
+    def _reference(self, name: frozenset[str], headings: Sequence[str]) -> Sequence[Line]:
+        """The reference document about the thing. Two may have the same terms, such as “translator” and “translation”: then words on learning, the question or a heading of the record tell."""
+        found = [each for each in self._references if each[0].title == name]
+        if self._studies:
+            found.sort(key=lambda each: not any(one.heading & self._words & self._focus for one in each))
+        else:
+            said = {one.casefold() for one in headings}
+            found.sort(key=lambda each: each[0].passage.found.passage.title.casefold() not in said)
+        exact = [each for each in found if each in self._titled]
+        return next(iter([*exact, *found] if len(exact) == 1 else found), ())
 
     def _leading(self, name: frozenset[str], reference: Sequence[Line]) -> Sequence[Line]:
         """The reference document, or one that names its thing and has a heading with a word of the question that this lacks, such as the major that leads to a job."""

@@ -80,7 +80,7 @@ def _within(
 ) -> Iterator[Line]:
     found = one.found
     passage, analysis, parts = found.passage, analyses.of(found), PassageParts(found)
-    title = frozenset(analyses.analyzer.terms(passage.title, found.language))
+    title = frozenset(analyses.analyzer.query_terms(passage.title, found.language))
     under = passage.headings[-1] if passage.headings else ""
     heading = frozenset(analyses.analyzer.terms(" ".join(passage.headings), found.language)) - title
     for place, (piece, analysed) in enumerate(zip(found.pieces, analysis.pieces, strict=True)):
