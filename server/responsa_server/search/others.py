@@ -90,7 +90,10 @@ _NOBODY: Final = (
 )
 _NOBODYS: Final = frozenset(_NOBODY.split())
 _ARTICLES: Final = frozenset({"a", "an", "my", "your", "become", "becoming"})
-_NAMED: Final = re.compile(r"\b(?:of|about|for|from|on|with|by|to|as|than|like|is|are|am|does|did|has|can|called|named|user|and|or)$", re.IGNORECASE)
+_NAMED: Final = re.compile(
+    r"\b(?:of|about|for|from|on|with|by|to|as|than|like|is|are|am|does|did|has|can|called|named|user|and|or)$",
+    re.IGNORECASE,
+)
 """What stands before a name of somebody whom the question is about."""
 _SENTENCE_ENDS: Final = frozenset(".!?:;\n\"“”'‘(—–-*")
 

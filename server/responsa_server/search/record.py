@@ -79,20 +79,25 @@ def read_record(
     ranked = tuple(dict.fromkeys(one.found.passage.document_id for one in passages))
     shelf = Shelf(lines, words, analyses.analyzer, ranked)
     spelling = Spelling(spelled | shelf.words, analyses.analyzer, shelf.language)
-    asked = meant_by(question.text, spelling, shelf)
-    alone = Choice(asked.text, shelf, question.category, question.topics)
-    known = alone.known
+    misspelled: dict[str, str] = {}
+
+    def meant(one: RecordQuestion) -> RecordQuestion:
+        asked = meant_by(one.text, spelling, shelf)
+        misspelled.update(asked.misspelled)
+        return replace(one, text=asked.text, parts=[meant(each) for each in one.parts])
+
+    asked = meant(question)
+    alone = Choice(asked, shelf)
+    named = alone.known
     if question.before is not None and not alone.names:
         # What the question before was about.
-        earlier = meant_by(question.before.text, spelling, shelf)
-        subject = Choice(earlier.text, shelf, question.before.category, question.before.topics).subject()
-        made = Choice(asked.text, shelf, question.category, question.topics, subject).made()
-        known = True
+        subject = Choice(meant(question.before), shelf).subject()
+        made = Choice(asked, shelf, subject).made()
+        named = True
         if not made.lines:
-            together = meant_by(f"{question.text} ({question.before.text})", spelling, shelf)
-            made = choose(together.text, shelf, question.category, question.topics)
+            made = choose(meant(replace(question, text=f"{question.text} ({question.before.text})")), shelf)
     else:
-        made = choose(asked.text, shelf, question.category, question.topics)
+        made = choose(asked, shelf)
     quotes = [
         Quote(one.passage.found.passage, one.part.source, one.part.text, made.support, one.part.shown)
         for one in made.lines
@@ -104,7 +109,8 @@ def read_record(
         Extraction(quotes, made.support, supported=supported),
         made.absent,
         made.unrecorded,
-        asked.misspelled,
-        known,
+        tuple(misspelled.items()),
+        made.lead,
+        named,
     )
     return reading, made.wanted

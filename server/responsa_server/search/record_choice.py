@@ -12,11 +12,10 @@ from functools import cached_property
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.record import Way
+from responsa_server.domain.record import RecordQuestion, Way
 from responsa_server.search.record_lines import Line
-from responsa_server.search.record_words import AUTHOR, GENERIC, GENERIC_WORDS, PIECE, Shelf, inflected
+from responsa_server.search.record_words import AUTHOR, GENERIC, PIECE, Shelf, inflected
 from responsa_server.text.lexical import STOPWORDS
-from responsa_server.text.names import WORD
 
 MOST_NAMED: Final = 6
 """The maximum number of sentences that answer a question which names something."""
@@ -31,8 +30,6 @@ _LONG: Final = 0.1
 _ONE_HEADING: Final = 16
 SUPPORTED: Final = 0.5
 """The least support of an answer."""
-MOST_PARTS: Final = 4
-"""The maximum number of parts of a question that are read one by one."""
 _TELLS: Final = re.compile(
     r"(?:and |but |so |also |please |pls |kindly |now |then )*(?:tell|give|show|list|name|describe|explain|compare|say|summari[sz]e|enumerate|state|mention|let me|i (?:would|['’]d) like to know|i want to know|i wonder)\b",
     re.IGNORECASE,
@@ -47,11 +44,6 @@ _SEVERAL: Final = re.compile(
     re.IGNORECASE,
 )
 _COUNTS: Final = {"two": 2, "three": 3, "four": 4, "five": 5}
-_PARTS: Final = re.compile(
-    r"(?<=[?.!])\s|[,;]?\s(?:and|also|but)\s(?=(?:what|what['’]?s|which|how|when|where|why|is|are|am|do|does|did|can|could|should|will|would|tell)\b)"
-    r"|[,;]\s(?=(?:what|what['’]?s|which|how|when|where)\b)",
-    re.IGNORECASE,
-)
 _MOST: Final = re.compile(r"\b(?:strongest|highest|best|top|greatest|most|largest)\b", re.IGNORECASE)
 _LEAST: Final = re.compile(r"\b(?:weakest|lowest|worst|poorest|least|smallest)\b", re.IGNORECASE)
 _HAVE: Final = re.compile(r"\bi (?:\w+ )?(?:have|got|lack|meet|miss)\b(?! to\b)|\bhave i\b", re.IGNORECASE)
@@ -62,31 +54,17 @@ _GAP: Final = re.compile(
 )
 _READING: Final = re.compile(r"^how to read\b", re.IGNORECASE)
 _UNNUMBERED: Final = re.compile(r"^\d+\W+")
+_NAME: Final = re.compile(r".*?['’]s? ([a-z][a-z ]+?) is [^:]*:")
+"""The name of the scale in “Mira Holt's openness is high: 88 of 100 points.”"""
 _LINK: Final = re.compile(r"\[([^\]]{1,200})\]\(")
 _WHY: Final = re.compile(r"\bwhy\b|\breasons?\b", re.IGNORECASE)
 _REASON: Final = re.compile(r"\bbecause\b|\bdue to\b|\bthe reason\b", re.IGNORECASE)
 
 
-def choose(question: str, shelf: Shelf, category: str, topics: Mapping[str, float]) -> Made:
-    """What answers the parts of the question, with the support of the best part."""
-    parts = [one for one in _PARTS.split(question) if one.strip()]
-    whole = Choice(question, shelf, category, topics)
-    choices = [whole]
-    if 1 < len(parts) <= MOST_PARTS:
-        each = [Choice(one, shelf, _category_of(one, category, shelf.focus), {}) for one in parts]
-        # A statement before the question, such as “I am about to enrol.”, asks for nothing. A part such as “and why?” says nothing alone.
-        asking = [one for one in each if one.asks]
-        several = len(asking) > 1 and all(one.worded for one in asking) and not _THEY.search(question)
-        if whole.subject_named or whole.certain:
-            named = {(one.category, *one.subject_named) for one in asking if one.names}
-            categories = {one.category for one in asking}
-            if several and named and (len(named) > 1 or len(categories) > 1):
-                choices = asking
-        elif all(one.worded for one in asking) and not any(one.refers for one in asking):
-            choices = asking or choices
-        elif all(one.worded for one in each) and not _THEY.search(question):
-            choices = each
-    made = {one: one.made() for one in choices}
+def choose(question: RecordQuestion, shelf: Shelf) -> Made:
+    """What answers the question, or if it has several parts that can be read alone, what answers these."""
+    whole = Choice(question, shelf)
+    made = {one: one.made() for one in _read_alone(whole, [Choice(one, shelf) for one in question.parts])}
     best = max(one.support for one in made.values())
     kept = [one for one in made.values() if one.support >= min(best, SUPPORTED)]
     asked = [found for one, found in made.items() if found in kept or one.asks]
@@ -96,15 +74,21 @@ def choose(question: str, shelf: Shelf, category: str, topics: Mapping[str, floa
         tuple(dict.fromkeys(word for one in asked for word in one.absent)),
         tuple(dict.fromkeys(title for one in kept for title in one.unrecorded)),
         tuple(dict.fromkeys(title for one in kept for title in one.wanted)),
+        kept[0].lead,
     )
 
 
-def _category_of(part: str, category: str, focus: Mapping[str, Sequence[str]]) -> str:
-    """The category of a part of a question: the one whose words it has, if it has no word of the whole question's."""
-    asked = {found.group().casefold() for found in WORD.finditer(part)} - GENERIC_WORDS
-    shared = {one: len(asked.intersection(each)) for one, each in focus.items()}
-    best = max(shared, key=lambda one: shared[one], default=category)
-    return category if shared.get(category) or not shared.get(best) else best
+def _read_alone(whole: Choice, parts: Sequence[Choice]) -> Sequence[Choice]:
+    """The parts if they are about different things and do not refer to each other; otherwise the whole."""
+    # A statement before the question, such as “I am about to enrol.”, asks for nothing. A part such as “and why?” says nothing alone.
+    asking = [one for one in parts if one.asks]
+    together = whole.refers_to_several
+    if whole.subject_named or whole.certain:
+        different = len({(one.category, *one.subject_named) for one in asking if one.names}) > 1
+        return asking if different and all(one.worded for one in asking) and not together else [whole]
+    if all(one.worded and not one.refers for one in asking):
+        return asking or [whole]
+    return parts if all(one.worded for one in parts) and not together else [whole]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +100,7 @@ class Made:
     absent: tuple[str, ...] = ()
     unrecorded: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
+    lead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +134,15 @@ class Choice:
 
     def __init__(
         self,
-        question: str,
+        asked: RecordQuestion,
         shelf: Shelf,
-        category: str,
-        topics: Mapping[str, float],
         subject: Subject | None = None,
     ) -> None:
-        """subject: what an earlier question was about, if this one refers to it."""
-        self._question = question
-        self._category = category
-        self._topics_likely = topics
+        """asked: the question in the words of the record. subject: what an earlier question was about, if this one refers to it."""
+        self._question = question = asked.text
+        self._category = category = asked.category
+        self._topics_likely = topics = asked.topics
+        self._sides = asked.sides
         self._subject = subject
         self._way = shelf.ways.get(category)
         if self._way is Way.REFUSE:
@@ -270,15 +254,17 @@ class Choice:
         return not said.endswith((".", "!")) or _TELLS.match(said) is not None
 
     @property
+    def refers_to_several(self) -> bool:
+        """Whether the question refers to several things at once, such as “which of them”."""
+        return _THEY.search(self._question) is not None
+
+    @property
     def refers(self) -> bool:
         """Whether this refers to something outside of it."""
         return _THERE.search(self._question) is not None
 
     def made(self) -> Made:
         """What answers the question."""
-        unheld = self._shelf.unheld(self._question)
-        if unheld and not (self._certain_scale and self._way is not Way.REFUSE):
-            return Made((), 0.0, tuple(unheld))
         direct = self._directly()
         if direct is not None:
             return direct
@@ -338,6 +324,21 @@ class Choice:
         return best if best != NO_TOPIC and likely.get(best, 0.0) >= PROBABLE else ""
 
     @cached_property
+    def _compared(self) -> Sequence[frozenset[str]]:
+        """The two scales that the sides of a comparison are about, as far as examples tell."""
+        if self._on_things or self._reads:
+            return ()
+        best = [
+            max(sorted(one.topics), key=lambda label: one.topics[label]) for one in self._sides if one.topics
+        ]
+        found = [
+            frozenset(self._shelf.terms(label))
+            for label, one in zip(best, self._sides, strict=True)
+            if one.topics[label] >= PROBABLE
+        ]
+        return list(dict.fromkeys(one for one in found if one in self._scale_names))
+
+    @cached_property
     def _guessed(self) -> Sequence[frozenset[str]]:
         """The scale that the question is about as far as examples tell."""
         if not self._topic or self._topic == ONE_THING:
@@ -378,6 +379,8 @@ class Choice:
             return self._subject.scales
         if self._way is Way.REFERENCE or self._meant_things:
             return ()
+        if len(self._scales) < 2 and len(self._compared) == 2:
+            return self._compared
         if self._scales:
             return self._scales
         if self._on_things or self._way in (Way.HIGHEST, Way.LOWEST, Way.DATES):
@@ -398,10 +401,7 @@ class Choice:
     def _directly(self) -> Made | None:
         """What answers a question whose things or whose category are known; None if other words must tell."""
         if self._way is Way.REFUSE:
-            # A question whose words the record has, such as “which job”, asks for something that it holds.
-            said = frozenset(self._section_terms).union(*(one.terms for one in self._own))
-            known = bool(self._all_asked - self._small) and self._all_asked - self._small <= said
-            return None if known else Made((), 0.0)
+            return Made((), 0.0)
         if self._titled and (self._compares or _HAVE.search(self._question)):
             return None
         scales, things = self._meant_scales, self._meant_things
@@ -450,11 +450,6 @@ class Choice:
         said = frozenset(term for one in self._lines for term in (*one.terms, *one.heading, *one.title))
         absent = [one for one in self._asked if one not in said and one not in self._section_terms]
         return self._shown(absent) if len(absent) <= MOST_ABSENT else ()
-
-    @property
-    def _certain_scale(self) -> bool:
-        """Whether the question is about a scale for certain, so that other words of it say nothing."""
-        return bool(self._scales or self._guessed) and self._sure >= SURE_ENOUGH
 
     @property
     def _asked_little(self) -> bool:
@@ -567,7 +562,8 @@ class Choice:
             lines += self._sittings(documents, twice)
         if self._reads:
             lines = [*lines, *self._read(documents)]
-        return Made(list(dict.fromkeys(lines))[:MOST_UNDER_HEADINGS], 1.0)
+        lines = list(dict.fromkeys(lines))[:MOST_UNDER_HEADINGS]
+        return Made(lines, 1.0, lead=_compared(lines) if self._compares or self._compared else "")
 
     def _is_sitting(self, one: Line) -> bool:
         terms = frozenset(self._analyzer.terms("two sittings", self._language))
@@ -958,6 +954,23 @@ class Choice:
         for row in range(MOST_UNDER_HEADINGS):
             chosen += [group[row] for group in groups.values() if row < len(group)]
         return sorted(chosen[:MOST_UNDER_HEADINGS], key=lambda one: one.place)
+
+
+def _compared(lines: Sequence[Line]) -> str:
+    """Which of two figures is larger; "" if the lines do not begin with two figures of one document."""
+    if len(lines) < 2 or lines[0].key[0] != lines[1].key[0]:
+        return ""
+    found = [
+        (name.group(1), one.value)
+        for one in lines[:2]
+        if (name := _NAME.match(one.part.shown)) and one.value is not None
+    ]
+    if len(found) < 2:
+        return ""
+    (high, most), (low, least) = sorted(found, key=lambda one: -one[1])
+    if most == least:
+        return f"Your {high} and your {low} are equally high ({most:g} points)."
+    return f"Your {high} ({most:g} points) is higher than your {low} ({least:g} points)."
 
 
 def _figure(one: Line) -> float:

@@ -74,9 +74,7 @@ class PhraseTables:
     """The words and phrases of questions that an agent's `RecordWords` name, as the terms of one language. They are not changed after they are made."""
 
     def __init__(self, words: RecordWords, analyzer: Analyzer, language: str) -> None:
-        self.words = frozenset(
-            piece for one in (*words.synonyms, *words.unheld) for piece in one.split() if " " not in one
-        )
+        self.words = frozenset(one for one in words.synonyms if " " not in one)
         self.synonyms: dict[tuple[str, ...], tuple[str, Sequence[str]]] = {}
         self.phrases: dict[tuple[str, ...], list[tuple[Keys, str]]] = {}
         for phrase, meant in words.synonyms.items():
@@ -89,11 +87,6 @@ class PhraseTables:
                 self.phrases.setdefault(keys[0], []).append((keys, meant))
         for each in self.phrases.values():
             each.sort(key=lambda one: -len(one[0]))
-        # “Fit” is not a form of “fitness”, so these words are compared as they are written.
-        self.unheld: dict[str, list[Sequence[str]]] = {}
-        for phrase in words.unheld:
-            pieces = PIECE.findall(phrase.casefold())
-            self.unheld.setdefault(pieces[0], []).append(pieces)
 
 
 @lru_cache(maxsize=64)
@@ -127,7 +120,6 @@ class Shelf:
         self.words = tables.words
         self.synonyms = tables.synonyms
         self._phrases = tables.phrases
-        self._unheld = tables.unheld
         self.replaced: dict[str, str] = {}
         """For terms of the record that stand in the place of a phrase, the phrase."""
 
@@ -153,20 +145,6 @@ class Shelf:
             else:
                 place += 1
         return "".join([*shown, question[done:]])
-
-    def unheld(self, question: str) -> Sequence[str]:
-        """The words of the question for what records do not hold, unless a line has them."""
-        found = list(PIECE.finditer(question))
-        pieces = [one.group().casefold() for one in found]
-        result: list[str] = []
-        for place, piece in enumerate(pieces):
-            for phrase in self._unheld.get(piece, ()):
-                terms = {term for one in phrase for term in self._key(one)}
-                if pieces[place : place + len(phrase)] == phrase and not any(
-                    one.issuperset(terms) for one in self.said
-                ):
-                    result.append(question[found[place].start() : found[place + len(phrase) - 1].end()])
-        return result
 
     def _key(self, word: str) -> tuple[str, ...]:
         return _key(word, self.analyzer, self.language)

@@ -19,7 +19,7 @@ from responsa_server.domain.answers import CitationJudge, Claim, Evidence, Evide
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import FallbackKind, Step
 from responsa_server.domain.intents import IntentClassifier
-from responsa_server.domain.record import RecordQuestion, RecordSource, RecordWords, Way
+from responsa_server.domain.record import RecordQuestion, RecordSource, RecordWords, Way, parts_of, sides_of
 
 UNCHECKED: Final = "unchecked"
 """The cause of the fallback when the record does not have what a model wrote."""
@@ -50,8 +50,7 @@ class RecordReaderOptions(NodeOptions):
     """focus: for each category, words of the headings under which the answer is if the question names nothing more specific. synonyms: for words of the record, words and phrases of questions that mean the same.
     ways: for categories, how a question is answered in place of quoting what stands under these headings: reference (with what a reference document says, such as what a job is like), headed or listed (with things that have headings in the record, or that a section lists), figures (side by side), highest or lowest
     (results), dates (what happened when), changes (between two sittings), whole (the whole section), refuse (no record holds the answer). topics: a file of examples; each label is
-    words of the record that the question is about, or thing (one thing, whichever), or none. categories: the file of examples from which the category was chosen, to read the question before.
-    unheld: words and phrases for what no record holds, such as a salary: a question with one of them is refused, unless a document has the word.
+    words of the record that the question is about, or thing (one thing, whichever), or none. categories: the file of examples from which the category was chosen, to read the question before and the parts of a question.
     """
 
     focus: Annotated[dict[str, Texts], Field(max_length=32)] = Field(default_factory=dict[str, Texts])
@@ -61,7 +60,6 @@ class RecordReaderOptions(NodeOptions):
     )
     topics: str = ""
     categories: str = ""
-    unheld: Phrases = ()
 
     @field_validator("synonyms", mode="before")
     @classmethod
@@ -94,7 +92,7 @@ class RecordReaderInput(NodeModel):
 class RecordReaderOutput(NodeModel):
     """extraction: the sentences that answer. record: the number of documents about the caller. another: whether the question is about somebody else. titles: the titles of the caller's documents.
     absent: the words of the question that no document has. unrecorded: the titles of reference documents that the question sets its author against and that the record does not name.
-    misspelled: the words of the question that were read as words of the record, each with this word.
+    misspelled: the words of the question that were read as words of the record, each with this word. lead: a sentence that compares the first two quotes; "" if they are not compared.
     named: whether the question itself, without earlier ones, names something that the record or the reference documents have.
     """
 
@@ -105,6 +103,7 @@ class RecordReaderOutput(NodeModel):
     absent: tuple[str, ...]
     unrecorded: tuple[str, ...]
     misspelled: tuple[tuple[str, str], ...]
+    lead: str
     named: bool
 
 
@@ -136,7 +135,6 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
             options.focus,
             synonyms,
             options.ways,
-            options.unheld,
             tuple(of_topics.labels) if of_topics else (),
             tuple(references),
         )
@@ -148,8 +146,15 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
         earlier = given.standalone_question.removeprefix(text).strip().removeprefix("(").removesuffix(")")
         before = None
         if earlier and given.standalone_question.startswith(text):
-            before = RecordQuestion(earlier, await self._category(earlier), await self._topics(earlier))
-        question = RecordQuestion(given.question, given.category, await self._topics(text), before)
+            before = await self._read(earlier)
+        question = RecordQuestion(
+            given.question,
+            given.category,
+            await self._topics(text),
+            before,
+            [await self._read(one) for one in parts_of(text)],
+            [await self._read(one) for one in sides_of(text)],
+        )
         found = await self._source.read(run.who, question, given.evidence, self._words)
         return RecordReaderOutput(
             extraction=found.extraction,
@@ -159,8 +164,12 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
             absent=found.absent,
             unrecorded=found.unrecorded,
             misspelled=found.misspelled,
+            lead=found.lead,
             named=found.named,
         )
+
+    async def _read(self, text: str) -> RecordQuestion:
+        return RecordQuestion(text, await self._category(text), await self._topics(text))
 
     async def _topics(self, text: str) -> Mapping[str, float]:
         return {} if self._of_topics is None else (await self._of_topics.classify(text)).all
