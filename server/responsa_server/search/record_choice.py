@@ -82,13 +82,15 @@ def _read_alone(whole: Choice, parts: Sequence[Choice]) -> Sequence[Choice]:
     """The parts if they are about different things and do not refer to each other; otherwise the whole."""
     # A statement before the question, such as “I am about to enrol.”, asks for nothing. A part such as “and why?” says nothing alone.
     asking = [one for one in parts if one.asks]
-    together = whole.refers_to_several
+    alone = all(one.worded for one in asking) and not whole.refers_to_several
     if whole.subject_named or whole.certain:
-        different = len({(one.category, *one.subject_named) for one in asking if one.names}) > 1
-        return asking if different and all(one.worded for one in asking) and not together else [whole]
+        # “It” in a later part is what an earlier part names.
+        named = {tuple(one.subject_named) for one in asking if one.names and not one.refers}
+        different = len(named) > 1 or (bool(named) and len({one.category for one in asking}) > 1)
+        return asking if alone and different else [whole]
     if all(one.worded and not one.refers for one in asking):
         return asking or [whole]
-    return parts if all(one.worded for one in parts) and not together else [whole]
+    return parts if all(one.worded for one in parts) and not whole.refers_to_several else [whole]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ NO_TOPIC: Final = "none"
 """The label of examples that are about nothing in particular."""
 LEAST_PROBABLE: Final = 0.15
 """The least probability (0 to 1) of a scale in a category that is about scales."""
+LEAST_OF_SIDE: Final = 0.3
+"""The least probability of a scale that is one side of a comparison."""
 PROBABLE: Final = 0.4
 """The least probability of a topic in other categories, and of one that comes before chance words."""
 MOST_ABSENT: Final = 2
@@ -328,14 +332,12 @@ class Choice:
         """The two scales that the sides of a comparison are about, as far as examples tell."""
         if self._on_things or self._reads:
             return ()
-        best = [
-            max(sorted(one.topics), key=lambda label: one.topics[label]) for one in self._sides if one.topics
-        ]
-        found = [
-            frozenset(self._shelf.terms(label))
-            for label, one in zip(best, self._sides, strict=True)
-            if one.topics[label] >= PROBABLE
-        ]
+        found: list[frozenset[str]] = []
+        for one in self._sides:
+            likely = {label: one.topics[label] for label in one.topics.keys() - {ONE_THING, NO_TOPIC}}
+            best = max(sorted(likely), key=lambda label: likely[label], default="")
+            if likely.get(best, 0.0) >= LEAST_OF_SIDE:
+                found.append(frozenset(self._shelf.terms(best)))
         return list(dict.fromkeys(one for one in found if one in self._scale_names))
 
     @cached_property

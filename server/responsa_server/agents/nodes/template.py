@@ -46,7 +46,7 @@ OFFERED: Final = Offered(
     trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags", "failed"}),
     untrusted=frozenset(
         {
-            *("question", "title", "quotes", "direct", "documents", "absent", "misspelled", "unrecorded"),
+            *("question", "title", "quotes", "direct", "documents", "absent", "misspelled", "unrecorded", "lead"),
             "unanswered",
         }
     ),
@@ -67,7 +67,7 @@ class TemplateOptions(NodeOptions):
 class TemplateInput(NodeModel):
     """The values for the template, the quotes, the results of tools, and the fallbacks of the turn so far. titles: the titles of the documents about the caller. absent: the words of the
     question that no document has. unrecorded: the titles of reference documents that the question names and the caller's record does not. misspelled: the words
-    of the question that were read as words of the record, each with this word.
+    of the question that were read as words of the record, each with this word. lead: a sentence that compares the first two quotes, or "".
     """
 
     question: str
@@ -82,6 +82,7 @@ class TemplateInput(NodeModel):
     unrecorded: tuple[str, ...] = ()
     misspelled: tuple[tuple[str, str], ...] = ()
     unanswered: tuple[str, ...] = ()
+    lead: str = ""
 
 
 class TemplateOutput(NodeModel):
@@ -134,7 +135,8 @@ class Template(Node[TemplateInput, TemplateOutput]):
         run.read(one.passage.read for one in quotes)
         whole = self._prompts.text(self._template, self._values(given, quotes)).replace("\x00", "\ufffd")
         text = whole.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
-        citations = found_in(text, [*_direct_quotes(given.results), *quotes])
+        found = found_in(text, [*_direct_quotes(given.results), *quotes])
+        citations = [*_lead_cited(text, given.lead, quotes), *found][:MAX_CITATIONS]
         emit_cited(text, citations, run)
         outcome = AnswerOutcome.COMPLETE if text == whole else AnswerOutcome.OUTPUT_LIMIT
         answer = AnswerModel(
@@ -165,6 +167,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
             "unrecorded": given.unrecorded,
             "misspelled": tuple({"word": word, "meant": meant} for word, meant in given.misspelled),
             "unanswered": given.unanswered,
+            "lead": given.lead,
             "failed": " ".join(
                 filter(
                     None,
@@ -190,6 +193,15 @@ def found_in(text: str, quotes: Sequence[Quote]) -> Sequence[AnyCitation]:
             found.append(citation_of(quote, piece, ByteRange(source, source + size), ByteRange(at, place)))
             source += size
     return found[:MAX_CITATIONS]
+
+
+def _lead_cited(text: str, lead: str, quotes: Sequence[Quote]) -> Sequence[AnyCitation]:
+    """The citations of the sentence that compares the first two quotes."""
+    at = text.encode().find(lead.encode()) if lead else -1
+    if at < 0:
+        return ()
+    answer = ByteRange(at, at + len(lead.encode()))
+    return [citation_of(one, one.text, one.source, answer) for one in quotes[:2]]
 
 
 def emit_cited(text: str, citations: Sequence[AnyCitation], run: Run) -> None:
