@@ -83,6 +83,10 @@ class RecordQuestion:
     sides: Sequence[RecordQuestion] = ()
 
 
+ONE_THING: Final = "thing"
+"""The label of examples that mean one thing, such as a job, whichever it is."""
+NO_TOPIC: Final = "none"
+"""The label of examples that are about nothing in particular."""
 MOST_PARTS: Final = 4
 """The maximum number of parts of a question that are read one by one."""
 _PARTS: Final = re.compile(

@@ -19,7 +19,9 @@ from responsa_server.domain.record import RecordQuestion, RecordReading, RecordW
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.others import about_another
 from responsa_server.search.record_choice import SUPPORTED, Choice, choose
+from responsa_server.search.record_contents import Contents
 from responsa_server.search.record_lines import lines_of, title_words, words_of
+from responsa_server.search.record_meaning import Meaning
 from responsa_server.search.record_words import GENERIC_WORDS, Shelf, Spelling, meant_by
 from responsa_server.search.retrieve import Retrieval, Retriever
 from responsa_server.text.lexical import STOPWORDS
@@ -87,17 +89,20 @@ def read_record(
         return replace(one, text=asked.text, parts=[meant(each) for each in one.parts])
 
     asked = meant(question)
-    alone = Choice(asked, shelf)
+    contents = Contents(shelf)
+    alone = Meaning(asked, contents)
     named = alone.known
     if question.before is not None and not alone.names:
         # What the question before was about.
-        subject = Choice(meant(question.before), shelf).subject()
-        made = Choice(asked, shelf, subject).made()
+        subject = Choice(Meaning(meant(question.before), contents), contents).subject()
+        made = Choice(Meaning(asked, contents, subject), contents).made()
         named = True
         if not made.lines:
-            made = choose(meant(replace(question, text=f"{question.text} ({question.before.text})")), shelf)
+            made = choose(
+                meant(replace(question, text=f"{question.text} ({question.before.text})")), contents
+            )
     else:
-        made = choose(asked, shelf)
+        made = choose(asked, contents)
     quotes = [
         Quote(one.passage.found.passage, one.part.source, one.part.text, made.support, one.part.shown)
         for one in made.lines

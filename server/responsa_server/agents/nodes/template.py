@@ -46,7 +46,17 @@ OFFERED: Final = Offered(
     trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags", "failed"}),
     untrusted=frozenset(
         {
-            *("question", "title", "quotes", "direct", "documents", "absent", "misspelled", "unrecorded", "lead"),
+            *(
+                "question",
+                "title",
+                "quotes",
+                "direct",
+                "documents",
+                "absent",
+                "misspelled",
+                "unrecorded",
+                "lead",
+            ),
             "unanswered",
         }
     ),
