@@ -31,6 +31,8 @@ SKILLS = """# Thinking skills of Mira Holt
 
 Mira Holt's spatial reasoning is very high: 133 points, where 100 is the average.
 
+Mira Holt's memory is low: 71 points, where 100 is the average.
+
 ## What comes less easily
 
 Mira Holt is weaker in memory (71 points). People with a weak memory think twice before they answer.
@@ -184,6 +186,26 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
     skills, _ = await asked(agent, mira.who, "whats my iq")
     assert isinstance(skills, Answered)
     assert "spatial reasoning is very high: 133 points" in skills.text
+    # A comparison begins with a sentence that cites both figures.
+    compared, _ = await asked(agent, mira.who, "Am I better at turning shapes in my head or at remembering?")
+    assert isinstance(compared, Answered)
+    assert (
+        "\n\nYour spatial reasoning (133 points) is higher than your memory (71 points).\n\n" in compared.text
+    )
+    lead = [one.answer for one in compared.citations[:2]]
+    assert lead[0] == lead[1]
+    assert compared.text.encode()[lead[0].start : lead[0].end].startswith(b"Your spatial reasoning")
+    # Remarks with a name are still about their author, and a question about a job may ask who does it.
+    for text, shown in (
+        ("I lose my way in every Ikea shop. How good is my sense of shapes?", "133 points"),
+        ("Who should become a diplomat, what kind of person?", "Diplomats talk until others agree"),
+    ):
+        end, _ = await asked(agent, mira.who, text)
+        assert isinstance(end, Answered), (text, end)
+        assert shown in end.text, (text, end.text)
+    access, _ = await asked(agent, mira.who, "Can my boss see my results?")
+    assert isinstance(access, Answered)
+    assert "administrators" in access.text
     missing, _ = await asked(agent, mira.who, "What is my blood group?")
     assert isinstance(missing, Refused)
     assert "Personality profile of Mira Holt" in missing.message

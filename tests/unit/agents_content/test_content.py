@@ -143,6 +143,7 @@ FILLED: Final[Mapping[str, object]] = {
     "absent": ["harbour"],
     "unrecorded": ["Harbour pilot"],
     "misspelled": [{"word": "harbor", "meant": "harbour"}],
+    "lead": "Your memory (110 points) is higher than your openness (90 points).",
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],
 }

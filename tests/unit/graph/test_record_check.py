@@ -143,10 +143,27 @@ def test_a_question_about_somebody_else(question: str) -> None:
         "My sister says I am as stubborn as a mule. Points?",
         "Why does everyone come to me with their troubles?",
         "who is that for",
+        "I lose my way with every Ikea plan. What helps me?",
+        "I took both tests AGES ago and still have nothing. Why?",
+        "guess who never shuts up. score?",
+        "My mother doubts it, but is my score more than average?",
     ],
 )
 def test_a_question_about_oneself(question: str) -> None:
     assert not about_another(question, KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("question", "other"),
+    [
+        ("Who should study film, what kind of person?", False),
+        ("My cousin works with food. What does a dietitian do all day?", False),
+        ("What did it say in my brother's profile?", True),
+        ("What would Jonas Reed do there?", True),
+    ],
+)
+def test_a_question_about_jobs_may_mention_people(question: str, other: bool) -> None:
+    assert about_another(question, KNOWN, about_things=True) is other
 
 
 @pytest.mark.parametrize(

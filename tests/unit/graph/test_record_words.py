@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from responsa_server.agents.config.problems import from_validation
 from responsa_server.agents.nodes.record import RecordReaderOptions
-from responsa_server.domain.record import RecordWords
+from responsa_server.domain.record import RecordWords, parts_of, sides_of
 from responsa_server.search.record_words import phrase_tables
 from responsa_server.text.lexical import Analyzer
 
@@ -22,13 +22,14 @@ def problems_of(options: dict[str, object]) -> list[str]:
 def test_a_phrase_without_letter_and_digit_is_refused(phrase: str) -> None:
     """Such a phrase has no first word under which it could be found."""
     said = f"“{phrase}” has neither a letter nor a digit"
-    assert problems_of({"unheld": [phrase]}) == [f"unheld[0]: {said}"]
     assert problems_of({"synonyms": {"openness": ["curious", phrase]}}) == [f"synonyms.openness[1]: {said}"]
 
 
 def test_letters_of_any_language_and_digits_are_accepted() -> None:
-    options = RecordReaderOptions.model_validate({"unheld": ["_é", "١", "工资", "401k"]})
-    assert len(options.unheld) == 4
+    given = ["_é", "١", "工资", "401k"]
+    assert (
+        len(RecordReaderOptions.model_validate({"synonyms": {"openness": given}}).synonyms["openness"]) == 4
+    )
 
 
 def test_the_earlier_form_of_synonyms_is_refused_with_the_new_one() -> None:
@@ -45,3 +46,21 @@ def test_the_phrases_are_analysed_once_for_each_language() -> None:
     assert phrase_tables(words, analyzer, "en") is first
     assert phrase_tables(words, analyzer, "de") is not first
     assert phrase_tables(others, analyzer, "en") is not first
+
+
+@pytest.mark.parametrize(
+    ("question", "parts", "sides"),
+    [
+        ("How open am I?", (), ()),
+        ("How open am I and which jobs fit?", ("How open am I", "which jobs fit?"), ()),
+        ("I am new here. How open am I?", ("I am new here.", "How open am I?"), ()),
+        ("a? b? c? d? e?", (), ()),
+        ("Am I better with words or numbers?", (), ("Am I better with words", "numbers?")),
+        ("Words or numbers or shapes?", (), ()),
+    ],
+)
+def test_the_parts_of_a_question_and_the_sides_of_a_comparison(
+    question: str, parts: tuple[str, ...], sides: tuple[str, ...]
+) -> None:
+    assert tuple(parts_of(question)) == parts
+    assert tuple(sides_of(question)) == sides
