@@ -53,6 +53,7 @@ PROMPTS: Final[Mapping[str, set[str]]] = {
     "knowledge": {"look", "research", "found"},
     "personal": {
         *("own_record", "aptitude", "career", "compare", "about", "record_category", "hello", "welcome"),
+        "access",
         *(
             "record_aptitude",
             "record_career",
@@ -72,6 +73,7 @@ TEMPLATES: Final = {
         "greeting",
         "hello",
         "welcome",
+        "access",
         "chitchat_reply",
         "post_draft",
         "small_talk",
@@ -97,7 +99,7 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "personal/examples/categories.jsonl": (
         {
             *("aptitude", "strengths", "weaknesses", "sittings", "tests", "compare"),
-            *("career", "learning", "about", "reading", "missing", "hello", "thanks"),
+            *("career", "learning", "about", "reading", "missing", "access", "hello", "thanks"),
         },
         1000,
     ),
