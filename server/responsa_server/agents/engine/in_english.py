@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from responsa_server.agents.engine.filling import expression, zones
+from responsa_server.agents.engine.arithmetic import expression
+from responsa_server.agents.engine.timing import zones
 from responsa_server.text.dates import MONTHS
 
 _MOST_CHARACTERS: Final = 200
