@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from responsa_server.agents.engine.arithmetic import expressions
 from responsa_server.agents.engine.calling import fits
-from responsa_server.agents.engine.timing import Arguments, dates, timed
+from responsa_server.agents.engine.timing import Arguments, dates, timed, zones
 from responsa_server.domain.tools import ToolCard
 
 CALCULATOR: Final = "calculator"
@@ -72,7 +72,16 @@ _QUOTED: Final = re.compile(r"[\"“„][^\"“”„]*[\"”“]")
 
 
 def _computed(card: ToolCard, message: Message) -> Sequence[Arguments]:
-    return [{"expression": one} for one in expressions(_QUOTED.sub(" ", message.text))]
+    found = expressions(_QUOTED.sub(" ", message.text))
+    if not found and message.follows:
+        # "And with 15 %?" computes the question before with another percentage.
+        given, before = _PERCENTAGE.findall(message.text), message.full.removesuffix(message.text)
+        if len(given) == 1 and len(_PERCENTAGE.findall(before)) == 1:
+            found = expressions(_PERCENTAGE.sub(given[0], before))
+    return [{"expression": one} for one in found]
+
+
+_PERCENTAGE: Final = re.compile(r"\d+(?:\.\d+)? ?(?:%|per ?cent\b)", re.IGNORECASE)
 
 
 def _timed(card: ToolCard, message: Message) -> Sequence[Arguments]:
@@ -129,6 +138,20 @@ def needs_value(card: ToolCard) -> bool:
     """Whether a tool needs a value that a message must name, such as the number of an order: a message that has one can hardly mean anything else."""
     properties, required = _properties(card)
     return any("pattern" in properties[name] or "enum" in properties[name] for name in required)
+
+
+def takes_choice(card: ToolCard) -> bool:
+    """Whether a tool needs one of a few values, such as one of the company's towns."""
+    properties, required = _properties(card)
+    return any("enum" in properties[name] for name in required)
+
+
+def names_place(text: str) -> bool:
+    """Whether a message names a place."""
+    return _AT_PLACE.search(text) is not None or bool(zones(text))
+
+
+_AT_PLACE: Final = re.compile(r"\b(?:in|at|for|near|around)\s+(?:the\s+)?[A-Z][a-z]+")
 
 
 def _values(schema: Mapping[str, Any], message: Message) -> Iterator[object]:

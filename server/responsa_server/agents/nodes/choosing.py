@@ -19,12 +19,16 @@ from responsa_server.agents.engine.asked import asks, names_the_web
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.calling import CallModel, ResultModel, argument_problem
 from responsa_server.agents.engine.filling import (
+    CALCULATOR,
     KNOWLEDGE_SEARCH,
+    TIME,
     WEB_SEARCH,
     Arguments,
     Message,
     filled,
+    names_place,
     needs_value,
+    takes_choice,
 )
 from responsa_server.agents.engine.form import form_of
 from responsa_server.agents.engine.in_english import in_english
@@ -319,7 +323,9 @@ def _key(tool: str, arguments: Mapping[str, object]) -> str:
 
 # The choice without a model.
 
-_GOES_ON: Final = re.compile(r"^\W*(?:and|what about|how about|und|et|y)\b", re.IGNORECASE)
+_GOES_ON: Final = re.compile(
+    r"^\W*(?:and|what about|how about|und|et|y)\b|\b(?:as well|too)\W*$", re.IGNORECASE
+)
 _MOST_GOING_ON: Final = 6
 _CLAUSES: Final = re.compile(
     r"(?<=[?!.;])\s+|,?\s+and\s+(?=(?:also\s+)?(?:what|how|where|when|who|which|is|are|was|does|do|did|can|will|has|have|may|should)\b)",
@@ -334,9 +340,13 @@ _JOINT: Final = re.compile(r"^\W*(?:and|but|so|also)\b[\s,]*", re.IGNORECASE)
 _MOST_CLAUSES: Final = 4
 _MOST_CHARACTERS: Final = 2000
 _MIN_CONTENT_WORDS: Final = 2
+# Their arguments may stand in several sentences.
+_FROM_ALL: Final = frozenset({CALCULATOR, TIME})
+# How much surer a tool is because the message has its arguments, as log odds: what the rules for computations read is hardly ever anything else.
+_EVIDENCE: Final = {CALCULATOR: 2.0}
 _SEARCHES: Final = frozenset({KNOWLEDGE_SEARCH, WEB_SEARCH})
 # Chosen on all English parts of evals/tools by cross-validation: the least need for a tool, as a sum of log odds.
-_LEAST_NEED: Final = 0.7
+_LEAST_NEED: Final = 0.5
 # The least share of a tool among the scores of all tools.
 _LEAST_SHARE: Final = 0.2
 # Chosen on evals/tools/languages.jsonl: forms are English, so in other languages, a sign of a question counts in their place.
@@ -471,6 +481,12 @@ class ByExamples:
             return [ChosenTool(*one, message.text)] if one else []
         found = list[ChosenTool]()
         clauses = [one for one in clauses_of(message.text) if not _TOTAL.match(one)]
+        if len(clauses) > 1 and (whole := await _best(classifiers, usable, message.text, message)):
+            one, _ = whole
+            parts = [Message(clause, clause, message.now) for clause in clauses]
+            # "It cost 132 after 20 % was taken off. What was it before?"
+            if one.kind in _FROM_ALL and not any(filled(one.kind, one.tool.card, part) for part in parts):
+                return [ChosenTool(*whole, message.text)]
         if len(clauses) > 1:
             if (await classifiers.judge(message.text)).need < _LEAST_NEED:
                 return found
@@ -516,13 +532,25 @@ async def _best(
     ):
         return web
     judged = await classifiers.judge(asked)
-    scored = [(_score(one, judged.scores), (one, calls)) for one, calls in able]
+    need = judged.need + max(_EVIDENCE.get(one.kind, 0.0) for one, _ in able)
+    scored = [
+        (_score(one, judged.scores) * math.exp(_EVIDENCE.get(one.kind, 0.0)), (one, calls))
+        for one, calls in able
+    ]
+    if names_place(message.text):
+        # A tool that knows some places, such as the weather at the shops, says nothing about another; the web does.
+        elsewhere = sum(
+            _score(one, judged.scores)
+            for one in candidates
+            if takes_choice(one.tool.card) and one not in [each for each, _ in able]
+        )
+        scored = [(score + elsewhere * (pair[0].kind == WEB_SEARCH), pair) for score, pair in scored]
     score, (best, calls) = max(scored, key=lambda pair: pair[0])
     if best.kind in _SEARCHES:
         # Which search is better is less certain than whether to search.
-        score = sum(judged.scores.get(label, 0.0) for label in {best.tool.card.id, *_SEARCHES})
+        score = max(score, sum(judged.scores.get(label, 0.0) for label in {best.tool.card.id, *_SEARCHES}))
     some = 1 - judged.scores.get(NO_TOOL, 0.0)
-    return (best, calls) if judged.need > _LEAST_NEED and score > _LEAST_SHARE * some else None
+    return (best, calls) if need > _LEAST_NEED and score > _LEAST_SHARE * some else None
 
 
 def _usable(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
