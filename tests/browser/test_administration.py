@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -19,7 +19,7 @@ from responsa_client.errors import Unauthenticated
 from tests.browser.accounts import OTHER_PASSWORD, account, button, enter, fill
 from tests.browser.person import Person, Tab
 from tests.browser.rules import flaws
-from tests.callers import PASSWORD
+from tests.callers import PASSWORD, Registry
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 HOSTILE = '<img src=x onerror="globalThis.broken=1"> ‮ $& {}'
@@ -236,6 +236,58 @@ async def test_quotas_and_limits_of_a_user_are_set_and_cleared(person: Person) -
     assert (exceptions.messages_per_minute, exceptions.storage_bytes) == (3, 500 * 2**20)
 
 
+async def test_the_first_administrator_sets_an_address_and_a_password_on_the_page(
+    person: Person, registry: Registry
+) -> None:
+    root = person.client.create_user("Root", "", user_pb2.USER_ROLE_ADMIN)
+    tenant, user_id = root.tenant.removeprefix("tenants/"), UUID(root.name.removeprefix("users/"))
+    _, secret = registry.wait(registry.identity.create_key(tenant, user_id, "first"))
+    with Responsa(person.url, api_key=secret) as own:
+        link = f"{person.url}/#code={own.create_session_code().code}"
+    tab = await person.open(await person.profile(), link)
+    await tab.account.wait_for()
+    await tab.page.goto(f"{person.url}/#/administration")
+    await tab.page.get_by_role("link", name="Set an e-mail address and a password").click()
+    form = tab.page.get_by_role("form", name="First password")
+    await form.get_by_label("E-mail address").fill("root@example.org")
+    await form.get_by_label("New password", exact=True).fill("root1234root")
+    await button(tab, "Set address and password").click()
+    await expect(form.locator(".problem", has_text="too easy to guess")).to_be_visible()
+    await form.get_by_label("New password", exact=True).fill(PASSWORD)
+    await button(tab, "Set address and password").click()
+    # The page now offers what it offers to everybody with a password.
+    await expect(button(tab, "Change the password")).to_be_visible()
+    await tab.page.goto(f"{person.url}/#/administration")
+    await expect(rows(tab, "Users").filter(has_text="root@example.org")).to_be_visible()
+    await expect(tab.page.get_by_text("Set an e-mail address and a password")).to_have_count(0)
+    assert person.client.login("root@example.org", PASSWORD, tenant).tokens.access_token
+
+
+async def test_an_old_session_makes_no_way_in_before_the_password_is_typed_again(
+    person: Person, registry: Registry
+) -> None:
+    ada, bob = account(person.client, "Ada", admin=True), account(person.client, "Bob")
+    tab = await enter(person, ada, place="#/administration/users")
+    again = tab.page.get_by_role("dialog", name="Sign in again")
+    with registry.database() as connection:
+        connection.execute(
+            "update responsa.session set sign_in_time = now() - interval '11 minutes' where tenant_id = %s",
+            (ada.tenant,),
+        )
+    await row_of(tab, "Ada").get_by_role("button", name="Edit Ada").click()
+    await tab.page.get_by_role("dialog").get_by_label("E-mail address").fill("thief@example.org")
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    await again.get_by_role("button", name="Cancel").click()
+    await expect(tab.page.get_by_role("dialog")).to_contain_text("sign-in of the last ten minutes")
+    await tab.page.keyboard.press("Escape")
+    await button(tab, f"Reset code for {bob.user.display_name}").click()
+    await again.get_by_label("Password", exact=True).fill(PASSWORD)
+    await again.get_by_role("button", name="Sign in").click()
+    code = tab.page.get_by_role("dialog", name="Reset code for Bob").get_by_label("Code", exact=True)
+    await expect(code).to_have_value(re.compile("rsx_"))
+    assert person.client.user(ada.user.name).email == ada.user.email
+
+
 async def test_a_user_is_deleted_and_the_collections_are_handed_over(person: Person) -> None:
     ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
     account(person.client, "Bobby")
@@ -243,9 +295,16 @@ async def test_a_user_is_deleted_and_the_collections_are_handed_over(person: Per
         token = nobody.login(ada.user.email, PASSWORD, ada.tenant).tokens.access_token
     with Responsa(person.url, api_key=token) as theirs:
         shared = theirs.create_collection("recipes", readers=[reader_pb2.Reader(everyone=True)])
+        theirs.create_collection("diary")
     tab = await administer(person, f"users?user={ada.user.name}")
     dialog = tab.page.get_by_role("dialog")
+    # A click on the tab that is shown leads back to its list.
+    await tab.page.get_by_role("tab", name="Users").click()
+    await row_of(tab, "Ada").get_by_role("link", name="Ada", exact=True).click()
     await tab.page.get_by_role("button", name="Delete Ada").click()
+    # Only shared collections are handed over, and the others are named before they are lost.
+    await expect(dialog).to_contain_text("Others can read “recipes (of Ada)”.")
+    await expect(dialog).to_contain_text("Only this user can read “diary (of Ada)”, which will be deleted.")
     await dialog.get_by_label("New owner").fill("Bo")
     await dialog.get_by_role("button", name="Delete for good").click()
     await expect(dialog.locator(".problem", has_text="Several users match")).to_be_visible()
@@ -261,8 +320,7 @@ async def test_a_user_is_deleted_and_the_collections_are_handed_over(person: Per
     await expect(rows(tab, "Users")).to_have_count(3)
     assert person.client.get_collection(shared.name).owner == bob.user.name
     await tab.page.get_by_role("tab", name="Audit log").click()
-    await expect(rows(tab, "Audit log").first).to_contain_text("admin deleted Ada.")
-    await tab.page.reload()
+    # The page forgets the name too.
     await expect(rows(tab, "Audit log").first).to_contain_text(
         re.compile(r"admin deleted user [0-9a-f]{8} \(deleted\)\.")
     )

@@ -9,7 +9,6 @@ import asyncio
 import time
 
 import grpc
-import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -18,10 +17,8 @@ from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.domain.people import Origin, Role
-from tests.conftest import DatabaseUrls
-from tests.people import GOOD
-from tests.rpc.served import SOON, Caller, Served, caller, failed, zoe
+from responsa_server.domain.people import Role
+from tests.rpc.served import SOON, Caller, Served, caller, failed
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -48,20 +45,6 @@ async def key_of(served: Served, who: Caller) -> str:
     request = admin.ListTenantApiKeysRequest(filter=f'owner = "{name(who)}"')
     (found,) = (await served.admin.ListTenantApiKeys(request, metadata=served.ann.metadata)).api_keys
     return found.name
-
-
-async def test_a_session_needs_a_recent_sign_in_to_make_a_key_of_a_service(
-    served: Served, database_urls: DatabaseUrls
-) -> None:
-    await zoe(served, Role.ADMIN)
-    signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
-    metadata = (("authorization", f"Bearer {signed.access_token}"),)
-    request = admin.CreateServiceApiKeyRequest(user=name(await service_of(served)))
-    assert (await served.admin.CreateServiceApiKey(request, metadata=metadata)).secret
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
-    error = await failed(served.admin.CreateServiceApiKey(request, metadata=metadata))
-    assert error.reason == "SIGN_IN_REQUIRED"
 
 
 async def test_a_call_on_behalf_of_a_user_is_the_users(served: Served) -> None:

@@ -163,7 +163,7 @@ class App {
     const list = new ConversationsView(api);
     const administers = user.role === UserRole.ADMIN;
     const teachers = administers ? new TeachersView(api, { say: live.say, reloads: user.ownsInstallation }) : undefined;
-    const changed = (now: User) => (now.role === user.role && now.ownsInstallation === user.ownsInstallation ? menu.name(now) : void this.start());
+    const changed = (now: User) => (now.role === user.role && now.ownsInstallation === user.ownsInstallation && now.email === user.email ? menu.name(now) : void this.start());
     const profile = profileView(api, user, { say: live.say, changed, contacts, deleted: (receipt) => void this.#farewell(receipt) });
     const administration = administers ? administrationView(api, { say: live.say, me: user, changed }) : undefined;
     const tabbed = () => {

@@ -24,7 +24,9 @@ DECLARED: Final = "declared"
 
 
 class Part(StrEnum):
-    """The messages to measure. All English ones except the blind ones are among the examples of the shipped tools by now, so that their figures say little about other messages."""
+    """The messages to measure. `ALL` are the English ones. They are among the examples by now, so that only a cross-validation says something about other messages."""
+
+    ALL = "all"
 
     CHOOSE = "choose"
     LOOK = "look"
@@ -32,8 +34,12 @@ class Part(StrEnum):
     UNSEEN = "unseen"
     LAST = "last"
     FIT = "fit"
+    FIT2 = "fit2"
     BLIND = "blind"
     LANGUAGES = "languages"
+
+
+_NOT_ENGLISH: Final = frozenset({Part.ALL, Part.LANGUAGES})
 
 
 class ToolMessage(BaseModel):
@@ -70,12 +76,20 @@ def eval_tools(
         typer.Argument(help="A folder with choose.jsonl, look.jsonl and declared.", show_default=False),
     ] = OURS,
     part: Annotated[Part, typer.Option(help="The messages to measure.")] = Part.CHOOSE,
+    folds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="The number of parts of a cross-validation: the classifiers that decide about a part do not learn from its messages. 1: they learn from all.",
+        ),
+    ] = 1,
     mistakes: Annotated[int, typer.Option(min=0, help="The number of wrong choices to show.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Choose tools for messages as a server without a model does, with the examples that all agents share and those of the declarations.
 
-    right: the share of messages for which one of the right sets of tools was chosen. needless: the share of messages with a call, among those that need no tool. Both have 95 % intervals.
+    right: the share of messages for which one of the right sets of tools was chosen. needing: this share among the messages that need a tool. needless: the share of messages with a call, among
+    those that need no tool. All have 95 % intervals.
     """
     # These imports are late, because they load numpy, the model's runtime and the agents.
     from responsa_server.cli.local.failures import reporting
@@ -83,10 +97,12 @@ def eval_tools(
     with reporting(json=json), ExitStack() as stack:
         from responsa_lab.evaluation.local import choices
 
-        given = [one for _, one in lines(folder / f"{part}.jsonl", ToolMessage, "message")]
-        found = asyncio.run(choices(folder / DECLARED, given, stack))
+        parts = [one for one in Part if one not in _NOT_ENGLISH] if part is Part.ALL else [part]
+        given = [one for name in parts for _, one in lines(folder / f"{name}.jsonl", ToolMessage, "message")]
+        found = asyncio.run(choices(folder / DECLARED, given, folds, stack))
         figures = {
             "right": share(one.right for one in found),
+            "needing": share(one.right for one in found if not one.message.needs_none),
             "needless": share(bool(one.tools) for one in found if one.message.needs_none),
         }
         if json:

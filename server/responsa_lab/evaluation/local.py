@@ -168,9 +168,12 @@ _NO_DATABASE: Final = "postgresql://nobody@127.0.0.1/nothing"
 """The value of every secret of the declared tools, none of which is called."""
 
 
-async def choices(declared: Path, given: Sequence[ToolMessage], stack: ExitStack) -> Sequence[Choice]:
+async def choices(
+    declared: Path, given: Sequence[ToolMessage], folds: int, stack: ExitStack
+) -> Sequence[Choice]:
     """The tools that an agent without a model chooses for each message, if it may use the declared tools and those that need no declaration.
 
+    folds: the parts of a cross-validation, at least 1. The examples that are equal to a message of a part are left out when this part is measured; with 1 part, none is left out.
     Raises: CommandFailed: a declaration is wrong.
     """
     live = checked_tools(declared, lambda _: _NO_DATABASE)
@@ -178,24 +181,30 @@ async def choices(declared: Path, given: Sequence[ToolMessage], stack: ExitStack
         raise CommandFailed(f"{declared}: {line(problems[0])}", "", EXIT_USAGE)
     trainer = KeptClassifiers(Path(stack.enter_context(tempfile.TemporaryDirectory())), load_embedder(stack))
     texts = {path: data.decode() for path, data in read_shared(SHIPPED / SHARED).examples.items()}
-    learning = classifiers(texts, trainer)
-    parts = NodeParts(
-        tools=live,
-        classifiers=learning,
-        examples={path: one.examples for path, one in learning.items()},
-        trainer=trainer,
-        traits=Traits(tools=sorted(live.names)),
-    )
-    node = ToolChooser(parts)
-    found = list[Choice]()
-    for one in given:
-        speakers = (Speaker.USER, Speaker.ASSISTANT)
-        history = tuple(
-            Said(speaker=speakers[place % 2], text=text) for place, text in enumerate(one.history)
+    examples = {path: one.examples for path, one in classifiers(texts, trainer).items()}
+    found = dict[int, Choice]()
+    for fold in range(folds):
+        places = range(fold, len(given), folds)
+        held = {given[place].text for place in places} if folds > 1 else set[str]()
+        node = ToolChooser(
+            NodeParts(
+                tools=_Without(live, held),
+                examples={
+                    path: [one for one in every if one.text not in held] for path, every in examples.items()
+                },
+                trainer=trainer,
+                traits=Traits(tools=sorted(live.names)),
+            )
         )
-        chosen = await node.process(ChooserInput(question=one.text, history=history), _run())
-        found.append(Choice(one, list(dict.fromkeys(call.tool for call in chosen.calls))))
-    return found
+        for place in places:
+            one = given[place]
+            speakers = (Speaker.USER, Speaker.ASSISTANT)
+            history = tuple(
+                Said(speaker=speakers[turn % 2], text=text) for turn, text in enumerate(one.history)
+            )
+            chosen = await node.process(ChooserInput(question=one.text, history=history), _run())
+            found[place] = Choice(one, list(dict.fromkeys(call.tool for call in chosen.calls)))
+    return [found[place] for place in range(len(given))]
 
 
 def _needed(found: Any) -> bool:

@@ -327,6 +327,14 @@ class Accounts:
                 "This call needs a sign-in of the last ten minutes. Sign in again (with `responsa login`, or with the link that `responsa open` prints), or ask an administrator.",
             )
 
+    async def require_recent_session(self, who: Principal) -> None:
+        """Check that a caller in a session signed in during the last ten minutes; a caller with an API key passes. Raises NotPermitted (SIGN_IN_REQUIRED).
+
+        For what makes a new way in: the holder of an administrator's key can make keys anyway, but an open browser must not outlast its session.
+        """
+        if who.session_id is not None:
+            await self.require_recent_sign_in(who)
+
     async def create_invitation(
         self, who: Principal, role: Role, email: str, seconds: float
     ) -> tuple[str, datetime]:

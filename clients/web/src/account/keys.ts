@@ -16,6 +16,7 @@ import { PersonSearch } from "../administration/personsearch.js";
 import { newKey } from "./newkey.js";
 import { recently } from "./recent.js";
 import { noted, type Part } from "../common/tabbed.js";
+import { viewFragment } from "../common/views.js";
 
 const PAGE = 50;
 
@@ -107,7 +108,16 @@ export class TenantKeysView implements Part {
       noted({ area: "administration", tab: "keys", query: { name: this.#name.control.value.trim(), owner: this.#owner.sought } });
       void this.#list.refresh();
     });
-    this.root = element("div", { class: "stack" }, form, this.#list.root);
+    const about = element(
+      "p",
+      { class: "note" },
+      "The keys of all users. To make a key for a program, make a user with the role “Service (a program)” under ",
+      element("a", { href: viewFragment({ area: "administration", tab: "users", query: {} }) }, "Users"),
+      ", and then the key on that user’s page. Keys that act in your own name are in ",
+      element("a", { href: viewFragment({ area: "profile", tab: "keys", query: {} }) }, "your profile"),
+      ".",
+    );
+    this.root = element("div", { class: "stack" }, about, form, this.#list.root);
   }
 
   async show(query: Readonly<Record<string, string>>): Promise<void> {

@@ -2,7 +2,7 @@
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Session } from "@responsa/contract/responsa/auth/v1/session_pb.js";
-import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../common/api.js";
 import { confirmed } from "../common/dialog.js";
 import { button, element, WRITTEN } from "../common/dom.js";
@@ -29,10 +29,10 @@ export interface ProfileHooks extends LeavingHooks {
 }
 
 /** Each row is a tab. */
-export function profileView(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: ProfileHooks): TabbedView {
+export function profileView(api: Pick<Api, "admin" | "auth" | "knowledge">, user: User, hooks: ProfileHooks): TabbedView {
   return new TabbedView("profile", "Profile", [
     ["account", "Account", new AccountPart(api, user, hooks)],
-    ["password", "Password", new PasswordPart(api, user, hooks)],
+    ["password", "Password", user.email === "" && user.role === UserRole.ADMIN ? new FirstPasswordPart(api, user, hooks) : new PasswordPart(api, user, hooks)],
     ["sessions", "Sessions", new SessionsPart(api, hooks)],
     ["keys", "API keys", new OwnKeysView(api, user, hooks)],
     ["usage", "Usage", new UsagePart(api)],
@@ -142,6 +142,32 @@ class AccountPart implements Part {
     if (failure.reason !== "ETAG_MISMATCH") return placed({ "user.display_name": this.#name }, failure);
     void this.show().then(() => this.#form.refuse("Somebody else changed your account meanwhile. The page shows its present state; change the name again."));
     return "";
+  }
+}
+
+/** For the administrator whom the first start made: gives the account an address and a password, without which only links of the command line sign in. */
+class FirstPasswordPart implements Part {
+  readonly root: HTMLElement;
+  readonly #email = textEntry("E-mail address", { inputmode: "email", autocomplete: "username", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" });
+  readonly #fresh = passwordEntry("New password", "new-password", PASSWORD_NOTE);
+
+  constructor(api: Pick<Api, "admin" | "auth">, user: User, hooks: ProfileHooks) {
+    const save = async () => {
+      const email = this.#email.control.value.trim();
+      const now = await api.admin.updateUser({ user: { name: user.name, email }, updateMask: { paths: ["email"] } });
+      await api.auth.changePassword({ newPassword: this.#fresh.control.value });
+      hooks.say("You can now sign in with your address and your password.");
+      hooks.changed(now);
+    };
+    const explain = (failure: Failure) => placed({ "user.email": this.#email, new_password: this.#fresh }, failure);
+    const form = new Form("First password", "Set address and password", [this.#email, this.#fresh], save, explain);
+    const about = "You have no e-mail address and no password yet. Until you set them, only a link from the machine where Responsa runs signs you in. You can set them within ten minutes of opening such a link.";
+    this.root = element("div", { class: "stack" }, element("p", { class: "note" }, about), form.root);
+  }
+
+  show(): Promise<void> {
+    this.#fresh.control.value = "";
+    return Promise.resolve();
   }
 }
 

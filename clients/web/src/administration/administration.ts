@@ -3,14 +3,16 @@
 import type { Api } from "../common/api.js";
 import { TenantKeysView } from "../account/keys.js";
 import { People } from "../common/people.js";
+import { element } from "../common/dom.js";
 import { lazily, TabbedView, type PartRow } from "../common/tabbed.js";
+import { viewFragment } from "../common/views.js";
 import type { UsersHooks } from "./useracts.js";
 
 /** Each row is a tab. The browser loads the code of a tab when the tab is first shown. Owners of the installation alone see the tenants. */
 export function administrationView(api: Pick<Api, "admin" | "auth" | "knowledge" | "operations">, hooks: UsersHooks): TabbedView {
   const people = new People(api);
-  const tenants: PartRow = ["tenants", "Tenants", lazily(async () => new (await import("./tenants.js")).TenantsView(api, hooks.say))];
-  return new TabbedView("administration", "Administration", [
+  const tenants: PartRow = ["tenants", "Tenants", lazily(async () => new (await import("./tenants.js")).TenantsView(api, hooks.me, hooks.say))];
+  const view = new TabbedView("administration", "Administration", [
     ["users", "Users", lazily(async () => new (await import("./users.js")).UsersView(api, people, hooks))],
     ["keys", "API keys", new TenantKeysView(api, people, hooks.me, hooks)],
     ["sessions", "Sessions", lazily(async () => new (await import("./tenantsessions.js")).TenantSessionsView(api, people, hooks.me, hooks.say))],
@@ -18,4 +20,9 @@ export function administrationView(api: Pick<Api, "admin" | "auth" | "knowledge"
     ["audit", "Audit log", lazily(async () => new (await import("./audit.js")).AuditView(api, people))],
     ...(hooks.me.ownsInstallation ? [tenants] : []),
   ]);
+  if (!hooks.me.email) {
+    const first = element("a", { href: viewFragment({ area: "profile", tab: "password", query: {} }) }, "Set an e-mail address and a password");
+    view.notice.append(first, " within ten minutes of your sign-in. Until then, only a link from the machine where Responsa runs signs you in.");
+  }
+  return view;
 }

@@ -4,18 +4,21 @@ import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deleti
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../common/api.js";
 import { filled, shown } from "../common/dialog.js";
-import { element } from "../common/dom.js";
+import { element, replace, WRITTEN } from "../common/dom.js";
 import type { Failure } from "../common/errors.js";
 import { choiceEntry, placed, textEntry } from "../common/fields.js";
 import { callName } from "../common/people.js";
 import { PersonField, usersWith } from "../common/person.js";
 import { receiptList } from "../common/receipt.js";
+import { allCollections } from "../documents/library.js";
 
 /** The server may need this time, in milliseconds, to delete a user who has much. */
 const LONGEST = 600_000;
+/** The number of collections that a sentence names. */
+const NAMED = 5;
 
 /** Ask how to delete a user, delete the user, and show the receipt. Resolves to whether the user is deleted. `lasting`: the reason why administrators or owners must stay. */
-export async function deleteUser(api: Pick<Api, "admin">, user: User, lasting: (failure: Failure) => string | undefined): Promise<boolean> {
+export async function deleteUser(api: Pick<Api, "admin" | "knowledge">, user: User, lasting: (failure: Failure) => string | undefined): Promise<boolean> {
   const label = callName(user);
   const shared = choiceEntry("Collections that others can read", [
     ["hand", "Hand them over to another user"],
@@ -49,11 +52,28 @@ export async function deleteUser(api: Pick<Api, "admin">, user: User, lasting: (
     shared.control.focus();
     return "";
   };
+  const kept = element("div", { class: "stack", role: "status" });
+  void collectionsOf(api, user).then((found) => replace(kept, ...found.map((one) => element("p", WRITTEN, one))), () => undefined);
   const about = element("p", {}, "Conversations, questions, answers, the user’s own documents, API keys and sessions are deleted for good. Other users’ answers that quote these documents are withdrawn. The audit log keeps what the user did, without the name. You cannot undo this.");
-  const done = await filled({ title: `Delete ${label}?`, action: "Delete for good", fields: [about, shared.root, heir.root, typed.root], first: shared.control, act, explain, danger: true });
+  const done = await filled({ title: `Delete ${label}?`, action: "Delete for good", fields: [about, kept, shared.root, heir.root, typed.root], first: shared.control, act, explain, danger: true });
   if (!done || !receipt) return done;
   const list = receiptList(receipt, "the user’s") ?? element("p", { tabindex: "-1" }, "The user had nothing else.");
   const rest = receipt.completeTime ? [] : [element("p", { class: "note" }, "The server still deletes the rest, or waits for other users’ questions that may quote the user’s documents.")];
   await shown(`${label} is deleted`, "Done", [list, ...rest], list);
   return true;
+}
+
+/** Which collections of the user others can read, and which are deleted because nobody else reads them, in sentences. Raises ConnectError. */
+async function collectionsOf(api: Pick<Api, "knowledge">, { name }: User): Promise<string[]> {
+  const own = (await allCollections(api)).filter((one) => one.owner === name);
+  const listed = (shared: boolean) => {
+    const labels = own.filter((one) => one.readers.length > 0 === shared).map((one) => `“${one.label}”`);
+    const rest = labels.length - NAMED;
+    return new Intl.ListFormat("en-GB").format(rest > 0 ? [...labels.slice(0, NAMED), `${rest} more`] : labels);
+  };
+  const [others, alone] = [listed(true), listed(false)];
+  return [
+    ...(others ? [`Others can read ${others}.`] : []),
+    ...(alone ? [`Only this user can read ${alone}, which will be deleted. To keep a collection, cancel, and share it with somebody under Documents first.`] : []),
+  ];
 }

@@ -10,6 +10,8 @@ import { count, momentOf } from "../common/facts.js";
 import { choiceEntry, placed, textEntry } from "../common/fields.js";
 import { quoted } from "../common/filters.js";
 import { Listing } from "../common/listing.js";
+import type { Administrator } from "../common/people.js";
+import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
 import { noted, type Part } from "../common/tabbed.js";
 import { codeLink, EMAIL, until } from "./useracts.js";
@@ -26,13 +28,15 @@ const STATES: readonly (readonly [state: TenantState, value: string, label: stri
 export class TenantsView implements Part {
   readonly root: HTMLElement;
   readonly #api: Pick<Api, "admin" | "auth">;
+  readonly #me: Administrator;
   readonly #say: (text: string) => void;
   readonly #search = textEntry("Name, or the whole id", { type: "search", maxlength: "200" });
   readonly #state = choiceEntry("State", [["", "All"], ...STATES.map(([, value, label]) => [value, label] as const)]);
   readonly #list: Listing<Tenant>;
 
-  constructor(api: Pick<Api, "admin" | "auth">, say: (text: string) => void) {
+  constructor(api: Pick<Api, "admin" | "auth">, me: Administrator, say: (text: string) => void) {
     this.#api = api;
+    this.#me = me;
     this.#say = say;
     this.#list = new Listing<Tenant>({
       label: "Tenants",
@@ -130,7 +134,8 @@ export class TenantsView implements Part {
     const email = textEntry("E-mail address", EMAIL, "Only this address can then register. Leave it empty if the person may choose one.");
     let made = { code: "", until: "", tenant: one.name };
     const act = async () => {
-      const response = await this.#api.admin.inviteTenantAdministrator({ name: one.name, invitationEmail: email.control.value.trim() });
+      const wanted = { name: one.name, invitationEmail: email.control.value.trim() };
+      const response = await recently(this.#api, this.#me, () => this.#api.admin.inviteTenantAdministrator(wanted));
       made = { ...made, code: response.invitationCode, until: until(response.invitationExpireTime) };
     };
     const explain = (failure: Failure) => Promise.resolve(placed({ invitation_email: email }, failure));
@@ -142,7 +147,7 @@ export class TenantsView implements Part {
   }
 
   async #showCode(title: string, made: { readonly code: string; readonly until: string; readonly tenant: string }): Promise<void> {
-    const text = `An administrator of the tenant registers with this link or code, once${made.until}. Anyone who has it can register, so hand it over as safely as a password.`;
+    const text = `An administrator of the tenant registers with this link or code, once${made.until}. Hand it over as safely as a password.`;
     const link = await codeLink(this.#api, made.tenant, "invitation", made.code);
     await showSecret({ title, text, label: "Code", secret: made.code, link, say: this.#say, view: this.root });
   }

@@ -98,7 +98,7 @@ export class UserActs {
   /** Hand out a code with which the user sets a new password. */
   async resetCode(user: User, why = "The user sets a new password with this code"): Promise<void> {
     try {
-      const { code, expireTime } = await this.#api.auth.createResetCode({ user: user.name });
+      const { code, expireTime } = await recently(this.#api, this.#hooks.me, () => this.#api.auth.createResetCode({ user: user.name }));
       const text = `${why}, once${until(expireTime)}. Hand the link or the code to ${callName(user)}. The new password ends all earlier sessions of the user.`;
       await showSecret({ title: `Reset code for ${callName(user)}`, text, label: "Code", secret: code, link: await codeLink(this.#api, this.#hooks.me.tenant, "reset", code), say: this.#hooks.say, view: this.#stage.root });
     } catch (error) {
@@ -127,7 +127,8 @@ export class UserActs {
     let saved: User | undefined;
     const act = async () => {
       const paths = fields.changed;
-      if (paths.length > 0) saved = await this.#api.admin.updateUser({ user: { name: one.name, etag: fields.etag, ...fields.value }, updateMask: { paths } });
+      const save = () => this.#api.admin.updateUser({ user: { name: one.name, etag: fields.etag, ...fields.value }, updateMask: { paths } });
+      if (paths.length > 0) saved = await recently(this.#api, this.#hooks.me, save);
     };
     const explain = async (failure: Failure) => {
       if (failure.reason === "RESOURCE_NOT_FOUND") return "This user does not exist any more.";

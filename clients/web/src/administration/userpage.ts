@@ -17,7 +17,7 @@ import { viewFragment } from "../common/views.js";
 
 export class UserPage {
   readonly root: HTMLElement;
-  readonly #api: Pick<Api, "admin" | "auth">;
+  readonly #api: Pick<Api, "admin" | "auth" | "knowledge">;
   readonly #people: People;
   readonly #hooks: UsersHooks;
   readonly #list: () => string;
@@ -122,6 +122,7 @@ export class UserPage {
 
   async #delete(user: User): Promise<void> {
     if (await deleteUser(this.#api, user, lasting)) {
+      this.#people.forget(user.name);
       this.#hooks.say(`${callName(user)} is deleted.`);
       location.hash = this.#list();
       return;

@@ -12,6 +12,7 @@ import { choiceEntry, placed, textEntry } from "../common/fields.js";
 import { Listing } from "../common/listing.js";
 import { callName, peopleFilter, roleOf, ROLES, type People } from "../common/people.js";
 import { Invitations } from "./invitations.js";
+import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
 import { noted, type Part } from "../common/tabbed.js";
 import { codeLink, EMAIL, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
@@ -134,7 +135,7 @@ export class UsersView implements Part {
       const user = fields.value;
       const body = JSON.stringify(user);
       if (body !== tried.body) tried = { body, requestId: uuid() };
-      made = await this.#api.admin.createUser({ user, requestId: tried.requestId });
+      made = await recently(this.#api, this.#hooks.me, () => this.#api.admin.createUser({ user, requestId: tried.requestId }));
     };
     if (!(await filled({ title: "New user", action: "Create", fields: fields.rows, first: fields.first, act, explain: (failure) => fields.explain(failure) }))) return;
     this.#hooks.say("User created.");
@@ -150,7 +151,8 @@ export class UsersView implements Part {
     term.control.value = "604800";
     let made = { code: "", until: "" };
     const act = async () => {
-      const { code, expireTime } = await this.#api.auth.createInvitation({ email: email.control.value.trim(), role: roleOf(role.control.value), validSeconds: Number(term.control.value) });
+      const wanted = { email: email.control.value.trim(), role: roleOf(role.control.value), validSeconds: Number(term.control.value) };
+      const { code, expireTime } = await recently(this.#api, this.#hooks.me, () => this.#api.auth.createInvitation(wanted));
       made = { code, until: until(expireTime) };
     };
     const explain = (failure: Failure) => Promise.resolve(placed({ email, role, valid_seconds: term }, failure));

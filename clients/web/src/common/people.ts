@@ -89,6 +89,12 @@ export class People {
     else this.#owners.delete(user.name);
   }
 
+  /** Forget a user who was deleted: the name must not outlast the account. */
+  forget(name: string): void {
+    this.#names.delete(name);
+    this.#owners.delete(name);
+  }
+
   /** Whether an administrator may end what lets a user in, as far as the page knows the user from `label` or `learn`. */
   mayChange(name: string, me: Administrator): boolean {
     return mayChange({ ownsInstallation: this.#owners.has(name) }, me);

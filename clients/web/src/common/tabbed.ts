@@ -40,6 +40,8 @@ export type PartRow = readonly [id: string, label: string, part: Part];
 export class TabbedView {
   readonly root: HTMLElement;
   readonly title: string;
+  /** What the user should know in every tab; hidden while it is empty. */
+  readonly notice = element("p", { class: "access" });
   readonly #area: Area;
   readonly #heading: HTMLElement;
   readonly #parts: ReadonlyMap<string, Part>;
@@ -53,8 +55,8 @@ export class TabbedView {
     this.#parts = new Map(rows.map(([id, , part]) => [id, part]));
     this.#first = rows[0][0];
     const [first, ...others] = rows.map(([id, label, part]) => [id, label, part.root] as const);
-    this.#tabs = new TabList(area, title, [first!, ...others], (id) => void this.#go(id));
-    this.root = element("section", { class: "collections tabbed", "aria-labelledby": this.#heading.id }, this.#heading, this.#tabs.root, ...this.#tabs.panels);
+    this.#tabs = new TabList(area, title, [first!, ...others], (id) => void this.#go(id), { again: true });
+    this.root = element("section", { class: "collections tabbed", "aria-labelledby": this.#heading.id }, this.#heading, this.notice, this.#tabs.root, ...this.#tabs.panels);
   }
 
   focus(): void {
@@ -70,7 +72,8 @@ export class TabbedView {
 
   async #go(id: string): Promise<void> {
     // Going back leads to the tab before. `pushState` does not fire `hashchange`, so the focus stays on the tab.
-    history.pushState(null, "", viewFragment({ area: this.#area, tab: id, query: {} }));
+    const fragment = viewFragment({ area: this.#area, tab: id, query: {} });
+    if (location.hash !== fragment) history.pushState(null, "", fragment);
     await this.#parts.get(id)!.show({});
   }
 }

@@ -16,11 +16,13 @@ export class TabList<Id extends string> {
   readonly panels: readonly HTMLElement[];
   readonly #tabs: readonly Tab<Id>[];
   readonly #chosen: (id: Id) => void;
+  readonly #again: boolean;
   #open: Id;
 
-  /** `prefix`: the beginning of the elements' ids. `chosen` is called after the user has chosen another tab. */
-  constructor(prefix: string, label: string, tabs: readonly [Entry<Id>, ...Entry<Id>[]], chosen: (id: Id) => void) {
+  /** `prefix`: the beginning of the elements' ids. `chosen` is called after the user has chosen another tab; with `again`, also after a click on the shown tab. */
+  constructor(prefix: string, label: string, tabs: readonly [Entry<Id>, ...Entry<Id>[]], chosen: (id: Id) => void, { again = false } = {}) {
     this.#chosen = chosen;
+    this.#again = again;
     this.#open = tabs[0][0];
     this.#tabs = tabs.map(([id, name, content]) => {
       const head = button(name, () => this.#choose(id), { id: `${prefix}-${id}-tab`, class: "plain", role: "tab", "aria-controls": `${prefix}-${id}`, "aria-selected": "false" });
@@ -54,7 +56,7 @@ export class TabList<Id extends string> {
   }
 
   #choose(id: Id): void {
-    if (id === this.#open) return;
+    if (id === this.#open && !this.#again) return;
     this.show(id);
     this.#chosen(id);
   }

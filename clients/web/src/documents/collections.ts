@@ -1,7 +1,7 @@
 /** Shows collections: makes, shares, renames and deletes them, and takes files and folders for them. */
 
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import { accessText, manages, sharingMark } from "./access.js";
+import { accessText, manages, reads, sharingMark } from "./access.js";
 import type { Api } from "../common/api.js";
 import { SUFFIXES as ARCHIVES } from "./archives.js";
 import { uuid, wellFormed } from "../text/bytes.js";
@@ -134,7 +134,9 @@ export class CollectionsView {
     const options = this.#collections.map((one) => {
       const option = before.get(one.name) ?? element("option", { value: one.name });
       const mark = sharingMark(this.#hooks.me, one);
-      const text = `${one.label} (${one.documents})${mark && ` · ${mark}`}`;
+      // The server counts the documents that the user may read.
+      const size = reads(this.#hooks.me, one) ? ` (${one.documents})` : "";
+      const text = `${one.label}${size}${mark && ` · ${mark}`}`;
       if (option.textContent !== text) option.textContent = text;
       return option;
     });
@@ -190,7 +192,7 @@ export class CollectionsView {
     for (const one of [this.#share, this.#rename, this.#generations.root]) one.hidden = chosen === DEFAULT || !managed;
     this.#zone.hidden = !managed;
     this.#generations.show(chosen);
-    await Promise.all([this.#showAccess(chosen), this.#documents.show(chosen, managed)]);
+    await Promise.all([this.#showAccess(chosen), this.#documents.show(chosen, managed, reads(this.#hooks.me, chosen))]);
   }
 
   /** Say who reads the collection. */
@@ -257,7 +259,7 @@ export class CollectionsView {
       value: "",
       maxLength: 100,
       action: "Create",
-      note: (name) => (name.trim() ? `The collection’s id will be ${idOf(name)}` : "A question can search a single collection."),
+      note: (name) => (name.trim() ? `The collection’s id will be ${idOf(name)}` : "You can share a collection with other people, and ask questions about it alone."),
       act: create,
     });
     if (!done) return;
@@ -291,12 +293,9 @@ export class CollectionsView {
   }
 
   async #deleteCollection(): Promise<void> {
-    const { name, label } = this.#chosen;
+    const { name } = this.#chosen;
     try {
-      const { documentCount } = await this.#api.knowledge.getCollection({ name });
-      const size = documentCount === 0n ? "has no documents" : `has ${count(documentCount, "document")}, which will be deleted with it`;
-      const text = `“${label}” ${size}. New answers cannot use them; earlier answers keep their quotes.`;
-      if (!(await confirmed({ title: "Delete the collection?", text: documentCount === 0n ? `“${label}” ${size}.` : text, action: "Delete" }))) return;
+      if (!(await confirmed({ title: "Delete the collection?", text: await this.#lost(), action: "Delete" }))) return;
       await this.#api.knowledge.deleteCollection({ name, force: true });
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
@@ -306,5 +305,14 @@ export class CollectionsView {
     this.#hooks.changed();
     await this.refresh();
     this.focus();
+  }
+
+  /** What is lost with the chosen collection, in words. The server counts only the documents that the user may read. */
+  async #lost(): Promise<string> {
+    const { name, label } = this.#chosen;
+    const later = "New answers cannot use them; earlier answers keep their quotes.";
+    if (!reads(this.#hooks.me, this.#chosen)) return `“${label}” may hold documents that you cannot see. All of them will be deleted with it. ${later}`;
+    const { documentCount } = await this.#api.knowledge.getCollection({ name });
+    return documentCount === 0n ? `“${label}” has no documents.` : `“${label}” has ${count(documentCount, "document")}, which will be deleted with it. ${later}`;
   }
 }

@@ -87,6 +87,8 @@ export class DocumentsView {
   #managed = true;
   /** Whether the collection has no documents, so that the server may not know it yet. */
   #isEmpty = true;
+  /** The text for an empty list. */
+  #none = "";
   /** The tokens of the pages up to the shown one; the first page has the token "". */
   #tokens: readonly string[] = [""];
   #following = "";
@@ -113,9 +115,10 @@ export class DocumentsView {
     replace(this.#type, ...[["", "Any"] as const, ...types].map(([value, label]) => element("option", { value, selected: value === chosen }, label)));
   }
 
-  /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. `managed`: whether the user may delete all documents. */
-  async show({ name, documents, owner }: Listed, managed: boolean): Promise<void> {
+  /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. `managed`: whether the user may delete all documents. `isReader`: whether the user reads all documents. */
+  async show({ name, documents, owner }: Listed, managed: boolean, isReader: boolean): Promise<void> {
     this.#isEmpty = documents === 0n;
+    this.#none = isReader ? "No documents yet." : "You cannot see the documents of this collection.";
     if (managed !== this.#managed) replace(this.#list); // its rows offer other acts
     this.#managed = managed;
     if (name !== this.#collection) {
@@ -211,7 +214,7 @@ export class DocumentsView {
   #paint(documents: readonly Document[], isFiltered: boolean): void {
     const before = new Map([...this.#list.children].map((row) => [row instanceof HTMLElement ? (row.dataset["etag"] ?? "") : "", row]));
     const rows = documents.map((one) => before.get(stamp(one)) ?? this.#row(one));
-    arrange(this.#list, rows.length > 0 ? rows : [element("li", { class: "note" }, isFiltered ? "No document fits." : "No documents yet.")]);
+    arrange(this.#list, rows.length > 0 ? rows : [element("li", { class: "note" }, isFiltered ? "No document fits." : this.#none)]);
     this.#shown = documents;
     const number = this.#tokens.length;
     const pages = number > 1 || this.#following !== "";

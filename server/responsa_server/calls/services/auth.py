@@ -150,6 +150,8 @@ class AuthService:
     async def CreateInvitation(self, request: pb.CreateInvitationRequest) -> pb.CreateInvitationResponse:
         """Create the code of an invitation."""
         role = ROLE.value(request.role) or Role.USER
+        if role is Role.ADMIN:
+            await self._accounts.require_recent_session(caller())
         seconds = request.valid_seconds if request.HasField("valid_seconds") else INVITATION_SECONDS
         code, expire_time = await self._accounts.create_invitation(caller(), role, request.email, seconds)
         return pb.CreateInvitationResponse(code=code, expire_time=timestamp(expire_time))
@@ -192,6 +194,7 @@ class AuthService:
     async def CreateResetCode(self, request: pb.CreateResetCodeRequest) -> pb.CreateResetCodeResponse:
         """Create a code that resets a user's password."""
         user_id = named_uuid("user", "users", request.user)
+        await self._accounts.require_recent_session(caller())
         code, expire_time = await self._accounts.create_reset_code(caller(), user_id)
         return pb.CreateResetCodeResponse(code=code, expire_time=timestamp(expire_time))
 
@@ -212,8 +215,7 @@ class AuthService:
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest) -> pb.CreateApiKeyResponse:
         """Create a key for the caller. The secret is returned only once, so a repeated request gets no secret."""
         # A caller with an API key is bound by that key instead: the new key never outlives it, and is revoked with it.
-        if caller().session_id is not None:
-            await self._accounts.require_recent_sign_in(caller())
+        await self._accounts.require_recent_session(caller())
         wanted = request.api_key
         limits = await self._limits.of(caller())
         key, secret = await self._identity.create_api_key(

@@ -27,8 +27,7 @@ class CredentialService:
     ) -> pb.CreateServiceApiKeyResponse:
         """Create a key for a service."""
         who = caller()
-        if who.session_id is not None:
-            await self._accounts.require_recent_sign_in(who)
+        await self._accounts.require_recent_session(who)
         service_id = named_uuid("user", "users", request.user)
         wanted = request.api_key
         allowed = await self._limits.read(who, service_id)

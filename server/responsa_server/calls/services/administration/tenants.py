@@ -9,14 +9,16 @@ from responsa_server.calls.convert import tenants
 from responsa_server.calls.convert.values import named_slug, timestamp
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
+from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.tenants import TenantAdministration
 
 
 class TenantService:
     """Tenants."""
 
-    def __init__(self, tenants: TenantAdministration) -> None:
+    def __init__(self, tenants: TenantAdministration, accounts: Accounts) -> None:
         self._tenants = tenants
+        self._accounts = accounts
 
     async def CreateTenant(self, request: pb.CreateTenantRequest) -> pb.CreateTenantResponse:
         """Create a tenant."""
@@ -34,6 +36,7 @@ class TenantService:
     ) -> pb.InviteTenantAdministratorResponse:
         """Create the code of an invitation for an administrator of a tenant."""
         tenant_id = named_slug("name", "tenants", request.name)
+        await self._accounts.require_recent_session(caller())
         code, expire_time = await self._tenants.invite(caller(), tenant_id, request.invitation_email)
         return pb.InviteTenantAdministratorResponse(
             invitation_code=code, invitation_expire_time=timestamp(expire_time)

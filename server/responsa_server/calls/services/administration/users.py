@@ -12,6 +12,7 @@ from responsa_server.calls.services.administration.texts import check_texts
 from responsa_server.domain import lists
 from responsa_server.domain.background import Background
 from responsa_server.domain.people import Role
+from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.users import UserAdministration
 
@@ -19,8 +20,11 @@ from responsa_server.identity.users import UserAdministration
 class UserService:
     """Users and owners."""
 
-    def __init__(self, users: UserAdministration, erasing: Erasing, work: Background) -> None:
+    def __init__(
+        self, users: UserAdministration, accounts: Accounts, erasing: Erasing, work: Background
+    ) -> None:
         self._users = users
+        self._accounts = accounts
         self._erasing = erasing
         self._work = work
 
@@ -28,6 +32,8 @@ class UserService:
         """Create a user."""
         given = request.user
         role = people.role(given) or Role.USER
+        if role is Role.ADMIN:
+            await self._accounts.require_recent_session(caller())
         made = await self._users.create(
             caller(), given.display_name, given.email, role, request_id(request.request_id)
         )
@@ -56,6 +62,9 @@ class UserService:
             given, updated(request.update_mask, ("display_name", "email", "role", "subject"))
         )
         check_texts("user", display_name=change.display_name)
+        # A new address and the role of an administrator are ways in: a mail with a reset code goes to the address.
+        if change.email is not None or change.role is Role.ADMIN:
+            await self._accounts.require_recent_session(caller())
         changed = await self._users.update(
             caller(), named_uuid("user.name", "users", given.name), change, given.etag
         )
