@@ -105,7 +105,7 @@ class AdminServiceStub:
     """
     CreateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateUserRequest, _user_pb2.User]
     """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
-    user of the tenant has the e-mail address).
+    user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserRequest, _user_pb2.User]
     """GetUser returns one user of the tenant. Errors: RESOURCE_NOT_FOUND."""
@@ -118,7 +118,8 @@ class AdminServiceStub:
     the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have created them. The last
     administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
     installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
-    INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
+    INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner),
+    SIGN_IN_REQUIRED (the mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
     """
     GetUserLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserLimitsRequest, _user_limits_pb2.UserLimits]
     """GetUserLimits returns the limits of a user. Errors: RESOURCE_NOT_FOUND."""
@@ -170,7 +171,8 @@ class AdminServiceStub:
     """
     InviteTenantAdministrator: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.InviteTenantAdministratorRequest, _admin_service_pb2.InviteTenantAdministratorResponse]
     """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the tenant's
-    audit log. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
+    audit log. Only owners of the installation may make this call; in a session, it needs a sign-in of the last ten minutes. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND,
+    TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
     """
     GetTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetTenantRequest, _tenant_pb2.Tenant]
     """GetTenant returns one tenant. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
@@ -436,7 +438,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.CreateUserRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
-        user of the tenant has the e-mail address).
+        user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
         """
 
     @_abc_1.abstractmethod
@@ -473,7 +475,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have created them. The last
         administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
         installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
-        INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
+        INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner),
+        SIGN_IN_REQUIRED (the mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
         """
 
     @_abc_1.abstractmethod
@@ -597,7 +600,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.InviteTenantAdministratorRequest, _abc.Awaitable[_admin_service_pb2.InviteTenantAdministratorResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.InviteTenantAdministratorResponse]:
         """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the tenant's
-        audit log. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
+        audit log. Only owners of the installation may make this call; in a session, it needs a sign-in of the last ten minutes. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND,
+        TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
         """
 
     @_abc_1.abstractmethod

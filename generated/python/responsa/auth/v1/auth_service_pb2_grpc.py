@@ -285,7 +285,8 @@ class AuthServiceServicer:
 
     def CreateInvitation(self, request, context):
         """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
-        code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
+        code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. In a session, an invitation for an administrator needs a
+        sign-in of the last ten minutes. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -338,7 +339,7 @@ class AuthServiceServicer:
 
     def CreateResetCode(self, request, context):
         """CreateResetCode creates a code with which a user of the caller's tenant sets a new password, once and within 30 minutes. Only administrators may call it;
-        they hand the code to the user. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE.
+        they hand the code to the user. In a session, the call needs a sign-in of the last ten minutes. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

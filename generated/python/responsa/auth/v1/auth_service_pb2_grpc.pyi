@@ -80,7 +80,8 @@ class AuthServiceStub:
     """
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateInvitationRequest, _auth_service_pb2.CreateInvitationResponse]
     """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
-    code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
+    code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. In a session, an invitation for an administrator needs a
+    sign-in of the last ten minutes. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
     """
     ListInvitations: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListInvitationsRequest, _auth_service_pb2.ListInvitationsResponse]
     """ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may call it. Errors:
@@ -109,7 +110,7 @@ class AuthServiceStub:
     """
     CreateResetCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateResetCodeRequest, _auth_service_pb2.CreateResetCodeResponse]
     """CreateResetCode creates a code with which a user of the caller's tenant sets a new password, once and within 30 minutes. Only administrators may call it;
-    they hand the code to the user. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE.
+    they hand the code to the user. In a session, the call needs a sign-in of the last ten minutes. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
     """
     ResetPassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResetPasswordRequest, _empty_pb2.Empty]
     """ResetPassword sets a password with a reset code, and ends all sessions of the user. A refused password does not use up the code. Errors: INVALID_FIELD,
@@ -275,7 +276,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.CreateInvitationRequest, _abc.Awaitable[_auth_service_pb2.CreateInvitationResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateInvitationResponse]:
         """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
-        code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
+        code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. In a session, an invitation for an administrator needs a
+        sign-in of the last ten minutes. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
         """
 
     @_abc_1.abstractmethod
@@ -340,7 +342,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.CreateResetCodeRequest, _abc.Awaitable[_auth_service_pb2.CreateResetCodeResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateResetCodeResponse]:
         """CreateResetCode creates a code with which a user of the caller's tenant sets a new password, once and within 30 minutes. Only administrators may call it;
-        they hand the code to the user. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE.
+        they hand the code to the user. In a session, the call needs a sign-in of the last ten minutes. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
         """
 
     @_abc_1.abstractmethod

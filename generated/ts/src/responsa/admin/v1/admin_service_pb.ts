@@ -2337,7 +2337,7 @@ export const AdminService: GenService<{
   },
   /**
    * CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
-   * user of the tenant has the e-mail address).
+   * user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateUser
    */
@@ -2381,7 +2381,8 @@ export const AdminService: GenService<{
    * the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have created them. The last
    * administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
    * installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
-   * INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
+   * INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner),
+   * SIGN_IN_REQUIRED (the mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUser
    */
@@ -2519,7 +2520,8 @@ export const AdminService: GenService<{
   },
   /**
    * InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the tenant's
-   * audit log. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
+   * audit log. Only owners of the installation may make this call; in a session, it needs a sign-in of the last ten minutes. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND,
+   * TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
    *
    * @generated from rpc responsa.admin.v1.AdminService.InviteTenantAdministrator
    */

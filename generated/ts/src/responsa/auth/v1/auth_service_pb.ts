@@ -1229,7 +1229,8 @@ export const AuthService: GenService<{
   },
   /**
    * CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
-   * code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
+   * code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. In a session, an invitation for an administrator needs a
+   * sign-in of the last ten minutes. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateInvitation
    */
@@ -1300,7 +1301,7 @@ export const AuthService: GenService<{
   },
   /**
    * CreateResetCode creates a code with which a user of the caller's tenant sets a new password, once and within 30 minutes. Only administrators may call it;
-   * they hand the code to the user. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE.
+   * they hand the code to the user. In a session, the call needs a sign-in of the last ten minutes. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateResetCode
    */
