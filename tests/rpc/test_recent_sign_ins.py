@@ -33,7 +33,10 @@ async def test_an_old_session_makes_no_way_in(served: Served, database_urls: Dat
         lambda _: served.auth.CreateResetCode(auth.CreateResetCodeRequest(user=zoe), metadata=metadata),
         lambda _: served.auth.CreateInvitation(auth.CreateInvitationRequest(role=ADMIN), metadata=metadata),
         lambda n: served.admin.CreateUser(
-            admin.CreateUserRequest(user={"email": f"new{n}@example.org", "role": ADMIN}), metadata=metadata
+            admin.CreateUserRequest(
+                user={"display_name": "New", "email": f"new{n}@example.org", "role": ADMIN}
+            ),
+            metadata=metadata,
         ),
         lambda n: served.admin.UpdateUser(
             admin.UpdateUserRequest(
