@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -21,7 +21,7 @@ from responsa_lab.evaluation.dialogues import Spoken
 from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import SHARED, SHIPPED, Folders, examine, read, read_shared
-from responsa_server.agents.config.tools import line
+from responsa_server.agents.config.tools import LiveTools, line
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import AnyNode, Run
@@ -36,6 +36,7 @@ from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.intents import OUT_OF_SCOPE
 from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.tools import Candidate, Tool
 from responsa_server.embedded import Layout
 from responsa_server.providers import minilm
 from responsa_server.routing.classifier import Float
@@ -205,6 +206,29 @@ async def choices(
             chosen = await node.process(ChooserInput(question=one.text, history=history), _run())
             found[place] = Choice(one, list(dict.fromkeys(call.tool for call in chosen.calls)))
     return [found[place] for place in range(len(given))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Without:
+    """The declared tools without some of their examples. Implements `Toolbox`."""
+
+    every: LiveTools
+    held: Collection[str]
+
+    def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
+        """See `Toolbox.granted`."""
+        return self.every.granted(names, who, agent)
+
+    def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:
+        """See `Toolbox.candidates`."""
+        return [
+            replace(one, examples=[text for text in one.examples if text not in self.held])
+            for one in self.every.candidates(names, who, agent)
+        ]
+
+    def endpoint(self, tool: str) -> str:
+        """See `Toolbox.endpoint`."""
+        return self.every.endpoint(tool)
 
 
 def _needed(found: Any) -> bool:

@@ -172,7 +172,7 @@ def expression(question: str) -> str:
 
 
 def expressions(question: str) -> Sequence[str]:
-    """The computations that a question asks for, as the calculator reads them. Several of them are to be compared."""
+    """The computations that a question asks for, as the calculator reads them. If there are several, the message compares them."""
     question = _CLAIMED.sub("", question)
     if one := expression(question):
         return [one]
@@ -233,8 +233,8 @@ _ITEM: Final = re.compile(
 _MANY: Final = re.compile(
     r"[%*/+^]|\d ?-|\b(?:each|apiece|per|times|every|half|twice|double|at|for|off|less|minus|between|among|share|split|of them)\b"
 )
-# Some of the amounts are subtracted.
-_BALANCED: Final = re.compile(r"\bbut\b|\bowes? me\b")
+# Some of the amounts are subtracted, or are parts of others.
+_BALANCED: Final = re.compile(r"\bbut\b|\bowes? me\b|\bparts?\b|\bratio\b")
 _CHANGE: Final = re.compile(
     r"\b(?:how much|what|my) (?:\w+ ){0,2}change\b|\bchange (?:do|does|will|should|from)\b"
 )

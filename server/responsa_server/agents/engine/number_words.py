@@ -38,6 +38,6 @@ _SMALL_WORD: Final = re.compile(rf"\b(?:{'|'.join(one for one in _SMALL if one !
 
 
 def in_digits(text: str) -> str:
-    """The text with words for numbers in digits. "one" stays, because it often is no number ("this one")."""
+    """The text with words for numbers in digits. "one" stays, because it often does not count ("this one")."""
     text = _COMPOUND.sub(lambda found: f"{_SMALL[found[1].casefold()][0]}{_SMALL[found[2].casefold()]}", text)
     return _SMALL_WORD.sub(lambda found: _SMALL[found.group().casefold()], text)

@@ -197,7 +197,7 @@ def _date(found: re.Match[str], today: date) -> date | None:
 
 
 def _year(said: str, today: date) -> int:
-    """The year that a text names; 0 if it names none."""
+    """The year that a text names; 0 if it does not name a year."""
     if said.isdigit():
         return int(said)
     return today.year + {"last": -1, "this": 0, "next": 1}[said.split()[0]] if said else 0

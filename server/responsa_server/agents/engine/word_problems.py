@@ -110,7 +110,7 @@ _CHEAPER: Final = re.compile(
 )
 _AREA: Final = re.compile(r"\b(?:area|square|sq|m2|m²|carpet|floor space)\b|²")
 _VOLUME: Final = re.compile(r"\b(?:volume|litres?|liters?|cubic)\b")
-_BY: Final = re.compile(r"\ ?(?:by|x|\*|×)\ $|^ ?(?:by|x|\*|×) ?$")
+_TIMES: Final = re.compile(r"\bby\b|x|\*|×")
 _PARTS_OF: Final = re.compile(r"\b(?:ratio|parts?)\b")
 _REST: Final = re.compile(
     r"\b(?:left|remains?|rest|other(?: one)?|change|difference|over|short|missing|stay empty|empty)\b"
@@ -386,15 +386,8 @@ def _percents(problem: Problem) -> Made:
 def _sides(problem: Problem) -> Made:
     """The area of a rectangle or the volume of a box."""
     lengths = [one for one in problem.all if one.kind in ("length", "count")]
-    between = [problem.text[one.end : other.start] for one, other in zip(lengths, lengths[1:], strict=False)]
-    between = [re.sub(r"[a-z]*\b(?=by\b|x\b)", "", one) for one in between]
-    if (
-        len(lengths) not in (2, 3)
-        or not lengths
-        or not re.search(
-            r"\bby\b|x|\*|×",
-            problem.text[lengths[0].end - 4 : lengths[1].start + 1] if len(lengths) > 1 else "",
-        )
+    if len(lengths) not in (2, 3) or not _TIMES.search(
+        problem.text[lengths[0].end - 4 : lengths[1].start + 1]
     ):
         return ""
     unit = next((one for one in reversed(lengths) if one.kind == "length"), None)
