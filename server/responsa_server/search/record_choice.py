@@ -183,6 +183,10 @@ class Choice:
             return Made(numbered, 1.0)
         if scales:
             return self._of_scales(scales)
+        absent = self._absent()
+        if absent and self._meaning.words == frozenset(absent):
+            # The examples can say nothing on a question such as “Moorhenlake?”.
+            return Made((), 0.0, self._shown(absent))
         documents = self._meaning.documents
         match self._meaning.way:
             case Way.HIGHEST | Way.LOWEST:
@@ -199,17 +203,17 @@ class Choice:
                 chosen = self._contents.overview(documents)
             case _:
                 chosen = ()
-        return Made(chosen[:MOST_UNDER_HEADINGS], 1.0, self._few_absent()) if chosen else None
+        few = self._shown(absent) if len(absent) <= MOST_ABSENT else ()
+        return Made(chosen[:MOST_UNDER_HEADINGS], 1.0, few) if chosen else None
 
-    def _few_absent(self) -> tuple[str, ...]:
-        """The words of the question that nothing has, unless there are so many that they are only what the author tells."""
+    def _absent(self) -> Sequence[str]:
+        """The words of the question that neither the record nor a heading of the categories has."""
         said = frozenset(
             term for one in self._contents.lines for term in (*one.terms, *one.heading, *one.title)
         )
-        absent = [
+        return [
             one for one in self._meaning.asked if one not in said and one not in self._contents.section_terms
         ]
-        return self._shown(absent) if len(absent) <= MOST_ABSENT else ()
 
     def _listed(self) -> Sequence[Line]:
         """What stands under the headings of the category: the sentences that list things, and the figures of these."""
