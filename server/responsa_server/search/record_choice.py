@@ -158,7 +158,10 @@ class Choice:
     def _directly(self) -> Made | None:
         """What answers a question whose things or whose category are known; None if other words must tell."""
         if self._meaning.way is Way.REFUSE:
-            return Made((), 0.0)
+            # A question whose words the record has, such as “wich job shuld i take”, asks for something that it holds.
+            asked = self._meaning.all_asked - self._contents.small
+            said = frozenset(self._contents.section_terms).union(*(one.terms for one in self._contents.own))
+            return None if asked and asked <= said else Made((), 0.0)
         if self._meaning.titled and (self._meaning.compares or _HAVE.search(self._meaning.question)):
             return None
         scales, things = self._meaning.scales, self._meaning.things
@@ -256,12 +259,12 @@ class Choice:
             lines += self._contents.sittings(documents, twice)
         if self._meaning.reads:
             lines = [*lines, *self._contents.readings(documents)]
+        against = len(scales) == 2 and (self._meaning.compares or len(self._meaning.compared_scales) == 2)
+        if against:
+            compared = [one for one in figures if one in lines and one not in twice]
+            lines = [*compared, *lines]
         lines = list(dict.fromkeys(lines))[:MOST_UNDER_HEADINGS]
-        return Made(
-            lines,
-            1.0,
-            lead=_compared(lines) if self._meaning.compares or self._meaning.compared_scales else "",
-        )
+        return Made(lines, 1.0, lead=_compared(lines) if against else "")
 
     def _ranked(self, documents: AbstractSet[UUID]) -> Sequence[Line]:
         """The highest or the lowest figures of each document, and the section on them."""
