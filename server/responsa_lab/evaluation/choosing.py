@@ -24,7 +24,7 @@ DECLARED: Final = "declared"
 
 
 class Part(StrEnum):
-    """The messages to measure. `ALL` are the English ones. They are among the examples by now, so that only a cross-validation says something about other messages."""
+    """The messages to measure. `ALL` are the English ones without `BLIND2`. They are among the examples by now, so that only a cross-validation says something about other messages."""
 
     ALL = "all"
 
@@ -36,10 +36,11 @@ class Part(StrEnum):
     FIT = "fit"
     FIT2 = "fit2"
     BLIND = "blind"
+    BLIND2 = "blind2"
     LANGUAGES = "languages"
 
 
-_NOT_ENGLISH: Final = frozenset({Part.ALL, Part.LANGUAGES})
+_APART: Final = frozenset({Part.ALL, Part.BLIND2, Part.LANGUAGES})
 
 
 class ToolMessage(BaseModel):
@@ -97,7 +98,7 @@ def eval_tools(
     with reporting(json=json), ExitStack() as stack:
         from responsa_lab.evaluation.local import choices
 
-        parts = [one for one in Part if one not in _NOT_ENGLISH] if part is Part.ALL else [part]
+        parts = [one for one in Part if one not in _APART] if part is Part.ALL else [part]
         given = [one for name in parts for _, one in lines(folder / f"{name}.jsonl", ToolMessage, "message")]
         found = asyncio.run(choices(folder / DECLARED, given, folds, stack))
         figures = {
