@@ -63,7 +63,7 @@ SAMPLES: Final[Mapping[str, object]] = {
 """Sample values for the variables that are not texts."""
 EMPTY: Final[Mapping[str, object]] = {
     **dict.fromkeys(("persona", "language", "formats", "without_retrieval", "teacher", "title"), ""),
-    **dict.fromkeys(("history", "summary", "parameters", "problem"), ""),
+    **dict.fromkeys(("history", "summary", "parameters", "problem", "lead"), ""),
     "documents": (),
     "absent": (),
     "unrecorded": (),
