@@ -47,6 +47,7 @@ class Part(StrEnum):
     FIT2 = "fit2"
     FIT3 = "fit3"
     UNSEEN = "unseen"
+    BLIND2 = "blind2"
 
 
 class OwnQuestion(BaseModel):
