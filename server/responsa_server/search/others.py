@@ -8,11 +8,17 @@ from typing import Final
 
 from responsa_server.text.names import WORD, without_s
 
+_NEAR: Final = (
+    r"colleague|co-?worker|classmate|team ?mate|room ?mate|flat ?mate|friend|neighbou?r|spouse|wife|husband"
+    r"|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt"
+)
+_KNOWN: Final = "teacher|parent|professor|child|girlfriend|boyfriend|grandfather|grandmother"
+_ABOVE: Final = "boss|manager|partner|rival|competitor"
+_RELATION: Final = f"(?:{_NEAR}|{_KNOWN}|{_ABOVE})s?"
 _PEOPLE: Final = re.compile(
-    r"\b(?:my|our|your|a|an|the|that|this) (?:\w+ )?(?:colleague|co-?worker|classmate|team ?mate|room ?mate|flat ?mate|friend|neighbou?r|spouse|wife|husband"
-    r"|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt)s?\b(?! (?:tongue|language)\b)"
-    r"|\b(?:my|our) (?:\w+ )?(?:teacher|parent|professor|child|girlfriend|boyfriend|grandfather|grandmother)s?\b(?! (?:job|match|recommendation|result|score))"
-    r"|\b(?:my|our) (?:\w+ )?(?:boss|manager|partner|rival|competitor)(?:e?s)?\b"
+    rf"\b(?:my|our|your|a|an|the|that|this) (?:\w+ )?(?:{_NEAR})s?\b(?! (?:tongue|language)\b)"
+    rf"|\b(?:my|our) (?:\w+ )?(?:{_KNOWN})s?\b(?! (?:job|match|recommendation|result|score))"
+    rf"|\b(?:my|our) (?:\w+ )?(?:{_ABOVE})(?:e?s)?\b"
     r"|\b(?:every(?:body|one)|(?:some|any)(?:body|one) else|(?:some|any)(?:body|one)['’]s)\b"
     r"|\b(?:all|other|another|any|every|each|these|those|two|both) (?:of )?(?:the )?(?:other )?"
     r"(?:users?|persons?|people|candidates?|students?|subjects?|employees?|members?|participants?|records)\b"
@@ -34,10 +40,6 @@ _NO_PERSON: Final = re.compile(
     re.IGNORECASE,
 )
 """Questions on whom a job or a major suits, but not “who is my job coach”, and on how one gets on with people."""
-_RELATION: Final = (
-    r"(?:colleague|co-?worker|classmate|team ?mate|room ?mate|flat ?mate|friend|neighbou?r|spouse|wife|husband|(?:step)?(?:brother|sister|mother|father|son|daughter)|mum|mom|dad|cousin|uncle|aunt|teacher|parent|professor|child"
-    r"|girlfriend|boyfriend|grandfather|grandmother|boss|manager|partner|rival|competitor)s?"
-)
 _REMARK: Final = re.compile(
     rf"(?<!do )(?<!does )(?<!did )\b(?:(?:my|our|your|the) (?:\w+ )?(?:{_RELATION}|\w+)|they|he|she|people|everybody|everyone) (?:always |often |keeps? )?(?:says?|said|saying|thinks?|calls?|called|tells?|told|laughs?|shouts?|complains?)\b",
     re.IGNORECASE,

@@ -30,17 +30,21 @@ _LEAST_IDLE: Final = 5
 _IDLE_ALIKE: Final = 0.8
 """The same for words that say nothing about a question, such as “something”; they are left out."""
 GENERIC: Final = (
-    "tell show give explain know please say think well good score scores point points result results value values level levels number record records much many describe mean means"
-    " detail details anything something thing things list look read find get got want need according person kind type sort exactly really currently long actually question answer"
-    " based info information data document documents see help let way ways use using have has compare compared comparison differ difference better worse stronger weaker higher lower above below"
-    " far apart happened happen made make work works one two three four five six all every given give day date when test tests took take taken would suited right like stands"
-    " become choose chosen greater smaller name speak speaks understand particularly especially figure figures change changed difference interpret pick select decide go going"
-    " whats wheres hows whens im ive id dont didnt cant hey hi hello ok pls plz please thx stuff yet even any like just kinda bit vs versus maybe about idea too more up time spot spots also much very lot bad looks looking broken wrong advise enough count counts degree"
-    " everything nothing everyone person people being another other end begin begun start started full whole bit little small big next side part parts half here there today ever never always rather quite really truly honestly actually true"
-    " honest serious seriously mad crazy constantly totally strange weird odd funny poor buy believe convince sure certain certainly come came go went goes coming earth god gosh heck hand case fact exam quiz stand told tell said ask asked asking enquire obliged oblige kindly wonder wondering suppose supposed seem seems feel feels look looked sat now tip tips advice trick tricks file files papers page possible possibly perhaps wish wished wanted wanna gonna"
-    " keep kept becoming became right properly proper short um uh lol btw tbh omg hmm er through gap cope moved isnt arent wasnt wont couldnt shouldnt wouldnt doesnt hasnt havent whether still only hate love hope across everywhere somewhere anywhere pray don doesn didn isn wasn aren weren won couldn wouldn shouldn hasn haven hadn ll ve re wd cd ur yeah yep nope after around again also both between able whatever somehow somewhat fairly pretty"
-    " wich whitch wat wot wht wen shuld shoud shold shuold coud culd woud wuld becuase becouse"
-    " strongest weakest highest lowest best worst top most least greatest poorest suggest overview summary summarise summarize general overall rather out come came stand where"
+    "tell show give explain know please say think well good score scores point points result results value values level levels number record records much many describe"
+    " mean means detail details anything something thing things list look read find get got want need according person kind type sort exactly really currently long"
+    " actually question answer based info information data document documents see help let way ways use using have has compare compared comparison differ difference better"
+    " worse stronger weaker higher lower above below far apart happened happen made make work works one two three four five six all every given day date when test tests"
+    " took take taken would suited right like stands become choose chosen greater smaller name speak speaks understand particularly especially figure figures change"
+    " changed interpret pick select decide go going whats wheres hows whens im ive id dont didnt cant hey hi hello ok pls plz thx stuff yet even any just kinda bit vs"
+    " versus maybe about idea too more up time spot spots also very lot bad looks looking broken wrong advise enough count counts degree everything nothing everyone people"
+    " being another other end begin begun start started full whole little small big next side part parts half here there today ever never always rather quite truly"
+    " honestly true honest serious seriously mad crazy constantly totally strange weird odd funny poor buy believe convince sure certain certainly come came went goes"
+    " coming earth god gosh heck hand case fact exam quiz stand told said ask asked asking enquire obliged oblige kindly wonder wondering suppose supposed seem seems feel"
+    " feels looked sat now tip tips advice trick tricks file files papers page possible possibly perhaps wish wished wanted wanna gonna keep kept becoming became properly"
+    " proper short um uh lol btw tbh omg hmm er through gap cope moved isnt arent wasnt wont couldnt shouldnt wouldnt doesnt hasnt havent whether still only hate love hope"
+    " across everywhere somewhere anywhere pray don doesn didn isn wasn aren weren won couldn wouldn shouldn hasn haven hadn ll ve re wd cd ur yeah yep nope after around"
+    " again both between able whatever somehow somewhat fairly pretty wich whitch wat wot wht wen shuld shoud shold shuold coud culd woud wuld becuase becouse strongest"
+    " weakest highest lowest best worst top most least greatest poorest suggest overview summary summarise summarize general overall out where"
 )
 GENERIC_WORDS: Final = frozenset(GENERIC.split())
 _IDLE: Final = re.compile(

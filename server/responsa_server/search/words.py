@@ -10,44 +10,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from responsa_server.text.lexical import UNKNOWN
+from responsa_server.text.number_words import BELOW_100
 
 ENGLISH: Final = ("en", UNKNOWN)
 """The languages to which the English lists apply."""
 NUMBER_WORDS: Final[Mapping[str, str]] = {
-    word: str(number)
-    for number, word in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-            "twenty",
-        ]
-    )
-} | {
-    "thirty": "30",
-    "forty": "40",
-    "fifty": "50",
-    "sixty": "60",
-    "seventy": "70",
-    "eighty": "80",
-    "ninety": "90",
+    **BELOW_100,
     "hundred": "100",
     "thousand": "1000",
     "million": "1000000",

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from responsa_server.agents.engine.number_words import in_digits
 from responsa_server.agents.engine.timing import DATE
 from responsa_server.agents.engine.word_problems import UNITS, solved
+from responsa_server.text.number_words import in_digits
 
 # Arithmetic. A number may be a part of a name, a date, a range or a telephone number, so a message is computed only if it can hardly mean anything else:
 # a known form of words holds all its numbers, and the words around this form belong to a calculation.

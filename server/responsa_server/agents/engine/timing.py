@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from responsa_server.agents.engine.number_words import in_digits
 from responsa_server.agents.engine.rewriting import content_words
 from responsa_server.text.dates import DAYS, MONTHS
+from responsa_server.text.number_words import in_digits
 
 Arguments = Mapping[str, object]
 _MOST_CALLS: Final = 4
