@@ -45,7 +45,7 @@ _TITLE_CHARS: Final = 120
 _COLUMNS_CHARS: Final = 200
 _PASSAGES_A_BATCH: Final = 16
 # To hand work over to a thread costs more than the work on so short a text.
-_SHORT_BYTES: Final = 2048
+SHORT_BYTES: Final = 2048
 # An HNSW index links each vector to its nearest neighbours. Several hundred equal vectors link only to each other, and a
 # search that reaches them cannot leave them for other vectors (2,000 equal vectors hid a quarter of 2,500 other vectors).
 # Therefore, if a document has more than four equal vectors, the fifth and each later one is moved slightly. The cosine of the moved
@@ -425,7 +425,7 @@ async def _threaded(
     size: int, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
 ) -> Result:
     """Do CPU-bound work on a document of this many bytes outside the event loop, unless the document is short."""
-    if size <= _SHORT_BYTES:
+    if size <= SHORT_BYTES:
         return work(*args, **kwargs)
     return await asyncio.to_thread(work, *args, **kwargs)
 

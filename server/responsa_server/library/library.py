@@ -50,6 +50,7 @@ from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.sources import OfRun
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
+from responsa_server.ingest.indexing import SHORT_BYTES
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES
 from responsa_server.ingest.sniff import decide_format
 from responsa_server.ingest.watching import Watching
@@ -63,7 +64,6 @@ ORIGINAL_CHUNK_BYTES: Final = 256 * 1024
 _UPLOAD_CHUNK_BYTES: Final = 256 * 1024
 _IN_MEMORY_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 1024 * 1024
-_SHORT_BYTES: Final = 2048
 # The maximum number of uploads whose format is decided at the same time. An archive or an old office file is in memory meanwhile, up to 64 MiB.
 _DECIDED_AT_ONCE: Final = 2
 # The maximum number of uploads of more than 1 MiB that are written to the database at the same time.
@@ -279,7 +279,7 @@ class Library:
             await self._require_over_collection(who, metadata.collection_id)
         async with _receive(metadata, chunks, size, self._spool_dir) as received:
             asked = received, metadata.source_key, metadata.media_type, self.formats
-            if received.size <= _SHORT_BYTES:  # to hand it over to a thread would cost more
+            if received.size <= SHORT_BYTES:
                 media_type = decide_format(*asked)
             else:
                 async with self._deciding:
