@@ -13,7 +13,7 @@ from google.longrunning import operations_pb2
 from responsa.admin.v1 import admin_service_pb2, source_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import agent_pb2
-from responsa.knowledge.v1 import knowledge_service_pb2
+from responsa.knowledge.v1 import collection_pb2, knowledge_service_pb2
 from responsa_server.cli.samples import read
 from responsa_server.instance import SHIPPED_AGENTS
 from responsa_server.samples import SAMPLE_DATABASES
@@ -103,6 +103,35 @@ async def test_samples_are_loaded_once_however_often(
     done = await responsa("samples", "load", "mine", RESPONSA_AGENTS__FOLDER=str(moved))
     assert (done.code, "2 unchanged" in done.out) == (0, True)
     assert (await responsa("samples", "load", "mine")).code == 2
+
+
+async def test_synonyms_are_set_unless_the_collection_has_some(
+    server: Scripted, served: ServedAgents, library: ScriptedLibrary, own: Path, responsa: CommandLine
+) -> None:
+    theirs = collection_pb2.Collection(name="collections/theirs")
+
+    async def get(_: Any, __: Context) -> collection_pb2.Collection:
+        return theirs
+
+    async def update(request: Any, __: Context) -> collection_pb2.Collection:
+        assert list(request.update_mask.paths) == ["synonyms"]
+        theirs.synonyms = request.collection.synonyms
+        return theirs
+
+    server.on(f"{KNOWLEDGE}/GetCollection", get)
+    server.on(f"{KNOWLEDGE}/UpdateCollection", update)
+    (own / "samples" / "synonyms.txt").write_text("one, first\n")
+    assert (await responsa("samples", "load", "mine")).code == 0
+    assert theirs.synonyms == "one, first\n"
+    theirs.synonyms = "two, second\n"
+    assert (await responsa("samples", "load", "mine")).code == 0
+    assert theirs.synonyms == "two, second\n"
+    (own / "samples" / "synonyms.txt").write_bytes(b"\xff")
+    done = await responsa("samples", "load", "mine")
+    assert (done.code, done.err) == (
+        2,
+        f"responsa: {own}/samples/synonyms.txt is not text in UTF-8. Save it as UTF-8.\n",
+    )
 
 
 async def test_without_the_role_teachers_are_left_out_and_that_is_said(

@@ -1,8 +1,8 @@
 """`responsa eval sections`: measures whether an agent finds the section that answers a question about documents with code.
 
-The file of questions has one JSON object per line, as questions.jsonl of a data set has, with two more fields: `kind`, "code" or "text" (what is asked for), and `part`: "fit",
-"look", "fresh" or "last". The agent must have the boolean parameter `raw`: with it, the answer is the sections that the agent has found, best first. Variants are compared on
-`fit`, `look` and `fresh`, of which the latter two were measured once before; `last` is measured once, at the end.
+The file of questions has one JSON object per line, as questions.jsonl of a data set has, with two more fields: `kind`, "code" or "text" (what is asked for), and `part`. The agent must have
+the boolean parameter `raw`: with it, the answer is the sections that the agent has found, best first. All parts but `blind` served to compare variants; another writer wrote `blind`, and it is
+measured once.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Part(StrEnum):
     LOOK = "look"
     FRESH = "fresh"
     LAST = "last"
+    BLIND = "blind"
     ALL = "all"
 
 
@@ -46,7 +47,7 @@ class SectionQuestion(Question):
     """A question with the sections that answer it."""
 
     kind: Literal["code", "text"]
-    part: Literal["fit", "look", "fresh", "last"]
+    part: Literal["fit", "look", "fresh", "last", "blind"]
 
 
 @dataclass(frozen=True, slots=True)

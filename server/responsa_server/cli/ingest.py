@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import typer
 from google.longrunning import operations_pb2
 
-from responsa.knowledge.v1 import document_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import (
     AlreadyExists,
@@ -405,15 +405,15 @@ class Summary:
         return f"{text}; {self.deleted} deleted" if self.deleted else text
 
 
-async def ensure_collection(client: AsyncResponsa, collection: str) -> None:
-    """Create the collection if it is missing. Another caller may create the same collection at the same time."""
+async def ensure_collection(client: AsyncResponsa, collection: str) -> collection_pb2.Collection:
+    """The collection; it is created if it is missing. Another caller may create the same collection at the same time."""
     try:
-        await client.get_collection(collection)
+        return await client.get_collection(collection)
     except NotFound:
         try:
-            await client.create_collection(collection)
+            return await client.create_collection(collection)
         except AlreadyExists:
-            return
+            return await client.get_collection(collection)
 
 
 async def ingest(

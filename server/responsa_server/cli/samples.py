@@ -1,6 +1,6 @@
 """`responsa samples load`: the sample documents and teachers of agents, and sample databases.
 
-An agent's folder may contain the folder `samples/corpus` and the file `samples/teachers.toml`. A document's source key
+An agent's folder may contain the folder `samples/corpus` and the files `samples/synonyms.txt` and `samples/teachers.toml`. A document's source key
 is its path below `samples/corpus`, such as wren-2.md, and each teacher has a fixed id. Samples can therefore be loaded
 repeatedly without making duplicates. `sample_databases.py` loads sample databases.
 """
@@ -36,6 +36,7 @@ from responsa_server.cli.sample_databases import load_database
 from responsa_server.cli.sample_people import load_account
 from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
+from responsa_server.cli.synonyms import read_file
 from responsa_server.instance import SHIPPED_AGENTS
 from responsa_server.samples import SAMPLE_DATABASES, SampleDatabase
 
@@ -59,10 +60,11 @@ class _Teachers(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """An agent's samples. documents: the files and their source keys."""
+    """An agent's samples. documents: the files and their source keys. synonyms: the synonyms of the documents' collection; "" for none."""
 
     agent: str
     documents: Sequence[Target]
+    synonyms: str
     teachers: Sequence[SampleTeacher]
 
 
@@ -145,7 +147,7 @@ def read(folder: Path) -> Samples:
     """Read an agent's samples.
 
     Raises:
-        CommandFailed: the agent's teachers.toml cannot be read or is not valid; the message names the wrong place.
+        CommandFailed: the agent's synonyms.txt or teachers.toml cannot be read, or teachers.toml is not valid; the message names the wrong place.
     """
     corpus = folder / "samples" / "corpus"
     documents = [
@@ -153,7 +155,13 @@ def read(folder: Path) -> Samples:
         for path in sorted(corpus.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     ]
-    return Samples(folder.name, documents, _teachers(folder / "samples" / "teachers.toml"))
+    synonyms = folder / "samples" / "synonyms.txt"
+    return Samples(
+        folder.name,
+        documents,
+        read_file(synonyms) if synonyms.is_file() else "",
+        _teachers(folder / "samples" / "teachers.toml"),
+    )
 
 
 def _teachers(file: Path) -> Sequence[SampleTeacher]:
@@ -244,7 +252,9 @@ async def _load_one(client: AsyncResponsa, samples: Samples, collection: str, pr
             progress.print_error(f"{one.where}: {why}")
 
     loaded = Loaded(samples.agent, collection)
-    await ensure_collection(client, collection)
+    found = await ensure_collection(client, collection)
+    if samples.synonyms and not found.synonyms:
+        await client.update_collection(collection, synonyms=samples.synonyms)
     loaded.documents = await ingest(client, entries(samples.documents), collection, report)
     for teacher in samples.teachers:
         await _load_teacher(client, teacher, loaded)

@@ -54,12 +54,7 @@ def set_file(
 ) -> None:
     """Replace the collection's synonyms with a file of at most 32 KiB. Searches use the new synonyms at once."""
     with reporting(json=json):
-        try:
-            text = file.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise CommandFailed(f"{file} cannot be read: {error.strerror}.", "", EXIT_USAGE) from None
-        except UnicodeDecodeError:
-            raise CommandFailed(f"{file} is not text in UTF-8.", "Save it as UTF-8.", EXIT_USAGE) from None
+        text = read_file(file)
         if not text.strip():
             raise CommandFailed(
                 f"{file} is empty.",
@@ -73,6 +68,16 @@ def remove(collection: Collection = "default", json: AsJson = False) -> None:
     """Remove the collection's synonyms."""
     with reporting(json=json):
         _update(collection, "", json=json)
+
+
+def read_file(file: Path) -> str:
+    """Read a file of synonyms. Raises CommandFailed if it cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise CommandFailed(f"{file} cannot be read: {error.strerror}.", "", EXIT_USAGE) from None
+    except UnicodeDecodeError:
+        raise CommandFailed(f"{file} is not text in UTF-8.", "Save it as UTF-8.", EXIT_USAGE) from None
 
 
 def _update(collection: str, text: str, *, json: bool) -> None:

@@ -20,6 +20,7 @@ from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.kinds import SAMPLE_COLLECTIONS, CollectionKind, kind_of
 from responsa_server.domain.models import Place
 from responsa_server.samples import SAMPLE_DATABASES
+from responsa_server.text.synonyms import read_synonyms
 from tests.instance import ROOT
 
 AGENTS: Final = ROOT / "server" / "responsa_server" / "agents" / "shipped"
@@ -416,12 +417,25 @@ def test_the_documents_of_code_assistants_have_their_licences_and_sources() -> N
     assert set(config["parameters"]["properties"]["source"]["enum"]) == folders
 
 
+def test_the_synonyms_of_samples_have_no_mistakes() -> None:
+    files = list(AGENTS.glob("*/samples/synonyms.txt"))
+    assert files
+    for file in files:
+        assert read_synonyms(text_of(file)).mistakes == []
+
+
 def test_each_question_on_code_names_a_section_of_its_document() -> None:
     documents = {name: text.encode() for agent in CODE for name, text in corpus(agent).items()}
     questions = rows(QUESTIONS)
-    assert len(questions) == 210
+    assert len(questions) == 310
     assert sum(one["kind"] == "code" for one in questions) >= 40
-    assert Counter(one["part"] for one in questions) == {"fit": 50, "look": 50, "fresh": 50, "last": 60}
+    assert Counter(one["part"] for one in questions) == {
+        "fit": 50,
+        "look": 50,
+        "fresh": 50,
+        "last": 60,
+        "blind": 100,
+    }
     for one in questions:
         assert {each["doc_id"] for each in one["answers"]} == set(one["doc_ids"])
         for each in one["answers"]:
