@@ -23,9 +23,7 @@ HEAD = """# Settings
 
 This page is generated from `server/responsa_server/app/settings.py`, and the `settings.py` of each package that has a group, by `make generate`.
 
-The sources of a setting, in decreasing order of precedence, are environment variables, secret files (one file per setting in the folder `RESPONSA_SECRETS_DIR`),
-a TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and the defaults below. If a setting is wrong, the server does not start, and its message
-names the setting.
+The server takes a setting from the first of these sources that has it: an environment variable, a secret file (one file per setting in the folder `RESPONSA_SECRETS_DIR`), the TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and the defaults below. If a setting is wrong, the server does not start, and its message names the setting.
 
 In TOML, write a setting under its name, and a group as a table: `[turns]`, `lease_seconds = 6`.
 

@@ -128,11 +128,11 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     role_claim: str = Field(
         default="",
         max_length=200,
-        description="The claim of the id token that decides the role, such as `groups`; a text or a list of texts. A dot leads into an object, as in `realm_access.roles`. Empty: the provider does not decide roles.",
+        description="The claim of the id token that decides the role, such as `groups`. Its value is a text or a list of texts. A dot leads into an object, as in `realm_access.roles`. Empty: the provider does not decide roles.",
     )
     roles: dict[str, Literal["user", "admin"]] = Field(
         default={},
-        description='The roles that values of `role_claim` stand for, such as `{responsa-admins = "admin"}`; if a person has several roles, `admin` counts. A person without such a value has the role `user`.',
+        description='The roles that values of `role_claim` stand for, such as `{responsa-admins = "admin"}`; if the values stand for several roles, `admin` counts. A person without such a value has the role `user`.',
     )
     role_required: bool = Field(
         default=False,

@@ -69,19 +69,19 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=10,
         ge=1,
         le=10_000,
-        description="How many attempts to sign in may fail per tenant and e-mail address in one window from one network address, whether or not the account exists.",
+        description="The maximum number of failed sign-ins with one e-mail address of a tenant, from one network address, in one window. E-mail addresses without an account count, too.",
     )
     attempts_per_account_everywhere: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description="How many attempts to sign in may fail per tenant and e-mail address in one window from all network addresses together. The value must be at least `attempts_per_account`.",
+        description="The maximum number of failed sign-ins with one e-mail address of a tenant, from all network addresses together, in one window. The value must be at least `attempts_per_account`.",
     )
     attempts_per_address: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description="How many attempts to sign in may fail per network address in one window. The addresses of an IPv6 network (/64) count as one.",
+        description="The maximum number of failed sign-ins from one network address in one window. The addresses of an IPv6 network (/64) count as one.",
     )
     attempts_window_seconds: int = Field(
         default=900,
@@ -99,7 +99,7 @@ class TokenSettings(BaseModel, extra="forbid"):
 
     secret_file: Path | None = Field(
         default=None,
-        description="The file whose content encrypts the keys that sign tokens, and authenticates messages between servers and workers; at least 32 bytes. All servers and workers on one database need the same content. Default: `token-secret` in the data folder, which the first start makes.",
+        description="A file with a secret of at least 32 bytes. The secret encrypts the keys that sign tokens, and authenticates messages between servers and workers. All servers and workers on one database need the same content. Default: `token-secret` in the data folder, which the first start makes.",
     )
     issuer: str = Field(
         default="responsa", min_length=1, max_length=200, description="The claim `iss` of access tokens."
@@ -184,7 +184,7 @@ class MailSettings(BaseModel, extra="forbid"):
         default=5,
         ge=1,
         le=1000,
-        description="How many mails with codes may be asked for per tenant and e-mail address in one window (`passwords.attempts_window_seconds`). For each network address, the limit is `passwords.attempts_per_address`.",
+        description="The maximum number of requests for mails with codes for one e-mail address of a tenant in one window (`passwords.attempts_window_seconds`). For one network address, the maximum is `passwords.attempts_per_address`.",
     )
 
     @property
@@ -223,7 +223,7 @@ class AccountSettings(BaseModel, extra="forbid"):
     )
     registration: Registration = Field(
         default=Registration.INVITED,
-        description="Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; `open`, anyone. With `mail.host`, an account is made when the person has confirmed the e-mail address, unless the invitation names the address. Without `mail.host`, nothing proves that an address belongs to the person, so the server does not start with `open` unless `listen` is a loopback address.",
+        description="Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; `open`, anyone. With `mail.host`, the person must confirm the e-mail address before the account is made. An invitation that names the address needs no confirmation. Without `mail.host`, nothing proves that an address belongs to the person. The server then starts with `open` only if `listen` is a loopback address.",
     )
 
 
@@ -363,5 +363,5 @@ class LimitSettings(BaseModel, extra="forbid"):
         default=4,
         ge=2,
         le=1000,
-        description="While Redis cannot be reached, each process counts calls, uploads, streams and sockets by itself, and allows the limit divided by this number. It should be at least the number of servers. Messages are counted in PostgreSQL, with half of the limit.",
+        description="The divisor of limits while Redis cannot be reached. Each process then counts calls, uploads, streams and sockets by itself, and allows the limit divided by this number. The number should be at least the number of servers. Messages are then counted in PostgreSQL, and half of their limit is allowed.",
     )

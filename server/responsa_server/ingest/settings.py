@@ -39,7 +39,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
         default=2,
         ge=1,
         le=64,
-        description="The maximum number of documents that are parsed and embedded at the same time. In addition, the same number of documents of at most 1 MiB may be read, if their tenants have no other document in progress.",
+        description="The maximum number of documents that are parsed and embedded at the same time. In addition, the same number of documents of at most 1 MiB may be ingested, if their tenants have no other document in progress.",
     )
     parser_seconds: float = Field(
         default=20.0, ge=1, le=600, description="The maximum time for parsing one document."
@@ -67,11 +67,11 @@ class IngestionSettings(BaseModel, extra="forbid"):
     )
     mails: bool = Field(
         default=True,
-        description="Whether administrators get a mail when documents could not be ingested. At most one such mail is sent in an hour; it says how many failed. Mails need the settings `mail`.",
+        description="Whether administrators get a mail when documents could not be ingested. At most one such mail is sent in an hour. The mail says how many documents failed. Mails need the settings `mail`.",
     )
     metadata_model: str = Field(
         default="",
-        description="The language model that writes summaries and keywords of documents, as provider:model. It reads at most the first 12 KiB of each new text. If empty, summaries and keywords are sentences and words of the text.",
+        description="The language model that writes summaries and keywords of documents, as provider:model. It reads at most the first 12 KiB of each new text. If empty, a summary consists of sentences of the text, and the keywords are words of the text.",
     )
     chunking_model: str = Field(
         default="",
@@ -85,7 +85,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
     )
     allow_unconfined: bool | None = Field(
         default=None,
-        description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. On such a kernel, only resource limits and a separate user confine a parser that a document has taken over. If empty, documents are parsed on such a kernel except in production.",
+        description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. On such a kernel, if a document takes over its parser, only resource limits and a separate user confine the parser. If empty, documents are parsed on such a kernel except in production.",
     )
 
     @property

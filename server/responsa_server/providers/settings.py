@@ -147,7 +147,7 @@ class CompatibleSettings(ModelServerSettings):
     )
     prefill: Literal["none", "last", "continue", "marked"] = Field(
         default="none",
-        description="How the server is asked to continue an answer that another model broke off: `none`, if it cannot; `last`, if it continues an assistant's message at the end of the prompt (llama.cpp, Ollama); `continue`, if it needs vLLM's `continue_final_message` in addition; `marked`, if that message needs `prefix: true` (DeepSeek, Mistral).",
+        description="How Responsa asks the server to continue an answer that another model broke off. `none`: not at all, because the server cannot do this. `last`: the prompt ends with the broken answer as an assistant's message (llama.cpp, Ollama). `continue`: as `last`, with `continue_final_message` (vLLM). `marked`: as `last`, and the message has `prefix: true` (DeepSeek, Mistral).",
     )
     uds: str = Field(
         default="",

@@ -63,7 +63,7 @@ class HttpApiOptions(ToolOptions):
     )
     query: dict[str, str] = Field(
         default={},
-        description="The query of the URL. A value may contain places; an entry whose places have no arguments is left out.",
+        description="The query of the URL. A value may contain places; an entry is left out if its places have no arguments.",
     )
     headers: dict[str, str] = Field(default={}, description="Headers with fixed values.")
     body: dict[str, Any] | None = Field(

@@ -77,7 +77,7 @@ class DeclarationTable(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
-    kind: str = Field(description="One of the kinds in docs/tools.md.")
+    kind: str = Field(description="One of the kinds that are listed below.")
     title: str = Field(
         "",
         max_length=100,
