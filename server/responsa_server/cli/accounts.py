@@ -26,7 +26,7 @@ HandOver = Annotated[
     str,
     typer.Option(
         "--hand-over-to",
-        help="The user who receives the collections that others can read or that hold documents of others: users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this while they hold documents of others.",
+        help="The user who receives those of the collections that others can read or that hold documents of others. Give users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this as long as they hold documents of others.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
@@ -194,5 +194,5 @@ def print_receipt(receipt: deletion_receipt_pb2.DeletionReceipt, *, json: bool) 
             print_text(f"{count:>8}  {words}")
     if not receipt.HasField("complete_time"):
         print_text(
-            "When unfinished answers of other users end, the server checks them for quotes of the documents."
+            "When unfinished answers of other users end, the server checks them for quotes of the deleted documents."
         )

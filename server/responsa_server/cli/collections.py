@@ -216,7 +216,7 @@ def unshare(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Take readers from a collection. They cannot read it any more, from their next call on."""
+    """Remove readers from a collection. From their next call on, they cannot read the collection any more."""
     with reporting(json=json):
         options = "--user, --role, --everyone or --all"
         removed = [] if nobody else _given(user, role, everyone=everyone, options=options)
@@ -316,7 +316,7 @@ def generations(
         bool, typer.Option("--json", help="Print one Generation per line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """List the generations of a collection, the newest first: the vectors that each embedding model made of its passages."""
+    """List the generations of a collection, the newest first. A generation has the vectors that one embedding model made of the passages."""
     with reporting(json=json), open_client() as client:
         for one in client.generations(valid_text(collection, "The collection")):
             if json:
@@ -354,7 +354,7 @@ def reindex(
 
 
 def activate(collection: Collection, number: Number, json: AsGeneration = False) -> None:
-    """Make another generation active, e.g. to go back to the earlier embedding model. First, the server computes the vectors of the documents that were added since."""
+    """Make another generation active, e.g. to go back to the earlier embedding model. First, the server computes the vectors that this generation lacks."""
     with reporting(json=json), open_client() as client:
         operation = client.activate_generation(_generation(collection, number))
         _print_built(client, operation, json=json)

@@ -91,7 +91,7 @@ def preview_source(
 ) -> None:
     """Read the first rows of a mapping and print the documents that they would become. Nothing is stored.
 
-    Exit codes: 0 every row makes a document, 1 some rows make none.
+    Exit codes: 0 every row makes a document, 1 some rows make no document.
     """
     with reporting(json=json):
         mapping = _mapping(file)
@@ -179,7 +179,7 @@ def notify_sources(
         bool, typer.Option("--json", help="Print one Operation per line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Bring the documents of one subject into step with the rows, in all sources. This command needs the role ADMIN or SERVICE.
+    """Update the documents about one subject from the rows of all sources. This command needs the role ADMIN or SERVICE.
 
     Exit codes: 0 all rows have their documents, 1 some rows failed, or a run failed.
     """
@@ -251,7 +251,7 @@ def redeliver(
     ],
     json: Annotated[bool, typer.Option("--json", help="Print the Delivery, as proto-JSON.")] = False,
 ) -> None:
-    """Send a notification again at once, as its webhook is declared now."""
+    """Send a notification again at once, with the present declaration of its webhook."""
     with reporting(json=json), open_client() as client:
         one = client.redeliver(valid_text(delivery, "The delivery"))
         if json:

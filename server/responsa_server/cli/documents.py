@@ -239,7 +239,7 @@ def edit_document(
     subject: Annotated[
         str | None,
         typer.Option(
-            help="The person whom the document is about: users/{uuid}, or a text that users have as their subject. Among the readers of the collection, only this person, administrators and SERVICE keys then read the document. An empty value removes the subject. Needs the role ADMIN or SERVICE."
+            help="The person whom the document is about: users/{uuid}, or a text that users have as their subject. Of the readers of the collection, only this person, administrators and SERVICE keys can then read the document. An empty value removes the subject. Needs the role ADMIN or SERVICE."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the changed Document as proto-JSON.")] = False,

@@ -81,7 +81,7 @@ class Loaded:
         if other is not None:
             raise CommandFailed(
                 f"{other} was loaded as {folder.root!r} too, so --sync would delete its documents.",
-                f"Give {folder.path} another name with --root, or confirm with `--root {shlex.quote(folder.root)}` that it takes the place of {other}.",
+                f"Give {folder.path} another name with --root, or add `--root {shlex.quote(folder.root)}` to confirm that this folder replaces {other}.",
                 EXIT_USAGE,
             )
 

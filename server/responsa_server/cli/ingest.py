@@ -124,7 +124,7 @@ def ingest_paths(
     """Load documents into a collection, and return when each document is searchable or has failed.
 
     From a folder, the command loads all files in formats that the server reads. It skips hidden files, files with other
-    suffixes, empty files, files of more than 64 MiB, and links out of the folder. The last line counts them.
+    suffixes, empty files, files of more than 64 MiB, and links out of the folder. The last line counts the skipped files.
 
     The files of an archive are loaded like those of a folder. Archives in archives are skipped. An archive is refused
     if it has more than 10,000 files, if its files have more than 1 GiB together, or if it expands to more than 100 times its size.
@@ -138,7 +138,7 @@ def ingest_paths(
     If a line of a .jsonl file is not a JSON object with an id and a text, the command reports the line and loads the
     others. If none of the file's first lines is such an object, the whole file is one document.
 
-    --label and --metadata describe every document that the command loads, also one whose file is unchanged. They replace the
+    --label and --metadata describe every document that the command loads, even if its file is unchanged. They replace the
     labels or the metadata that the document had.
 
     Exit codes: 0 all loaded or skipped, 1 at least one failed, 2 nothing to load or bad usage, 3 cannot connect or sign

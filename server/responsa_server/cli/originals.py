@@ -72,7 +72,7 @@ def page(
     box: Annotated[
         str,
         typer.Option(
-            help="Mark this part of the page, as left,top,right,bottom in thousandths of the page: the box of a citation or passage."
+            help="Mark a part of the page, such as the box of a citation or passage. Give left,top,right,bottom in thousandths of the page."
         ),
     ] = "",
     width: Annotated[

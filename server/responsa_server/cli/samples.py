@@ -117,7 +117,7 @@ def load(
     line of the output names samples that can be used from then on. Ctrl-C ends the command; the server finishes the runs.
 
     A second load skips unchanged documents and teachers, and follows runs that have not ended. Without the role ADMIN, the command skips the teachers and
-    says so. If you then name no samples, it skips the databases too.
+    says so. Without this role and without named samples, it also skips the databases.
 
     Exit codes: 0 all loaded, 1 a document failed, 2 the samples or the agent do not exist, 3 cannot connect or sign in.
     """

@@ -71,7 +71,7 @@ def create_tenant(
         bool, typer.Option("--json", help="Print the CreateTenantResponse, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Create a tenant. Prints, only this once, the code with which its first administrator registers, or the administrator's API key."""
+    """Create a tenant. Print the code with which its first administrator registers, or the administrator's API key. It is never shown again."""
     with reporting(json=json), open_client() as client:
         made = client.create_tenant(
             valid_text(tenant_id, "The id"),
@@ -93,7 +93,7 @@ def invite_administrator(
         bool, typer.Option("--json", help="Print the InviteTenantAdministratorResponse, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Print, only this once, the code with which an administrator of a tenant registers."""
+    """Print a code with which an administrator of a tenant registers. The code is never shown again."""
     with reporting(json=json), open_client() as client:
         invited = client.invite_tenant_administrator(
             valid_text(tenant, "The tenant"), valid_text(email, "The address")
@@ -130,7 +130,7 @@ def erase_tenant(
     ] = True,
     json: AsJson = False,
 ) -> None:
-    """Erase all that belongs to a tenant. This cannot be undone or stopped, also not by ending this command."""
+    """Erase all that belongs to a tenant. This cannot be undone, and ending this command does not stop it."""
     with reporting(json=json), open_client() as client:
         found = client.erase_tenant(valid_text(tenant, "The tenant"), valid_text(confirm, "The id"))
         _show(_erased(client, found) if wait else found, json=json)

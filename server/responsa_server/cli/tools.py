@@ -90,12 +90,12 @@ def trust_tools(
             metavar="[FOLDER]", help="A folder of declarations. Default: the tools of this machine."
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Agree without a question.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept all descriptions without asking.")] = False,
 ) -> None:
-    """Agree to what an MCP server says of its tools. This command asks the server of a declaration for its tools, shows what is new, and writes the descriptions
+    """Accept the descriptions that an MCP server gives of its tools. This command asks the server of a declaration for its tools, shows what is new, and writes the descriptions
     next to the declaration. Models see these descriptions and no others.
 
-    Exit codes: 0 agreed, or nothing is new; 1 not agreed; 2 the declaration cannot be used, or its server does not answer.
+    Exit codes: 0 accepted, or nothing is new; 1 not accepted; 2 the declaration cannot be used, or its server does not answer.
     """
     from responsa_server.cli.local.tools import trust
 

@@ -21,7 +21,7 @@ def register(app: typer.Typer, name: str) -> None:
 def usage(
     json: Annotated[bool, typer.Option("--json", help="Print the UserUsage, as proto-JSON.")] = False,
 ) -> None:
-    """Show what your questions have used today and this month (UTC), what you have stored, and your limits of both."""
+    """Show what your questions have used today and this month (UTC), what you have stored, and your limits."""
     with reporting(json=json), open_client() as client:
         found = client.usage()
         if json:

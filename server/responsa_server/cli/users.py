@@ -127,7 +127,7 @@ def invite_user(
         bool, typer.Option("--json", help="Print the CreateInvitationResponse, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Print, only this once, a code with which one person registers (`responsa register --invited`)."""
+    """Print a code with which one person registers (`responsa register --invited`). The code is never shown again."""
     with reporting(json=json), open_client() as client:
         made = client.create_invitation(
             valid_text(email, "The e-mail address"),
@@ -147,7 +147,10 @@ def update_user(
     no_email: Annotated[bool, typer.Option("--no-email", help="Remove the e-mail address.")] = False,
     role: Annotated[Role | None, typer.Option(help="The new role.")] = None,
     subject: Annotated[
-        str | None, typer.Option(help="The name of the person in documents; an empty text removes it.")
+        str | None,
+        typer.Option(
+            help="The name of the person in documents that have a subject; an empty text removes it."
+        ),
     ] = None,
     etag: Etag = "",
     json: AsJson = False,
@@ -185,7 +188,7 @@ def reset_code(
         bool, typer.Option("--json", help="Print the CreateResetCodeResponse, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Print, only this once, a code with which a user sets a new password (`responsa reset-password`). It works once, within 30 minutes."""
+    """Print a code with which a user sets a new password (`responsa reset-password`). The code works once, within 30 minutes, and is never shown again."""
     with reporting(json=json), open_client() as client:
         made = client.create_reset_code(requests.user_name(found_name(client, user)))
         if json:
@@ -224,7 +227,7 @@ def delete_user(
         str,
         typer.Option(
             "--hand-over-to",
-            help="The user who receives the collections that others can read or that hold documents of others: users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this while they hold documents of others.",
+            help="The user who receives those of the collections that others can read or that hold documents of others. Give users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this as long as they hold documents of others.",
         ),
     ] = "",
     yes: Yes = False,

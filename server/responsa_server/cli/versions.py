@@ -119,7 +119,7 @@ def reread(
         bool, typer.Option("--json", help="Print one IngestResult per line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Read the stored originals again, with the server's present parsers. Another text becomes a new version.
+    """Read the stored originals again, with the server's present parsers. If the text differs, it becomes a new version.
 
     Use this command after an upgrade that reads a format better. If one of the documents does not exist, none is read.
     """

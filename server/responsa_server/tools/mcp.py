@@ -45,7 +45,8 @@ class McpOptions(ToolOptions):
         description="The program of a server that speaks over its standard input and output, and its arguments. The first is an absolute path.",
     )
     environment: dict[str, str] = Field(
-        default={}, description="The program's environment variables. The program gets no variables of Responsa's own environment."
+        default={},
+        description="The program's environment variables. The program gets no variables of Responsa's own environment.",
     )
     secret_environment: dict[str, str] = Field(
         default={}, description="Environment variables of the program that hold secrets of the declaration."

@@ -80,7 +80,8 @@ class SqlOptions(ToolOptions):
         description="The name of the secret that holds the database's URL. Its user needs no more than the right to read."
     )
     queries: dict[Annotated[str, Field(pattern=_NAME)], Query] = Field(
-        min_length=1, description="The queries, by name. Each query becomes a tool with the name of the declaration, `_` and the name of the query."
+        min_length=1,
+        description="The queries, by name. Each query becomes a tool with the name of the declaration, `_` and the name of the query.",
     )
 
 

@@ -68,7 +68,7 @@ export class OwnKeysView implements Part {
   }
 
   async #revoke({ name, displayName }: ApiKey): Promise<void> {
-    const text = `Programs that use “${displayName || "this key"}” can make no further calls, at once. The keys that were created with it are revoked too, and the sessions that they began end.`;
+    const text = `Programs that use “${displayName || "this key"}” cannot make any further call. Keys that were created with it are also revoked, and the sessions that these keys began end.`;
     if (!(await confirmed({ title: "Revoke the API key?", text, action: "Revoke" }))) return;
     try {
       await this.#api.auth.revokeApiKey({ name });
@@ -138,7 +138,7 @@ export class TenantKeysView implements Part {
 
   async #revoke({ name, displayName, owner }: ApiKey): Promise<void> {
     const whose = this.#labels.get(owner) ?? owner;
-    const text = `Programs that use the key “${displayName || name}” of ${whose} can make no further calls, at once. The keys that were created with it are revoked too, and the sessions that they began end.`;
+    const text = `Programs that use the key “${displayName || name}” of ${whose} cannot make any further call. Keys that were created with it are also revoked, and the sessions that these keys began end.`;
     if (!(await confirmed({ title: "Revoke the API key?", text, action: "Revoke" }))) return;
     try {
       await this.#api.admin.revokeTenantApiKey({ name });

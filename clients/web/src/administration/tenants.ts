@@ -178,7 +178,7 @@ export class TenantsView implements Part {
       return undefined;
     };
     const explain = (failure: Failure) => Promise.resolve(placed({ confirm_tenant_id: typed }, failure));
-    const text = "All users, documents, conversations, API keys and sessions of the tenant are deleted for good. Nobody can stop or undo it, and the id cannot be used again. The audit log stays.";
+    const text = "All users, documents, conversations, API keys and sessions of the tenant are deleted for good. Nobody can stop or undo the erasure, and the id cannot be used again. The audit log stays.";
     const done = await filled({ title: `Erase ${label}?`, action: "Erase for good", fields: [element("p", {}, text), typed.root], first: typed.control, act, explain, danger: true });
     if (done) this.#say(`The erasure of ${label} has begun.`);
     await this.#list.refresh();

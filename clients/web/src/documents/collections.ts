@@ -212,7 +212,7 @@ export class CollectionsView {
       element("label", { for: "files", class: "button" }, "Add documents"),
       ...(canPickFolders ? [this.#folder, element("label", { for: "folder", class: "button" }, "Add a folder")] : []),
       this.#accepted,
-      ...(this.#hooks.me.role === UserRole.ADMIN ? [element("details", { class: "explanation" }, this.#subjectShown, field("Subject of added documents", this.#subject, `${SUBJECT_NOTE} It applies to all documents that you add as long as this field has it.`))] : []),
+      ...(this.#hooks.me.role === UserRole.ADMIN ? [element("details", { class: "explanation" }, this.#subjectShown, field("Subject of added documents", this.#subject, `${SUBJECT_NOTE} While this field has a subject, all documents that you add get it.`))] : []),
     );
     this.#subjectChanged();
     const over = (event: Event) => {

@@ -50,12 +50,12 @@ def check(folder: str | None, *, json: bool) -> None:
 
 
 def trust(name: str, folder: str | None, *, yes: bool) -> None:
-    """Ask the MCP server of a declaration for its tools, and write down what the owner agrees to.
+    """Ask the MCP server of a declaration for its tools, and write down the descriptions that the owner accepts.
 
     Args:
         name: the declaration's name.
         folder: the folder with the declarations; None means the tools of this machine.
-        yes: whether to agree without a question.
+        yes: whether to accept all without asking.
 
     Raises:
         typer.Exit: always; see the command.
@@ -77,14 +77,14 @@ def trust(name: str, folder: str | None, *, yes: bool) -> None:
             typer.echo(one)
         if not news:
             typer.echo("Nothing is new.")
-        elif not yes and not typer.confirm("Agree?", default=False):
+        elif not yes and not typer.confirm("Accept these descriptions?", default=False):
             raise typer.Exit(1)
         typer.echo(f"Written: {write_pinned(declaration, tools)}")
     raise typer.Exit(0)
 
 
 def _news(declaration: Declaration, tools: Sequence[Pinned]) -> Sequence[str]:
-    """What differs from that to which the owner has agreed, with everything that a model would see. Characters that a terminal would obey are escaped."""
+    """The differences from the accepted descriptions, with everything that a model would see. Characters that a terminal would obey are escaped."""
     try:
         before = {one.name: one for one in read_pinned(declaration)}
     except ToolUnfit:
