@@ -74,7 +74,7 @@ class QueryTable(Table):
 class DocumentTable(Table):
     """A kind of documents. The values of all keys but `query` are templates, which see the columns of a row."""
 
-    query: str = Field(description="The query; each of its rows makes one document.")
+    query: str = Field(description="The name of the query; each row of its result becomes one document.")
     key: str = Field(
         min_length=1,
         max_length=1000,
@@ -85,9 +85,9 @@ class DocumentTable(Table):
     subject: str = Field(
         "",
         max_length=1000,
-        description="The person whom the document is about: only this user, administrators and SERVICE keys may read it. Empty: all readers of the collection.",
+        description="The person whom the document is about. Only this user, administrators and SERVICE keys may read the document. Empty: all readers of the collection may read it.",
     )
-    uri: str = Field("", max_length=2000, description="Where the row can be seen outside Responsa.")
+    uri: str = Field("", max_length=2000, description="The address of the row outside Responsa.")
     metadata: dict[Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,63}$")], str] = Field(
         default_factory=dict[str, str], max_length=32, description="Values for filters of searches."
     )
