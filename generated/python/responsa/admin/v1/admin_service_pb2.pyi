@@ -418,8 +418,8 @@ class PreviewSourceRequest(_message.Message):
     rows: _builtins.int
     """The maximum number of rows of each query, from 1 to 50; 5 if unset."""
     subject: _builtins.str
-    """Only the rows of this subject; at most 255 bytes. If empty, the first rows of all subjects. If one_subject is not set for the query, the server looks for the
-    subject in the query's first 10,000 rows.
+    """The subject whose rows are read; at most 255 bytes. If empty, the server reads the first rows of all subjects. If a query has no `one_subject`, the server
+    looks for the subject in the first 10,000 rows of the query.
     """
     def __init__(
         self,
@@ -1236,9 +1236,9 @@ class DeleteUserRequest(_message.Message):
     name: _builtins.str
     """`users/{uuid}`."""
     hand_over_to: _builtins.str
-    """`users/{uuid}` or the e-mail address of the user who receives the deleted user's collections that others can read or that hold documents of others. The
-    deleted user's documents in them go along. If empty, all collections of the deleted user are deleted, unless one holds documents of other users:
-    COLLECTION_NOT_EMPTY.
+    """The user who receives collections of the deleted user, as `users/{uuid}` or an e-mail address. This user receives the collections that others can read and
+    those that hold documents of others, with the deleted user's documents in them. If empty, all collections of the deleted user are deleted, unless one holds
+    documents of other users: COLLECTION_NOT_EMPTY.
     """
     etag: _builtins.str
     """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""

@@ -69,14 +69,14 @@ class AdminServiceStub:
     """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
     have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
     and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-    CancelOperation ends it. Documents that the run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
-    SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the order
-    of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run
-    for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+    CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE
+    (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
+    other, in the order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND,
+    SOURCE_RUNNING (another run for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
     """
     RetryFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RetryFailedRowsRequest, _operations_pb2.Operation]
-    """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. It reads all rows, but makes and deletes
-    nothing else. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+    """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and
+    deletes no other documents. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
     """
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeliveriesRequest, _admin_service_pb2.ListDeliveriesResponse]
     """ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
@@ -84,7 +84,7 @@ class AdminServiceStub:
     """
     RedeliverDelivery: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RedeliverDeliveryRequest, _delivery_pb2.Delivery]
     """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the
-    beginning. If the notification is already waiting for its next attempt, the call makes that attempt now instead of later, and adds no other. Errors:
+    beginning. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
     RESOURCE_NOT_FOUND.
     """
     NotifySubjectChanged: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.NotifySubjectChangedRequest, _admin_service_pb2.NotifySubjectChangedResponse]
@@ -114,12 +114,12 @@ class AdminServiceStub:
     ListUsers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListUsersRequest, _admin_service_pb2.ListUsersResponse]
     """ListUsers lists the tenant's users, disabled ones included, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserRequest, _user_pb2.User]
-    """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes effect at
-    the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have created them. The last
-    administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
-    installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
-    INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner),
-    SIGN_IN_REQUIRED (the mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
+    """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
+    effect at the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have
+    created them. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the installation may change the email, the
+    role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
+    ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
+    mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
     """
     GetUserLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserLimitsRequest, _user_limits_pb2.UserLimits]
     """GetUserLimits returns the limits of a user. Errors: RESOURCE_NOT_FOUND."""
@@ -170,9 +170,9 @@ class AdminServiceStub:
     this call. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
     """
     InviteTenantAdministrator: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.InviteTenantAdministratorRequest, _admin_service_pb2.InviteTenantAdministratorResponse]
-    """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the tenant's
-    audit log. Only owners of the installation may make this call; in a session, it needs a sign-in of the last ten minutes. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND,
-    TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+    """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the
+    tenant's audit log. Only owners of the installation may make this call. In a session, the call needs a sign-in of the last ten minutes. Errors:
+    ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
     """
     GetTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetTenantRequest, _tenant_pb2.Tenant]
     """GetTenant returns one tenant. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
@@ -191,9 +191,9 @@ class AdminServiceStub:
     """
     EraseTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EraseTenantRequest, _tenant_pb2.Tenant]
     """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
-    vectors, cached data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops during an
-    erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes
-    nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
+    vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
+    during an erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call
+    changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
     tenant's id), TENANT_STATE (the installation's own tenant).
     """
     GetUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserQuotaRequest, _user_quota_pb2.UserQuota]
@@ -354,10 +354,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
         have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
         and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-        CancelOperation ends it. Documents that the run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
-        SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the order
-        of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run
-        for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+        CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE
+        (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
+        other, in the order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND,
+        SOURCE_RUNNING (another run for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
         """
 
     @_abc_1.abstractmethod
@@ -366,8 +366,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RetryFailedRowsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RetryFailedRowsRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. It reads all rows, but makes and deletes
-        nothing else. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+        """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and
+        deletes no other documents. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
         """
 
     @_abc_1.abstractmethod
@@ -387,7 +387,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.RedeliverDeliveryRequest, _abc.Awaitable[_delivery_pb2.Delivery]],
     ) -> _abc.Awaitable[_delivery_pb2.Delivery]:
         """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the
-        beginning. If the notification is already waiting for its next attempt, the call makes that attempt now instead of later, and adds no other. Errors:
+        beginning. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
         RESOURCE_NOT_FOUND.
         """
 
@@ -471,12 +471,12 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateUserRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateUserRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes effect at
-        the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have created them. The last
-        administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
-        installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
-        INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner),
-        SIGN_IN_REQUIRED (the mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
+        """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
+        effect at the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have
+        created them. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the installation may change the email, the
+        role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
+        ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
+        mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
         """
 
     @_abc_1.abstractmethod
@@ -599,9 +599,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.InviteTenantAdministratorRequest,
         context: _aio.ServicerContext[_admin_service_pb2.InviteTenantAdministratorRequest, _abc.Awaitable[_admin_service_pb2.InviteTenantAdministratorResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.InviteTenantAdministratorResponse]:
-        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the tenant's
-        audit log. Only owners of the installation may make this call; in a session, it needs a sign-in of the last ten minutes. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND,
-        TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the
+        tenant's audit log. Only owners of the installation may make this call. In a session, the call needs a sign-in of the last ten minutes. Errors:
+        ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
         """
 
     @_abc_1.abstractmethod
@@ -650,9 +650,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.EraseTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
     ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
         """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
-        vectors, cached data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops during an
-        erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes
-        nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
+        vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
+        during an erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call
+        changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
         tenant's id), TENANT_STATE (the installation's own tenant).
         """
 

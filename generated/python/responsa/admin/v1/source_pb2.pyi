@@ -117,7 +117,7 @@ Global___Source: _TypeAlias = Source  # noqa: Y015
 
 @_typing.final
 class PreviewedRow(_message.Message):
-    """PreviewedRow is a row of a query and what one kind of documents makes of it."""
+    """PreviewedRow is a row of a query, together with the document of one kind that is made from the row."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -133,7 +133,7 @@ class PreviewedRow(_message.Message):
     kind: _builtins.str
     """The kind of documents, by its name in the mapping."""
     problem: _builtins.str
-    """Why the row makes no document; empty if it makes one. If it makes one, the fields below describe the document."""
+    """Why the row makes no document. If empty, the row makes a document, and the fields below describe it."""
     key: _builtins.str
     """The key that distinguishes the document from all others of its kind."""
     title: _builtins.str

@@ -105,7 +105,7 @@ class Tenant(_message.Message):
 
     @_builtins.property
     def erase_time(self) -> _timestamp_pb2.Timestamp:
-        """When the erasure began; unset if the tenant is not erased."""
+        """When the erasure began; unset if no erasure has begun."""
 
     @_builtins.property
     def erase_end_time(self) -> _timestamp_pb2.Timestamp:
@@ -113,7 +113,7 @@ class Tenant(_message.Message):
 
     @_builtins.property
     def erased_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """The receipt of the erasure: the number of erased records of each kind, e.g. "document" or "turn", so far. Kinds without records are left out."""
+        """The receipt of the erasure so far: the number of erased records of each kind, e.g. "document" or "turn". Kinds without records are left out."""
 
     def __init__(
         self,

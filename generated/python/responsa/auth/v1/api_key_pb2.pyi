@@ -50,7 +50,7 @@ class ApiKey(_message.Message):
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the key expires; unset if it never expires. A key that was created with another key (the parent), or in a session that the parent began, expires no
-        later than the parent. The call that creates it refuses a later time, and replaces an unset time with the parent's.
+        later than the parent. The call that creates the key refuses a later time, and replaces an unset time with the parent's time.
         """
 
     @_builtins.property

@@ -287,7 +287,7 @@ class ListSignInMethodsResponse(_message.Message):
     sends_mails: _builtins.bool
     """Whether the server sends mails. If so, RequestReset mails codes, and a registration needs ConfirmEmail unless an invitation names the e-mail address."""
     tenant: _builtins.str
-    """The tenant of the request, `tenants/{id}`; for an empty one, the default tenant of the installation."""
+    """The tenant of the request, `tenants/{id}`. If the request names no tenant, this is the default tenant of the installation."""
     @_builtins.property
     def oidc_providers(self) -> _containers.RepeatedCompositeFieldContainer[_sign_in_pb2.OidcProvider]:
         """The OpenID Connect providers of the tenant."""
@@ -556,7 +556,7 @@ class RevokeSessionsRequest(_message.Message):
     NAMES_FIELD_NUMBER: _builtins.int
     ALL_OTHERS_FIELD_NUMBER: _builtins.int
     all_others: _builtins.bool
-    """Whether to end all sessions except the one that makes this call. A call with an API key then ends all sessions."""
+    """Whether to end all sessions except the one that makes this call. If the call is made with an API key, all sessions end."""
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The sessions, each `sessions/{uuid}`; at most 100."""
@@ -661,9 +661,10 @@ class DeleteMeRequest(_message.Message):
 
     HAND_OVER_TO_FIELD_NUMBER: _builtins.int
     hand_over_to: _builtins.str
-    """`users/{uuid}` or the e-mail address of the user who receives the caller's collections that others can read or that hold documents of others. The caller's
-    documents in them go to this user too. This user must be an administrator, or be able to read all these collections already. The audit log names both users
-    (`collection.hand_over`). If empty, all collections of the caller are deleted, unless one holds documents of other users: COLLECTION_NOT_EMPTY.
+    """The user who receives collections of the caller, as `users/{uuid}` or an e-mail address. This user receives the collections that others can read and those
+    that hold documents of others, with the caller's documents in them. This user must be an administrator, or be able to read all these collections already.
+    The audit log names both users (`collection.hand_over`). If empty, all collections of the caller are deleted, unless one holds documents of other users:
+    COLLECTION_NOT_EMPTY.
     """
     def __init__(
         self,
@@ -901,7 +902,9 @@ class RegisterRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
-    """The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation. With an invitation, the tenant is that of the invitation."""
+    """The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation. If there is an invitation, the tenant of the invitation
+    applies.
+    """
     invitation: _builtins.str
     """The code of an invitation; empty if the settings allow registration without one."""
     email: _builtins.str

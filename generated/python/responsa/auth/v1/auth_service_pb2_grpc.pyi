@@ -29,9 +29,9 @@ class AuthServiceStub:
     INVALID_FIELD.
     """
     Login: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LoginRequest, _auth_service_pb2.LoginResponse]
-    """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
-    counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while, even with the right password.
-    Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+    """Login begins a session with an e-mail address and a password. The reply and the time that it takes do not depend on whether the account exists. Failed
+    attempts are counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while,
+    even with the right password. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     RefreshToken: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshTokenRequest, _auth_service_pb2.RefreshTokenResponse]
     """RefreshToken exchanges a refresh token for a new access token and the next refresh token. A refresh token works once. If the reply is lost, a repeated
@@ -57,8 +57,8 @@ class AuthServiceStub:
     """
     UpdateMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateMeRequest, _user_pb2.User]
     """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
-    minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present
-    address, and is the same if another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
+    minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present address.
+    It does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
     Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
     """
     DeleteMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteMeRequest, _deletion_receipt_pb2.DeletionReceipt]
@@ -92,21 +92,22 @@ class AuthServiceStub:
     the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
     """
     Register: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RegisterRequest, _empty_pb2.Empty]
-    """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
-    no account is created, but the invitation is used up. If the server sends mails, it mails a code to the address; the account can be used, and the invitation
-    is used up, after ConfirmEmail. An invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD,
-    REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
+    """Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same, and
+    the invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. Only ConfirmEmail with this code makes the
+    account usable, and uses up the invitation. An invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors:
+    INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
     """
     ConfirmEmail: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmEmailRequest, _empty_pb2.Empty]
     """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours. It creates the registered account, or changes the address of a
-    user. A new account also needs the password of its registration, and a new address the password of the account. So a person who only reads the mails of the
-    address cannot confirm it, and nobody gets an account whose password a stranger knows. The first address of an account without a password needs no
-    password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime),
-    INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+    user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of the account. So a person who
+    only reads the mails of the address cannot confirm it, and nobody gets an account whose password a stranger knows. If an account without a password gets
+    its first address, the call needs no password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the
+    address was taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     RequestReset: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RequestResetRequest, _empty_pb2.Empty]
-    """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and its time do not depend on whether
-    the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+    """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and the time that it takes do
+    not depend on whether the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED,
+    TOO_MANY_ATTEMPTS.
     """
     CreateResetCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateResetCodeRequest, _auth_service_pb2.CreateResetCodeResponse]
     """CreateResetCode creates a code with which a user of the caller's tenant sets a new password, once and within 30 minutes. Only administrators may call it;
@@ -121,8 +122,8 @@ class AuthServiceStub:
     GetMyUsage: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetMyUsageRequest, _user_usage_pb2.UserUsage]
     """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, what the caller has stored, and the limits of both."""
     CreateSessionCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateSessionCodeRequest, _auth_service_pb2.CreateSessionCodeResponse]
-    """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
-    made in a session ends with that session. A call that needs a recent sign-in then takes the time of the sign-in of that session for the new session too. The
+    """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code
+    that is made in a session ends with that session. For calls that need a recent sign-in, the new session has the same time of sign-in as that session. The
     call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateApiKeyRequest, _auth_service_pb2.CreateApiKeyResponse]
@@ -159,9 +160,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.LoginRequest,
         context: _aio.ServicerContext[_auth_service_pb2.LoginRequest, _abc.Awaitable[_auth_service_pb2.LoginResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.LoginResponse]:
-        """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
-        counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while, even with the right password.
-        Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        """Login begins a session with an e-mail address and a password. The reply and the time that it takes do not depend on whether the account exists. Failed
+        attempts are counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while,
+        even with the right password. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
     @_abc_1.abstractmethod
@@ -229,8 +230,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.UpdateMeRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
-        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present
-        address, and is the same if another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
+        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present address.
+        It does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
         Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
 
@@ -306,10 +307,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.RegisterRequest,
         context: _aio.ServicerContext[_auth_service_pb2.RegisterRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
-        no account is created, but the invitation is used up. If the server sends mails, it mails a code to the address; the account can be used, and the invitation
-        is used up, after ConfirmEmail. An invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD,
-        REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
+        """Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same, and
+        the invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. Only ConfirmEmail with this code makes the
+        account usable, and uses up the invitation. An invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors:
+        INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
         """
 
     @_abc_1.abstractmethod
@@ -319,10 +320,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.ConfirmEmailRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours. It creates the registered account, or changes the address of a
-        user. A new account also needs the password of its registration, and a new address the password of the account. So a person who only reads the mails of the
-        address cannot confirm it, and nobody gets an account whose password a stranger knows. The first address of an account without a password needs no
-        password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime),
-        INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of the account. So a person who
+        only reads the mails of the address cannot confirm it, and nobody gets an account whose password a stranger knows. If an account without a password gets
+        its first address, the call needs no password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the
+        address was taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
     @_abc_1.abstractmethod
@@ -331,8 +332,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.RequestResetRequest,
         context: _aio.ServicerContext[_auth_service_pb2.RequestResetRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and its time do not depend on whether
-        the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+        """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and the time that it takes do
+        not depend on whether the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED,
+        TOO_MANY_ATTEMPTS.
         """
 
     @_abc_1.abstractmethod
@@ -377,8 +379,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateSessionCodeRequest,
         context: _aio.ServicerContext[_auth_service_pb2.CreateSessionCodeRequest, _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]:
-        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
-        made in a session ends with that session. A call that needs a recent sign-in then takes the time of the sign-in of that session for the new session too. The
+        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code
+        that is made in a session ends with that session. For calls that need a recent sign-in, the new session has the same time of sign-in as that session. The
         call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
         """
 

@@ -89,7 +89,7 @@ class SessionTokens(_message.Message):
     """A secret that RefreshToken exchanges, once, for the next tokens."""
     @_builtins.property
     def access_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the access token expires. The server accepts it for up to ten seconds longer, because the clocks of servers differ."""
+        """When the access token expires. The server accepts the token for up to ten seconds longer, because the clocks of servers differ."""
 
     @_builtins.property
     def refresh_expire_time(self) -> _timestamp_pb2.Timestamp:

@@ -117,7 +117,7 @@ class QuotaUsage(_message.Message):
     used: _builtins.int
     """What the questions that have ended since the start have used."""
     reserved: _builtins.int
-    """What the user's open questions have reserved. The end of a question replaces its reservation with what it has used."""
+    """What the user's open questions have reserved. When a question ends, its actual use replaces its reservation."""
     limit: _builtins.int
     """The limit of `used` and `reserved` together; unset if there is no limit."""
     def __init__(

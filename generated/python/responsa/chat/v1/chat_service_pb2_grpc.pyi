@@ -54,8 +54,8 @@ class ChatServiceStub:
     ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
     no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
     `refused` with the reason NOT_PERMITTED. If a caller loses this access during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
-    this refusal within a second. A turn that still runs also ends with this refusal. The stream ends in the same ways as the stream of Ask. Errors:
-    INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+    this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the stream of Ask.
+    Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
     """
     CancelTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.CancelTurnRequest, _turn_pb2.Turn]
     """CancelTurn cancels a turn, and the turn's worker stops running it. The turn's owner and the tenant's administrators may call CancelTurn. The call returns
@@ -169,8 +169,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
         no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
         `refused` with the reason NOT_PERMITTED. If a caller loses this access during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
-        this refusal within a second. A turn that still runs also ends with this refusal. The stream ends in the same ways as the stream of Ask. Errors:
-        INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+        this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the stream of Ask.
+        Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
 
     @_abc_1.abstractmethod

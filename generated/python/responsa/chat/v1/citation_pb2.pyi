@@ -59,7 +59,7 @@ Global___CitationVerdict: _TypeAlias = CitationVerdict  # noqa: Y015
 class Citation(_message.Message):
     """Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
     quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
-    `passage`, `document_version`, `page`, `box` and `path` are not.
+    `passage`, `document_version`, `page`, `box` and `path` are not set.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -44,7 +44,7 @@ Global___Rating: _TypeAlias = Rating  # noqa: Y015
 
 @_typing.final
 class Feedback(_message.Message):
-    """Feedback is the opinion of an answer that the user who asked the question has given."""
+    """Feedback is an opinion of an answer. Only the user who asked the question can give it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

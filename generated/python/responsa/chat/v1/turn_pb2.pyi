@@ -51,8 +51,8 @@ class _TurnStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TurnState.V
     """The turn was cancelled by CancelTurn, by a newer question, or because its caller disconnected."""
 
 class TurnState(_TurnState, metaclass=_TurnStateEnumTypeWrapper):
-    """TurnState is the state of a turn. A turn is first queued (only behind an earlier turn of its conversation), then pending, then running. It ends in a terminal
-    state, which never changes.
+    """TurnState is the state of a turn. If an earlier turn of the conversation has not ended, a new turn is first queued. Then it is pending, then running. At the
+    end, it has a terminal state, which never changes.
     """
 
 TURN_STATE_UNSPECIFIED: TurnState.ValueType  # 0
@@ -136,7 +136,7 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     REFUSAL_REASON_QUOTA: _RefusalReason.ValueType  # 6
     """The answer would take more tokens or money than the user's quota has left."""
     REFUSAL_REASON_SOURCE_ERASED: _RefusalReason.ValueType  # 10
-    """The answer quoted a document that was erased together with the user to whom it belonged. The answer was withdrawn; ask again."""
+    """The answer quoted a document of a user who was deleted. The document was deleted too, and the answer was withdrawn; ask again."""
     REFUSAL_REASON_NOT_PERMITTED: _RefusalReason.ValueType  # 11
     """The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. A
     turn has read a document if one of its passages reached a language model or is named in the answer. The stored answer does not change: when the caller may
@@ -159,7 +159,7 @@ REFUSAL_REASON_BUDGET: RefusalReason.ValueType  # 4
 REFUSAL_REASON_QUOTA: RefusalReason.ValueType  # 6
 """The answer would take more tokens or money than the user's quota has left."""
 REFUSAL_REASON_SOURCE_ERASED: RefusalReason.ValueType  # 10
-"""The answer quoted a document that was erased together with the user to whom it belonged. The answer was withdrawn; ask again."""
+"""The answer quoted a document of a user who was deleted. The document was deleted too, and the answer was withdrawn; ask again."""
 REFUSAL_REASON_NOT_PERMITTED: RefusalReason.ValueType  # 11
 """The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. A
 turn has read a document if one of its passages reached a language model or is named in the answer. The stored answer does not change: when the caller may
@@ -536,7 +536,9 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def snapshot(self) -> Global___TurnSnapshot:
-        """Not in the log: sent only if the log was pruned, or if the caller may no longer read what the turn has read. It contains the turn's terminal event."""
+        """Not in the log: sent only if the log was pruned, or if the caller may no longer read a document that the turn has read. The snapshot contains the turn's
+        terminal event.
+        """
 
     @_builtins.property
     def reconnect(self) -> Global___TurnReconnect:
@@ -790,8 +792,8 @@ class TurnRefused(_message.Message):
 
     @_builtins.property
     def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.Suggestion]:
-        """The quotes that come closest to an answer, the best first; at most 3, each from another document. They come from documents in the scope of the
-        question that the caller could read when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
+        """The quotes that come closest to an answer, the best first; at most 3, each from another document. Their documents are in the scope of the question, and the
+        caller could read them when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
         """
 
     def __init__(
@@ -1051,7 +1053,9 @@ Global___TurnCancelled: _TypeAlias = TurnCancelled  # noqa: Y015
 
 @_typing.final
 class TurnSnapshot(_message.Message):
-    """TurnSnapshot replaces the events of a log that was pruned, or that the caller may no longer read. It replaces all that the stream has sent before."""
+    """TurnSnapshot replaces the events of a log, because the log was pruned or because the caller may no longer read it. The snapshot also replaces the events that
+    the stream has already sent.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1081,7 +1085,7 @@ Global___TurnSnapshot: _TypeAlias = TurnSnapshot  # noqa: Y015
 
 @_typing.final
 class TurnReconnect(_message.Message):
-    """TurnReconnect tells the reader to follow the turn over a new connection."""
+    """TurnReconnect asks the reader to follow the turn over a new connection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -75,8 +75,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     the server reads).
     """
     REASON_DOCUMENT_TYPE_MISMATCH: _Reason.ValueType  # 21
-    """INVALID_ARGUMENT. The document's bytes do not match the document's declared type, or the type that its name suggests. Metadata: source_key; media_type;
-    accepted (the media types that the server reads).
+    """INVALID_ARGUMENT. The bytes do not match the declared type, or the type that the document's name suggests. Metadata: source_key; media_type; accepted (the
+    media types that the server reads).
     """
     REASON_DOCUMENT_TOO_LARGE: _Reason.ValueType  # 22
     """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document: the gateway does
@@ -168,8 +168,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_READ_OFFSET_BEYOND_END: _Reason.ValueType  # 57
     """OUT_OF_RANGE. The read_offset is beyond the end of the document's text. Metadata: document_version; text_bytes, e.g. "1048576"."""
     REASON_USER_DISABLED: _Reason.ValueType  # 70
-    """UNAUTHENTICATED. An administrator disabled the caller's account; it works again once an administrator enables it. Open streams of the user end with this
-    error within a second. Metadata: none.
+    """UNAUTHENTICATED. An administrator disabled the caller's account. The account works again once an administrator enables it. Open streams of the user end
+    with this error within a second. Metadata: none.
     """
     REASON_LAST_ADMINISTRATOR: _Reason.ValueType  # 71
     """FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
@@ -218,10 +218,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     Metadata: tenant, e.g. "tenants/acme"; state, e.g. "erasing".
     """
     REASON_QUOTA_EXHAUSTED: _Reason.ValueType  # 90
-    """RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the quota.
-    RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the whole quota is
-    too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit, used and reserved, e.g.
-    "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the reset of the quota is not the time to try again.
+    """RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the
+    quota. RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the
+    whole quota is too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit,
+    used and reserved, e.g. "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if waiting for the reset is not necessary or does not help.
     """
     REASON_OIDC_FAILED: _Reason.ValueType  # 105
     """UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or
@@ -236,7 +236,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_OIDC_IDENTITY_TAKEN: _Reason.ValueType  # 108
     """ALREADY_EXISTS. The identity at the provider belongs to another user of the tenant. Metadata: none."""
     REASON_LAST_SIGN_IN: _Reason.ValueType  # 109
-    """FAILED_PRECONDITION. The user could not sign in any more without this identity; set a password, or connect another provider, first. Metadata: user, e.g.
+    """FAILED_PRECONDITION. Without this identity, the user could not sign in any more; first set a password or connect another provider. Metadata: user, e.g.
     "users/0192f3c8-…".
     """
     REASON_RATE_LIMIT: _Reason.ValueType  # 85
@@ -318,8 +318,8 @@ REASON_DOCUMENT_TYPE_UNSUPPORTED: Reason.ValueType  # 20
 the server reads).
 """
 REASON_DOCUMENT_TYPE_MISMATCH: Reason.ValueType  # 21
-"""INVALID_ARGUMENT. The document's bytes do not match the document's declared type, or the type that its name suggests. Metadata: source_key; media_type;
-accepted (the media types that the server reads).
+"""INVALID_ARGUMENT. The bytes do not match the declared type, or the type that the document's name suggests. Metadata: source_key; media_type; accepted (the
+media types that the server reads).
 """
 REASON_DOCUMENT_TOO_LARGE: Reason.ValueType  # 22
 """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document: the gateway does
@@ -411,8 +411,8 @@ generation, e.g. "collections/notes/generations/2"; state, e.g. "active".
 REASON_READ_OFFSET_BEYOND_END: Reason.ValueType  # 57
 """OUT_OF_RANGE. The read_offset is beyond the end of the document's text. Metadata: document_version; text_bytes, e.g. "1048576"."""
 REASON_USER_DISABLED: Reason.ValueType  # 70
-"""UNAUTHENTICATED. An administrator disabled the caller's account; it works again once an administrator enables it. Open streams of the user end with this
-error within a second. Metadata: none.
+"""UNAUTHENTICATED. An administrator disabled the caller's account. The account works again once an administrator enables it. Open streams of the user end
+with this error within a second. Metadata: none.
 """
 REASON_LAST_ADMINISTRATOR: Reason.ValueType  # 71
 """FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
@@ -461,10 +461,10 @@ REASON_TENANT_STATE: Reason.ValueType  # 99
 Metadata: tenant, e.g. "tenants/acme"; state, e.g. "erasing".
 """
 REASON_QUOTA_EXHAUSTED: Reason.ValueType  # 90
-"""RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the quota.
-RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the whole quota is
-too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit, used and reserved, e.g.
-"100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the reset of the quota is not the time to try again.
+"""RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the
+quota. RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the
+whole quota is too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit,
+used and reserved, e.g. "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if waiting for the reset is not necessary or does not help.
 """
 REASON_OIDC_FAILED: Reason.ValueType  # 105
 """UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or
@@ -479,7 +479,7 @@ REASON_OIDC_ADDRESS_TAKEN: Reason.ValueType  # 107
 REASON_OIDC_IDENTITY_TAKEN: Reason.ValueType  # 108
 """ALREADY_EXISTS. The identity at the provider belongs to another user of the tenant. Metadata: none."""
 REASON_LAST_SIGN_IN: Reason.ValueType  # 109
-"""FAILED_PRECONDITION. The user could not sign in any more without this identity; set a password, or connect another provider, first. Metadata: user, e.g.
+"""FAILED_PRECONDITION. Without this identity, the user could not sign in any more; first set a password or connect another provider. Metadata: user, e.g.
 "users/0192f3c8-…".
 """
 REASON_RATE_LIMIT: Reason.ValueType  # 85

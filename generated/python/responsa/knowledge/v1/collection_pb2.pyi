@@ -43,9 +43,9 @@ class Collection(_message.Message):
     OWNER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     CHOSEN_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`collections/{id}`. If the caller owns the collection, the id is the one that the caller chose. For other callers, the collection has another id. Because two
-    owners may choose the same id, this other id is unique in the tenant; it never changes. A request may also name somebody else's collection by the id that its
-    owner chose. If several collections have this id, the caller's own comes first, then the oldest one that the caller may read.
+    """`collections/{id}`. If the caller owns the collection, the id is the one that the caller chose. Two owners may choose the same id. Therefore, other callers
+    see another id, which is unique in the tenant and never changes. A request may also name somebody else's collection by the id that the owner chose. If
+    several collections have this id, the caller's own comes first, then the oldest one that the caller may read.
     """
     display_name: _builtins.str
     """The name to show to people; at most 200 bytes."""
@@ -72,8 +72,8 @@ class Collection(_message.Message):
     owner_display_name: _builtins.str
     """The display name of the owner; empty if the owner has no display name. Everyone who sees the collection sees it."""
     chosen_id: _builtins.str
-    """The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, e.g. `default (of Ada)`: the id in `name` may end in random
-    characters.
+    """The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, e.g. `default (of Ada)`. The id in `name` may
+    end in random characters.
     """
     @_builtins.property
     def chunking(self) -> Global___Chunking:
@@ -89,9 +89,9 @@ class Collection(_message.Message):
 
     @_builtins.property
     def readers(self) -> _containers.RepeatedCompositeFieldContainer[_reader_pb2.Reader]:
-        """With whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created with readers; collections of the kinds
-        DOCS and SAMPLE are shared with everyone. Readers search and read the documents; only the owner and administrators upload, change, share and delete. A change
-        applies to the next call, and to open streams within a second. Only the owner and administrators see this field.
+        """The users, roles or tenant with whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created
+        with readers; collections of the kinds DOCS and SAMPLE are shared with everyone. Readers search and read the documents; only the owner and administrators
+        upload, change, share and delete. A change applies to the next call, and to open streams within a second. Only the owner and administrators see this field.
         """
 
     def __init__(

@@ -166,7 +166,9 @@ class Document(_message.Message):
     owner: _builtins.str
     """The user who uploaded the first version, `users/{uuid}`."""
     language: _builtins.str
-    """The language of the text, an ISO 639-1 code; empty if it is not known. This field and the five after it describe the version that searches use."""
+    """The language of the text, an ISO 639-1 code; empty if it is not known. `language`, `author`, `date`, `summary` and `keywords` describe the version that
+    searches use.
+    """
     author: _builtins.str
     """The author that the file states; empty if it states none. At most 255 bytes."""
     summary: _builtins.str
@@ -275,8 +277,9 @@ class DocumentMetadata(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
-    """The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`. For an upload, this is always the caller's own collection, and
-    the server creates it if it does not exist. Only administrators may upload to other people's collections; other callers get ROLE_REQUIRED.
+    """The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`. In an upload, `collections/default` is always the
+    caller's own collection, which the server creates if it does not exist. Only administrators may upload to other people's collections; other callers get
+    ROLE_REQUIRED.
     """
     source_key: _builtins.str
     """The key of the document, 1 to 1,024 bytes. See Document.source_key."""
@@ -287,8 +290,8 @@ class DocumentMetadata(_message.Message):
     media_type: _builtins.str
     """The media type; at most 255 bytes. If empty, the server detects the type from the source_key's suffix and the bytes."""
     subject: _builtins.str
-    """The document's subject, at most 200 bytes; see Document.subject. Only administrators and SERVICE keys may set a subject; other callers get ROLE_REQUIRED. Without
-    one, an existing document keeps the subject that it has.
+    """The document's subject, at most 200 bytes; see Document.subject. Only administrators and SERVICE keys may set a subject; other callers get ROLE_REQUIRED.
+    If empty, the subject of an existing document stays.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

@@ -35,7 +35,7 @@ class _GenerationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Gener
     GENERATION_STATE_ACTIVE: _GenerationState.ValueType  # 3
     """Searches use the generation. Each collection has exactly one such generation."""
     GENERATION_STATE_RETIRED: _GenerationState.ValueType  # 4
-    """Searches used the generation before another one became active. It lacks the documents that were added since."""
+    """Searches used the generation before another one became active. The generation lacks the documents that were added since then."""
     GENERATION_STATE_FAILED: _GenerationState.ValueType  # 5
     """The operation failed. The generation has no vectors."""
 
@@ -51,15 +51,15 @@ GENERATION_STATE_READY: GenerationState.ValueType  # 2
 GENERATION_STATE_ACTIVE: GenerationState.ValueType  # 3
 """Searches use the generation. Each collection has exactly one such generation."""
 GENERATION_STATE_RETIRED: GenerationState.ValueType  # 4
-"""Searches used the generation before another one became active. It lacks the documents that were added since."""
+"""Searches used the generation before another one became active. The generation lacks the documents that were added since then."""
 GENERATION_STATE_FAILED: GenerationState.ValueType  # 5
 """The operation failed. The generation has no vectors."""
 Global___GenerationState: _TypeAlias = GenerationState  # noqa: Y015
 
 @_typing.final
 class Generation(_message.Message):
-    """Generation is the set of vectors that one embedding model made from a collection's passages. Searches use the collection's active generation. The others stay until
-    DeleteGeneration deletes them, so that a collection can go back to an earlier model.
+    """Generation is the set of vectors that one embedding model made from a collection's passages. Searches use the collection's active generation. The other
+    generations stay until DeleteGeneration deletes them, so that a collection can go back to an earlier model.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -65,8 +65,8 @@ class CreateCollectionRequest(_message.Message):
     COLLECTION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     collection_id: _builtins.str
-    """The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen. It must differ from the ids of the
-    caller's other collections. Ids of other people's collections do not matter.
+    """The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen. The id must differ from the ids
+    of the caller's other collections. It may be the id of another person's collection.
     """
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
@@ -430,8 +430,8 @@ class UploadFinish(_message.Message):
     size_bytes: _builtins.int
     """The number of bytes that were sent. If another number of bytes arrived, the upload fails with UPLOAD_INCOMPLETE."""
     sha256: _builtins.bytes
-    """SHA-256 of the bytes, 32 bytes. If the bytes that arrived have another hash, the upload fails with UPLOAD_INCOMPLETE. If empty, the server does not compare
-    the hash.
+    """SHA-256 of the bytes, 32 bytes. If the received bytes have another hash, the upload fails with UPLOAD_INCOMPLETE. If empty, the server does not compare the
+    hash.
     """
     def __init__(
         self,
@@ -1151,8 +1151,9 @@ class GetSubjectProfileRequest(_message.Message):
     """The subject as documents name it, or `users/{uuid}`, which also stands for the `subject` of this user; at most 200 bytes. If empty, the subject is the caller."""
     @_builtins.property
     def read_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields of the profile to return: `subject`, `user`, `parts` and `document_count`, but no fields within them; all four if empty. If the mask names only `subject` and `user`, the
-        server reads documents only for a subject that belongs to no user, because only documents show that such a subject exists.
+        """The fields of the profile to return: `subject`, `user`, `parts` and `document_count`, but no fields within them; all four if empty. If the mask names only
+        `subject` and `user`, the server usually reads no documents. It reads documents only for a subject that belongs to no user, to find out whether the subject
+        exists.
         """
 
     def __init__(

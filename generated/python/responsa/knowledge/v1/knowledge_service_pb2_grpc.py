@@ -248,9 +248,9 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ActivateGeneration(self, request, context):
-        """ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the generation lacks, while
-        searches use the active generation. If the generation is active already, the returned operation has ended. If the operation fails or is cancelled, the generation
-        returns to its former state. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED,
+        """ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the generation lacks, while searches use
+        the active generation. If the generation is already active, the call returns an operation that has ended. If the operation fails or is cancelled, the
+        generation returns to its former state. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED,
         EMBEDDING_UNKNOWN, REINDEX_RUNNING, REQUEST_ID_REUSED, GENERATION_STATE (the generation is FAILED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -305,9 +305,9 @@ class KnowledgeServiceServicer:
     def UpdateDocument(self, request, context):
         """UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title
         makes a new version of the same bytes, because searches use the title too. The call returns the document with the new title in the state INDEXING. When the
-        document is READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's
-        owner and administrators may call this method. An administrator who may not read the document gets it without the fields that describe its content. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD, LIMIT_REACHED (stored bytes, for a new title).
+        document is READY, searches and citations use the title. A later upload keeps the title unless the upload states a title. The document's uploader, the
+        collection's owner and administrators may call this method. An administrator who may not read the document gets it without the fields that describe its
+        content. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD, LIMIT_REACHED (stored bytes, for a new title).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -387,14 +387,14 @@ class KnowledgeServiceServicer:
         """WatchOperation streams the states of an operation until the operation has ended. Every stored change of an operation has a greater seq than the change
         before it.
 
-        The first frame has the newest state if its seq is greater than `after_seq`. Later frames have later states, each with a greater seq. States that follow
-        each other quickly may be merged into the newest one. The final state (`done`) is never lost: unless the caller already has it, it is the last frame, and
-        then the stream ends. If `after_seq` is the seq of the final state, the stream sends nothing. A silent stream sends a heartbeat, a frame without
-        `operation`, every 15 seconds by default.
+        If the newest state has a seq greater than `after_seq`, this state is the first frame. Later frames have later states, each with a greater seq. States that
+        follow each other quickly may be merged into the newest one. The final state (`done`) is never lost: it is the last frame, and then the stream ends. If
+        `after_seq` is the seq of the final state, the caller already has this state, and the stream sends nothing. A silent stream sends a heartbeat, a frame
+        without `operation`, every 15 seconds by default.
 
-        A stream that ends without the final state was cut: continue with the seq of the last frame, on any server. The operation continues in any case. All members
-        of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END,
-        DRAINING.
+        A stream that ends without the final state was cut: continue with the seq of the last frame, on any server. The operation continues in any case. All
+        members of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
+        AFTER_SEQ_BEYOND_END, DRAINING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Reader(_message.Message):
-    """Reader is a user, a role or everyone in the tenant, with whom a collection is shared. The collection's owner can always read it."""
+    """Reader is a user, a role or everyone in the tenant, with whom a collection is shared. The owner can always read the collection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -31,8 +31,8 @@ class Reader(_message.Message):
     user: _builtins.str
     """One user, `users/{uuid}`, of the collection's tenant."""
     email: _builtins.str
-    """The e-mail address of one user of the collection's tenant, only in requests: replies have the name of the user. An address without a user is refused like an
-    unknown name.
+    """The e-mail address of one user of the collection's tenant, in requests only. Replies have the name of the user instead. An address that no user has is
+    refused like an unknown name.
     """
     role: _user_pb2.UserRole.ValueType
     """All users with this role, now and later."""

@@ -82,7 +82,7 @@ class ProfilePart(_message.Message):
 
     @_builtins.property
     def sync_time(self) -> _timestamp_pb2.Timestamp:
-        """When this run ended without an error. Unset if it still runs or failed."""
+        """When the newest run ended without an error. Unset if the run has not ended, or has failed."""
 
     def __init__(
         self,

@@ -446,8 +446,8 @@ export type PreviewSourceRequest = Message<"responsa.admin.v1.PreviewSourceReque
   rows?: number | undefined;
 
   /**
-   * Only the rows of this subject; at most 255 bytes. If empty, the first rows of all subjects. If one_subject is not set for the query, the server looks for the
-   * subject in the query's first 10,000 rows.
+   * The subject whose rows are read; at most 255 bytes. If empty, the server reads the first rows of all subjects. If a query has no `one_subject`, the server
+   * looks for the subject in the first 10,000 rows of the query.
    *
    * @generated from field: string subject = 3;
    */
@@ -1271,9 +1271,9 @@ export type DeleteUserRequest = Message<"responsa.admin.v1.DeleteUserRequest"> &
   name: string;
 
   /**
-   * `users/{uuid}` or the e-mail address of the user who receives the deleted user's collections that others can read or that hold documents of others. The
-   * deleted user's documents in them go along. If empty, all collections of the deleted user are deleted, unless one holds documents of other users:
-   * COLLECTION_NOT_EMPTY.
+   * The user who receives collections of the deleted user, as `users/{uuid}` or an e-mail address. This user receives the collections that others can read and
+   * those that hold documents of others, with the deleted user's documents in them. If empty, all collections of the deleted user are deleted, unless one holds
+   * documents of other users: COLLECTION_NOT_EMPTY.
    *
    * @generated from field: string hand_over_to = 2;
    */
@@ -2243,10 +2243,10 @@ export const AdminService: GenService<{
    * SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
    * have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
    * and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-   * CancelOperation ends it. Documents that the run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the database) or
-   * SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the other, in the order
-   * of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run
-   * for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+   * CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE
+   * (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
+   * other, in the order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND,
+   * SOURCE_RUNNING (another run for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
    *
    * @generated from rpc responsa.admin.v1.AdminService.SyncSource
    */
@@ -2256,8 +2256,8 @@ export const AdminService: GenService<{
     output: typeof OperationSchema;
   },
   /**
-   * RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. It reads all rows, but makes and deletes
-   * nothing else. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+   * RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and
+   * deletes no other documents. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
    *
    * @generated from rpc responsa.admin.v1.AdminService.RetryFailedRows
    */
@@ -2279,7 +2279,7 @@ export const AdminService: GenService<{
   },
   /**
    * RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the
-   * beginning. If the notification is already waiting for its next attempt, the call makes that attempt now instead of later, and adds no other. Errors:
+   * beginning. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
    * RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.admin.v1.AdminService.RedeliverDelivery
@@ -2377,12 +2377,12 @@ export const AdminService: GenService<{
     output: typeof ListUsersResponseSchema;
   },
   /**
-   * UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes effect at
-   * the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have created them. The last
-   * administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
-   * installation changes the email, the role or the subject of an owner; the ownership ends with the role ADMIN. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
-   * INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner),
-   * SIGN_IN_REQUIRED (the mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
+   * UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
+   * effect at the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have
+   * created them. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the installation may change the email, the
+   * role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
+   * ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
+   * mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUser
    */
@@ -2519,9 +2519,9 @@ export const AdminService: GenService<{
     output: typeof CreateTenantResponseSchema;
   },
   /**
-   * InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the tenant's
-   * audit log. Only owners of the installation may make this call; in a session, it needs a sign-in of the last ten minutes. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND,
-   * TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+   * InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the
+   * tenant's audit log. Only owners of the installation may make this call. In a session, the call needs a sign-in of the last ten minutes. Errors:
+   * ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
    *
    * @generated from rpc responsa.admin.v1.AdminService.InviteTenantAdministrator
    */
@@ -2576,9 +2576,9 @@ export const AdminService: GenService<{
   },
   /**
    * EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
-   * vectors, cached data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops during an
-   * erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes
-   * nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
+   * vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
+   * during an erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call
+   * changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
    * tenant's id), TENANT_STATE (the installation's own tenant).
    *
    * @generated from rpc responsa.admin.v1.AdminService.EraseTenant

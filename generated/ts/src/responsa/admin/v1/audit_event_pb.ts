@@ -38,8 +38,9 @@ export type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * The user who acted, as the user's name; "local" for a command on the server's machine; "anonymous" for a refused sign-in; or the name of an OpenID Connect provider,
-   * e.g. "oidcProviders/corp", for sign-ins that were refused and for roles that the provider's claims decided. If a service acted on behalf of a user, this is the service.
+   * The user who acted, as the user's name. If a service acted on behalf of a user, the actor is the service. The actor is "local" for a command on the
+   * server's machine, and "anonymous" for a refused sign-in. An OpenID Connect provider, e.g. "oidcProviders/corp", is the actor of refused sign-ins with this
+   * provider, and of roles that the provider's claims decided.
    *
    * @generated from field: string actor = 3;
    */

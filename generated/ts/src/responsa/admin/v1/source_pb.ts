@@ -102,7 +102,7 @@ export const SourceSchema: GenMessage<Source> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_source, 0);
 
 /**
- * PreviewedRow is a row of a query and what one kind of documents makes of it.
+ * PreviewedRow is a row of a query, together with the document of one kind that is made from the row.
  *
  * @generated from message responsa.admin.v1.PreviewedRow
  */
@@ -122,7 +122,7 @@ export type PreviewedRow = Message<"responsa.admin.v1.PreviewedRow"> & {
   row?: JsonObject | undefined;
 
   /**
-   * Why the row makes no document; empty if it makes one. If it makes one, the fields below describe the document.
+   * Why the row makes no document. If empty, the row makes a document, and the fields below describe it.
    *
    * @generated from field: string problem = 3;
    */

@@ -65,7 +65,7 @@ export type Tenant = Message<"responsa.admin.v1.Tenant"> & {
   suspendTime?: Timestamp | undefined;
 
   /**
-   * When the erasure began; unset if the tenant is not erased.
+   * When the erasure began; unset if no erasure has begun.
    *
    * @generated from field: google.protobuf.Timestamp erase_time = 7;
    */
@@ -79,7 +79,7 @@ export type Tenant = Message<"responsa.admin.v1.Tenant"> & {
   eraseEndTime?: Timestamp | undefined;
 
   /**
-   * The receipt of the erasure: the number of erased records of each kind, e.g. "document" or "turn", so far. Kinds without records are left out.
+   * The receipt of the erasure so far: the number of erased records of each kind, e.g. "document" or "turn". Kinds without records are left out.
    *
    * @generated from field: map<string, int64> erased_counts = 9;
    */

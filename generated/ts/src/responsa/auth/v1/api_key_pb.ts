@@ -60,7 +60,7 @@ export type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
 
   /**
    * When the key expires; unset if it never expires. A key that was created with another key (the parent), or in a session that the parent began, expires no
-   * later than the parent. The call that creates it refuses a later time, and replaces an unset time with the parent's.
+   * later than the parent. The call that creates the key refuses a later time, and replaces an unset time with the parent's time.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 6;
    */

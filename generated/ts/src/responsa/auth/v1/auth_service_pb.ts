@@ -303,7 +303,7 @@ export type ListSignInMethodsResponse = Message<"responsa.auth.v1.ListSignInMeth
   sendsMails: boolean;
 
   /**
-   * The tenant of the request, `tenants/{id}`; for an empty one, the default tenant of the installation.
+   * The tenant of the request, `tenants/{id}`. If the request names no tenant, this is the default tenant of the installation.
    *
    * @generated from field: string tenant = 10;
    */
@@ -571,7 +571,7 @@ export type RevokeSessionsRequest = Message<"responsa.auth.v1.RevokeSessionsRequ
   names: string[];
 
   /**
-   * Whether to end all sessions except the one that makes this call. A call with an API key then ends all sessions.
+   * Whether to end all sessions except the one that makes this call. If the call is made with an API key, all sessions end.
    *
    * @generated from field: bool all_others = 2;
    */
@@ -669,9 +669,10 @@ export const UpdateMeRequestSchema: GenMessage<UpdateMeRequest> = /*@__PURE__*/
  */
 export type DeleteMeRequest = Message<"responsa.auth.v1.DeleteMeRequest"> & {
   /**
-   * `users/{uuid}` or the e-mail address of the user who receives the caller's collections that others can read or that hold documents of others. The caller's
-   * documents in them go to this user too. This user must be an administrator, or be able to read all these collections already. The audit log names both users
-   * (`collection.hand_over`). If empty, all collections of the caller are deleted, unless one holds documents of other users: COLLECTION_NOT_EMPTY.
+   * The user who receives collections of the caller, as `users/{uuid}` or an e-mail address. This user receives the collections that others can read and those
+   * that hold documents of others, with the caller's documents in them. This user must be an administrator, or be able to read all these collections already.
+   * The audit log names both users (`collection.hand_over`). If empty, all collections of the caller are deleted, unless one holds documents of other users:
+   * COLLECTION_NOT_EMPTY.
    *
    * @generated from field: string hand_over_to = 1;
    */
@@ -904,7 +905,8 @@ export const RevokeInvitationRequestSchema: GenMessage<RevokeInvitationRequest> 
  */
 export type RegisterRequest = Message<"responsa.auth.v1.RegisterRequest"> & {
   /**
-   * The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation. With an invitation, the tenant is that of the invitation.
+   * The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation. If there is an invitation, the tenant of the invitation
+   * applies.
    *
    * @generated from field: string tenant = 1;
    */
@@ -1099,9 +1101,9 @@ export const AuthService: GenService<{
     output: typeof ListSignInMethodsResponseSchema;
   },
   /**
-   * Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
-   * counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while, even with the right password.
-   * Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+   * Login begins a session with an e-mail address and a password. The reply and the time that it takes do not depend on whether the account exists. Failed
+   * attempts are counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while,
+   * even with the right password. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.Login
    */
@@ -1178,8 +1180,8 @@ export const AuthService: GenService<{
   },
   /**
    * UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
-   * minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present
-   * address, and is the same if another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
+   * minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present address.
+   * It does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
    * Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
    *
    * @generated from rpc responsa.auth.v1.AuthService.UpdateMe
@@ -1262,10 +1264,10 @@ export const AuthService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
-   * no account is created, but the invitation is used up. If the server sends mails, it mails a code to the address; the account can be used, and the invitation
-   * is used up, after ConfirmEmail. An invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors: INVALID_FIELD,
-   * REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
+   * Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same, and
+   * the invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. Only ConfirmEmail with this code makes the
+   * account usable, and uses up the invitation. An invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors:
+   * INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
    *
    * @generated from rpc responsa.auth.v1.AuthService.Register
    */
@@ -1276,10 +1278,10 @@ export const AuthService: GenService<{
   },
   /**
    * ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours. It creates the registered account, or changes the address of a
-   * user. A new account also needs the password of its registration, and a new address the password of the account. So a person who only reads the mails of the
-   * address cannot confirm it, and nobody gets an account whose password a stranger knows. The first address of an account without a password needs no
-   * password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime),
-   * INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+   * user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of the account. So a person who
+   * only reads the mails of the address cannot confirm it, and nobody gets an account whose password a stranger knows. If an account without a password gets
+   * its first address, the call needs no password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the
+   * address was taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.ConfirmEmail
    */
@@ -1289,8 +1291,9 @@ export const AuthService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and its time do not depend on whether
-   * the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+   * RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and the time that it takes do
+   * not depend on whether the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED,
+   * TOO_MANY_ATTEMPTS.
    *
    * @generated from rpc responsa.auth.v1.AuthService.RequestReset
    */
@@ -1342,8 +1345,8 @@ export const AuthService: GenService<{
     output: typeof UserUsageSchema;
   },
   /**
-   * CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code that is
-   * made in a session ends with that session. A call that needs a recent sign-in then takes the time of the sign-in of that session for the new session too. The
+   * CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code
+   * that is made in a session ends with that session. For calls that need a recent sign-in, the new session has the same time of sign-in as that session. The
    * call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateSessionCode

@@ -100,7 +100,7 @@ export type SessionTokens = Message<"responsa.auth.v1.SessionTokens"> & {
   accessToken: string;
 
   /**
-   * When the access token expires. The server accepts it for up to ten seconds longer, because the clocks of servers differ.
+   * When the access token expires. The server accepts the token for up to ten seconds longer, because the clocks of servers differ.
    *
    * @generated from field: google.protobuf.Timestamp access_expire_time = 2;
    */

@@ -122,7 +122,7 @@ export type QuotaUsage = Message<"responsa.auth.v1.QuotaUsage"> & {
   used: bigint;
 
   /**
-   * What the user's open questions have reserved. The end of a question replaces its reservation with what it has used.
+   * What the user's open questions have reserved. When a question ends, its actual use replaces its reservation.
    *
    * @generated from field: int64 reserved = 2;
    */

@@ -1186,8 +1186,8 @@ export const ChatService: GenService<{
    * ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
    * no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
    * `refused` with the reason NOT_PERMITTED. If a caller loses this access during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
-   * this refusal within a second. A turn that still runs also ends with this refusal. The stream ends in the same ways as the stream of Ask. Errors:
-   * INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+   * this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the stream of Ask.
+   * Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ResumeTurn
    */

@@ -21,7 +21,7 @@ export const file_responsa_chat_v1_citation: GenFile = /*@__PURE__*/
 /**
  * Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
  * quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
- * `passage`, `document_version`, `page`, `box` and `path` are not.
+ * `passage`, `document_version`, `page`, `box` and `path` are not set.
  *
  * @generated from message responsa.chat.v1.Citation
  */

@@ -17,7 +17,7 @@ export const file_responsa_chat_v1_feedback: GenFile = /*@__PURE__*/
   fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2ZlZWRiYWNrLnByb3RvEhByZXNwb25zYS5jaGF0LnYxIp0CCghGZWVkYmFjaxISCgRuYW1lGAEgASgJQgTiQQEIEi4KBnJhdGluZxgCIAEoDjIYLnJlc3BvbnNhLmNoYXQudjEuUmF0aW5nQgTiQQEDEhUKB2NvbW1lbnQYAyABKAlCBOJBAQMSNQoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAzpI6kFFChFyZXNwb25zYS9GZWVkYmFjaxIbbWVzc2FnZXMve21lc3NhZ2V9L2ZlZWRiYWNrKglmZWVkYmFja3MyCGZlZWRiYWNrKkAKBlJhdGluZxIWChJSQVRJTkdfVU5TUEVDSUZJRUQQABINCglSQVRJTkdfVVAQARIPCgtSQVRJTkdfRE9XThACYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * Feedback is the opinion of an answer that the user who asked the question has given.
+ * Feedback is an opinion of an answer. Only the user who asked the question can give it.
  *
  * @generated from message responsa.chat.v1.Feedback
  */

@@ -352,7 +352,8 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "cancelled";
   } | {
     /**
-     * Not in the log: sent only if the log was pruned, or if the caller may no longer read what the turn has read. It contains the turn's terminal event.
+     * Not in the log: sent only if the log was pruned, or if the caller may no longer read a document that the turn has read. The snapshot contains the turn's
+     * terminal event.
      *
      * @generated from field: responsa.chat.v1.TurnSnapshot snapshot = 15;
      */
@@ -661,8 +662,8 @@ export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
   fallbacks: Fallback[];
 
   /**
-   * The quotes that come closest to an answer, the best first; at most 3, each from another document. They come from documents in the scope of the
-   * question that the caller could read when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
+   * The quotes that come closest to an answer, the best first; at most 3, each from another document. Their documents are in the scope of the question, and the
+   * caller could read them when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
    *
    * @generated from field: repeated responsa.chat.v1.Suggestion suggestions = 8;
    */
@@ -938,7 +939,8 @@ export const TurnCancelledSchema: GenMessage<TurnCancelled> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 15);
 
 /**
- * TurnSnapshot replaces the events of a log that was pruned, or that the caller may no longer read. It replaces all that the stream has sent before.
+ * TurnSnapshot replaces the events of a log, because the log was pruned or because the caller may no longer read it. The snapshot also replaces the events that
+ * the stream has already sent.
  *
  * @generated from message responsa.chat.v1.TurnSnapshot
  */
@@ -967,7 +969,7 @@ export const TurnSnapshotSchema: GenMessage<TurnSnapshot> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 16);
 
 /**
- * TurnReconnect tells the reader to follow the turn over a new connection.
+ * TurnReconnect asks the reader to follow the turn over a new connection.
  *
  * @generated from message responsa.chat.v1.TurnReconnect
  */
@@ -1009,8 +1011,8 @@ export const TurnHeartbeatSchema: GenMessage<TurnHeartbeat> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 18);
 
 /**
- * TurnState is the state of a turn. A turn is first queued (only behind an earlier turn of its conversation), then pending, then running. It ends in a terminal
- * state, which never changes.
+ * TurnState is the state of a turn. If an earlier turn of the conversation has not ended, a new turn is first queued. Then it is pending, then running. At the
+ * end, it has a terminal state, which never changes.
  *
  * @generated from enum responsa.chat.v1.TurnState
  */
@@ -1196,7 +1198,7 @@ export enum RefusalReason {
   QUOTA = 6,
 
   /**
-   * The answer quoted a document that was erased together with the user to whom it belonged. The answer was withdrawn; ask again.
+   * The answer quoted a document of a user who was deleted. The document was deleted too, and the answer was withdrawn; ask again.
    *
    * @generated from enum value: REFUSAL_REASON_SOURCE_ERASED = 10;
    */

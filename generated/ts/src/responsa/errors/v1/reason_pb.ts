@@ -171,8 +171,8 @@ export enum Reason {
   DOCUMENT_TYPE_UNSUPPORTED = 20,
 
   /**
-   * INVALID_ARGUMENT. The document's bytes do not match the document's declared type, or the type that its name suggests. Metadata: source_key; media_type;
-   * accepted (the media types that the server reads).
+   * INVALID_ARGUMENT. The bytes do not match the declared type, or the type that the document's name suggests. Metadata: source_key; media_type; accepted (the
+   * media types that the server reads).
    *
    * @generated from enum value: REASON_DOCUMENT_TYPE_MISMATCH = 21;
    */
@@ -428,8 +428,8 @@ export enum Reason {
   READ_OFFSET_BEYOND_END = 57,
 
   /**
-   * UNAUTHENTICATED. An administrator disabled the caller's account; it works again once an administrator enables it. Open streams of the user end with this
-   * error within a second. Metadata: none.
+   * UNAUTHENTICATED. An administrator disabled the caller's account. The account works again once an administrator enables it. Open streams of the user end
+   * with this error within a second. Metadata: none.
    *
    * @generated from enum value: REASON_USER_DISABLED = 70;
    */
@@ -555,10 +555,10 @@ export enum Reason {
   TENANT_STATE = 99,
 
   /**
-   * RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the quota.
-   * RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the whole quota is
-   * too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit, used and reserved, e.g.
-   * "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the reset of the quota is not the time to try again.
+   * RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the
+   * quota. RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the
+   * whole quota is too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit,
+   * used and reserved, e.g. "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if waiting for the reset is not necessary or does not help.
    *
    * @generated from enum value: REASON_QUOTA_EXHAUSTED = 90;
    */
@@ -595,7 +595,7 @@ export enum Reason {
   OIDC_IDENTITY_TAKEN = 108,
 
   /**
-   * FAILED_PRECONDITION. The user could not sign in any more without this identity; set a password, or connect another provider, first. Metadata: user, e.g.
+   * FAILED_PRECONDITION. Without this identity, the user could not sign in any more; first set a password or connect another provider. Metadata: user, e.g.
    * "users/0192f3c8-…".
    *
    * @generated from enum value: REASON_LAST_SIGN_IN = 109;

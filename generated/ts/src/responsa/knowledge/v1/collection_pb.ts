@@ -28,9 +28,9 @@ export const file_responsa_knowledge_v1_collection: GenFile = /*@__PURE__*/
  */
 export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   /**
-   * `collections/{id}`. If the caller owns the collection, the id is the one that the caller chose. For other callers, the collection has another id. Because two
-   * owners may choose the same id, this other id is unique in the tenant; it never changes. A request may also name somebody else's collection by the id that its
-   * owner chose. If several collections have this id, the caller's own comes first, then the oldest one that the caller may read.
+   * `collections/{id}`. If the caller owns the collection, the id is the one that the caller chose. Two owners may choose the same id. Therefore, other callers
+   * see another id, which is unique in the tenant and never changes. A request may also name somebody else's collection by the id that the owner chose. If
+   * several collections have this id, the caller's own comes first, then the oldest one that the caller may read.
    *
    * @generated from field: string name = 1;
    */
@@ -111,9 +111,9 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   synonyms: string;
 
   /**
-   * With whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created with readers; collections of the kinds
-   * DOCS and SAMPLE are shared with everyone. Readers search and read the documents; only the owner and administrators upload, change, share and delete. A change
-   * applies to the next call, and to open streams within a second. Only the owner and administrators see this field.
+   * The users, roles or tenant with whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created
+   * with readers; collections of the kinds DOCS and SAMPLE are shared with everyone. Readers search and read the documents; only the owner and administrators
+   * upload, change, share and delete. A change applies to the next call, and to open streams within a second. Only the owner and administrators see this field.
    *
    * @generated from field: repeated responsa.knowledge.v1.Reader readers = 12;
    */
@@ -134,8 +134,8 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   ownerDisplayName: string;
 
   /**
-   * The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, e.g. `default (of Ada)`: the id in `name` may end in random
-   * characters.
+   * The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, e.g. `default (of Ada)`. The id in `name` may
+   * end in random characters.
    *
    * @generated from field: string chosen_id = 15;
    */

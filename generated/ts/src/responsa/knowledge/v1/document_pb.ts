@@ -158,7 +158,8 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   owner: string;
 
   /**
-   * The language of the text, an ISO 639-1 code; empty if it is not known. This field and the five after it describe the version that searches use.
+   * The language of the text, an ISO 639-1 code; empty if it is not known. `language`, `author`, `date`, `summary` and `keywords` describe the version that
+   * searches use.
    *
    * @generated from field: string language = 19;
    */
@@ -216,8 +217,9 @@ export const DocumentSchema: GenMessage<Document> = /*@__PURE__*/
  */
 export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata"> & {
   /**
-   * The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`. For an upload, this is always the caller's own collection, and
-   * the server creates it if it does not exist. Only administrators may upload to other people's collections; other callers get ROLE_REQUIRED.
+   * The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`. In an upload, `collections/default` is always the
+   * caller's own collection, which the server creates if it does not exist. Only administrators may upload to other people's collections; other callers get
+   * ROLE_REQUIRED.
    *
    * @generated from field: string collection = 1;
    */
@@ -266,8 +268,8 @@ export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata">
   metadata?: JsonObject | undefined;
 
   /**
-   * The document's subject, at most 200 bytes; see Document.subject. Only administrators and SERVICE keys may set a subject; other callers get ROLE_REQUIRED. Without
-   * one, an existing document keeps the subject that it has.
+   * The document's subject, at most 200 bytes; see Document.subject. Only administrators and SERVICE keys may set a subject; other callers get ROLE_REQUIRED.
+   * If empty, the subject of an existing document stays.
    *
    * @generated from field: string subject = 8;
    */

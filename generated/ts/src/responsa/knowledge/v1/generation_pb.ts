@@ -19,8 +19,8 @@ export const file_responsa_knowledge_v1_generation: GenFile = /*@__PURE__*/
   fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvZ2VuZXJhdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxItgDCgpHZW5lcmF0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSFwoJZW1iZWRkaW5nGAIgASgJQgTiQQEDEhgKCmRpbWVuc2lvbnMYAyABKAVCBOJBAQMSOwoFc3RhdGUYBCABKA4yJi5yZXNwb25zYS5rbm93bGVkZ2UudjEuR2VuZXJhdGlvblN0YXRlQgTiQQEDEhsKDXBhc3NhZ2VzX2RvbmUYBSABKAVCBOJBAQMSHAoOcGFzc2FnZXNfdG90YWwYBiABKAVCBOJBAQMSNQoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI3Cg1hY3RpdmF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAzpk6kFhChNyZXNwb25zYS9HZW5lcmF0aW9uEjFjb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZ2VuZXJhdGlvbnMve2dlbmVyYXRpb259KgtnZW5lcmF0aW9uczIKZ2VuZXJhdGlvbiKxAgoPUmVpbmRleE1ldGFkYXRhEiwKCmdlbmVyYXRpb24YASABKAlCGPpBFQoTcmVzcG9uc2EvR2VuZXJhdGlvbhIxCgVzdGFnZRgCIAEoDjIiLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Jbmdlc3RTdGFnZRIVCg1wYXNzYWdlc19kb25lGAMgASgFEhYKDnBhc3NhZ2VzX3RvdGFsGAQgASgFEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoJdGltZV9sZWZ0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkYKDVJlaW5kZXhSZXN1bHQSNQoKZ2VuZXJhdGlvbhgBIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5HZW5lcmF0aW9uKsYBCg9HZW5lcmF0aW9uU3RhdGUSIAocR0VORVJBVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEh0KGUdFTkVSQVRJT05fU1RBVEVfQlVJTERJTkcQARIaChZHRU5FUkFUSU9OX1NUQVRFX1JFQURZEAISGwoXR0VORVJBVElPTl9TVEFURV9BQ1RJVkUQAxIcChhHRU5FUkFUSU9OX1NUQVRFX1JFVElSRUQQBBIbChdHRU5FUkFUSU9OX1NUQVRFX0ZBSUxFRBAFYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_timestamp, file_responsa_knowledge_v1_document]);
 
 /**
- * Generation is the set of vectors that one embedding model made from a collection's passages. Searches use the collection's active generation. The others stay until
- * DeleteGeneration deletes them, so that a collection can go back to an earlier model.
+ * Generation is the set of vectors that one embedding model made from a collection's passages. Searches use the collection's active generation. The other
+ * generations stay until DeleteGeneration deletes them, so that a collection can go back to an earlier model.
  *
  * @generated from message responsa.knowledge.v1.Generation
  */
@@ -216,7 +216,7 @@ export enum GenerationState {
   ACTIVE = 3,
 
   /**
-   * Searches used the generation before another one became active. It lacks the documents that were added since.
+   * Searches used the generation before another one became active. The generation lacks the documents that were added since then.
    *
    * @generated from enum value: GENERATION_STATE_RETIRED = 4;
    */

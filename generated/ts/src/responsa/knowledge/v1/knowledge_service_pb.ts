@@ -41,8 +41,8 @@ export const file_responsa_knowledge_v1_knowledge_service: GenFile = /*@__PURE__
  */
 export type CreateCollectionRequest = Message<"responsa.knowledge.v1.CreateCollectionRequest"> & {
   /**
-   * The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen. It must differ from the ids of the
-   * caller's other collections. Ids of other people's collections do not matter.
+   * The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen. The id must differ from the ids
+   * of the caller's other collections. It may be the id of another person's collection.
    *
    * @generated from field: string collection_id = 1;
    */
@@ -430,8 +430,8 @@ export type UploadFinish = Message<"responsa.knowledge.v1.UploadFinish"> & {
   sizeBytes: bigint;
 
   /**
-   * SHA-256 of the bytes, 32 bytes. If the bytes that arrived have another hash, the upload fails with UPLOAD_INCOMPLETE. If empty, the server does not compare
-   * the hash.
+   * SHA-256 of the bytes, 32 bytes. If the received bytes have another hash, the upload fails with UPLOAD_INCOMPLETE. If empty, the server does not compare the
+   * hash.
    *
    * @generated from field: bytes sha256 = 2;
    */
@@ -1189,8 +1189,9 @@ export type GetSubjectProfileRequest = Message<"responsa.knowledge.v1.GetSubject
   subject: string;
 
   /**
-   * The fields of the profile to return: `subject`, `user`, `parts` and `document_count`, but no fields within them; all four if empty. If the mask names only `subject` and `user`, the
-   * server reads documents only for a subject that belongs to no user, because only documents show that such a subject exists.
+   * The fields of the profile to return: `subject`, `user`, `parts` and `document_count`, but no fields within them; all four if empty. If the mask names only
+   * `subject` and `user`, the server usually reads no documents. It reads documents only for a subject that belongs to no user, to find out whether the subject
+   * exists.
    *
    * @generated from field: google.protobuf.FieldMask read_mask = 2;
    */
@@ -1574,9 +1575,9 @@ export const KnowledgeService: GenService<{
     output: typeof OperationSchema;
   },
   /**
-   * ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the generation lacks, while
-   * searches use the active generation. If the generation is active already, the returned operation has ended. If the operation fails or is cancelled, the generation
-   * returns to its former state. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED,
+   * ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the generation lacks, while searches use
+   * the active generation. If the generation is already active, the call returns an operation that has ended. If the operation fails or is cancelled, the
+   * generation returns to its former state. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED,
    * EMBEDDING_UNKNOWN, REINDEX_RUNNING, REQUEST_ID_REUSED, GENERATION_STATE (the generation is FAILED).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ActivateGeneration
@@ -1649,9 +1650,9 @@ export const KnowledgeService: GenService<{
   /**
    * UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title
    * makes a new version of the same bytes, because searches use the title too. The call returns the document with the new title in the state INDEXING. When the
-   * document is READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's
-   * owner and administrators may call this method. An administrator who may not read the document gets it without the fields that describe its content. Errors:
-   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD, LIMIT_REACHED (stored bytes, for a new title).
+   * document is READY, searches and citations use the title. A later upload keeps the title unless the upload states a title. The document's uploader, the
+   * collection's owner and administrators may call this method. An administrator who may not read the document gets it without the fields that describe its
+   * content. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD, LIMIT_REACHED (stored bytes, for a new title).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.UpdateDocument
    */
@@ -1758,14 +1759,14 @@ export const KnowledgeService: GenService<{
    * WatchOperation streams the states of an operation until the operation has ended. Every stored change of an operation has a greater seq than the change
    * before it.
    *
-   * The first frame has the newest state if its seq is greater than `after_seq`. Later frames have later states, each with a greater seq. States that follow
-   * each other quickly may be merged into the newest one. The final state (`done`) is never lost: unless the caller already has it, it is the last frame, and
-   * then the stream ends. If `after_seq` is the seq of the final state, the stream sends nothing. A silent stream sends a heartbeat, a frame without
-   * `operation`, every 15 seconds by default.
+   * If the newest state has a seq greater than `after_seq`, this state is the first frame. Later frames have later states, each with a greater seq. States that
+   * follow each other quickly may be merged into the newest one. The final state (`done`) is never lost: it is the last frame, and then the stream ends. If
+   * `after_seq` is the seq of the final state, the caller already has this state, and the stream sends nothing. A silent stream sends a heartbeat, a frame
+   * without `operation`, every 15 seconds by default.
    *
-   * A stream that ends without the final state was cut: continue with the seq of the last frame, on any server. The operation continues in any case. All members
-   * of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END,
-   * DRAINING.
+   * A stream that ends without the final state was cut: continue with the seq of the last frame, on any server. The operation continues in any case. All
+   * members of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
+   * AFTER_SEQ_BEYOND_END, DRAINING.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.WatchOperation
    */

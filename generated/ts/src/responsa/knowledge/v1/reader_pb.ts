@@ -18,7 +18,7 @@ export const file_responsa_knowledge_v1_reader: GenFile = /*@__PURE__*/
   fileDesc("CiJyZXNwb25zYS9rbm93bGVkZ2UvdjEvcmVhZGVyLnByb3RvEhVyZXNwb25zYS5rbm93bGVkZ2UudjEikwIKBlJlYWRlchJtCgR1c2VyGAEgASgJQl36QQ8KDXJlc3BvbnNhL1VzZXK6SEhyRjJEXnVzZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSRIABIbCgVlbWFpbBgEIAEoCUIKukgHcgUgASj+AUgAEjYKBHJvbGUYAiABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQgq6SAeCAQQQASAASAASGwoIZXZlcnlvbmUYAyABKAhCB7pIBGoCCAFIABIaCgxkaXNwbGF5X25hbWUYBSABKAlCBOJBAQNCDAoDd2hvEgW6SAIIAWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_responsa_auth_v1_user]);
 
 /**
- * Reader is a user, a role or everyone in the tenant, with whom a collection is shared. The collection's owner can always read it.
+ * Reader is a user, a role or everyone in the tenant, with whom a collection is shared. The owner can always read the collection.
  *
  * @generated from message responsa.knowledge.v1.Reader
  */
@@ -38,8 +38,8 @@ export type Reader = Message<"responsa.knowledge.v1.Reader"> & {
     case: "user";
   } | {
     /**
-     * The e-mail address of one user of the collection's tenant, only in requests: replies have the name of the user. An address without a user is refused like an
-     * unknown name.
+     * The e-mail address of one user of the collection's tenant, in requests only. Replies have the name of the user instead. An address that no user has is
+     * refused like an unknown name.
      *
      * @generated from field: string email = 4;
      */

@@ -102,7 +102,7 @@ export type ProfilePart = Message<"responsa.knowledge.v1.ProfilePart"> & {
   newestRun: string;
 
   /**
-   * When this run ended without an error. Unset if it still runs or failed.
+   * When the newest run ended without an error. Unset if the run has not ended, or has failed.
    *
    * @generated from field: google.protobuf.Timestamp sync_time = 6;
    */

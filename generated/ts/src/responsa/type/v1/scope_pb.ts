@@ -31,9 +31,9 @@ export type Scope = Message<"responsa.type.v1.Scope"> & {
 
   /**
    * A filter (AIP-160) on these fields: source_key, uri, title, media_type, language, author, owner, collection, labels.KEY, metadata.KEY, date, create_time,
-   * update_time. Only the documents that match it are used. Comparisons are joined by AND, OR and NOT, with parentheses; OR binds tighter than AND. An asterisk
-   * in a text stands for any characters. At most 32 comparisons, within at most 8 parentheses and negations. A filter with a mistake is refused with
-   * FILTER_INVALID. Example: `labels.team = legal AND (date >= 2025 OR source_key = "policies/*")`.
+   * update_time. The server uses only the documents that match the filter. Comparisons are joined by AND, OR and NOT, with parentheses; OR binds tighter than
+   * AND. An asterisk in a text stands for any characters. A filter has at most 32 comparisons, each within at most 8 parentheses and negations. A filter with a
+   * mistake is refused with FILTER_INVALID. Example: `labels.team = legal AND (date >= 2025 OR source_key = "policies/*")`.
    *
    * @generated from field: string filter = 2;
    */
