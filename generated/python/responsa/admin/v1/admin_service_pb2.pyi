@@ -474,7 +474,7 @@ class SyncSourceRequest(_message.Message):
     name: _builtins.str
     """`sources/{id}`."""
     subject: _builtins.str
-    """Only the rows and documents of this subject; at most 255 bytes. If empty, the rows and documents of all subjects."""
+    """The subject to which the run is limited; at most 255 bytes. If empty, the run covers the rows and documents of all subjects."""
     allow_deletions: _builtins.bool
     """Whether the run may delete more documents than the mapping's deletions_percent allows."""
     def __init__(
@@ -615,7 +615,7 @@ class NotifySubjectChangedRequest(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
-    """The subject, as the mappings of the sources make it; 1 to 255 bytes."""
+    """The subject, in the form that the mappings of the sources give it; 1 to 255 bytes."""
     cause: _builtins.str
     """The cause of the change, e.g. "test completed"; at most 200 bytes. The metadata of the operations shows it."""
     request_id: _builtins.str
@@ -624,7 +624,9 @@ class NotifySubjectChangedRequest(_message.Message):
     """
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The sources, `sources/{id}`; at most 100, each once. If empty, all sources of the tenant that have a query for one subject (`one_subject`)."""
+        """The sources, `sources/{id}`; at most 100, each once. If empty, the call concerns all sources of the tenant that have a query for one subject
+        (`one_subject`).
+        """
 
     def __init__(
         self,

@@ -388,8 +388,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PreviewSource(self, request, context):
-        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD and RESOURCE_NOT_FOUND (as
-        for CreateSource), SOURCE_UNREADABLE (the database).
+        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. It stores nothing. Errors: INVALID_FIELD and
+        RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -445,7 +445,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFailedRows(self, request, context):
-        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """ListFailedRows lists the failed rows, oldest first. A row has failed if it made no document in the newest run that read it. Every run tries these rows
+        again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -516,9 +517,9 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUserLimits(self, request, context):
-        """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
-        the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
-        UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. The exceptions apply to all
+        credentials of the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -553,9 +554,9 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GrantOwnership(self, request, context):
-        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. It takes effect at once, and on other servers
-        within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is
-        disabled or not an administrator).
+        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
+        servers within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user
+        is disabled or not an administrator).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -627,9 +628,10 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendTenant(self, request, context):
-        """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the same time.
-        Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until it is resumed. A second call changes
-        nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the installation's own tenant).
+        """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the
+        same time. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
+        second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
+        installation's own tenant).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -662,9 +664,10 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUserQuota(self, request, context):
-        """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
-        unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. If the mask names a limit that the request
+        leaves unset, the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have
+        reserved. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the
+        caller is not).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

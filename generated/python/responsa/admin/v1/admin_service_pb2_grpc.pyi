@@ -62,8 +62,8 @@ class AdminServiceStub:
     DeleteSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteSourceRequest, _empty_pb2.Empty]
     """DeleteSource deletes a source. The documents that it made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
     PreviewSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PreviewSourceRequest, _admin_service_pb2.PreviewSourceResponse]
-    """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD and RESOURCE_NOT_FOUND (as
-    for CreateSource), SOURCE_UNREADABLE (the database).
+    """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. It stores nothing. Errors: INVALID_FIELD and
+    RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database).
     """
     SyncSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SyncSourceRequest, _operations_pb2.Operation]
     """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
@@ -95,7 +95,9 @@ class AdminServiceStub:
     RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
     """
     ListFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFailedRowsRequest, _admin_service_pb2.ListFailedRowsResponse]
-    """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
+    """ListFailedRows lists the failed rows, oldest first. A row has failed if it made no document in the newest run that read it. Every run tries these rows
+    again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+    """
     ListConnections: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListConnectionsRequest, _admin_service_pb2.ListConnectionsResponse]
     """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files."""
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
@@ -124,9 +126,9 @@ class AdminServiceStub:
     GetUserLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserLimitsRequest, _user_limits_pb2.UserLimits]
     """GetUserLimits returns the limits of a user. Errors: RESOURCE_NOT_FOUND."""
     UpdateUserLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserLimitsRequest, _user_limits_pb2.UserLimits]
-    """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
-    the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
-    UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+    """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. The exceptions apply to all
+    credentials of the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors:
+    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
     """
     DisableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DisableUserRequest, _user_pb2.User]
     """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
@@ -145,9 +147,9 @@ class AdminServiceStub:
     (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users).
     """
     GrantOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GrantOwnershipRequest, _user_pb2.User]
-    """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. It takes effect at once, and on other servers
-    within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is
-    disabled or not an administrator).
+    """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
+    servers within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user
+    is disabled or not an administrator).
     """
     RevokeOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeOwnershipRequest, _user_pb2.User]
     """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The last owner who is not disabled stays an owner. A second call
@@ -181,9 +183,10 @@ class AdminServiceStub:
     PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     SuspendTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SuspendTenantRequest, _tenant_pb2.Tenant]
-    """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the same time.
-    Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until it is resumed. A second call changes
-    nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the installation's own tenant).
+    """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the
+    same time. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
+    second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
+    installation's own tenant).
     """
     ResumeTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResumeTenantRequest, _tenant_pb2.Tenant]
     """ResumeTenant lets the users of a suspended tenant make calls again. A second call changes nothing. Only owners of the installation may make this call. Errors:
@@ -199,9 +202,10 @@ class AdminServiceStub:
     GetUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserQuotaRequest, _user_quota_pb2.UserQuota]
     """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used and stored. Errors: RESOURCE_NOT_FOUND."""
     UpdateUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserQuotaRequest, _user_quota_pb2.UserQuota]
-    """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
-    unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
-    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+    """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. If the mask names a limit that the request
+    leaves unset, the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have
+    reserved. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the
+    caller is not).
     """
     CreateServiceApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceApiKeyRequest, _admin_service_pb2.CreateServiceApiKeyResponse]
     """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in
@@ -341,8 +345,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.PreviewSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.PreviewSourceRequest, _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]:
-        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD and RESOURCE_NOT_FOUND (as
-        for CreateSource), SOURCE_UNREADABLE (the database).
+        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. It stores nothing. Errors: INVALID_FIELD and
+        RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database).
         """
 
     @_abc_1.abstractmethod
@@ -410,7 +414,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListFailedRowsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListFailedRowsRequest, _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListFailedRowsResponse]:
-        """ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
+        """ListFailedRows lists the failed rows, oldest first. A row has failed if it made no document in the newest run that read it. Every run tries these rows
+        again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def ListConnections(
@@ -493,9 +499,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateUserLimitsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateUserLimitsRequest, _abc.Awaitable[_user_limits_pb2.UserLimits]],
     ) -> _abc.Awaitable[_user_limits_pb2.UserLimits]:
-        """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
-        the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
-        UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. The exceptions apply to all
+        credentials of the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
 
     @_abc_1.abstractmethod
@@ -538,9 +544,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GrantOwnershipRequest,
         context: _aio.ServicerContext[_admin_service_pb2.GrantOwnershipRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. It takes effect at once, and on other servers
-        within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is
-        disabled or not an administrator).
+        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
+        servers within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user
+        is disabled or not an administrator).
         """
 
     @_abc_1.abstractmethod
@@ -628,9 +634,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.SuspendTenantRequest,
         context: _aio.ServicerContext[_admin_service_pb2.SuspendTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
     ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
-        """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the same time.
-        Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until it is resumed. A second call changes
-        nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the installation's own tenant).
+        """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the
+        same time. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
+        second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
+        installation's own tenant).
         """
 
     @_abc_1.abstractmethod
@@ -670,9 +677,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateUserQuotaRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateUserQuotaRequest, _abc.Awaitable[_user_quota_pb2.UserQuota]],
     ) -> _abc.Awaitable[_user_quota_pb2.UserQuota]:
-        """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
-        unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. If the mask names a limit that the request
+        leaves unset, the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have
+        reserved. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the
+        caller is not).
         """
 
     @_abc_1.abstractmethod

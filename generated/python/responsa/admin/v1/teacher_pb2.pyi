@@ -41,7 +41,7 @@ class Teacher(_message.Message):
     """A value that changes with every change of the teacher. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
-        """Further values for prompts, e.g. subject: "Physics"; at most 4 KiB of JSON, nested at most 16 deep."""
+        """Further values for prompts, e.g. subject: "Physics"; at most 4 KiB of JSON, with at most 16 levels of nesting."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -40,7 +40,7 @@ class ApiKey(_message.Message):
     prefix: _builtins.str
     """The first characters of the secret. They help people to tell keys apart."""
     parent_key: _builtins.str
-    """The parent, `apiKeys/{uuid}`: the key with which this key was created, or which began the session in which this key was created. Unset if there is no such
+    """The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if there is no such
     key. Revoking the parent revokes this key too.
     """
     @_builtins.property

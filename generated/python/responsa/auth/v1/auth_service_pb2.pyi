@@ -379,7 +379,7 @@ class RefreshTokenRequest(_message.Message):
     refresh_token: _builtins.str
     """The newest refresh token of the session."""
     request_id: _builtins.str
-    """A UUID that the caller chooses for each refresh token, and sends again if it repeats the call because the reply was lost."""
+    """A UUID that the caller chooses for each refresh token. If the reply is lost, the caller repeats the call with the same UUID."""
     def __init__(
         self,
         *,
@@ -941,7 +941,7 @@ class ConfirmEmailRequest(_message.Message):
     code: _builtins.str
     """The code."""
     password: _builtins.str
-    """The password that Register got; for a new address of a user, the user's password."""
+    """To confirm a registration, the password that Register got. To confirm a new address of a user, the user's password."""
     def __init__(
         self,
         *,

@@ -236,8 +236,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ChangePassword(self, request, context):
-        """ChangePassword sets the caller's password, and ends the caller's other sessions. It needs the current password, or, if no password is set, a session
-        that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
+        """ChangePassword sets the caller's password, and ends the caller's other sessions. The call needs the current password. If no password is set, it needs a
+        session that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
         PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -76,8 +76,8 @@ class User(_message.Message):
     etag: _builtins.str
     """A value that changes with every change of the user. The server refuses a change with an old etag: ETAG_MISMATCH."""
     subject: _builtins.str
-    """The name of the person in documents (Document.subject). Administrators set it, or a claim of an OpenID Connect provider does; may be empty. At most 200 bytes; it
-    does not begin with `users/`.
+    """The name of the person in documents (Document.subject). An administrator or a claim of an OpenID Connect provider sets this name; it may be empty. At most
+    200 bytes; it does not begin with `users/`.
     """
     owns_installation: _builtins.bool
     """Whether the user is an owner of the installation: an administrator of its first tenant who also administers the tenants."""

@@ -136,7 +136,7 @@ class ToolSource(_message.Message):
 
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
-        """The bytes of `text` in the canonical text of the document version, if the source is a document of this server; otherwise unset."""
+        """The position of `text` in the canonical text of the document version, if the source is a document of this server; otherwise unset."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class Tool(_message.Message):
 
     @_builtins.property
     def returns_schema(self) -> _struct_pb2.Struct:
-        """The JSON Schema (2020-12) of `data` of the results; unset if the results have no data, or data of any form."""
+        """The JSON Schema (2020-12) of `data` of the results; unset if the results have no data, or if their data can have any form."""
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:

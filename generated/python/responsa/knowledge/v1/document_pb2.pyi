@@ -196,7 +196,7 @@ class Document(_message.Message):
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """The caller's own values: at most 4 KiB of JSON and 16 levels. All versions of the document share them."""
+        """The caller's own values: at most 4 KiB of JSON, with at most 16 levels of nesting. All versions of the document share them."""
 
     @_builtins.property
     def date(self) -> _timestamp_pb2.Timestamp:
@@ -299,7 +299,7 @@ class DocumentMetadata(_message.Message):
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """The caller's own values: at most 4 KiB of JSON and 16 levels. If empty, the values of an existing document stay."""
+        """The caller's own values: at most 4 KiB of JSON, with at most 16 levels of nesting. If empty, the values of an existing document stay."""
 
     def __init__(
         self,

@@ -496,7 +496,7 @@ export type SyncSourceRequest = Message<"responsa.admin.v1.SyncSourceRequest"> &
   name: string;
 
   /**
-   * Only the rows and documents of this subject; at most 255 bytes. If empty, the rows and documents of all subjects.
+   * The subject to which the run is limited; at most 255 bytes. If empty, the run covers the rows and documents of all subjects.
    *
    * @generated from field: string subject = 2;
    */
@@ -638,14 +638,15 @@ export const RedeliverDeliveryRequestSchema: GenMessage<RedeliverDeliveryRequest
  */
 export type NotifySubjectChangedRequest = Message<"responsa.admin.v1.NotifySubjectChangedRequest"> & {
   /**
-   * The subject, as the mappings of the sources make it; 1 to 255 bytes.
+   * The subject, in the form that the mappings of the sources give it; 1 to 255 bytes.
    *
    * @generated from field: string subject = 1;
    */
   subject: string;
 
   /**
-   * The sources, `sources/{id}`; at most 100, each once. If empty, all sources of the tenant that have a query for one subject (`one_subject`).
+   * The sources, `sources/{id}`; at most 100, each once. If empty, the call concerns all sources of the tenant that have a query for one subject
+   * (`one_subject`).
    *
    * @generated from field: repeated string sources = 2;
    */
@@ -2229,8 +2230,8 @@ export const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * PreviewSource reads the first rows of each query of a mapping, and returns the documents that they make. It stores nothing. Errors: INVALID_FIELD and RESOURCE_NOT_FOUND (as
-   * for CreateSource), SOURCE_UNREADABLE (the database).
+   * PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. It stores nothing. Errors: INVALID_FIELD and
+   * RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database).
    *
    * @generated from rpc responsa.admin.v1.AdminService.PreviewSource
    */
@@ -2304,7 +2305,8 @@ export const AdminService: GenService<{
     output: typeof NotifySubjectChangedResponseSchema;
   },
   /**
-   * ListFailedRows lists the rows that made no document in the newest run that read them, oldest first. Every run tries them again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+   * ListFailedRows lists the failed rows, oldest first. A row has failed if it made no document in the newest run that read it. Every run tries these rows
+   * again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListFailedRows
    */
@@ -2402,9 +2404,9 @@ export const AdminService: GenService<{
     output: typeof UserLimitsSchema;
   },
   /**
-   * UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. They apply to all credentials of
-   * the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
-   * UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+   * UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. The exceptions apply to all
+   * credentials of the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors:
+   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUserLimits
    */
@@ -2451,9 +2453,9 @@ export const AdminService: GenService<{
     output: typeof DeletionReceiptSchema;
   },
   /**
-   * GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. It takes effect at once, and on other servers
-   * within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is
-   * disabled or not an administrator).
+   * GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
+   * servers within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user
+   * is disabled or not an administrator).
    *
    * @generated from rpc responsa.admin.v1.AdminService.GrantOwnership
    */
@@ -2552,9 +2554,10 @@ export const AdminService: GenService<{
     output: typeof ListTenantsResponseSchema;
   },
   /**
-   * SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the same time.
-   * Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until it is resumed. A second call changes
-   * nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the installation's own tenant).
+   * SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the
+   * same time. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
+   * second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
+   * installation's own tenant).
    *
    * @generated from rpc responsa.admin.v1.AdminService.SuspendTenant
    */
@@ -2599,9 +2602,10 @@ export const AdminService: GenService<{
     output: typeof UserQuotaSchema;
   },
   /**
-   * UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
-   * unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
-   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+   * UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. If the mask names a limit that the request
+   * leaves unset, the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have
+   * reserved. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the
+   * caller is not).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUserQuota
    */

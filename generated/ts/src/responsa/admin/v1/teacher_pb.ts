@@ -45,7 +45,7 @@ export type Teacher = Message<"responsa.admin.v1.Teacher"> & {
   persona: string;
 
   /**
-   * Further values for prompts, e.g. subject: "Physics"; at most 4 KiB of JSON, nested at most 16 deep.
+   * Further values for prompts, e.g. subject: "Physics"; at most 4 KiB of JSON, with at most 16 levels of nesting.
    *
    * @generated from field: google.protobuf.Struct parameters = 4;
    */

@@ -74,7 +74,7 @@ export type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
   revokeTime?: Timestamp | undefined;
 
   /**
-   * The parent, `apiKeys/{uuid}`: the key with which this key was created, or which began the session in which this key was created. Unset if there is no such
+   * The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if there is no such
    * key. Revoking the parent revokes this key too.
    *
    * @generated from field: string parent_key = 10;

@@ -394,7 +394,7 @@ export type RefreshTokenRequest = Message<"responsa.auth.v1.RefreshTokenRequest"
   refreshToken: string;
 
   /**
-   * A UUID that the caller chooses for each refresh token, and sends again if it repeats the call because the reply was lost.
+   * A UUID that the caller chooses for each refresh token. If the reply is lost, the caller repeats the call with the same UUID.
    *
    * @generated from field: string request_id = 2;
    */
@@ -962,7 +962,7 @@ export type ConfirmEmailRequest = Message<"responsa.auth.v1.ConfirmEmailRequest"
   code: string;
 
   /**
-   * The password that Register got; for a new address of a user, the user's password.
+   * To confirm a registration, the password that Register got. To confirm a new address of a user, the user's password.
    *
    * @generated from field: string password = 2;
    */
@@ -1167,8 +1167,8 @@ export const AuthService: GenService<{
     output: typeof RevokeSessionsResponseSchema;
   },
   /**
-   * ChangePassword sets the caller's password, and ends the caller's other sessions. It needs the current password, or, if no password is set, a session
-   * that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
+   * ChangePassword sets the caller's password, and ends the caller's other sessions. The call needs the current password. If no password is set, it needs a
+   * session that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
    * PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.ChangePassword

@@ -86,8 +86,8 @@ export type User = Message<"responsa.auth.v1.User"> & {
   etag: string;
 
   /**
-   * The name of the person in documents (Document.subject). Administrators set it, or a claim of an OpenID Connect provider does; may be empty. At most 200 bytes; it
-   * does not begin with `users/`.
+   * The name of the person in documents (Document.subject). An administrator or a claim of an OpenID Connect provider sets this name; it may be empty. At most
+   * 200 bytes; it does not begin with `users/`.
    *
    * @generated from field: string subject = 13;
    */

@@ -67,7 +67,7 @@ export type ToolSource = Message<"responsa.chat.v1.ToolSource"> & {
   passage: string;
 
   /**
-   * The bytes of `text` in the canonical text of the document version, if the source is a document of this server; otherwise unset.
+   * The position of `text` in the canonical text of the document version, if the source is a document of this server; otherwise unset.
    *
    * @generated from field: responsa.type.v1.ByteRange source_range = 7;
    */
@@ -130,7 +130,7 @@ export type Tool = Message<"responsa.chat.v1.Tool"> & {
   parametersSchema?: JsonObject | undefined;
 
   /**
-   * The JSON Schema (2020-12) of `data` of the results; unset if the results have no data, or data of any form.
+   * The JSON Schema (2020-12) of `data` of the results; unset if the results have no data, or if their data can have any form.
    *
    * @generated from field: google.protobuf.Struct returns_schema = 7;
    */

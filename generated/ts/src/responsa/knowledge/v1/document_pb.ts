@@ -144,7 +144,7 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   labels: { [key: string]: string };
 
   /**
-   * The caller's own values: at most 4 KiB of JSON and 16 levels. All versions of the document share them.
+   * The caller's own values: at most 4 KiB of JSON, with at most 16 levels of nesting. All versions of the document share them.
    *
    * @generated from field: google.protobuf.Struct metadata = 17;
    */
@@ -261,7 +261,7 @@ export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata">
   labels: { [key: string]: string };
 
   /**
-   * The caller's own values: at most 4 KiB of JSON and 16 levels. If empty, the values of an existing document stay.
+   * The caller's own values: at most 4 KiB of JSON, with at most 16 levels of nesting. If empty, the values of an existing document stay.
    *
    * @generated from field: google.protobuf.Struct metadata = 7;
    */
