@@ -267,4 +267,4 @@ def test_the_contract_documents_the_fields_of_searches() -> None:
     fields = re.search(r"on these fields: ((?:[a-z_]+(?:\.KEY)?(?:, )?)+)\. ", written)
     assert fields is not None
     assert tuple(fields[1].split(", ")) == filterable(lists.SEARCHED)
-    assert f"At most {MAX_COMPARISONS} comparisons, within at most {MAX_DEPTH} parentheses" in written
+    assert f"at most {MAX_COMPARISONS} comparisons, each within at most {MAX_DEPTH} parentheses" in written
