@@ -5,7 +5,6 @@ The figures are medians of batches, in microseconds of this process's CPU time; 
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import tempfile
 import time
@@ -16,6 +15,7 @@ from typing import Final
 
 from uuid_utils.compat import uuid7
 
+from responsa_server.app.process import run
 from responsa_server.domain.limits import MINUTE, Room, Scope
 from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
@@ -120,7 +120,7 @@ def main() -> None:
         postgres.start()
         redis.start()
         try:
-            asyncio.run(measure(postgres, redis))
+            run(measure(postgres, redis))
         finally:
             redis.stop()
             postgres.stop()

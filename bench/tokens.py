@@ -8,7 +8,6 @@ Last, it measures the check of many open streams and WebSockets, each of another
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import tempfile
 import time
@@ -22,6 +21,7 @@ from uuid import uuid4
 import psutil
 import psycopg
 
+from responsa_server.app.process import run
 from responsa_server.domain.people import Origin, Principal, Role
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.identity.credentials import CredentialCache
@@ -146,7 +146,7 @@ def main() -> None:
         postgres = EmbeddedPostgres(layout)
         postgres.start()
         try:
-            asyncio.run(measure(postgres))
+            run(measure(postgres))
         finally:
             postgres.stop()
             purge(layout)

@@ -111,6 +111,8 @@ _PLANS_LAST_SECONDS: Final = 10.0
 """For how long a connection keeps the plans of `Database.keyed`. While a table is nearly empty, the planner takes any index for as good as the key; PostgreSQL itself makes such a plan
 again only when it has analysed the table, which may have many rows by then.
 """
+_CREDENTIAL_PLANS_LAST_SECONDS: Final = 60.0
+"""The same for the functions that look credentials up (migration 0053). Users, keys and sessions are made one by one, so in a minute their tables grow little."""
 # A search asks in each of its statements what its reader may read; this is computed once (migration 0032).
 _KNOW_READER: Final = "SELECT responsa.know_reader()"
 _SET_TOGETHER: Final = f"{_KEYED}, set_config('transaction_timeout', '5s', true)"
@@ -335,10 +337,7 @@ class Database:
         one_write: whether at most one statement of the block writes. Then PostgreSQL need not be asked to begin and to commit a transaction; an error of the block itself does not undo the write.
         """
         async with self._checked_out(self._app) as connection:
-            now = time.monotonic()
-            if now >= self._planned.get(connection, 0.0) + _PLANS_LAST_SECONDS:
-                self._planned[connection] = now
-                await connection.execute("DISCARD PLANS")
+            await self._discard_plans(connection, _PLANS_LAST_SECONDS)
             if one_write:
                 # Until the end of a pipeline, PostgreSQL treats its statements as one transaction.
                 async with connection.pipeline():
@@ -435,6 +434,7 @@ class Database:
         functions. Each statement is a separate transaction and takes one round trip.
         """
         async with self._checked_out(self._credentials) as connection:
+            await self._discard_plans(connection, _CREDENTIAL_PLANS_LAST_SECONDS)
             yield connection
 
     @asynccontextmanager
@@ -493,6 +493,13 @@ class Database:
                 for cursor, (query, parameters) in zip(cursors, statements, strict=True):
                     await cursor.execute(query, parameters)
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    async def _discard_plans(self, connection: Connection, seconds: float) -> None:
+        """Let PostgreSQL make the plans of this connection again if it did so `seconds` ago or earlier."""
+        now = time.monotonic()
+        if now >= self._planned.get(connection, 0.0) + seconds:
+            self._planned[connection] = now
+            await connection.execute("DISCARD PLANS")
 
     @asynccontextmanager
     async def _checked_out(self, pool: Pool) -> AsyncGenerator[Connection]:
