@@ -79,13 +79,17 @@ def served(server: Scripted) -> None:
             actor=f"users/{ADA}",
             action="user.disable",
             resource=f"users/{BO}",
+            affected_user=f"users/{BO}",
             outcome="OK",
             address="192.0.2.7",
         )
         refused = audit_event_pb2.AuditEvent()
         refused.CopyFrom(event)
         refused.outcome = "LAST_ADMINISTRATOR"
-        return pb.ListAuditEventsResponse(audit_events=[event, refused, event])
+        revoked = audit_event_pb2.AuditEvent()
+        revoked.CopyFrom(event)
+        revoked.action, revoked.resource = "api_key.revoke", f"apiKeys/{KEY}"
+        return pb.ListAuditEventsResponse(audit_events=[event, refused, revoked])
 
     for method, script in {
         "ListUsers": list_users,
@@ -293,6 +297,12 @@ async def test_the_audit_log_is_printed(server: Scripted, responsa: CommandLine)
     done = await responsa("admin", "audit", "--actor", "local", "--resource", 'a"b', "--json")
     assert [one["outcome"] for one in done.lines] == ["OK", "LAST_ADMINISTRATOR", "OK"]
     assert sent(server, "ListAuditEvents").filter == 'actor = "local" AND resource = "a\\"b"'
+    # A deleted user has only a UUID, which nobody looks up.
+    done = await responsa("admin", "audit", "--affected", BO)
+    assert done.out.splitlines()[2] == (
+        f"{SHOWN}  users/{ADA}  api_key.revoke  apiKeys/{KEY}  about users/{BO}  from 192.0.2.7"
+    )
+    assert sent(server, "ListAuditEvents").filter == f'affected_user = "users/{BO}"'
 
 
 async def test_the_shell_completes_the_commands(responsa: CommandLine) -> None:

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.interceptors.audited import ACTIONS
+from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.knowledge import Chunking
@@ -98,6 +99,9 @@ async def test_events_are_filtered_and_in_pages(trail: PostgresAuditTrail, peopl
         await trail.record(AuditEvent.of(people.ann, f"user.act{number}", "users/1"))
     await trail.record(AuditEvent.of(people.bob, "teacher.create", "teachers/1", outcome="ETAG_MISMATCH"))
     await trail.record(AuditEvent.of(people.eve, "user.act1", "users/1"))
+    bob = names.user(people.bob.user_id)
+    await trail.record(AuditEvent.of(people.ann, "user.disable", bob))
+    await trail.record(AuditEvent.of(people.bob, "user.update", bob))
     newest = ListQuery(2, Order("create_time", descending=True))
     seen: list[str] = []
     while True:
@@ -106,15 +110,24 @@ async def test_events_are_filtered_and_in_pages(trail: PostgresAuditTrail, peopl
         if page.next_after is None:
             break
         newest = replace(newest, after=page.next_after)
-    assert seen == ["teacher.create", *[f"user.act{number}" for number in (4, 3, 2, 1, 0)]]
+    assert seen == [
+        "user.update",
+        "user.disable",
+        "teacher.create",
+        *[f"user.act{number}" for number in (4, 3, 2, 1, 0)],
+    ]
     now = datetime.now(UTC)
     for text, count in (
-        (f'actor = "users/{people.ann.user_id}"', 5),
-        ('action = "user.*"', 5),
+        (f'actor = "users/{people.ann.user_id}"', 6),
+        ('action = "user.*"', 7),
         ('resource = "teachers/1"', 1),
+        (f'affected_user = "users/{people.bob.user_id}"', 1),
+        (f'affected_user != "users/{people.bob.user_id}"', 7),
+        (f'NOT affected_user = "users/{people.bob.user_id}"', 7),
+        (f'affected_user = "users/{people.ann.user_id}"', 0),
         ("outcome != OK", 1),
         (f"create_time < {(now - timedelta(hours=1)).isoformat()}", 0),
-        (f"create_time > {(now - timedelta(hours=1)).isoformat()}", 6),
+        (f"create_time > {(now - timedelta(hours=1)).isoformat()}", 8),
     ):
         filters = parse_filter(AUDIT_EVENTS, text)
         found = await trail.list("acme", replace(OLDEST, filters=filters))

@@ -81,7 +81,7 @@ OLD_EVENTS = "(create_time < (now() - '30 days'::interval))"
 TENANT_TABLES: Mapping[str, Table] = {
     "api_key": Table(app=ALL, search="SELECT", policies=(READS,)),
     "app_user": Table(
-        app="SELECT INSERT DELETE UPDATE(disable_time,display_name,email,owner,revision,role,subject,update_time)",
+        app="SELECT INSERT DELETE UPDATE(disable_time,display_name,email,last_sign_in_time,owner,revision,role,subject,update_time)",
         search="SELECT",
         policies=(READS,),
     ),
@@ -228,6 +228,7 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "pending_turns": ("responsa_owner", "responsa_app"),
     "hasten_job": ("responsa_owner", "responsa_app"),
     "standing": ("responsa_search", "responsa_app"),
+    "standing_of": ("responsa_search", "responsa_app"),
     "changed_callers": ("responsa_search", "responsa_app"),
     "granted": ("responsa_search", "responsa_app"),
     "all_tenants": ("responsa_search", "responsa_app"),

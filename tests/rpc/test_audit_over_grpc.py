@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1.audit_event_pb2 import AuditEvent
+from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.calls.call import Call
 from tests.rpc.served import Caller, Served, failed
@@ -64,6 +65,60 @@ async def test_reloads_and_cancellations_of_anothers_turn(served: Served) -> Non
         ("agents.reload", "agents/-"),
         ("turn.cancel", turn.name),
     ]
+
+
+async def test_the_log_finds_what_was_done_to_a_user(served: Served) -> None:
+    """Also the acts on what belongs to the user, whose resource is not the user. What users do to themselves is not among them."""
+    ann, bob = (f"users/{one.who.user_id}" for one in (served.ann, served.bob))
+    key = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=served.bob.metadata)
+    await served.auth.RevokeApiKey(
+        auth.RevokeApiKeyRequest(name=key.api_key.name), metadata=served.bob.metadata
+    )
+    turn = await served.chat.StartTurn(chat.StartTurnRequest(text="wait"), metadata=served.bob.metadata)
+    owned = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=served.bob.metadata)
+    service = await served.admin.CreateUser(
+        pb.CreateUserRequest(user={"display_name": "Sync", "role": "USER_ROLE_SERVICE"}),
+        metadata=served.ann.metadata,
+    )
+    grant = await served.admin.CreateServiceGrant(
+        pb.CreateServiceGrantRequest(service_grant={"service": service.name, "user": bob}),
+        metadata=served.ann.metadata,
+    )
+    await served.admin.DeleteServiceGrant(
+        pb.DeleteServiceGrantRequest(name=grant.name), metadata=served.ann.metadata
+    )
+    await served.admin.CreateServiceApiKey(
+        pb.CreateServiceApiKeyRequest(user=service.name), metadata=served.ann.metadata
+    )
+    await served.chat.CancelTurn(chat.CancelTurnRequest(name=turn.name), metadata=served.ann.metadata)
+    await served.admin.RevokeTenantApiKey(
+        pb.RevokeTenantApiKeyRequest(name=owned.api_key.name), metadata=served.ann.metadata
+    )
+    stale = pb.UpdateUserRequest(
+        user={"name": bob, "etag": "old", "display_name": "x"}, update_mask={"paths": ["display_name"]}
+    )
+    await failed(served.admin.UpdateUser(stale, metadata=served.ann.metadata))
+    await served.admin.DeleteUser(pb.DeleteUserRequest(name=bob), metadata=served.ann.metadata)
+
+    found = await events(served, served.ann, f'affected_user = "{bob}"')
+    assert [(one.action, one.actor, one.affected_user) for one in reversed(found)] == [
+        (action, ann, bob)
+        for action in (
+            "service_grant.create",
+            "service_grant.delete",
+            "turn.cancel",
+            "api_key.revoke",
+            "user.update",
+            "user.delete",
+        )
+    ]
+    made = await events(served, served.ann, f'affected_user = "{service.name}"')
+    assert [one.action for one in reversed(made)] == ["user.create", "api_key.create"]
+    assert await events(served, served.ann, f'affected_user = "{ann}"') == []
+    request = pb.ListAuditEventsRequest(filter='affected_user = "Bob"')
+    assert (await failed(served.admin.ListAuditEvents(request, metadata=served.ann.metadata))).reason == (
+        "FILTER_INVALID"
+    )
 
 
 async def test_an_administrator_who_cancels_a_turn_does_not_read_it(served: Served) -> None:

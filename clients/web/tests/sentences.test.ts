@@ -5,7 +5,7 @@ const NAMES = new Map([
   ["users/a", "Ada"],
   ["users/b", "Bob $& <b>"],
 ]);
-const event = (action: string, resource: string, outcome = "OK", actor = "users/a", onBehalfOf = "") => ({ actor, action, resource, outcome, onBehalfOf });
+const event = (action: string, resource: string, outcome = "OK", actor = "users/a", onBehalfOf = "", affectedUser = "") => ({ actor, action, resource, outcome, onBehalfOf, affectedUser });
 
 describe("sentenceOf", () => {
   it("writes acts as sentences", () => {
@@ -16,7 +16,15 @@ describe("sentenceOf", () => {
   });
 
   it("names both the service and the user for whom it acted", () => {
-    expect(sentenceOf(event("document.delete", "documents/x", "OK", "users/a", "users/b"), NAMES)).toBe("Ada, for Bob $& <b>, deleted another user’s document.");
+    expect(sentenceOf(event("document.delete", "documents/x", "OK", "users/a", "users/b"), NAMES)).toBe("Ada, for Bob $& <b>, deleted a document of another user.");
+  });
+
+  it("names the user whom an act was about", () => {
+    const about = (action: string, resource: string, outcome = "OK") => sentenceOf({ ...event(action, resource, outcome), affectedUser: "users/b" }, NAMES);
+    expect(about("session.revoke", "sessions/x")).toBe("Ada ended a session of Bob $& <b>.");
+    expect(about("document.delete", "documents/x")).toBe("Ada deleted a document of Bob $& <b>.");
+    expect(about("api_key.create", "", "ROLE_REQUIRED")).toBe("Ada tried to make an API key of Bob $& <b>, but the server refused.");
+    expect(sentenceOf(event("api_key.create", "apiKeys/x"), NAMES)).toBe("Ada made an API key.");
   });
 
   it("names users, tenants and other actors in words", () => {
@@ -43,13 +51,14 @@ describe("sentenceOf", () => {
 });
 
 describe("eventsFilter", () => {
-  const all = { actors: undefined, action: "", from: "", to: "", refused: false };
+  const all = { actors: undefined, affected: undefined, action: "", from: "", to: "", refused: false };
 
   it("joins the wishes", () => {
     expect(eventsFilter(all)).toBe("");
     expect(eventsFilter({ ...all, actors: ["users/a", "local"], action: "user.disable", refused: true })).toBe(
       '(actor = "users/a" OR actor = "local") AND action = "user.disable" AND outcome != "OK"',
     );
+    expect(eventsFilter({ ...all, actors: ["local"], affected: ["users/a", "users/b"] })).toBe('(actor = "local") AND (affected_user = "users/a" OR affected_user = "users/b")');
   });
 
   it("includes both local days", () => {

@@ -34,6 +34,12 @@ def audit(
     resource: Annotated[
         str | None, typer.Option(help="The name of the resource, e.g. users/{uuid} or 'teachers/*'.")
     ] = None,
+    affected: Annotated[
+        str | None,
+        typer.Option(
+            help="The user whom somebody else's act was about, also a deleted one: users/{uuid}, the UUID or the e-mail address."
+        ),
+    ] = None,
     since: Annotated[
         str | None, typer.Option(help="The earliest time, e.g. 2026-11-01 or 2026-11-01T08:00:00Z.")
     ] = None,
@@ -55,6 +61,10 @@ def audit(
             ("actor =", who),
             ("action =", action),
             ("resource =", resource),
+            (
+                "affected_user =",
+                None if affected is None else requests.user_name(found_name(client, affected)),
+            ),
             ("create_time >=", since),
             ("create_time <", until),
         )
@@ -80,6 +90,7 @@ def _line(event: audit_event_pb2.AuditEvent) -> str:
         f"for {event.on_behalf_of}" if event.on_behalf_of else "",
         event.action,
         one_line(event.resource, 200),
+        "" if event.affected_user in event.resource else f"about {event.affected_user}",
     ]
     if event.outcome != "OK":
         parts.append(event.outcome)

@@ -277,9 +277,9 @@ class AccountStore(Protocol):
         who: Principal,
         wanted: Sequence[UUID],
         user_id: UUID | None,
-        audit: Callable[[UUID], AuditEvent],
+        audit: Callable[[UUID, UUID], AuditEvent],
     ) -> Sequence[Ended]:
-        """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. audit: makes the event of each session that ended. Raises NotPermitted
+        """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. audit: makes the event of each session that ended, from the ids of the session and its user. Raises NotPermitted
         (ROLE_REQUIRED) if one of the users is an owner and the caller is not; then no session ends.
         """
         ...

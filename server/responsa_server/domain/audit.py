@@ -24,6 +24,7 @@ class AuditRecord:
     address: str
     call_id: str
     on_behalf_of: str
+    affected_user: UUID | None = None
 
 
 class AuditTrail(Protocol):

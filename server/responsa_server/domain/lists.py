@@ -107,6 +107,7 @@ AUDIT_EVENTS: Final = ListRules(
         Field("resource"),
         Field("outcome"),
         Field("on_behalf_of"),
+        Field("affected_user", FieldKind.NAME, prefix="users"),
         _CREATED,
     ),
     (_NEWEST, _OLDEST),

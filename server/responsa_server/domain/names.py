@@ -169,6 +169,13 @@ def parse_uuid(prefix: str, name: str) -> UUID:
     return UUID(tail)
 
 
+def user_in(name: str) -> UUID | None:
+    """The user of `users/{uuid}`, or of a name below it, such as `users/{uuid}/quota`; None for any other name."""
+    head, _, rest = name.partition("/")
+    tail = rest.partition("/")[0]
+    return UUID(tail) if head == "users" and _UUID.fullmatch(tail) else None
+
+
 def parse_slug(prefix: str, name: str) -> str:
     """Return the id of `{prefix}/{id}`. Raises ValueError for any other form."""
     head, _, tail = name.partition("/")

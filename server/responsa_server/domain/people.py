@@ -250,7 +250,7 @@ class AuditEvent:
 
     actor: the user's name, `users/{uuid}`; "local" for a command on the server's machine; `ANONYMOUS` for a failed sign-in; or the
     name of an OpenID Connect provider. action: the kind of act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without
-    a call. on_behalf_of: the name of the user for whom the actor, a service, acted; "" otherwise.
+    a call. on_behalf_of: the name of the user for whom the actor, a service, acted; "" otherwise. about: the user whom the act was about, if the name of the resource does not contain the user.
     """
 
     tenant_id: str
@@ -261,6 +261,13 @@ class AuditEvent:
     address: str = ""
     call_id: str = ""
     on_behalf_of: str = ""
+    about: UUID | None = None
+
+    @property
+    def affected_user(self) -> UUID | None:
+        """The user whom the act was about; None if this is the actor, or the user for whom the actor acted."""
+        user = self.about or names.user_in(self.resource_name)
+        return None if user is None or names.user(user) in (self.actor, self.on_behalf_of) else user
 
     @classmethod
     def of(
@@ -270,11 +277,14 @@ class AuditEvent:
         resource_name: str,
         *,
         outcome: str = OK,
+        about: UUID | None = None,
     ) -> AuditEvent:
         """Build the event for an act of a caller."""
         user = names.user(who.user_id)
         actor, behalf = (user, "") if who.acting is None else (names.user(who.acting), user)
-        return cls(who.tenant_id, actor, action, resource_name, outcome, who.address, who.call_id, behalf)
+        return cls(
+            who.tenant_id, actor, action, resource_name, outcome, who.address, who.call_id, behalf, about
+        )
 
     @classmethod
     def of_origin(
@@ -398,7 +408,7 @@ class IdentityStore(Protocol):
         tenant_id: str,
         owner: UUID | None,
         key_id: UUID,
-        audit: Callable[[UUID], AuditEvent],
+        audit: Callable[[ApiKey], AuditEvent],
         *,
         by_owner: bool = False,
     ) -> Sequence[ApiKey]:
@@ -439,7 +449,9 @@ class ServiceGrants(Protocol):
         """Return a page of the tenant's grants."""
         ...
 
-    async def remove(self, tenant_id: str, grant_id: UUID, audit: AuditEvent) -> ServiceGrant:
+    async def remove(
+        self, tenant_id: str, grant_id: UUID, audit: Callable[[ServiceGrant], AuditEvent]
+    ) -> ServiceGrant:
         """Delete a grant and return it. Raises NotFound."""
         ...
 

@@ -281,7 +281,10 @@ class Accounts:
         ended. Raises NotPermitted (ROLE_REQUIRED) if one of the users is an owner and the caller is not.
         """
         ended = await self._store.end_tenant_sessions(
-            who, wanted, user_id, lambda one: AuditEvent.of(who, "session.revoke", names.session(one))
+            who,
+            wanted,
+            user_id,
+            lambda one, owner: AuditEvent.of(who, "session.revoke", names.session(one), about=owner),
         )
         self._forget(ended)
         return len(ended)

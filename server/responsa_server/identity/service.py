@@ -335,9 +335,8 @@ class Identity:
         an owner of the installation if the caller is not one.
         """
 
-        def audit(revoked: UUID) -> AuditEvent:
-            name = names.api_key(revoked)
-            return AuditEvent.of(who, "api_key.revoke", name)
+        def audit(revoked: ApiKey) -> AuditEvent:
+            return AuditEvent.of(who, "api_key.revoke", names.api_key(revoked.id), about=revoked.user_id)
 
         owner = None if of_any_user else who.user_id
         revoked = await self._store.revoke_key(who.tenant_id, owner, key_id, audit, by_owner=who.owner)
@@ -482,9 +481,9 @@ class Identity:
         )
         name = names.api_key(wanted.id)
         audit = (
-            AuditEvent(tenant_id, LOCAL, "api_key.create", name)
+            AuditEvent(tenant_id, LOCAL, "api_key.create", name, about=user_id)
             if maker is None
-            else AuditEvent.of(maker, "api_key.create", name)
+            else AuditEvent.of(maker, "api_key.create", name, about=user_id)
         )
         for_service_by = maker if for_service else None
         key = await self._store.add_key(wanted, digest(secret), audit, request_id, most, for_service_by)

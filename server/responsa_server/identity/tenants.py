@@ -171,7 +171,7 @@ class GrantAdministration:
     async def create(self, who: Principal, service_id: UUID, user_id: UUID | None) -> ServiceGrant:
         """Let a service act on behalf of a user, or of all users with the role USER. Raises NotFound, InvalidRequest."""
         grant = ServiceGrant(self._new_id(), who.tenant_id, service_id, user_id, _NOT_YET)
-        return await self._store.add(grant, self._event(who, "service_grant.create", grant.id))
+        return await self._store.add(grant, self._event(who, "service_grant.create", grant))
 
     async def list(self, who: Principal, query: ListQuery) -> Page[ServiceGrant]:
         """Return a page of grants."""
@@ -179,12 +179,16 @@ class GrantAdministration:
 
     async def delete(self, who: Principal, grant_id: UUID) -> None:
         """Take a grant back. This process refuses the service's calls at once, and others within a second. Raises NotFound."""
-        event = self._event(who, "service_grant.delete", grant_id)
-        removed = await self._store.remove(who.tenant_id, grant_id, event)
+        removed = await self._store.remove(
+            who.tenant_id, grant_id, lambda grant: self._event(who, "service_grant.delete", grant)
+        )
         self._cache.forget_user(removed.service_id)
 
-    def _event(self, who: Principal, action: str, grant_id: UUID) -> AuditEvent:
-        return AuditEvent.of(who, action, names.service_grant(grant_id))
+    def _event(self, who: Principal, action: str, grant: ServiceGrant) -> AuditEvent:
+        """The event is about the user for whom the service acts; about the service if it acts for all users."""
+        return AuditEvent.of(
+            who, action, names.service_grant(grant.id), about=grant.user_id or grant.service_id
+        )
 
 
 class Vectors(Protocol):

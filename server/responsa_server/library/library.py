@@ -185,7 +185,7 @@ class Library:
         name = names.collection(collection.shared_id)
         audit = _audited(who, "collection.update", name, collection.owner_id)
         if readers is not None:
-            audit = AuditEvent.of(who, "collection.share", name)
+            audit = AuditEvent.of(who, "collection.share", name, about=collection.owner_id)
         changes = CollectionChanges(display_name, synonyms, readers, without)
         return await self.collections.update(who, collection_id, changes, etag=etag, audit=audit)
 
@@ -585,7 +585,7 @@ def _check_synonyms(text: str) -> None:
 def _audited(who: Principal, action: str, name: str, owner_id: UUID) -> AuditEvent | None:
     """The audit event for an act on what belongs to another user, or of a service on behalf of the user; None if users act on what is their own."""
     own = who.user_id == owner_id and who.acting is None
-    return None if own else AuditEvent.of(who, action, name)
+    return None if own else AuditEvent.of(who, action, name, about=owner_id)
 
 
 def _require_subjects(who: Principal, subject: str | None) -> None:

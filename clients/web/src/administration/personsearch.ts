@@ -26,8 +26,8 @@ export class PersonSearch {
     return text && text === this.#linked.text ? this.#linked.name : text;
   }
 
-  /** The names of the users whom the field finds; undefined if the field is empty. */
-  async names(): Promise<readonly string[] | undefined> {
-    return this.sought ? this.#people.find(this.sought) : undefined;
+  /** The names of the users whom the field finds; undefined if the field is empty. most: at most 15. */
+  async names(most?: number): Promise<readonly string[] | undefined> {
+    return this.sought ? this.#people.find(this.sought, most) : undefined;
   }
 }

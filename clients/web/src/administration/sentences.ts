@@ -1,8 +1,9 @@
 /** Writes events of the audit log as sentences. Nothing here touches the page. */
 
 import type { AuditEvent } from "@responsa/contract/responsa/admin/v1/audit_event_pb.js";
+import { oneOf } from "../common/people.js";
 
-/** The verbs of an act: what the actor did, and what the actor tried. “{}” stands for the resource. */
+/** The verbs of an act: what the actor did, and what the actor tried. “{}” stands for the resource, “{of}” for “of” and the user whom the act was about. */
 interface Verbs {
   readonly label: string;
   readonly did: string;
@@ -13,7 +14,7 @@ interface Verbs {
 const ACTS: Readonly<Record<string, Verbs>> = {
   "session.create": { label: "Signed in", did: "signed in", tried: "sign in" },
   "session.end": { label: "Signed out", did: "signed out", tried: "sign out" },
-  "session.revoke": { label: "Ended a session", did: "ended a session", tried: "end a session" },
+  "session.revoke": { label: "Ended a session", did: "ended a session{of}", tried: "end a session{of}" },
   "session.token_reused": { label: "Used a refresh token twice", did: "had a session ended, because its refresh token was used twice", tried: "use a refresh token twice" },
   "user.register": { label: "Registered", did: "registered", tried: "register" },
   "user.create": { label: "Made a user", did: "made an account for {}", tried: "make a user" },
@@ -34,8 +35,8 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "user.reset_password": { label: "Reset a password", did: "set a new password with a reset code", tried: "set a new password with a reset code" },
   "invitation.create": { label: "Invited somebody", did: "made an invitation", tried: "make an invitation" },
   "invitation.revoke": { label: "Revoked an invitation", did: "revoked an invitation", tried: "revoke an invitation" },
-  "api_key.create": { label: "Made an API key", did: "made an API key", tried: "make an API key" },
-  "api_key.revoke": { label: "Revoked an API key", did: "revoked an API key", tried: "revoke an API key" },
+  "api_key.create": { label: "Made an API key", did: "made an API key{of}", tried: "make an API key{of}" },
+  "api_key.revoke": { label: "Revoked an API key", did: "revoked an API key{of}", tried: "revoke an API key{of}" },
   "teacher.create": { label: "Made a teacher", did: "made a teacher", tried: "make a teacher" },
   "teacher.update": { label: "Changed a teacher", did: "changed a teacher", tried: "change a teacher" },
   "teacher.delete": { label: "Deleted a teacher", did: "deleted a teacher", tried: "delete a teacher" },
@@ -52,10 +53,10 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "collection.share": { label: "Shared a collection", did: "changed the readers of {}", tried: "change the readers of {}" },
   "collection.hand_over": { label: "Handed collections over", did: "handed collections over to {}", tried: "hand collections over to {}" },
   "collection.delete": { label: "Deleted another user’s collection", did: "deleted {}, which belonged to another user", tried: "delete {}, which belongs to another user" },
-  "document.delete": { label: "Deleted another user’s document", did: "deleted another user’s document", tried: "delete another user’s document" },
-  "operation.cancel": { label: "Cancelled another user’s operation", did: "cancelled another user’s operation", tried: "cancel another user’s operation" },
-  "operation.delete": { label: "Deleted another user’s operation", did: "deleted another user’s operation", tried: "delete another user’s operation" },
-  "turn.cancel": { label: "Cancelled another user’s turn", did: "cancelled another user’s turn", tried: "cancel another user’s turn" },
+  "document.delete": { label: "Deleted another user’s document", did: "deleted a document{of another user}", tried: "delete a document{of another user}" },
+  "operation.cancel": { label: "Cancelled another user’s operation", did: "cancelled an operation{of another user}", tried: "cancel an operation{of another user}" },
+  "operation.delete": { label: "Deleted another user’s operation", did: "deleted an operation{of another user}", tried: "delete an operation{of another user}" },
+  "turn.cancel": { label: "Cancelled another user’s turn", did: "cancelled a turn{of another user}", tried: "cancel a turn{of another user}" },
   "tenant.create": { label: "Made a tenant", did: "made {}", tried: "make a tenant" },
   "tenant.suspend": { label: "Suspended a tenant", did: "suspended {}", tried: "suspend {}" },
   "tenant.resume": { label: "Resumed a tenant", did: "resumed {}", tried: "resume {}" },
@@ -67,7 +68,7 @@ export const ACTIONS: readonly (readonly [action: string, label: string])[] = Ob
   .map(([action, { label }]) => [action, label] as const)
   .sort(([, one], [, other]) => one.localeCompare(other, "en"));
 
-export type Outlook = Pick<AuditEvent, "actor" | "action" | "resource" | "outcome" | "onBehalfOf">;
+export type Outlook = Pick<AuditEvent, "actor" | "action" | "resource" | "outcome" | "onBehalfOf" | "affectedUser">;
 
 /** Actors who are not users. */
 const OTHERS: Readonly<Record<string, string>> = { local: "Somebody at the server’s command line", anonymous: "Somebody who was not signed in" };
@@ -78,13 +79,15 @@ export function subjectOf(resource: string): string {
 }
 
 /** A sentence about an event. `names` maps `users/{uuid}` to the texts that stand for users. */
-export function sentenceOf({ actor, action, resource, outcome, onBehalfOf }: Outlook, names: ReadonlyMap<string, string>): string {
+export function sentenceOf({ actor, action, resource, outcome, onBehalfOf, affectedUser }: Outlook, names: ReadonlyMap<string, string>): string {
   const subject = subjectOf(resource);
   const called = (name: string) => OTHERS[name] ?? names.get(name) ?? name.replace(/^oidcProviders\//, "The sign-in provider ").replace(/^tenants\//, "the tenant ");
   const who = called(actor) + (onBehalfOf && `, for ${called(onBehalfOf)},`);
   const object = subject === actor ? "their own account" : called(subject) || "something";
   const verbs = ACTS[action];
-  const fill = (text: string) => text.replace("{}", () => object); // a function, because a name may contain “$&”
+  // Functions, because a name may contain “$&”.
+  const fill = (text: string) =>
+    text.replace("{}", () => object).replace(/\{of( [^}]*)?\}/, (_, others: string | undefined) => (affectedUser ? ` of ${called(affectedUser)}` : others ? ` of${others}` : ""));
   if (outcome === "OK") return verbs ? `${who} ${fill(verbs.did)}.` : `${who} did “${action}”${resource && ` on ${object}`}.`;
   const tried = verbs ? `tried to ${fill(verbs.tried)}` : `tried “${action}”${resource && ` on ${object}`}`;
   return `${who} ${tried}, but the server refused.`;
@@ -94,15 +97,18 @@ export function sentenceOf({ actor, action, resource, outcome, onBehalfOf }: Out
 export interface WantedEvents {
   /** The names of the actors; undefined for all. */
   readonly actors: readonly string[] | undefined;
+  /** The names of the users whom the acts were about; undefined for all. */
+  readonly affected: readonly string[] | undefined;
   readonly action: string;
   readonly from: string;
   readonly to: string;
   readonly refused: boolean;
 }
 
-export function eventsFilter({ actors, action, from, to, refused }: WantedEvents): string {
+export function eventsFilter({ actors, affected, action, from, to, refused }: WantedEvents): string {
   return [
-    actors && actors.length > 0 && `(${actors.map((one) => `actor = "${one}"`).join(" OR ")})`,
+    actors && actors.length > 0 && oneOf("actor", actors),
+    affected && affected.length > 0 && oneOf("affected_user", affected),
     /^[a-z_]+\.[a-z_]+$/.test(action) && `action = "${action}"`,
     start(from, 0) && `create_time >= "${start(from, 0)}"`,
     start(to, 1) && `create_time < "${start(to, 1)}"`,

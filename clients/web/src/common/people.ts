@@ -100,10 +100,11 @@ export class People {
     return mayChange({ ownsInstallation: this.#owners.has(name) }, me);
   }
 
-  /** The names of users whose name or address contains the text, or the name itself if the text is one; at most 15. */
-  async find(text: string): Promise<readonly string[]> {
-    if (/^users\/[0-9a-f-]{36}$/.test(text.trim())) return [text.trim()];
-    const { users } = await this.#api.admin.listUsers({ filter: peopleFilter(text), pageSize: MOST });
+  /** The names of users whose name or address contains the text, or the name itself if the text is one, or is a UUID: so a deleted user is found too. most: at most 15. */
+  async find(text: string, most = MOST): Promise<readonly string[]> {
+    const id = /^(?:users\/)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(text.trim())?.[1];
+    if (id) return [`users/${id}`];
+    const { users } = await this.#api.admin.listUsers({ filter: peopleFilter(text), pageSize: most });
     users.forEach((one) => this.learn(one));
     return users.map((one) => one.name);
   }

@@ -182,6 +182,7 @@ def audit_event(value: AuditRecord) -> audit_event_pb2.AuditEvent:
         address=value.address,
         call_id=value.call_id,
         on_behalf_of=value.on_behalf_of,
+        affected_user="" if value.affected_user is None else names.user(value.affected_user),
     )
 
 

@@ -259,7 +259,7 @@ class PostgresAccountStore:
         who: Principal,
         wanted: Sequence[UUID],
         user_id: UUID | None,
-        audit: Callable[[UUID], AuditEvent],
+        audit: Callable[[UUID, UUID], AuditEvent],
     ) -> Sequence[Ended]:
         """End sessions of users of the tenant."""
         values = {"tenant_id": who.tenant_id, "wanted": uuid_array(wanted), "user_id": user_id}
@@ -267,10 +267,9 @@ class PostgresAccountStore:
             rows = await (await connection.execute(self._queries["end_tenant_sessions"], values)).fetchall()
             for owner in {owner for _, owner in rows}:
                 await check_ownership(connection, who.tenant_id, owner, by_owner=who.owner)
-            ended = [Ended(session_id) for session_id, _ in rows]
-            for one in ended:
-                await self._audit.write(connection, audit(one.id))
-        return ended
+            for session_id, owner in rows:
+                await self._audit.write(connection, audit(session_id, owner))
+        return [Ended(session_id) for session_id, _ in rows]
 
     @shielded
     async def end_sessions(

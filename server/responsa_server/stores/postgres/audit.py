@@ -20,6 +20,7 @@ _LIST: Final[SqlList[AuditRecord]] = SqlList(
         "resource": "resource_name",
         "outcome": "outcome",
         "on_behalf_of": "on_behalf_of",
+        "affected_user": "affected_user",
         "create_time": "create_time",
     },
 )
@@ -44,6 +45,7 @@ class AuditLog:
             "address": event.address,
             "call_id": event.call_id,
             "on_behalf_of": event.on_behalf_of,
+            "affected_user": event.affected_user,
         }
         await connection.execute(self._queries["add"], values)
 

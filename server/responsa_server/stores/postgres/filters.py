@@ -1,6 +1,6 @@
 """Compiles filters to SQL. All values are sent as parameters; only the columns that a store declares become part of a statement.
 
-No comparison gives NULL, so that NOT, AND and OR have their plain meaning.
+Where a comparison may give NULL, it counts as false: AND, OR and the end of a condition take it so, and NOT is written for it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class _Compiler:
             case AnyOf(parts):
                 return self._joined(" OR ", parts)
             case Negation(part):
-                return sql.SQL("NOT {}").format(self.condition(part))
+                return sql.SQL("({}) IS NOT TRUE").format(self.condition(part))
             case Comparison():
                 return sql.SQL("({})").format(self._comparison(one))
 
@@ -133,8 +133,11 @@ class _Compiler:
                 return sql.SQL("{} <> ''").format(column)
             if self._kinds[one.field] in (FieldKind.TEXT, FieldKind.LABELS):
                 return _contains(column, self._value(one.value))
+        operator = _OPERATORS[one.operator]
+        if one.operator is Operator.NE and self._kinds[one.field] is FieldKind.NAME:
+            operator = "IS DISTINCT FROM"  # a column of names may be NULL
         return sql.SQL("{} {} {}::{}").format(
-            column, sql.SQL(_OPERATORS[one.operator]), self._value(one.value), sql.SQL(type_)
+            column, sql.SQL(operator), self._value(one.value), sql.SQL(type_)
         )
 
     def _label(self, one: Comparison, column: sql.Composable) -> sql.Composable:

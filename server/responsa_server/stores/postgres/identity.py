@@ -309,7 +309,7 @@ class PostgresIdentityStore:
         tenant_id: str,
         owner: UUID | None,
         key_id: UUID,
-        audit: Callable[[UUID], AuditEvent],
+        audit: Callable[[ApiKey], AuditEvent],
         *,
         by_owner: bool = False,
     ) -> Sequence[ApiKey]:
@@ -328,7 +328,7 @@ class PostgresIdentityStore:
             assert row is not None
             revoked = [_key(one) for one in [row, *await revoke_children(connection, tenant_id, [key_id])]]
             for one in revoked:
-                await self._audit.write(connection, audit(one.id))
+                await self._audit.write(connection, audit(one))
         return revoked
 
     @shielded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
@@ -73,15 +74,18 @@ class PostgresServiceGrants:
         return _LIST.page([ServiceGrant(**row) for row in rows], query)
 
     @shielded
-    async def remove(self, tenant_id: str, grant_id: UUID, audit: AuditEvent) -> ServiceGrant:
+    async def remove(
+        self, tenant_id: str, grant_id: UUID, audit: Callable[[ServiceGrant], AuditEvent]
+    ) -> ServiceGrant:
         """See `ServiceGrants.remove`."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id, "id": grant_id}
             row = await one_row(connection, self._queries["remove"], values)
             if row is None:
                 raise NotFound.of("service_grant", names.service_grant(grant_id))
-            await self._audit.write(connection, audit)
-        return ServiceGrant(**row)
+            removed = ServiceGrant(**row)
+            await self._audit.write(connection, audit(removed))
+        return removed
 
     async def _check(
         self, connection: Connection, tenant_id: str, user_id: UUID, field: str, role: Role

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final, LiteralString, Protocol
@@ -322,7 +322,8 @@ class TurnLog:
                 ended = await self._end(connection, locked, end)
                 await self._row(connection, "promote_after", {**parameters, "turns": [turn_id]})
                 await self._settle(connection, who.tenant_id, [ended])
-                await self._audit.write(connection, audit)
+                if audit is not None:
+                    await self._audit.write(connection, replace(audit, about=locked["user_id"]))
             row = await self._row(connection, "get_turn", parameters)
             withheld = await withheld_turns(connection, self._queries["withheld"], [turn_id])
         if row is None:  # the turn was deleted in the meantime

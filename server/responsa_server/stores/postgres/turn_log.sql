@@ -249,7 +249,7 @@ FOR NO KEY UPDATE;
 SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND (user_id = %(user)s OR NOT %(owner_only)s) AND id = %(turn)s;
 
 -- name: lock_turn
-SELECT id, tenant_id, state, last_seq, attempt FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s
+SELECT id, tenant_id, user_id, state, last_seq, attempt FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s
 FOR NO KEY UPDATE;
 
 -- name: hold_watched

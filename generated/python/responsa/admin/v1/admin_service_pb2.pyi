@@ -1992,7 +1992,7 @@ class ListAuditEventsRequest(_message.Message):
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
-    """A filter (AIP-160, see Scope.filter) on these fields: actor, action, resource, outcome, on_behalf_of, create_time. The call refuses any other filter with FILTER_INVALID."""
+    """A filter (AIP-160, see Scope.filter) on these fields: actor, action, resource, outcome, on_behalf_of, affected_user, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
     """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(

@@ -34,6 +34,7 @@ class AuditEvent(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
     ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
+    AFFECTED_USER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`auditEvents/{uuid}`."""
     actor: _builtins.str
@@ -53,6 +54,11 @@ class AuditEvent(_message.Message):
     """The id of the call in the server's log; empty for commands on the server's machine."""
     on_behalf_of: _builtins.str
     """The user on whose behalf a service acted, as the user's name; empty if the actor acted for itself."""
+    affected_user: _builtins.str
+    """The user whom the act was about, as the user's name: whose account, key, session, collection, document or turn it was, for whom a service may now act, or who
+    received collections. Empty if the user acted, or if there is no such user. A refused act has this field only if its request names the user.
+    The name stays after the user is deleted.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the act happened."""
@@ -69,10 +75,11 @@ class AuditEvent(_message.Message):
         address: _builtins.str = ...,
         call_id: _builtins.str = ...,
         on_behalf_of: _builtins.str = ...,
+        affected_user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "address", b"address", "call_id", b"call_id", "create_time", b"create_time", "name", b"name", "on_behalf_of", b"on_behalf_of", "outcome", b"outcome", "resource", b"resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "address", b"address", "affected_user", b"affected_user", "call_id", b"call_id", "create_time", b"create_time", "name", b"name", "on_behalf_of", b"on_behalf_of", "outcome", b"outcome", "resource", b"resource"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2059,7 +2059,7 @@ export type ListAuditEventsRequest = Message<"responsa.admin.v1.ListAuditEventsR
   pageToken: string;
 
   /**
-   * A filter (AIP-160, see Scope.filter) on these fields: actor, action, resource, outcome, on_behalf_of, create_time. The call refuses any other filter with FILTER_INVALID.
+   * A filter (AIP-160, see Scope.filter) on these fields: actor, action, resource, outcome, on_behalf_of, affected_user, create_time. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */

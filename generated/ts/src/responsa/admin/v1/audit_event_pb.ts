@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/admin/v1/audit_event.proto.
  */
 export const file_responsa_admin_v1_audit_event: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9hZG1pbi92MS9hdWRpdF9ldmVudC5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEiyQIKCkF1ZGl0RXZlbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBI1CgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSEwoFYWN0b3IYAyABKAlCBOJBAQMSFAoGYWN0aW9uGAQgASgJQgTiQQEDEhYKCHJlc291cmNlGAUgASgJQgTiQQEDEhUKB291dGNvbWUYBiABKAlCBOJBAQMSFQoHYWRkcmVzcxgHIAEoCUIE4kEBAxIVCgdjYWxsX2lkGAggASgJQgTiQQEDEhoKDG9uX2JlaGFsZl9vZhgJIAEoCUIE4kEBAzpM6kFJChNyZXNwb25zYS9BdWRpdEV2ZW50EhlhdWRpdEV2ZW50cy97YXVkaXRfZXZlbnR9KgthdWRpdEV2ZW50czIKYXVkaXRFdmVudGIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("CiNyZXNwb25zYS9hZG1pbi92MS9hdWRpdF9ldmVudC5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEi+AIKCkF1ZGl0RXZlbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBI1CgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSEwoFYWN0b3IYAyABKAlCBOJBAQMSFAoGYWN0aW9uGAQgASgJQgTiQQEDEhYKCHJlc291cmNlGAUgASgJQgTiQQEDEhUKB291dGNvbWUYBiABKAlCBOJBAQMSFQoHYWRkcmVzcxgHIAEoCUIE4kEBAxIVCgdjYWxsX2lkGAggASgJQgTiQQEDEhoKDG9uX2JlaGFsZl9vZhgJIAEoCUIE4kEBAxItCg1hZmZlY3RlZF91c2VyGAogASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyOkzqQUkKE3Jlc3BvbnNhL0F1ZGl0RXZlbnQSGWF1ZGl0RXZlbnRzL3thdWRpdF9ldmVudH0qC2F1ZGl0RXZlbnRzMgphdWRpdEV2ZW50YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * AuditEvent is one entry of the tenant's audit log: an administrative act, an act on an account or a key, or the cancellation or deletion of another user's
@@ -87,6 +87,15 @@ export type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
    * @generated from field: string on_behalf_of = 9;
    */
   onBehalfOf: string;
+
+  /**
+   * The user whom the act was about, as the user's name: whose account, key, session, collection, document or turn it was, for whom a service may now act, or who
+   * received collections. Empty if the user acted, or if there is no such user. A refused act has this field only if its request names the user.
+   * The name stays after the user is deleted.
+   *
+   * @generated from field: string affected_user = 10;
+   */
+  affectedUser: string;
 };
 
 /**
