@@ -616,6 +616,12 @@ async def test_the_activity_of_a_user_is_one_click_away(person: Person) -> None:
     account(person.client, "Adamo")
     await enter(person, ada)
     tab = await administer(person)
+    await expect(tab.page.get_by_role("listitem").filter(has_text="Adamo")).to_contain_text(
+        "last sign-in: never"
+    )
+    await expect(
+        tab.page.get_by_role("listitem").filter(has=tab.page.get_by_role("link", name="Ada", exact=True))
+    ).to_contain_text(re.compile(r"last sign-in: \d"))
     await tab.page.get_by_role("link", name="Activity of Ada", exact=True).click()
     await expect(tab.page.get_by_role("tab", name="Audit log")).to_have_attribute("aria-selected", "true")
     await expect(tab.page.get_by_label("Who")).to_have_value("Ada")

@@ -31,7 +31,11 @@ def ada() -> user_pb2.User:
 
 def bo() -> user_pb2.User:
     return user_pb2.User(
-        name=f"users/{BO}", display_name="Bo \x1b[2J", role=user_pb2.USER_ROLE_USER, disable_time=TIME
+        name=f"users/{BO}",
+        display_name="Bo \x1b[2J",
+        role=user_pb2.USER_ROLE_USER,
+        disable_time=TIME,
+        last_sign_in_time=TIME,
     )
 
 
@@ -119,9 +123,9 @@ async def test_users_are_listed_and_shown(server: Scripted, responsa: CommandLin
     done = await responsa("admin", "users", "list", "--filter", "role = ADMIN")
     assert (done.code, done.err) == (0, "")
     first, second = done.out.splitlines()
-    assert first == f"{ADA}  admin    Ada  <ada@example.org>"
+    assert first == f"{ADA}  admin    Ada  <ada@example.org>  never signed in"
     assert second.startswith(f"{BO}  user     Bo ")
-    assert second.endswith(f"disabled since {SHOWN}")
+    assert second.endswith(f"disabled since {SHOWN}  signed in {SHOWN}")
     assert "\x1b" not in second
     assert sent(server, "ListUsers").filter == "role = ADMIN"
     listed = (await responsa("admin", "users", "list", "--json")).lines

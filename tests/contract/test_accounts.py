@@ -643,6 +643,35 @@ async def test_a_user_has_a_limited_number_of_sessions(people: People, database_
     assert [action for _, action, _ in audited(database_urls)][-2:] == ["session.create", "session.end"]
 
 
+async def test_the_last_sign_in_outlives_its_session_and_is_no_later_than_its_password(
+    people: People, database_urls: DatabaseUrls
+) -> None:
+    user = await user_of(people)
+
+    async def last() -> datetime | None:
+        return (await people.identity.user_of("acme", user.id)).last_sign_in_time
+
+    _, key = await people.identity.create_key("acme", user.id, "")
+    await people.identity.authenticate(Credential("api_key", key))
+    assert await last() is None
+    who = await people.identity.authenticate(token(await login(people)))
+    first = await last()
+    assert first is not None
+    # A link from a session shows no password: it is as old as the sign-in of the session.
+    execute(database_urls, "UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    code, _ = await people.identity.create_session_code(who)
+    await people.identity.exchange_code(code)
+    assert await last() == first
+    # Sign-ins of one user at once do not wait for each other in a circle.
+    await asyncio.gather(*[login(people) for _ in range(6)])
+    newest = await last()
+    assert newest is not None
+    assert newest > first
+    await people.accounts.revoke_sessions(who, [], all_others=True)
+    await people.accounts.revoke_sessions(who, [who.session_id or user.id], all_others=False)
+    assert await last() == newest
+
+
 async def test_a_code_of_a_session_is_as_recent_as_its_sign_in_and_ends_with_it(
     people: People, database_urls: DatabaseUrls
 ) -> None:

@@ -20,6 +20,29 @@ from tests.rpc.served import Served, caller, failed
 ADMIN = user_pb2.USER_ROLE_ADMIN
 
 
+async def test_the_list_of_users_says_when_each_signed_in_last(served: Served) -> None:
+    user = await served.identity.create_user("acme", "Zoe", "zoe@example.org", Role.USER)
+    zoe, bob = f"users/{user.id}", f"users/{served.bob.who.user_id}"
+    code, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
+    await served.accounts.reset_password(code, GOOD)
+    signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
+    metadata = (("authorization", f"Bearer {signed.access_token}"),)
+    await served.auth.RevokeSessions(auth.RevokeSessionsRequest(all_others=True), metadata=metadata)
+    me = await served.auth.GetMe(auth.GetMeRequest(), metadata=metadata)
+
+    async def listed(filter_by: str) -> dict[str, bool]:
+        request = admin.ListUsersRequest(filter=filter_by)
+        found = await served.admin.ListUsers(request, metadata=served.ann.metadata)
+        return {one.name: one.HasField("last_sign_in_time") for one in found.users}
+
+    everybody = await listed("")
+    assert (everybody[zoe], everybody[bob]) == (True, False)
+    when = me.last_sign_in_time.ToJsonString()
+    assert set(await listed(f'last_sign_in_time >= "{when}"')) == {zoe}
+    assert zoe not in await listed(f'NOT last_sign_in_time >= "{when}"')
+    assert bob in await listed(f'NOT last_sign_in_time >= "{when}"')
+
+
 async def test_an_old_session_makes_no_way_in(served: Served, database_urls: DatabaseUrls) -> None:
     user = await served.identity.create_user("acme", "Zoe", "zoe@example.org", Role.ADMIN)
     zoe, bob = f"users/{user.id}", f"users/{served.bob.who.user_id}"

@@ -82,13 +82,13 @@ def list_users(
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one User per line, as proto-JSON.")] = False,
 ) -> None:
-    """List the users of your tenant, oldest first."""
+    """List the users of your tenant, oldest first, with the last sign-in of each."""
     with reporting(json=json), open_client() as client:
         for user in client.users(filter_by=matching):
             if json:
                 print_json(user)
             else:
-                print_text(_line(user))
+                print_text(f"{_line(user)}{_signed_in(user)}")
 
 
 def show_user(user: User, json: AsJson = False) -> None:
@@ -299,6 +299,13 @@ def _print(user: user_pb2.User, *, json: bool) -> None:
         print_json(user)
     else:
         print_text(_line(user))
+
+
+def _signed_in(user: user_pb2.User) -> str:
+    if user.role == user_pb2.USER_ROLE_SERVICE:  # a service cannot sign in
+        return ""
+    when = as_json(user).get("lastSignInTime")
+    return f"  signed in {when}" if when else "  never signed in"
 
 
 def _line(user: user_pb2.User) -> str:

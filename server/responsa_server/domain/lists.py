@@ -96,6 +96,7 @@ USERS: Final = ListRules(
         _enum("role", Role, "USER_ROLE"),
         Field("state", FieldKind.ENUM, values={one.name: one for one in UserState}),
         _CREATED,
+        Field("last_sign_in_time", FieldKind.TIME),
     ),
     _both(("create_time", "display_name", "email")),
 )

@@ -93,7 +93,7 @@ class Origin:
 class User:
     """A person or a program of a tenant. disable_time: since when the user may make no calls, or None. revision: a number that starts at 1 and increases
     with every change. owner: whether the user owns the installation, as long as the user is an administrator of the home tenant. subject: the name of the person in
-    documents, "" without one.
+    documents, "" without one. last_sign_in_time: the time of the newest sign-in, also if its session has ended; None if there was none.
     """
 
     id: UUID
@@ -107,6 +107,7 @@ class User:
     revision: int = 1
     owner: bool = False
     subject: str = ""
+    last_sign_in_time: datetime | None = None
 
     @property
     def etag(self) -> str:

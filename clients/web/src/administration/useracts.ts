@@ -17,6 +17,12 @@ import { viewFragment } from "../common/views.js";
 // A control of the type "email" would check the address itself, and change addresses in other scripts.
 export const EMAIL = { inputmode: "email", autocomplete: "off", maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
 
+/** When a user last signed in; "" for a service, which cannot sign in. */
+export function lastSignIn({ role, lastSignInTime }: User): string {
+  if (role === UserRole.SERVICE) return "";
+  return lastSignInTime ? momentOf(timestampDate(lastSignInTime)) : "never";
+}
+
 export interface UsersHooks {
   readonly say: (text: string) => void;
   /** The administrator who uses the page. */

@@ -10,7 +10,7 @@ import { momentOf } from "../common/facts.js";
 import { GrantsPart } from "./grants.js";
 import { RecordPart } from "../documents/record.js";
 import { callName, roleLabel, type People } from "../common/people.js";
-import { lasting, UserActs, type UsersHooks } from "./useracts.js";
+import { lasting, lastSignIn, UserActs, type UsersHooks } from "./useracts.js";
 import { editLimits, limitsTable } from "./userlimits.js";
 import { editQuota, usageTable } from "./userquota.js";
 import { viewFragment } from "../common/views.js";
@@ -96,6 +96,7 @@ export class UserPage {
       ["Role", roleLabel(user.role) + (user.ownsInstallation ? ", owner of the installation" : "")],
       ["Subject", user.subject],
       ["Since", since],
+      ["Last sign-in", lastSignIn(user)],
       ["Disabled", disabled],
     ];
     const keys = viewFragment({ area: "administration", tab: "keys", query: { owner: user.name } });

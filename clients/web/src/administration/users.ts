@@ -15,7 +15,7 @@ import { Invitations } from "./invitations.js";
 import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
 import { noted, type Part } from "../common/tabbed.js";
-import { codeLink, EMAIL, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
+import { codeLink, EMAIL, lastSignIn, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
 import { UserPage } from "./userpage.js";
 import { viewFragment, type ViewPlace } from "../common/views.js";
 
@@ -116,7 +116,8 @@ export class UsersView implements Part {
 
   #row(one: User): HTMLElement {
     const label = callName(one);
-    const facts = [one.displayName.trim() ? one.email : "", one.createTime ? `since ${momentOf(timestampDate(one.createTime))}` : ""].filter(Boolean).join(" · ");
+    const signedIn = lastSignIn(one);
+    const facts = [one.displayName.trim() ? one.email : "", one.createTime ? `since ${momentOf(timestampDate(one.createTime))}` : "", signedIn && `last sign-in: ${signedIn}`].filter(Boolean).join(" · ");
     const page = viewFragment({ area: "administration", tab: "users", query: { user: one.name } });
     return element(
       "li",

@@ -47,6 +47,7 @@ def user(value: User) -> user_pb2.User:
         etag=value.etag,
         owns_installation=value.owner,
         subject=value.subject,
+        last_sign_in_time=None if value.last_sign_in_time is None else timestamp(value.last_sign_in_time),
     )
 
 

@@ -21,13 +21,13 @@ DELETE FROM responsa.sign_in_attempt WHERE subject = %(subject)s
 UPDATE responsa.sign_in_attempt SET failures = greatest(failures - 1, 0) WHERE subject = %(subject)s
 
 -- name: find_account
-SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, p.hash, p.update_time AS password_time
+SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, u.last_sign_in_time, p.hash, p.update_time AS password_time
 FROM responsa.app_user AS u LEFT JOIN responsa.user_password AS p ON p.tenant_id = u.tenant_id AND p.user_id = u.id
 WHERE u.tenant_id = %(tenant_id)s AND u.email = %(email)s AND u.email <> '' AND u.role <> 'service' AND u.disable_time IS NULL
     AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = u.tenant_id AND t.suspend_time IS NULL)
 
 -- name: find_account_of
-SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, p.hash, p.update_time AS password_time
+SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, u.last_sign_in_time, p.hash, p.update_time AS password_time
 FROM responsa.app_user AS u LEFT JOIN responsa.user_password AS p ON p.tenant_id = u.tenant_id AND p.user_id = u.id
 WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND u.role <> 'service'
 
@@ -158,7 +158,7 @@ VALUES (%(code)s, %(tenant_id)s, %(user_id)s, now() + make_interval(secs => %(se
 RETURNING expire_time
 
 -- name: find_reset_account
-SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, p.hash, p.update_time AS password_time
+SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, u.last_sign_in_time, p.hash, p.update_time AS password_time
 FROM responsa.reset_code AS c
 JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.user_id
 LEFT JOIN responsa.user_password AS p ON p.tenant_id = u.tenant_id AND p.user_id = u.id

@@ -34,7 +34,7 @@ SELECT service_id, user_id FROM responsa.granted(%(services)s::uuid[], %(users)s
 SELECT tenant_id, user_id, api_key_id, expired, sign_in_time FROM responsa.take_sign_in_code(%(digest)s)
 
 -- name: find_user
-SELECT id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
+SELECT id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject, last_sign_in_time FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
 
 -- name: drop_expired_codes
 DELETE FROM responsa.session_code WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
@@ -123,10 +123,10 @@ VALUES (%(id)s, %(tenant_id)s, %(display_name)s, %(email)s, %(role)s, %(first)s 
     AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s AND t.home)
     AND NOT EXISTS (SELECT FROM responsa.app_user AS o WHERE o.tenant_id = %(tenant_id)s AND o.owner))
 ON CONFLICT (tenant_id, email) WHERE email <> '' DO NOTHING
-RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject
+RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject, last_sign_in_time
 
 -- name: give_ownership
 UPDATE responsa.app_user AS u SET owner = true, revision = revision + 1, update_time = clock_timestamp()
 WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND u.role = 'admin' AND u.disable_time IS NULL AND NOT u.owner
     AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s AND t.home)
-RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject
+RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject, last_sign_in_time

@@ -17,7 +17,7 @@ WITH seen AS (
 )
 UPDATE responsa.app_user AS u SET subject = coalesce(%(subject)s::text, u.subject)
 FROM seen WHERE u.tenant_id = %(tenant_id)s AND u.id = seen.user_id
-RETURNING u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject
+RETURNING u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, u.last_sign_in_time
 
 -- name: owner
 SELECT user_id FROM responsa.user_identity WHERE tenant_id = %(tenant_id)s AND issuer = %(issuer)s AND sub = %(sub)s

@@ -56,6 +56,7 @@ async def begin_session(
     await connection.execute(_QUERIES["drop_ended"], values)
     row = await (await connection.execute(_QUERIES["add"], values)).fetchone()
     assert row is not None
+    await connection.execute(_QUERIES["note_sign_in"], values)
     values["id"] = row[0]
     await _AUDIT.write(connection, replace(audit, resource_name=names.session(row[0])))
     for (surplus,) in await (await connection.execute(_QUERIES["drop_surplus"], values)).fetchall():

@@ -5,7 +5,7 @@
 SELECT 1 FROM responsa.app_user AS u
 WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND u.disable_time IS NULL AND u.role <> 'service'
     AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = u.tenant_id AND t.suspend_time IS NULL)
-FOR SHARE OF u
+FOR NO KEY UPDATE OF u
 
 -- name: same_password
 SELECT 1 FROM responsa.user_password WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND update_time = %(password_time)s FOR SHARE
@@ -19,6 +19,10 @@ VALUES (coalesce(%(id)s::uuid, uuidv7()), %(kind)s, %(token)s, %(tenant_id)s, %(
     coalesce(%(sign_in_time)s::timestamptz, now()), least(now() + make_interval(secs => %(seconds)s),
     (SELECT k.expire_time FROM responsa.api_key AS k WHERE k.tenant_id = %(tenant_id)s AND k.id = %(key_id)s)))
 RETURNING id, create_time, expire_time
+
+-- name: note_sign_in
+UPDATE responsa.app_user SET last_sign_in_time = greatest(last_sign_in_time, coalesce(%(sign_in_time)s::timestamptz, now()))
+WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
 
 -- name: drop_surplus
 DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND id IN (

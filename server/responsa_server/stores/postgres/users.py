@@ -43,6 +43,7 @@ _LIST: Final[SqlList[User]] = SqlList(
         "role": "role",
         "state": "CASE WHEN disable_time IS NULL THEN 'active' ELSE 'disabled' END",
         "create_time": "create_time",
+        "last_sign_in_time": "last_sign_in_time",
     },
 )
 
@@ -292,4 +293,5 @@ def user_of(row: Mapping[str, Any]) -> User:
         revision=row["revision"],
         owner=row["owner"],
         subject=row["subject"],
+        last_sign_in_time=row["last_sign_in_time"],
     )

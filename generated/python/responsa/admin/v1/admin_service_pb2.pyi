@@ -985,7 +985,7 @@ class ListUsersRequest(_message.Message):
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
-    """A filter (AIP-160, see Scope.filter) on these fields: name, display_name, email, role, state, create_time. The state is ACTIVE or DISABLED. The call refuses any
+    """A filter (AIP-160, see Scope.filter) on these fields: name, display_name, email, role, state, create_time, last_sign_in_time. The state is ACTIVE or DISABLED. The call refuses any
     other filter with FILTER_INVALID.
     """
     order_by: _builtins.str

@@ -62,6 +62,7 @@ class User(_message.Message):
     DISABLE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
+    LAST_SIGN_IN_TIME_FIELD_NUMBER: _builtins.int
     OWNS_INSTALLATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`users/{uuid}`."""
@@ -93,6 +94,12 @@ class User(_message.Message):
     def disable_time(self) -> _timestamp_pb2.Timestamp:
         """When an administrator disabled the user; unset if the user is not disabled. A disabled user can make no calls."""
 
+    @_builtins.property
+    def last_sign_in_time(self) -> _timestamp_pb2.Timestamp:
+        """When the user last signed in: with a password, with a sign-in code or at an OpenID Connect provider. Unset if the user has never signed in. The end of a session
+        does not change it, and the use of an API key is not a sign-in. A session that another session began has the sign-in of that session.
+        """
+
     def __init__(
         self,
         *,
@@ -106,11 +113,12 @@ class User(_message.Message):
         disable_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         subject: _builtins.str = ...,
+        last_sign_in_time: _timestamp_pb2.Timestamp | None = ...,
         owns_installation: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disable_time", b"disable_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disable_time", b"disable_time", "last_sign_in_time", b"last_sign_in_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disable_time", b"disable_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "name", b"name", "owns_installation", b"owns_installation", "role", b"role", "subject", b"subject", "tenant", b"tenant", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disable_time", b"disable_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "last_sign_in_time", b"last_sign_in_time", "name", b"name", "owns_installation", b"owns_installation", "role", b"role", "subject", b"subject", "tenant", b"tenant", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

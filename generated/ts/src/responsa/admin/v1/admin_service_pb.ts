@@ -1024,7 +1024,7 @@ export type ListUsersRequest = Message<"responsa.admin.v1.ListUsersRequest"> & {
   pageToken: string;
 
   /**
-   * A filter (AIP-160, see Scope.filter) on these fields: name, display_name, email, role, state, create_time. The state is ACTIVE or DISABLED. The call refuses any
+   * A filter (AIP-160, see Scope.filter) on these fields: name, display_name, email, role, state, create_time, last_sign_in_time. The state is ACTIVE or DISABLED. The call refuses any
    * other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;

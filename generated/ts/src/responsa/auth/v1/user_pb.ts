@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/user.proto.
  */
 export const file_responsa_auth_v1_user: GenFile = /*@__PURE__*/
-  fileDesc("ChtyZXNwb25zYS9hdXRoL3YxL3VzZXIucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEixgMKBFVzZXISEgoEbmFtZRgBIAEoCUIE4kEBCBIoCgZ0ZW5hbnQYAiABKAlCGOJBAQP6QREKD3Jlc3BvbnNhL1RlbmFudBIaCgxkaXNwbGF5X25hbWUYAyABKAlCBOJBAQESEwoFZW1haWwYBCABKAlCBOJBAQESLgoEcm9sZRgFIAEoDjIaLnJlc3BvbnNhLmF1dGgudjEuVXNlclJvbGVCBOJBAQESNQoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CgxkaXNhYmxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhIKBGV0YWcYDCABKAlCBOJBAQESFQoHc3ViamVjdBgNIAEoCUIE4kEBARIfChFvd25zX2luc3RhbGxhdGlvbhgUIAEoCEIE4kEBAzot6kEqCg1yZXNwb25zYS9Vc2VyEgx1c2Vycy97dXNlcn0qBXVzZXJzMgR1c2VyKmUKCFVzZXJSb2xlEhkKFVVTRVJfUk9MRV9VTlNQRUNJRklFRBAAEhIKDlVTRVJfUk9MRV9VU0VSEAESEwoPVVNFUl9ST0xFX0FETUlOEAISFQoRVVNFUl9ST0xFX1NFUlZJQ0UQA2IGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("ChtyZXNwb25zYS9hdXRoL3YxL3VzZXIucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEigwQKBFVzZXISEgoEbmFtZRgBIAEoCUIE4kEBCBIoCgZ0ZW5hbnQYAiABKAlCGOJBAQP6QREKD3Jlc3BvbnNhL1RlbmFudBIaCgxkaXNwbGF5X25hbWUYAyABKAlCBOJBAQESEwoFZW1haWwYBCABKAlCBOJBAQESLgoEcm9sZRgFIAEoDjIaLnJlc3BvbnNhLmF1dGgudjEuVXNlclJvbGVCBOJBAQESNQoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CgxkaXNhYmxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhIKBGV0YWcYDCABKAlCBOJBAQESFQoHc3ViamVjdBgNIAEoCUIE4kEBARI7ChFsYXN0X3NpZ25faW5fdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSHwoRb3duc19pbnN0YWxsYXRpb24YFCABKAhCBOJBAQM6LepBKgoNcmVzcG9uc2EvVXNlchIMdXNlcnMve3VzZXJ9KgV1c2VyczIEdXNlciplCghVc2VyUm9sZRIZChVVU0VSX1JPTEVfVU5TUEVDSUZJRUQQABISCg5VU0VSX1JPTEVfVVNFUhABEhMKD1VTRVJfUk9MRV9BRE1JThACEhUKEVVTRVJfUk9MRV9TRVJWSUNFEANiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * User is a person or a program of a tenant.
@@ -92,6 +92,14 @@ export type User = Message<"responsa.auth.v1.User"> & {
    * @generated from field: string subject = 13;
    */
   subject: string;
+
+  /**
+   * When the user last signed in: with a password, with a sign-in code or at an OpenID Connect provider. Unset if the user has never signed in. The end of a session
+   * does not change it, and the use of an API key is not a sign-in. A session that another session began has the sign-in of that session.
+   *
+   * @generated from field: google.protobuf.Timestamp last_sign_in_time = 14;
+   */
+  lastSignInTime?: Timestamp | undefined;
 
   /**
    * Whether the user is an owner of the installation: an administrator of its first tenant who also administers the tenants.
