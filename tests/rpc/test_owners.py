@@ -150,13 +150,21 @@ async def test_only_active_administrators_of_the_first_tenant_become_owners(serv
 
 async def test_the_last_owner_is_neither_disabled_nor_demoted(served: Served) -> None:
     await colleague(served)
+    called = {"name": name(served.ann), "display_name": "Root", "email": "root@example.org"}
+    await served.admin.UpdateUser(
+        admin.UpdateUserRequest(user=called, update_mask={"paths": ["display_name", "email"]}),
+        metadata=served.ann.metadata,
+    )
     for work in (
         served.admin.DisableUser(
             admin.DisableUserRequest(name=name(served.ann)), metadata=served.ann.metadata
         ),
         served.admin.UpdateUser(demotion(served.ann), metadata=served.ann.metadata),
     ):
-        assert (await failed(work)).reason == "LAST_OWNER"
+        error = await failed(work)
+        assert error.reason == "LAST_OWNER"
+        # People know each other by name, not by resource.
+        assert error.message.startswith("Root (root@example.org) is the only owner of the installation")
 
 
 async def test_an_administrator_cannot_take_an_owner_over(served: Served) -> None:

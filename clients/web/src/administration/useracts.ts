@@ -211,10 +211,8 @@ export class UserActs {
 }
 
 /** The explanation of an error that keeps the last administrator or the last owner; undefined for other errors. */
-export function lasting({ reason }: Failure): string | undefined {
-  if (reason === "LAST_ADMINISTRATOR") return "This is the only administrator of the tenant who is not disabled. Make another user an administrator first.";
-  if (reason === "LAST_OWNER") return "This is the only owner of the installation who is not disabled. Make another administrator an owner first.";
-  return undefined;
+export function lasting({ reason, message }: Failure): string | undefined {
+  return reason === "LAST_ADMINISTRATOR" || reason === "LAST_OWNER" ? message : undefined;
 }
 
 /** A link to the page that carries a code in its fragment, and the tenant if it is not the default one. */

@@ -251,16 +251,23 @@ async def lock_user(
     if set(administrators) == {user_id} and not stays_administrator:
         raise Precondition(
             Reason.LAST_ADMINISTRATOR,
-            f"{names.user(user_id)} is the only administrator of the tenant who is not disabled. Give another user the role ADMIN first.",
+            f"{_called(found)} is the only administrator of the tenant who is not disabled. Make another user an administrator first, or enable an administrator who is disabled.",
             {"user": names.user(user_id)},
         )
     if {identity for identity, owner in administrators.items() if owner} == {user_id}:
         raise Precondition(
             Reason.LAST_OWNER,
-            f"{names.user(user_id)} is the only owner of the installation who is not disabled. Make another administrator an owner first.",
+            f"{_called(found)} is the only owner of the installation who is not disabled. Make another administrator an owner first, or enable an owner who is disabled.",
             {"user": names.user(user_id)},
         )
     return found
+
+
+def _called(user: User) -> str:
+    """The words for a user in messages to the user and to administrators of the tenant, who may see the name and the address."""
+    if user.display_name and user.email:
+        return f"{user.display_name} ({user.email})"
+    return user.display_name or user.email or names.user(user.id)
 
 
 async def lock_changeable(connection: Connection, tenant_id: str, user_id: UUID, *, by_owner: bool) -> User:
