@@ -12,6 +12,7 @@ from responsa_server.cli import completion, tools
 from responsa_server.cli.output import EXIT_USAGE, one_line, print_json, print_text, reporting
 from responsa_server.cli.parameters import described, parameters
 from responsa_server.cli.session import open_client
+from responsa_server.domain.words import counted
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one Agent per line, as proto-JSON.")]
 
@@ -126,7 +127,7 @@ def _page(agent: agent_pb2.Agent) -> str:
         f"version    {agent.version.rpartition('/')[2]}",
         f"models     {', '.join(agent.models) or 'none: it quotes the documents'}",
         f"documents  {', '.join(collections) or 'all that you may read'}",
-        f"history    {agent.history_messages} messages",
+        f"history    {counted(agent.history_messages, 'message')}",
     ]
     if agent.missing_tools:
         lines.append(f"without    {', '.join(agent.missing_tools)}: this server has no such tool")

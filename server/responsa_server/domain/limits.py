@@ -15,7 +15,7 @@ from uuid import UUID
 
 from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.domain.people import AuditEvent, Principal
-from responsa_server.domain.words import in_seconds
+from responsa_server.domain.words import counted, in_seconds
 
 NO_LIMIT: Final = 0
 """The value of a limit that does not apply."""
@@ -83,16 +83,17 @@ class Room:
     most: int
 
 
-_WORDS: Final[Mapping[str, str]] = {
-    "messages_per_minute": "messages a minute",
-    "calls_per_minute": "calls a minute",
-    "streams": "streams at a time",
-    "sockets": "WebSockets at a time",
-    "pending_turns": "questions that are not answered yet",
-    "uploads": "uploads at a time",
-    "upload_bytes_per_day": "bytes of uploads in 24 hours",
-    "storage_bytes": "bytes of stored documents",
-    "api_keys": "API keys",
+# The words for one, and for any other number.
+_WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    "messages_per_minute": ("message a minute", "messages a minute"),
+    "calls_per_minute": ("call a minute", "calls a minute"),
+    "streams": ("stream at a time", "streams at a time"),
+    "sockets": ("WebSocket at a time", "WebSockets at a time"),
+    "pending_turns": ("question that is not answered yet", "questions that are not answered yet"),
+    "uploads": ("upload at a time", "uploads at a time"),
+    "upload_bytes_per_day": ("byte of uploads in 24 hours", "bytes of uploads in 24 hours"),
+    "storage_bytes": ("byte of stored documents", "bytes of stored documents"),
+    "api_keys": ("API key", "API keys"),
 }
 _REMEDIES: Final[Mapping[str, str]] = {
     "streams": "Close one",
@@ -116,7 +117,7 @@ def too_fast(name: str, scope: Scope, most: int, wait_seconds: float) -> Exhaust
     wait = max(wait_seconds, 0.001)
     return Exhausted(
         Reason.RATE_LIMIT,
-        f"{_HOLDERS[scope]} used up the limit of {most:,} {_WORDS[name]}; try again in {_spoken(wait)}.",
+        f"{_HOLDERS[scope]} used up the limit of {counted(most, *_WORDS[name])}; try again in {_spoken(wait)}.",
         {"limit": name, "scope": scope.value, "value": str(most)},
         retry_after=wait,
     )
@@ -126,7 +127,7 @@ def too_many(name: str, scope: Scope, most: int, *, retry_after: float | None = 
     """The error for the maximum number of things at one time. retry_after: the seconds after which to try again; None if only the caller can make room."""
     return Exhausted(
         Reason.LIMIT_REACHED,
-        f"{_HOLDERS[scope]} reached the limit of {most:,} {_WORDS[name]}. {_REMEDIES[name]}, then try again.",
+        f"{_HOLDERS[scope]} reached the limit of {counted(most, *_WORDS[name])}. {_REMEDIES[name]}, then try again.",
         {"limit": name, "scope": scope.value, "value": str(most)},
         retry_after=retry_after,
     )

@@ -19,6 +19,7 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.domain.people import AuditEvent, Role
+from responsa_server.domain.words import counted
 
 TURN_TOKENS: Final = 100_000
 """The most tokens of one turn if neither the agent nor the settings limit them. It applies only to users who have a quota."""
@@ -290,7 +291,7 @@ def contract_name(limit: str) -> str:
 
 def _spoken(metric: Metric, value: int) -> str:
     if metric is Metric.TOKENS:
-        return f"{value:,} tokens"
+        return counted(value, "token")
     return f"{Decimal(value) / 1_000_000:,.6f}".rstrip("0").rstrip(".") + " US dollars"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from responsa_client.connection import Deadline
-from responsa_server.domain.words import in_seconds
+from responsa_server.domain.limits import Scope, too_fast, too_many
+from responsa_server.domain.words import counted, in_seconds
 
 
 @pytest.mark.parametrize(
@@ -14,3 +15,17 @@ from responsa_server.domain.words import in_seconds
 )
 def test_seconds(number: float, words: str) -> None:
     assert in_seconds(number) == str(Deadline(number)) == words
+
+
+def test_one_and_many_of_a_limit() -> None:
+    assert [counted(one, "token") for one in (0, 1, 1_000)] == ["0 tokens", "1 token", "1,000 tokens"]
+    fast = [too_fast("messages_per_minute", Scope.USER, most, 30).message for most in (1, 10)]
+    assert fast == [
+        "You have used up the limit of 1 message a minute; try again in 30 seconds.",
+        "You have used up the limit of 10 messages a minute; try again in 30 seconds.",
+    ]
+    many = [too_many("api_keys", Scope.TENANT, most).message for most in (1, 2)]
+    assert many == [
+        "Your tenant has reached the limit of 1 API key. Revoke one, then try again.",
+        "Your tenant has reached the limit of 2 API keys. Revoke one, then try again.",
+    ]

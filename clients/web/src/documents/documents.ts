@@ -327,7 +327,7 @@ export class DocumentsView {
       (this.#bulk.hidden ? document.getElementById("collections-title") : this.#all)?.focus();
     });
     const heading = element("h3", { id: "results-title" }, "Deletion");
-    replace(this.#results, element("div", { class: "row" }, heading, close), element("p", { class: "note" }, `Deleting ${lines.length} documents…`), element("ul", {}, ...lines.map((one) => one.root)));
+    replace(this.#results, element("div", { class: "row" }, heading, close), element("p", { class: "note" }, `Deleting ${count(lines.length, "document")}…`), element("ul", {}, ...lines.map((one) => one.root)));
     this.#results.hidden = false;
   }
 }

@@ -18,6 +18,7 @@ from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.mail import MailKind
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.turns import FrameCodec, TurnState
+from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
@@ -234,7 +235,7 @@ class PostgresErasing:
         collection, number = names.collection(row["collection_id"]), int(row["documents"])
         raise Precondition(
             Reason.COLLECTION_NOT_EMPTY,
-            f"{collection} holds {number} documents of other users. Name a user who receives the collections in hand_over_to, or delete these documents first.",
+            f"{collection} holds {counted(number, 'document')} of other users. Name a user who receives the collections in hand_over_to, or delete these documents first.",
             {"collection": collection, "documents": str(number)},
         )
 

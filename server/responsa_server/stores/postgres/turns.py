@@ -36,6 +36,7 @@ from responsa_server.domain.turns import (
     Turn,
     TurnState,
 )
+from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -225,7 +226,7 @@ class PostgresTurnStore(TurnLog):
         if row is not None and row["overloaded"]:
             raise Exhausted(
                 Reason.OVERLOADED,
-                f"{limit} questions already wait for a worker, and the server accepts no more at the moment; try again soon.",
+                f"The server's limit of {counted(limit, 'question')} that may wait for a worker is reached, and the server accepts no more at the moment; try again soon.",
                 {"limit": str(limit)},
                 retry_after=1.0,
             )
