@@ -71,7 +71,7 @@ class RecordWords:
 @dataclass(frozen=True, slots=True)
 class RecordQuestion:
     """A question about the caller. category: its category; "" if it is unknown. topics: how probable (0 to 1) each of the words of records is that examples have for labels; empty if there are no
-    examples. before: the question before, if this one refers to it; it is read if this one names nothing. parts: see `parts_of`. sides: see `sides_of`. Neither parts nor sides
+    examples. categories: the same for each category. before: the question before, if this one may refer to it. parts: see `parts_of`. sides: see `sides_of`. Neither parts nor sides
     have parts, sides or a question before.
     """
 
@@ -81,6 +81,7 @@ class RecordQuestion:
     before: RecordQuestion | None = None
     parts: Sequence[RecordQuestion] = ()
     sides: Sequence[RecordQuestion] = ()
+    categories: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 ONE_THING: Final = "thing"

@@ -18,10 +18,10 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.record import RecordQuestion, RecordReading, RecordWords, Way
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.others import about_another
-from responsa_server.search.record_choice import SUPPORTED, Choice, choose
+from responsa_server.search.record_choice import SUPPORTED, Choice, choose, subject
 from responsa_server.search.record_contents import Contents
 from responsa_server.search.record_lines import lines_of, title_words, words_of
-from responsa_server.search.record_meaning import Meaning
+from responsa_server.search.record_meaning import Meaning, following
 from responsa_server.search.record_words import GENERIC_WORDS, Shelf, Spelling, meant_by
 from responsa_server.search.retrieve import Retrieval, Retriever
 from responsa_server.text.lexical import STOPWORDS
@@ -86,18 +86,21 @@ def read_record(
     def meant(one: RecordQuestion) -> RecordQuestion:
         asked = meant_by(one.text, spelling, shelf)
         misspelled.update(asked.misspelled)
-        return replace(one, text=asked.text, parts=[meant(each) for each in one.parts])
+        before = None if one.before is None else meant(one.before)
+        return replace(one, text=asked.text, before=before, parts=[meant(each) for each in one.parts])
 
-    asked = meant(question)
     contents = Contents(shelf)
-    alone = Meaning(asked, contents)
+    # What was misspelled before was said with the answer before.
+    earlier = None if question.before is None else subject(meant(question.before), contents)
+    misspelled.clear()
+    asked = meant(question)
+    alone = Meaning(asked, contents, earlier)
     named = alone.known
-    if question.before is not None and not alone.names:
-        # What the question before was about.
-        subject = Choice(Meaning(meant(question.before), contents), contents).subject()
-        made = Choice(Meaning(asked, contents, subject), contents).made()
+    if earlier is not None and not alone.names:
+        asked = following(asked)
+        made = Choice(Meaning(asked, contents, earlier), contents).made()
         named = True
-        if not made.lines:
+        if not made.lines and question.before is not None:
             made = choose(
                 meant(replace(question, text=f"{question.text} ({question.before.text})")), contents
             )

@@ -14,7 +14,7 @@ from uuid import UUID
 from responsa_server.domain.record import ONE_THING, RecordQuestion, Way
 from responsa_server.search.record_contents import GAP, READING, Contents
 from responsa_server.search.record_lines import Line
-from responsa_server.search.record_meaning import WHY, Meaning, Subject
+from responsa_server.search.record_meaning import WHY, Meaning, Subject, following
 from responsa_server.search.record_words import AUTHOR
 
 MOST_NAMED: Final = 6
@@ -57,6 +57,15 @@ def choose(question: RecordQuestion, contents: Contents) -> Made:
         tuple(dict.fromkeys(title for one in kept for title in one.wanted)),
         kept[0].lead,
     )
+
+
+def subject(question: RecordQuestion, contents: Contents) -> Subject:
+    """What a question was about. If it names nothing, this is what the question before it was about."""
+    earlier = None if question.before is None else subject(question.before, contents)
+    alone = Meaning(question, contents, earlier)
+    if earlier is None or alone.names:
+        return Choice(Meaning(question, contents), contents).subject()
+    return Choice(Meaning(following(question), contents, earlier), contents).subject()
 
 
 def _read_alone(whole: Meaning, parts: Sequence[Meaning]) -> Sequence[Meaning]:
@@ -142,9 +151,9 @@ class Choice:
         scales, things = self._meaning.scales, self._meaning.things
         lines = self.made().lines
         listed = not scales and not things
+        linked = [name for one in lines if one.own for name in self._contents.links(one)]
         if not scales and not things:
             first = next((one for one in lines if one.own), None)
-            linked = [name for one in lines if one.own for name in self._contents.links(one)]
             if first is not None and self._contents.is_thing(first):
                 things = (self._contents.under_terms(first),)
             elif self._meaning.way is Way.LISTED and linked:
@@ -153,7 +162,8 @@ class Choice:
                 scales = [name for name in self._contents.scale_names if name <= first.terms][:1]
                 if not scales and any(self._contents.listed_things(first)):
                     things = self._contents.listed_things(first)[:1]
-        return Subject(scales, things, listed, frozenset(one.key[0] for one in lines if one.own))
+        order = linked if self._meaning.way is Way.LISTED else ()
+        return Subject(scales, things, listed, frozenset(one.key[0] for one in lines if one.own), order)
 
     def _directly(self) -> Made | None:
         """What answers a question whose things or whose category are known; None if other words must tell."""

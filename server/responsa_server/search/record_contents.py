@@ -102,6 +102,12 @@ class Contents:
             and sum(each <= one.terms for each in others) < 2  # one may be a chance likeness
         ]
 
+    @cached_property
+    def tests(self) -> AbstractSet[UUID]:
+        """The documents without things, such as jobs: those about tests."""
+        things = {one.key[0] for one in self.own if self.is_thing(one)}
+        return {one.key[0] for one in self.own} - things
+
     def is_sitting(self, one: Line) -> bool:
         """Whether the line is in the section on two sittings of a test."""
         terms = frozenset(self.shelf.analyzer.terms("two sittings", self.shelf.language))

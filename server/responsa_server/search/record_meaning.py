@@ -5,11 +5,12 @@ The words of the record tell, then the agent's table of everyday words, then the
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 from uuid import UUID
@@ -25,8 +26,12 @@ LEAST_OF_SIDE: Final = 0.3
 """The least probability of a scale that is one side of a comparison."""
 PROBABLE: Final = 0.4
 """The least probability of a topic in other categories, and of one that comes before chance words."""
-SURE: Final = 0.8
-"""The least probability of a topic because of which the question before is not read."""
+SURE: Final = 0.5
+"""The least probability of a scale because of which the question before is not read."""
+SURE_OF_THING: Final = 0.9
+"""The same for a thing, which may be the one of the question before."""
+BEFORE: Final = 0.25
+"""The weight of the category of the question before, as against that of the question itself."""
 SURE_ENOUGH: Final = 0.6
 """The least probability of a scale because of which words for what no record holds are only what the author tells."""
 _TELLS: Final = re.compile(
@@ -36,6 +41,8 @@ _TELLS: Final = re.compile(
 _THERE: Final = re.compile(r"\b(?:it|its|that|this|these|those|they|them|there|one|ones)\b", re.IGNORECASE)
 _THEY: Final = re.compile(r"\b(?:they|them)\b", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w-]|\.\d)")
+_OTHER: Final = re.compile(r"\bother\b", re.IGNORECASE)
+_NEXT: Final = re.compile(r"\bnext\b|\bafter (?:that|this|it)\b", re.IGNORECASE)
 _ZERO: Final = re.compile(r"\bzero\b", re.IGNORECASE)
 _SEVERAL: Final = re.compile(
     r"\b(?:two|three|four|five|several|both)\b|\b[2-5] (?:\w+ )?(?:best|top|jobs|careers|matches|professions)\b|\btop [2-5]\b",
@@ -46,12 +53,26 @@ WHY: Final = re.compile(r"\bwhy\b|\breasons?\b", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a question was about: the terms of scales and of things, and documents. listed: whether the question named none of them, but its answer begins with them."""
+    """What a question was about: the terms of scales and of things, and documents. listed: whether the question named none of them, but its answer begins with them. order: the things that its answer lists, such as majors."""
 
     scales: Sequence[frozenset[str]] = ()
     things: Sequence[frozenset[str]] = ()
     listed: bool = False
     documents: frozenset[UUID] = frozenset()
+    order: Sequence[frozenset[str]] = ()
+
+
+def following(question: RecordQuestion) -> RecordQuestion:
+    """The question with the category that is most probable after the question before. A short question says little about its category: “and the one after that?” is about jobs after a question about jobs."""
+    before = question.before
+    if before is None or not question.categories or not before.categories:
+        return question
+    scores = {
+        one: math.log(probable) + BEFORE * math.log(before.categories[one])
+        for one, probable in question.categories.items()
+        if probable and before.categories.get(one)
+    }
+    return replace(question, category=max(sorted(scores), key=lambda one: scores[one], default=""))
 
 
 class Meaning:
@@ -97,6 +118,11 @@ class Meaning:
             if word
             and (word in spoken or (term not in generic and any(inflected(one, word) for one in spoken)))
         }
+        # After a question about tests or majors, “the first” is not a job.
+        self._counts_elsewhere = earlier is not None and (bool(earlier.order) or not earlier.things)
+        self._places = [int(one) for each in meant.values() for one in each if one.isdecimal()]
+        if self._counts_elsewhere:
+            meant = {term: each for term, each in meant.items() if not any(one.isdecimal() for one in each)}
         # The words of a synonym stand together, or it is not one of this record's.
         meant = {
             term: each if any(one.issuperset(each) for one in shelf.said) else [term]
@@ -122,7 +148,8 @@ class Meaning:
     @property
     def names(self) -> bool:
         """Whether the question names something, so that it can be read alone."""
-        return bool(self.named_scales or self.named_things) or self.sure > SURE
+        sure = SURE_OF_THING if self.topic == ONE_THING else SURE
+        return bool(self.named_scales or self.named_things) or self.sure >= sure
 
     @property
     def sure(self) -> float:
@@ -212,7 +239,8 @@ class Meaning:
     @cached_property
     def scales(self) -> Sequence[frozenset[str]]:
         """The scales that the question is about."""
-        if self.earlier and self.earlier.scales and not self.named_scales and not self.named_things:
+        ranks = self.way in (Way.HIGHEST, Way.LOWEST)
+        if self.earlier and self.earlier.scales and not ranks and not self.named_scales and not self.named_things:
             return self.earlier.scales
         if self.way is Way.REFERENCE or self.things:
             return ()
@@ -233,8 +261,18 @@ class Meaning:
             return self.named_things
         if self.earlier and (self.earlier.things or self.earlier.scales):
             # “What would I do there?” after a list asks about its first thing, but “what could I study?” does not.
-            return () if self.earlier.listed and self.way is Way.LISTED else self.earlier.things
+            return () if self.earlier.listed and self.way is Way.LISTED else self._things_before(self.earlier)
         return self.guessed_thing
+
+    def _things_before(self, earlier: Subject) -> Sequence[frozenset[str]]:
+        """The things that the earlier question was about, or that its answer lists in the place that this question names."""
+        found = [earlier.order[one - 1] for one in self._places if 0 < one <= len(earlier.order)]
+        if found:
+            return found
+        headings = list(earlier.order or self._contents.headings)
+        if _NEXT.search(self.question) and earlier.things[0] in headings[:-1]:
+            return (headings[headings.index(earlier.things[0]) + 1],)
+        return earlier.things
 
     @property
     def asked_little(self) -> bool:
@@ -278,17 +316,19 @@ class Meaning:
     @cached_property
     def documents(self) -> AbstractSet[UUID]:
         """The documents that the question means by words of their titles, or as far as examples tell; all of them if nothing tells."""
-        titled = self.all_asked - self._contents.common | (
-            frozenset(self._contents.shelf.terms(self.topic)) - self._contents.small
-        )
-        found = {
-            one.key[0] for one in self._contents.own if one.title & (self.all_asked - self._contents.common)
-        }
+        def titled(terms: AbstractSet[str]) -> AbstractSet[UUID]:
+            said = terms - self._contents.common - self._contents.small
+            return {one.key[0] for one in self._contents.own if one.title & said}
+
+        topic = frozenset(self._contents.shelf.terms(self.topic))
+        found = titled(self.all_asked)
+        if not found and self.sure > self.likely.get(NO_TOPIC, 0.0):
+            found = titled(topic)
         if not found and self.earlier and self.earlier.documents:
             found = self.earlier.documents
-        found = found or {
-            one.key[0] for one in self._contents.own if one.title & titled - self._contents.common
-        }
+            if _OTHER.search(self.question):
+                found = self._contents.tests - found or found
+        found = found or titled(topic)
         focused = {one.key[0] for one in self._contents.own if one.title & self.focus}
         return found or focused or {one.key[0] for one in self._contents.own}
 
@@ -324,6 +364,8 @@ class Meaning:
         if self.reads or self.compares or (self.way is Way.HEADED and _SEVERAL.search(self.question)):
             return ()
         if about_scales:
+            return ()
+        if self._counts_elsewhere:
             return ()
         figures = {float(one.group()) for one in _NUMBER.finditer(self.question)}
         lines = [one for one in self._contents.own if one.value is not None and self._contents.is_thing(one)]
@@ -370,7 +412,7 @@ class Meaning:
         titles = {each[0].title for each in named}
         found = [each for each in named if not any(each[0].title < another for another in titles)]
         question = self.question.casefold()
-        if not found and self.way is Way.REFERENCE:
+        if not found and self.way is Way.REFERENCE and not self._counts_elsewhere:
             # “The first one” is the job of this recommendation.
             meant = [
                 one

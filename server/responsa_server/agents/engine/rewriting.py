@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from responsa_server.agents.engine.state import Said
@@ -110,14 +111,22 @@ def standalone(question: str, history: Sequence[Said], *, whole: bool = False) -
     """The question with the subject of the last answer added; None if the question needs no subject or the history gives
     no subject. whole: whether the question before is added instead of the subject; words such as “and” or “again” then refer to it, too.
     """
-    refers = points_back(question) or content_words(question) < MIN_CONTENT_WORDS
-    if not (refers or (whole and _GOES_ON.search(question))):
+    if not (goes_on(question) if whole else _refers(question)):
         return None
-    carried = _asked_before(history) if whole else _subjects(question, history)
+    carried = answered_questions(history)[-1:] if whole else _subjects(question, history)
     if not carried:
         return None
     rewritten = f"{question.strip()} ({', '.join(carried)})"
     return rewritten if len(rewritten.encode()) <= MAX_QUESTION_BYTES else None
+
+
+def goes_on(question: str, fewest: int = MIN_CONTENT_WORDS) -> bool:
+    """Whether the question may go on with what was said: it has a pronoun, a word such as “and” or “again”, or fewer than `fewest` words that carry meaning."""
+    return _refers(question, fewest) or _GOES_ON.search(question) is not None
+
+
+def _refers(question: str, fewest: int = MIN_CONTENT_WORDS) -> bool:
+    return points_back(question) or content_words(question) < fewest
 
 
 def points_back(question: str) -> bool:
@@ -172,13 +181,13 @@ def _close(run: Sequence[str], found: Counter[str], sentence: str) -> None:
     found[" ".join(run)] += 1
 
 
-def _asked_before(history: Sequence[Said]) -> Sequence[str]:
-    """The last question that was answered."""
-    for place in range(len(history) - 1, 0, -1):
-        answer, asked = history[place], history[place - 1]
-        if answer.speaker is Speaker.ASSISTANT and not answer.refused and asked.speaker is Speaker.USER:
-            return [asked.text]
-    return []
+def answered_questions(history: Sequence[Said]) -> Sequence[str]:
+    """The questions that were answered and not refused, the oldest first."""
+    return [
+        asked.text
+        for asked, answer in pairwise(history)
+        if asked.speaker is Speaker.USER and answer.speaker is Speaker.ASSISTANT and not answer.refused
+    ]
 
 
 def _subjects(question: str, history: Sequence[Said]) -> Sequence[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Final, Self, cast
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -14,6 +15,8 @@ from responsa_server.agents.engine.config import RetrievalTable, Texts
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, Policy, Run
 from responsa_server.agents.engine.record_check import problem_of
+from responsa_server.agents.engine.rewriting import answered_questions, goes_on
+from responsa_server.agents.engine.state import Said
 from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
 from responsa_server.domain.answers import CitationJudge, Claim, Evidence, EvidenceSource, Extraction
 from responsa_server.domain.errors import Reason, Unavailable
@@ -21,6 +24,10 @@ from responsa_server.domain.events import FallbackKind, Step
 from responsa_server.domain.intents import IntentClassifier
 from responsa_server.domain.record import RecordQuestion, RecordSource, RecordWords, Way, parts_of, sides_of
 
+MOST_BEFORE: Final = 2
+"""The maximum number of earlier questions that are read: the one before, and if this names nothing, the one before that."""
+FEWEST_WORDS: Final = 7
+"""A question with fewer words that carry meaning may be about what the question before was about."""
 UNCHECKED: Final = "unchecked"
 """The cause of the fallback when the record does not have what a model wrote."""
 
@@ -84,7 +91,7 @@ class RecordReaderInput(NodeModel):
     """The question, its category, and what a search with `retrieval.subject = "caller"` found."""
 
     question: str
-    standalone_question: str = ""
+    history: tuple[Said, ...] = ()
     category: str = ""
     evidence: Evidence
 
@@ -142,18 +149,17 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
     async def process(self, given: RecordReaderInput, run: Run) -> RecordReaderOutput:
         """Read. Raises Unavailable."""
         text = given.question.strip()
-        # The rewriter adds the question before in brackets.
-        earlier = given.standalone_question.removeprefix(text).strip().removeprefix("(").removesuffix(")")
         before = None
-        if earlier and given.standalone_question.startswith(text):
-            before = await self._read(earlier)
-        question = RecordQuestion(
-            given.question,
-            given.category,
-            await self._topics(text),
-            before,
-            [await self._read(one) for one in parts_of(text)],
-            [await self._read(one) for one in sides_of(text)],
+        if goes_on(text, FEWEST_WORDS):
+            for one in answered_questions(given.history)[-MOST_BEFORE:]:
+                before = replace(await self._read(one), before=before)
+        question = replace(
+            await self._read(text),
+            text=given.question,
+            category=given.category,
+            before=before,
+            parts=[await self._read(one) for one in parts_of(text)],
+            sides=[await self._read(one) for one in sides_of(text)],
         )
         found = await self._source.read(run.who, question, given.evidence, self._words)
         return RecordReaderOutput(
@@ -169,16 +175,11 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
         )
 
     async def _read(self, text: str) -> RecordQuestion:
-        return RecordQuestion(text, await self._category(text), await self._topics(text))
-
-    async def _topics(self, text: str) -> Mapping[str, float]:
-        return {} if self._of_topics is None else (await self._of_topics.classify(text)).all
-
-    async def _category(self, text: str) -> str:
+        topics = {} if self._of_topics is None else (await self._of_topics.classify(text)).all
         if self._of_categories is None:
-            return ""
+            return RecordQuestion(text, topics=topics)
         found = await self._of_categories.classify(text)
-        return found.label if found.in_scope else ""
+        return RecordQuestion(text, found.label if found.in_scope else "", topics, categories=found.all)
 
 
 RECORD_READER: Final = NodeKind(
