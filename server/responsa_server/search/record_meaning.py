@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +22,8 @@ from responsa_server.search.record_words import GENERIC, PIECE, inflected
 
 LEAST_PROBABLE: Final = 0.15
 """The least probability (0 to 1) of a scale in a category that is about scales."""
+NEARLY: Final = 0.5
+"""A scale that is so many times as probable as the likeliest is meant, too, if this is not sure."""
 LEAST_OF_SIDE: Final = 0.3
 """The least probability of a scale that is one side of a comparison."""
 PROBABLE: Final = 0.4
@@ -75,6 +77,18 @@ def following(question: RecordQuestion) -> RecordQuestion:
     return replace(question, category=max(sorted(scores), key=lambda one: scores[one], default=""))
 
 
+def _topics(question: RecordQuestion) -> Mapping[str, float]:
+    """How probable each topic is. A story often shows its scale in one sentence, so each scale's probability is the mean of that in the whole question and of the highest one in a part."""
+    if not question.parts:
+        return question.topics
+    return {
+        one: probable
+        if one in (ONE_THING, NO_TOPIC)
+        else (probable + max(part.topics.get(one, 0.0) for part in question.parts)) / 2
+        for one, probable in question.topics.items()
+    }
+
+
 class Meaning:
     """What one question is about."""
 
@@ -83,20 +97,21 @@ class Meaning:
         self._contents = contents
         shelf, analyzer, language = contents.shelf, contents.shelf.analyzer, contents.shelf.language
         self.question = question = asked.text
-        self.likely = asked.topics
+        self.likely = _topics(asked)
         self.sides = asked.sides
         self.earlier = earlier
         self.category = asked.category
         self.way = shelf.ways.get(asked.category)
         if self.way is Way.REFUSE:
-            scales = asked.topics.keys() - {ONE_THING, NO_TOPIC}
+            scales = self.likely.keys() - {ONE_THING, NO_TOPIC}
+            refused = max(PROBABLE, asked.categories.get(asked.category, 0.0))
             if earlier is not None and earlier.things:
                 # A question about what was named before is answered from its document, if that says anything.
                 self.category = next(
                     (one for one, way in shelf.ways.items() if way is Way.REFERENCE), asked.category
                 )
                 self.way = shelf.ways[self.category]
-            elif max((asked.topics[one] for one in scales), default=0.0) >= PROBABLE:
+            elif max((self.likely[one] for one in scales), default=0.0) >= refused:
                 self.way = None
         category = self.category
         generic = frozenset(analyzer.terms(GENERIC, language))
@@ -250,7 +265,19 @@ class Meaning:
             return self.named_scales
         if self.on_things or self.way in (Way.HIGHEST, Way.LOWEST, Way.DATES):
             return ()
-        return self.guessed_scale
+        return self.likely_scales
+
+    @cached_property
+    def likely_scales(self) -> Sequence[frozenset[str]]:
+        """The scale that the question is about as far as examples tell, and the next one if the examples hardly tell them apart."""
+        if not self.guessed_scale or self.sure >= SURE:
+            return self.guessed_scale
+        others = self.likely.keys() - {ONE_THING, NO_TOPIC, self.topic}
+        second = max(sorted(others), key=lambda one: self.likely[one], default="")
+        if not second or self.likely[second] < NEARLY * self.sure:
+            return self.guessed_scale
+        terms = frozenset(self._contents.shelf.terms(second))
+        return (*self.guessed_scale, terms) if terms in self._contents.scale_names else self.guessed_scale
 
     @cached_property
     def things(self) -> Sequence[frozenset[str]]:
