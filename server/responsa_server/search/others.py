@@ -68,6 +68,11 @@ _SELF: Final = re.compile(
     + r"\b)|(?<!tell )(?<!show )(?<!give )\bme\b",
     re.IGNORECASE,
 )
+_STATEMENT: Final = re.compile(
+    r"(?:^|(?<=[.?!]\s))(?!\s*(?:\w+ )?(?:tell|give|show|list|name|compare|describe|explain|say|read|find|print|quote|use|send|pretend|ignore|answer)\b)[^.?!]*[.!]+\s(?=[^?]*\?)",
+    re.IGNORECASE,
+)
+"""A sentence before a question that asks for nothing."""
 _ADDRESS: Final = re.compile(
     r"[\w.+-]\s?(?:@|\(at\)|\[at\])\s?[\w-]|\w at [\w-]+ dot [a-z]{2,}\b|\b[a-z]+\.[a-z]+(?:\.\d+)?(?=['’]|\W*$)",
     re.IGNORECASE,
@@ -83,7 +88,7 @@ _UUID: Final = re.compile(
 _POSSESSIVE: Final = re.compile(r"([^\W\d_]+(?:[-’'][^\W\d_]+)*?)['’]s\b")
 _NO_NAME: Final = (
     "i i'm i’m i'd i’d i've i’ve i'll i’ll iq ok english german french spanish italian monday tuesday wednesday thursday friday saturday sunday january february march april may "
-    "june july august september october november december big five pdf cv mr mrs ms dr"
+    "june july august september october november december christmas easter big five pdf cv mr mrs ms dr"
 )
 _NO_NAMES: Final = frozenset(_NO_NAME.split())
 _NOBODY: Final = (
@@ -112,7 +117,9 @@ def about_another(question: str, known: AbstractSet[str], *, about_things: bool 
         return _OWNED.search(question) is not None or _names_somebody(question, known)
     asked = question
     if not _COMPARED.search(question):
-        asked = _NO_PERSON.sub(" ", _REMARK.sub(" ", question))
+        # “Everybody in my team is faster. What's my score?” asks about its author.
+        left = _STATEMENT.sub(" ", question)
+        asked = _NO_PERSON.sub(" ", _REMARK.sub(" ", left if _SELF.search(left) else question))
     if _ASKED_FOR.search(asked):
         return True
     # “My wife says that I am stubborn” asks about its author.
@@ -127,10 +134,23 @@ def about_another(question: str, known: AbstractSet[str], *, about_things: bool 
             word
             and word not in known
             and word not in _NOBODYS
-            and (one.group()[0].isupper() or not _SELF.search(question))
+            and (
+                not _SELF.search(question)
+                or (one.group()[0].isupper() and _has(question[one.end() :], known))
+            )
         ):
             return True
     return _names_somebody(question, known)
+
+
+def _has(after: str, known: AbstractSet[str]) -> bool:
+    """Whether what follows a name in the possessive may be in a record: “Anna's openness”, but not “Rubik's cube”."""
+    thing = WORD.search(after)
+    return (
+        thing is None
+        or thing.group().casefold() in known
+        or re.match(_RELATION, thing.group(), re.IGNORECASE) is not None
+    )
 
 
 def _names_somebody(question: str, known: AbstractSet[str]) -> bool:

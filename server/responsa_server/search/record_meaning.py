@@ -255,7 +255,13 @@ class Meaning:
     def scales(self) -> Sequence[frozenset[str]]:
         """The scales that the question is about."""
         ranks = self.way in (Way.HIGHEST, Way.LOWEST)
-        if self.earlier and self.earlier.scales and not ranks and not self.named_scales and not self.named_things:
+        if (
+            self.earlier
+            and self.earlier.scales
+            and not ranks
+            and not self.named_scales
+            and not self.named_things
+        ):
             return self.earlier.scales
         if self.way is Way.REFERENCE or self.things:
             return ()
@@ -343,6 +349,7 @@ class Meaning:
     @cached_property
     def documents(self) -> AbstractSet[UUID]:
         """The documents that the question means by words of their titles, or as far as examples tell; all of them if nothing tells."""
+
         def titled(terms: AbstractSet[str]) -> AbstractSet[UUID]:
             said = terms - self._contents.common - self._contents.small
             return {one.key[0] for one in self._contents.own if one.title & said}
