@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -16,6 +17,7 @@ from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import AgentEvent, AnswerTask
+from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Terminal
 from responsa_server.domain.knowledge import EVERYONE, Chunking, DocumentMetadata
 from responsa_server.domain.models import ChatModel
@@ -156,9 +158,16 @@ async def asked(
     text: str,
     collections: tuple[str, ...] = (),
     document_filter: str = "",
+    before: tuple[str, ...] = (),
 ) -> tuple[Terminal, Sequence[AgentEvent]]:
-    """The end of a turn and its events."""
+    """The end of a turn and its events. before: earlier questions of the conversation, which were answered."""
     events: list[AgentEvent] = []
     question = Question(text, None, collections, document_filter=document_filter)
-    task = AnswerTask(uuid7(), who, question, history=())
+    now = datetime.now(UTC)
+    history = tuple(
+        Message(uuid7(), who.user_id, uuid7(), speaker, said, (), None, now)
+        for one in before
+        for speaker, said in ((Speaker.USER, one), (Speaker.ASSISTANT, "See your record."))
+    )
+    task = AnswerTask(uuid7(), who, question, history=history)
     return await agent.answer(task, events.append), events

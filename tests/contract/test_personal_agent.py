@@ -203,6 +203,21 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
         end, _ = await asked(agent, mira.who, text)
         assert isinstance(end, Answered), (text, end)
         assert shown in end.text, (text, end.text)
+    # A short question is about what the question before was about, and if this names nothing, the one before that.
+    for before, text, shown in (
+        (("How open am I?",), "so what is that", "Openness is the liking for new ideas"),
+        (("Which job suits me best?",), "what's one ordinary day", "Map makers talk until others agree"),
+        (
+            ("Which job suits me best?", "Why that one?"),
+            "what do they do",
+            "Map makers talk until others agree",
+        ),
+        (("How open am I?",), "and turning shapes in the head?", "133 points"),
+        (("What is my lowest result in the thinking test?",), "ouch. how many points was that", "71 points"),
+    ):
+        end, _ = await asked(agent, mira.who, text, before=before)
+        assert isinstance(end, Answered), (text, end)
+        assert shown in end.text, (text, end.text)
     access, _ = await asked(agent, mira.who, "Can my boss see my results?")
     assert isinstance(access, Answered)
     assert "administrators" in access.text

@@ -68,11 +68,11 @@ _SELF: Final = re.compile(
     + r"\b)|(?<!tell )(?<!show )(?<!give )\bme\b",
     re.IGNORECASE,
 )
-_STATEMENT: Final = re.compile(
-    r"(?:^|(?<=[.?!]\s))(?!\s*(?:\w+ )?(?:tell|give|show|list|name|compare|describe|explain|say|read|find|print|quote|use|send|pretend|ignore|answer)\b)[^.?!]*[.!]+\s(?=[^?]*\?)",
+_SENTENCES: Final = re.compile(r"(?<=[.?!])\s+")
+_REQUEST: Final = re.compile(
+    r"\W*(?:\w+ )?(?:tell|give|show|list|name|compare|describe|explain|say|read|find|print|quote|use|send|pretend|ignore|answer)\b",
     re.IGNORECASE,
 )
-"""A sentence before a question that asks for nothing."""
 _ADDRESS: Final = re.compile(
     r"[\w.+-]\s?(?:@|\(at\)|\[at\])\s?[\w-]|\w at [\w-]+ dot [a-z]{2,}\b|\b[a-z]+\.[a-z]+(?:\.\d+)?(?=['’]|\W*$)",
     re.IGNORECASE,
@@ -118,7 +118,7 @@ def about_another(question: str, known: AbstractSet[str], *, about_things: bool 
     asked = question
     if not _COMPARED.search(question):
         # “Everybody in my team is faster. What's my score?” asks about its author.
-        left = _STATEMENT.sub(" ", question)
+        left = _asking(question)
         asked = _NO_PERSON.sub(" ", _REMARK.sub(" ", left if _SELF.search(left) else question))
     if _ASKED_FOR.search(asked):
         return True
@@ -141,6 +141,12 @@ def about_another(question: str, known: AbstractSet[str], *, about_things: bool 
         ):
             return True
     return _names_somebody(question, known)
+
+
+def _asking(question: str) -> str:
+    """The last sentence, and those before it that ask or request something."""
+    *before, last = _SENTENCES.split(question.strip())
+    return " ".join([*(one for one in before if one.endswith("?") or _REQUEST.match(one)), last])
 
 
 def _has(after: str, known: AbstractSet[str]) -> bool:

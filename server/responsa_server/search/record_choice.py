@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 from uuid import UUID
@@ -105,9 +105,13 @@ class Choice:
     def made(self) -> Made:
         """What answers the question."""
         direct = self._directly()
-        if direct is not None:
-            return direct
-        return self._by_words()
+        if direct is None:
+            return self._by_words()
+        if self._meaning.also is Way.WHOLE and direct.lines:
+            documents = {one.key[0] for one in direct.lines if one.own}
+            lines = [*direct.lines[:MOST_NAMED], *self._contents.readings(documents)]
+            return replace(direct, lines=list(dict.fromkeys(lines))[:MOST_UNDER_HEADINGS])
+        return direct
 
     def _by_words(self) -> Made:
         """What the record and the reference documents say on the words of the question."""
@@ -328,7 +332,8 @@ class Choice:
                     )
                 if self._meaning.studies and leading is not reference:
                     chosen += [one for one in reference if one.heading & self._contents.learning]
-                chosen += [*own[:1], *self._sections(leading)]
+                recommended = own[:2] if self._meaning.also is Way.HEADED else own[:1]
+                chosen += [*recommended, *self._sections(leading)]
             elif self._meaning.way is Way.LISTED and under:
                 if not reference:
                     wanted.append(_UNNUMBERED.sub("", under[0].under))
@@ -338,6 +343,10 @@ class Choice:
                 chosen += [*own[:1], *self._contents.readings(documents)]
             elif own and not (self._meaning.compares or (_HAVE.search(self._meaning.question) and not under)):
                 chosen += own
+                if self._meaning.also is Way.REFERENCE:
+                    if not reference:
+                        wanted += [_UNNUMBERED.sub("", one.under) for one in under[:1]]
+                    chosen += [one for one in reference if one.heading & self._described]
             else:
                 return None
         if self._meaning.topic == ONE_THING and self._meaning.way is Way.HEADED:
@@ -379,6 +388,15 @@ class Choice:
             if named and any(one.heading & asked & self._meaning.focus for one in each):
                 return each
         return reference
+
+    @property
+    def _described(self) -> AbstractSet[str]:
+        """The words of the headings that describe things in reference documents."""
+        shelf = self._contents.shelf
+        categories = [one for one, way in shelf.ways.items() if way is Way.REFERENCE]
+        return frozenset(
+            shelf.terms(" ".join(word for one in categories for word in shelf.focus.get(one, ())))
+        )
 
     def _sections(self, lines: Sequence[Line]) -> Sequence[Line]:
         """The sections of a reference document that describe its thing, and those of which the question has words."""

@@ -23,7 +23,7 @@ from responsa_server.search.record_words import GENERIC, PIECE, inflected
 LEAST_PROBABLE: Final = 0.15
 """The least probability (0 to 1) of a scale in a category that is about scales."""
 NEARLY: Final = 0.5
-"""A scale that is so many times as probable as the likeliest is meant, too, if this is not sure."""
+"""A scale or category that is so many times as probable as the likeliest is meant, too, if this is not sure."""
 LEAST_OF_SIDE: Final = 0.3
 """The least probability of a scale that is one side of a comparison."""
 PROBABLE: Final = 0.4
@@ -157,8 +157,16 @@ class Meaning:
         self.surface = {
             token.term: question[token.start : token.end] for token in analyzer.tokens(question, language)
         }
+        self.also = self._also(asked)
         self.compares = self.way is Way.FIGURES
         self.reads = self.way is Way.WHOLE
+
+    def _also(self, asked: RecordQuestion) -> Way | None:
+        """How questions of the second category are answered, if examples hardly tell it from the first."""
+        others = {one: asked.categories[one] for one in asked.categories.keys() - {asked.category}}
+        second = max(sorted(others), key=lambda one: others[one], default="")
+        near = second and others[second] >= NEARLY * asked.categories.get(asked.category, 1.0)
+        return self._contents.shelf.ways.get(second) if near else None
 
     @property
     def names(self) -> bool:
@@ -233,7 +241,7 @@ class Meaning:
     @cached_property
     def compared_scales(self) -> Sequence[frozenset[str]]:
         """The two scales that the sides of a comparison are about, as far as examples tell."""
-        if self.on_things or self.reads:
+        if self.on_things or self.reads or not (self.compares or self.sure < SURE):
             return ()
         found: list[frozenset[str]] = []
         for one in self.sides:
@@ -378,9 +386,11 @@ class Meaning:
         spread = Counter(term for each in headings for term in each)
         whole = [one for one in headings if one <= asked]
         partly = [one for one in headings if any(spread[term] == 1 for term in one & asked)]
+        about_scales = self.category in self._contents.shelf.focus and not self.on_things
+        if about_scales and self.sure >= SURE_ENOUGH:
+            whole = [one for one in whole if one <= self.words]  # “wood” may mean a forester elsewhere
         if whole:
             return list(dict.fromkeys(whole))[:3]
-        about_scales = self.category in self._contents.shelf.focus and not self.on_things
         if about_scales and (self.way is not None or self.sure >= PROBABLE):
             partly = []
         if self.way is Way.HEADED or about_scales:

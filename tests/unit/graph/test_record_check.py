@@ -110,6 +110,9 @@ KNOWN = frozenset(
         "Whose is the course record?",
         "How open is my flatmate?",
         "what did my team mate score",
+        "Everybody in my team did it. How open is my flatmate, and what do I do?",
+        "Tell me how everybody in my team did. What do I get?",
+        "What is Anna's openness? I am curious.",
     ],
 )
 def test_a_question_about_somebody_else(question: str) -> None:
@@ -147,6 +150,9 @@ def test_a_question_about_somebody_else(question: str) -> None:
         "I took both tests AGES ago and still have nothing. Why?",
         "guess who never shuts up. score?",
         "My mother doubts it, but is my score more than average?",
+        "Everybody in my kitchen is faster. What's my figure for speed?",
+        "Rubik's cube: two sides in a year. What does the test think of me?",
+        "I did the test just before Christmas, which day exactly?",
     ],
 )
 def test_a_question_about_oneself(question: str) -> None:
@@ -167,7 +173,8 @@ def test_a_question_about_jobs_may_mention_people(question: str, other: bool) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["a" * 16_384, "a-" * 8_192, "a'" * 8_192, "a_" * 8_192, "id " * 5_461, ":" * 100_000]
+    "text",
+    ["a" * 16_384, "a-" * 8_192, "a'" * 8_192, "a_" * 8_192, "id " * 5_461, ":" * 100_000, "a. " * 5_461],
 )
 def test_long_questions_and_lines_are_read_in_bounded_time(text: str) -> None:
     """The test's own limit of time would end a search that takes quadratic time."""

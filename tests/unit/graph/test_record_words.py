@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from responsa_server.agents.config.problems import from_validation
 from responsa_server.agents.nodes.record import RecordReaderOptions
-from responsa_server.domain.record import RecordWords, parts_of, sides_of
+from responsa_server.domain.record import RecordQuestion, RecordWords, parts_of, sides_of
+from responsa_server.search.record_meaning import following
 from responsa_server.search.record_words import phrase_tables
 from responsa_server.text.lexical import Analyzer
 
@@ -64,3 +65,24 @@ def test_the_parts_of_a_question_and_the_sides_of_a_comparison(
 ) -> None:
     assert tuple(parts_of(question)) == parts
     assert tuple(sides_of(question)) == sides
+
+
+@pytest.mark.parametrize(
+    ("own", "category"),
+    [
+        ({"tests": 0.4, "career": 0.35, "reading": 0.25}, "career"),
+        ({"tests": 0.9, "career": 0.05, "reading": 0.05}, "tests"),
+    ],
+)
+def test_the_category_of_the_question_before_decides_if_the_question_itself_says_little(
+    own: dict[str, float], category: str
+) -> None:
+    before = RecordQuestion(
+        "Which jobs fit?", "career", categories={"career": 0.9, "tests": 0.05, "reading": 0.05}
+    )
+    assert following(RecordQuestion("the next?", "tests", categories=own, before=before)).category == category
+
+
+def test_without_examples_the_category_stays() -> None:
+    before = RecordQuestion("Which jobs fit?", "career")
+    assert following(RecordQuestion("the next?", "tests", before=before)).category == "tests"

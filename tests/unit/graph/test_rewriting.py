@@ -6,8 +6,10 @@ import pytest
 
 from responsa_server.agents.engine.rewriting import (
     MAX_ENTITIES,
+    answered_questions,
     content_words,
     entities,
+    goes_on,
     points_back,
     standalone,
 )
@@ -55,6 +57,23 @@ def test_the_question_before_is_added_whole_to_more_questions(question: str) -> 
     assert standalone(question, history(), whole=True) == f"{question} (How long is the Nile?)"
     alone = "Which rivers in Africa are longer than the Congo?"
     assert standalone(alone, history(), whole=True) is None
+
+
+def test_a_question_with_few_words_may_go_on_with_what_was_said() -> None:
+    question = "What is one ordinary day of work?"
+    assert not goes_on(question)
+    assert goes_on(question, 5)
+    assert not goes_on("Which painters worked in Florence during the Renaissance?", 5)
+
+
+def test_the_answered_questions_are_those_with_an_answer_that_is_no_refusal() -> None:
+    refused = [
+        Said(speaker=Speaker.USER, text="Who?"),
+        Said(speaker=Speaker.ASSISTANT, text="Nothing found.", refused=True),
+    ]
+    waiting = [Said(speaker=Speaker.USER, text="And the Congo?")]
+    said = [*history("How long?"), *refused, *history("How wide?"), *waiting]
+    assert answered_questions(said) == ["How long?", "How wide?"]
 
 
 @pytest.mark.parametrize(
