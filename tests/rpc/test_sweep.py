@@ -321,6 +321,11 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
             ("acme", Role.SERVICE),
         )
     ]
+    principal = (await caller(identity, served.channel, "acme", Role.ADMIN)).who
+    _, narrow = await identity.create_api_key(principal, "narrow", None, role=Role.USER)
+    good.append(
+        Stranger("narrower key of an admin of acme", {"authorization": [f"Bearer {narrow}"]}, "", SHARED)
+    )
     administering = serving | {method for method, rule in RULES.items() if rule in (Rule.ADMIN, Rule.OWNER)}
     administrator = Stranger(
         "admin of acme",

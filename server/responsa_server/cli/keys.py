@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from google.protobuf import timestamp_pb2
 
-from responsa.auth.v1 import api_key_pb2
+from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa_client import requests
 from responsa_server.cli.output import as_json, one_line, print_json, print_text, reporting, valid_text
 from responsa_server.cli.session import open_client
@@ -106,6 +106,8 @@ def _line(key: api_key_pb2.ApiKey, labels: UserLabels) -> str:
     parts = [key.name.removeprefix("apiKeys/"), f"{key.prefix}…", labels.of(key.owner)]
     if key.display_name:
         parts.append(one_line(key.display_name, 60))
+    if key.role == user_pb2.USER_ROLE_USER:
+        parts.append("only the rights of a user")
     if "revokeTime" in times:
         parts.append(f"revoked {times['revokeTime']}")
     elif "expireTime" in times:

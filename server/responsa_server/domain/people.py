@@ -41,8 +41,8 @@ class Principal:
     credential: the kind of the caller's credential: "api_key", "session" (a browser's cookie) or "token" (an access token); "turn" for the work of a turn.
     key_id: the API key with which the caller makes the call or began the session; None if there is no such key. session_id: the session, for the kinds
     "session" and "token"; otherwise None. address, call_id: the network address and the id of the call, for the audit log; "" outside a call. owner: whether the
-    caller owns the installation. acting: the service that makes the call on behalf of the user; None if the user makes it. Two principals that differ only in these six
-    are equal.
+    caller owns the installation. acting: the service that makes the call on behalf of the user; None if the user makes it. narrowed: whether `key_id` has a narrower role
+    than the user; `role` is then that of the key. Two principals that differ only in these seven are equal.
     """
 
     tenant_id: str
@@ -55,6 +55,7 @@ class Principal:
     call_id: str = field(default="", compare=False)
     owner: bool = field(default=False, compare=False)
     acting: UUID | None = field(default=None, compare=False)
+    narrowed: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ class UserChange:
 class ApiKey:
     """An API key, which is a credential for programs. The record does not include the secret, which is never stored.
 
-    parent_id: the key with which this key was created, directly or in a session; None if there is no such key.
+    parent_id: the key with which this key was created, directly or in a session; None if there is no such key. role: USER if calls with the key have no more rights than a user with this
+    role; None if they have the rights of the key's user.
     """
 
     id: UUID
@@ -142,6 +144,7 @@ class ApiKey:
     expire_time: datetime | None
     revoke_time: datetime | None
     parent_id: UUID | None = None
+    role: Role | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +393,7 @@ class IdentityStore(Protocol):
         for_service_by: the administrator who creates the key of a service; None if the user creates it. Raises NotFound if the user does not exist, InvalidRequest if the user is not a service,
         NotPermitted (ROLE_REQUIRED) if the user is an owner of the installation and the administrator is not.
 
-        If the maker has already used this request_id with the same user, display_name and expire_time, return the earlier key
+        If the maker has already used this request_id with the same user, display_name, expire_time and role, return the earlier key
         in its current state, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) if display_name or
         expire_time differs.
         """

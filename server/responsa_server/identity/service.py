@@ -211,7 +211,8 @@ class Identity:
         subject = _subject(who)
         ended = None if subject is None else found.get(subject)
         if ended is None:
-            return None if roles.get(who.user_id, who.role) is who.role else _role_changed()
+            same = who.narrowed or roles.get(who.user_id, who.role) is who.role
+            return None if same else _role_changed()
         if who.session_id is not None:
             return Unauthenticated(
                 Reason.SESSION_ENDED, "Your session has ended. Sign in again, then resume."
@@ -231,8 +232,9 @@ class Identity:
         return user
 
     async def me(self, who: Principal) -> User:
-        """Return the caller's own record."""
-        return await self.user_of(who.tenant_id, who.user_id)
+        """Return the caller's own record. With a key that has a narrower role, the record has this role."""
+        user = await self.user_of(who.tenant_id, who.user_id)
+        return replace(user, role=who.role, owner=False) if who.narrowed else user
 
     async def create_session_code(self, who: Principal) -> tuple[str, datetime]:
         """Create a single-use code that `exchange_code` turns into a session of the caller. Returns the code and its
@@ -289,8 +291,9 @@ class Identity:
         expire_time: datetime | None,
         request_id: UUID | None = None,
         most: int = 0,
+        role: Role | None = None,
     ) -> tuple[ApiKey, str]:
-        """Create a key for the caller. most: the maximum number of the caller's keys that are neither revoked nor expired; 0 for no limit. Returns the key and its secret. No later call returns the secret. The key expires no later than the key with which the
+        """Create a key for the caller. role: see `ApiKey`; a key that is created with a narrower key is as narrow. most: the maximum number of the caller's keys that are neither revoked nor expired; 0 for no limit. Returns the key and its secret. No later call returns the secret. The key expires no later than the key with which the
         caller makes the call, and is revoked together with that key.
 
         If an earlier call with this request_id created a key, returns that key, and "" instead of the secret, because
@@ -298,7 +301,7 @@ class Identity:
         ended.
         """
         return await self._add_key(
-            who, who.tenant_id, who.user_id, display_name, expire_time, request_id, most
+            who, who.tenant_id, who.user_id, display_name, expire_time, request_id, most, role=role
         )
 
     async def create_service_key(
@@ -465,6 +468,7 @@ class Identity:
         most: int = 0,
         *,
         for_service: bool = False,
+        role: Role | None = None,
     ) -> tuple[ApiKey, str]:
         """Create a key. maker: the caller; None for a command on the server's machine. for_service: whether the user must be a service."""
         secret = new_secret(SecretKind.API_KEY)
@@ -478,6 +482,7 @@ class Identity:
             expire_time,
             None,
             None if maker is None or for_service else maker.key_id,
+            role,
         )
         name = names.api_key(wanted.id)
         audit = (

@@ -53,6 +53,8 @@ class AccountCalls(Part):
         display_name: str,
         expire_time: timestamp_pb2.Timestamp | None = None,
         request_id: str | None = None,
+        *,
+        as_user: bool = False,
     ) -> auth_service_pb2.CreateApiKeyResponse:
         """Create an API key for the caller. Only this response contains the key's secret.
 
@@ -63,11 +65,13 @@ class AccountCalls(Part):
             expire_time: when the key expires; None for a key that never expires.
             request_id: a UUID. With the id of an earlier call, the server returns the key of that call with an empty
                 secret; the caller should revoke that key and create another one. None generates a new id.
+            as_user: whether the key has only the rights of the role USER, also if the caller is an administrator.
 
         Raises:
-            AlreadyExists: the request_id was used before for a key with a different name or expiry.
+            AlreadyExists: the request_id was used before for a key with a different name, expiry or role.
         """
-        api_key = api_key_pb2.ApiKey(display_name=display_name, expire_time=expire_time)
+        role = user_pb2.USER_ROLE_USER if as_user else user_pb2.USER_ROLE_UNSPECIFIED
+        api_key = api_key_pb2.ApiKey(display_name=display_name, expire_time=expire_time, role=role)
         made = request_id or requests.new_request_id()
         request = auth_service_pb2.CreateApiKeyRequest(api_key=api_key, request_id=made)
         return self._calls.unary(self._stubs.auth.CreateApiKey, request, repeatable=False)

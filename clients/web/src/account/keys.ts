@@ -2,7 +2,7 @@
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { ApiKey } from "@responsa/contract/responsa/auth/v1/api_key_pb.js";
-import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../common/api.js";
 import { confirmed } from "../common/dialog.js";
 import { button, element, WRITTEN } from "../common/dom.js";
@@ -58,6 +58,7 @@ export class OwnKeysView implements Part {
       title: "New API key",
       shown: "Your new API key",
       whose: "in your name",
+      narrower: this.#user.role === UserRole.ADMIN,
       make: (wanted) => recently(this.#api, this.#user, () => this.#api.auth.createApiKey(wanted)),
       made: () => void this.#list.refresh(),
       say: this.#hooks.say,
@@ -153,7 +154,7 @@ export class TenantKeysView implements Part {
 
 /** The row of a key. `owner`: the text for its owner, or "" for the user's own keys. `revoke`: false if the user may not revoke the key. */
 function keyRow(key: ApiKey, owner: string, revoke: (() => void) | false): HTMLElement {
-  const { displayName, prefix, createTime, expireTime, revokeTime, parentKey } = key;
+  const { displayName, prefix, createTime, expireTime, revokeTime, parentKey, role } = key;
   const label = displayName || "Key without a name";
   const expired = expireTime !== undefined && timestampDate(expireTime).getTime() <= Date.now();
   const facts = [
@@ -161,6 +162,7 @@ function keyRow(key: ApiKey, owner: string, revoke: (() => void) | false): HTMLE
     `begins with ${prefix}`,
     createTime ? `created ${momentOf(timestampDate(createTime))}` : "",
     revokeTime ? `revoked ${momentOf(timestampDate(revokeTime))}` : expireTime ? `${expired ? "expired" : "expires"} ${momentOf(timestampDate(expireTime))}` : "does not expire",
+    role === UserRole.USER ? "only the rights of a user" : "",
     parentKey ? "created with another key" : "",
   ];
   const state = revokeTime ? [element("span", { class: "badge" }, "revoked")] : expired ? [element("span", { class: "badge" }, "expired")] : [];

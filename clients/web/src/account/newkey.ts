@@ -1,6 +1,7 @@
 /** Asks for the name and the validity of a new API key, makes the key and shows its secret once. */
 
 import { timestampFromDate, type Timestamp } from "@bufbuild/protobuf/wkt";
+import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { filled } from "../common/dialog.js";
 import type { Failure } from "../common/errors.js";
 import { choiceEntry, placed, textEntry } from "../common/fields.js";
@@ -18,7 +19,7 @@ const TERMS: readonly (readonly [value: string, label: string])[] = [
 ];
 
 export interface WantedKey {
-  readonly apiKey: { readonly displayName: string; readonly expireTime?: Timestamp };
+  readonly apiKey: { readonly displayName: string; readonly expireTime?: Timestamp; readonly role?: UserRole };
   readonly requestId: string;
 }
 
@@ -29,6 +30,8 @@ export interface NewKeyHooks {
   readonly shown: string;
   /** In whose name the key makes calls, as in "in your name". */
   readonly whose: string;
+  /** Whether the dialog offers a key with the rights of a user without a role. */
+  readonly narrower?: boolean;
   readonly make: (wanted: WantedKey) => Promise<{ readonly secret: string }>;
   /** The key exists: read the list that shows it again. */
   readonly made: () => void;
@@ -40,10 +43,11 @@ export interface NewKeyHooks {
 }
 
 /** Resolves to whether a key was made. */
-export async function newKey({ title, shown, whose, make, made, say, refuse, view }: NewKeyHooks): Promise<boolean> {
+export async function newKey({ title, shown, whose, narrower = false, make, made, say, refuse, view }: NewKeyHooks): Promise<boolean> {
   const name = textEntry("Name", { required: true, maxlength: "200" }, "The purpose of the key, so that you recognise it later.");
   const term = choiceEntry("Valid for", TERMS);
   term.control.value = "90";
+  const rights = choiceEntry("Rights", [["", "Everything that you may do"], ["user", "What users may do: no administration"]]);
   // The request_id is the same for every try with the same content, because an interrupted try may have made the key.
   let tried = { body: "", requestId: "" };
   let key = { secret: "", name: "" };
@@ -51,16 +55,17 @@ export async function newKey({ title, shown, whose, make, made, say, refuse, vie
   const act = async () => {
     const displayName = name.control.value.trim();
     const days = Number(term.control.value);
-    const body = `${days} ${displayName}`;
+    const role = rights.control.value ? UserRole.USER : UserRole.UNSPECIFIED;
+    const body = `${days} ${role} ${displayName}`;
     if (body !== tried.body) {
       tried = { body, requestId: uuid() };
       expires = days > 0 ? new Date(Date.now() + days * DAY) : undefined;
     }
-    const { secret } = await make({ apiKey: { displayName, ...(expires && { expireTime: timestampFromDate(expires) }) }, requestId: tried.requestId });
+    const { secret } = await make({ apiKey: { displayName, role, ...(expires && { expireTime: timestampFromDate(expires) }) }, requestId: tried.requestId });
     key = { secret, name: displayName };
   };
-  const explain = (failure: Failure) => Promise.resolve(placed({ "api_key.display_name": name, "api_key.expire_time": term }, failure));
-  if (!(await filled({ title, action: "Create", fields: [name.root, term.root], first: name.control, act, explain }))) return false;
+  const explain = (failure: Failure) => Promise.resolve(placed({ "api_key.display_name": name, "api_key.expire_time": term, "api_key.role": rights }, failure));
+  if (!(await filled({ title, action: "Create", fields: [name.root, term.root, ...(narrower ? [rights.root] : [])], first: name.control, act, explain }))) return false;
   say("API key created.");
   made();
   if (key.secret) {

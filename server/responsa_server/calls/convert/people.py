@@ -187,6 +187,25 @@ def audit_event(value: AuditRecord) -> audit_event_pb2.AuditEvent:
     )
 
 
+def key_role(given: api_key_pb2.ApiKey) -> Role | None:
+    """The narrower role of a new key; None if it has none. Raises InvalidRequest."""
+    if given.role == user_pb2.USER_ROLE_UNSPECIFIED:
+        return None
+    if given.role == user_pb2.USER_ROLE_USER:
+        return Role.USER
+    raise InvalidRequest.of_field(
+        "api_key.role", "enum.in", "must be USER, or unset for a key with the role of its owner"
+    )
+
+
+def no_key_role(given: api_key_pb2.ApiKey) -> None:
+    """Refuse a role for the key of a service. Raises InvalidRequest."""
+    if given.role != user_pb2.USER_ROLE_UNSPECIFIED:
+        raise InvalidRequest.of_field(
+            "api_key.role", "api_key.role", "must be unset: the key of a service has the role SERVICE"
+        )
+
+
 def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
     """Convert an API key, without its secret."""
     return api_key_pb2.ApiKey(
@@ -198,6 +217,7 @@ def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
         expire_time=None if value.expire_time is None else timestamp(value.expire_time),
         revoke_time=None if value.revoke_time is None else timestamp(value.revoke_time),
         parent_key="" if value.parent_id is None else names.api_key(value.parent_id),
+        role=user_pb2.USER_ROLE_UNSPECIFIED if value.role is None else values.ROLE.number(value.role),
     )
 
 

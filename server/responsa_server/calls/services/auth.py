@@ -224,6 +224,7 @@ class AuthService:
             people.key_expiry(wanted),
             request_id(request.request_id),
             limits.api_keys,
+            people.key_role(wanted),
         )
         return pb.CreateApiKeyResponse(api_key=people.api_key(key), secret=secret)
 

@@ -101,11 +101,13 @@ WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s
 RETURNING id
 
 -- name: signed_in_recently
--- A session that an API key began is a sign-in for users who have nothing but keys. For others, whoever has the key has not shown the password.
+-- A session that an API key began is a sign-in for users who have nothing but keys. For others, whoever has the key has not shown the password. A key with a
+-- narrower role never is: it would lead to a password, and so to the user's role.
 SELECT 1 FROM responsa.session AS s
 WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(session_id)s AND sign_in_time > now() - make_interval(secs => %(seconds)s)
     AND (api_key_id IS NULL OR NOT EXISTS (
-        SELECT FROM responsa.user_password AS p WHERE p.tenant_id = s.tenant_id AND p.user_id = s.user_id
+        SELECT FROM responsa.api_key AS k WHERE k.tenant_id = s.tenant_id AND k.id = s.api_key_id AND k.role IS NOT NULL
+        UNION ALL SELECT FROM responsa.user_password AS p WHERE p.tenant_id = s.tenant_id AND p.user_id = s.user_id
         UNION ALL SELECT FROM responsa.user_identity AS i WHERE i.tenant_id = s.tenant_id AND i.user_id = s.user_id))
 
 -- name: lock_user

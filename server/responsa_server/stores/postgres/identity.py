@@ -74,8 +74,16 @@ class PostgresIdentityStore:
             row = await self._one(connection, "find_key", {"digest": digest})
         if row is None:
             return None
-        key_id, tenant_id, user_id, role, expired, revoked, disabled, owner, suspended = row
-        who = Principal(tenant_id, user_id, Role(role), "api_key", key_id, owner=owner)
+        key_id, tenant_id, user_id, role, expired, revoked, disabled, owner, suspended, narrowed = row
+        who = Principal(
+            tenant_id,
+            user_id,
+            Role(role),
+            "api_key",
+            key_id,
+            owner=owner and not narrowed,
+            narrowed=narrowed,
+        )
         return FoundKey(key_id, who, expired, revoked, disabled, suspended)
 
     @shielded
@@ -109,7 +117,8 @@ class PostgresIdentityStore:
     @shielded
     async def changed(self, callers: Collection[Principal]) -> Collection[UUID]:
         """See `IdentityStore.changed`."""
-        users = {(one.user_id, one.role, one.owner) for one in callers}
+        # Another role of the user changes nothing for a caller whom a key keeps below it.
+        users = {(one.user_id, "NULL" if one.narrowed else one.role.value, one.owner) for one in callers}
         pairs = {(one.acting, one.user_id) for one in callers if one.acting is not None}
         values = {
             "users": uuid_array([user for user, _, _ in users]),
@@ -259,9 +268,12 @@ class PostgresIdentityStore:
             "digest": digest,
             "expire_time": key.expire_time,
             "parent_id": key.parent_id,
+            "role": None if key.role is None else key.role.value,
         }
         ends = "" if key.expire_time is None else key.expire_time.isoformat()
         body = {"display_name": key.display_name, "expire_time": ends}
+        if key.role is not None:
+            body["role"] = key.role.value
         maker: Maker = key
         async with self._database.tenant(key.tenant_id) as connection:
             if for_service_by is not None:
@@ -407,10 +419,20 @@ class PostgresIdentityStore:
 
 
 def _session(row: Row, credential: str) -> FoundSession:
-    session_id, tenant_id, user_id, role, key_id, expired, disabled, owner, suspended = row
-    who = Principal(tenant_id, user_id, Role(role), credential, key_id, session_id, owner=owner)
+    session_id, tenant_id, user_id, role, key_id, expired, disabled, owner, suspended, narrowed = row
+    who = Principal(
+        tenant_id,
+        user_id,
+        Role(role),
+        credential,
+        key_id,
+        session_id,
+        owner=owner and not narrowed,
+        narrowed=narrowed,
+    )
     return FoundSession(who, expired, disabled, suspended)
 
 
 def _key(row: Row) -> ApiKey:
-    return ApiKey(*row)
+    *others, role = row
+    return ApiKey(*others, role=None if role is None else Role(role))

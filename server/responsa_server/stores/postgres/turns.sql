@@ -97,7 +97,12 @@ ORDER BY e.seq;
 
 -- name: withheld
 -- Those of the turns that have read what the transaction's caller may no longer read. It runs after the turns were read, so that an access that ends in between is noticed.
-SELECT id FROM responsa.withheld_turns(%(turns)b::uuid[]) AS w (id);
+-- What an administrator's turn will have read is not known before its end, so a caller with the role USER, whose key is narrower, waits for the end.
+SELECT id FROM responsa.withheld_turns(%(turns)b::uuid[]) AS w (id)
+UNION
+SELECT t.id FROM responsa.turn AS t
+WHERE t.tenant_id = responsa.current_tenant() AND t.id = ANY (%(turns)b::uuid[]) AND t.role <> 'user' AND t.terminal IS NULL
+    AND current_setting('responsa.role', true) = 'user';
 
 -- name: withheld_from_users (log)
 SELECT id FROM responsa.withheld_from_users(%(turns)b::uuid[]) AS w (id);

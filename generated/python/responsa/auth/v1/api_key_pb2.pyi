@@ -6,6 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from responsa.auth.v1 import user_pb2 as _user_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -30,6 +31,7 @@ class ApiKey(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     PARENT_KEY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`apiKeys/{uuid}`."""
@@ -39,6 +41,10 @@ class ApiKey(_message.Message):
     """The user in whose name the key makes calls, `users/{uuid}`."""
     prefix: _builtins.str
     """The first characters of the secret. They help people to tell keys apart."""
+    role: _user_pb2.UserRole.ValueType
+    """USER: calls with this key have no more rights than a user with this role, also if the owner is an administrator; the owner's role decides nothing else for the key.
+    The keys and sessions that begin with this key are limited in the same way. Unset: calls with the key have the role of its owner. No other value is allowed.
+    """
     parent_key: _builtins.str
     """The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if there is no such
     key. Revoking the parent revokes this key too.
@@ -67,11 +73,12 @@ class ApiKey(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        role: _user_pb2.UserRole.ValueType = ...,
         parent_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "name", b"name", "owner", b"owner", "parent_key", b"parent_key", "prefix", b"prefix", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "name", b"name", "owner", b"owner", "parent_key", b"parent_key", "prefix", b"prefix", "revoke_time", b"revoke_time", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -118,7 +118,7 @@ class CreateApiKeyRequest(_message.Message):
     """
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
-        """The display_name and the expire_time. The expire_time must be in the future. The server sets all other fields."""
+        """The display_name, the expire_time and the role. The expire_time must be in the future. The server sets all other fields."""
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ class CredentialService:
         await self._accounts.require_recent_session(who)
         service_id = named_uuid("user", "users", request.user)
         wanted = request.api_key
+        people.no_key_role(wanted)
         allowed = await self._limits.read(who, service_id)
         key, secret = await self._identity.create_service_key(
             who,

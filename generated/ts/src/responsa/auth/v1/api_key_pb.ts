@@ -9,13 +9,15 @@ import { file_google_api_field_behavior } from "../../../google/api/field_behavi
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { UserRole } from "./user_pb.js";
+import { file_responsa_auth_v1_user } from "./user_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/auth/v1/api_key.proto.
  */
 export const file_responsa_auth_v1_api_key: GenFile = /*@__PURE__*/
-  fileDesc("Ch5yZXNwb25zYS9hdXRoL3YxL2FwaV9rZXkucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEiigMKBkFwaUtleRISCgRuYW1lGAEgASgJQgTiQQEIEiIKDGRpc3BsYXlfbmFtZRgCIAEoCUIM4kEBAbpIBXIDKMgBEiUKBW93bmVyGAMgASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEhQKBnByZWZpeBgEIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLZXhwaXJlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBEjUKC3Jldm9rZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIsCgpwYXJlbnRfa2V5GAogASgJQhjiQQED+kERCg9yZXNwb25zYS9BcGlLZXk6OOpBNQoPcmVzcG9uc2EvQXBpS2V5EhFhcGlLZXlzL3thcGlfa2V5fSoHYXBpS2V5czIGYXBpS2V5YgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("Ch5yZXNwb25zYS9hdXRoL3YxL2FwaV9rZXkucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEiugMKBkFwaUtleRISCgRuYW1lGAEgASgJQgTiQQEIEiIKDGRpc3BsYXlfbmFtZRgCIAEoCUIM4kEBAbpIBXIDKMgBEiUKBW93bmVyGAMgASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEhQKBnByZWZpeBgEIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLZXhwaXJlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBEjUKC3Jldm9rZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIuCgRyb2xlGAsgASgOMhoucmVzcG9uc2EuYXV0aC52MS5Vc2VyUm9sZUIE4kEBARIsCgpwYXJlbnRfa2V5GAogASgJQhjiQQED+kERCg9yZXNwb25zYS9BcGlLZXk6OOpBNQoPcmVzcG9uc2EvQXBpS2V5EhFhcGlLZXlzL3thcGlfa2V5fSoHYXBpS2V5czIGYXBpS2V5YgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_auth_v1_user]);
 
 /**
  * ApiKey is a user's credential for programs. The server keeps only a hash of its secret.
@@ -72,6 +74,14 @@ export type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
    * @generated from field: google.protobuf.Timestamp revoke_time = 7;
    */
   revokeTime?: Timestamp | undefined;
+
+  /**
+   * USER: calls with this key have no more rights than a user with this role, also if the owner is an administrator; the owner's role decides nothing else for the key.
+   * The keys and sessions that begin with this key are limited in the same way. Unset: calls with the key have the role of its owner. No other value is allowed.
+   *
+   * @generated from field: responsa.auth.v1.UserRole role = 11;
+   */
+  role: UserRole;
 
   /**
    * The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if there is no such

@@ -112,7 +112,7 @@ export const CreateSessionCodeResponseSchema: GenMessage<CreateSessionCodeRespon
  */
 export type CreateApiKeyRequest = Message<"responsa.auth.v1.CreateApiKeyRequest"> & {
   /**
-   * The display_name and the expire_time. The expire_time must be in the future. The server sets all other fields.
+   * The display_name, the expire_time and the role. The expire_time must be in the future. The server sets all other fields.
    *
    * @generated from field: responsa.auth.v1.ApiKey api_key = 1;
    */

@@ -1,0 +1,140 @@
+"""API keys of administrators with the role USER, over gRPC: no call, no key and no session that begins with such a key has more rights."""
+
+# Requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportArgumentType=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from responsa.admin.v1 import admin_service_pb2 as admin
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.auth.v1 import user_pb2
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_server.calls.authorisation import RULES, Rule
+from responsa_server.domain.errors import NotPermitted
+from responsa_server.domain.people import Role
+from responsa_server.identity.service import Credential
+from tests.conftest import DatabaseUrls
+from tests.rpc.served import Served, failed
+
+USER = user_pb2.USER_ROLE_USER
+Metadata = tuple[tuple[str, str], ...]
+
+
+def bearer(secret: str) -> Metadata:
+    return (("authorization", f"Bearer {secret}"),)
+
+
+async def narrow(served: Served) -> tuple[str, Metadata]:
+    """A key of Ann, who is an owner. Returns its name and its metadata."""
+    request = auth.CreateApiKeyRequest(api_key={"display_name": "backup", "role": "USER_ROLE_USER"})
+    made = await served.auth.CreateApiKey(request, metadata=served.ann.metadata)
+    assert made.api_key.role == USER
+    return made.api_key.name, bearer(made.secret)
+
+
+async def test_a_narrower_key_does_not_administer(served: Served) -> None:
+    _, metadata = await narrow(served)
+    me = await served.auth.GetMe(auth.GetMeRequest(), metadata=metadata)
+    assert (me.name, me.role) == (f"users/{served.ann.who.user_id}", USER)
+    assert not me.owns_installation
+    for method, rule in RULES.items():
+        if rule not in (Rule.ADMIN, Rule.OWNER, Rule.SERVICE):
+            continue
+        stub: Any = served.admin if "AdminService" in method else served.auth
+        call = getattr(stub, method.rpartition("/")[2])
+        # The role is checked before the request.
+        assert (await failed(call(_empty(method), metadata=metadata))).reason == "ROLE_REQUIRED", method
+
+
+def _empty(method: str) -> Any:
+    module = admin if "AdminService" in method else auth
+    return getattr(module, f"{method.rpartition('/')[2]}Request")()
+
+
+async def test_what_begins_with_a_narrower_key_is_as_narrow(
+    served: Served, database_urls: DatabaseUrls
+) -> None:
+    name, metadata = await narrow(served)
+    child = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=metadata)
+    assert (child.api_key.role, child.api_key.parent_key) == (USER, name)
+    code = await served.auth.CreateSessionCode(auth.CreateSessionCodeRequest(), metadata=metadata)
+    cookie, _ = await served.identity.exchange_code(code.code)
+    browser = await served.identity.signed_in(cookie)
+    assert browser is not None
+    assert (browser.role, browser.owner) == (Role.USER, False)
+    listing = admin.ListUsersRequest()
+    error = await failed(served.admin.ListUsers(listing, metadata=bearer(child.secret)))
+    assert error.reason == "ROLE_REQUIRED"
+    # Ann has no password. A session of another key of hers could set the first one; this one would lead to all her rights.
+    password = auth.ChangePasswordRequest(new_password="seven purple walruses hum")
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute(
+            "UPDATE responsa.app_user SET email = 'ann@example.org' WHERE id = %s", (served.ann.who.user_id,)
+        )
+    assert (await failed(served.auth.ChangePassword(password, metadata=metadata))).reason == (
+        "SIGN_IN_REQUIRED"
+    )
+    with pytest.raises(NotPermitted, match="sign-in"):
+        await served.accounts.require_recent_sign_in(browser)
+
+
+async def test_a_narrower_key_reads_what_users_may_read(served: Served) -> None:
+    shared = {"readers": [{"role": "USER_ROLE_ADMIN"}]}
+    made = await served.knowledge.CreateCollection(
+        knowledge.CreateCollectionRequest(collection_id="admins", collection=shared),
+        metadata=served.bob.metadata,
+    )
+    _, metadata = await narrow(served)
+    read = knowledge.GetCollectionRequest(name=made.name)
+    full = await served.knowledge.ListCollections(
+        knowledge.ListCollectionsRequest(), metadata=served.ann.metadata
+    )
+    less = await served.knowledge.ListCollections(knowledge.ListCollectionsRequest(), metadata=metadata)
+    assert len(full.collections) == len(less.collections) + 1
+    assert (await failed(served.knowledge.GetCollection(read, metadata=metadata))).reason == (
+        "RESOURCE_NOT_FOUND"
+    )
+    # The turn runs with the rights of the key, on whichever server.
+    turn = await served.chat.StartTurn(chat.StartTurnRequest(text="wait"), metadata=metadata)
+    assert turn.owner == f"users/{served.ann.who.user_id}"
+
+
+async def test_a_narrower_key_stays_good_whatever_role_its_owner_gets(served: Served) -> None:
+    user = await served.identity.create_user("acme", "Zoe", "", Role.ADMIN)
+    _, secret = await served.identity.create_key("acme", user.id, "")
+    request = auth.CreateApiKeyRequest(api_key={"role": "USER_ROLE_USER"})
+    made = await served.auth.CreateApiKey(request, metadata=bearer(secret))
+    who = await served.identity.authenticate(Credential("api_key", made.secret))
+    assert who.narrowed
+    assert await served.identity.ended([who]) == [None]
+    demotion = admin.UpdateUserRequest(
+        user={"name": f"users/{user.id}", "role": USER}, update_mask={"paths": ["role"]}
+    )
+    await served.admin.UpdateUser(demotion, metadata=served.ann.metadata)
+    assert await served.identity.ended([who]) == [None]
+    await served.auth.RevokeApiKey(
+        auth.RevokeApiKeyRequest(name=made.api_key.name), metadata=bearer(made.secret)
+    )
+    (ended,) = await served.identity.ended([who])
+    assert ended is not None
+    assert ended.reason == "CREDENTIAL_REVOKED"
+
+
+async def test_a_key_has_no_other_role(served: Served) -> None:
+    request = auth.CreateApiKeyRequest(api_key={"role": "USER_ROLE_ADMIN"})
+    error = await failed(served.auth.CreateApiKey(request, metadata=served.bob.metadata))
+    assert error.reason == "INVALID_FIELD"
+    assert set(error.violations) == {"api_key.role"}
+    service = await served.admin.CreateUser(
+        admin.CreateUserRequest(user={"display_name": "Sync", "role": "USER_ROLE_SERVICE"}),
+        metadata=served.ann.metadata,
+    )
+    of_service = admin.CreateServiceApiKeyRequest(user=service.name, api_key={"role": "USER_ROLE_USER"})
+    error = await failed(served.admin.CreateServiceApiKey(of_service, metadata=served.ann.metadata))
+    assert set(error.violations) == {"api_key.role"}
