@@ -188,7 +188,7 @@ def audit_event(value: AuditRecord) -> audit_event_pb2.AuditEvent:
 
 
 def key_role(given: api_key_pb2.ApiKey) -> Role | None:
-    """The narrower role of a new key; None if it has none. Raises InvalidRequest."""
+    """The narrower role of a new key; None for the role of its owner. Raises InvalidRequest."""
     if given.role == user_pb2.USER_ROLE_UNSPECIFIED:
         return None
     if given.role == user_pb2.USER_ROLE_USER:
