@@ -24,7 +24,7 @@ DECLARED: Final = "declared"
 
 
 class Part(StrEnum):
-    """The messages to measure. `ALL` are the English ones without `BLIND2`. They are among the examples by now, so that only a cross-validation says something about other messages."""
+    """The messages to measure. `ALL` are the English ones. They are among the examples by now, so that only a cross-validation says something about other messages."""
 
     ALL = "all"
 
@@ -35,12 +35,13 @@ class Part(StrEnum):
     LAST = "last"
     FIT = "fit"
     FIT2 = "fit2"
+    FIT3 = "fit3"
     BLIND = "blind"
     BLIND2 = "blind2"
     LANGUAGES = "languages"
 
 
-_APART: Final = frozenset({Part.ALL, Part.BLIND2, Part.LANGUAGES})
+_APART: Final = frozenset({Part.ALL, Part.LANGUAGES})
 
 
 class ToolMessage(BaseModel):

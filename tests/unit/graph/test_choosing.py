@@ -47,6 +47,11 @@ url = "https://tickets.example/new"
 parameters = { order = { type = "string", pattern = "^FH-[0-9]{5}$" } }
 examples = ["open a ticket"]
 """
+WEB = """
+kind = "web_search"
+provider = "searxng"
+url = "https://search.example"
+"""
 SECRET_ORDERS = ORDERS + '[allow]\nagents = ["other"]\n'
 
 
@@ -218,6 +223,33 @@ async def test_a_number_that_only_one_tool_takes_decides_for_it(tmp_path: Path) 
     node, learns = chooser(tools(tmp_path, orders=ORDERS))
     learns.scores = {"none": 0.1, "knowledge_search": 0.4, "orders": 0.2, "tool": 0.3}
     assert [tool for tool, _ in await chosen(node, "Has FH-10382 left the warehouse?")] == ["orders"]
+
+
+async def test_a_clause_with_a_pronoun_takes_its_value_from_the_whole_message(tmp_path: Path) -> None:
+    node, _ = chooser(tools(tmp_path, orders=ORDERS))
+    apart = "What time is it in Oslo? The lady paid for FH-10382. Has that order reached us, is it paid?"
+    assert ("orders", {"number": "FH-10382"}) in await chosen(node, apart)
+    assert all(
+        tool != "orders"
+        for tool, _ in await chosen(node, apart.replace("that", "my").replace("it paid", "all paid"))
+    )
+
+
+async def test_a_search_that_follows_on_is_of_the_same_kind(tmp_path: Path) -> None:
+    node, _ = chooser(tools(tmp_path, web=WEB), None, FULL, "knowledge_search", "web")
+    found = await chosen(node, "Can I return a tent? And is there any news on it?")
+    assert [tool for tool, _ in found] == ["knowledge_search", "knowledge_search"]
+    found = await chosen(node, "Can I return a tent? And is there any news on the strike?")
+    assert [tool for tool, _ in found] == ["knowledge_search", "web"]
+
+
+async def test_the_documents_come_before_the_web_unless_the_web_is_much_likelier(tmp_path: Path) -> None:
+    live = tools(tmp_path, web=WEB, orders=ORDERS)
+    node, learns = chooser(live, None, FULL, "knowledge_search", "web", "orders")
+    learns.scores = {"none": 0.1, "knowledge_search": 0.35, "web_search": 0.55}
+    assert [tool for tool, _ in await chosen(node, "Who is the manager for Wales?")] == ["knowledge_search"]
+    learns.scores = {"none": 0.1, "knowledge_search": 0.2, "web_search": 0.7}
+    assert [tool for tool, _ in await chosen(node, "Who is the manager for Wales?")] == ["web"]
 
 
 async def test_a_tool_without_its_arguments_is_not_chosen(tmp_path: Path) -> None:

@@ -26,19 +26,20 @@ _MOST_QUERY: Final = 400
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a user says. text: the message itself. full: the message in words that need no earlier messages. now: the current time, with its zone.
-    follows: whether the message goes on with the request of an earlier one ("and in Rome?").
+    follows: whether the message goes on with the request of an earlier one ("and in Rome?"). around: the whole message if the text is a clause with a pronoun, whose values may stand elsewhere in it; else "".
     """
 
     text: str
     full: str
     now: datetime
     follows: bool = False
+    around: str = ""
 
 
 def filled(kind: str, card: ToolCard, message: Message) -> Sequence[Arguments]:
     """The arguments of the calls of a tool that a message asks for; empty if the message does not have all required arguments. kind: the tool's kind."""
     text, full = message.text[:_MOST_CHARACTERS], message.full[:_MOST_CHARACTERS]
-    cut = Message(text, full, message.now, message.follows)
+    cut = Message(text, full, message.now, message.follows, message.around[:_MOST_CHARACTERS])
     return _RULES.get(kind, _by_schema)(card, cut)
 
 
@@ -102,8 +103,9 @@ _PLAIN_NUMBER: Final = re.compile(
 def _by_schema(card: ToolCard, message: Message) -> Sequence[Arguments]:
     properties, required = _properties(card)
     values = dict[str, Sequence[object]]()
-    # A message that goes on with the question before may leave out a value that stands there.
-    before = Message(message.full, message.full, message.now) if message.follows else message
+    # A message that goes on with the question before may leave out a value that stands there, and so may a clause with a pronoun.
+    elsewhere = message.full if message.follows else message.around or message.text
+    before = Message(elsewhere, elsewhere, message.now)
     for name, schema in properties.items():
         found = list(_values(schema, message)) or list(_values(schema, before))
         if name in required:
@@ -171,10 +173,26 @@ def _values(schema: Mapping[str, Any], message: Message) -> Iterator[object]:
 
 
 def _standing(choices: Sequence[object], text: str) -> Iterator[object]:
-    folded = text.casefold()
-    for one in choices:
-        if isinstance(one, str) and re.search(rf"(?<!\w){re.escape(one.casefold())}(?!\w)", folded):
-            yield one
+    """The choices that stand in a text, or else those that stand in it with a mistake or a final s ("edinbrugh", "bristols")."""
+    folded, words = text.casefold(), [one for one in choices if isinstance(one, str)]
+    exact = [one for one in words if re.search(rf"(?<!\w){re.escape(one.casefold())}(?!\w)", folded)]
+    written = set(re.findall(r"[^\W\d_]+", folded))
+    yield from exact or [one for one in words if any(_misspelt(one.casefold(), each) for each in written)]
+
+
+def _misspelt(name: str, written: str) -> bool:
+    """Whether a word is a name of at least six letters with one letter too many or too few, or with two neighbours exchanged."""
+    if len(name) < _LEAST_MISSPELT or abs(len(name) - len(written)) > 1 or name[0] != written[0]:
+        return False
+    short, long = sorted((name, written), key=len)
+    if len(short) == len(long):
+        return any(
+            short[:at] + short[at + 1] + short[at] + short[at + 2 :] == long for at in range(len(short) - 1)
+        )
+    return any(long[:at] + long[at + 1 :] == short for at in range(len(long)))
+
+
+_LEAST_MISSPELT: Final = 6
 
 
 def _numbers(schema: Mapping[str, Any], text: str) -> Iterator[object]:

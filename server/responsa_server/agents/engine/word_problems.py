@@ -74,10 +74,10 @@ def _singular(word: str) -> str:
 
 _RANGE: Final = re.compile(r"\d ?- ?\d")
 _ASKS: Final = re.compile(
-    r"\?|^(?:tip|vat|tax|interest|commission|deposit)\b|\b(?:what|whats|how (?:much|many|long|far|fast|big|heavy|high|deep)|hw much|which|who owes|total|altogether|calculate|work (?:it )?out|compute|percentage|average|mean|add|convert|sum|take|volume|area|circumference)\b|% change"
+    r"\?|^(?:tip|vat|tax|interest|commission|deposit|net|gross|sq[ua]+re|sq)\b|\b(?:what|whats|how (?:much|many|long|far|fast|big|heavy|high|deep)|hw much|which|who owes|total|altogether|calculate|work (?:it )?out|compute|percentage|average|mean|add|convert|sum|take|volume|area|circumference)\b|% change"
 )
 _WANTS_SHARE: Final = re.compile(
-    r"(?<![\d%] )(?<!\d)(?:%|per ?cent\b)|\bpercentages?\b|\bpercntage\b|\bwhat (?:share|proportion|fraction|part)\b|\bas a (?:share|proportion)\b"
+    r"(?<![\d%] )(?<!\d)(?:%|per ?cent\b)|\bpercentages?\b|\bwhat (?:share|proportion|fraction|part)\b|\bas a (?:share|proportion)\b"
 )
 _CHANGES: Final = re.compile(
     r"\b(?:drop(?:ped)?|fell|fall(?:en)?|rise|risen|rose|raised?|grown?|grew|increased?|decreased?|changed?|went|gone|go|up from|down from|from|more|less|cheaper|dearer|reduced|reduction|off|saved?|saving)\b"
@@ -147,6 +147,8 @@ _SPELLINGS: Final[Sequence[tuple[re.Pattern[str], str | Callable[[re.Match[str]]
     (re.compile(r"\b(?:a )?half (?:a|an)(?= [a-z])"), "0.5"),
     (re.compile(r"\b(?:3|three) quarters of an?\b"), "0.75"),
     (re.compile(r"\b(?:a )?quarter of an?\b"), "0.25"),
+    (re.compile(r"\bpercnt(?:age)?\b"), "percentage"),
+    (re.compile(r"\bsqaure\b"), "square"),
 ]
 
 
@@ -523,9 +525,17 @@ def _compared(problem: Problem) -> Made:
 
 
 def _one_of(problem: Problem) -> Made:
-    """The price of one of several things, or the part of one of several people."""
+    """The price of one of several things, or of one metre or kilo, or the part of one of several people."""
     if len(problem.all) != 2 or problem.of("percent"):
         return ""
+    measured = next((one for one in problem.all if one.kind in _MEASURES and one.kind != "time"), None)
+    price = next((one for one in problem.all if one.kind in ("money", "count")), None)
+    if (
+        measured
+        and price
+        and re.search(rf"\b(?:per|(?:for )?(?:each|one|every)) {re.escape(measured.noun)}\b", problem.text)
+    ):
+        return "" if measured.per else f"{price.value} / {measured.value}"
     counts = [one for one in problem.all if one.kind == "count" and "." not in one.value]
     if not counts or not problem.says(_SHARED) or problem.says(_PARTS_OF):
         return ""

@@ -333,7 +333,11 @@ _CLAUSES: Final = re.compile(
 )
 # After a clause with numbers, this asks for their result.
 _TOTAL: Final = re.compile(
-    r"^\W*(?:(?:and|so|then)\W+)*(?:what|how much)(?:['’]s|\s+(?:is|does|do|did|will|would|must))?\s+(?:that|it|this|i|we|they|the\s+(?:total|sum|result))(?:\s+(?:pay|cost|owe|make|spend|come\s+to|have\s+to\s+pay|in\s+total|altogether))*\W*$",
+    r"^\W*(?:(?:and|so|then)\W+)*(?:what|how much)(?:['’]s|\s+(?:is|does|do|did|will|would|must))?\s+(?:that|it|this|i|we|they|the\s+(?:total|sum|result))(?:\s+(?:pay|cost|owe|make|spend|come\s+to|have\s+to\s+pay|in\s+total|altogether))*\W*$|^\W*(?:the\s+)?(?:final|new|total)\s+(?:price|cost|amount|bill|total)\W*$",
+    re.IGNORECASE,
+)
+_THERE: Final = re.compile(
+    r"(?<!is )(?<!are )(?<!was )(?<!were )\bthere\b(?!['’]| (?:is|are|was|were|be|been|has|have)\b)",
     re.IGNORECASE,
 )
 _JOINT: Final = re.compile(r"^\W*(?:and|but|so|also)\b[\s,]*", re.IGNORECASE)
@@ -344,14 +348,16 @@ _MIN_CONTENT_WORDS: Final = 2
 _FROM_ALL: Final = frozenset({CALCULATOR, TIME})
 # How much surer a tool is because the message has its arguments, as log odds: what the rules for computations read is hardly ever anything else.
 _EVIDENCE: Final = {CALCULATOR: 2.0}
+# If a question fits both searches, the web must be so many times likelier than the company's documents.
+_WEB_LIKELIER: Final = 2.0
 _SEARCHES: Final = frozenset({KNOWLEDGE_SEARCH, WEB_SEARCH})
 # Chosen on all English parts of evals/tools by cross-validation: the least need for a tool, as a sum of log odds.
-_LEAST_NEED: Final = 0.5
+_LEAST_NEED: Final = 0.0
 # The least share of a tool among the scores of all tools.
 _LEAST_SHARE: Final = 0.2
 # Chosen on evals/tools/languages.jsonl: forms are English, so in other languages, a sign of a question counts in their place.
-_FOREIGN_QUESTION: Final = 1.0
-_FOREIGN_STATEMENT: Final = -3.0
+_FOREIGN_QUESTION: Final = 0.5
+_FOREIGN_STATEMENT: Final = -3.5
 
 
 def message_of(given: ChooserInput, parts: NodeParts) -> Message:
@@ -491,9 +497,11 @@ class ByExamples:
             if (await classifiers.judge(message.text)).need < _LEAST_NEED:
                 return found
             for clause in clauses:
-                part = Message(clause, clause, message.now)
+                follows_on = points_back(clause) or _THERE.search(clause) is not None
+                # "FH-12345 was due on Monday. Has it been sent?"
+                part = Message(clause, clause, message.now, around=message.text if follows_on else "")
                 if content_words(clause) and (best := await _best(classifiers, usable, clause, part)):
-                    found.append(ChosenTool(*best, clause))
+                    found.append(ChosenTool(*_as_before(best, found, follows_on=follows_on), clause))
         # Sentences that say too little alone may ask for something together.
         if not found and (best := await _best(classifiers, usable, message.text, message)):
             found.append(ChosenTool(*best, clauses[0] if len(clauses) == 1 else message.text))
@@ -546,11 +554,24 @@ async def _best(
         )
         scored = [(score + elsewhere * (pair[0].kind == WEB_SEARCH), pair) for score, pair in scored]
     score, (best, calls) = max(scored, key=lambda pair: pair[0])
+    if best.kind == WEB_SEARCH:
+        nearer = next((each for each in scored if each[1][0].kind == KNOWLEDGE_SEARCH), (0.0, (best, calls)))
+        if nearer[0] * _WEB_LIKELIER > score:
+            score, (best, calls) = nearer
     if best.kind in _SEARCHES:
         # Which search is better is less certain than whether to search.
         score = max(score, sum(judged.scores.get(label, 0.0) for label in {best.tool.card.id, *_SEARCHES}))
     some = 1 - judged.scores.get(NO_TOOL, 0.0)
     return (best, calls) if need > _LEAST_NEED and score > _LEAST_SHARE * some else None
+
+
+def _as_before(
+    best: tuple[Candidate, Sequence[Arguments]], found: Sequence[ChosenTool], *, follows_on: bool
+) -> tuple[Candidate, Sequence[Arguments]]:
+    """The tool for a clause. A search that follows on from another one ("… and what does it cost?") is of the same kind."""
+    one, calls = best
+    earlier = next((each.candidate for each in found if each.candidate.kind in _SEARCHES), one)
+    return (earlier, calls) if follows_on and one.kind in _SEARCHES else best
 
 
 def _usable(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
