@@ -357,7 +357,7 @@ _LEAST_NEED: Final = 0.0
 _LEAST_SHARE: Final = 0.2
 # Chosen on evals/tools/languages.jsonl: forms are English, so in other languages, a sign of a question counts in their place.
 _FOREIGN_QUESTION: Final = 0.5
-_FOREIGN_STATEMENT: Final = -3.5
+_FOREIGN_STATEMENT: Final = -4.5
 
 
 def message_of(given: ChooserInput, parts: NodeParts) -> Message:
