@@ -348,7 +348,7 @@ _MIN_CONTENT_WORDS: Final = 2
 _FROM_ALL: Final = frozenset({CALCULATOR, TIME})
 # How much surer a tool is because the message has its arguments, as log odds: what the rules for computations read is hardly ever anything else.
 _EVIDENCE: Final = {CALCULATOR: 2.0}
-# If a question fits both searches, the web must be so many times likelier than the company's documents.
+# How many times likelier than the company's documents the web must be if a question fits both searches.
 _WEB_LIKELIER: Final = 2.0
 _SEARCHES: Final = frozenset({KNOWLEDGE_SEARCH, WEB_SEARCH})
 # Chosen on all English parts of evals/tools by cross-validation: the least need for a tool, as a sum of log odds.
