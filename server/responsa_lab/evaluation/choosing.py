@@ -38,6 +38,7 @@ class Part(StrEnum):
     FIT3 = "fit3"
     BLIND = "blind"
     BLIND2 = "blind2"
+    BLIND3 = "blind3"
     LANGUAGES = "languages"
 
 
