@@ -34,7 +34,7 @@ _KIND: Final = "kind"
 
 
 class Part(StrEnum):
-    """The questions to ask: those for choosing, those that were looked at once, and those that were written after that. Then questions in people's own words: those for choosing, and those set aside. Then questions by a writer who knew no answer: those for reading mistakes, and those set aside. Then questions of four further writers, which are examples of the agent, too."""
+    """The questions to ask: those for choosing, those that were looked at once, and those that were written after that. Then questions in people's own words: those for choosing, and those set aside. Then questions by a writer who knew no answer: those for reading mistakes, and those set aside. Then questions of further writers; all of them except those of blind2 are examples of the agent, too."""
 
     CHOOSE = "choose"
     LOOK = "look"
@@ -46,6 +46,7 @@ class Part(StrEnum):
     FIT1 = "fit1"
     FIT2 = "fit2"
     FIT3 = "fit3"
+    FIT4 = "fit4"
     UNSEEN = "unseen"
     BLIND2 = "blind2"
 

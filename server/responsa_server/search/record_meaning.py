@@ -102,17 +102,19 @@ class Meaning:
         self.earlier = earlier
         self.category = asked.category
         self.way = shelf.ways.get(asked.category)
-        if self.way is Way.REFUSE:
-            scales = self.likely.keys() - {ONE_THING, NO_TOPIC}
-            refused = max(PROBABLE, asked.categories.get(asked.category, 0.0))
-            if earlier is not None and earlier.things:
-                # A question about what was named before is answered from its document, if that says anything.
-                self.category = next(
-                    (one for one, way in shelf.ways.items() if way is Way.REFERENCE), asked.category
-                )
-                self.way = shelf.ways[self.category]
-            elif max((self.likely[one] for one in scales), default=0.0) >= refused:
-                self.way = None
+        scales = self.likely.keys() - {ONE_THING, NO_TOPIC}
+        surest = max((self.likely[one] for one in scales), default=0.0)
+        sure = asked.categories.get(asked.category, 0.0)
+        if self.way is Way.REFUSE and earlier is not None and earlier.things:
+            # A question about what was named before is answered from its document, if that says anything.
+            self.category = next(
+                (one for one, way in shelf.ways.items() if way is Way.REFERENCE), asked.category
+            )
+            self.way = shelf.ways[self.category]
+        elif (self.way is Way.REFUSE and surest >= max(PROBABLE, sure)) or (
+            self.on_things and surest >= max(SURE_ENOUGH, sure)
+        ):
+            self.way = None  # the scale is surer than the category
         category = self.category
         generic = frozenset(analyzer.terms(GENERIC, language))
         # “The reason” asks for reasons, and does not name anything, such as verbal reasoning.
@@ -236,7 +238,8 @@ class Meaning:
             best = max(sorted(likely.keys() - {ONE_THING, NO_TOPIC}), key=lambda one: likely[one], default="")
             return best if likely.get(best, 0.0) >= LEAST_PROBABLE else ""
         best = max(sorted(likely), key=lambda one: likely[one], default="")
-        return best if best != NO_TOPIC and likely.get(best, 0.0) >= PROBABLE else ""
+        least = SURE if self.way is Way.CHANGES else PROBABLE  # a question about two sittings needs no scale
+        return best if best != NO_TOPIC and likely.get(best, 0.0) >= least else ""
 
     @cached_property
     def compared_scales(self) -> Sequence[frozenset[str]]:

@@ -175,7 +175,9 @@ class RecordReader(Node[RecordReaderInput, RecordReaderOutput]):
         )
 
     async def _read(self, text: str) -> RecordQuestion:
-        topics = {} if self._of_topics is None else (await self._of_topics.classify(text)).all
+        topics: Mapping[str, float] = {}
+        if self._of_topics is not None:
+            topics = (await self._of_topics.classify(text)).all
         if self._of_categories is None:
             return RecordQuestion(text, topics=topics)
         found = await self._of_categories.classify(text)
