@@ -23,7 +23,7 @@ from responsa_server.search.record_words import GENERIC, PIECE, inflected
 LEAST_PROBABLE: Final = 0.15
 """The least probability (0 to 1) of a scale in a category that is about scales."""
 NEARLY: Final = 0.5
-"""A scale or category that is so many times as probable as the likeliest is meant, too, if this is not sure."""
+"""A second scale or category that is at least half as probable as the likeliest is meant, too, if this is not sure."""
 LEAST_OF_SIDE: Final = 0.3
 """The least probability of a scale that is one side of a comparison."""
 PROBABLE: Final = 0.4
