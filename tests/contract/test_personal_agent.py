@@ -206,12 +206,7 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
     # A short question is about what the question before was about, and if this names nothing, the one before that.
     for before, text, shown in (
         (("How open am I?",), "so what is that", "Openness is the liking for new ideas"),
-        (("Which job suits me best?",), "what's one ordinary day", "Map makers talk until others agree"),
-        (
-            ("Which job suits me best?", "Why that one?"),
-            "what do they do",
-            "Map makers talk until others agree",
-        ),
+        (("How open am I?", "Is that a lot?"), "so what is that", "Openness is the liking for new ideas"),
         (("How open am I?",), "and turning shapes in the head?", "133 points"),
         (("What is my lowest result in the thinking test?",), "ouch. how many points was that", "71 points"),
     ):

@@ -244,13 +244,15 @@ class Meaning:
     @cached_property
     def compared_scales(self) -> Sequence[frozenset[str]]:
         """The two scales that the sides of a comparison are about, as far as examples tell."""
-        if self.on_things or self.reads or not (self.compares or self.sure < SURE):
+        if self.on_things or self.reads:
             return ()
+        # “Do I crack under pressure or is it all in my head?” is about one scale, if the sides do not clearly name two.
+        least = LEAST_OF_SIDE if self.compares or self.sure < SURE else SURE_ENOUGH
         found: list[frozenset[str]] = []
         for one in self.sides:
             likely = {label: one.topics[label] for label in one.topics.keys() - {ONE_THING, NO_TOPIC}}
             best = max(sorted(likely), key=lambda label: likely[label], default="")
-            if likely.get(best, 0.0) >= LEAST_OF_SIDE:
+            if likely.get(best, 0.0) >= least:
                 found.append(frozenset(self._contents.shelf.terms(best)))
         return list(dict.fromkeys(one for one in found if one in self._contents.scale_names))
 
