@@ -49,6 +49,7 @@ class Part(StrEnum):
     FIT4 = "fit4"
     UNSEEN = "unseen"
     BLIND2 = "blind2"
+    BLIND3 = "blind3"
 
 
 class OwnQuestion(BaseModel):
