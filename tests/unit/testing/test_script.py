@@ -169,4 +169,6 @@ def test_the_page_tells_every_key_and_its_default() -> None:
         )
     )
     plain = Script()
-    assert rows == {one.name: str(getattr(plain, one.name)).replace("-1", "never") for one in fields(Script)}
+    assert rows == {
+        one.name: str(getattr(plain, one.name)).replace("-1", "never") or "empty" for one in fields(Script)
+    }
