@@ -1,5 +1,5 @@
--- To look a credential up takes PostgreSQL a quarter of the time that it takes to plan this, and every server waits for it. The rows of a credential are found by unique keys, so one plan suits
--- all tenants, and sessions keep the plans of these functions.
+-- Looking up a credential takes PostgreSQL about a third of the time that planning this takes, and calls wait for both. The functions find the rows of a credential by unique keys, so one plan
+-- suits all tenants, and connections keep it.
 SET LOCAL lock_timeout = '10s';
 SET LOCAL ROLE responsa_search;
 DO $$
