@@ -146,7 +146,10 @@ function open<T>(title: string, otherwise: T, resolve: (value: T) => void, body:
     ...body,
     element("div", { class: "row end" }, button(cancel, () => dialog.close(), { class: "cancel quiet" }), yes),
   );
+  const gone = new AbortController();
+  window.addEventListener("popstate", () => dialog.close(), { signal: gone.signal }); // Back shows another view, to which the dialog does not belong
   dialog.addEventListener("close", () => {
+    gone.abort();
     dialog.remove();
     resolve(outcome);
   });
