@@ -1,4 +1,4 @@
-"""What an administrator's session may do only soon after its sign-in, over gRPC: everything that makes a way in."""
+"""What an administrator's session may do only soon after its sign-in, over gRPC: whatever makes a way in, deletes a user, or suspends or erases a tenant."""
 
 # Requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportArgumentType=false
@@ -43,12 +43,20 @@ async def test_the_list_of_users_says_when_each_signed_in_last(served: Served) -
     assert bob in await listed(f'NOT last_sign_in_time >= "{when}"')
 
 
-async def test_an_old_session_makes_no_way_in(served: Served, database_urls: DatabaseUrls) -> None:
+async def test_an_old_session_makes_no_way_in_and_destroys_nothing(
+    served: Served, database_urls: DatabaseUrls
+) -> None:
     user = await served.identity.create_user("acme", "Zoe", "zoe@example.org", Role.ADMIN)
     zoe, bob = f"users/{user.id}", f"users/{served.bob.who.user_id}"
     code, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
     await served.accounts.reset_password(code, GOOD)
     await served.admin.GrantOwnership(admin.GrantOwnershipRequest(name=zoe), metadata=served.ann.metadata)
+    others = [
+        await served.identity.create_user("acme", "Old", f"old{n}@example.org", Role.USER) for n in (1, 2)
+    ]
+    for tenant_id in ("other1", "other2"):
+        made = admin.CreateTenantRequest(tenant_id=tenant_id)
+        await served.admin.CreateTenant(made, metadata=served.ann.metadata)
     service = await caller(served.identity, served.channel, "acme", Role.SERVICE)
     signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
     metadata = (("authorization", f"Bearer {signed.access_token}"),)
@@ -77,6 +85,16 @@ async def test_an_old_session_makes_no_way_in(served: Served, database_urls: Dat
         lambda _: served.admin.InviteTenantAdministrator(
             admin.InviteTenantAdministratorRequest(name="tenants/acme"), metadata=metadata
         ),
+        lambda n: served.admin.DeleteUser(
+            admin.DeleteUserRequest(name=f"users/{others[n - 1].id}"), metadata=metadata
+        ),
+        lambda n: served.admin.SuspendTenant(
+            admin.SuspendTenantRequest(name=f"tenants/other{n}"), metadata=metadata
+        ),
+        lambda n: served.admin.EraseTenant(
+            admin.EraseTenantRequest(name=f"tenants/other{n}", confirm_tenant_id=f"other{n}"),
+            metadata=metadata,
+        ),
     ]
     for call in calls:
         await call(1)
@@ -89,5 +107,7 @@ async def test_an_old_session_makes_no_way_in(served: Served, database_urls: Dat
         user={"name": bob, "display_name": "Bob B."}, update_mask={"paths": ["display_name"]}
     )
     await served.admin.UpdateUser(renamed, metadata=metadata)
+    gone = admin.DeleteUserRequest(name=f"users/{others[1].id}")
+    await served.admin.DeleteUser(gone, metadata=served.ann.metadata)
     reset = auth.CreateResetCodeRequest(user=zoe)
     assert (await served.auth.CreateResetCode(reset, metadata=served.ann.metadata)).code

@@ -333,7 +333,8 @@ class Accounts:
     async def require_recent_session(self, who: Principal) -> None:
         """Check that a caller in a session signed in during the last ten minutes; a caller with an API key passes. Raises NotPermitted (SIGN_IN_REQUIRED).
 
-        For what makes a new way in: the holder of an administrator's key can make keys anyway, but an open browser must not outlast its session.
+        For what makes a new way in, and for what deletes a user, or suspends or erases a tenant: the holder of an administrator's key can make keys anyway, but an open
+        browser must not be enough.
         """
         if who.session_id is not None:
             await self.require_recent_sign_in(who)

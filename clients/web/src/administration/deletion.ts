@@ -2,6 +2,7 @@
 
 import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { recently } from "../account/recent.js";
 import type { Api } from "../common/api.js";
 import { filled, shown } from "../common/dialog.js";
 import { element, replace, WRITTEN } from "../common/dom.js";
@@ -17,8 +18,8 @@ const LONGEST = 600_000;
 /** The number of collections that a sentence names. */
 const NAMED = 5;
 
-/** Ask how to delete a user, delete the user, and show the receipt. Resolves to whether the user is deleted. `lasting`: the reason why administrators or owners must stay. */
-export async function deleteUser(api: Pick<Api, "admin" | "knowledge">, user: User, lasting: (failure: Failure) => string | undefined): Promise<boolean> {
+/** Ask how to delete a user as the administrator `me`, delete the user, and show the receipt. Resolves to whether the user is deleted. `lasting`: the reason why administrators or owners must stay. */
+export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">, me: User, user: User, lasting: (failure: Failure) => string | undefined): Promise<boolean> {
   const label = callName(user);
   const shared = choiceEntry("Collections that others can read", [
     ["hand", "Hand them over to another user"],
@@ -37,7 +38,8 @@ export async function deleteUser(api: Pick<Api, "admin" | "knowledge">, user: Us
       typed.control.focus();
       return false;
     }
-    receipt = await api.admin.deleteUser({ name: user.name, handOverTo: other?.name ?? "", etag: user.etag }, { timeoutMs: LONGEST });
+    const wanted = { name: user.name, handOverTo: other?.name ?? "", etag: user.etag };
+    receipt = await recently(api, me, () => api.admin.deleteUser(wanted, { timeoutMs: LONGEST }));
     return undefined;
   };
   const explain = (failure: Failure) =>

@@ -156,7 +156,7 @@ export class TenantsView implements Part {
     const label = labelOf(one);
     const text = `No user of ${label} can sign in or make a call until you resume the tenant. Questions that run are cancelled. Nothing is deleted.`;
     if (!(await confirmed({ title: `Suspend ${label}?`, text, action: "Suspend" }))) return;
-    await this.#act(`${label} is suspended.`, `Resume ${label}`, () => this.#api.admin.suspendTenant({ name: one.name }));
+    await this.#act(`${label} is suspended.`, `Resume ${label}`, () => recently(this.#api, this.#me, () => this.#api.admin.suspendTenant({ name: one.name })));
   }
 
   async #resume(one: Tenant): Promise<void> {
@@ -174,7 +174,7 @@ export class TenantsView implements Part {
         typed.control.focus();
         return false;
       }
-      await this.#api.admin.eraseTenant({ name: one.name, confirmTenantId });
+      await recently(this.#api, this.#me, () => this.#api.admin.eraseTenant({ name: one.name, confirmTenantId }));
       return undefined;
     };
     const explain = (failure: Failure) => Promise.resolve(placed({ confirm_tenant_id: typed }, failure));

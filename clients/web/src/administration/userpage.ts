@@ -122,7 +122,7 @@ export class UserPage {
   }
 
   async #delete(user: User): Promise<void> {
-    if (await deleteUser(this.#api, user, lasting)) {
+    if (await deleteUser(this.#api, this.#hooks.me, user, lasting)) {
       this.#people.forget(user.name);
       this.#hooks.say(`${callName(user)} is deleted.`);
       location.hash = this.#list();

@@ -547,7 +547,8 @@ class AdminServiceServicer:
         """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
         deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
         deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD
-        (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users).
+        (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users), SIGN_IN_REQUIRED (the caller's session
+        began more than ten minutes ago).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -631,7 +632,7 @@ class AdminServiceServicer:
         """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the
         same time. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
         second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
-        installation's own tenant).
+        installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -650,7 +651,7 @@ class AdminServiceServicer:
         vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
         during an erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call
         changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
-        tenant's id), TENANT_STATE (the installation's own tenant).
+        tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -144,7 +144,8 @@ class AdminServiceStub:
     """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
     deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
     deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD
-    (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users).
+    (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users), SIGN_IN_REQUIRED (the caller's session
+    began more than ten minutes ago).
     """
     GrantOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GrantOwnershipRequest, _user_pb2.User]
     """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
@@ -186,7 +187,7 @@ class AdminServiceStub:
     """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the
     same time. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
     second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
-    installation's own tenant).
+    installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
     """
     ResumeTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResumeTenantRequest, _tenant_pb2.Tenant]
     """ResumeTenant lets the users of a suspended tenant make calls again. A second call changes nothing. Only owners of the installation may make this call. Errors:
@@ -197,7 +198,7 @@ class AdminServiceStub:
     vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
     during an erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call
     changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
-    tenant's id), TENANT_STATE (the installation's own tenant).
+    tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
     """
     GetUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserQuotaRequest, _user_quota_pb2.UserQuota]
     """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used and stored. Errors: RESOURCE_NOT_FOUND."""
@@ -535,7 +536,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
         deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
         deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD
-        (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users).
+        (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users), SIGN_IN_REQUIRED (the caller's session
+        began more than ten minutes ago).
         """
 
     @_abc_1.abstractmethod
@@ -637,7 +639,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the
         same time. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
         second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
-        installation's own tenant).
+        installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
 
     @_abc_1.abstractmethod
@@ -660,7 +662,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
         during an erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call
         changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
-        tenant's id), TENANT_STATE (the installation's own tenant).
+        tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
 
     @_abc_1.abstractmethod

@@ -57,6 +57,7 @@ class TenantService:
     async def SuspendTenant(self, request: pb.SuspendTenantRequest) -> tenant_pb2.Tenant:
         """Suspend a tenant."""
         tenant_id = named_slug("name", "tenants", request.name)
+        await self._accounts.require_recent_session(caller())
         return tenants.tenant(await self._tenants.suspend(caller(), tenant_id))
 
     async def ResumeTenant(self, request: pb.ResumeTenantRequest) -> tenant_pb2.Tenant:
@@ -67,4 +68,5 @@ class TenantService:
     async def EraseTenant(self, request: pb.EraseTenantRequest) -> tenant_pb2.Tenant:
         """Begin to erase a tenant."""
         tenant_id = named_slug("name", "tenants", request.name)
+        await self._accounts.require_recent_session(caller())
         return tenants.tenant(await self._tenants.erase(caller(), tenant_id, request.confirm_tenant_id))

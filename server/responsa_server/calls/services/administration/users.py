@@ -93,6 +93,7 @@ class UserService:
     async def DeleteUser(self, request: pb.DeleteUserRequest) -> deletion_receipt_pb2.DeletionReceipt:
         """Delete a user."""
         user_id = named_uuid("name", "users", request.name)
+        await self._accounts.require_recent_session(caller())
         heir = people.heir(request.hand_over_to)
         return people.deletion_receipt(
             await self._work.run(self._erasing.erase(caller(), user_id, heir, request.etag))
