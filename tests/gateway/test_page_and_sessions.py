@@ -64,6 +64,11 @@ def test_what_is_no_code(http: httpx2.Client, content: bytes, media_type: str, r
     assert of_rest(answer).reason == reason
 
 
+def test_a_request_that_is_too_long_names_the_remedy(http: httpx2.Client) -> None:
+    answer = http.post("/v1/sessions", json={"email": "x" * 5000, "password": "x"})
+    assert "pasted into a field" in of_rest(answer).message
+
+
 def test_an_unexpected_error_tells_nothing_but_the_call(http: httpx2.Client) -> None:
     answer = http.delete("/v1/sessions", headers={"cookie": "responsa_session=rss_trouble"})
     assert answer.status_code == 500

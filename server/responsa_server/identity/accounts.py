@@ -327,7 +327,7 @@ class Accounts:
         if session_id is None or not await self._store.signed_in_recently(who, session_id, RECENT_SECONDS):
             raise NotPermitted(
                 Reason.SIGN_IN_REQUIRED,
-                "This call needs a sign-in of the last ten minutes. Sign in again (with `responsa login`, or with the link that `responsa open` prints), or ask an administrator.",
+                "This call needs a sign-in of the last ten minutes. If your account has a password, a link or an API key does not count: sign in with the password. Sign in again (with `responsa login` or, without a password, with the link that `responsa open` prints), or ask an administrator.",
             )
 
     async def require_recent_session(self, who: Principal) -> None:
@@ -707,9 +707,10 @@ async def begin_browser_session(
 
 
 def _failed() -> Unauthenticated:
+    # The same text for all causes: strangers must not learn which accounts and tenants exist.
     return Unauthenticated(
         Reason.SIGN_IN_FAILED,
-        "The e-mail address or the password is wrong. Check both, or ask an administrator for a reset code.",
+        "The e-mail address or the password is wrong, or your account or your tenant is suspended. Check both, or ask an administrator, for example for a reset code.",
     )
 
 

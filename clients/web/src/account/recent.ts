@@ -57,6 +57,6 @@ export async function signedInAgain(api: Pick<Api, "auth">, { tenant, email }: P
     password.control.select();
     return Promise.resolve(text);
   };
-  const about = element("p", {}, "For this change, you must have signed in within the last ten minutes. Enter your password to go on.");
+  const about = element("p", {}, "This change needs a sign-in with your password in the last ten minutes; a sign-in with a link does not count. Enter your password to go on.");
   return filled({ title: "Sign in again", action: "Sign in", fields: [about, password.root, others, problem], first: password.control, act, explain });
 }

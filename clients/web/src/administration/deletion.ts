@@ -19,7 +19,7 @@ const LONGEST = 600_000;
 const NAMED = 5;
 
 /** Ask how to delete a user as the administrator `me`, delete the user, and show the receipt. Resolves to whether the user is deleted. `lasting`: the reason why administrators or owners must stay. */
-export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">, me: User, user: User, lasting: (failure: Failure) => string | undefined): Promise<boolean> {
+export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Pick<User, "tenant" | "email">, user: User, lasting: (failure: Failure) => string | undefined): Promise<boolean> {
   const label = callName(user);
   const shared = choiceEntry("Collections that others can read", [
     ["hand", "Hand them over to another user"],

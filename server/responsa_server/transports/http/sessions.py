@@ -135,7 +135,11 @@ async def json_of(request: Request, most: int = MAX_BODY, *, optional: bool = Fa
         async for piece in request.stream():
             body += piece
             if len(body) > most:
-                raise _malformed(f"the body is larger than {most} bytes")
+                raise InvalidRequest(
+                    Reason.MALFORMED_MESSAGE,
+                    f"The fields are too long: the request has more than {most} bytes. Check whether another text was pasted into a field.",
+                    {"message_type": "application/json"},
+                )
     except ClientDisconnect as error:
         raise Cancelled(Reason.CANCELLED, "The caller ended the call.") from error
     if optional and not body:
