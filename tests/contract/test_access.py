@@ -267,6 +267,7 @@ async def test_readers_must_be_users_of_the_tenant(house: House, people: People)
         with pytest.raises(InvalidRequest) as caught:
             await share(house, people.ann, by_address, CollectionReader(email=unknown))
         assert caught.value.violations[0].field == "collection.readers[1].email"
+        assert "nobody in this tenant has this address" in caught.value.message
         messages.add(caught.value.message)
     for unknown in ("eve@example.org", "nobody@example.org"):
         with pytest.raises(InvalidRequest) as caught:
@@ -280,6 +281,14 @@ async def test_readers_must_be_users_of_the_tenant(house: House, people: People)
         people.ann, "rivers", readers=(by_address, EVERYONE), without=("bob@example.org",)
     )
     assert changed.readers == (EVERYONE,)
+
+
+async def test_the_owner_of_a_collection_is_not_one_of_its_readers(house: House, people: People) -> None:
+    ann, bob = CollectionReader(people.ann.user_id), CollectionReader(people.bob.user_id)
+    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking(), readers=[ann, bob])
+    assert (await house.library.collections.get(people.ann, "rivers")).readers == (bob,)
+    await share(house, people.ann, ann)
+    assert (await house.library.collections.get(people.ann, "rivers")).readers == ()
 
 
 async def test_the_names_of_owners_and_readers(house: House, people: People) -> None:

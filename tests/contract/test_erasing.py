@@ -423,6 +423,8 @@ async def test_people_hand_their_collections_to_administrators_or_readers_alone(
     assert (await stage.people.identity.user_of("acme", bob.user_id)).disable_time is None
     receipt = await stage.erasing.erase(bob, bob.user_id, carol.user_id, "")
     assert receipt.counts[ErasedKind.HANDED_OVER] == 2
+    # Carol was a reader and is now the owner.
+    assert (await house.library.collections.get(carol, "herons")).readers == (to_dan,)
     # An administrator need not be a reader; and who deletes somebody else chooses freely.
     await stage.erasing.erase(carol, carol.user_id, ann.user_id, "")
     eve = await person(stage.people, "eve", "eve@example.org")

@@ -141,19 +141,21 @@ class CollectionStore:
         readers: Sequence[CollectionReader],
         without: Sequence[str] = (),
     ) -> None:
-        """Replace the readers of a collection. values: with the tenant and the id. without: as in `CollectionChanges`. Raises InvalidRequest."""
+        """Replace the readers of a collection. values: with the tenant, the id and the owner, who is never a reader. without: as in `CollectionChanges`. Raises InvalidRequest."""
         readers = await self._with_names(connection, values, readers, without)
-        parameters = {
-            **values,
-            "users": [one.user_id for one in readers],
-            "roles": [None if one.role is None else one.role.value for one in readers],
-        }
-        row = await (await connection.execute(self._queries["unknown_readers"], parameters)).fetchone()
+        named = {**values, "users": [one.user_id for one in readers]}
+        row = await (await connection.execute(self._queries["unknown_readers"], named)).fetchone()
         if row is not None:
             remedy = (
                 f"{names.user(row[1])} is not a user of this tenant; send the name of one, users/{{uuid}}"
             )
             raise InvalidRequest.of_field(f"collection.readers[{row[0]}].user", "readers.user", remedy)
+        others = [one for one in readers if one.user_id is None or one.user_id != values["owner"]]
+        parameters = {
+            **values,
+            "users": [one.user_id for one in others],
+            "roles": [None if one.role is None else one.role.value for one in others],
+        }
         for name in ("drop_readers", "add_readers"):
             await connection.execute(self._queries[name], parameters)
 
@@ -175,7 +177,7 @@ class CollectionStore:
         fields |= {f"removed_emails[{place}]": one for place, one in enumerate(without)}
         for field, address in fields.items():
             if address and address not in known:
-                remedy = "is not the e-mail address of a user of this tenant; send the address of one"
+                remedy = "is unknown: nobody in this tenant has this address; check the spelling"
                 raise InvalidRequest.of_field(field, "readers.user", remedy)
         named = (CollectionReader(known[one.email]) if one.email else one for one in readers)
         removed = {CollectionReader(known[one]) for one in without}
@@ -231,6 +233,7 @@ class CollectionStore:
                 values = {
                     "tenant": who.tenant_id,
                     "id": named.key,
+                    "owner": named.owner_id,
                     "display_name": changes.display_name,
                     "synonyms": synonyms,
                     "synonyms_sha256": None if synonyms is None else digest,

@@ -155,6 +155,9 @@ WITH given AS (
 ), documents AS (
     UPDATE responsa.document SET owner_id = %(heir)s, revision = revision + 1, update_time = clock_timestamp()
     WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND collection_id IN (SELECT id FROM given)
+), readers AS (
+    -- The owner is never a reader.
+    DELETE FROM responsa.collection_reader WHERE tenant_id = %(tenant)s AND user_id = %(heir)s AND collection_id IN (SELECT id FROM given)
 )
 SELECT count(*) AS handed_over_collections FROM given;
 
