@@ -188,7 +188,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_ROLE_CHANGED: _Reason.ValueType  # 111
     """UNAVAILABLE. The role of the caller changed while the stream was open; make the call again, or resume. Metadata: none."""
     REASON_SIGN_IN_REQUIRED: _Reason.ValueType  # 68
-    """PERMISSION_DENIED. The call needs a sign-in of the last ten minutes. Metadata: none."""
+    """PERMISSION_DENIED. The call needs a sign-in of the last ten minutes; a session that began with an API key counts only if the user has
+    neither a password nor an OpenID Connect provider. Metadata: none.
+    """
     REASON_CODE_INVALID: _Reason.ValueType  # 69
     """UNAUTHENTICATED. The code of an invitation, a password reset or an e-mail confirmation was already used, has expired or is unknown. Metadata: none."""
     REASON_REGISTRATION_CLOSED: _Reason.ValueType  # 72
@@ -431,7 +433,9 @@ REASON_SESSION_ENDED: Reason.ValueType  # 67
 REASON_ROLE_CHANGED: Reason.ValueType  # 111
 """UNAVAILABLE. The role of the caller changed while the stream was open; make the call again, or resume. Metadata: none."""
 REASON_SIGN_IN_REQUIRED: Reason.ValueType  # 68
-"""PERMISSION_DENIED. The call needs a sign-in of the last ten minutes. Metadata: none."""
+"""PERMISSION_DENIED. The call needs a sign-in of the last ten minutes; a session that began with an API key counts only if the user has
+neither a password nor an OpenID Connect provider. Metadata: none.
+"""
 REASON_CODE_INVALID: Reason.ValueType  # 69
 """UNAUTHENTICATED. The code of an invitation, a password reset or an e-mail confirmation was already used, has expired or is unknown. Metadata: none."""
 REASON_REGISTRATION_CLOSED: Reason.ValueType  # 72

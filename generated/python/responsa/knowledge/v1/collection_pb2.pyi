@@ -92,6 +92,7 @@ class Collection(_message.Message):
         """The users, roles or tenant with whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created
         with readers; collections of the kinds DOCS and SAMPLE are shared with everyone. Readers search and read the documents; only the owner and administrators
         upload, change, share and delete. A change applies to the next call, and to open streams within a second. Only the owner and administrators see this field.
+        The server leaves the owner out of the readers.
         """
 
     def __init__(

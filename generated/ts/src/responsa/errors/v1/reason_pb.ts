@@ -480,7 +480,8 @@ export enum Reason {
   ROLE_CHANGED = 111,
 
   /**
-   * PERMISSION_DENIED. The call needs a sign-in of the last ten minutes. Metadata: none.
+   * PERMISSION_DENIED. The call needs a sign-in of the last ten minutes; a session that began with an API key counts only if the user has
+   * neither a password nor an OpenID Connect provider. Metadata: none.
    *
    * @generated from enum value: REASON_SIGN_IN_REQUIRED = 68;
    */
