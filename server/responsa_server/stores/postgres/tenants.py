@@ -241,6 +241,7 @@ class PostgresTenants:
             "digest": first.digest,
             "expire_time": None,
             "parent_id": None,
+            "role": None,
         }
         await connection.execute(self._shared["add_key"], values)
         return user_of(row)
