@@ -40,6 +40,9 @@ async def test_a_key_or_a_session_says_who_calls(served: Served) -> None:
     assert me.name == f"users/{served.ann.who.user_id}"
     code = await served.auth.CreateSessionCode(auth.CreateSessionCodeRequest(), metadata=served.ann.metadata)
     token, _ = await served.identity.exchange_code(code.code)
+    # The link was a sign-in.
+    me = await served.auth.GetMe(auth.GetMeRequest(), metadata=served.ann.metadata)
+    assert me.HasField("last_sign_in_time")
     for cookie in (f"responsa_session={token}", f"theme=dark; responsa_session={token}; x=y"):
         same = await served.auth.GetMe(auth.GetMeRequest(), metadata=(("cookie", cookie),))
         assert same == me
