@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -256,6 +257,49 @@ async def test_an_installation_that_stands_gets_its_owner(older: Older, with_def
         owners = connection.execute("SELECT display_name FROM responsa.app_user WHERE owner").fetchall()
     assert homes == [("default" if with_default else "acme",)]
     assert owners == [("first" if with_default else "elder",)]
+
+
+@pytest.mark.parametrize("older", [52], indirect=True)
+async def test_what_was_audited_before_names_the_affected_user_and_the_last_sign_in(older: Older) -> None:
+    ann, bob = uuid7(), uuid7()
+    key = uuid7()
+    when = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    with psycopg.connect(older.urls.superuser) as connection:
+        for one in (ann, bob):
+            connection.execute(
+                "INSERT INTO responsa.app_user (id, tenant_id, display_name, role) SELECT %s, id, 'x', 'user' FROM responsa.tenant",
+                (one,),
+            )
+        connection.execute(
+            "INSERT INTO responsa.api_key (id, tenant_id, user_id, display_name, prefix, secret_sha256) SELECT %s, id, %s, 'x', 'rsp', sha256('x') FROM responsa.tenant",
+            (key, bob),
+        )
+        for actor, action, resource in (
+            (ann, "user.disable", f"users/{bob}"),
+            (ann, "api_key.revoke", f"apiKeys/{key}"),
+            (bob, "user.update", f"users/{bob}"),
+            (bob, "session.create", f"users/{bob}"),
+            (ann, "agents.reload", ""),
+        ):
+            connection.execute(
+                """INSERT INTO responsa.audit_event (id, tenant_id, actor, action, resource_name, outcome, create_time)
+                SELECT uuidv7(), id, %s, %s, %s, 'OK', %s FROM responsa.tenant""",
+                (f"users/{actor}", action, resource, when),
+            )
+    await migrate(older.urls.owner)
+    with psycopg.connect(older.urls.superuser) as connection:
+        affected = connection.execute(
+            "SELECT action, affected_user FROM responsa.audit_event ORDER BY action"
+        ).fetchall()
+        signed_in = connection.execute("SELECT id, last_sign_in_time FROM responsa.app_user").fetchall()
+    assert affected == [
+        ("agents.reload", None),
+        ("api_key.revoke", bob),
+        ("session.create", None),
+        ("user.disable", bob),
+        ("user.update", None),
+    ]
+    assert (dict(signed_in)[bob], dict(signed_in)[ann]) == (when, None)
 
 
 @pytest.mark.parametrize("older", [6], indirect=True)
