@@ -18,9 +18,10 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
+from responsa.auth.v1 import user_pb2
 from responsa.knowledge.v1.reader_pb2 import Reader
 from responsa_client import Responsa
-from responsa_client.errors import Unauthenticated
+from responsa_client.errors import PermissionDenied, Unauthenticated
 from tests.browser.accounts import OTHER_PASSWORD, Account, account, button, enter, fill
 from tests.browser.conftest import at_browser
 from tests.browser.person import Person, Tab, until
@@ -562,6 +563,25 @@ async def test_sessions_are_listed_and_ended(person: Person) -> None:
     with Responsa(person.url, api_key=program.access_token) as ended, pytest.raises(Unauthenticated):
         ended.me()
     await expect(tab.account).to_be_visible()
+
+
+async def test_an_administrator_makes_a_key_with_the_rights_of_a_user(person: Person) -> None:
+    ada = account(person.client, "Ada", admin=True)
+    tab = await enter(person, ada, place="#/profile/keys")
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    await button(tab, "New API key").click()
+    await dialog.get_by_label("Name").fill("report")
+    await dialog.get_by_label("Rights").select_option(label="What users may do: no administration")
+    await dialog.get_by_role("button", name="Create").click()
+    secret = await dialog.get_by_label("Secret", exact=True).input_value()
+    await dialog.get_by_role("button", name="Done").click()
+    with Responsa(person.url, api_key=secret) as program:
+        me = program.me()
+        assert (me.name, me.role) == (ada.user.name, user_pb2.USER_ROLE_USER)
+        with pytest.raises(PermissionDenied):
+            program.lookup_user(ada.user.email)
+    row = page.get_by_role("list", name="API keys").get_by_role("listitem")
+    await expect(row.filter(has_text="report")).to_contain_text("user")
 
 
 async def test_api_keys_are_made_shown_once_and_revoked(person: Person) -> None:
