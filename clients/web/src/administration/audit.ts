@@ -42,7 +42,7 @@ export class AuditView implements Part {
       label: "Audit log",
       read: (pageToken) => this.#read(pageToken),
       row: (one) => eventRow(one, this.#names),
-      empty: () => "No event matches.",
+      empty: () => (this.#to.control.value && this.#from.control.value > this.#to.control.value ? "No event matches: the day in “From” is later than the day in “To”." : "No event matches."),
     });
     const form = element(
       "form",
