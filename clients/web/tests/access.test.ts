@@ -27,6 +27,7 @@ describe("the people who read a collection", () => {
     expect(accessText(ADA, of(), LABELS)).toBe("Only you can read these documents.");
     expect(accessText(ADA, { owner: "", ownerDisplayName: "", readers: [] }, LABELS)).toBe("Only you can read these documents.");
     expect(accessText(ADA, of(person("users/bob")), LABELS)).toBe("You and Bob can read these documents.");
+    expect(accessText(ADA, of(person("users/bob"), role(UserRole.ADMIN)), LABELS)).toBe("You, all administrators and Bob can read these documents.");
     expect(accessText(ADA, of(everyone), LABELS)).toBe("Everyone in your organisation can read these documents.");
     expect(accessText(BOB, of(), LABELS)).toBe("Shared with you by Ada. You can search and read it; only its owner and administrators add, change and delete documents.");
     expect(accessText(BOB, of(), new Map())).toContain("Shared with you by another person.");

@@ -40,14 +40,14 @@ export function reads(me: Me, access: Access): boolean {
   return access.readers.some(({ who }) => who.case === "everyone" || (who.case === "role" ? who.value === me.role : who.value === me.name));
 }
 
-/** The readers in words, without the owner, such as "all administrators and Bob"; "" for a private collection. `labels` maps `users/{uuid}` to the texts for people. */
-export function readersText(readers: readonly Reader[], labels: ReadonlyMap<string, string>): string {
+/** The readers in words, such as "all administrators and Bob"; "" for a private collection. `labels` maps `users/{uuid}` to the texts for people. `first`: words for the owner. */
+export function readersText(readers: readonly Reader[], labels: ReadonlyMap<string, string>, first: readonly string[] = []): string {
   if (readers.some(({ who }) => who.case === "everyone")) return "everyone in your organisation";
   const roles = SHARED_ROLES.filter(([role]) => readers.some(({ who }) => who.case === "role" && who.value === role)).map(([, text]) => text);
   const users = readers.flatMap(({ who }) => (who.case === "user" ? [who.value] : []));
   const known = users.flatMap((one) => labels.get(one) ?? []);
   const people = users.length > NAMED || known.length < users.length ? [users.length === 1 ? "one other person" : `${users.length} other people`] : known;
-  return new Intl.ListFormat("en-GB").format([...roles, ...people]);
+  return new Intl.ListFormat("en-GB").format([...first, ...roles, ...people]);
 }
 
 /** The texts for a collection's owner and readers: their display names, and `known` for those without one. */
@@ -61,11 +61,11 @@ export function accessText(me: Me, access: Access, known: ReadonlyMap<string, st
   const labels = labelsOf(access, known);
   const owner = labels.get(access.owner) ?? "another person";
   if (!manages(me, access)) return `Shared with you by ${owner}. You can search and read it; only its owner and administrators add, change and delete documents.`;
-  const text = readersText(access.readers, labels);
   if (isOwner(me, access)) {
-    if (!text) return "Only you can read these documents.";
-    return text.startsWith("everyone") ? "Everyone in your organisation can read these documents." : `You and ${text} can read these documents.`;
+    if (access.readers.length === 0) return "Only you can read these documents.";
+    return `${sentenceCase(readersText(access.readers, labels, ["You"]))} can read these documents.`;
   }
+  const text = readersText(access.readers, labels);
   const whose = `This collection belongs to ${owner}.`;
   if (!reads(me, access)) return `${whose} ${text ? `${sentenceCase(text)} can read it` : "Only its owner can read it"}; you manage it as an administrator. To read it, add yourself to its readers; the audit log records that.`;
   return `${whose} ${sentenceCase(text)} can read these documents.`;
