@@ -133,7 +133,7 @@ async def by_holding(job: Job) -> Outcome:
                 now = time.perf_counter()
                 gaps.append((now - lasts[number]) * 1000)
                 lasts[number] = now
-        raise RuntimeError("a stream that should stay open ended")
+        raise RuntimeError("a stream ended that should stay open")
 
     async with _channels(job) as channels:
         begun = time.perf_counter()

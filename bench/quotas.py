@@ -205,7 +205,7 @@ def compare(before: Path | None) -> None:
 def main() -> None:
     """Measure on a throw-away database."""
     parser = argparse.ArgumentParser(prog="python -m bench.quotas", description=__doc__)
-    parser.add_argument("--before", type=Path, help="a working copy without quotas to compare with")
+    parser.add_argument("--before", type=Path, help="a working copy without quotas, for comparison")
     parser.add_argument("--side", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--quotas", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()

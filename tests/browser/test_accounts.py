@@ -419,7 +419,9 @@ async def test_a_link_of_another_user_asks_before_it_ends_the_present_session(pe
     await expect(first.question).to_have_value("")
     await expect(first.page.get_by_text(RYE_BREAD)).to_have_count(0)
     assert "code=" not in first.page.url
-    await expect(other.page.get_by_role("alert")).to_have_text("Another user has signed in in this browser.")
+    await expect(other.page.get_by_role("alert")).to_have_text(
+        "This browser is now signed in as another user."
+    )
     await expect(other.page.get_by_text("this device")).to_have_count(0)
     with httpx2.Client(base_url=person.url, cookies=old) as thief:
         assert thief.get("/v1/users/me").status_code == 401
@@ -443,7 +445,7 @@ async def test_a_password_asks_before_it_replaces_the_session_that_another_tab_b
     await dialog.get_by_role("button", name="Sign in as another user").click()
     await expect(form.account).to_have_text("Bob")
     await expect(untouched.page.get_by_role("alert")).to_have_text(
-        "Another user has signed in in this browser."
+        "This browser is now signed in as another user."
     )
 
 
@@ -456,7 +458,7 @@ async def test_a_tab_that_did_not_hear_of_another_user_notices_when_it_is_looked
     # The browser context's own request: it shares the cookies, and no tab announces it.
     assert (await context.request.post(f"{person.url}/v1/sessions", data=body)).ok
     await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    await expect(tab.page.get_by_role("alert")).to_have_text("Another user has signed in in this browser.")
+    await expect(tab.page.get_by_role("alert")).to_have_text("This browser is now signed in as another user.")
     await expect(tab.page.get_by_text("Ada")).to_have_count(0)
 
 

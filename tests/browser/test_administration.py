@@ -367,7 +367,7 @@ async def test_a_service_acts_for_the_users_whom_an_administrator_names(person: 
     await button(tab, "Let it act for users").click()
     await dialog.get_by_label("User", exact=True).fill("Grace")
     await dialog.get_by_role("button", name="Grant").click()
-    await expect(dialog.locator(".problem", has_text="No such user can be chosen")).to_be_visible()
+    await expect(dialog.locator(".problem", has_text="No matching user can be chosen here")).to_be_visible()
     await dialog.get_by_label("User", exact=True).fill("Ada")
     await dialog.get_by_role("button", name="Grant").click()
     await expect(grants).to_have_text([re.compile("^Ada")])

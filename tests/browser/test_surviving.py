@@ -265,7 +265,7 @@ async def test_what_is_not_known_of_a_tool_is_said(asker: Person) -> None:
     )
     await tab.steps.click()
     call = tab.page.locator(".steps .tool-call", has_text="Tool record-once")
-    await expect(call).to_contain_text("it is not known whether it was done")
+    await expect(call).to_contain_text("it is not known whether the call took effect")
     await expect(call.get_by_role("region", name="Arguments")).to_be_hidden()
     await call.locator("summary").click()
     await expect(call.get_by_role("region", name="Arguments")).to_contain_text('"note": "seed-1"')

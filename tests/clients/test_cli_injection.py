@@ -287,7 +287,7 @@ def test_an_answer_is_read_with_what_it_quotes_apart() -> None:
     [
         ("docs.jsonl", '"id"', '"name"', "line 1 is not a valid document: id"),
         ("docs.jsonl", "mail/allotment-water/clean", "mail", "docs.jsonl line 1 is not a valid document: id"),
-        ("attacks.jsonl", '"byte_start": 2', '"byte_start": 3', "is not where it says"),
+        ("attacks.jsonl", '"byte_start": 2', '"byte_start": 3', "do not contain the attack"),
         ("attacks.jsonl", "/inj0", "/inj7", "its clean twin is missing"),
         ("questions.jsonl", '"doc_ids": [', '"doc_ids": ["x", ', "doc_ids"),
         ("direct.jsonl", '"text"', '"words"', "line 1 is not a valid message: text"),

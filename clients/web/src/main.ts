@@ -32,7 +32,7 @@ const DOCUMENTS = "#/documents";
 const SEARCH = "#/search";
 const TEACHERS = "#/teachers";
 const ADMINISTRATION = "#/administration";
-const OTHER_USER = "Another user has signed in in this browser.";
+const OTHER_USER = "This browser is now signed in as another user.";
 const NARROW = window.matchMedia("(max-width: 60rem)");
 
 class App {

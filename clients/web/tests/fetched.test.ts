@@ -23,7 +23,7 @@ describe("endOf", () => {
     expect(endOf(result(ToolOutcome.OK, 3), 1_234)).toBe("done in 1.2 s, 3 sources");
     expect(endOf(result(ToolOutcome.OK), 80)).toBe("done in 80 ms");
     expect(endOf(result(ToolOutcome.ERROR), 80)).toBe("failed after 80 ms");
-    expect(endOf(result(ToolOutcome.UNKNOWN), 80)).toBe("it is not known whether it was done");
+    expect(endOf(result(ToolOutcome.UNKNOWN), 80)).toBe("it is not known whether the call took effect");
     expect(toolOf("tools/web_search")).toBe("web_search");
   });
 });

@@ -83,7 +83,7 @@ def eval_tools(
         int,
         typer.Option(
             min=1,
-            help="The number of parts of a cross-validation: the classifiers that decide about a part do not learn from its messages. 1: they learn from all.",
+            help="The number of parts of a cross-validation: the classifiers that decide about a part do not learn from its messages. 1: they learn from all messages.",
         ),
     ] = 1,
     mistakes: Annotated[int, typer.Option(min=0, help="The number of wrong choices to show.")] = 10,

@@ -180,7 +180,7 @@ def read_cases(folder: Path, part: Part, documents: Path, embedder: Embedder) ->
         if found != source.sha256:
             raise CommandFailed(
                 f"{documents / name} has {number} files with the SHA-256 {found}; expected are {source.documents} files with {source.sha256}.",
-                f"Put {source.paths} of {source.origin} at {source.commit} there, and nothing else.",
+                f"Put only the files {source.paths} of {source.origin}, at the commit {source.commit}, into this folder.",
                 EXIT_USAGE,
             )
     library = _Documents(documents, embedder)

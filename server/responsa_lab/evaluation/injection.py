@@ -139,7 +139,9 @@ class InjectionSet:
                 )
             if one.attack not in known.text.encode()[one.byte_start : one.byte_end].decode(errors="replace"):
                 raise CommandFailed(
-                    f"{folder}: the attack of {one.doc_id} is not where it says.", "", EXIT_USAGE
+                    f"{folder}: attacks.jsonl names bytes of {one.doc_id} that do not contain the attack.",
+                    "",
+                    EXIT_USAGE,
                 )
         questions = [
             Twins(one.question, documents[one.document].variant, attacks[one.document])

@@ -223,7 +223,7 @@ class ReadingSet:
             if found != source.sha256:
                 raise CommandFailed(
                     f"{folders[name]} has {number} files with the SHA-256 {found}; expected are {source.documents} files with {source.sha256}.",
-                    f"Put the files {source.paths} of {source.origin} at {source.commit} there, and nothing else.",
+                    f"Put only the files {source.paths} of {source.origin}, at the commit {source.commit}, into this folder.",
                     EXIT_USAGE,
                 )
         return cls(questions, folders)

@@ -176,7 +176,7 @@ async def _read(reader: asyncio.StreamReader, early: bytes) -> Request:
     }
     length = int(headers.get("content-length", "0"))
     if not 0 <= length <= _MOST_BODY_BYTES:
-        raise ValueError("a body of this size is not taken")
+        raise ValueError("a body of this size is not accepted")
     return Request(method, path, headers, await reader.readexactly(length))
 
 

@@ -238,7 +238,9 @@ async def structured(to: Provider) -> None:
     except ValueError:
         value = None
     right = isinstance(value, dict) and set(cast("dict[str, object]", value)) == {"capital"}
-    to.expected("schema", right=right, assumed="exactly the JSON of the schema", got=repr(heard.text[:80]))
+    to.expected(
+        "schema", right=right, assumed="exactly the JSON that the schema describes", got=repr(heard.text[:80])
+    )
 
 
 async def tools(to: Provider) -> None:
@@ -278,7 +280,11 @@ async def tools(to: Provider) -> None:
     after = await to.ask(replace(asked, messages=[question, spoken, *results]))
     if not to.failed("tool result", after):
         right = "17" in after.text
-        text = "the answer uses it" if right else f"the answer does not use it: {after.text[:80]!r}"
+        text = (
+            "the answer uses the result"
+            if right
+            else f"the answer does not use the result: {after.text[:80]!r}"
+        )
         to.found(Verdict.HOLDS if right else Verdict.NOTE, "tool result", text)
     await _several(to, asked)
 
@@ -290,13 +296,17 @@ async def _several(to: Provider, asked: ModelPrompt) -> None:
         return
     ids = {one.call_id for one in heard.requests}
     if len(heard.requests) < 2:
-        to.found(Verdict.NOTE, "several tool calls", f"the model made {len(heard.requests)} at once")
+        to.found(
+            Verdict.NOTE,
+            "several tool calls",
+            f"the model made only {len(heard.requests)} of the calls at once",
+        )
         return
     fit = all(set(one.arguments) == {"city"} for one in heard.requests)
     to.expected(
         "several tool calls",
         right=len(ids) == len(heard.requests) and fit,
-        assumed="each with its own id and whole arguments",
+        assumed="each call has its own id and complete arguments",
         got=str([(one.call_id, dict(one.arguments), one.problem) for one in heard.requests]),
     )
 
@@ -319,7 +329,7 @@ async def prefix(to: Provider) -> None:
     takes = adapter.takes_prefix
     await adapter.close()
     if not takes:
-        to.found(Verdict.SKIPPED, "prefix", "the adapter does not use one for this model")
+        to.found(Verdict.SKIPPED, "prefix", "the adapter uses no prefix for this model")
         return
     heard = await to.ask(replace(prompt(_COUNT), prefix=_PREFIX))
     if to.failed("prefix", heard):
@@ -379,7 +389,7 @@ async def cut(to: Provider) -> None:
     to.found(
         Verdict.NOTE,
         "cut",
-        f"after {len(heard.texts)} pieces, {told} had been reported; the rest is estimated. What is billed stands in the provider's account",
+        f"after {len(heard.texts)} pieces, {told} had been reported; the rest is estimated. The provider's account shows what is billed",
     )
 
 
@@ -433,7 +443,9 @@ async def verify_embeddings(embedder: HttpEmbedder, key: str, tell: Callable[[Fi
         Finding(
             Verdict.HOLDS if order else Verdict.DIFFERS,
             "order",
-            "that of the texts" if order else "assumed that of the texts, got another one",
+            "the vectors come in the order of the texts"
+            if order
+            else "assumed the order of the texts, got another order",
         )
     )
     near = float(vectors[0] @ vectors[1]) > float(vectors[0] @ vectors[2])

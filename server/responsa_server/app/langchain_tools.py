@@ -72,7 +72,7 @@ def _exported(tool: Tool, who: Principal) -> BaseTool:
                 found = await tool.call(ToolCall(key, arguments, who, seconds=tool.timeout_seconds))
         except TimeoutError:
             raise ToolException(
-                f"The tool did not answer within {in_seconds(tool.timeout_seconds)}. If it changes something, nobody knows whether it was done."
+                f"The tool did not answer within {in_seconds(tool.timeout_seconds)}. If the tool changes something, it is not known whether the call took effect."
             ) from None
         result = checked(found, tool)
         if result.outcome is not ToolOutcome.OK:

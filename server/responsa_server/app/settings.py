@@ -212,12 +212,12 @@ class Settings(BaseSettings):
     database_app_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_APP_URL", "database_app_url"),
-        description="The database's URL for the role `responsa_app`. Empty: DATABASE_URL with `SET ROLE`.",
+        description="The database's URL for the role `responsa_app`. Empty: the server uses DATABASE_URL and `SET ROLE`.",
     )
     database_log_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_LOG_URL", "database_log_url"),
-        description="The database's URL for the role `responsa_log`. Empty: DATABASE_URL with `SET ROLE`.",
+        description="The database's URL for the role `responsa_log`. Empty: the server uses DATABASE_URL and `SET ROLE`.",
     )
     database_pool: int = Field(
         default=10,

@@ -26,7 +26,7 @@ HandOver = Annotated[
     str,
     typer.Option(
         "--hand-over-to",
-        help="The user who receives those of the collections that others can read or that hold documents of others. Give users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this as long as they hold documents of others.",
+        help="The user who receives your collections that other users can read or that hold documents of other users. Give users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this as long as they hold documents of others.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
@@ -71,7 +71,7 @@ def register_account(
     tenant: Annotated[
         str, typer.Option(help="The tenant. Default: that of the invitation, or the server's default tenant.")
     ] = "",
-    invited: Annotated[bool, typer.Option("--invited", help="Ask for the code of an invitation.")] = False,
+    invited: Annotated[bool, typer.Option("--invited", help="Prompt for the code of an invitation.")] = False,
 ) -> None:
     """Create an account. The command asks for the code of the invitation (with --invited) and for the password, without showing them. Without a terminal, it reads them from
     the lines of standard input, in this order.

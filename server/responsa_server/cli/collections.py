@@ -212,7 +212,7 @@ def unshare(
         bool, typer.Option("--everyone", help="The reader “everyone”; other readers stay.")
     ] = False,
     nobody: Annotated[
-        bool, typer.Option("--all", help="All readers: the collection is private again.")
+        bool, typer.Option("--all", help="Remove all readers, so that the collection is private again.")
     ] = False,
     json: AsJson = False,
 ) -> None:

@@ -160,7 +160,7 @@ def tool_line(call: turn_pb2.TurnToolCall, result: turn_pb2.TurnToolResult, seco
     if found := len(result.sources):
         parts.append(f", {found} source{'' if found == 1 else 's'}")
     if result.outcome not in _OUTCOMES:
-        parts.append(", and it is not known whether it was done")
+        parts.append(", and it is not known whether the call took effect")
     elif result.outcome == turn_pb2.TOOL_OUTCOME_ERROR and result.content:
         parts.append(f": {one_line(result.content, _QUOTE)}")
     return "".join(parts)

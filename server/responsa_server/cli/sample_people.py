@@ -153,7 +153,7 @@ async def _user(client: AsyncResponsa, person: SamplePerson) -> tuple[user_pb2.U
     if user.subject not in ("", person.address):
         raise CommandFailed(
             f"The account {user.email} is about the subject {user.subject}.",
-            f"Change it with `responsa admin users update {user.email} --subject {user.email}`.",
+            f"Change the subject with `responsa admin users update {user.email} --subject {user.email}`.",
         )
     if user.HasField("disable_time"):
         raise CommandFailed(

@@ -122,7 +122,7 @@ def erase_tenant(
         str,
         typer.Option(
             help="The tenant's id, once more. Without it, nothing is erased.",
-            prompt="The tenant's id, to confirm that everything of it is erased",
+            prompt="Type the tenant's id to confirm that all its data is erased",
         ),
     ],
     wait: Annotated[

@@ -239,7 +239,7 @@ def other_user(present: Principal) -> AlreadyExists:
     assert present.session_id is not None, "a browser's caller has a session"
     return AlreadyExists(
         Reason.RESOURCE_ALREADY_EXISTS,
-        'Another user is signed in in this browser. Sign out first, or send "replace": true to end the other user\'s session.',
+        'This browser is signed in as another user. Sign out first, or send "replace": true to end the other user\'s session.',
         {"resource_type": "session", "resource_name": names.session(present.session_id)},
     )
 

@@ -667,7 +667,7 @@ def incomplete(
     size: the announced number of bytes. received: the number of bytes that came. what: the problem, without a full stop;
     "" if the two numbers differ. remedy: a whole sentence.
     """
-    problem = what or f"{size} bytes were announced and {received} came"
+    problem = what or f"{size} bytes were announced, but {received} arrived"
     return InvalidRequest(
         Reason.UPLOAD_INCOMPLETE,
         f"{problem}; nothing was kept. {remedy}",

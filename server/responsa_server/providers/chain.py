@@ -81,7 +81,7 @@ class KeyLimits:
                     await self._paced(self._rate)
         except TimeoutError:
             raise ModelError(
-                fault, f"the limits of this key left no place within {self._wait_seconds:g} s"
+                fault, f"the limits of this key allowed no call within {self._wait_seconds:g} s"
             ) from None
         try:
             yield

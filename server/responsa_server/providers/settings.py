@@ -246,7 +246,7 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     )
     embeddings: dict[EmbeddingName, EmbeddingModelSettings] = Field(
         default_factory=dict,
-        description='Embedding models whose values are not the known ones, by name: `[models.embeddings."lab:bge-m3"]`. The part before the colon is a provider.',
+        description='Embedding models whose values differ from those that Responsa knows, by name: `[models.embeddings."lab:bge-m3"]`. The part before the colon is a provider.',
     )
     patience_seconds: float = Field(
         default=30.0,

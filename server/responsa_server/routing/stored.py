@@ -149,7 +149,7 @@ def read(folder: Path, examples: bytes) -> Parameters:
         data = file.read(MOST_BYTES + 1)
     parameters = loaded(data)
     if parameters.examples != examples:
-        raise ClassifierBroken("It was trained from different examples than its name says.")
+        raise ClassifierBroken("Its name stands for other examples than those from which it was trained.")
     return parameters
 
 

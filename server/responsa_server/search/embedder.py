@@ -106,7 +106,7 @@ class OneEmbedder:
         return self._embedder if name == self._embedder.name else None
 
 
-def unknown_embedding(called: str, why: str = "The settings do not declare it.") -> InvalidRequest:
+def unknown_embedding(called: str, why: str = "The settings do not declare this model.") -> InvalidRequest:
     """The error for an embedding model that the server cannot use."""
     violation = FieldViolation(
         "embedding", "embedding.unknown", f"is {called!r}, which the server cannot use. {why}"

@@ -676,7 +676,7 @@ class Retriever:
 
 def _as_subject(reader: Reader) -> Principal:
     if not isinstance(reader, Principal):
-        raise ValueError("nothing is about the server itself")
+        raise ValueError("only a user can be the subject of documents, not the server itself")
     return as_subject(reader)
 
 

@@ -52,7 +52,7 @@ class ConnectionTable(Table):
     )
     tls: Literal["verify", "require", "off"] = Field(
         "verify",
-        description="`verify`: encrypted, and the server's certificate must be valid. `require`: encrypted only. `off`: neither, for a server on this machine.",
+        description="`verify`: encrypted, and the server's certificate must be valid. `require`: encrypted only. `off`: no encryption and no certificate, for a server on this machine.",
     )
     file: str = Field(
         "",

@@ -63,7 +63,7 @@ class QueryTable(Table):
     one_subject: str = Field(
         "",
         max_length=20_000,
-        description="One SELECT for the rows of one subject, with `:subject` in place of the subject. Without it, a run for one subject reads all rows and uses those of the subject.",
+        description="One SELECT for the rows of one subject, with `:subject` in place of the subject. Without this key, a run for one subject reads all rows and uses the rows of the subject.",
     )
     columns: dict[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")], Type | ColumnTable] = Field(
         min_length=1,
@@ -98,7 +98,7 @@ class MappingTable(Table):
 
     connection: str = Field(min_length=1, max_length=63, description="The connection.")
     collection: Annotated[str, Field(pattern=_COLLECTION)] = Field(
-        description="The collection for the documents. Its readers may read those that have no subject."
+        description="The collection for the documents. The collection's readers may read the documents that have no subject."
     )
     schedule: str = Field(
         "",
@@ -110,7 +110,7 @@ class MappingTable(Table):
         10,
         ge=0,
         le=50,
-        description="How many of a hundred documents a run may delete before an administrator must confirm it.",
+        description="The percentage of the source's documents that a run may delete without an administrator's confirmation.",
     )
     queries: dict[Annotated[str, Field(pattern=_NAME)], QueryTable] = Field(
         min_length=1, max_length=20, description="The queries, by name."

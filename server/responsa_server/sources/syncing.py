@@ -377,7 +377,7 @@ class Sync:
         name = names.source(task.source.id)
         raise Precondition(
             Reason.SOURCE_DELETIONS,
-            f"The run would delete {deletions} of the {documents} documents of {name}, so it changed nothing. If that is right, run it again with allow_deletions.",
+            f"The run would delete {deletions} of the {documents} documents of {name}, so it changed nothing. If these deletions are right, run the source again with allow_deletions.",
             {"source": name, "deletions": str(deletions), "documents": str(documents)},
         )
 

@@ -53,10 +53,10 @@ REFUSED: Final = (
     "The server's rules for connections do not allow this call; it was not made. The log says why."
 )
 LOST: Final = (
-    "The connection to the tool was lost before it answered, so nobody knows whether the call was done."
+    "The connection to the tool was lost before it answered, so it is not known whether the call took effect."
 )
 LOST_READING: Final = "The connection to the tool was lost before it answered."
-LATE: Final = "The tool did not answer in time, so nobody knows whether the call was done."
+LATE: Final = "The tool did not answer in time, so it is not known whether the call took effect."
 LATE_READING: Final = "The tool did not answer in time."
 LARGE: Final = "The tool's response is larger than its declaration allows."
 

@@ -79,7 +79,7 @@ class HttpApiOptions(ToolOptions):
         description="The part of a JSON response that is the result: names and indexes with dots between them, `*` for all items of a list, such as `items.*.name`.",
     )
     returns: dict[str, Any] | None = Field(
-        default=None, description="The JSON Schema of the result's data, which is then checked."
+        default=None, description="The JSON Schema against which the result's data is checked."
     )
     allow_private: AllowPrivate = ()
 

@@ -90,7 +90,7 @@ class ImportedTool:
                 return ToolResult(ToolOutcome.ERROR, str(error)[:_MOST_MESSAGE], error=ToolFault.STATUS)
             said = f"The tool failed ({kind})."
             if self.effect is not Effect.NONE:
-                said += " Nobody knows whether the call was done."
+                said += " It is not known whether the call took effect."
                 return ToolResult(ToolOutcome.UNKNOWN, said, error=ToolFault.STATUS)
             return ToolResult(ToolOutcome.ERROR, said, error=ToolFault.STATUS)
         source = ToolSource("", self.card.title or self.card.id, self._clock(), text)

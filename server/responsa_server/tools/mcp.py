@@ -42,7 +42,7 @@ class McpOptions(ToolOptions):
     command: list[str] = Field(
         default=[],
         max_length=100,
-        description="The program of a server that speaks over its standard input and output, and its arguments. The first is an absolute path.",
+        description="The program of a server that speaks over its standard input and output, and its arguments. The program is an absolute path.",
     )
     environment: dict[str, str] = Field(
         default={},

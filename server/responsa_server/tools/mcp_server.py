@@ -73,7 +73,7 @@ _IDLE_SECONDS: Final = 60.0
 _OLD_SECONDS: Final = 600.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
-_CHANGED: Final = "The tool's server has changed the tool's description. The tool is withheld until the owner of the installation agrees to the new one."
+_CHANGED: Final = "The tool's server has changed the tool's description. The tool is withheld until the owner of the installation agrees to the new description."
 _KEY: Final = "responsa/idempotency-key"
 """The name of a call's key in the call's `_meta`."""
 _PAUSED: Final = "The tool's server failed a moment ago and is started again soon; it was not called."

@@ -85,7 +85,7 @@ def test_a_source_of_a_tool_names_its_address_and_when_it_was_fetched() -> None:
         ),
         (
             {"outcome": 3},
-            'Called Web with {"query": "nile"}: ended in 1.2 s, and it is not known whether it was done',
+            'Called Web with {"query": "nile"}: ended in 1.2 s, and it is not known whether the call took effect',
         ),
     ],
 )

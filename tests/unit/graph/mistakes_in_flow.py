@@ -125,7 +125,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:15:56: nodes.write.reads.text: reads “parameters” as text, but every turn begins with it as list or table."
+            "agent.toml:15:56: nodes.write.reads.text: reads “parameters” as text, but at the start of a turn it has the type list or table."
         ],
     ),
     "17 the end of a turn as another type": (

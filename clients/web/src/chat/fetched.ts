@@ -55,5 +55,5 @@ export function fetched(tool: string, time: Timestamp | undefined): string {
 export function endOf({ outcome, sources }: TurnToolResult, took: number): string {
   const found = sources.length > 0 ? `, ${count(sources.length, "source")}` : "";
   if (outcome === ToolOutcome.OK) return `done in ${duration(took)}${found}`;
-  return outcome === ToolOutcome.ERROR ? `failed after ${duration(took)}${found}` : "it is not known whether it was done";
+  return outcome === ToolOutcome.ERROR ? `failed after ${duration(took)}${found}` : "it is not known whether the call took effect";
 }

@@ -67,7 +67,7 @@ export class PersonField extends Entry<HTMLInputElement> {
     const fitting = exact.length > 0 ? exact : found;
     if (fitting.length === 1) return fitting[0];
     const several = () => fitting.map(({ label, email }) => (email && email !== label ? `${label} (${email})` : label)).join(", ");
-    this.refuse(!text ? `${this.label} is needed.` : fitting.length === 0 ? "No such user can be chosen." : `Several users match: ${several()}. Enter the e-mail address.`);
+    this.refuse(!text ? `${this.label} is needed.` : fitting.length === 0 ? "No matching user can be chosen here." : `Several users match: ${several()}. Enter the e-mail address.`);
     this.control.focus();
     return undefined;
   }

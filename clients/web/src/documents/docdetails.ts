@@ -18,7 +18,7 @@ import { byName, linesOf, valuesOf, valuesProblem } from "../common/values.js";
 
 const TITLE_BYTES = 512;
 const SUBJECT_BYTES = 200;
-export const SUBJECT_NOTE = "The person whom the document is about: the subject of a user, or users/ and the id of a user. Of the readers of the collection, only this person and administrators can then read the document.";
+export const SUBJECT_NOTE = "The person whom the document is about. Enter the subject of a user, or users/ and the user’s id. Of the readers of the collection, only this person and administrators can then read the document.";
 
 const STATES: Partial<Record<DocumentState, string>> = {
   [DocumentState.READY]: "searchable",

@@ -103,14 +103,14 @@ class DeclarationTable(BaseModel):
     )
     examples: Annotated[Mapping[str, _Examples], BeforeValidator(_by_tool)] = Field(
         default_factory=dict[str, tuple[str, ...]],
-        description="Messages that need the tool. They are used to choose tools without a model. A declaration with several tools has a table of messages, by the tools' names.",
+        description="Messages that need the tool. They are used to choose tools without a model. In a declaration with several tools, this is a table that lists the messages of each tool under the tool's name.",
     )
     allow: AllowTable = Field(
         AllowTable.model_validate({}), description="Who may use the tool; unset: everybody."
     )
     secrets: Mapping[str, SecretTable] = Field(
         default_factory=dict[str, SecretTable],
-        description="The secrets of this tool, by the names that its other keys use. The file has no secret itself.",
+        description="The secrets of this tool, by the names that its other keys use. The file itself contains no secret.",
     )
 
     @property

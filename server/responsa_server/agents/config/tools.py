@@ -219,7 +219,7 @@ def _check(tools: Sequence[Tool], declaration: Declaration) -> None:
     given = declaration.examples
     if ALL_TOOLS in given and len(tools) > 1:
         raise ToolUnfit(
-            "it makes several tools, so its examples are a table: for each tool, its name and its examples"
+            "it makes several tools, so `examples` must be a table that lists the examples of each tool under its name"
         )
     if unknown := sorted(
         given.keys() - {ALL_TOOLS, *ids, *(one.removeprefix(f"{declaration.name}_") for one in ids)}

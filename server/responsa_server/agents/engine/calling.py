@@ -43,7 +43,7 @@ from responsa_server.domain.turns import ToolRecord
 from responsa_server.domain.words import in_seconds
 from responsa_server.text.instructing import without_instructions
 
-UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so nobody knows whether it was done. It is not called again."
+UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so it is not known whether the call took effect. The tool is not called again."
 # The faults of calls to which the other system has given no answer that shows what it has done.
 _UNANSWERED: Final = frozenset(
     {
@@ -366,9 +366,7 @@ def _unknown(name: str, tools: Mapping[str, Tool]) -> str:
 
 def _late(tool: Tool, seconds: float, *, began: bool) -> ToolResult:
     if began and tool.effect is not Effect.NONE:
-        content = (
-            f"The tool did not answer within {in_seconds(seconds)}, so nobody knows whether it was done."
-        )
+        content = f"The tool did not answer within {in_seconds(seconds)}, so it is not known whether the call took effect."
         return ToolResult(ToolOutcome.UNKNOWN, content, error=ToolFault.TIMEOUT)
     content = f"The tool did not answer within {in_seconds(seconds)}."
     return ToolResult(ToolOutcome.ERROR, content, error=ToolFault.TIMEOUT)

@@ -50,7 +50,7 @@ class ModelTable(Table):
     chain: Texts = Field(
         (DEFAULT_MODEL,),
         min_length=1,
-        description='The models, in the order in which they are asked. The server asks a model only when all models before it are unavailable. If no model is available, the turn takes the node\'s edge `on = "unavailable"`; without such an edge, the turn fails. “extractive” at the end makes the check require such an edge.',
+        description='The models, in the order in which they are asked. The server asks a model only when all models before it are unavailable. If no model is available, the turn takes the node\'s edge `on = "unavailable"`; without such an edge, the turn fails. If the list ends with “extractive”, the check of the files requires such an edge.',
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="How freely the model chooses its words; unset: the provider's default."
@@ -106,7 +106,7 @@ class RetrievalTable(Table):
     )
     subject: Literal["", "caller"] = Field(
         "",
-        description="“caller”: the search finds two kinds of documents only: documents about the asking user, and documents in `collections` that have no subject. The user's role changes nothing. The collections and the filter of a question can only narrow this. Empty: all documents that the user may read.",
+        description="“caller”: the search finds two kinds of documents only: documents about the asking user, and documents in `collections` that have no subject. This holds for users of every role. The collections and the filter of a question can only narrow the search further. Empty: all documents that the user may read.",
     )
     last_collections: Texts = Field(
         (),
@@ -118,7 +118,7 @@ class RetrievalTable(Table):
     )
     sources: Mapping[str, SourceTable] = Field(
         default_factory=dict[str, SourceTable],
-        description="For each value of this parameter, where the search looks: `collections`, `filter` (as in a search), or both. Without a value, it looks everywhere.",
+        description="For each value of this parameter, where the search looks: `collections`, `filter` (as in a search), or both. If a question has no value for the parameter, the search looks everywhere.",
     )
     top_k: int | None = Field(
         None,

@@ -46,7 +46,7 @@ ERASED: Final[Mapping[str, str]] = {
     "deleted_document": "those of erased documents are deleted; a subject that is the user is replaced",
     "document": "deleted, or handed over with the collection; those of others whose subject is the user stay, with the uuid",
     "document_version": "deleted with the document",
-    "email_confirmation": "deleted, with those of others for the same address",
+    "email_confirmation": "deleted, together with the codes of other users for the same address",
     "erased_document": "deleted when no answer quotes the document any more",
     "generation_vector": "deleted with the passage",
     "invitation": "those that the user made, and those for the user's address, are deleted",

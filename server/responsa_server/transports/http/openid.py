@@ -122,7 +122,7 @@ class OpenIdSessions:
                 raise InvalidRequest.of_field(
                     name[:64],
                     "unknown_field",
-                    "the body has the texts returnTo and invitation, the booleans link and replace, and the number port",
+                    "the body may have only the texts returnTo and invitation, the booleans link and replace, and the number port",
                 )
         provider = _provider(request)
         begun = await self._parts.sign_in.begin(
@@ -237,7 +237,9 @@ def _parameters(request: Request) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name in found or len(value) > MAX_PARAMETER:
-            raise InvalidRequest.of_field(name[:64], "given_twice", "must be given once, and not be longer")
+            raise InvalidRequest.of_field(
+                name[:64], "given_twice", f"must be given once, and have at most {MAX_PARAMETER} characters"
+            )
         found[name] = value
     return found
 

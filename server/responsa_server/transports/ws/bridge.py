@@ -499,5 +499,5 @@ class Session:
 
     @property
     def _signed_in(self) -> Caller:
-        assert self._caller is not None, "messages are taken after the sign-in"
+        assert self._caller is not None, "messages are accepted only after the sign-in"
         return self._caller

@@ -440,7 +440,7 @@ Global___PreviewSourceRequest: _TypeAlias = PreviewSourceRequest  # noqa: Y015
 
 @_typing.final
 class PreviewSourceResponse(_message.Message):
-    """PreviewSourceResponse holds the rows and what they make."""
+    """PreviewSourceResponse holds the rows, each with the document that is made from it, or with the reason why none is made."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -617,7 +617,7 @@ class NotifySubjectChangedRequest(_message.Message):
     subject: _builtins.str
     """The subject, in the form that the mappings of the sources give it; 1 to 255 bytes."""
     cause: _builtins.str
-    """The cause of the change, e.g. "test completed"; at most 200 bytes. The metadata of the operations shows it."""
+    """The cause of the change, e.g. "test completed"; at most 200 bytes. The metadata of the operations shows this cause."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the operations of the first call. A call with the same UUID and
     a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
@@ -653,7 +653,7 @@ class NotifySubjectChangedResponse(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[_operations_pb2.Operation]:
-        """The runs, ordered by their sources; empty if the tenant has no source with a query for one subject. Each has a SyncMetadata and, in the end, a SyncResult."""
+        """The runs, ordered by their sources; empty if the tenant has no source with a query for one subject. Each operation has a SyncMetadata and, when it has ended, a SyncResult."""
 
     def __init__(
         self,
@@ -756,7 +756,7 @@ class ListConnectionsResponse(_message.Message):
     CONNECTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def connections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The connections, as mappings name them, e.g. "hr"."""
+        """The names that mappings use for the connections, e.g. "hr"."""
 
     def __init__(
         self,
@@ -802,7 +802,7 @@ class ReloadAgentsResponse(_message.Message):
 
     @_builtins.property
     def tool_problems(self) -> _containers.RepeatedCompositeFieldContainer[_tool_pb2.ToolProblem]:
-        """The mistakes in the declarations of tools, and what tools lack. A tool whose declaration has a mistake stays in service as it was
+        """The mistakes in the declarations of tools, and the things that tools lack, such as a secret. A tool whose declaration has a mistake stays in service as it was
         declared before; a tool that lacks something is not available.
         """
 
@@ -835,7 +835,7 @@ class AgentReload(_message.Message):
     version: _builtins.str
     """The version that answers new questions now, `agents/{id}/versions/{n}`; empty when the agent has no version in service."""
     changed: _builtins.bool
-    """Whether the reload changed the version in service."""
+    """Whether the reload changed the version of the agent that is in service."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentProblem]:
         """The mistakes in the agent's files; empty for an agent without mistakes."""
@@ -1238,9 +1238,9 @@ class DeleteUserRequest(_message.Message):
     name: _builtins.str
     """`users/{uuid}`."""
     hand_over_to: _builtins.str
-    """The user who receives collections of the deleted user, as `users/{uuid}` or an e-mail address. This user receives the collections that others can read and
-    those that hold documents of others, with the deleted user's documents in them. If empty, all collections of the deleted user are deleted, unless one holds
-    documents of other users: COLLECTION_NOT_EMPTY.
+    """The user who receives collections of the deleted user, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read and the
+    collections that hold documents of other users. The deleted user's documents in these collections go with them. If empty, all collections of the deleted user are deleted. In this case, the call fails with
+    COLLECTION_NOT_EMPTY if a collection holds documents of other users.
     """
     etag: _builtins.str
     """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""

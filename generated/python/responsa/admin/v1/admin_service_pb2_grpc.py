@@ -351,7 +351,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSource(self, request, context):
-        """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line), RESOURCE_NOT_FOUND (the
+        """CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
         collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -389,7 +389,7 @@ class AdminServiceServicer:
 
     def PreviewSource(self, request, context):
         """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. It stores nothing. Errors: INVALID_FIELD and
-        RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database).
+        RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -397,11 +397,11 @@ class AdminServiceServicer:
 
     def SyncSource(self, request, context):
         """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
-        have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
+        have changed, and deletes the documents whose rows are gone. The run changes nothing until it has read all these rows. A row that makes no document is set aside,
         and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-        CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE
-        (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
-        other, in the order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND,
+        CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the
+        database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
+        other, in the order of the calls. If the caller already has a run for the same subject that has not begun, the call returns that run. Errors: RESOURCE_NOT_FOUND,
         SOURCE_RUNNING (another run for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -409,8 +409,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryFailedRows(self, request, context):
-        """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and
-        deletes no other documents. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+        """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and deletes
+        only documents of these subjects. In all other respects, it is like a run that SyncSource begins. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -425,8 +425,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RedeliverDelivery(self, request, context):
-        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the
-        beginning. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
+        """RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The count of the attempts
+        begins at 0 again. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
         RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -434,10 +434,10 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def NotifySubjectChanged(self, request, context):
-        """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each of the sources. Usually the change can
-        be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who called. If a service called, they
-        belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If a run of the caller for the same
-        subject has not begun yet, the call returns this run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
+        """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the call concerns. Usually the change can
+        be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who makes the call. If a service makes the call, the
+        documents belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If the caller already has a run for
+        the same subject that has not begun, the call returns that run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
         RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -500,7 +500,7 @@ class AdminServiceServicer:
     def UpdateUser(self, request, context):
         """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
         effect at the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have
-        created them. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the installation may change the email, the
+        created them. The call cannot take the role ADMIN from the tenant's last administrator who is not disabled. Only an owner of the installation may change the email, the
         role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
         ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
         mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
@@ -526,9 +526,9 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DisableUser(self, request, context):
-        """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
+        """DisableUser makes all further calls of a user fail with USER_DISABLED, whatever the credential. The change takes effect at once on this server, and within a second on others. The user's
         open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
-        nothing. Only an owner of the installation disables an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
+        nothing. Only an owner of the installation may disable an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
         an owner).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -546,7 +546,7 @@ class AdminServiceServicer:
     def DeleteUser(self, request, context):
         """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
         deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
-        deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD
+        deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and the caller is not), INVALID_FIELD
         (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users), SIGN_IN_REQUIRED (the caller's session
         began more than ten minutes ago).
         """
@@ -564,7 +564,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeOwnership(self, request, context):
-        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The last owner who is not disabled stays an owner. A second call
+        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The ownership of the last owner who is not disabled cannot be revoked. A second call
         changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -588,8 +588,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteServiceGrant(self, request, context):
-        """DeleteServiceGrant deletes a grant. The service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second. Open streams
-        end within a second. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
+        """DeleteServiceGrant deletes a grant. The service's further calls on behalf of the user fail with GRANT_REQUIRED, at once on this server and within a second on others. Open streams
+        end within a second. Running turns continue to their end. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -605,8 +605,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def InviteTenantAdministrator(self, request, context):
-        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the
-        tenant's audit log. Only owners of the installation may make this call. In a session, the call needs a sign-in of the last ten minutes. Errors:
+        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit
+        log records the call. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
         ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -629,8 +629,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendTenant(self, request, context):
-        """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the
-        same time. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
+        """SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED, and end their
+        open streams. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
         second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
         installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
@@ -649,7 +649,7 @@ class AdminServiceServicer:
     def EraseTenant(self, request, context):
         """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
         vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
-        during an erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call
+        during an erasure, another server, or the same one later, finishes it. The audit log keeps its events and the ids in them, but no network addresses. A second call
         changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
         tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
@@ -675,9 +675,9 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateServiceApiKey(self, request, context):
-        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in
-        of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
-        without its secret. The key makes calls as the service alone. It becomes invalid when the service is deleted or gets another role. It stays valid if the
+        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. If the caller uses a session, its sign-in
+        must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
+        without its secret. Calls with the key are made as the service, not as the administrator who created the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the
         caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
         SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
         neither revoked nor expired).
@@ -720,8 +720,8 @@ class AdminServiceServicer:
 
     def ListAuditEvents(self, request, context):
         """ListAuditEvents lists the tenant's audit log, newest first by default. The log has the changes that the calls of this service make, all acts on users and
-        keys, and the cancellations and deletions of other users' resources. It also has an event when an administrator asked for a change through this service
-        and the server refused it. Invalid requests leave no event. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID,
+        keys, and the cancellations and deletions of other users' resources. It also has an event for each change that an administrator requested through this
+        service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events. Errors: PAGE_TOKEN_INVALID,
         FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -48,7 +48,7 @@ class AdminServiceStub:
     DeleteTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteTeacherRequest, _empty_pb2.Empty]
     """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
     CreateSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSourceRequest, _source_pb2.Source]
-    """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line), RESOURCE_NOT_FOUND (the
+    """CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
     collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
     """
     GetSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetSourceRequest, _source_pb2.Source]
@@ -63,35 +63,35 @@ class AdminServiceStub:
     """DeleteSource deletes a source. The documents that it made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
     PreviewSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PreviewSourceRequest, _admin_service_pb2.PreviewSourceResponse]
     """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. It stores nothing. Errors: INVALID_FIELD and
-    RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database).
+    RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
     """
     SyncSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SyncSourceRequest, _operations_pb2.Operation]
     """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
-    have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
+    have changed, and deletes the documents whose rows are gone. The run changes nothing until it has read all these rows. A row that makes no document is set aside,
     and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-    CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE
-    (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
-    other, in the order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND,
+    CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the
+    database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
+    other, in the order of the calls. If the caller already has a run for the same subject that has not begun, the call returns that run. Errors: RESOURCE_NOT_FOUND,
     SOURCE_RUNNING (another run for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
     """
     RetryFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RetryFailedRowsRequest, _operations_pb2.Operation]
-    """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and
-    deletes no other documents. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+    """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and deletes
+    only documents of these subjects. In all other respects, it is like a run that SyncSource begins. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
     """
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeliveriesRequest, _admin_service_pb2.ListDeliveriesResponse]
     """ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
     FILTER_INVALID, ORDER_BY_INVALID.
     """
     RedeliverDelivery: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RedeliverDeliveryRequest, _delivery_pb2.Delivery]
-    """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the
-    beginning. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
+    """RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The count of the attempts
+    begins at 0 again. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
     RESOURCE_NOT_FOUND.
     """
     NotifySubjectChanged: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.NotifySubjectChangedRequest, _admin_service_pb2.NotifySubjectChangedResponse]
-    """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each of the sources. Usually the change can
-    be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who called. If a service called, they
-    belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If a run of the caller for the same
-    subject has not begun yet, the call returns this run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
+    """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the call concerns. Usually the change can
+    be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who makes the call. If a service makes the call, the
+    documents belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If the caller already has a run for
+    the same subject that has not begun, the call returns that run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
     RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
     """
     ListFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFailedRowsRequest, _admin_service_pb2.ListFailedRowsResponse]
@@ -118,7 +118,7 @@ class AdminServiceStub:
     UpdateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserRequest, _user_pb2.User]
     """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
     effect at the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have
-    created them. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the installation may change the email, the
+    created them. The call cannot take the role ADMIN from the tenant's last administrator who is not disabled. Only an owner of the installation may change the email, the
     role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
     ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
     mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
@@ -131,9 +131,9 @@ class AdminServiceStub:
     RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
     """
     DisableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DisableUserRequest, _user_pb2.User]
-    """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
+    """DisableUser makes all further calls of a user fail with USER_DISABLED, whatever the credential. The change takes effect at once on this server, and within a second on others. The user's
     open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
-    nothing. Only an owner of the installation disables an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
+    nothing. Only an owner of the installation may disable an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
     an owner).
     """
     EnableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EnableUserRequest, _user_pb2.User]
@@ -143,7 +143,7 @@ class AdminServiceStub:
     DeleteUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteUserRequest, _deletion_receipt_pb2.DeletionReceipt]
     """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
     deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
-    deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD
+    deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and the caller is not), INVALID_FIELD
     (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users), SIGN_IN_REQUIRED (the caller's session
     began more than ten minutes ago).
     """
@@ -153,7 +153,7 @@ class AdminServiceStub:
     is disabled or not an administrator).
     """
     RevokeOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeOwnershipRequest, _user_pb2.User]
-    """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The last owner who is not disabled stays an owner. A second call
+    """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The ownership of the last owner who is not disabled cannot be revoked. A second call
     changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
     """
     CreateServiceGrant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceGrantRequest, _service_grant_pb2.ServiceGrant]
@@ -164,8 +164,8 @@ class AdminServiceStub:
     ListServiceGrants: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListServiceGrantsRequest, _admin_service_pb2.ListServiceGrantsResponse]
     """ListServiceGrants lists the tenant's grants, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     DeleteServiceGrant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteServiceGrantRequest, _empty_pb2.Empty]
-    """DeleteServiceGrant deletes a grant. The service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second. Open streams
-    end within a second. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
+    """DeleteServiceGrant deletes a grant. The service's further calls on behalf of the user fail with GRANT_REQUIRED, at once on this server and within a second on others. Open streams
+    end within a second. Running turns continue to their end. Errors: RESOURCE_NOT_FOUND.
     """
     CreateTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTenantRequest, _admin_service_pb2.CreateTenantResponse]
     """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, it creates the administrator with an
@@ -173,8 +173,8 @@ class AdminServiceStub:
     this call. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
     """
     InviteTenantAdministrator: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.InviteTenantAdministratorRequest, _admin_service_pb2.InviteTenantAdministratorResponse]
-    """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the
-    tenant's audit log. Only owners of the installation may make this call. In a session, the call needs a sign-in of the last ten minutes. Errors:
+    """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit
+    log records the call. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
     ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
     """
     GetTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetTenantRequest, _tenant_pb2.Tenant]
@@ -184,8 +184,8 @@ class AdminServiceStub:
     PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     SuspendTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SuspendTenantRequest, _tenant_pb2.Tenant]
-    """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the
-    same time. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
+    """SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED, and end their
+    open streams. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
     second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
     installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
     """
@@ -196,7 +196,7 @@ class AdminServiceStub:
     EraseTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EraseTenantRequest, _tenant_pb2.Tenant]
     """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
     vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
-    during an erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call
+    during an erasure, another server, or the same one later, finishes it. The audit log keeps its events and the ids in them, but no network addresses. A second call
     changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
     tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
     """
@@ -209,9 +209,9 @@ class AdminServiceStub:
     caller is not).
     """
     CreateServiceApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceApiKeyRequest, _admin_service_pb2.CreateServiceApiKeyResponse]
-    """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in
-    of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
-    without its secret. The key makes calls as the service alone. It becomes invalid when the service is deleted or gets another role. It stays valid if the
+    """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. If the caller uses a session, its sign-in
+    must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
+    without its secret. Calls with the key are made as the service, not as the administrator who created the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the
     caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
     SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
     neither revoked nor expired).
@@ -234,8 +234,8 @@ class AdminServiceStub:
     """
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]
     """ListAuditEvents lists the tenant's audit log, newest first by default. The log has the changes that the calls of this service make, all acts on users and
-    keys, and the cancellations and deletions of other users' resources. It also has an event when an administrator asked for a change through this service
-    and the server refused it. Invalid requests leave no event. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID,
+    keys, and the cancellations and deletions of other users' resources. It also has an event for each change that an administrator requested through this
+    service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events. Errors: PAGE_TOKEN_INVALID,
     FILTER_INVALID, ORDER_BY_INVALID.
     """
 
@@ -302,7 +302,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.CreateSourceRequest, _abc.Awaitable[_source_pb2.Source]],
     ) -> _abc.Awaitable[_source_pb2.Source]:
-        """CreateSource creates a source. Errors: INVALID_FIELD (a mapping with mistakes: one violation for each of the first 16, with its line), RESOURCE_NOT_FOUND (the
+        """CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
         collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
         """
 
@@ -347,7 +347,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.PreviewSourceRequest, _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]:
         """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. It stores nothing. Errors: INVALID_FIELD and
-        RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database).
+        RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
         """
 
     @_abc_1.abstractmethod
@@ -357,11 +357,11 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.SyncSourceRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
-        have changed, and deletes the documents whose rows are gone. It changes nothing before it has read everything. A row that makes no document is set aside,
+        have changed, and deletes the documents whose rows are gone. The run changes nothing until it has read all these rows. A row that makes no document is set aside,
         and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-        CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE
-        (the database) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
-        other, in the order of the calls. If a run of the caller for the same subject has not begun, the call returns this run. Errors: RESOURCE_NOT_FOUND,
+        CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the
+        database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
+        other, in the order of the calls. If the caller already has a run for the same subject that has not begun, the call returns that run. Errors: RESOURCE_NOT_FOUND,
         SOURCE_RUNNING (another run for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
         """
 
@@ -371,8 +371,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RetryFailedRowsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RetryFailedRowsRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and
-        deletes no other documents. Otherwise it is like a run by SyncSource. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+        """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and deletes
+        only documents of these subjects. In all other respects, it is like a run that SyncSource begins. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
         """
 
     @_abc_1.abstractmethod
@@ -391,8 +391,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RedeliverDeliveryRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RedeliverDeliveryRequest, _abc.Awaitable[_delivery_pb2.Delivery]],
     ) -> _abc.Awaitable[_delivery_pb2.Delivery]:
-        """RedeliverDelivery sends a notification again, at once, with the same id and body, to the webhook as it is declared now. Its attempts are counted from the
-        beginning. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
+        """RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The count of the attempts
+        begins at 0 again. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
         RESOURCE_NOT_FOUND.
         """
 
@@ -402,10 +402,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.NotifySubjectChangedRequest,
         context: _aio.ServicerContext[_admin_service_pb2.NotifySubjectChangedRequest, _abc.Awaitable[_admin_service_pb2.NotifySubjectChangedResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.NotifySubjectChangedResponse]:
-        """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each of the sources. Usually the change can
-        be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who called. If a service called, they
-        belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If a run of the caller for the same
-        subject has not begun yet, the call returns this run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
+        """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the call concerns. Usually the change can
+        be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who makes the call. If a service makes the call, the
+        documents belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If the caller already has a run for
+        the same subject that has not begun, the call returns that run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
         RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
         """
 
@@ -480,7 +480,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_user_pb2.User]:
         """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
         effect at the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have
-        created them. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the installation may change the email, the
+        created them. The call cannot take the role ADMIN from the tenant's last administrator who is not disabled. Only an owner of the installation may change the email, the
         role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
         ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
         mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
@@ -511,9 +511,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.DisableUserRequest,
         context: _aio.ServicerContext[_admin_service_pb2.DisableUserRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
+        """DisableUser makes all further calls of a user fail with USER_DISABLED, whatever the credential. The change takes effect at once on this server, and within a second on others. The user's
         open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
-        nothing. Only an owner of the installation disables an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
+        nothing. Only an owner of the installation may disable an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
         an owner).
         """
 
@@ -535,7 +535,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]:
         """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
         deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
-        deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, whom only owners delete), INVALID_FIELD
+        deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and the caller is not), INVALID_FIELD
         (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users), SIGN_IN_REQUIRED (the caller's session
         began more than ten minutes ago).
         """
@@ -557,7 +557,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RevokeOwnershipRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RevokeOwnershipRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The last owner who is not disabled stays an owner. A second call
+        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The ownership of the last owner who is not disabled cannot be revoked. A second call
         changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
         """
 
@@ -586,8 +586,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.DeleteServiceGrantRequest,
         context: _aio.ServicerContext[_admin_service_pb2.DeleteServiceGrantRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """DeleteServiceGrant deletes a grant. The service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second. Open streams
-        end within a second. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
+        """DeleteServiceGrant deletes a grant. The service's further calls on behalf of the user fail with GRANT_REQUIRED, at once on this server and within a second on others. Open streams
+        end within a second. Running turns continue to their end. Errors: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -607,8 +607,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.InviteTenantAdministratorRequest,
         context: _aio.ServicerContext[_admin_service_pb2.InviteTenantAdministratorRequest, _abc.Awaitable[_admin_service_pb2.InviteTenantAdministratorResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.InviteTenantAdministratorResponse]:
-        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The call is in the
-        tenant's audit log. Only owners of the installation may make this call. In a session, the call needs a sign-in of the last ten minutes. Errors:
+        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit
+        log records the call. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
         ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
         """
 
@@ -636,8 +636,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.SuspendTenantRequest,
         context: _aio.ServicerContext[_admin_service_pb2.SuspendTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
     ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
-        """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the
-        same time. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
+        """SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED, and end their
+        open streams. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
         second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
         installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
@@ -660,7 +660,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
         """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
         vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
-        during an erasure, another server, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call
+        during an erasure, another server, or the same one later, finishes it. The audit log keeps its events and the ids in them, but no network addresses. A second call
         changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
         tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
@@ -691,9 +691,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateServiceApiKeyRequest,
         context: _aio.ServicerContext[_admin_service_pb2.CreateServiceApiKeyRequest, _abc.Awaitable[_admin_service_pb2.CreateServiceApiKeyResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.CreateServiceApiKeyResponse]:
-        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. In a session, the call needs a sign-in
-        of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
-        without its secret. The key makes calls as the service alone. It becomes invalid when the service is deleted or gets another role. It stays valid if the
+        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. If the caller uses a session, its sign-in
+        must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
+        without its secret. Calls with the key are made as the service, not as the administrator who created the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the
         caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
         SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
         neither revoked nor expired).
@@ -746,8 +746,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.ListAuditEventsRequest, _abc.Awaitable[_admin_service_pb2.ListAuditEventsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListAuditEventsResponse]:
         """ListAuditEvents lists the tenant's audit log, newest first by default. The log has the changes that the calls of this service make, all acts on users and
-        keys, and the cancellations and deletions of other users' resources. It also has an event when an administrator asked for a change through this service
-        and the server refused it. Invalid requests leave no event. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID,
+        keys, and the cancellations and deletions of other users' resources. It also has an event for each change that an administrator requested through this
+        service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events. Errors: PAGE_TOKEN_INVALID,
         FILTER_INVALID, ORDER_BY_INVALID.
         """
 

@@ -77,7 +77,7 @@ class Delivery(_message.Message):
     state: Global___DeliveryState.ValueType
     """The state of the delivery."""
     attempts: _builtins.int
-    """The number of attempts since the delivery was made or sent again by a call."""
+    """The number of attempts since the delivery was made, or since RedeliverDelivery last sent it again."""
     response_status: _builtins.int
     """The HTTP status of the newest response; 0 without one."""
     problem: _builtins.str

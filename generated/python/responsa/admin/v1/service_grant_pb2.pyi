@@ -37,7 +37,7 @@ class ServiceGrant(_message.Message):
     user: _builtins.str
     """One user with the role USER, as `users/{uuid}`."""
     all_users: _builtins.bool
-    """If true, all users of the tenant with the role USER, including users who are created later."""
+    """If true, the service may act for all users of the tenant with the role USER, including users who are created later."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the grant was made."""

@@ -78,7 +78,7 @@ class Source(_message.Message):
     collection: _builtins.str
     """The collection that the mapping names, e.g. "collections/people"."""
     etag: _builtins.str
-    """A value that changes with every change of the source. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
+    """A value that changes with every change of the source. An update or a delete with an old etag fails with ETAG_MISMATCH."""
     newest_run: _builtins.str
     """The newest run, `operations/{uuid}`; empty if there was no run in the last 30 days."""
     @_builtins.property
@@ -143,10 +143,10 @@ class PreviewedRow(_message.Message):
     uri: _builtins.str
     """Where the row can be seen outside Responsa; may be empty."""
     text: _builtins.str
-    """The text, in Markdown. A text of more than 16 KiB is cut there."""
+    """The text, in Markdown. A longer text is cut after 16 KiB."""
     @_builtins.property
     def row(self) -> _struct_pb2.Struct:
-        """The values of the declared columns. Empty if the row does not fit the declaration."""
+        """The values of the declared columns. Empty if the row's values do not fit the declared columns."""
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:

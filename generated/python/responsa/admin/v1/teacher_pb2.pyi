@@ -38,7 +38,7 @@ class Teacher(_message.Message):
     persona: _builtins.str
     """How the teacher speaks and teaches, as text for the model: 1 byte to 8 KiB of UTF-8."""
     etag: _builtins.str
-    """A value that changes with every change of the teacher. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
+    """A value that changes with every change of the teacher. An update or a delete with an old etag fails with ETAG_MISMATCH."""
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
         """Further values for prompts, e.g. subject: "Physics"; at most 4 KiB of JSON, with at most 16 levels of nesting."""

@@ -101,7 +101,7 @@ class Tenant(_message.Message):
 
     @_builtins.property
     def suspend_time(self) -> _timestamp_pb2.Timestamp:
-        """When the tenant was suspended; unset if it is not suspended. The erasure of a tenant suspends it."""
+        """When the tenant was suspended; unset if it is not suspended. An erasure also suspends the tenant."""
 
     @_builtins.property
     def erase_time(self) -> _timestamp_pb2.Timestamp:

@@ -18,7 +18,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Limits(_message.Message):
-    """Limits are the limits of one user; 0 means that the limit does not apply. All credentials of the user share them."""
+    """Limits are the limits of one user; 0 means that the limit does not apply. All credentials of the user share these limits."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

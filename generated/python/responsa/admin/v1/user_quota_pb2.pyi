@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class UserQuota(_message.Message):
-    """UserQuota holds the limits that administrators have set for one user. They replace the limits that the server's settings give to the user's role."""
+    """UserQuota holds the limits that administrators have set for one user. These limits replace the limits that the server's settings give to the user's role."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -33,7 +33,7 @@ class UserQuota(_message.Message):
     name: _builtins.str
     """`users/{uuid}/quota`."""
     etag: _builtins.str
-    """A value that changes with every change of the limits. The server refuses a change with an old etag: ETAG_MISMATCH."""
+    """A value that changes with every change of the limits. A change with an old etag fails with ETAG_MISMATCH."""
     @_builtins.property
     def tokens_per_day(self) -> Global___QuotaLimit:
         """The limit of tokens of language models in a day (UTC); unset if the role's limit applies."""

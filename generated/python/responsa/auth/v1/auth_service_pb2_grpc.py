@@ -179,8 +179,8 @@ class AuthServiceServicer:
     """
 
     def ListSignInMethods(self, request, context):
-        """ListSignInMethods lists the ways in which people sign in to a tenant, on one page: its OpenID Connect providers in the order of their ids, and who may
-        register. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
+        """ListSignInMethods shows how people sign in to a tenant and who may register. It lists the tenant's OpenID Connect providers in the order of their ids,
+        on one page. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
         INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -247,7 +247,7 @@ class AuthServiceServicer:
     def UpdateMe(self, request, context):
         """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
         minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present address.
-        It does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
+        The reply does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
         Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -257,7 +257,7 @@ class AuthServiceServicer:
     def DeleteMe(self, request, context):
         """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions,
         codes, invitations and operations. Running turns are cancelled first. Answers of other users that quote one of the documents are withdrawn: they become
-        refusals with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, without network addresses. The call needs a session that began in the last
+        refusals with the reason SOURCE_ERASED. The audit log keeps the caller's UUID, but not the caller's network addresses. The call needs a session that began in the last
         ten minutes; an API key is not enough. Afterwards, no credential of the caller is valid. If the call is interrupted, or there is much to delete, the server
         continues after the call. The last administrator who is not disabled cannot be deleted. Errors: SIGN_IN_REQUIRED, LAST_ADMINISTRATOR, LAST_OWNER,
         INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
@@ -275,7 +275,7 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnlinkIdentity(self, request, context):
-        """UnlinkIdentity removes an identity from the caller: nobody can sign in with it any more. Sessions go on. The call needs a session that began in the last ten minutes. The
+        """UnlinkIdentity removes an identity from the caller: nobody can sign in with it any more. Open sessions continue. The call needs a session that began in the last ten minutes. The
         last way to sign in cannot be removed: a caller without a password must have another identity, at a provider that the settings still declare. Errors: RESOURCE_NOT_FOUND, SIGN_IN_REQUIRED,
         LAST_SIGN_IN.
         """
@@ -285,8 +285,8 @@ class AuthServiceServicer:
 
     def CreateInvitation(self, request, context):
         """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
-        code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. In a session, an invitation for an administrator needs a
-        sign-in of the last ten minutes. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+        code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller uses a session and invites an administrator, the
+        sign-in must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -311,7 +311,7 @@ class AuthServiceServicer:
     def Register(self, request, context):
         """Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same, and
         the invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. Only ConfirmEmail with this code makes the
-        account usable, and uses up the invitation. An invitation that names the address needs no confirmation. Afterwards, sign in with Login. Errors:
+        account usable, and uses up the invitation. If an invitation names the address, the registration needs no confirmation. Afterwards, the person signs in with Login. Errors:
         INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -319,9 +319,9 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmEmail(self, request, context):
-        """ConfirmEmail confirms an e-mail address with the code of a mail, once and within 24 hours. It creates the registered account, or changes the address of a
-        user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of the account. So a person who
-        only reads the mails of the address cannot confirm it, and nobody gets an account whose password a stranger knows. If an account without a password gets
+        """ConfirmEmail confirms an e-mail address with the code that was mailed to it. The code works once, within 24 hours. The call creates the registered account, or changes the address of a
+        user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of the account. Because of the
+        password, a person who only reads the mails of the address cannot confirm it, and nobody gets an account whose password a stranger knows. If an account without a password gets
         its first address, the call needs no password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the
         address was taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
@@ -339,8 +339,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateResetCode(self, request, context):
-        """CreateResetCode creates a code with which a user of the caller's tenant sets a new password, once and within 30 minutes. Only administrators may call it;
-        they hand the code to the user. In a session, the call needs a sign-in of the last ten minutes. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
+        """CreateResetCode creates a code with which a user of the caller's tenant sets a new password. The code works once, within 30 minutes. Only administrators may call it;
+        they hand the code to the user. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -370,7 +370,7 @@ class AuthServiceServicer:
 
     def CreateSessionCode(self, request, context):
         """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code
-        that is made in a session ends with that session. For calls that need a recent sign-in, the new session has the same time of sign-in as that session. The
+        that is made in a session ends with that session. The new session keeps the sign-in time of the session that made the code, for calls that need a recent sign-in. The
         call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -378,7 +378,7 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """CreateApiKey creates a key for the caller. In a session, the call needs a sign-in of the last ten minutes. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
+        """CreateApiKey creates a key for the caller. If the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
         request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
         outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
         """

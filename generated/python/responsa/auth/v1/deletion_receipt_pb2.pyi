@@ -66,7 +66,7 @@ class DeletionReceipt(_message.Message):
     """The number of deleted operations."""
     @_builtins.property
     def begin_time(self) -> _timestamp_pb2.Timestamp:
-        """When the deletion began. From then on, no credential of the user was valid."""
+        """When the deletion began. After this time, no credential of the user was valid."""
 
     @_builtins.property
     def complete_time(self) -> _timestamp_pb2.Timestamp:

@@ -38,7 +38,7 @@ class Session(_message.Message):
     user_agent: _builtins.str
     """The first 200 bytes of the user agent that began the session; may be empty."""
     current: _builtins.bool
-    """Whether this session makes the call."""
+    """Whether the call is made in this session."""
     user: _builtins.str
     """The user who is signed in, `users/{uuid}`."""
     @_builtins.property

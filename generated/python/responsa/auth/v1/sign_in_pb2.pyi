@@ -87,7 +87,7 @@ class Identity(_message.Message):
     name: _builtins.str
     """`identities/{uuid}`."""
     provider: _builtins.str
-    """The provider, `oidcProviders/{id}`; empty if the settings no longer declare it. Then nobody can sign in with this identity."""
+    """The provider, `oidcProviders/{id}`; empty if the settings no longer declare it. Without the provider, nobody can sign in with this identity."""
     issuer: _builtins.str
     """The provider's issuer, such as `https://login.example.org/realms/acme`."""
     sub: _builtins.str

@@ -115,7 +115,7 @@ class QuotaUsage(_message.Message):
     RESERVED_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     used: _builtins.int
-    """What the questions that have ended since the start have used."""
+    """The amount used by questions that have ended since the start of the period."""
     reserved: _builtins.int
     """What the user's open questions have reserved. When a question ends, its actual use replaces its reservation."""
     limit: _builtins.int

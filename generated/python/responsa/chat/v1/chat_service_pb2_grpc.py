@@ -33,8 +33,8 @@ if _version_not_supported:
 
 
 class ChatServiceStub:
-    """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is the same
-    as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is
+    RESOURCE_NOT_FOUND, as for a resource that does not exist.
     """
 
     def __init__(self, channel):
@@ -151,8 +151,8 @@ class ChatServiceStub:
 
 
 class ChatServiceServicer:
-    """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is the same
-    as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is
+    RESOURCE_NOT_FOUND, as for a resource that does not exist.
     """
 
     def Ask(self, request, context):
@@ -166,7 +166,7 @@ class ChatServiceServicer:
         was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
         replays the turn from seq 1 at no further cost. A deadline ends only the stream; the turn continues.
 
-        Errors before the turn is accepted end the call, and the server stores nothing: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
+        If an error occurs before the turn is accepted, the call fails, and the server stores nothing. These errors are INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
         QUEUE_FULL, OVERLOADED, RATE_LIMIT (messages a minute), LIMIT_REACHED (turns that have not ended), PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -195,7 +195,7 @@ class ChatServiceServicer:
         the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
         ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
         no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
-        `refused` with the reason NOT_PERMITTED. If a caller loses this access during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
+        `refused` with the reason NOT_PERMITTED. If a caller loses the right to read such a document during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
         this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the stream of Ask.
         Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
@@ -450,8 +450,8 @@ def add_ChatServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ChatService:
-    """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is the same
-    as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is
+    RESOURCE_NOT_FOUND, as for a resource that does not exist.
     """
 
     @staticmethod

@@ -78,7 +78,7 @@ class Citation(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     TOOL_RESULT_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
-    """The passage that the answer used, `passages/{uuid}`. The passage may have been deleted since then."""
+    """The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written."""
     document_version: _builtins.str
     """The version of the document that the answer used, `documents/{uuid}/versions/{n}`."""
     title: _builtins.str

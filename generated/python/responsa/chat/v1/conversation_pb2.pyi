@@ -62,7 +62,7 @@ class Conversation(_message.Message):
     active_turn: _builtins.str
     """The turn in progress, `turns/{uuid}`; empty when no turn is in progress."""
     etag: _builtins.str
-    """A value that changes with every change of the conversation. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
+    """A value that changes with every change of the conversation. An update or a delete with an old etag fails with ETAG_MISMATCH."""
     owner: _builtins.str
     """The user who created the conversation, `users/{uuid}`."""
     @_builtins.property

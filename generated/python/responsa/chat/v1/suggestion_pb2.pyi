@@ -39,7 +39,7 @@ class Suggestion(_message.Message):
     BOX_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
-    """The passage with the quote, `passages/{uuid}`. The passage may have been deleted since then."""
+    """The passage with the quote, `passages/{uuid}`. The passage may have been deleted after the turn ran."""
     document_version: _builtins.str
     """The version of the document, `documents/{uuid}/versions/{n}`."""
     collection: _builtins.str

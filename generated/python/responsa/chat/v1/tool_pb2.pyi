@@ -201,7 +201,7 @@ class Tool(_message.Message):
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolProblem]:
-        """The mistakes in the tool's declaration, and what the tool lacks. Agents cannot use a tool with problems, unless an earlier version of its declaration is still in
+        """The mistakes in the tool's declaration, and the things that the tool lacks, such as a secret. Agents cannot use a tool with problems, unless an earlier version of its declaration is still in
         service. Only owners of the installation see problems.
         """
 

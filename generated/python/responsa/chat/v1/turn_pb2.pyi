@@ -184,11 +184,11 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     FALLBACK_KIND_EXTRACTIVE: _FallbackKind.ValueType  # 4
     """No model was available; the answer quotes sentences of the documents."""
     FALLBACK_KIND_TEMPLATE: _FallbackKind.ValueType  # 5
-    """A template wrote the text, not a model."""
+    """A template, not a model, wrote the text."""
     FALLBACK_KIND_CLASSIFIER: _FallbackKind.ValueType  # 6
-    """A trained classifier decided, not a model."""
+    """A trained classifier, not a language model, decided."""
     FALLBACK_KIND_RULE: _FallbackKind.ValueType  # 7
-    """A rule decided, not a model."""
+    """A rule, not a language model, decided."""
     FALLBACK_KIND_WITHOUT_SUMMARY: _FallbackKind.ValueType  # 8
     """The conversation's older messages could not be summarised and were left out."""
 
@@ -206,11 +206,11 @@ FALLBACK_KIND_PROVIDER: FallbackKind.ValueType  # 3
 FALLBACK_KIND_EXTRACTIVE: FallbackKind.ValueType  # 4
 """No model was available; the answer quotes sentences of the documents."""
 FALLBACK_KIND_TEMPLATE: FallbackKind.ValueType  # 5
-"""A template wrote the text, not a model."""
+"""A template, not a model, wrote the text."""
 FALLBACK_KIND_CLASSIFIER: FallbackKind.ValueType  # 6
-"""A trained classifier decided, not a model."""
+"""A trained classifier, not a language model, decided."""
 FALLBACK_KIND_RULE: FallbackKind.ValueType  # 7
-"""A rule decided, not a model."""
+"""A rule, not a language model, decided."""
 FALLBACK_KIND_WITHOUT_SUMMARY: FallbackKind.ValueType  # 8
 """The conversation's older messages could not be summarised and were left out."""
 Global___FallbackKind: _TypeAlias = FallbackKind  # noqa: Y015
@@ -732,7 +732,7 @@ class TurnAnswer(_message.Message):
 
     @_builtins.property
     def also_found(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.AlsoFound]:
-        """Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The text does not use them."""
+        """Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The answer's text does not use these documents."""
 
     def __init__(
         self,
@@ -792,8 +792,8 @@ class TurnRefused(_message.Message):
 
     @_builtins.property
     def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.Suggestion]:
-        """The quotes that come closest to an answer, the best first; at most 3, each from another document. Their documents are in the scope of the question, and the
-        caller could read them when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
+        """The quotes that come closest to an answer, the best first; at most 3, each from another document. The quoted documents are in the scope of the question, and
+        the caller could read them when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
         """
 
     def __init__(
@@ -972,7 +972,7 @@ class TurnToolResult(_message.Message):
     outcome: Global___ToolOutcome.ValueType
     """The outcome."""
     content: _builtins.str
-    """The tool's result as a text, or a sentence about the error. The server cuts it after 32 KiB."""
+    """The tool's result as a text, or a sentence about the error. The server cuts a longer text after 32 KiB."""
     fault: _tool_pb2.ToolFault.ValueType
     """The kind of failure, unless the outcome is TOOL_OUTCOME_OK."""
     @_builtins.property

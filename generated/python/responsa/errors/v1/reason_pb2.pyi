@@ -113,8 +113,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_OPERATION_CANCELLED: _Reason.ValueType  # 36
     """CANCELLED, in an operation's error. A call cancelled the operation. Metadata: operation."""
     REASON_COLLECTION_NOT_EMPTY: _Reason.ValueType  # 37
-    """FAILED_PRECONDITION. Either the collection to delete has documents: set `force`. Or the user to delete owns a collection with documents of other users: name a user
-    who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
+    """FAILED_PRECONDITION. If the call deletes a collection, the collection has documents: set `force`. If the call deletes a user, the user owns a collection with documents of other users:
+    name a user who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
     """
     REASON_OPERATION_RUNNING: _Reason.ValueType  # 38
     """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
@@ -149,7 +149,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_PAGES_UNSUPPORTED: _Reason.ValueType  # 48
     """FAILED_PRECONDITION. The server draws only the pages of PDF documents. Metadata: document_version; media_type, e.g. "text/markdown"."""
     REASON_PAGE_OUT_OF_RANGE: _Reason.ValueType  # 49
-    """OUT_OF_RANGE. The document has fewer pages. Metadata: document_version; page_count, e.g. "12"."""
+    """OUT_OF_RANGE. The document has no page with this number. Metadata: document_version; page_count, e.g. "12"."""
     REASON_ORIGINAL_NOT_STORED: _Reason.ValueType  # 50
     """FAILED_PRECONDITION. The server could not read any version of the document, so the server has not kept its bytes. Upload the document again. Metadata: document."""
     REASON_EMBEDDING_FAILED: _Reason.ValueType  # 53
@@ -196,8 +196,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_REGISTRATION_CLOSED: _Reason.ValueType  # 72
     """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
     REASON_PASSWORD_NOT_USABLE: _Reason.ValueType  # 73
-    """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Or the call needs the user's
-    password, and the user has not set one. Metadata: user.
+    """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. The call also fails with this reason if
+    it needs the user's password and the user has not set one. Metadata: user.
     """
     REASON_RESOURCE_LOCKED: _Reason.ValueType  # 110
     """ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
@@ -214,7 +214,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     streams end with this error within a second of the change. Metadata: user, e.g. "users/0192f3c8-…".
     """
     REASON_ON_BEHALF_NOT_ALLOWED: _Reason.ValueType  # 98
-    """PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. In calls about a user's account and credentials, nobody may send it. Metadata: none."""
+    """PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. Calls about a user's account and credentials must not have this header or metadata key. Metadata: none."""
     REASON_TENANT_STATE: _Reason.ValueType  # 99
     """FAILED_PRECONDITION. The state of the tenant does not allow the call: the installation's own tenant cannot be suspended or erased, and an erasure cannot be stopped.
     Metadata: tenant, e.g. "tenants/acme"; state, e.g. "erasing".
@@ -246,7 +246,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
     """
     REASON_LIMIT_REACHED: _Reason.ValueType  # 86
-    """RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. If waiting can help, RetryInfo
+    """RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams or API keys. Nothing was recorded. If waiting can help, RetryInfo
     says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
     """
     REASON_MAIL_NOT_CONFIGURED: _Reason.ValueType  # 100
@@ -358,8 +358,8 @@ REASON_TURN_TIME_LIMIT: Reason.ValueType  # 35
 REASON_OPERATION_CANCELLED: Reason.ValueType  # 36
 """CANCELLED, in an operation's error. A call cancelled the operation. Metadata: operation."""
 REASON_COLLECTION_NOT_EMPTY: Reason.ValueType  # 37
-"""FAILED_PRECONDITION. Either the collection to delete has documents: set `force`. Or the user to delete owns a collection with documents of other users: name a user
-who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
+"""FAILED_PRECONDITION. If the call deletes a collection, the collection has documents: set `force`. If the call deletes a user, the user owns a collection with documents of other users:
+name a user who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
 """
 REASON_OPERATION_RUNNING: Reason.ValueType  # 38
 """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
@@ -394,7 +394,7 @@ REASON_DOCUMENT_ENCRYPTED: Reason.ValueType  # 47
 REASON_PAGES_UNSUPPORTED: Reason.ValueType  # 48
 """FAILED_PRECONDITION. The server draws only the pages of PDF documents. Metadata: document_version; media_type, e.g. "text/markdown"."""
 REASON_PAGE_OUT_OF_RANGE: Reason.ValueType  # 49
-"""OUT_OF_RANGE. The document has fewer pages. Metadata: document_version; page_count, e.g. "12"."""
+"""OUT_OF_RANGE. The document has no page with this number. Metadata: document_version; page_count, e.g. "12"."""
 REASON_ORIGINAL_NOT_STORED: Reason.ValueType  # 50
 """FAILED_PRECONDITION. The server could not read any version of the document, so the server has not kept its bytes. Upload the document again. Metadata: document."""
 REASON_EMBEDDING_FAILED: Reason.ValueType  # 53
@@ -441,8 +441,8 @@ REASON_CODE_INVALID: Reason.ValueType  # 69
 REASON_REGISTRATION_CLOSED: Reason.ValueType  # 72
 """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
 REASON_PASSWORD_NOT_USABLE: Reason.ValueType  # 73
-"""FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Or the call needs the user's
-password, and the user has not set one. Metadata: user.
+"""FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. The call also fails with this reason if
+it needs the user's password and the user has not set one. Metadata: user.
 """
 REASON_RESOURCE_LOCKED: Reason.ValueType  # 110
 """ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
@@ -459,7 +459,7 @@ REASON_GRANT_REQUIRED: Reason.ValueType  # 97
 streams end with this error within a second of the change. Metadata: user, e.g. "users/0192f3c8-…".
 """
 REASON_ON_BEHALF_NOT_ALLOWED: Reason.ValueType  # 98
-"""PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. In calls about a user's account and credentials, nobody may send it. Metadata: none."""
+"""PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. Calls about a user's account and credentials must not have this header or metadata key. Metadata: none."""
 REASON_TENANT_STATE: Reason.ValueType  # 99
 """FAILED_PRECONDITION. The state of the tenant does not allow the call: the installation's own tenant cannot be suspended or erased, and an erasure cannot be stopped.
 Metadata: tenant, e.g. "tenants/acme"; state, e.g. "erasing".
@@ -491,7 +491,7 @@ REASON_RATE_LIMIT: Reason.ValueType  # 85
 "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
 """
 REASON_LIMIT_REACHED: Reason.ValueType  # 86
-"""RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. If waiting can help, RetryInfo
+"""RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams or API keys. Nothing was recorded. If waiting can help, RetryInfo
 says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
 """
 REASON_MAIL_NOT_CONFIGURED: Reason.ValueType  # 100

@@ -45,7 +45,7 @@ class Collection(_message.Message):
     name: _builtins.str
     """`collections/{id}`. If the caller owns the collection, the id is the one that the caller chose. Two owners may choose the same id. Therefore, other callers
     see another id, which is unique in the tenant and never changes. A request may also name somebody else's collection by the id that the owner chose. If
-    several collections have this id, the caller's own comes first, then the oldest one that the caller may read.
+    several collections have this id, the request means the caller's own collection. If the caller has no such collection, the request means the oldest one that the caller may read.
     """
     display_name: _builtins.str
     """The name to show to people; at most 200 bytes."""
@@ -56,7 +56,7 @@ class Collection(_message.Message):
     document_count: _builtins.int
     """The number of documents in the collection that the caller may read."""
     etag: _builtins.str
-    """A value that changes with every change of the collection itself. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
+    """A value that changes with every change of the collection itself. An update or a delete with an old etag fails with ETAG_MISMATCH."""
     kind: _collection_kind_pb2.CollectionKind.ValueType
     """Whose documents the collection holds. It follows from the collection's id: `responsa-docs` is of the kind DOCS, the collections of the shipped agents' samples
     (`chat` and `tutor`) are of the kind SAMPLE, and all others are of the kind OWN.
@@ -64,13 +64,13 @@ class Collection(_message.Message):
     synonyms: _builtins.str
     """The collection's synonyms: a text of at most 32 KiB with one group per line. A group is 2 to 16 words or phrases that mean the same in this collection,
     separated by commas, e.g. `PTO, paid time off, annual leave`. An entry has at most 100 characters and is in one group only; the text has at most 1,000 groups.
-    Empty lines and lines that begin with # are ignored. A search for one entry also finds the others, in this collection alone, from the next search on. Lists
+    Empty lines and lines that begin with # are ignored. From the next search on, a search of this collection for one entry of a group also finds the other entries. Lists
     and CreateCollection leave this field empty.
     """
     shared_name: _builtins.str
-    """The collection's name for every reader, `collections/{id}`. Owners give this name to others."""
+    """The collection's name for every reader, `collections/{id}`. Owners give this name to the people with whom they share the collection."""
     owner_display_name: _builtins.str
-    """The display name of the owner; empty if the owner has no display name. Everyone who sees the collection sees it."""
+    """The display name of the owner; empty if the owner has no display name. Everyone who sees the collection sees this name."""
     chosen_id: _builtins.str
     """The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, e.g. `default (of Ada)`. The id in `name` may
     end in random characters.
@@ -92,7 +92,7 @@ class Collection(_message.Message):
         """The users, roles or tenant with whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created
         with readers; collections of the kinds DOCS and SAMPLE are shared with everyone. Readers search and read the documents; only the owner and administrators
         upload, change, share and delete. A change applies to the next call, and to open streams within a second. Only the owner and administrators see this field.
-        The server leaves the owner out of the readers.
+        The server removes the owner from this list.
         """
 
     def __init__(

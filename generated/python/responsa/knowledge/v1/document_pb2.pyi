@@ -160,7 +160,7 @@ class Document(_message.Message):
     passage_count: _builtins.int
     """The number of passages that searches use."""
     etag: _builtins.str
-    """A value that changes with every new version, every change of state and every update. The server refuses a delete or an update with an old etag:
+    """A value that changes with every new version, every change of state and every update. A delete or an update with an old etag fails with
     ETAG_MISMATCH.
     """
     owner: _builtins.str
@@ -170,7 +170,7 @@ class Document(_message.Message):
     searches use.
     """
     author: _builtins.str
-    """The author that the file states; empty if it states none. At most 255 bytes."""
+    """The author that the file states; empty if the file states no author. At most 255 bytes."""
     summary: _builtins.str
     """1 to 3 sentences of the text that together summarise it, at most 500 bytes; empty if the text has no sentences."""
     subject: _builtins.str
@@ -200,7 +200,7 @@ class Document(_message.Message):
 
     @_builtins.property
     def date(self) -> _timestamp_pb2.Timestamp:
-        """The date that the file states: when its content was published or created, or else when it was last changed. Unset if it states none."""
+        """The date that the file states: when its content was published or created, or else when it was last changed. Unset if the file states no date."""
 
     @_builtins.property
     def keywords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -355,8 +355,8 @@ class IngestMetadata(_message.Message):
 
     @_builtins.property
     def time_left(self) -> _duration_pb2.Duration:
-        """The estimated time from `update_time` to the end of the operation, from the measured rate of computing vectors. Unset if unknown: before the first
-        vectors, and after the end. Never negative.
+        """The time from `update_time` to the end of the operation, estimated from the measured rate of computing vectors. Unset before the first vectors are computed,
+        and after the end of the operation. Never negative.
         """
 
     def __init__(

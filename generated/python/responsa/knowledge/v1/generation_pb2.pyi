@@ -91,7 +91,7 @@ class Generation(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the generation last changed, apart from the documents that were added to the active generation."""
+        """When the generation last changed. Documents that are added to the active generation do not change this time."""
 
     @_builtins.property
     def activate_time(self) -> _timestamp_pb2.Timestamp:
@@ -149,8 +149,8 @@ class ReindexMetadata(_message.Message):
 
     @_builtins.property
     def time_left(self) -> _duration_pb2.Duration:
-        """The estimated time from `update_time` to the end of the operation, from the measured rate of computing vectors. Unset if unknown: before the first
-        vectors, and after the end. Never negative.
+        """The time from `update_time` to the end of the operation, estimated from the measured rate of computing vectors. Unset before the first vectors are computed,
+        and after the end of the operation. Never negative.
         """
 
     def __init__(

@@ -66,7 +66,7 @@ class CreateCollectionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     collection_id: _builtins.str
     """The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen. The id must differ from the ids
-    of the caller's other collections. It may be the id of another person's collection.
+    of the caller's other collections. The id may be the same as the id of another person's collection.
     """
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
@@ -200,7 +200,7 @@ class UpdateCollectionRequest(_message.Message):
 
     @_builtins.property
     def removed_emails(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The e-mail addresses of users whom the server leaves out of the new `readers`. The field exists because replies have no addresses of readers. The update_mask must name
+        """The e-mail addresses of users whom the server leaves out of the new `readers`. The field exists because replies do not contain the e-mail addresses of readers. The update_mask must name
         `readers`. An address without a user is refused.
         """
 
@@ -400,7 +400,7 @@ class UploadDocumentRequest(_message.Message):
 
     @_builtins.property
     def finish(self) -> Global___UploadFinish:
-        """States that the client has sent every byte."""
+        """The message with which the client states that it has sent every byte."""
 
     def __init__(
         self,
@@ -683,7 +683,7 @@ class GetDocumentContentRequest(_message.Message):
     """`documents/{uuid}` or `documents/{uuid}/versions/{n}`."""
     read_offset: _builtins.int
     """The position in the text, in bytes, at which the first piece begins; 0 means the whole text. If the position is within a character, the first piece begins
-    with this character, up to 3 bytes earlier. At the end of the text, the stream has no pieces. Beyond the end, the call fails with READ_OFFSET_BEYOND_END.
+    with this character, up to 3 bytes earlier. If the position is the end of the text, the stream has no pieces. If it is beyond the end, the call fails with READ_OFFSET_BEYOND_END.
     """
     def __init__(
         self,

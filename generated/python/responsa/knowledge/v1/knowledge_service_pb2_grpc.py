@@ -31,8 +31,8 @@ if _version_not_supported:
 
 
 class KnowledgeServiceStub:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
-    a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and
+    for a resource that the caller may not read, the error is RESOURCE_NOT_FOUND, as for a resource that does not exist.
     """
 
     def __init__(self, channel):
@@ -184,8 +184,8 @@ class KnowledgeServiceStub:
 
 
 class KnowledgeServiceServicer:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
-    a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and
+    for a resource that the caller may not read, the error is RESOURCE_NOT_FOUND, as for a resource that does not exist.
     """
 
     def CreateCollection(self, request, context):
@@ -204,7 +204,7 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCollections(self, request, context):
-        """ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get those that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get the collections that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -593,8 +593,8 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class KnowledgeService:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
-    a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and
+    for a resource that the caller may not read, the error is RESOURCE_NOT_FOUND, as for a resource that does not exist.
     """
 
     @staticmethod

@@ -18,8 +18,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class KnowledgeServiceStub:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
-    a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and
+    for a resource that the caller may not read, the error is RESOURCE_NOT_FOUND, as for a resource that does not exist.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -30,7 +30,7 @@ class KnowledgeServiceStub:
     GetCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetCollectionRequest, _collection_pb2.Collection]
     """GetCollection returns one collection. Errors: RESOURCE_NOT_FOUND."""
     ListCollections: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListCollectionsRequest, _knowledge_service_pb2.ListCollectionsResponse]
-    """ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get those that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    """ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get the collections that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.UpdateCollectionRequest, _collection_pb2.Collection]
     """UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and administrators may call this method. Errors:
     RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines; a reader that
@@ -159,8 +159,8 @@ class KnowledgeServiceStub:
     """
 
 class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
-    a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and
+    for a resource that the caller may not read, the error is RESOURCE_NOT_FOUND, as for a resource that does not exist.
     """
 
     @_abc_1.abstractmethod
@@ -187,7 +187,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.ListCollectionsRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.ListCollectionsRequest, _abc.Awaitable[_knowledge_service_pb2.ListCollectionsResponse]],
     ) -> _abc.Awaitable[_knowledge_service_pb2.ListCollectionsResponse]:
-        """ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get those that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+        """ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get the collections that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
 
     @_abc_1.abstractmethod
     def UpdateCollection(

@@ -31,11 +31,11 @@ class SubjectProfile(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     DOCUMENT_COUNT_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
-    """The subject, as documents name it: the `subject` of a user, or users/ and the UUID for a user without one."""
+    """The name of the subject in documents: the `subject` of the user, or `users/{uuid}` if the user has no `subject`."""
     user: _builtins.str
     """The user who is the subject, `users/{uuid}`; empty if the subject has no account."""
     document_count: _builtins.int
-    """The number of all documents of the subject that the caller may read. `parts` has at most 200 of them."""
+    """The number of all documents of the subject that the caller may read. `parts` has at most 200 of these documents."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfilePart]:
         """The parts of the profile, ordered by the names of their sources. Documents that no source made come last."""

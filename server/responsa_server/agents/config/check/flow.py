@@ -306,7 +306,7 @@ class Flow:
             if one.key in _GIVEN and not fits(_GIVEN[one.key], one.type):
                 yield in_config(
                     one.place,
-                    f"reads “{one.key}” as {_name(one.type)}, but every turn begins with it as {_name(_GIVEN[one.key])}",
+                    f"reads “{one.key}” as {_name(one.type)}, but at the start of a turn it has the type {_name(_GIVEN[one.key])}",
                 )
             for writer in self._nodes.values():
                 if one.key not in writer.outputs or fits(given := writer.outputs[one.key], one.type):

@@ -39,8 +39,8 @@ export type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
 
   /**
    * The user who acted, as the user's name. If a service acted on behalf of a user, the actor is the service. The actor is "local" for a command on the
-   * server's machine, and "anonymous" for a refused sign-in. An OpenID Connect provider, e.g. "oidcProviders/corp", is the actor of refused sign-ins with this
-   * provider, and of roles that the provider's claims decided.
+   * server's machine, and "anonymous" for a refused sign-in. An OpenID Connect provider, e.g. "oidcProviders/corp", is the actor of refused sign-ins with
+   * this provider, and of roles that the provider's claims assigned.
    *
    * @generated from field: string actor = 3;
    */
@@ -89,8 +89,8 @@ export type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
   onBehalfOf: string;
 
   /**
-   * The user whom the act was about, as the user's name: whose account, key, session, collection, document or turn it was, for whom a service may now act, or who
-   * received collections. Empty if the user acted, or if there is no such user. A refused act has this field only if its request names the user.
+   * The name of the user whom the act was about: the owner of the account, key, session, collection, document or turn, the user for whom a service may now act, or the user who
+   * received collections. Empty if this user is the actor, or if the act was about no user. A refused act has this field only if its request names the user.
    * The name stays after the user is deleted.
    *
    * @generated from field: string affected_user = 10;

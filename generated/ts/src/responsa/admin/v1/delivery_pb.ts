@@ -65,7 +65,7 @@ export type Delivery = Message<"responsa.admin.v1.Delivery"> & {
   state: DeliveryState;
 
   /**
-   * The number of attempts since the delivery was made or sent again by a call.
+   * The number of attempts since the delivery was made, or since RedeliverDelivery last sent it again.
    *
    * @generated from field: int32 attempts = 7;
    */

@@ -52,7 +52,7 @@ export type ServiceGrant = Message<"responsa.admin.v1.ServiceGrant"> & {
     case: "user";
   } | {
     /**
-     * If true, all users of the tenant with the role USER, including users who are created later.
+     * If true, the service may act for all users of the tenant with the role USER, including users who are created later.
      *
      * @generated from field: bool all_users = 4;
      */

@@ -73,7 +73,7 @@ export type Source = Message<"responsa.admin.v1.Source"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * A value that changes with every change of the source. The server refuses an update or a delete with an old etag: ETAG_MISMATCH.
+   * A value that changes with every change of the source. An update or a delete with an old etag fails with ETAG_MISMATCH.
    *
    * @generated from field: string etag = 8;
    */
@@ -115,7 +115,7 @@ export type PreviewedRow = Message<"responsa.admin.v1.PreviewedRow"> & {
   kind: string;
 
   /**
-   * The values of the declared columns. Empty if the row does not fit the declaration.
+   * The values of the declared columns. Empty if the row's values do not fit the declared columns.
    *
    * @generated from field: google.protobuf.Struct row = 2;
    */
@@ -157,7 +157,7 @@ export type PreviewedRow = Message<"responsa.admin.v1.PreviewedRow"> & {
   uri: string;
 
   /**
-   * The text, in Markdown. A text of more than 16 KiB is cut there.
+   * The text, in Markdown. A longer text is cut after 16 KiB.
    *
    * @generated from field: string text = 8;
    */

@@ -66,7 +66,7 @@ export type Teacher = Message<"responsa.admin.v1.Teacher"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * A value that changes with every change of the teacher. The server refuses an update or a delete with an old etag: ETAG_MISMATCH.
+   * A value that changes with every change of the teacher. An update or a delete with an old etag fails with ETAG_MISMATCH.
    *
    * @generated from field: string etag = 7;
    */

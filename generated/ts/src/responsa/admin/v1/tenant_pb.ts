@@ -58,7 +58,7 @@ export type Tenant = Message<"responsa.admin.v1.Tenant"> & {
   home: boolean;
 
   /**
-   * When the tenant was suspended; unset if it is not suspended. The erasure of a tenant suspends it.
+   * When the tenant was suspended; unset if it is not suspended. An erasure also suspends the tenant.
    *
    * @generated from field: google.protobuf.Timestamp suspend_time = 6;
    */

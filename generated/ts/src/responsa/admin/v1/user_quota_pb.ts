@@ -18,7 +18,7 @@ export const file_responsa_admin_v1_user_quota: GenFile = /*@__PURE__*/
   fileDesc("CiJyZXNwb25zYS9hZG1pbi92MS91c2VyX3F1b3RhLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSKzAwoJVXNlclF1b3RhEhIKBG5hbWUYASABKAlCBOJBAQgSOwoOdG9rZW5zX3Blcl9kYXkYAiABKAsyHS5yZXNwb25zYS5hZG1pbi52MS5RdW90YUxpbWl0QgTiQQEBEj0KEHRva2Vuc19wZXJfbW9udGgYAyABKAsyHS5yZXNwb25zYS5hZG1pbi52MS5RdW90YUxpbWl0QgTiQQEBEkQKF2Nvc3RfdXNkX21pY3Jvc19wZXJfZGF5GAQgASgLMh0ucmVzcG9uc2EuYWRtaW4udjEuUXVvdGFMaW1pdEIE4kEBARJGChljb3N0X3VzZF9taWNyb3NfcGVyX21vbnRoGAUgASgLMh0ucmVzcG9uc2EuYWRtaW4udjEuUXVvdGFMaW1pdEIE4kEBARIwCgV1c2FnZRgGIAEoCzIbLnJlc3BvbnNhLmF1dGgudjEuVXNlclVzYWdlQgTiQQEDEhIKBGV0YWcYByABKAlCBOJBAQE6QupBPwoScmVzcG9uc2EvVXNlclF1b3RhEhJ1c2Vycy97dXNlcn0vcXVvdGEqCnVzZXJRdW90YXMyCXVzZXJRdW90YSJdCgpRdW90YUxpbWl0Eh4KB2F0X21vc3QYASABKANCC+JBAQG6SAQiAigASAASIAoJdW5saW1pdGVkGAIgASgIQgviQQEBukgEagIIAUgAQg0KBGtpbmQSBbpIAggBYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_responsa_auth_v1_user_usage]);
 
 /**
- * UserQuota holds the limits that administrators have set for one user. They replace the limits that the server's settings give to the user's role.
+ * UserQuota holds the limits that administrators have set for one user. These limits replace the limits that the server's settings give to the user's role.
  *
  * @generated from message responsa.admin.v1.UserQuota
  */
@@ -66,7 +66,7 @@ export type UserQuota = Message<"responsa.admin.v1.UserQuota"> & {
   usage?: UserUsage | undefined;
 
   /**
-   * A value that changes with every change of the limits. The server refuses a change with an old etag: ETAG_MISMATCH.
+   * A value that changes with every change of the limits. A change with an old etag fails with ETAG_MISMATCH.
    *
    * @generated from field: string etag = 7;
    */

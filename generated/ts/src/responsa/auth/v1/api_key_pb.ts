@@ -77,15 +77,15 @@ export type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
 
   /**
    * USER: calls with this key have no more rights than a user with this role, also if the owner is an administrator; the owner's role decides nothing else for the key.
-   * The keys and sessions that begin with this key are limited in the same way. Unset: calls with the key have the role of its owner. No other value is allowed.
+   * Keys that are created with this key, and sessions that this key begins, have the same limit. Unset: calls with the key have the role of its owner. Values other than USER are not allowed.
    *
    * @generated from field: responsa.auth.v1.UserRole role = 11;
    */
   role: UserRole;
 
   /**
-   * The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if there is no such
-   * key. Revoking the parent revokes this key too.
+   * The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if the key has no
+   * parent. Revoking the parent revokes this key too.
    *
    * @generated from field: string parent_key = 10;
    */

@@ -30,7 +30,7 @@ export type DeletionReceipt = Message<"responsa.auth.v1.DeletionReceipt"> & {
   user: string;
 
   /**
-   * When the deletion began. From then on, no credential of the user was valid.
+   * When the deletion began. After this time, no credential of the user was valid.
    *
    * @generated from field: google.protobuf.Timestamp begin_time = 2;
    */

@@ -65,7 +65,7 @@ export type Session = Message<"responsa.auth.v1.Session"> & {
   userAgent: string;
 
   /**
-   * Whether this session makes the call.
+   * Whether the call is made in this session.
    *
    * @generated from field: bool current = 7;
    */

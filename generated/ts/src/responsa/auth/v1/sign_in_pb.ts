@@ -58,7 +58,7 @@ export type Identity = Message<"responsa.auth.v1.Identity"> & {
   name: string;
 
   /**
-   * The provider, `oidcProviders/{id}`; empty if the settings no longer declare it. Then nobody can sign in with this identity.
+   * The provider, `oidcProviders/{id}`; empty if the settings no longer declare it. Without the provider, nobody can sign in with this identity.
    *
    * @generated from field: string provider = 2;
    */

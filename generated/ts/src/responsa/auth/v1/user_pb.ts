@@ -79,14 +79,14 @@ export type User = Message<"responsa.auth.v1.User"> & {
   disableTime?: Timestamp | undefined;
 
   /**
-   * A value that changes with every change of the user. The server refuses a change with an old etag: ETAG_MISMATCH.
+   * A value that changes with every change of the user. A change with an old etag fails with ETAG_MISMATCH.
    *
    * @generated from field: string etag = 12;
    */
   etag: string;
 
   /**
-   * The name of the person in documents (Document.subject). An administrator or a claim of an OpenID Connect provider sets this name; it may be empty. At most
+   * The name that documents use for the person (Document.subject). An administrator or a claim of an OpenID Connect provider sets this name; it may be empty. At most
    * 200 bytes; it does not begin with `users/`.
    *
    * @generated from field: string subject = 13;
@@ -94,8 +94,8 @@ export type User = Message<"responsa.auth.v1.User"> & {
   subject: string;
 
   /**
-   * When the user last signed in: with a password, with a sign-in code or at an OpenID Connect provider. Unset if the user has never signed in. The end of a session
-   * does not change it, and the use of an API key is not a sign-in. A session that another session began has the sign-in of that session.
+   * When the user last signed in: with a password, with a sign-in code or at an OpenID Connect provider. Unset if the user has never signed in. The end of a session does
+   * not change this time, and the use of an API key is not a sign-in. If a session begins another session, the new session keeps the sign-in time of the first.
    *
    * @generated from field: google.protobuf.Timestamp last_sign_in_time = 14;
    */

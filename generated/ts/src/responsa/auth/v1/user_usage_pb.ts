@@ -115,7 +115,7 @@ export const PeriodUsageSchema: GenMessage<PeriodUsage> = /*@__PURE__*/
  */
 export type QuotaUsage = Message<"responsa.auth.v1.QuotaUsage"> & {
   /**
-   * What the questions that have ended since the start have used.
+   * The amount used by questions that have ended since the start of the period.
    *
    * @generated from field: int64 used = 1;
    */

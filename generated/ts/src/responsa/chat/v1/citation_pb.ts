@@ -27,7 +27,7 @@ export const file_responsa_chat_v1_citation: GenFile = /*@__PURE__*/
  */
 export type Citation = Message<"responsa.chat.v1.Citation"> & {
   /**
-   * The passage that the answer used, `passages/{uuid}`. The passage may have been deleted since then.
+   * The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written.
    *
    * @generated from field: string passage = 1;
    */

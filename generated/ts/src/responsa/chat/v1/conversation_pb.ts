@@ -67,7 +67,7 @@ export type Conversation = Message<"responsa.chat.v1.Conversation"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * A value that changes with every change of the conversation. The server refuses an update or a delete with an old etag: ETAG_MISMATCH.
+   * A value that changes with every change of the conversation. An update or a delete with an old etag fails with ETAG_MISMATCH.
    *
    * @generated from field: string etag = 7;
    */

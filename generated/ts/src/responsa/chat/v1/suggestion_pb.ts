@@ -26,7 +26,7 @@ export const file_responsa_chat_v1_suggestion: GenFile = /*@__PURE__*/
  */
 export type Suggestion = Message<"responsa.chat.v1.Suggestion"> & {
   /**
-   * The passage with the quote, `passages/{uuid}`. The passage may have been deleted since then.
+   * The passage with the quote, `passages/{uuid}`. The passage may have been deleted after the turn ran.
    *
    * @generated from field: string passage = 1;
    */

@@ -151,7 +151,7 @@ export type Tool = Message<"responsa.chat.v1.Tool"> & {
   agents: string[];
 
   /**
-   * The mistakes in the tool's declaration, and what the tool lacks. Agents cannot use a tool with problems, unless an earlier version of its declaration is still in
+   * The mistakes in the tool's declaration, and the things that the tool lacks, such as a secret. Agents cannot use a tool with problems, unless an earlier version of its declaration is still in
    * service. Only owners of the installation see problems.
    *
    * @generated from field: repeated responsa.chat.v1.ToolProblem problems = 10;

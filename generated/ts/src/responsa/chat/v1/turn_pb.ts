@@ -599,7 +599,7 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   collectionKind: CollectionKind;
 
   /**
-   * Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The text does not use them.
+   * Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The answer's text does not use these documents.
    *
    * @generated from field: repeated responsa.chat.v1.AlsoFound also_found = 16;
    */
@@ -662,8 +662,8 @@ export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
   fallbacks: Fallback[];
 
   /**
-   * The quotes that come closest to an answer, the best first; at most 3, each from another document. Their documents are in the scope of the question, and the
-   * caller could read them when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
+   * The quotes that come closest to an answer, the best first; at most 3, each from another document. The quoted documents are in the scope of the question, and
+   * the caller could read them when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
    *
    * @generated from field: repeated responsa.chat.v1.Suggestion suggestions = 8;
    */
@@ -853,7 +853,7 @@ export type TurnToolResult = Message<"responsa.chat.v1.TurnToolResult"> & {
   outcome: ToolOutcome;
 
   /**
-   * The tool's result as a text, or a sentence about the error. The server cuts it after 32 KiB.
+   * The tool's result as a text, or a sentence about the error. The server cuts a longer text after 32 KiB.
    *
    * @generated from field: string content = 3;
    */
@@ -1262,21 +1262,21 @@ export enum FallbackKind {
   EXTRACTIVE = 4,
 
   /**
-   * A template wrote the text, not a model.
+   * A template, not a model, wrote the text.
    *
    * @generated from enum value: FALLBACK_KIND_TEMPLATE = 5;
    */
   TEMPLATE = 5,
 
   /**
-   * A trained classifier decided, not a model.
+   * A trained classifier, not a language model, decided.
    *
    * @generated from enum value: FALLBACK_KIND_CLASSIFIER = 6;
    */
   CLASSIFIER = 6,
 
   /**
-   * A rule decided, not a model.
+   * A rule, not a language model, decided.
    *
    * @generated from enum value: FALLBACK_KIND_RULE = 7;
    */

@@ -286,8 +286,8 @@ export enum Reason {
   OPERATION_CANCELLED = 36,
 
   /**
-   * FAILED_PRECONDITION. Either the collection to delete has documents: set `force`. Or the user to delete owns a collection with documents of other users: name a user
-   * who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
+   * FAILED_PRECONDITION. If the call deletes a collection, the collection has documents: set `force`. If the call deletes a user, the user owns a collection with documents of other users:
+   * name a user who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
    *
    * @generated from enum value: REASON_COLLECTION_NOT_EMPTY = 37;
    */
@@ -376,7 +376,7 @@ export enum Reason {
   PAGES_UNSUPPORTED = 48,
 
   /**
-   * OUT_OF_RANGE. The document has fewer pages. Metadata: document_version; page_count, e.g. "12".
+   * OUT_OF_RANGE. The document has no page with this number. Metadata: document_version; page_count, e.g. "12".
    *
    * @generated from enum value: REASON_PAGE_OUT_OF_RANGE = 49;
    */
@@ -502,8 +502,8 @@ export enum Reason {
   REGISTRATION_CLOSED = 72,
 
   /**
-   * FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Or the call needs the user's
-   * password, and the user has not set one. Metadata: user.
+   * FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. The call also fails with this reason if
+   * it needs the user's password and the user has not set one. Metadata: user.
    *
    * @generated from enum value: REASON_PASSWORD_NOT_USABLE = 73;
    */
@@ -541,7 +541,7 @@ export enum Reason {
   GRANT_REQUIRED = 97,
 
   /**
-   * PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. In calls about a user's account and credentials, nobody may send it. Metadata: none.
+   * PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. Calls about a user's account and credentials must not have this header or metadata key. Metadata: none.
    *
    * @generated from enum value: REASON_ON_BEHALF_NOT_ALLOWED = 98;
    */
@@ -612,7 +612,7 @@ export enum Reason {
   RATE_LIMIT = 85,
 
   /**
-   * RESOURCE_EXHAUSTED. The caller has the maximum number of something, such as streams or API keys, and nothing was recorded. If waiting can help, RetryInfo
+   * RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams or API keys. Nothing was recorded. If waiting can help, RetryInfo
    * says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
    *
    * @generated from enum value: REASON_LIMIT_REACHED = 86;

@@ -129,7 +129,7 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * A value that changes with every new version, every change of state and every update. The server refuses a delete or an update with an old etag:
+   * A value that changes with every new version, every change of state and every update. A delete or an update with an old etag fails with
    * ETAG_MISMATCH.
    *
    * @generated from field: string etag = 15;
@@ -166,14 +166,14 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   language: string;
 
   /**
-   * The author that the file states; empty if it states none. At most 255 bytes.
+   * The author that the file states; empty if the file states no author. At most 255 bytes.
    *
    * @generated from field: string author = 20;
    */
   author: string;
 
   /**
-   * The date that the file states: when its content was published or created, or else when it was last changed. Unset if it states none.
+   * The date that the file states: when its content was published or created, or else when it was last changed. Unset if the file states no date.
    *
    * @generated from field: google.protobuf.Timestamp date = 21;
    */
@@ -339,8 +339,8 @@ export type IngestMetadata = Message<"responsa.knowledge.v1.IngestMetadata"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * The estimated time from `update_time` to the end of the operation, from the measured rate of computing vectors. Unset if unknown: before the first
-   * vectors, and after the end. Never negative.
+   * The time from `update_time` to the end of the operation, estimated from the measured rate of computing vectors. Unset before the first vectors are computed,
+   * and after the end of the operation. Never negative.
    *
    * @generated from field: google.protobuf.Duration time_left = 8;
    */

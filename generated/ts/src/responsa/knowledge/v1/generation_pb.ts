@@ -75,7 +75,7 @@ export type Generation = Message<"responsa.knowledge.v1.Generation"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * When the generation last changed, apart from the documents that were added to the active generation.
+   * When the generation last changed. Documents that are added to the active generation do not change this time.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 8;
    */
@@ -145,8 +145,8 @@ export type ReindexMetadata = Message<"responsa.knowledge.v1.ReindexMetadata"> &
   updateTime?: Timestamp | undefined;
 
   /**
-   * The estimated time from `update_time` to the end of the operation, from the measured rate of computing vectors. Unset if unknown: before the first
-   * vectors, and after the end. Never negative.
+   * The time from `update_time` to the end of the operation, estimated from the measured rate of computing vectors. Unset before the first vectors are computed,
+   * and after the end of the operation. Never negative.
    *
    * @generated from field: google.protobuf.Duration time_left = 7;
    */

@@ -42,7 +42,7 @@ export const file_responsa_knowledge_v1_knowledge_service: GenFile = /*@__PURE__
 export type CreateCollectionRequest = Message<"responsa.knowledge.v1.CreateCollectionRequest"> & {
   /**
    * The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen. The id must differ from the ids
-   * of the caller's other collections. It may be the id of another person's collection.
+   * of the caller's other collections. The id may be the same as the id of another person's collection.
    *
    * @generated from field: string collection_id = 1;
    */
@@ -185,7 +185,7 @@ export type UpdateCollectionRequest = Message<"responsa.knowledge.v1.UpdateColle
   updateMask?: FieldMask | undefined;
 
   /**
-   * The e-mail addresses of users whom the server leaves out of the new `readers`. The field exists because replies have no addresses of readers. The update_mask must name
+   * The e-mail addresses of users whom the server leaves out of the new `readers`. The field exists because replies do not contain the e-mail addresses of readers. The update_mask must name
    * `readers`. An address without a user is refused.
    *
    * @generated from field: repeated string removed_emails = 3;
@@ -400,7 +400,7 @@ export type UploadDocumentRequest = Message<"responsa.knowledge.v1.UploadDocumen
     case: "chunk";
   } | {
     /**
-     * States that the client has sent every byte.
+     * The message with which the client states that it has sent every byte.
      *
      * @generated from field: responsa.knowledge.v1.UploadFinish finish = 3;
      */
@@ -690,7 +690,7 @@ export type GetDocumentContentRequest = Message<"responsa.knowledge.v1.GetDocume
 
   /**
    * The position in the text, in bytes, at which the first piece begins; 0 means the whole text. If the position is within a character, the first piece begins
-   * with this character, up to 3 bytes earlier. At the end of the text, the stream has no pieces. Beyond the end, the call fails with READ_OFFSET_BEYOND_END.
+   * with this character, up to 3 bytes earlier. If the position is the end of the text, the stream has no pieces. If it is beyond the end, the call fails with READ_OFFSET_BEYOND_END.
    *
    * @generated from field: int64 read_offset = 2;
    */
@@ -1488,8 +1488,8 @@ export const SearchModeSchema: GenEnum<SearchMode> = /*@__PURE__*/
   enumDesc(file_responsa_knowledge_v1_knowledge_service, 0);
 
 /**
- * KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and for
- * a resource that the caller may not read, the error is the same as for a resource that does not exist: RESOURCE_NOT_FOUND.
+ * KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and
+ * for a resource that the caller may not read, the error is RESOURCE_NOT_FOUND, as for a resource that does not exist.
  *
  * @generated from service responsa.knowledge.v1.KnowledgeService
  */
@@ -1516,7 +1516,7 @@ export const KnowledgeService: GenService<{
     output: typeof CollectionSchema;
   },
   /**
-   * ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get those that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get the collections that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ListCollections
    */

@@ -25,7 +25,7 @@ export const file_responsa_knowledge_v1_subject_profile: GenFile = /*@__PURE__*/
  */
 export type SubjectProfile = Message<"responsa.knowledge.v1.SubjectProfile"> & {
   /**
-   * The subject, as documents name it: the `subject` of a user, or users/ and the UUID for a user without one.
+   * The name of the subject in documents: the `subject` of the user, or `users/{uuid}` if the user has no `subject`.
    *
    * @generated from field: string subject = 1;
    */
@@ -46,7 +46,7 @@ export type SubjectProfile = Message<"responsa.knowledge.v1.SubjectProfile"> & {
   parts: ProfilePart[];
 
   /**
-   * The number of all documents of the subject that the caller may read. `parts` has at most 200 of them.
+   * The number of all documents of the subject that the caller may read. `parts` has at most 200 of these documents.
    *
    * @generated from field: int32 document_count = 4;
    */
