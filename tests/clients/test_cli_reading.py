@@ -147,7 +147,7 @@ async def test_wrong_documents_and_wrong_labels_are_named(responsa: CommandLine,
     done = await responsa("eval", "reading", documents, "--set", questions)
     assert done.code == 2
     assert "expected are 1 files" in done.err
-    assert "Put the files *.md of ours at 1 there" in done.err
+    assert "Put only the files *.md of ours, at the commit 1, into this folder" in done.err
     (questions / "choose.jsonl").write_text(json.dumps({**ASKED[0], "answers": []}) + "\n")
     done = await responsa("eval", "reading", documents, "--set", questions)
     assert done.code == 2

@@ -78,7 +78,7 @@ def test_missing_documents_are_named(claims: Path, capsys: pytest.CaptureFixture
     (claims / "documents" / "shop" / "lamp.md").unlink()
     told = refused(claims, capsys)
     assert f"{claims / 'documents' / 'shop'} has 0 files" in told
-    assert "Put *.md of ours at 1 there" in told
+    assert "Put only the files *.md of ours, at the commit 1, into this folder" in told
 
 
 @pytest.mark.parametrize(
