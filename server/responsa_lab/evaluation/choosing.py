@@ -39,6 +39,7 @@ class Part(StrEnum):
     BLIND = "blind"
     BLIND2 = "blind2"
     BLIND3 = "blind3"
+    BLIND4 = "blind4"
     LANGUAGES = "languages"
 
 
