@@ -225,6 +225,13 @@ async def test_a_number_that_only_one_tool_takes_decides_for_it(tmp_path: Path) 
     assert [tool for tool, _ in await chosen(node, "Has FH-10382 left the warehouse?")] == ["orders"]
 
 
+async def test_an_orders_number_outweighs_a_somewhat_likelier_search(tmp_path: Path) -> None:
+    node, learns = chooser(tools(tmp_path, orders=ORDERS))
+    learns.scores = {"none": 0.2, "knowledge_search": 0.6, "orders": 0.2}
+    assert [tool for tool, _ in await chosen(node, "How long is the wait for the mat, FH-10382?")] == ["orders"]
+    assert [tool for tool, _ in await chosen(node, "How long is the wait?")] == ["knowledge_search"]
+
+
 async def test_a_clause_with_a_pronoun_takes_its_value_from_the_whole_message(tmp_path: Path) -> None:
     node, _ = chooser(tools(tmp_path, orders=ORDERS))
     apart = "What time is it in Oslo? The lady paid for FH-10382. Has that order reached us, is it paid?"

@@ -148,6 +148,12 @@ def takes_choice(card: ToolCard) -> bool:
     return any("enum" in properties[name] for name in required)
 
 
+def takes_pattern(card: ToolCard) -> bool:
+    """Whether a tool needs a text of a certain form, such as the number of an order."""
+    properties, required = _properties(card)
+    return any("pattern" in properties[name] for name in required)
+
+
 def names_place(text: str) -> bool:
     """Whether a message names a place."""
     return _AT_PLACE.search(text) is not None or bool(zones(text))

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Literal, cast
 from uuid import UUID
@@ -29,6 +29,7 @@ from responsa_server.agents.engine.filling import (
     names_place,
     needs_value,
     takes_choice,
+    takes_pattern,
 )
 from responsa_server.agents.engine.form import form_of
 from responsa_server.agents.engine.in_english import in_english
@@ -328,7 +329,7 @@ _GOES_ON: Final = re.compile(
 )
 _MOST_GOING_ON: Final = 6
 _CLAUSES: Final = re.compile(
-    r"(?<=[?!.;])\s+|,?\s+and\s+(?=(?:also\s+)?(?:what|how|where|when|who|which|is|are|was|does|do|did|can|will|has|have|may|should)\b)",
+    r"(?<=[?!.;])\s+|,?\s+and\s+(?=(?:(?:also|then|please)\s+)*(?:what|whats|how|hows|where|wheres|when|whens|who|whos|which|is|are|was|does|do|did|can|will|has|have|may|should|tell|see|check|find|search|look|work|sum|add)\b)",
     re.IGNORECASE,
 )
 # After a clause with numbers, this asks for their result.
@@ -346,8 +347,8 @@ _MOST_CHARACTERS: Final = 2000
 _MIN_CONTENT_WORDS: Final = 2
 # Their arguments may stand in several sentences.
 _FROM_ALL: Final = frozenset({CALCULATOR, TIME})
-# How much surer a tool is because the message has its arguments, as log odds: what the rules for computations read is hardly ever anything else.
-_EVIDENCE: Final = {CALCULATOR: 2.0}
+# How much surer a tool is because the message has its arguments, as log odds. What the rules for computations read, or what has the form of an order's number, is hardly ever anything else.
+_EVIDENCE: Final = 2.0
 # How many times likelier than the company's documents the web must be if a question fits both searches.
 _WEB_LIKELIER: Final = 2.0
 _SEARCHES: Final = frozenset({KNOWLEDGE_SEARCH, WEB_SEARCH})
@@ -540,9 +541,9 @@ async def _best(
     ):
         return web
     judged = await classifiers.judge(asked)
-    need = judged.need + max(_EVIDENCE.get(one.kind, 0.0) for one, _ in able)
+    need = judged.need + max(_EVIDENCE * (one.kind == CALCULATOR) for one, _ in able)
     scored = [
-        (_score(one, judged.scores) * math.exp(_EVIDENCE.get(one.kind, 0.0)), (one, calls))
+        (_score(one, judged.scores) * math.exp(_EVIDENCE * _has_evidence(one, message)), (one, calls))
         for one, calls in able
     ]
     if names_place(message.text):
@@ -563,6 +564,14 @@ async def _best(
         score = max(score, sum(judged.scores.get(label, 0.0) for label in {best.tool.card.id, *_SEARCHES}))
     some = 1 - judged.scores.get(NO_TOOL, 0.0)
     return (best, calls) if need > _LEAST_NEED and score > _LEAST_SHARE * some else None
+
+
+def _has_evidence(one: Candidate, message: Message) -> bool:
+    """Whether the clause itself has arguments that hardly stand in a message for another tool. A statement may name an order, too, so such a number does not say that a tool is needed."""
+    card = one.tool.card
+    return one.kind == CALCULATOR or (
+        takes_pattern(card) and bool(filled(one.kind, card, replace(message, around="")))
+    )
 
 
 def _as_before(
