@@ -1,4 +1,4 @@
-"""Generates all code from protos/: Python, TypeScript and the descriptor set. It uses only installed packages.
+"""Generates all code from protos/ (Python, TypeScript and the descriptor set), and compiles Envoy's filter. It uses only installed packages.
 
 Usage: python tools/generate.py [--out DIR]   (DIR defaults to generated/; the freshness test uses another folder)
 """
@@ -9,6 +9,7 @@ import argparse
 import importlib.resources
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -84,12 +85,23 @@ def _run(arguments: list[str]) -> None:
         sys.exit("generate: protoc failed; its message is above")
 
 
+def _compile_filter(out: Path) -> None:
+    """Compiles the filter of connections. It has no objects that need a garbage collector (`stub`), and nothing that could call `abort`."""
+    compiler = ROOT / "node_modules" / ".bin" / "asc"
+    if not compiler.exists():
+        sys.exit("generate: asc is missing; run `npm ci` first")
+    options = ("-O3", "--converge", "--runtime", "stub", "--noAssert", "--use", "abort=")
+    source = ROOT / "envoy" / "connection_limit.ts"
+    if subprocess.run([compiler, source, "--outFile", out, *options], cwd=ROOT, check=False).returncode != 0:
+        sys.exit("generate: asc failed; its message is above")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "generated")
-    parser.add_argument("--only", choices=["python", "ts", "descriptor"], action="append")
+    parser.add_argument("--only", choices=["python", "ts", "descriptor", "filter"], action="append")
     options = parser.parse_args()
-    wanted = set(options.only or ["python", "ts", "descriptor"])
+    wanted = set(options.only or ["python", "ts", "descriptor", "filter"])
     out: Path = options.out.resolve()
     ours = sorted(str(path.relative_to(ROOT / "protos")) for path in (ROOT / "protos").rglob("*.proto"))
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -138,6 +150,9 @@ def main() -> None:
                 sys.exit("generate: protoc-gen-es is missing; run `npm ci` first")
             _run([*base, f"--plugin=protoc-gen-es={plugin}", f"--es_out=target=ts,import_extension=js:{ts / 'src'}",
                   *ours, *google, VALIDATE])  # fmt: skip
+        if "filter" in wanted:
+            out.mkdir(parents=True, exist_ok=True)
+            _compile_filter(out / "connection_limit.wasm")
 
 
 if __name__ == "__main__":

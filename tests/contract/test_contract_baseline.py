@@ -322,3 +322,6 @@ def test_generated_code_is_fresh(tmp_path: Path) -> None:
     assert differences(tmp_path / "python", ROOT / "generated" / "python") == []
     assert differences(tmp_path / "ts" / "src", ROOT / "generated" / "ts" / "src") == []
     assert (tmp_path / "descriptor.binpb").read_bytes() == CURRENT.read_bytes()
+    assert filecmp.cmp(
+        tmp_path / "connection_limit.wasm", ROOT / "generated" / "connection_limit.wasm", shallow=False
+    )

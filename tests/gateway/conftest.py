@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from responsa_server.domain.addresses import UnixAddress
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.envoy.envoy_config import EnvoyConfig, render
 from responsa_server.envoy.replicas import Replica, Replicas
+from responsa_server.identity.settings import AddressLimitSettings
 from tests.instance import free_port
 from tests.tied import tied
 
@@ -81,9 +82,12 @@ def endpoints(folder: Path) -> Path:
     return replicas.folder
 
 
-def start_envoy(config: EnvoyConfig, folder: Path) -> subprocess.Popen[bytes]:
+def start_envoy(
+    config: EnvoyConfig, folder: Path, *, threads: int = 1, edit: Callable[[str], str] = str
+) -> subprocess.Popen[bytes]:
+    """A running Envoy. edit: changes the text of its configuration."""
     file = folder / "envoy.json"
-    file.write_text(render(config))
+    file.write_text(edit(render(config)))
     with (folder / "envoy.log").open("wb") as log:
         envoy = subprocess.Popen(
             tied(
@@ -92,7 +96,7 @@ def start_envoy(config: EnvoyConfig, folder: Path) -> subprocess.Popen[bytes]:
                 str(file),
                 "--disable-hot-restart",
                 "--concurrency",
-                "1",
+                str(threads),
                 "-l",
                 "warn",
             ),
@@ -109,7 +113,13 @@ def start_envoy(config: EnvoyConfig, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def start_place(
-    allowed_origins: tuple[str, ...] = (), web: Path | None = None, patience: float = 60.0
+    allowed_origins: tuple[str, ...] = (),
+    web: Path | None = None,
+    patience: float = 60.0,
+    *,
+    connections: int = AddressLimitSettings().connections,
+    threads: int = 1,
+    edit: Callable[[str], str] = str,
 ) -> Place:
     folder = Path(tempfile.mkdtemp(prefix="rgw"))
     if web is not None:
@@ -123,8 +133,9 @@ def start_place(
         descriptor=DESCRIPTOR,
         listen_address="127.0.0.1",
         allowed_origins=allowed_origins,
+        connections_per_address=connections,
     )
-    return Place(folder, config.port, server, start_envoy(config, folder))
+    return Place(folder, config.port, server, start_envoy(config, folder, threads=threads, edit=edit))
 
 
 @pytest.fixture(scope="session")

@@ -55,8 +55,9 @@ def validate(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
         replace(CONFIG, admin_socket=Path("/run/a.sock")),
         replace(CONFIG, port=443, listen_address="::", allowed_hosts=("chat.example.org", "10.0.0.5:9000")),
         replace(CONFIG, allowed_origins=(OTHER_ORIGIN, "http://[::1]:3000")),
+        replace(CONFIG, connections_per_address=1_000),
     ],
-    ids=["plain", "admin", "public", "origins"],
+    ids=["plain", "admin", "public", "origins", "connections"],
 )
 def test_envoy_takes_it_without_a_warning(config: EnvoyConfig, tmp_path: Path) -> None:
     done = validate(render(replace(config, endpoints=endpoints(tmp_path))), tmp_path)
@@ -111,6 +112,7 @@ def test_own_pages_are_allowed_origins_by_themselves() -> None:
         ({"allowed_origins": ("*",)}, "not an origin"),
         ({"allowed_origins": ("https://a.example/",)}, "not an origin"),
         ({"endpoints": Path("replicas")}, "absolute path"),
+        ({"connections_per_address": -1}, "not a number of connections"),
         ({"admin_socket": Path("relative.sock")}, "absolute path"),
         ({"admin_socket": Path("/" + "x" * 120)}, "at most 107 bytes"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import re
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, MAX_SOCKET_PATH, hosts_of, origins_of
 from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.envoy.local_replies import LOCAL_REPLIES, LocalReply, local_reply_config, malformed
 from responsa_server.envoy.replicas import GATEWAY, SERVER
 from responsa_server.envoy.templates import TemplateError, Templates, Tree
@@ -37,6 +39,9 @@ _MAX_LENGTH = 2**63 - 2
 CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 CORS_REQUEST_HEADERS = "authorization, content-type, grpc-timeout, x-grpc-web, x-user-agent, connect-protocol-version, connect-timeout-ms"
 CORS_RESPONSE_HEADERS = "grpc-status, grpc-message, grpc-status-details-bin, x-request-id"
+
+_FILTER: Final = "connection_limit.wasm"
+"""The filter that limits connections, compiled from envoy/connection_limit.ts."""
 
 _STANDARD_SERVICES_CLOSED: Final[Tree] = {
     "match": {
@@ -88,6 +93,7 @@ class EnvoyConfig:
     host without a port ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: other origins, such as
     "https://chat.example.org", whose pages may send requests (CORS); pages of the allowed hosts may always send requests.
     standard_services: whether outside callers may use gRPC's health and reflection services, which need no credential.
+    connections_per_address: the number of connections that one network address may have open; `NO_LIMIT` (0): any number.
     """
 
     port: int
@@ -98,6 +104,7 @@ class EnvoyConfig:
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS
     allowed_origins: Sequence[str] = ()
     standard_services: bool = True
+    connections_per_address: int = NO_LIMIT
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65_535:
@@ -118,6 +125,8 @@ class EnvoyConfig:
                 raise EnvoyConfigError(f"{origin!r} is not an origin such as https://chat.example.org")
         if not self.endpoints.is_absolute():
             raise EnvoyConfigError(f"{self.endpoints} is not an absolute path")
+        if self.connections_per_address < NO_LIMIT:
+            raise EnvoyConfigError(f"{self.connections_per_address} is not a number of connections")
         path = self.admin_socket
         if path is not None and not (path.is_absolute() and len(bytes(path)) <= MAX_SOCKET_PATH):
             raise EnvoyConfigError(f"{path} is not an absolute path of at most {MAX_SOCKET_PATH} bytes")
@@ -143,9 +152,10 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
     """The bootstrap file as JSON. Envoy reads it from a file whose name ends in .json or .yaml.
 
     Raises:
-        EnvoyConfigError: the descriptor set is missing or broken, or the templates do not match this module.
+        EnvoyConfigError: the descriptor set or the filter of connections is missing or broken, or the templates do not match this module.
     """
     values: dict[str, Tree] = {
+        "connection_limit": _connection_limit(config.connections_per_address),
         "admin": _admin(config.admin_socket),
         "port": config.port,
         "listen_address": config.listen_address,
@@ -190,6 +200,38 @@ def rest_services(descriptor: Path) -> Sequence[str]:
     if not names:
         raise EnvoyConfigError(f"{descriptor.name} has no services; make it with: make generate")
     return sorted(names)
+
+
+def _connection_limit(most: int) -> Tree:
+    """The filter that limits the connections of an address. The file contains its code, so that Envoy needs no other file."""
+    if most == NO_LIMIT:
+        return None
+    checkout = Path(__file__).resolve().parents[3] / "generated" / _FILTER
+    packed = Path(str(files("responsa_server"))) / _FILTER
+    try:
+        code = (checkout if checkout.is_file() else packed).read_bytes()
+    except OSError as error:
+        raise EnvoyConfigError(f"{_FILTER} cannot be read; make it with: make generate") from error
+    return {
+        "name": "connection_limit",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm",
+            "config": {
+                "name": "connection_limit",
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": str(most),
+                },
+                # If an instance fails, Envoy closes the connections of its thread, and starts another instance within a second.
+                "failure_policy": "FAIL_RELOAD",
+                "vm_config": {
+                    "vm_id": "connection_limit",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"inline_bytes": base64.b64encode(code).decode()}},
+                },
+            },
+        },
+    }
 
 
 def _length(least: int, most: int) -> Tree:

@@ -349,6 +349,10 @@ class AddressLimitSettings(BaseModel, extra="forbid"):
     sockets: int = _limit(
         16, "The maximum number of WebSockets that wait for their sign-in at a time, in each process."
     )
+    connections: int = _limit(
+        500,
+        "The maximum number of open connections to the one port. Envoy closes a further connection as soon as it has accepted it.",
+    )
 
 
 class LimitSettings(BaseModel, extra="forbid"):
