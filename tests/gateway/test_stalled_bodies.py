@@ -19,6 +19,7 @@ from responsa_server.calls.interceptors.validation import MAX_BYTES
 from responsa_server.envoy.envoy_config import EnvoyConfig, render
 from tests.gateway.conftest import DESCRIPTOR, Place, start_place
 from tests.gateway.wire import of_rest
+from tests.instance import eventually
 from tests.rpc import slow
 
 STALLED = 240
@@ -136,6 +137,62 @@ def test_calls_that_their_caller_resets_at_once_do_not_reach_the_server(own: Pla
     assert counted(own, "cluster.server.upstream_rq_total") - before < calls / 5
 
 
+def test_a_sign_in_that_arrives_too_slowly_is_ended() -> None:
+    """Each byte ends the silence, so only the time of the whole stream limits it. Here, the limit is a second."""
+    whole, shorter = '"max_stream_duration": "60s"', '"max_stream_duration": "1s"'
+    place = start_place(edit=lambda text: text.replace(whole, shorter))
+    try:
+        with socket.create_connection(("127.0.0.1", place.port), timeout=0.1) as connection:
+            connection.sendall(
+                f"POST /v1/sessions HTTP/1.1\r\nHost: {place.target}\r\nContent-Length: 9999\r\n\r\n".encode()
+            )
+            answer = b""
+            for _ in range(900):
+                with suppress(TimeoutError):
+                    answer = connection.recv(65_536)
+                    break
+                connection.sendall(b" ")
+            assert b"REASON_DEADLINE_EXCEEDED" in answer or b'"DEADLINE_EXCEEDED"' in answer, answer
+    finally:
+        place.stop()
+
+
+def test_very_many_calls_that_never_end_leave_room_for_others() -> None:
+    """6,000 calls over 60 connections fill Envoy's memory, which is smaller here. Without pressure, each of them may be silent for 300 s."""
+
+    def smaller(text: str) -> str:
+        config = json.loads(text)
+        manager = config["overload_manager"]
+        monitor = next(one for one in manager["resource_monitors"] if one["name"].endswith("fixed_heap"))
+        monitor["typed_config"]["max_heap_size_bytes"] = 200 * 1024 * 1024
+        action = next(one for one in manager["actions"] if one["name"].endswith("reduce_timeouts"))
+        (factor,) = action["typed_config"]["timer_scale_factors"]
+        factor["min_scale"]["value"] = 1
+        return json.dumps(config)
+
+    place = start_place(edit=smaller)
+    try:
+        block = slow.head("/grpc.health.v1.Health/Check", "", authority=place.target)
+        calls = b"".join(
+            slow.frame(slow.HEADERS, slow.END_HEADERS, stream, block)
+            + slow.frame(slow.DATA, 0, stream, b"x" * 15_000)
+            for stream in range(1, 200, 2)
+        )
+        request = slow.PREFACE + slow.frame(slow.SETTINGS, 0, 0, b"") + calls
+        with ExitStack() as stack, httpx2.Client(base_url=place.url, timeout=60) as http:
+            for _ in range(60):
+                connection = stack.enter_context(socket.create_connection(("127.0.0.1", place.port)))
+                connection.settimeout(60)
+                with suppress(ConnectionError, TimeoutError):
+                    connection.sendall(request)
+            eventually(
+                lambda: counted(place, "one_port.downstream_rq_idle_timeout") > 0, "Envoy ends silent calls"
+            )
+            eventually(lambda: http.get("/v1/turns").status_code == 200, "a call of somebody else succeeds")
+    finally:
+        place.stop()
+
+
 def held(route: dict[str, Any]) -> int:
     """The largest body that Envoy holds until it is complete, in bytes."""
     return route["typed_per_filter_config"]["envoy.filters.http.buffer"]["buffer"]["max_request_bytes"]
@@ -187,5 +244,13 @@ def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
     assert held(gathering[asking]) == 32_768
     assert sum("envoy.filters.http.buffer" in one.get("typed_per_filter_config", {}) for one in routes) == 6
     actions = {one["name"].rpartition(".")[2] for one in config["overload_manager"]["actions"]}
-    assert "reset_high_memory_stream" in actions
+    assert {"reset_high_memory_stream", "reduce_timeouts"} <= actions
+    # A short request has a limit for its body and its answer together.
+    for one in routes:
+        if one.get("route", {}).get("timeout") == "30s":
+            assert one["route"]["max_stream_duration"]["max_stream_duration"] in ("30s", "60s"), one["match"]
+    assert accounts["route"]["max_stream_duration"] == {
+        "max_stream_duration": "60s",
+        "grpc_timeout_header_max": "60s",
+    }
     assert config["overload_manager"]["buffer_factory_config"]
