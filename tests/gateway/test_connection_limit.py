@@ -51,7 +51,7 @@ def stack(limited: Place) -> Iterator[ExitStack]:
 
 
 def until_started(place: Place) -> None:
-    """Wait until Envoy has closed the connection by which `start_place` noticed that Envoy listens."""
+    """Wait until Envoy has closed the first connection. `start_place` makes it to see whether Envoy listens."""
     eventually(lambda: counted(place, TOTAL) == 1, "Envoy saw a connection")
     until_closed(place)
 
