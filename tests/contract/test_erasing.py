@@ -9,7 +9,7 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import psycopg
@@ -66,7 +66,7 @@ from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import MailSettings, Registration
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
-from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.database import Database, unavailable
 from responsa_server.stores.postgres.erasing import ERASED, NOTICE, PostgresErasing
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -627,6 +627,22 @@ async def test_a_deletion_that_begins_while_another_one_ends_returns_its_receipt
     monkeypatch.setattr(store, "_found", late)
     receipt = await erasing_of(store, stage.turns, stage.people).erase(stage.ann, stage.bob.user_id, None, "")
     assert receipt.end_time is not None
+
+
+async def test_a_deletion_that_has_begun_succeeds_though_its_receipt_cannot_be_read(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database may fail between the beginning and the end of the call. The job goes on, so a failure would mislead the caller."""
+    store = store_of(stage.house)
+
+    async def away(*_: object) -> NoReturn:
+        raise unavailable()
+
+    for method in ("stage", "find"):
+        monkeypatch.setattr(store, method, away)
+    receipt = await erasing_of(store, stage.turns, stage.people).erase(stage.ann, stage.bob.user_id, None, "")
+    assert (receipt.user_id, receipt.end_time) == (stage.bob.user_id, None)
+    assert await stage.erasing.work("acme", stage.bob.user_id, 0) is None
 
 
 async def test_a_user_who_cannot_be_erased(stage: Stage) -> None:

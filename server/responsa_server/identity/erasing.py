@@ -59,7 +59,9 @@ class Erasing:
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(self._call_seconds):
                 await self._go_on(who.tenant_id, user_id)
-        return await self._store.find(who.tenant_id, user_id) or begun
+        with suppress(Unavailable):
+            return await self._store.find(who.tenant_id, user_id) or begun
+        return begun
 
     async def work(self, tenant_id: str, user_id: UUID, attempts: int) -> float | None:
         """Go on with an erasing, as a job. Returns None when it has ended, else the seconds to wait before the next attempt."""
