@@ -10,7 +10,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.interceptors.audited import ACTIONS
+from responsa_server.calls.interceptors.audited import ACTIONS, OF_OTHERS
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.filters import parse_filter
@@ -27,6 +27,7 @@ from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.library_house import House
 from tests.contract.test_turns_cancel import cancelled
+from tests.people import people_of
 
 OLDEST = ListQuery(200, Order("create_time"))
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
@@ -186,7 +187,7 @@ async def test_deletions_and_cancellations_of_what_belongs_to_others_are_recorde
 
 
 async def test_the_cancellation_of_anothers_turn_is_recorded_once(
-    trail: PostgresAuditTrail, turn_store: PostgresTurnStore, people: People
+    trail: PostgresAuditTrail, turn_store: PostgresTurnStore, people: People, database: Database
 ) -> None:
     admin = admin_of(people.bob)
     new = new_turn()
@@ -195,6 +196,32 @@ async def test_the_cancellation_of_anothers_turn_is_recorded_once(
     for _ in range(2):
         await turn_store.cancel(admin, new.id, False, cancelled, event)
     assert await acts(trail) == [("turn.cancel", f"turns/{new.id}")]
+
+
+async def test_a_refused_act_names_the_owner_in_the_tenant_alone(
+    trail: PostgresAuditTrail, house: House, turn_store: PostgresTurnStore, people: People, database: Database
+) -> None:
+    bob, eve = admin_of(people.bob), admin_of(people.eve)
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    key, _ = await people_of(database).identity.create_key("acme", people.ann.user_id, "")
+    rivers = await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    operation = await house.upload(people.ann, TEXT, collection="rivers")
+    resources = [
+        f"apiKeys/{key.id}",
+        f"turns/{new.id}",
+        f"documents/{operation.document_id}",
+        f"operations/{operation.id}",
+        f"collections/{rivers.shared_id}",
+    ]
+    for who in (bob, eve):
+        refused = [AuditEvent.of(who, "x.y", one, outcome="ETAG_MISMATCH") for one in resources]
+        await trail.record_refused(who, refused)
+    for tenant, affected in (("acme", people.ann.user_id), ("rival", None)):
+        found = (await trail.list(tenant, OLDEST)).items
+        assert [(one.resource, one.affected_user) for one in found if one.action == "x.y"] == [
+            (one, affected) for one in resources
+        ]
 
 
 def test_every_change_by_administrators_is_named() -> None:
@@ -206,3 +233,4 @@ def test_every_change_by_administrators_is_named() -> None:
         and not method.rpartition("/")[2].startswith(reading)
     }
     assert ACTIONS.keys() == changing
+    assert OF_OTHERS.keys() <= {method for method, rule in RULES.items() if rule is Rule.MEMBER}

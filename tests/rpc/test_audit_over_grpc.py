@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -12,8 +14,13 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1.audit_event_pb2 import AuditEvent
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls.call import Call
-from tests.rpc.served import Caller, Served, failed
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.people import Role
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.rpc.served import Caller, Served, caller, failed
 
 
 async def events(served: Served, who: Caller, filter_by: str) -> list[AuditEvent]:
@@ -119,6 +126,79 @@ async def test_the_log_finds_what_was_done_to_a_user(served: Served) -> None:
     assert (await failed(served.admin.ListAuditEvents(request, metadata=served.ann.metadata))).reason == (
         "FILTER_INVALID"
     )
+
+
+async def test_a_refused_act_names_the_user_to_whom_the_resource_belongs(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the request does not name the user. Another tenant's administrator gets the reply for what does not exist, and no name."""
+    ann, bob = (f"users/{one.who.user_id}" for one in (served.ann, served.bob))
+    second = await caller(served.identity, served.channel, "acme", Role.ADMIN)
+    key = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=served.ann.metadata)
+    code = await served.auth.CreateSessionCode(auth.CreateSessionCodeRequest(), metadata=served.ann.metadata)
+    await served.identity.exchange_code(code.code)
+    sessions = await served.admin.ListTenantSessions(pb.ListTenantSessionsRequest(), metadata=second.metadata)
+    (session,) = sessions.sessions
+    turn = await served.chat.StartTurn(chat.StartTurnRequest(text="wait"), metadata=served.bob.metadata)
+    rivers = await served.house.library.create_collection(served.bob.who, "rivers", "", Chunking())
+    await served.house.upload(served.bob.who, "The Elbe is long.", collection="rivers")
+    collection = f"collections/{rivers.shared_id}"
+
+    async def gone(*_: object) -> NoReturn:
+        raise NotFound.of("turn", turn.name)
+
+    monkeypatch.setattr(PostgresTurnStore, "cancel", gone)  # as if the turn was deleted meanwhile
+    stub, of_sessions = served.admin, [session.name, f"sessions/{uuid7()}"]
+    acts: list[tuple[Any, Any, str]] = [
+        (stub.RevokeTenantApiKey, pb.RevokeTenantApiKeyRequest(name=key.api_key.name), "RESOURCE_NOT_FOUND"),
+        (served.chat.CancelTurn, chat.CancelTurnRequest(name=turn.name), "RESOURCE_NOT_FOUND"),
+        (
+            served.knowledge.DeleteCollection,
+            knowledge.DeleteCollectionRequest(name=collection),
+            "RESOURCE_NOT_FOUND",
+        ),
+        (
+            served.knowledge.UpdateCollection,
+            knowledge.UpdateCollectionRequest(
+                collection={"name": collection, "etag": "old"}, update_mask={"paths": ["readers"]}
+            ),
+            "RESOURCE_NOT_FOUND",
+        ),
+    ]
+    for method, request, reason in acts:
+        assert (await failed(method(request, metadata=served.eve.metadata))).reason == reason
+        await failed(method(request, metadata=second.metadata))
+    ending = pb.RevokeTenantSessionsRequest(names=of_sessions)
+    assert (
+        await failed(stub.RevokeTenantSessions(ending, metadata=second.metadata))
+    ).reason == "ROLE_REQUIRED"
+
+    found = await events(served, second, "outcome != OK")
+    assert [(one.action, one.resource, one.outcome, one.affected_user) for one in reversed(found)] == [
+        ("api_key.revoke", key.api_key.name, "ROLE_REQUIRED", ann),
+        ("turn.cancel", turn.name, "RESOURCE_NOT_FOUND", bob),
+        ("collection.delete", collection, "COLLECTION_NOT_EMPTY", bob),
+        ("collection.share", collection, "ETAG_MISMATCH", bob),
+        ("session.revoke", session.name, "ROLE_REQUIRED", ann),
+        ("session.revoke", of_sessions[1], "ROLE_REQUIRED", ""),
+    ]
+    elsewhere = await events(served, served.eve, "outcome != OK")
+    assert [(one.action, one.affected_user) for one in elsewhere] == [("api_key.revoke", "")]
+
+
+async def test_refusals_about_ones_own_and_of_users_are_no_acts_of_administrators(served: Served) -> None:
+    for who in (served.ann, served.bob):
+        made = await served.knowledge.CreateCollection(
+            knowledge.CreateCollectionRequest(collection_id="lakes"), metadata=who.metadata
+        )
+        stale = knowledge.DeleteCollectionRequest(name=made.name, etag="old")
+        assert (await failed(served.knowledge.DeleteCollection(stale, metadata=who.metadata))).reason == (
+            "ETAG_MISMATCH"
+        )
+    theirs = knowledge.DeleteCollectionRequest(name=f"collections/{uuid7()}")
+    for who in (served.ann, served.bob):
+        await failed(served.knowledge.DeleteCollection(theirs, metadata=who.metadata))
+    assert await events(served, served.ann, "outcome != OK") == []
 
 
 async def test_an_administrator_who_cancels_a_turn_does_not_read_it(served: Served) -> None:

@@ -328,7 +328,7 @@ class AccountStore(Protocol):
         ...
 
     async def revoke_invitation(self, tenant_id: str, invitation_id: UUID, audit: AuditEvent) -> bool:
-        """Delete an invitation. Return False if the tenant has no such invitation, or it has expired."""
+        """Delete an invitation. audit: becomes an event about the maker of the invitation. Return False if the tenant has no such invitation, or it has expired."""
         ...
 
     async def register(

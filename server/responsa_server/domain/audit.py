@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import AuditEvent
+from responsa_server.domain.people import AuditEvent, Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,14 @@ class AuditTrail(Protocol):
 
     async def record(self, event: AuditEvent) -> None:
         """Write an event that belongs to no change in the database. Raises Unavailable."""
+        ...
+
+    async def record_refused(
+        self, who: Principal, events: Sequence[AuditEvent], *, only_of_others: bool = False
+    ) -> None:
+        """Write the events of an act that the server refused to the caller. An event names the user to whom its resource belongs, if the resource exists in the caller's tenant.
+        only_of_others: whether to write only the events about resources that belong to another user. Raises Unavailable.
+        """
         ...
 
     async def list(self, tenant_id: str, query: ListQuery) -> Page[AuditRecord]:

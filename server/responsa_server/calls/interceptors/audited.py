@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Final
+from typing import Any, Final
 
 from responsa_server.calls.call import Call, Interceptor
 from responsa_server.domain.audit import AuditTrail
@@ -17,10 +17,14 @@ from responsa_server.domain.errors import (
     Precondition,
     Unavailable,
 )
-from responsa_server.domain.people import AuditEvent
+from responsa_server.domain.people import AuditEvent, Role
 
 _ADMIN: Final = "/responsa.admin.v1.AdminService/"
 _AUTH: Final = "/responsa.auth.v1.AuthService/"
+_CHAT: Final = "/responsa.chat.v1.ChatService/"
+_KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
+_OPERATIONS: Final = "/google.longrunning.Operations/"
+_UPDATE_COLLECTION: Final = _KNOWLEDGE + "UpdateCollection"
 ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "ReloadAgents": ("agents.reload", "agents/-"),
     _ADMIN + "CreateTeacher": ("teacher.create", ""),
@@ -51,12 +55,23 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "DeleteUser": ("user.delete", "name"),
     _ADMIN + "CreateServiceApiKey": ("api_key.create", "user"),
     _ADMIN + "RevokeTenantApiKey": ("api_key.revoke", "name"),
-    _ADMIN + "RevokeTenantSessions": ("session.revoke", "user"),
+    _ADMIN + "RevokeTenantSessions": ("session.revoke", "names user"),
     _AUTH + "CreateInvitation": ("invitation.create", ""),
     _AUTH + "RevokeInvitation": ("invitation.revoke", "name"),
     _AUTH + "CreateResetCode": ("user.create_reset_code", "user"),
 }
-"""For each method that changes something as an administrator: the action in the audit log, and the path of the request's field that names the resource, or the name itself, which has a slash."""
+"""For each method that changes something as an administrator: the action in the audit log, and the paths of the request's fields that name the resources, or the name itself, which has a slash."""
+OF_OTHERS: Final[Mapping[str, tuple[str, str]]] = {
+    _CHAT + "CancelTurn": ("turn.cancel", "name"),
+    _UPDATE_COLLECTION: ("collection.update", "collection.name"),
+    _KNOWLEDGE + "DeleteCollection": ("collection.delete", "name"),
+    _KNOWLEDGE + "DeleteGeneration": ("generation.delete", "name"),
+    _KNOWLEDGE + "UpdateDocument": ("document.update", "document.name"),
+    _KNOWLEDGE + "DeleteDocument": ("document.delete", "name"),
+    _OPERATIONS + "CancelOperation": ("operation.cancel", "name"),
+    _OPERATIONS + "DeleteOperation": ("operation.delete", "name"),
+}
+"""The same for each method with which users change what is their own, and administrators also what belongs to others. Only the latter is in the audit log."""
 # NotPermitted: only owners of the installation may do this, or do it to an owner. A caller who is not an administrator never gets here.
 _REFUSALS: Final = (AlreadyExists, Conflict, NotFound, NotPermitted, Precondition)
 
@@ -70,21 +85,35 @@ class Audited(Interceptor[None]):
     async def on_start(self, call: Call) -> None:
         """Do nothing: there is no message yet."""
 
-    def on_request(self, call: Call, message: object) -> object:
-        """Note the name of the resource."""
-        known = ACTIONS.get(call.method)
-        if known is not None and known[1]:
-            path = known[1]
-            call.resource = path if "/" in path else str(reduce(getattr, path.split("."), message))
+    def on_request(self, call: Call, message: Any) -> object:
+        """Note the act and the names of the resources."""
+        known = ACTIONS.get(call.method) or OF_OTHERS.get(call.method)
+        if known is not None:
+            call.act, paths = known
+            call.resources = [paths] if "/" in paths else _named(message, paths)
+        if call.method == _UPDATE_COLLECTION and "readers" in message.update_mask.paths:
+            call.act = "collection.share"
         return message
 
     async def on_end(self, call: Call, token: None, error: BaseException | None) -> BaseException | None:
-        """Write the event of a refusal."""
-        known = ACTIONS.get(call.method)
-        if known is None or call.principal is None or not isinstance(error, _REFUSALS):
+        """Write the events of a refusal."""
+        who, known = call.principal, ACTIONS.get(call.method)
+        if who is None or not isinstance(error, _REFUSALS):
             return error
-        event = AuditEvent.of(call.principal, known[0], call.resource, outcome=error.reason.value)
+        if known is None and (call.method not in OF_OTHERS or who.role is not Role.ADMIN):
+            return error
+        act = call.act or (known[0] if known else "")
+        events = [AuditEvent.of(who, act, one, outcome=error.reason.value) for one in call.resources or [""]]
         # The caller gets the refusal also if the database has become unavailable.
         with contextlib.suppress(Unavailable):
-            await self._trail.record(event)
+            await self._trail.record_refused(who, events, only_of_others=known is None)
         return error
+
+
+def _named(message: object, paths: str) -> Sequence[str]:
+    """The names in these fields of a request. A field may have several."""
+    found: list[str] = []
+    for path in paths.split():
+        value: Any = reduce(getattr, path.split("."), message)
+        found.extend([value] if isinstance(value, str) else value)
+    return [one for one in found if one]

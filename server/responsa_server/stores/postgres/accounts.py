@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -354,7 +355,7 @@ class PostgresAccountStore:
         async with self._database.tenant(tenant_id) as connection:
             row = await self._one(connection, "delete_invitation", values)
             if row is not None:
-                await self._audit.write(connection, audit)
+                await self._audit.write(connection, replace(audit, about=row[0]))
         return row is not None
 
     @shielded

@@ -139,7 +139,7 @@ ORDER BY {order}
 LIMIT %(limit)s
 
 -- name: delete_invitation
-DELETE FROM responsa.invitation WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND expire_time > now() RETURNING id
+DELETE FROM responsa.invitation WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND expire_time > now() RETURNING maker_id
 
 -- name: find_invitation
 -- An invitation is the word of an administrator: it is not good while its maker is disabled or has another role. Without a maker, an owner of the installation made it.

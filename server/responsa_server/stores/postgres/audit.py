@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
+from responsa_server.domain import names
 from responsa_server.domain.audit import AuditRecord
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import AUDIT_EVENTS
-from responsa_server.domain.people import AuditEvent
-from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
+from responsa_server.domain.people import AuditEvent, Principal, Server
+from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.readers import act_as
 
 _MOST_PRUNED: Final = 10_000
+_OWNED: Final = frozenset(
+    {"apiKeys", "documents", "invitations", "operations", "serviceGrants", "sessions", "turns"}
+)
+"""The kinds of resources with a UUID that belong to a user, as they are called in names."""
 _LIST: Final[SqlList[AuditRecord]] = SqlList(
     AUDIT_EVENTS,
     {
@@ -63,6 +72,45 @@ class PostgresAuditTrail:
         """See `AuditTrail.record`."""
         async with self._database.tenant(event.tenant_id) as connection:
             await self._log.write(connection, event)
+
+    @shielded
+    async def record_refused(
+        self, who: Principal, events: Sequence[AuditEvent], *, only_of_others: bool = False
+    ) -> None:
+        """See `AuditTrail.record_refused`."""
+        # A collection's name depends on the caller. The rest is the server's own look at the caller's tenant.
+        async with self._database.reading(who) as connection:
+            known = [await self._of_collection(connection, one) for one in events]
+            await act_as(connection, Server(who.tenant_id))
+            for event in known:
+                named = await self._of_owner(connection, event)
+                if named.affected_user is not None or not only_of_others:
+                    await self._log.write(connection, named)
+
+    async def _of_collection(self, connection: Connection, event: AuditEvent) -> AuditEvent:
+        """The event with the collection's owner, and with the name by which all administrators know the collection."""
+        kind, _, rest = event.resource_name.partition("/")
+        if kind != "collections":
+            return event
+        chosen, *below = rest.split("/")
+        values = {"tenant": event.tenant_id, "name": chosen}
+        row = await one_row(connection, self._queries["collection"], values)
+        if row is None:
+            return event
+        name = "/".join([names.collection(row["shared_id"]), *below])
+        return replace(event, resource_name=name, about=row["owner_id"])
+
+    async def _of_owner(self, connection: Connection, event: AuditEvent) -> AuditEvent:
+        """The event with the user to whom the resource belongs."""
+        kind = event.resource_name.partition("/")[0]
+        if kind not in _OWNED:
+            return event
+        with contextlib.suppress(ValueError):  # no name of a resource
+            identity = names.parse_uuid(kind, event.resource_name)
+            values = {"tenant": event.tenant_id, "kind": kind, "id": identity}
+            row = await one_row(connection, self._queries["owner"], values)
+            return event if row is None else replace(event, about=row["owner_id"])
+        return event
 
     @shielded
     async def list(self, tenant_id: str, query: ListQuery) -> Page[AuditRecord]:
