@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import audit_event_pb2
 from responsa.auth.v1 import api_key_pb2, auth_service_pb2, invitation_pb2, session_pb2, user_pb2
+from responsa.knowledge.v1 import reader_pb2
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import ADMIN, AUTH, Context, Scripted, abort, sent, status
 from tests.clients.test_cli_completion import suggested
@@ -67,6 +68,12 @@ def served(server: Scripted) -> None:
     async def make_key(_: Any, __: Context) -> pb.CreateServiceApiKeyResponse:
         return pb.CreateServiceApiKeyResponse(api_key=_key(), secret="rsp_secret")
 
+    async def make_own_key(_: Any, __: Context) -> auth_service_pb2.CreateApiKeyResponse:
+        return auth_service_pb2.CreateApiKeyResponse(api_key=_key(), secret="rsp_secret")
+
+    async def revoke_all(_: Any, __: Context) -> pb.RevokeCredentialsResponse:
+        return pb.RevokeCredentialsResponse(session_count=2, api_key_count=1)
+
     async def sessions(_: Any, __: Context) -> pb.ListTenantSessionsResponse:
         one = session_pb2.Session(
             name=f"sessions/{KEY}", user=f"users/{ADA}", last_use_time=TIME, address="192.0.2.7"
@@ -93,7 +100,16 @@ def served(server: Scripted) -> None:
         revoked = audit_event_pb2.AuditEvent()
         revoked.CopyFrom(event)
         revoked.action, revoked.resource = "api_key.revoke", f"apiKeys/{KEY}"
-        return pb.ListAuditEventsResponse(audit_events=[event, refused, revoked])
+        shared = audit_event_pb2.AuditEvent(
+            create_time=TIME,
+            actor=f"users/{ADA}",
+            action="collection.share",
+            resource="collections/rivers-1a2b3c4d",
+            outcome="OK",
+            added_readers=[reader_pb2.Reader(user=f"users/{BO}"), reader_pb2.Reader(everyone=True)],
+            removed_readers=[reader_pb2.Reader(role=user_pb2.USER_ROLE_SERVICE)],
+        )
+        return pb.ListAuditEventsResponse(audit_events=[event, refused, revoked, shared])
 
     for method, script in {
         "ListUsers": list_users,
@@ -108,9 +124,11 @@ def served(server: Scripted) -> None:
         "RevokeTenantApiKey": revoke,
         "ListTenantSessions": sessions,
         "RevokeTenantSessions": end,
+        "RevokeCredentials": revoke_all,
         "ListAuditEvents": events,
     }.items():
         server.on(f"{ADMIN}/{method}", script)
+    server.on(f"{AUTH}/CreateApiKey", make_own_key)
 
 
 def _key() -> api_key_pb2.ApiKey:
@@ -244,7 +262,34 @@ async def test_a_key_of_a_service_is_created_and_its_secret_printed_once(
     [made] = (await responsa("admin", "keys", "create", "--service", ADA, "--json")).lines
     assert (made["secret"], made["apiKey"]["name"]) == ("rsp_secret", f"apiKeys/{KEY}")
     assert not sent(server, "CreateServiceApiKey").api_key.HasField("expire_time")
-    assert (await responsa("admin", "keys", "create")).code == 2
+    done = await responsa("admin", "keys", "create", "--service", ADA, "--role", "user")
+    assert (done.code, done.out) == (2, "")
+    assert "Leave out --role." in done.err
+
+
+async def test_a_key_of_ones_own_is_created_also_with_fewer_rights(
+    server: Scripted, responsa: CommandLine
+) -> None:
+    done = await responsa("admin", "keys", "create", "--display-name", "laptop", "--valid-days", "1")
+    assert (done.code, done.out) == (0, "rsp_secret\n")
+    request = server.requests[f"{AUTH}/CreateApiKey"][-1]
+    assert (request.api_key.display_name, request.api_key.role) == ("laptop", 0)
+    assert request.api_key.HasField("expire_time")
+    assert (await responsa("admin", "keys", "create", "--role", "user")).out == "rsp_secret\n"
+    assert server.requests[f"{AUTH}/CreateApiKey"][-1].api_key.role == user_pb2.USER_ROLE_USER
+    for command in (("admin", "keys", "create"), ("admin", "create-key", "acme", f"users/{ADA}")):
+        done = await responsa(*command, "--role", "admin")
+        assert (done.code, done.out) == (2, "")
+        assert "'admin' is not allowed" in " ".join(done.err.replace("│", " ").split())
+        assert await suggested(responsa, f"responsa {' '.join(command)} --role ") == ["user"]
+
+
+async def test_all_credentials_of_a_user_are_revoked(server: Scripted, responsa: CommandLine) -> None:
+    done = await responsa("admin", "users", "revoke-credentials", "ada@example.org")
+    assert (done.code, done.out) == (0, "2 sessions ended; 1 API key revoked\n")
+    assert sent(server, "RevokeCredentials").name == f"users/{ADA}"
+    done = await responsa("admin", "users", "revoke-credentials", ADA, "--json")
+    assert done.lines == [{"sessionCount": 2, "apiKeyCount": 1}]
 
 
 async def test_invitations_are_listed_and_revoked(server: Scripted, responsa: CommandLine) -> None:
@@ -299,12 +344,15 @@ async def test_the_audit_log_is_printed(server: Scripted, responsa: CommandLine)
         f'actor = "users/{ADA}" AND action = "user.*" AND create_time >= "2026-10-01" AND (outcome != OK)'
     )
     done = await responsa("admin", "audit", "--actor", "local", "--resource", 'a"b', "--json")
-    assert [one["outcome"] for one in done.lines] == ["OK", "LAST_ADMINISTRATOR", "OK"]
+    assert [one["outcome"] for one in done.lines] == ["OK", "LAST_ADMINISTRATOR", "OK", "OK"]
     assert sent(server, "ListAuditEvents").filter == 'actor = "local" AND resource = "a\\"b"'
     # A deleted user has only a UUID, which nobody looks up.
     done = await responsa("admin", "audit", "--affected", BO)
     assert done.out.splitlines()[2] == (
         f"{SHOWN}  users/{ADA}  api_key.revoke  apiKeys/{KEY}  about users/{BO}  from 192.0.2.7"
+    )
+    assert done.out.splitlines()[3] == (
+        f"{SHOWN}  users/{ADA}  collection.share  collections/rivers-1a2b3c4d  added users/{BO}  added everyone  removed role service"
     )
     assert sent(server, "ListAuditEvents").filter == f'affected_user = "users/{BO}"'
 

@@ -97,6 +97,18 @@ async def test_a_key_tells_whose_it_is(identity: Identity) -> None:
     assert (await identity.me(who)).display_name == "Ann"
 
 
+async def test_a_key_made_on_the_servers_machine_can_have_fewer_rights(identity: Identity) -> None:
+    who, _ = await person(identity, role=Role.ADMIN)
+    made, secret = await identity.create_key("acme", who.user_id, "", Role.USER)
+    assert made.role is Role.USER
+    narrow = await identity.authenticate(key(secret))
+    assert (narrow.user_id, narrow.role, narrow.narrowed) == (who.user_id, Role.USER, True)
+    service = await identity.create_user("acme", "Bot", "", Role.SERVICE)
+    error = await refusal(identity.create_key("acme", service.id, "", Role.USER))
+    assert isinstance(error, InvalidRequest)
+    assert "SERVICE" in error.message
+
+
 async def test_secrets_are_kept_as_digests_alone(identity: Identity, database_urls: DatabaseUrls) -> None:
     who, secret = await person(identity)
     code, _ = await identity.create_session_code(who)

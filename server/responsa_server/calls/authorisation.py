@@ -136,6 +136,7 @@ RULES: Mapping[str, Rule] = {
     _ADMIN + "UpdateUserLimits": Rule.ADMIN,
     _ADMIN + "DisableUser": Rule.ADMIN,
     _ADMIN + "EnableUser": Rule.ADMIN,
+    _ADMIN + "RevokeCredentials": Rule.ADMIN,
     _ADMIN + "GrantOwnership": Rule.OWNER,
     _ADMIN + "RevokeOwnership": Rule.OWNER,
     _ADMIN + "CreateServiceGrant": Rule.ADMIN,

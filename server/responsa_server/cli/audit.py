@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from responsa.admin.v1 import audit_event_pb2
+from responsa.auth.v1 import user_pb2
+from responsa.knowledge.v1 import reader_pb2
 from responsa_client import requests
 from responsa_server.cli.output import as_json, one_line, print_json, print_text, reporting, valid_text
 from responsa_server.cli.session import open_client
@@ -83,6 +85,12 @@ def _quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
+def _reader(one: reader_pb2.Reader) -> str:
+    if one.WhichOneof("who") == "role":
+        return f"role {user_pb2.UserRole.Name(one.role).removeprefix('USER_ROLE_').lower()}"
+    return one.user or "everyone"
+
+
 def _line(event: audit_event_pb2.AuditEvent) -> str:
     parts = [
         str(as_json(event).get("createTime", "")),
@@ -91,6 +99,8 @@ def _line(event: audit_event_pb2.AuditEvent) -> str:
         event.action,
         one_line(event.resource, 200),
         "" if event.affected_user in event.resource else f"about {event.affected_user}",
+        *(f"added {_reader(one)}" for one in event.added_readers),
+        *(f"removed {_reader(one)}" for one in event.removed_readers),
     ]
     if event.outcome != "OK":
         parts.append(event.outcome)

@@ -17,6 +17,7 @@ from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
     one_line,
+    person,
     print_json,
     print_text,
     reporting,
@@ -134,7 +135,7 @@ def show(collection: Collection, json: AsJson = False) -> None:
         facts = {
             "name": one_line(found.display_name, 200),
             "documents": str(found.document_count),
-            "owner": _person(found.owner, found.owner_display_name),
+            "owner": person(found.owner, found.owner_display_name),
             "for others": found.shared_name if found.shared_name != found.name else "",
             "readers": ", ".join(map(_reader, found.readers)),
             "embedding": found.embedding,
@@ -258,15 +259,10 @@ def _label(one: collection_pb2.Collection) -> str:
     return f"{one.display_name or one.chosen_id} (of {one.owner_display_name or one.owner})"
 
 
-def _person(name: str, display_name: str) -> str:
-    """A user for people: the display name, if there is one, and `users/{uuid}`."""
-    return f"{one_line(display_name, 60)} ({name})" if display_name else name
-
-
 def _reader(one: reader_pb2.Reader) -> str:
     match one.WhichOneof("who"):
         case "user":
-            return _person(one.user, one.display_name)
+            return person(one.user, one.display_name)
         case "role":
             return f"role {user_pb2.UserRole.Name(one.role).removeprefix('USER_ROLE_').lower()}"
         case _:

@@ -10,7 +10,7 @@ from typing import Annotated, TextIO
 import typer
 
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
-from responsa_client import SearchHit, search_request
+from responsa_client import Responsa, SearchHit, search_request
 from responsa_server.cli import completion, originals, versions
 from responsa_server.cli.labels import (
     FilterOption,
@@ -26,6 +26,7 @@ from responsa_server.cli.output import (
     CommandFailed,
     as_json,
     one_line,
+    person,
     print_json,
     print_text,
     reporting,
@@ -275,9 +276,10 @@ def show_document(
     """Show one document: its current version, what its file states, and the labels and metadata that callers gave it."""
     with reporting(json=json), open_client() as client:
         found = find_document(client, document, collection)
-    if json:
-        print_json(found)
-        return
+        if json:
+            print_json(found)
+            return
+        owner = _owner(client, found)
     labels = ", ".join(f"{key}={value}" for key, value in sorted(found.labels.items()))
     metadata = dumps(as_json(found.metadata), ensure_ascii=False, sort_keys=True) if found.metadata else ""
     failed = found.state == document_pb2.DOCUMENT_STATE_FAILED
@@ -291,7 +293,7 @@ def show_document(
         "version": str(found.version or ""),
         "original": f"{found.size_bytes} bytes, {found.media_type}".rstrip(", "),
         "passages": str(found.passage_count or ""),
-        "owner": found.owner,
+        "owner": owner,
         "language": found.language,
         "author": found.author,
         "date": found.date.ToJsonString() if found.HasField("date") else "",
@@ -304,6 +306,12 @@ def show_document(
     }
     lines = [f"{label + ':':<11} {one_line(value, _FACT)}" for label, value in facts.items() if value]
     print_text("\n".join([found.name, *lines]))
+
+
+def _owner(client: Responsa, found: document_pb2.Document) -> str:
+    """The owner of a document, with the name to show to people if the document has the owner of its collection: the name of no other user is known to every reader."""
+    collection = client.get_collection(found.collection)
+    return person(found.owner, collection.owner_display_name if collection.owner == found.owner else "")
 
 
 def delete_documents(

@@ -10,7 +10,17 @@ from google.protobuf import timestamp_pb2
 
 from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa_client import requests
-from responsa_server.cli.output import as_json, one_line, print_json, print_text, reporting, valid_text
+from responsa_server.cli.key_roles import KeyRole
+from responsa_server.cli.output import (
+    EXIT_USAGE,
+    CommandFailed,
+    as_json,
+    one_line,
+    print_json,
+    print_text,
+    reporting,
+    valid_text,
+)
 from responsa_server.cli.session import open_client
 from responsa_server.cli.users import UserLabels, found_name
 
@@ -19,7 +29,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show and revoke the API keys of all users of your tenant, and create keys for services. These commands need the role ADMIN.",
+        help="Show and revoke the API keys of all users of your tenant, and create keys for services and for yourself. These commands need the role ADMIN.",
         rich_markup_mode=None,
     )
     group.command("list")(list_keys)
@@ -54,11 +64,12 @@ def list_keys(
 
 def create_key(
     service: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="The service, a user with the role service: users/{uuid}, the UUID or the e-mail address."
+            help="The service, a user with the role service: users/{uuid}, the UUID or the e-mail address. Default: the key is yours, and makes calls in your name."
         ),
-    ],
+    ] = None,
+    role: KeyRole = None,
     display_name: Annotated[str, typer.Option(help="The purpose of the key.")] = "",
     valid_days: Annotated[
         int | None,
@@ -70,13 +81,20 @@ def create_key(
         bool, typer.Option("--json", help="Print the key and its secret as one JSON object: apiKey, secret.")
     ] = False,
 ) -> None:
-    """Create an API key for a service and print its secret. The secret is never shown again."""
+    """Create an API key for a service or for yourself, and print its secret. The secret is never shown again. A key for yourself needs a sign-in of the last ten minutes, or is made with your key and ends with it."""
     with reporting(json=json), open_client() as client:
+        if service is not None and role is not None:
+            raise CommandFailed(
+                "The key of a service always has the role service.", "Leave out --role.", EXIT_USAGE
+            )
         expire_time = None if valid_days is None else timestamp_pb2.Timestamp()
         if expire_time is not None and valid_days is not None:
             expire_time.FromDatetime(datetime.now(UTC) + timedelta(days=valid_days))
-        made = client.create_service_api_key(
-            found_name(client, service), valid_text(display_name, "The display name"), expire_time
+        purpose = valid_text(display_name, "The display name")
+        made = (
+            client.create_api_key(purpose, expire_time, as_user=role is not None)
+            if service is None
+            else client.create_service_api_key(found_name(client, service), purpose, expire_time)
         )
         if json:
             print_json(made)

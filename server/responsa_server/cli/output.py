@@ -93,6 +93,11 @@ def one_line(text: str, width: int) -> str:
     return line if len(line) <= width else line[: max(0, width - 1)].rstrip() + "…"
 
 
+def person(name: str, display_name: str) -> str:
+    """A user for people: the display name, if there is one, and `users/{uuid}`."""
+    return f"{one_line(display_name, 60)} ({name})" if display_name else name
+
+
 def shown_name(name: str) -> str:
     """Return a file's name or a source key as a part of a line. Line breaks in it become �, because they would forge lines of the output."""
     return "".join("\ufffd" if one in "\n\r\t\v\f" else one for one in shown(name))

@@ -1,4 +1,4 @@
-"""The commands `responsa admin users list | show | create | invite | update | reset-code | disable | enable | delete | grant-ownership | revoke-ownership`."""
+"""The commands `responsa admin users list | show | create | invite | update | reset-code | disable | enable | revoke-credentials | delete | grant-ownership | revoke-ownership`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.session import open_client
 from responsa_server.domain.people import Role
+from responsa_server.domain.words import counted
 
 User = Annotated[
     str, typer.Argument(help="The user, as users/{uuid}, as the UUID alone, or as the e-mail address.")
@@ -69,6 +70,7 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("reset-code")(reset_code)
     group.command("disable")(disable_user)
     group.command("enable")(enable_user)
+    group.command("revoke-credentials")(revoke_credentials)
     group.command("grant-ownership")(grant_ownership)
     group.command("revoke-ownership")(revoke_ownership)
     group.command("delete")(delete_user)
@@ -207,6 +209,22 @@ def enable_user(user: User, etag: Etag = "", json: AsJson = False) -> None:
     """Let a disabled user make calls again."""
     with reporting(json=json), open_client() as client:
         _print(client.enable_user(found_name(client, user), etag), json=json)
+
+
+def revoke_credentials(
+    user: User,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the RevokeCredentialsResponse, as proto-JSON.")
+    ] = False,
+) -> None:
+    """End all sessions and revoke all API keys of a user. The user can sign in again with a password; `disable` keeps a user out."""
+    with reporting(json=json), open_client() as client:
+        done = client.revoke_credentials(found_name(client, user))
+        if json:
+            print_json(done)
+        else:
+            ended = counted(done.session_count, "session")
+            print_text(f"{ended} ended; {counted(done.api_key_count, 'API key')} revoked")
 
 
 def grant_ownership(user: User, json: AsJson = False) -> None:

@@ -26,6 +26,8 @@ class AuditRecord:
     call_id: str
     on_behalf_of: str
     affected_user: UUID | None = None
+    added_readers: Sequence[str] = ()
+    removed_readers: Sequence[str] = ()
 
 
 class AuditTrail(Protocol):

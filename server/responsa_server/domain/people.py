@@ -224,6 +224,11 @@ def revoked_key(key_id: UUID) -> Unauthenticated:
     )
 
 
+def ended_session() -> Unauthenticated:
+    """The error for a session that has ended since the call began."""
+    return Unauthenticated(Reason.CREDENTIAL_UNKNOWN, "This session has ended. Sign in again.")
+
+
 def expired_credential(credential: str) -> Unauthenticated:
     """The error for an expired credential. credential: the kind, as in `Principal`."""
     return Unauthenticated(
@@ -255,6 +260,7 @@ class AuditEvent:
     actor: the user's name, `users/{uuid}`; "local" for a command on the server's machine; `ANONYMOUS` for a failed sign-in; or the
     name of an OpenID Connect provider. action: the kind of act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without
     a call. on_behalf_of: the name of the user for whom the actor, a service, acted; "" otherwise. about: the user whom the act was about, if the name of the resource does not contain the user.
+    added_readers, removed_readers: with whom the act began and stopped to share a collection, each as `users/{uuid}`, as a role, e.g. "user", or as "" for everyone.
     """
 
     tenant_id: str
@@ -266,6 +272,8 @@ class AuditEvent:
     call_id: str = ""
     on_behalf_of: str = ""
     about: UUID | None = None
+    added_readers: Sequence[str] = ()
+    removed_readers: Sequence[str] = ()
 
     @property
     def affected_user(self) -> UUID | None:
@@ -382,6 +390,7 @@ class IdentityStore(Protocol):
         request_id: UUID | None,
         most: int = 0,
         for_service_by: Principal | None = None,
+        session_id: UUID | None = None,
     ) -> ApiKey | None:
         """Store a key and return it; the database sets create_time. Return None if expire_time is not in the future.
 
@@ -392,6 +401,9 @@ class IdentityStore(Protocol):
 
         for_service_by: the administrator who creates the key of a service; None if the user creates it. Raises NotFound if the user does not exist, InvalidRequest if the user is not a service,
         NotPermitted (ROLE_REQUIRED) if the user is an owner of the installation and the administrator is not.
+
+        session_id: the session in which the user creates the key; None for a key of a service, and without a session. A session that ends at the same moment either ends before, and the key is
+        not stored, or after. Raises Unauthenticated (CREDENTIAL_UNKNOWN) if it has ended.
 
         If the maker has already used this request_id with the same user, display_name, expire_time and role, return the earlier key
         in its current state, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) if display_name or
@@ -460,6 +472,14 @@ class ServiceGrants(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RevokedCredentials:
+    """The ids of sessions that have ended, and of keys that were revoked, all at once."""
+
+    sessions: Sequence[UUID]
+    keys: Sequence[UUID]
+
+
 class Users(Protocol):
     """The store of a tenant's users. Each change runs in one transaction, which also writes the change's audit event."""
 
@@ -511,4 +531,12 @@ class Users(Protocol):
         self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
     ) -> User:
         """Enable a disabled user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound, Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED)."""
+        ...
+
+    async def revoke_credentials(
+        self, tenant_id: str, user_id: UUID, audit: AuditEvent, *, by_owner: bool = False
+    ) -> RevokedCredentials:
+        """End all sessions of a user, and revoke all keys of the user with the keys that were created with them. audit: the event of the act; each session and each key has a further
+        event. by_owner: as in `update`. Raises NotFound, NotPermitted (ROLE_REQUIRED).
+        """
         ...

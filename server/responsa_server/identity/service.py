@@ -383,11 +383,16 @@ class Identity:
         self._cache.forget_user(who.user_id)
         return given is not None
 
-    async def create_key(self, tenant_id: str, user_id: UUID, display_name: str) -> tuple[ApiKey, str]:
-        """Create a key for any user, for a command on the server's machine. Raises InvalidRequest, NotFound (user)."""
-        if await self._store.user(tenant_id, user_id) is None:
+    async def create_key(
+        self, tenant_id: str, user_id: UUID, display_name: str, role: Role | None = None
+    ) -> tuple[ApiKey, str]:
+        """Create a key for any user, for a command on the server's machine. role: see `ApiKey`. Raises InvalidRequest (also for a role of the key of a service), NotFound (user)."""
+        user = await self._store.user(tenant_id, user_id)
+        if user is None:
             raise NotFound.of("user", names.user(user_id))
-        return await self._add_key(None, tenant_id, user_id, display_name, None, None)
+        if role is not None and user.role is Role.SERVICE:
+            raise key_of_service()
+        return await self._add_key(None, tenant_id, user_id, display_name, None, None, role=role)
 
     async def _authenticate_token(self, token: str, log_tenant: Callable[[str], None]) -> Principal:
         if self._tokens is None:
@@ -491,7 +496,10 @@ class Identity:
             else AuditEvent.of(maker, "api_key.create", name, about=user_id)
         )
         for_service_by = maker if for_service else None
-        key = await self._store.add_key(wanted, digest(secret), audit, request_id, most, for_service_by)
+        session_id = None if maker is None or for_service else maker.session_id
+        key = await self._store.add_key(
+            wanted, digest(secret), audit, request_id, most, for_service_by, session_id
+        )
         if key is None:
             raise InvalidRequest.of_field(
                 "api_key.expire_time",
@@ -509,6 +517,13 @@ def check_tenant_id(field: str, tenant_id: str) -> None:
             "tenant.id",
             "must be 1 to 63 characters of a-z, 0-9 and hyphen, and must not begin with a hyphen, e.g. acme",
         )
+
+
+def key_of_service() -> InvalidRequest:
+    """The error for a role of the key of a service."""
+    return InvalidRequest.of_field(
+        "api_key.role", "api_key.role", "must be unset: the key of a service has the role SERVICE"
+    )
 
 
 def new_key(identity: UUID, user: User, display_name: str) -> tuple[ApiKey, str]:

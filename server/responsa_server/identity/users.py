@@ -9,7 +9,15 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.errors import Conflict, InvalidRequest
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import AuditEvent, Principal, Role, User, UserChange, Users
+from responsa_server.domain.people import (
+    AuditEvent,
+    Principal,
+    RevokedCredentials,
+    Role,
+    User,
+    UserChange,
+    Users,
+)
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import (
     MAX_SUBJECT_BYTES,
@@ -92,6 +100,14 @@ class UserAdministration:
         """Enable a disabled user. Raises the errors of `Users.enable`."""
         event = self._event(who, "user.enable", user_id)
         return await self._store.enable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
+
+    async def revoke_credentials(self, who: Principal, user_id: UUID) -> RevokedCredentials:
+        """End all sessions and revoke all keys of a user. This process refuses them at once, and others within a second. Raises the errors of `Users.revoke_credentials`."""
+        event = self._event(who, "user.revoke_credentials", user_id)
+        try:
+            return await self._store.revoke_credentials(who.tenant_id, user_id, event, by_owner=who.owner)
+        finally:
+            self._cache.forget_user(user_id)
 
     def _event(self, who: Principal, action: str, user_id: UUID) -> AuditEvent:
         return AuditEvent.of(who, action, names.user(user_id))

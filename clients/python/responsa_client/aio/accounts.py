@@ -423,6 +423,11 @@ class AsyncAccountCalls(AsyncPart):
         request = admin_service_pb2.EnableUserRequest(name=requests.user_name(user), etag=etag)
         return await self._calls.unary(self._stubs.admin.EnableUser, request, repeatable=not etag)
 
+    async def revoke_credentials(self, user: str) -> admin_service_pb2.RevokeCredentialsResponse:
+        """End all sessions and revoke all API keys of a user, at once. Returns their numbers. Raises NotFound."""
+        request = admin_service_pb2.RevokeCredentialsRequest(name=requests.user_name(user))
+        return await self._calls.unary(self._stubs.admin.RevokeCredentials, request, repeatable=True)
+
     async def user_quota(self, user: str) -> user_quota_pb2.UserQuota:
         """The limits that were set for a user (`users/{uuid}` or the UUID), and the user's usage. Raises NotFound."""
         request = admin_service_pb2.GetUserQuotaRequest(name=requests.quota_name(user))

@@ -17,6 +17,7 @@ from responsa.auth.v1 import (
     user_pb2,
     user_usage_pb2,
 )
+from responsa.knowledge.v1 import reader_pb2
 from responsa_server.calls.convert import values
 from responsa_server.calls.convert.values import named_uuid, timestamp, to_datetime
 from responsa_server.domain import names
@@ -30,7 +31,7 @@ from responsa_server.domain.parts import Installation, MigrationState, PartRepor
 from responsa_server.domain.people import ApiKey, Role, User, UserChange
 from responsa_server.domain.quotas import LIMITS, Metric, Period, UserUsage, contract_name
 from responsa_server.identity.accounts import SignedIn
-from responsa_server.identity.service import required_email
+from responsa_server.identity.service import key_of_service, required_email
 
 
 def user(value: User) -> user_pb2.User:
@@ -184,7 +185,18 @@ def audit_event(value: AuditRecord) -> audit_event_pb2.AuditEvent:
         call_id=value.call_id,
         on_behalf_of=value.on_behalf_of,
         affected_user="" if value.affected_user is None else names.user(value.affected_user),
+        added_readers=[_reader(one) for one in value.added_readers],
+        removed_readers=[_reader(one) for one in value.removed_readers],
     )
+
+
+def _reader(written: str) -> reader_pb2.Reader:
+    """See `AuditEvent`."""
+    if not written:
+        return reader_pb2.Reader(everyone=True)
+    if names.user_in(written) is not None:
+        return reader_pb2.Reader(user=written)
+    return reader_pb2.Reader(role=values.ROLE.number(Role(written)))
 
 
 def key_role(given: api_key_pb2.ApiKey) -> Role | None:
@@ -201,9 +213,7 @@ def key_role(given: api_key_pb2.ApiKey) -> Role | None:
 def no_key_role(given: api_key_pb2.ApiKey) -> None:
     """Refuse a role for the key of a service. Raises InvalidRequest."""
     if given.role != user_pb2.USER_ROLE_UNSPECIFIED:
-        raise InvalidRequest.of_field(
-            "api_key.role", "api_key.role", "must be unset: the key of a service has the role SERVICE"
-        )
+        raise key_of_service()
 
 
 def api_key(value: ApiKey) -> api_key_pb2.ApiKey:

@@ -42,6 +42,7 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "UpdateUserLimits": ("user.update_limits", "user_limits.name"),
     _ADMIN + "DisableUser": ("user.disable", "name"),
     _ADMIN + "EnableUser": ("user.enable", "name"),
+    _ADMIN + "RevokeCredentials": ("user.revoke_credentials", "name"),
     _ADMIN + "GrantOwnership": ("user.grant_ownership", "name"),
     _ADMIN + "RevokeOwnership": ("user.revoke_ownership", "name"),
     _ADMIN + "CreateServiceGrant": ("service_grant.create", ""),

@@ -15,6 +15,7 @@ import typer
 
 from responsa_server.app.resources import bring_up_to_date, database_urls, identity_of, reachable
 from responsa_server.app.settings import Settings, load
+from responsa_server.cli.key_roles import KeyRole
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain import names
@@ -91,6 +92,7 @@ def create_key(
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
     user: Annotated[str, typer.Argument(help="The user as users/{uuid}, which create-user printed.")],
     display_name: Annotated[str, typer.Option(help="The purpose of the key.")] = "",
+    role: KeyRole = None,
 ) -> None:
     """Create an API key and print its secret. The secret is never shown again."""
     try:
@@ -99,7 +101,9 @@ def create_key(
         raise typer.BadParameter("must have the form users/{uuid}", param_hint="USER") from None
 
     async def act(identity: Identity) -> str:
-        _, secret = await identity.create_key(tenant, user_id, display_name)
+        _, secret = await identity.create_key(
+            tenant, user_id, display_name, None if role is None else Role.USER
+        )
         return secret
 
     _do(act)

@@ -55,6 +55,8 @@ class AuditLog:
             "call_id": event.call_id,
             "on_behalf_of": event.on_behalf_of,
             "affected_user": event.affected_user,
+            "added_readers": list(event.added_readers),
+            "removed_readers": list(event.removed_readers),
         }
         await connection.execute(self._queries["add"], values)
 

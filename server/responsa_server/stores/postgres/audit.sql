@@ -1,8 +1,10 @@
 -- The audit log of one tenant (role responsa_app, tenant set).
 
 -- name: add
-INSERT INTO responsa.audit_event (id, tenant_id, actor, action, resource_name, outcome, address, call_id, on_behalf_of, affected_user)
-VALUES (uuidv7(), %(tenant)s, %(actor)s, %(action)s, %(resource)s, %(outcome)s, %(address)s, %(call_id)s, %(on_behalf_of)s, %(affected_user)s);
+INSERT INTO responsa.audit_event (id, tenant_id, actor, action, resource_name, outcome, address, call_id, on_behalf_of, affected_user,
+    added_readers, removed_readers)
+VALUES (uuidv7(), %(tenant)s, %(actor)s, %(action)s, %(resource)s, %(outcome)s, %(address)s, %(call_id)s, %(on_behalf_of)s, %(affected_user)s,
+    %(added_readers)s, %(removed_readers)s);
 
 -- name: collection
 -- For the role of the transaction's caller.
@@ -20,7 +22,8 @@ UNION ALL SELECT user_id FROM responsa.session WHERE %(kind)s = 'sessions' AND t
 UNION ALL SELECT user_id FROM responsa.turn WHERE %(kind)s = 'turns' AND tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: list
-SELECT id, create_time, actor, action, resource_name, outcome, address, call_id, on_behalf_of, affected_user FROM responsa.audit_event
+SELECT id, create_time, actor, action, resource_name, outcome, address, call_id, on_behalf_of, affected_user, added_readers, removed_readers
+FROM responsa.audit_event
 WHERE tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: prune (log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -140,8 +141,10 @@ class CollectionStore:
         values: Mapping[str, object],
         readers: Sequence[CollectionReader],
         without: Sequence[str] = (),
-    ) -> None:
-        """Replace the readers of a collection. values: with the tenant, the id and the owner, who is never a reader. without: as in `CollectionChanges`. Raises InvalidRequest."""
+    ) -> tuple[Sequence[str], Sequence[str]]:
+        """Replace the readers of a collection, and return those who were added and those who were removed, as in `AuditEvent`. values: with the tenant, the id and the owner, who is never a
+        reader. without: as in `CollectionChanges`. Raises InvalidRequest.
+        """
         readers = await self._with_names(connection, values, readers, without)
         named = {**values, "users": [one.user_id for one in readers]}
         row = await (await connection.execute(self._queries["unknown_readers"], named)).fetchone()
@@ -156,8 +159,11 @@ class CollectionStore:
             "users": [one.user_id for one in others],
             "roles": [None if one.role is None else one.role.value for one in others],
         }
-        for name in ("drop_readers", "add_readers"):
-            await connection.execute(self._queries[name], parameters)
+        added, removed = [
+            [one for (one,) in await (await connection.execute(self._queries[name], parameters)).fetchall()]
+            for name in ("add_readers", "drop_readers")
+        ]
+        return added, removed
 
     async def _with_names(
         self,
@@ -240,7 +246,9 @@ class CollectionStore:
                 }
                 await connection.execute(self._queries["update"], values)
                 if changes.readers is not None:
-                    await self._share(connection, values, changes.readers, changes.without)
+                    added, removed = await self._share(connection, values, changes.readers, changes.without)
+                    if audit is not None:
+                        audit = replace(audit, added_readers=added, removed_readers=removed)
                 await self._audit.write(connection, audit)
             await act_as(connection, who)
             return await self._get(connection, who.tenant_id, named.key)

@@ -23,12 +23,14 @@ SELECT u.email, u.id FROM responsa.app_user AS u WHERE u.tenant_id = %(tenant)s 
 DELETE FROM responsa.collection_reader AS r
 WHERE r.tenant_id = %(tenant)s AND r.collection_id = %(id)s AND NOT EXISTS (
     SELECT FROM unnest(%(users)s::uuid[], %(roles)s::text[]) AS w (user_id, role)
-    WHERE w.user_id IS NOT DISTINCT FROM r.user_id AND w.role IS NOT DISTINCT FROM r.role);
+    WHERE w.user_id IS NOT DISTINCT FROM r.user_id AND w.role IS NOT DISTINCT FROM r.role)
+RETURNING coalesce('users/' || r.user_id, r.role, '');
 
 -- name: add_readers
 INSERT INTO responsa.collection_reader (tenant_id, collection_id, user_id, role)
 SELECT %(tenant)s, %(id)s, w.user_id, w.role FROM unnest(%(users)s::uuid[], %(roles)s::text[]) AS w (user_id, role)
-ON CONFLICT DO NOTHING;
+ON CONFLICT DO NOTHING
+RETURNING coalesce('users/' || user_id, role, '');
 
 -- name: get
 SELECT responsa.collection_name(c.id) AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,

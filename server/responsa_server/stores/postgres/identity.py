@@ -23,6 +23,7 @@ from responsa_server.domain.people import (
     Principal,
     Role,
     User,
+    ended_session,
     expired_credential,
     other_user,
     revoked_key,
@@ -243,10 +244,11 @@ class PostgresIdentityStore:
         request_id: UUID | None,
         most: int = NO_LIMIT,
         for_service_by: Principal | None = None,
+        session_id: UUID | None = None,
     ) -> ApiKey | None:
         """See `IdentityStore.add_key`."""
         try:
-            return await self._add_key(key, digest, audit, request_id, most, for_service_by)
+            return await self._add_key(key, digest, audit, request_id, most, for_service_by, session_id)
         except _EndsBefore:
             return None
 
@@ -258,6 +260,7 @@ class PostgresIdentityStore:
         request_id: UUID | None,
         most: int,
         for_service_by: Principal | None,
+        session_id: UUID | None,
     ) -> ApiKey:
         values = {
             "id": key.id,
@@ -291,6 +294,10 @@ class PostgresIdentityStore:
                 counted = await self._one(connection, "count_good_keys", values)
                 if counted is not None and counted[0] >= most:
                     raise too_many("api_keys", Scope.USER, most)
+            if session_id is not None:
+                held = {**values, "session_id": session_id}
+                if await self._one(connection, "hold_session", held) is None:
+                    raise ended_session()
             values["expire_time"] = await self._bounded(connection, key)
             row = await self._one(connection, "add_key", values)
             if row is None:

@@ -79,6 +79,10 @@ SELECT expire_time, expire_time <= now(), revoke_time IS NOT NULL FROM responsa.
 WHERE tenant_id = %(tenant_id)s AND id = %(parent_id)s
 FOR SHARE
 
+-- name: hold_session
+-- The end of the session waits until the new key is stored, and can then revoke it.
+SELECT 1 FROM responsa.session WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(session_id)s FOR KEY SHARE
+
 -- name: find_own_key
 SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role
 FROM responsa.api_key

@@ -20,7 +20,15 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import USERS
-from responsa_server.domain.people import AuditEvent, Principal, Role, User, UserChange, owner_required
+from responsa_server.domain.people import (
+    AuditEvent,
+    Principal,
+    RevokedCredentials,
+    Role,
+    User,
+    UserChange,
+    owner_required,
+)
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -154,6 +162,28 @@ class PostgresUsers:
             found = await lock_user(connection, tenant_id, user_id, etag, leaves=False)
             check_owner(found, by_owner=by_owner)
             return await self._changed(connection, found, replace(found, disable_time=None), audit)
+
+    @shielded
+    async def revoke_credentials(
+        self, tenant_id: str, user_id: UUID, audit: AuditEvent, *, by_owner: bool = False
+    ) -> RevokedCredentials:
+        """See `Users.revoke_credentials`."""
+        values = {"tenant_id": tenant_id, "user_id": user_id, "wanted": None, "kept": None}
+        async with self._database.locking(tenant_id) as connection:
+            # The lock holds back sign-ins, whose sessions would otherwise begin while the others end.
+            check_owner(await lock_user(connection, tenant_id, user_id, "", leaves=False), by_owner=by_owner)
+            # The sessions first: a session that creates a key at this moment has created it when its row can be deleted.
+            cursor = await connection.execute(self._accounts["end_sessions"], values)
+            sessions = [one for (one,) in await cursor.fetchall()]
+            keys = await revoke_keys_of(connection, tenant_id, user_id)
+            await self._audit.write(connection, audit)
+            ended = [("session.revoke", names.session(one)) for one in sessions]
+            ended += [("api_key.revoke", names.api_key(one)) for one in keys]
+            for action, name in ended:
+                await self._audit.write(
+                    connection, replace(audit, action=action, resource_name=name, about=user_id)
+                )
+        return RevokedCredentials(sessions, keys)
 
     async def _changed(self, connection: Connection, found: User, wanted: User, audit: AuditEvent) -> User:
         if wanted == found:

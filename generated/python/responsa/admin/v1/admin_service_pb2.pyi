@@ -1227,6 +1227,54 @@ class EnableUserRequest(_message.Message):
 Global___EnableUserRequest: _TypeAlias = EnableUserRequest  # noqa: Y015
 
 @_typing.final
+class RevokeCredentialsRequest(_message.Message):
+    """RevokeCredentialsRequest names the user."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`users/{uuid}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeCredentialsRequest: _TypeAlias = RevokeCredentialsRequest  # noqa: Y015
+
+@_typing.final
+class RevokeCredentialsResponse(_message.Message):
+    """RevokeCredentialsResponse counts what ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_COUNT_FIELD_NUMBER: _builtins.int
+    API_KEY_COUNT_FIELD_NUMBER: _builtins.int
+    session_count: _builtins.int
+    """The number of sessions that ended."""
+    api_key_count: _builtins.int
+    """The number of API keys that were revoked. Keys that had been revoked before do not count."""
+    def __init__(
+        self,
+        *,
+        session_count: _builtins.int = ...,
+        api_key_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_count", b"api_key_count", "session_count", b"session_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeCredentialsResponse: _TypeAlias = RevokeCredentialsResponse  # noqa: Y015
+
+@_typing.final
 class DeleteUserRequest(_message.Message):
     """DeleteUserRequest names the user to delete."""
 

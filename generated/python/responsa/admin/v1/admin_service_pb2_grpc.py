@@ -194,6 +194,11 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
                 _registered_method=True)
+        self.RevokeCredentials = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/RevokeCredentials',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeCredentialsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeCredentialsResponse.FromString,
+                _registered_method=True)
         self.DeleteUser = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/DeleteUser',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteUserRequest.SerializeToString,
@@ -543,6 +548,16 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevokeCredentials(self, request, context):
+        """RevokeCredentials ends all sessions of a user and revokes all API keys of the user, on all servers within a second, open streams included: either all of
+        them or, if the call fails, none. Keys that were created with these keys are revoked too. The user is not disabled: whoever has the password can sign in
+        again. Codes that set a new password stay valid. A caller who names themselves ends their own session or key too. Only owners do this to an owner. Errors:
+        RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteUser(self, request, context):
         """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
         deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
@@ -875,6 +890,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.EnableUser,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.SerializeToString,
+            ),
+            'RevokeCredentials': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeCredentials,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeCredentialsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeCredentialsResponse.SerializeToString,
             ),
             'DeleteUser': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteUser,
@@ -1767,6 +1787,33 @@ class AdminService:
             '/responsa.admin.v1.AdminService/EnableUser',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.SerializeToString,
             responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeCredentials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/RevokeCredentials',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeCredentialsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeCredentialsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -140,6 +140,12 @@ class AdminServiceStub:
     """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
     changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
     """
+    RevokeCredentials: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeCredentialsRequest, _admin_service_pb2.RevokeCredentialsResponse]
+    """RevokeCredentials ends all sessions of a user and revokes all API keys of the user, on all servers within a second, open streams included: either all of
+    them or, if the call fails, none. Keys that were created with these keys are revoked too. The user is not disabled: whoever has the password can sign in
+    again. Codes that set a new password stay valid. A caller who names themselves ends their own session or key too. Only owners do this to an owner. Errors:
+    RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+    """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteUserRequest, _deletion_receipt_pb2.DeletionReceipt]
     """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
     deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
@@ -525,6 +531,18 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_user_pb2.User]:
         """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
         changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeCredentials(
+        self,
+        request: _admin_service_pb2.RevokeCredentialsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.RevokeCredentialsRequest, _abc.Awaitable[_admin_service_pb2.RevokeCredentialsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.RevokeCredentialsResponse]:
+        """RevokeCredentials ends all sessions of a user and revokes all API keys of the user, on all servers within a second, open streams included: either all of
+        them or, if the call fails, none. Keys that were created with these keys are revoked too. The user is not disabled: whoever has the password can sign in
+        again. Codes that set a new password stay valid. A caller who names themselves ends their own session or key too. Only owners do this to an owner. Errors:
+        RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
 
     @_abc_1.abstractmethod

@@ -3,9 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from responsa.knowledge.v1 import reader_pb2 as _reader_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -35,6 +38,8 @@ class AuditEvent(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
     AFFECTED_USER_FIELD_NUMBER: _builtins.int
+    ADDED_READERS_FIELD_NUMBER: _builtins.int
+    REMOVED_READERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`auditEvents/{uuid}`."""
     actor: _builtins.str
@@ -45,7 +50,9 @@ class AuditEvent(_message.Message):
     action: _builtins.str
     """The act, e.g. "user.disable"."""
     resource: _builtins.str
-    """The name of the resource that the act was about, e.g. "users/0192f3c8-…"; empty if a refused call names no resource."""
+    """The name of the resource that the act was about, e.g. "users/0192f3c8-…"; empty if a refused call names no resource. A refused call that names several
+    resources has an event for each of them.
+    """
     outcome: _builtins.str
     """"OK", or the reason why the server refused the act, e.g. "LAST_ADMINISTRATOR"."""
     address: _builtins.str
@@ -55,13 +62,21 @@ class AuditEvent(_message.Message):
     on_behalf_of: _builtins.str
     """The user on whose behalf a service acted, as the user's name; empty if the actor acted for itself."""
     affected_user: _builtins.str
-    """The name of the user whom the act was about: the owner of the account, key, session, collection, document or turn, the user for whom a service may now act, or the user who
-    received collections. Empty if this user is the actor, or if the act was about no user. A refused act has this field only if its request names the user.
+    """The name of the user whom the act was about: the owner of the account, key, session, invitation, collection, document or turn, the user for whom a service may now act, or the user who
+    received collections. Empty if this user is the actor, or if the act was about no user. A refused act on a resource that did not exist at that time has this field only if its request names the user.
     The name stays after the user is deleted.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the act happened."""
+
+    @_builtins.property
+    def added_readers(self) -> _containers.RepeatedCompositeFieldContainer[_reader_pb2.Reader]:
+        """The readers with whom the act shared a collection, without their display names."""
+
+    @_builtins.property
+    def removed_readers(self) -> _containers.RepeatedCompositeFieldContainer[_reader_pb2.Reader]:
+        """The readers with whom the act stopped sharing a collection, without their display names."""
 
     def __init__(
         self,
@@ -76,10 +91,12 @@ class AuditEvent(_message.Message):
         call_id: _builtins.str = ...,
         on_behalf_of: _builtins.str = ...,
         affected_user: _builtins.str = ...,
+        added_readers: _abc.Iterable[_reader_pb2.Reader] | None = ...,
+        removed_readers: _abc.Iterable[_reader_pb2.Reader] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "address", b"address", "affected_user", b"affected_user", "call_id", b"call_id", "create_time", b"create_time", "name", b"name", "on_behalf_of", b"on_behalf_of", "outcome", b"outcome", "resource", b"resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "added_readers", b"added_readers", "address", b"address", "affected_user", b"affected_user", "call_id", b"call_id", "create_time", b"create_time", "name", b"name", "on_behalf_of", b"on_behalf_of", "outcome", b"outcome", "removed_readers", b"removed_readers", "resource", b"resource"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

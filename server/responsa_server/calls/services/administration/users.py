@@ -80,6 +80,13 @@ class UserService:
         user_id = named_uuid("name", "users", request.name)
         return people.user(await self._users.enable(caller(), user_id, request.etag))
 
+    async def RevokeCredentials(self, request: pb.RevokeCredentialsRequest) -> pb.RevokeCredentialsResponse:
+        """End all sessions and revoke all keys of a user."""
+        revoked = await self._users.revoke_credentials(caller(), named_uuid("name", "users", request.name))
+        return pb.RevokeCredentialsResponse(
+            session_count=len(revoked.sessions), api_key_count=len(revoked.keys)
+        )
+
     async def GrantOwnership(self, request: pb.GrantOwnershipRequest) -> user_pb2.User:
         """Make an administrator an owner."""
         user_id = named_uuid("name", "users", request.name)

@@ -8,13 +8,15 @@ import { file_google_api_field_behavior } from "../../../google/api/field_behavi
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Reader } from "../../knowledge/v1/reader_pb.js";
+import { file_responsa_knowledge_v1_reader } from "../../knowledge/v1/reader_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/admin/v1/audit_event.proto.
  */
 export const file_responsa_admin_v1_audit_event: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9hZG1pbi92MS9hdWRpdF9ldmVudC5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEi+AIKCkF1ZGl0RXZlbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBI1CgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSEwoFYWN0b3IYAyABKAlCBOJBAQMSFAoGYWN0aW9uGAQgASgJQgTiQQEDEhYKCHJlc291cmNlGAUgASgJQgTiQQEDEhUKB291dGNvbWUYBiABKAlCBOJBAQMSFQoHYWRkcmVzcxgHIAEoCUIE4kEBAxIVCgdjYWxsX2lkGAggASgJQgTiQQEDEhoKDG9uX2JlaGFsZl9vZhgJIAEoCUIE4kEBAxItCg1hZmZlY3RlZF91c2VyGAogASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyOkzqQUkKE3Jlc3BvbnNhL0F1ZGl0RXZlbnQSGWF1ZGl0RXZlbnRzL3thdWRpdF9ldmVudH0qC2F1ZGl0RXZlbnRzMgphdWRpdEV2ZW50YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("CiNyZXNwb25zYS9hZG1pbi92MS9hdWRpdF9ldmVudC5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEi8gMKCkF1ZGl0RXZlbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBI1CgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSEwoFYWN0b3IYAyABKAlCBOJBAQMSFAoGYWN0aW9uGAQgASgJQgTiQQEDEhYKCHJlc291cmNlGAUgASgJQgTiQQEDEhUKB291dGNvbWUYBiABKAlCBOJBAQMSFQoHYWRkcmVzcxgHIAEoCUIE4kEBAxIVCgdjYWxsX2lkGAggASgJQgTiQQEDEhoKDG9uX2JlaGFsZl9vZhgJIAEoCUIE4kEBAxItCg1hZmZlY3RlZF91c2VyGAogASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEjoKDWFkZGVkX3JlYWRlcnMYCyADKAsyHS5yZXNwb25zYS5rbm93bGVkZ2UudjEuUmVhZGVyQgTiQQEDEjwKD3JlbW92ZWRfcmVhZGVycxgMIAMoCzIdLnJlc3BvbnNhLmtub3dsZWRnZS52MS5SZWFkZXJCBOJBAQM6TOpBSQoTcmVzcG9uc2EvQXVkaXRFdmVudBIZYXVkaXRFdmVudHMve2F1ZGl0X2V2ZW50fSoLYXVkaXRFdmVudHMyCmF1ZGl0RXZlbnRiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_knowledge_v1_reader]);
 
 /**
  * AuditEvent is one entry of the tenant's audit log: an administrative act, an act on an account or a key, or the cancellation or deletion of another user's
@@ -54,7 +56,8 @@ export type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
   action: string;
 
   /**
-   * The name of the resource that the act was about, e.g. "users/0192f3c8-…"; empty if a refused call names no resource.
+   * The name of the resource that the act was about, e.g. "users/0192f3c8-…"; empty if a refused call names no resource. A refused call that names several
+   * resources has an event for each of them.
    *
    * @generated from field: string resource = 5;
    */
@@ -89,13 +92,27 @@ export type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
   onBehalfOf: string;
 
   /**
-   * The name of the user whom the act was about: the owner of the account, key, session, collection, document or turn, the user for whom a service may now act, or the user who
-   * received collections. Empty if this user is the actor, or if the act was about no user. A refused act has this field only if its request names the user.
+   * The name of the user whom the act was about: the owner of the account, key, session, invitation, collection, document or turn, the user for whom a service may now act, or the user who
+   * received collections. Empty if this user is the actor, or if the act was about no user. A refused act on a resource that did not exist at that time has this field only if its request names the user.
    * The name stays after the user is deleted.
    *
    * @generated from field: string affected_user = 10;
    */
   affectedUser: string;
+
+  /**
+   * The readers with whom the act shared a collection, without their display names.
+   *
+   * @generated from field: repeated responsa.knowledge.v1.Reader added_readers = 11;
+   */
+  addedReaders: Reader[];
+
+  /**
+   * The readers with whom the act stopped sharing a collection, without their display names.
+   *
+   * @generated from field: repeated responsa.knowledge.v1.Reader removed_readers = 12;
+   */
+  removedReaders: Reader[];
 };
 
 /**
