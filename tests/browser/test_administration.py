@@ -124,6 +124,11 @@ async def test_a_disabled_user_is_cut_off_until_enabled(person: Person) -> None:
     await dialog.get_by_role("button", name="Disable").click()
     await expect(row_of(tab, "Ada")).to_contain_text("disabled")
     await expect(tab.page.get_by_role("button", name="Enable Ada")).to_be_focused()
+    # What has happened is in view, wherever the list has scrolled, and hides no button for long.
+    await expect(tab.live).to_have_text("Ada is disabled.")
+    await expect(tab.live).to_be_in_viewport(ratio=1)
+    assert await flaws(tab.page) == []
+    await expect(tab.live).to_have_class("unseen")
     await theirs.page.get_by_role("link", name="Documents", exact=True).click()
     await expect(theirs.page.get_by_role("alert")).to_contain_text("This account is disabled.")
     await tab.page.get_by_label("State").select_option(label="Disabled")
@@ -355,6 +360,64 @@ async def test_sessions_of_all_users_are_found_and_ended(person: Person) -> None
     await expect(sessions).to_have_text(["No session matches."])
     await theirs.page.get_by_role("link", name="Documents", exact=True).click()
     await expect(theirs.page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+
+
+async def test_all_sessions_and_keys_of_a_user_end_with_one_act(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    theirs = await enter(person, ada)
+    with Responsa(person.url) as nobody:
+        token = nobody.login(ada.user.email, PASSWORD, ada.tenant).tokens.access_token
+    with Responsa(person.url, api_key=token) as program:
+        secret = program.create_api_key("laptop").secret
+    tab = await administer(person, f"users?user={ada.user.name}")
+    dialog = tab.page.get_by_role("dialog")
+    await button(tab, "End all access of Ada").click()
+    await expect(dialog).to_contain_text("The user can sign in again")
+    assert await flaws(tab.page) == []
+    await dialog.get_by_role("button", name="End all").click()
+    await expect(tab.live).to_have_text("2 sessions ended, and 1 API key revoked.")
+    await expect(tab.live).to_be_in_viewport(ratio=1)
+    await expect(button(tab, "End all access of Ada")).to_be_focused()
+    for gone in (token, secret):
+        with Responsa(person.url, api_key=gone) as program, pytest.raises(Unauthenticated):
+            program.me()
+    await theirs.page.get_by_role("link", name="Documents", exact=True).click()
+    await expect(theirs.page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+    # An administrator who did this to themselves would be signed out.
+    await tab.page.goto(f"{person.url}/#/administration/users?user={person.client.me().name}")
+    await expect(button(tab, "Edit admin")).to_be_visible()
+    await expect(tab.page.get_by_role("button", name=re.compile("End all access"))).to_have_count(0)
+    await tab.page.get_by_role("tab", name="Audit log").click()
+    await tab.page.get_by_label("Action").select_option(label="Ended all access of a user")
+    await expect(rows(tab, "Audit log")).to_have_text(
+        [re.compile("admin ended all sessions and keys of Ada.")]
+    )
+
+
+async def test_the_audit_log_names_collections_and_whom_a_sharing_added(person: Person) -> None:
+    ada, eva = account(person.client, "Ada"), account(person.client, "Eva")
+    with Responsa(person.url) as nobody:
+        token = nobody.login(ada.user.email, PASSWORD, ada.tenant).tokens.access_token
+    with Responsa(person.url, api_key=token) as theirs:
+        made = theirs.create_collection("recipes", display_name="Recipes & more")
+        everyone = reader_pb2.Reader(everyone=True)
+        theirs.update_collection(made.name, readers=[reader_pb2.Reader(user=eva.user.name)])
+        theirs.update_collection(made.name, readers=[everyone])
+        theirs.create_collection("diary")
+        theirs.update_collection("collections/diary", readers=[everyone])
+        theirs.delete_collection("collections/diary")
+    tab = await administer(person, "audit?action=collection.share")
+    await expect(rows(tab, "Audit log")).to_have_text(
+        [
+            re.compile(
+                r"Ada shared the collection diary-\w+ \(deleted\) with everyone in the organisation\."
+            ),
+            re.compile(
+                "Ada shared the collection “Recipes & more” with everyone in the organisation, and stopped sharing it with Eva."
+            ),
+            re.compile("Ada shared the collection “Recipes & more” with Eva."),
+        ]
+    )
 
 
 async def test_a_service_acts_for_the_users_whom_an_administrator_names(person: Person) -> None:

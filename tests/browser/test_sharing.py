@@ -74,6 +74,9 @@ async def test_a_collection_is_shared_with_a_person_and_taken_back(person: Perso
     await expect(reader.page.locator(".drop")).to_be_hidden()
     await document.click()
     await reader.page.get_by_role("tab", name="Details").click()
+    await expect(
+        reader.page.locator("dl div", has=reader.page.locator("dt", has_text="Owner")).locator("dd")
+    ).to_have_text(ada.user.display_name)
     await expect(reader.source.get_by_text("Only the document’s owner")).to_be_visible()
     await expect(reader.source.get_by_role("button", name="Edit the details")).to_have_count(0)
     await reader.page.get_by_role("tab", name="Versions").click()

@@ -1,3 +1,6 @@
+import { create } from "@bufbuild/protobuf";
+import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { ReaderSchema, type Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 import { describe, expect, it } from "vitest";
 import { ACTIONS, eventsFilter, sentenceOf } from "../src/administration/sentences.js";
 
@@ -23,8 +26,24 @@ describe("sentenceOf", () => {
     const about = (action: string, resource: string, outcome = "OK") => sentenceOf({ ...event(action, resource, outcome), affectedUser: "users/b" }, NAMES);
     expect(about("session.revoke", "sessions/x")).toBe("Ada ended a session of Bob $& <b>.");
     expect(about("document.delete", "documents/x")).toBe("Ada deleted a document of Bob $& <b>.");
+    expect(about("invitation.revoke", "invitations/x")).toBe("Ada revoked an invitation of Bob $& <b>.");
+    expect(about("user.revoke_credentials", "users/b")).toBe("Ada ended all sessions and keys of Bob $& <b>.");
     expect(about("api_key.create", "", "ROLE_REQUIRED")).toBe("Ada tried to make an API key of Bob $& <b>, but the server refused.");
     expect(sentenceOf(event("api_key.create", "apiKeys/x"), NAMES)).toBe("Ada made an API key.");
+  });
+
+  it("names collections, and the readers whom a sharing added and removed", () => {
+    const names = new Map([...NAMES, ["collections/r-1", "the collection “Recipes”"]]);
+    const eva = create(ReaderSchema, { who: { case: "user", value: "users/b" } });
+    const users = create(ReaderSchema, { who: { case: "role", value: UserRole.USER } });
+    const everyone = create(ReaderSchema, { who: { case: "everyone", value: true } });
+    const shared = (addedReaders: Reader[], removedReaders: Reader[]) => sentenceOf({ ...event("collection.share", "collections/r-1"), addedReaders, removedReaders }, names);
+    expect(shared([eva, everyone], [])).toBe("Ada shared the collection “Recipes” with Bob $& <b> and everyone in the organisation.");
+    expect(shared([], [users])).toBe("Ada stopped sharing the collection “Recipes” with all users.");
+    expect(shared([eva], [users])).toBe("Ada shared the collection “Recipes” with Bob $& <b>, and stopped sharing it with all users.");
+    expect(shared([], [])).toBe("Ada changed the readers of the collection “Recipes”.");
+    expect(sentenceOf({ ...event("collection.delete", "collections/r-1"), affectedUser: "users/b" }, names)).toBe("Ada deleted the collection “Recipes” of Bob $& <b>.");
+    expect(sentenceOf(event("generation.delete", "collections/r-1/generations/2"), names)).toBe("Ada deleted a generation of the collection “Recipes” of another user.");
   });
 
   it("names users, tenants and other actors in words", () => {

@@ -5,7 +5,7 @@ import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
 import { watchingSession } from "../src/common/api.js";
 import { CUT, failureOf, withWait } from "../src/common/errors.js";
-import { askForReset, begin, beginWith, claim, confirmEmail, hasSecret, ofOther, signIn, takeSecret } from "../src/account/session.js";
+import { askForReset, begin, beginWith, claim, confirmEmail, hasSecret, ofOther, onLoopback, signIn, takeSecret } from "../src/account/session.js";
 import { responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";
 
@@ -16,6 +16,13 @@ class Bar {
   readonly search = "?a=1";
   readonly replaceState = (_: unknown, __: string, url?: string | URL | null) => void this.written.push(String(url));
 }
+
+describe("onLoopback", () => {
+  it("knows the machine of the browser", () => {
+    for (const one of ["localhost", "responsa.localhost", "127.0.0.1", "127.3.2.1", "[::1]"]) expect(onLoopback(one)).toBe(true);
+    for (const one of ["responsa.example.org", "localhost.example.org", "127.0.0.1.example.org", "10.0.0.1", "notlocalhost", ""]) expect(onLoopback(one)).toBe(false);
+  });
+});
 
 describe("takeSecret", () => {
   it("takes the secret, and removes the secret from the address", () => {

@@ -595,12 +595,12 @@ def _disabled() -> Unauthenticated:
     )
 
 
-def fold_email(address: str, field: str = "email") -> str:
+def fold_email(address: str, field: str = "email", *, required: bool = False) -> str:
     """Fold an e-mail address with Unicode NFKC and case folding. Addresses are stored and compared in this form. ""
     stays "".
 
     The function checks only the form and the length (a limit of RFC 5321), because only a sent mail shows whether the
-    address works. field: the path of the field in the request. Raises InvalidRequest if the text cannot be an
+    address works. field: the path of the field in the request. required: whether the request needs an address; this changes the text of the error alone. Raises InvalidRequest if the text cannot be an
     address.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", address.strip()).casefold())
@@ -616,17 +616,14 @@ def fold_email(address: str, field: str = "email") -> str:
         or not printable
         or len(folded.encode()) > MAX_EMAIL_BYTES
     ):
-        raise InvalidRequest.of_field(
-            field,
-            "email",
-            f"must be an e-mail address such as ada@example.org, at most {MAX_EMAIL_BYTES} bytes; or leave it empty",
-        )
+        remedy = f"must be an e-mail address such as ada@example.org, at most {MAX_EMAIL_BYTES} bytes"
+        raise InvalidRequest.of_field(field, "email", remedy if required else f"{remedy}; or leave it empty")
     return folded
 
 
 def required_email(address: str, field: str = "email") -> str:
     """As `fold_email`. Raises InvalidRequest also for a text without an address."""
-    folded = fold_email(address, field)
+    folded = fold_email(address, field, required=True)
     if not folded:
         raise InvalidRequest.of_field(
             field, "email.required", "must be an e-mail address such as ada@example.org"

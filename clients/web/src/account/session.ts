@@ -174,3 +174,8 @@ export async function signOut(): Promise<void> {
   await response.text();
   if (!response.ok) throw new TypeError(`The session was not ended: ${response.status}.`);
 }
+
+/** Whether a page from this host comes from the machine on which the browser runs. */
+export function onLoopback(hostname: string): boolean {
+  return /^(?:localhost|(?:.+\.)localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(hostname);
+}

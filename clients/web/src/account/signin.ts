@@ -7,7 +7,7 @@ import { button, element, replace } from "../common/dom.js";
 import { CUT, failureOf, withWait, type Failure } from "../common/errors.js";
 import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "../common/fields.js";
 import { callName } from "../common/people.js";
-import { askForReset, begin, beginWith, confirmEmail, me, ofOther, type Secret } from "./session.js";
+import { askForReset, begin, beginWith, confirmEmail, me, ofOther, onLoopback, type Secret } from "./session.js";
 
 type Mode = "signIn" | "register" | "confirm" | "forgot" | "reset";
 
@@ -58,7 +58,8 @@ export class SignInView {
       void this.#submit();
     });
     const link = element("p", { class: "note" }, "You can also sign in without a password: run ", element("code", {}, "responsa open"), " on the machine where Responsa runs, and open the link that the command prints.");
-    this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, this.#form, this.#providers, this.#others, link);
+    // Only a visitor on the machine where Responsa runs can run the command.
+    this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, this.#form, this.#providers, this.#others, ...(onLoopback(location.hostname) ? [link] : []));
     this.#tenant.control.addEventListener("change", () => void this.#learn());
     if (secret?.kind === "invitation") this.#invitation.control.value = secret.value;
     if (secret?.kind === "reset") this.#code.control.value = secret.value;

@@ -8,6 +8,7 @@ import { momentOf } from "../common/facts.js";
 import { choiceEntry, Entry } from "../common/fields.js";
 import { Listing } from "../common/listing.js";
 import type { People } from "../common/people.js";
+import { CollectionNames } from "./collectionnames.js";
 import { PersonSearch } from "./personsearch.js";
 import { ACTIONS, eventsFilter, sentenceOf, subjectOf } from "./sentences.js";
 import { noted, type Part } from "../common/tabbed.js";
@@ -21,6 +22,7 @@ export class AuditView implements Part {
   readonly root: HTMLElement;
   readonly #api: Pick<Api, "admin">;
   readonly #people: People;
+  readonly #collections: CollectionNames;
   readonly #who: PersonSearch;
   readonly #whom: PersonSearch;
   readonly #action = choiceEntry("Action", [["", "All"], ...ACTIONS]);
@@ -33,8 +35,9 @@ export class AuditView implements Part {
   readonly #list: Listing<AuditEvent>;
   #names: ReadonlyMap<string, string> = new Map();
 
-  constructor(api: Pick<Api, "admin">, people: People) {
+  constructor(api: Pick<Api, "admin" | "knowledge">, people: People) {
     this.#api = api;
+    this.#collections = new CollectionNames(api);
     this.#people = people;
     this.#who = new PersonSearch("Who", people);
     this.#whom = new PersonSearch("Done to", people);
@@ -86,8 +89,12 @@ export class AuditView implements Part {
     if (actors?.length === 0 || affected?.length === 0) return { items: [], next: "" };
     const filter = eventsFilter({ actors, affected, action: this.#action.control.value, from: this.#from.control.value, to: this.#to.control.value, refused: this.#outcome.control.value === "refused" });
     const { auditEvents, nextPageToken } = await this.#api.admin.listAuditEvents({ pageSize: PAGE, pageToken, filter });
-    const found = await this.#people.labels(auditEvents.flatMap(({ actor, resource, onBehalfOf, affectedUser }) => [actor, subjectOf(resource), onBehalfOf, affectedUser]));
-    this.#names = new Map([...this.#names, ...found]);
+    const readers = auditEvents.flatMap(({ addedReaders, removedReaders }) => [...addedReaders, ...removedReaders].flatMap(({ who }) => (who.case === "user" ? [who.value] : [])));
+    const [people, collections] = await Promise.all([
+      this.#people.labels([...auditEvents.flatMap(({ actor, resource, onBehalfOf, affectedUser }) => [actor, subjectOf(resource), onBehalfOf, affectedUser]), ...readers]),
+      this.#collections.labels(auditEvents.map(({ resource }) => subjectOf(resource))),
+    ]);
+    this.#names = new Map([...this.#names, ...people, ...collections]);
     return { items: auditEvents, next: nextPageToken };
   }
 }

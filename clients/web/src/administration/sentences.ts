@@ -1,7 +1,9 @@
 /** Writes events of the audit log as sentences. Nothing here touches the page. */
 
 import type { AuditEvent } from "@responsa/contract/responsa/admin/v1/audit_event_pb.js";
+import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 import { oneOf } from "../common/people.js";
+import { SHARED_ROLES } from "../documents/access.js";
 
 /** The verbs of an act: what the actor did, and what the actor tried. “{}” stands for the resource, “{of}” for “of” and the user whom the act was about. */
 interface Verbs {
@@ -22,6 +24,7 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "user.disable": { label: "Disabled a user", did: "disabled {}", tried: "disable {}" },
   "user.enable": { label: "Enabled a user", did: "enabled {}", tried: "enable {}" },
   "user.delete": { label: "Deleted a user", did: "deleted {}", tried: "delete {}" },
+  "user.revoke_credentials": { label: "Ended all access of a user", did: "ended all sessions and keys of {}", tried: "end all sessions and keys of {}" },
   "user.update_quota": { label: "Changed a quota", did: "changed the quota of {}", tried: "change the quota of {}" },
   "user.update_limits": { label: "Changed limits", did: "changed the limits of {}", tried: "change the limits of {}" },
   "user.grant_ownership": { label: "Made an owner", did: "made {} an owner of the installation", tried: "make {} an owner of the installation" },
@@ -34,7 +37,7 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "user.create_reset_code": { label: "Made a reset code", did: "made a reset code for {}", tried: "make a reset code for {}" },
   "user.reset_password": { label: "Reset a password", did: "set a new password with a reset code", tried: "set a new password with a reset code" },
   "invitation.create": { label: "Invited somebody", did: "made an invitation", tried: "make an invitation" },
-  "invitation.revoke": { label: "Revoked an invitation", did: "revoked an invitation", tried: "revoke an invitation" },
+  "invitation.revoke": { label: "Revoked an invitation", did: "revoked an invitation{of}", tried: "revoke an invitation{of}" },
   "api_key.create": { label: "Made an API key", did: "made an API key{of}", tried: "make an API key{of}" },
   "api_key.revoke": { label: "Revoked an API key", did: "revoked an API key{of}", tried: "revoke an API key{of}" },
   "teacher.create": { label: "Made a teacher", did: "made a teacher", tried: "make a teacher" },
@@ -52,7 +55,10 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "service_grant.delete": { label: "Took a grant back", did: "took a service’s grant back", tried: "take a service’s grant back" },
   "collection.share": { label: "Shared a collection", did: "changed the readers of {}", tried: "change the readers of {}" },
   "collection.hand_over": { label: "Handed collections over", did: "handed collections over to {}", tried: "hand collections over to {}" },
-  "collection.delete": { label: "Deleted another user’s collection", did: "deleted {}, which belonged to another user", tried: "delete {}, which belongs to another user" },
+  "collection.update": { label: "Changed another user’s collection", did: "changed {}{of another user}", tried: "change {}{of another user}" },
+  "collection.delete": { label: "Deleted another user’s collection", did: "deleted {}{of another user}", tried: "delete {}{of another user}" },
+  "generation.delete": { label: "Deleted another user’s generation", did: "deleted a generation of {}{of another user}", tried: "delete a generation of {}{of another user}" },
+  "document.update": { label: "Changed another user’s document", did: "changed a document{of another user}", tried: "change a document{of another user}" },
   "document.delete": { label: "Deleted another user’s document", did: "deleted a document{of another user}", tried: "delete a document{of another user}" },
   "operation.cancel": { label: "Cancelled another user’s operation", did: "cancelled an operation{of another user}", tried: "cancel an operation{of another user}" },
   "operation.delete": { label: "Deleted another user’s operation", did: "deleted an operation{of another user}", tried: "delete an operation{of another user}" },
@@ -68,18 +74,18 @@ export const ACTIONS: readonly (readonly [action: string, label: string])[] = Ob
   .map(([action, { label }]) => [action, label] as const)
   .sort(([, one], [, other]) => one.localeCompare(other, "en"));
 
-export type Outlook = Pick<AuditEvent, "actor" | "action" | "resource" | "outcome" | "onBehalfOf" | "affectedUser">;
+export type Outlook = Pick<AuditEvent, "actor" | "action" | "resource" | "outcome" | "onBehalfOf" | "affectedUser"> & Partial<Pick<AuditEvent, "addedReaders" | "removedReaders">>;
 
 /** Actors who are not users. */
 const OTHERS: Readonly<Record<string, string>> = { local: "Somebody at the server’s command line", anonymous: "Somebody who was not signed in" };
 
-/** The user whom a resource belongs to: `users/{uuid}` for `users/{uuid}/quota`. Other resources stay as they are. */
+/** The user or the collection whom a resource belongs to: `users/{uuid}` for `users/{uuid}/quota`. Other resources stay as they are. */
 export function subjectOf(resource: string): string {
-  return resource.replace(/^(users\/[^/]+)\/.*$/, "$1");
+  return resource.replace(/^((?:users|collections)\/[^/]+)\/.*$/, "$1");
 }
 
-/** A sentence about an event. `names` maps `users/{uuid}` to the texts that stand for users. */
-export function sentenceOf({ actor, action, resource, outcome, onBehalfOf, affectedUser }: Outlook, names: ReadonlyMap<string, string>): string {
+/** A sentence about an event. `names` maps `users/{uuid}` and `collections/{id}` to the texts that stand for them. */
+export function sentenceOf({ actor, action, resource, outcome, onBehalfOf, affectedUser, addedReaders = [], removedReaders = [] }: Outlook, names: ReadonlyMap<string, string>): string {
   const subject = subjectOf(resource);
   const called = (name: string) => OTHERS[name] ?? names.get(name) ?? name.replace(/^oidcProviders\//, "The sign-in provider ").replace(/^tenants\//, "the tenant ");
   const who = called(actor) + (onBehalfOf && `, for ${called(onBehalfOf)},`);
@@ -88,9 +94,21 @@ export function sentenceOf({ actor, action, resource, outcome, onBehalfOf, affec
   // Functions, because a name may contain “$&”.
   const fill = (text: string) =>
     text.replace("{}", () => object).replace(/\{of( [^}]*)?\}/, (_, others: string | undefined) => (affectedUser ? ` of ${called(affectedUser)}` : others ? ` of${others}` : ""));
+  if (outcome === "OK" && addedReaders.length + removedReaders.length > 0) return `${who} ${sharing(object, readersOf(addedReaders, called), readersOf(removedReaders, called))}.`;
   if (outcome === "OK") return verbs ? `${who} ${fill(verbs.did)}.` : `${who} did “${action}”${resource && ` on ${object}`}.`;
   const tried = verbs ? `tried to ${fill(verbs.tried)}` : `tried “${action}”${resource && ` on ${object}`}`;
   return `${who} ${tried}, but the server refused.`;
+}
+
+/** What a change of readers did: `added` and `removed` are lists in words, of which one may be empty. */
+function sharing(object: string, added: string, removed: string): string {
+  if (!removed) return `shared ${object} with ${added}`;
+  return added ? `shared ${object} with ${added}, and stopped sharing it with ${removed}` : `stopped sharing ${object} with ${removed}`;
+}
+
+function readersOf(readers: readonly Reader[], called: (name: string) => string): string {
+  const one = ({ who }: Reader) => (who.case === "user" ? called(who.value) : who.case === "role" ? (SHARED_ROLES.find(([role]) => role === who.value)?.[1] ?? "a role") : "everyone in the organisation");
+  return new Intl.ListFormat("en-GB").format(readers.map(one));
 }
 
 /** What a user wants to see of the audit log. Days are local, such as "2026-11-22"; an empty text means no limit. */

@@ -6,7 +6,7 @@ import type { Api } from "../common/api.js";
 import { confirmed, filled } from "../common/dialog.js";
 import { button, element, replace, WRITTEN } from "../common/dom.js";
 import { failureOf, type Failure } from "../common/errors.js";
-import { momentOf } from "../common/facts.js";
+import { count, momentOf } from "../common/facts.js";
 import { choiceEntry, placed, textEntry, type Entry } from "../common/fields.js";
 import { callName, mayChange, roleLabel, roleName, roleOf, ROLES, type Administrator, type People } from "../common/people.js";
 import { newKey } from "../account/newkey.js";
@@ -91,6 +91,7 @@ export class UserActs {
     const addKey: HTMLElement = button("New API key", () => void this.#newKey(one, addKey), { "aria-label": `New API key for ${label}` });
     return [
       ...(one.role === UserRole.SERVICE ? [addKey] : []),
+      ...(one.name !== me.name && this.mayChange(one) ? [button("End all access", () => void this.#revokeAll(one), { class: "plain danger", "aria-label": `End all access of ${label}` })] : []),
       ...(me.ownsInstallation && couldOwn ? [button("Make owner", () => void this.#own(one), { "aria-label": `Make owner: ${label}` })] : []),
       ...(me.ownsInstallation && one.ownsInstallation ? [button("End ownership", () => void this.#disown(one), { class: "plain danger", "aria-label": `End ownership of ${label}` })] : []),
       ...(one.name !== me.name && this.mayChange(one) ? [button("Delete", remove, { class: "plain danger", "aria-label": `Delete ${label}` })] : []),
@@ -170,6 +171,14 @@ export class UserActs {
     await this.#act(one, `Disable ${label}`, `${label} is enabled.`, () => this.#api.admin.enableUser({ name: one.name, etag: one.etag }));
   }
 
+  async #revokeAll(one: User): Promise<void> {
+    const label = callName(one);
+    const after = one.role === UserRole.SERVICE ? "It needs a new key to make calls again." : "The user can sign in again; to keep the user out, disable the user.";
+    const text = `All sessions of ${label} end, on all devices, and all API keys of ${label} are revoked. ${after}`;
+    if (!(await confirmed({ title: `End all sessions and keys of ${label}?`, text, action: "End all" }))) return;
+    await this.#act(one, `End all access of ${label}`, (done) => `${count(done.sessionCount, "session")} ended, and ${count(done.apiKeyCount, "API key")} revoked.`, () => this.#api.admin.revokeCredentials({ name: one.name }));
+  }
+
   async #own(one: User): Promise<void> {
     const label = callName(one);
     const text = `${label} can then make, suspend and erase tenants, and change or disable other owners, you included.`;
@@ -186,8 +195,9 @@ export class UserActs {
     if (now?.name === this.#hooks.me.name) this.#hooks.changed(now);
   }
 
-  async #act(one: User, next: string, said: string, act: () => Promise<User>): Promise<User | undefined> {
-    let now: User | undefined;
+  /** `said`: what to say afterwards. Resolves to what `act` returns, or to undefined if the act failed. */
+  async #act<T>(one: User, next: string, said: string | ((done: T) => string), act: () => Promise<T>): Promise<T | undefined> {
+    let now: T;
     try {
       now = await act();
     } catch (error) {
@@ -197,7 +207,7 @@ export class UserActs {
       this.#stage.refuse(failure.reason === "ETAG_MISMATCH" ? changed : (lasting(failure) ?? failure.message));
       return undefined;
     }
-    this.#hooks.say(said);
+    this.#hooks.say(typeof said === "string" ? said : said(now));
     await this.#again(one, next);
     return now;
   }

@@ -13,6 +13,7 @@ import { failureOf, type Failure } from "../common/errors.js";
 import { dateOf, momentOf, originalOf, sizeOf } from "../common/facts.js";
 import { labelLines, labelsOf } from "./labels.js";
 import { collectionId } from "./library.js";
+import { callName } from "../common/people.js";
 import { textProblem } from "../administration/persona.js";
 import { byName, linesOf, valuesOf, valuesProblem } from "../common/values.js";
 
@@ -53,11 +54,11 @@ export interface DetailsHooks {
 
 export class DetailsView {
   readonly root = element("div", { class: "scrolling" });
-  readonly #api: Pick<Api, "knowledge">;
+  readonly #api: Pick<Api, "admin" | "knowledge">;
   readonly #hooks: DetailsHooks;
   #name = "";
 
-  constructor(api: Pick<Api, "knowledge">, hooks: DetailsHooks) {
+  constructor(api: Pick<Api, "admin" | "knowledge">, hooks: DetailsHooks) {
     this.#api = api;
     this.#hooks = hooks;
   }
@@ -66,7 +67,7 @@ export class DetailsView {
   async show(one: Document, mayChange: boolean, signal: AbortSignal): Promise<void> {
     if (one.name !== this.#name) replace(this.root); // nobody may edit another document than the shown one
     this.#name = one.name;
-    const version = await this.#searchable(one, signal);
+    const [version, owner] = await Promise.all([this.#searchable(one, signal), this.#ownerOf(one)]);
     if (signal.aborted) return;
     const edit = button("Edit", () => void this.#edit(one), { class: "quiet", "aria-label": "Edit the details" });
     const copy = copyButton("Copy the link", "Copy the link to this document", this.#hooks.address, this.#hooks.say);
@@ -85,7 +86,7 @@ export class DetailsView {
       ["Address", one.uri],
       ["Subject", one.subject],
       ["Collection", collectionId(one.collection)],
-      ["Owner", one.owner === this.#hooks.user ? "you" : one.owner.replace("users/", "")],
+      ["Owner", owner],
       ["Type", one.mediaType],
       ["Parser", version?.parser ?? ""],
       ["Size", sizeOf(one.sizeBytes)],
@@ -100,6 +101,16 @@ export class DetailsView {
     const held = this.root.contains(document.activeElement);
     replace(this.root, element("div", { class: "row wrap" }, ...(mayChange ? [edit] : []), copy, download), ...(mayChange ? [] : [element("p", { class: "note" }, READ_ONLY)]), element("dl", { class: "facts-list" }, ...rows));
     if (held) (mayChange ? edit : copy).focus();
+  }
+
+  /** The text for the owner of a document. Every reader may know the name of a collection's owner, and administrators the names of all users; otherwise the id stands for the owner. */
+  async #ownerOf({ owner, collection }: Document): Promise<string> {
+    if (owner === this.#hooks.user) return "you";
+    const other = owner.replace("users/", "");
+    const found = await this.#api.knowledge.getCollection({ name: collection }).catch(() => undefined);
+    if (found?.owner === owner && found.ownerDisplayName) return found.ownerDisplayName;
+    if (!this.#hooks.administrator) return other;
+    return this.#api.admin.getUser({ name: owner }).then(callName, () => other);
   }
 
   /** The version that searches use; undefined if it cannot be read. */

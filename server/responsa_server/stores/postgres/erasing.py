@@ -397,7 +397,7 @@ def _no_heir(*, own: bool) -> InvalidRequest:
     return InvalidRequest.of_field(
         "hand_over_to",
         "user.heir",
-        f"must be another user of the tenant{right} who is neither disabled nor a service; leave it empty to erase the collections",
+        f"must be another user of the tenant{right} who is neither disabled nor a service; without such a user, the collections are erased",
     )
 
 

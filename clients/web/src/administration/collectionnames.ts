@@ -1,0 +1,35 @@
+/** The texts that stand for collections in the audit log. */
+
+import type { Api } from "../common/api.js";
+import { failureOf } from "../common/errors.js";
+import { collectionId } from "../documents/library.js";
+
+/** Finds the texts of collections by name. It asks for each name once. */
+export class CollectionNames {
+  readonly #api: Pick<Api, "knowledge">;
+  readonly #names = new Map<string, Promise<string>>();
+
+  constructor(api: Pick<Api, "knowledge">) {
+    this.#api = api;
+  }
+
+  /** The texts of these names. Names of other resources are left out. */
+  async labels(names: Iterable<string>): Promise<ReadonlyMap<string, string>> {
+    const wanted = [...new Set(names)].filter((one) => one.startsWith("collections/"));
+    return new Map(await Promise.all(wanted.map(async (one) => [one, await this.#label(one)] as const)));
+  }
+
+  /** The text of a deleted collection has its id; so has that of any collection if the server cannot be reached. */
+  #label(name: string): Promise<string> {
+    const known = this.#names.get(name);
+    if (known) return known;
+    const text = `the collection ${collectionId(name)}`;
+    const found = this.#api.knowledge.getCollection({ name }).then(({ displayName, chosenId }) => `the collection “${displayName || chosenId}”`, (error: unknown) => {
+      if (failureOf(error).reason === "RESOURCE_NOT_FOUND") return `${text} (deleted)`;
+      this.#names.delete(name); // a later try may succeed
+      return text;
+    });
+    this.#names.set(name, found);
+    return found;
+  }
+}
