@@ -73,7 +73,7 @@ async def test_only_owners_revoke_the_credentials_of_an_owner(served: Served) ->
     error = await failed(served.admin.RevokeCredentials(request, metadata=second.metadata))
     assert (error.reason, error.metadata) == ("ROLE_REQUIRED", {"required_role": "OWNER"})
     await served.auth.GetMe(auth.GetMeRequest(), metadata=served.ann.metadata)
-    # Oneself is no exception.
+    # This holds for oneself too.
     assert await revoke(served, request.name, served.ann) == (0, 1)
     error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=served.ann.metadata))
     assert error.reason == "CREDENTIAL_REVOKED"

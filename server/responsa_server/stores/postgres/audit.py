@@ -90,7 +90,7 @@ class PostgresAuditTrail:
                     await self._log.write(connection, named)
 
     async def _of_collection(self, connection: Connection, event: AuditEvent) -> AuditEvent:
-        """The event with the collection's owner, and with the name by which all administrators know the collection."""
+        """The event with the collection's owner, and with the name that the collection has for everybody but its owner."""
         kind, _, rest = event.resource_name.partition("/")
         if kind != "collections":
             return event

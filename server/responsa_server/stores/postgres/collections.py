@@ -142,7 +142,7 @@ class CollectionStore:
         readers: Sequence[CollectionReader],
         without: Sequence[str] = (),
     ) -> tuple[Sequence[str], Sequence[str]]:
-        """Replace the readers of a collection, and return those who were added and those who were removed, as in `AuditEvent`. values: with the tenant, the id and the owner, who is never a
+        """Replace the readers of a collection, and return the added and the removed readers, as in `AuditEvent`. values: with the tenant, the id and the owner, who is never a
         reader. without: as in `CollectionChanges`. Raises InvalidRequest.
         """
         readers = await self._with_names(connection, values, readers, without)
