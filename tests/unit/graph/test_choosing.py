@@ -228,7 +228,9 @@ async def test_a_number_that_only_one_tool_takes_decides_for_it(tmp_path: Path) 
 async def test_an_orders_number_outweighs_a_somewhat_likelier_search(tmp_path: Path) -> None:
     node, learns = chooser(tools(tmp_path, orders=ORDERS))
     learns.scores = {"none": 0.2, "knowledge_search": 0.6, "orders": 0.2}
-    assert [tool for tool, _ in await chosen(node, "How long is the wait for the mat, FH-10382?")] == ["orders"]
+    assert [tool for tool, _ in await chosen(node, "How long is the wait for the mat, FH-10382?")] == [
+        "orders"
+    ]
     assert [tool for tool, _ in await chosen(node, "How long is the wait?")] == ["knowledge_search"]
 
 
