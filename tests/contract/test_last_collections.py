@@ -121,7 +121,7 @@ async def test_people_get_answers_from_their_own_documents_and_hear_what_else_th
     knowledge = await library(database, embedder, people, shelves)
     found = await knowledge.search(people.ann, (QUESTION,), ())
     assert (found.collections, kinds(found)) == (("uploads",), {CollectionKind.OWN})
-    assert also(found) == [("tutor", "tutor 1"), ("responsa-docs", "responsa-docs 1")]
+    assert also(found) == [("responsa-docs", "responsa-docs 1"), ("tutor", "tutor 1")]
     extraction = await knowledge.extract(QUESTION, found)
     assert {one.passage.collection_id for one in extraction.quotes} == {"uploads"}
     # Collections that are named answer whatever their kind.
@@ -138,14 +138,14 @@ async def test_people_get_answers_from_their_own_documents_and_hear_what_else_th
     )
 
 
-async def test_where_their_own_documents_support_no_answer_samples_answer_before_the_documentation(
+async def test_where_their_own_documents_support_no_answer_the_documentation_answers_before_samples(
     database: Database, embedder: MiniLmEmbedder, people: People
 ) -> None:
     shelves = {"responsa-docs": [DOCS], "tutor": [SAMPLE], "uploads": [UNRELATED]}
     knowledge = await library(database, embedder, people, shelves)
     found = await knowledge.search(people.ann, (QUESTION,), ())
-    assert (found.collections, kinds(found)) == (("tutor",), {CollectionKind.SAMPLE})
-    assert also(found) == [("responsa-docs", "responsa-docs 1")]
+    assert (found.collections, kinds(found)) == (("responsa-docs",), {CollectionKind.DOCS})
+    assert also(found) == [("tutor", "tutor 1")]
     # Whatever the agent asks of an answer, asks it of each kind.
     strict = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(support=1.0))
     assert (set(strict.collections), kinds(strict), strict.also_found) == (

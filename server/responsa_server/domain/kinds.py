@@ -12,8 +12,8 @@ class CollectionKind(StrEnum):
     """
 
     OWN = "own"
-    SAMPLE = "sample"
     DOCS = "docs"
+    SAMPLE = "sample"
 
 
 DOCS_COLLECTION: Final = "responsa-docs"
