@@ -83,6 +83,30 @@ def test_the_metadata_has_the_licence_and_its_text(wheel: Path) -> None:
     assert metadata["LICENSE"] == (ROOT / "LICENSE").read_bytes()
 
 
+def test_envoys_configuration_needs_no_checkout(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        opened.extractall(tmp_path / "installed")
+    script = """
+from pathlib import Path
+from responsa_server.envoy.envoy_config import EnvoyConfig, generated, render
+descriptor = generated("descriptor.binpb")
+print(descriptor)
+print(len(render(EnvoyConfig(8080, Path("/replicas"), descriptor, "127.0.0.1", connections_per_address=5))))
+"""
+    environment = plain_environment() | {"PYTHONPATH": str(tmp_path / "installed")}
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    descriptor, size = run.stdout.split()
+    assert Path(descriptor) == tmp_path / "installed" / "responsa_server" / "descriptor.binpb"
+    assert int(size) > 10_000
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
         names = files(build(Path(made)))

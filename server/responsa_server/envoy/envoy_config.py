@@ -142,6 +142,12 @@ class EnvoyConfig:
         return origins_of(self.domains, self.allowed_origins)
 
 
+def generated(name: str) -> Path:
+    """The path of a file of the folder `generated`: in the checkout or, if the server was installed from a wheel, in the package."""
+    checkout = Path(__file__).resolve().parents[3] / "generated" / name
+    return checkout if checkout.is_file() else Path(str(files("responsa_server"))) / name
+
+
 def templates_folder() -> Path:
     """The folder of the templates, in the checkout or in the installed package."""
     checkout = Path(__file__).resolve().parents[3] / "envoy"
@@ -206,10 +212,8 @@ def _connection_limit(most: int) -> Tree:
     """The filter that limits the connections of an address. The file contains its code, so that Envoy needs no other file."""
     if most == NO_LIMIT:
         return None
-    checkout = Path(__file__).resolve().parents[3] / "generated" / _FILTER
-    packed = Path(str(files("responsa_server"))) / _FILTER
     try:
-        code = (checkout if checkout.is_file() else packed).read_bytes()
+        code = generated(_FILTER).read_bytes()
     except OSError as error:
         raise EnvoyConfigError(f"{_FILTER} cannot be read; make it with: make generate") from error
     return {

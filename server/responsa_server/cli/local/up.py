@@ -32,9 +32,8 @@ from responsa_server.embedded import (
     ServerProcess,
     Supervisor,
 )
-from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
+from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, generated, render
 from responsa_server.envoy.replicas import OWN, Replica, ReplicaError, Replicas
-from responsa_server.instance import CHECKOUT
 from responsa_server.stores.postgres.migrate import MigrationError
 
 DOCS_SECONDS = 300.0
@@ -143,7 +142,7 @@ def _configure_envoy(settings: Settings, layout: Layout) -> None:
         listen_address=settings.listen,
         endpoints=layout.replicas,
         admin_socket=layout.envoy_admin_socket,
-        descriptor=CHECKOUT / "generated" / "descriptor.binpb",
+        descriptor=generated("descriptor.binpb"),
         allowed_hosts=(*LOOPBACK_HOSTS, *settings.allowed_hosts),
         allowed_origins=settings.allowed_origins,
         standard_services=settings.serves_reflection,
