@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "settings.md"
 HEAD = """# Settings
 
-This page is generated from `server/responsa_server/app/settings.py`, and the `settings.py` of each package that has a group, by `make generate`.
+`make generate` makes this page from `server/responsa_server/app/settings.py` and from the `settings.py` of each package that has a group of settings.
 
 The server takes a setting from the first of these sources that has it: an environment variable, a secret file (one file per setting in the folder `RESPONSA_SECRETS_DIR`), the TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and the defaults below. If a setting is wrong, the server does not start, and its message names the setting.
 

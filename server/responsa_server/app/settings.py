@@ -223,7 +223,7 @@ class Settings(BaseSettings):
         default=10,
         ge=2,
         le=200,
-        description="The maximum number of connections in each of the two large pools of a process. Each process opens up to seven further connections, four of them for the check of credentials.",
+        description="The maximum number of connections in each of the two large pools of a process. Each process opens up to seven further connections, four of them for checking credentials.",
     )
     redis_url: SecretStr | None = Field(
         default=None,

@@ -119,7 +119,7 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
         tuple[Annotated[str, AfterValidator(_private)], ...], NoDecode, BeforeValidator(_words)
     ] = Field(
         default=(),
-        description="IP addresses, networks such as `10.1.0.0/16` and host names of the organisation's own network, separated by spaces, to which the provider's configuration may lead. The issuer's host is always one of them.",
+        description="The private addresses that the provider's configuration may name: IP addresses, networks such as `10.1.0.0/16`, and host names of the organisation's network, separated by spaces. The issuer's host is always allowed.",
     )
     command_line: bool = Field(
         default=False,
@@ -128,15 +128,15 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     role_claim: str = Field(
         default="",
         max_length=200,
-        description="The claim of the id token that decides the role, such as `groups`. Its value is a text or a list of texts. A dot leads into an object, as in `realm_access.roles`. Empty: the provider does not decide roles.",
+        description="The claim of the id token that decides the role, such as `groups`. The value of the claim is a text or a list of texts. A dot in the claim's name leads into an object, as in `realm_access.roles`. Empty: the provider does not decide roles.",
     )
     roles: dict[str, Literal["user", "admin"]] = Field(
         default={},
-        description='The roles that values of `role_claim` stand for, such as `{responsa-admins = "admin"}`; if the values stand for several roles, `admin` counts. A person without such a value has the role `user`.',
+        description='The roles that values of `role_claim` stand for, such as `{responsa-admins = "admin"}`; if the values stand for several roles, `admin` counts. A person without any of these values has the role `user`.',
     )
     role_required: bool = Field(
         default=False,
-        description="Whether a sign-in requires one of the values in `roles`. If true, people without such a value cannot sign in.",
+        description="Whether a sign-in requires one of the values in `roles`. If true, people without any of these values cannot sign in.",
     )
     subject_claim: str = Field(
         default="",
@@ -149,7 +149,7 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
         if "openid" not in self.scopes:
             raise ValueError("scopes must contain openid")
         if bool(self.roles) != bool(self.role_claim):
-            raise ValueError("role_claim and roles are only of use together")
+            raise ValueError("role_claim needs roles, and roles needs role_claim")
         if self.role_required and not self.role_claim:
             raise ValueError("role_required needs role_claim and roles")
         return self
@@ -160,7 +160,7 @@ class OidcSettings(BaseModel, extra="forbid"):
 
     public_url: Annotated[str, AfterValidator(_origin)] = Field(
         default="",
-        description="The address under which browsers reach this server, such as `https://chat.example.org`. Providers send browsers back to `PUBLIC_URL/v1/oidc/NAME/callback`. Empty: the address in the browser's own request, with http for loopback names and https for all others.",
+        description="The address under which browsers reach this server, such as `https://chat.example.org`. Providers send browsers back to `PUBLIC_URL/v1/oidc/NAME/callback`. Empty: the server takes the host from the browser's request, with http for loopback names and https for all other names.",
     )
     flow_seconds: int = Field(
         default=600, ge=60, le=3600, description="How long a sign-in may take at the provider."
@@ -169,6 +169,6 @@ class OidcSettings(BaseModel, extra="forbid"):
         default=5.0, ge=0.1, le=60, description="The maximum time for opening a connection to a provider."
     )
     answer_seconds: float = Field(
-        default=10.0, ge=0.1, le=60, description="The maximum time of one request to a provider in all."
+        default=10.0, ge=0.1, le=60, description="The maximum total time of one request to a provider."
     )
     providers: dict[ProviderId, OidcProviderSettings] = {}

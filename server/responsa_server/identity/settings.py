@@ -63,7 +63,7 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=3,
         ge=0,
         le=4,
-        description="The least strength of a new password, as zxcvbn estimates it: from 0 (guessed at once) to 4.",
+        description="The minimum strength of a new password, as zxcvbn estimates it: from 0 (guessed at once) to 4.",
     )
     attempts_per_account: int = Field(
         default=10,
@@ -87,7 +87,7 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=900,
         ge=1,
         le=86_400,
-        description="The length of a window, which begins with the first failed attempt.",
+        description="The length of a window for counting failed attempts. A window begins with the first failed attempt.",
     )
     reset_code_seconds: int = Field(
         default=1800, ge=60, le=86_400, description="How long a code that resets a password is valid."
@@ -156,12 +156,12 @@ class MailSettings(BaseModel, extra="forbid"):
     )
     ca_file: Path | None = Field(
         default=None,
-        description="A file with the certificates of the authorities that may vouch for the mail server. Default: those of the system.",
+        description="A file with the certificates of the authorities that may sign the mail server's certificate. Default: the authorities that the system trusts.",
     )
     user: str = Field(
         default="",
         max_length=254,
-        description="The user at the mail server. Empty: the server sends mails without a sign-in.",
+        description="The user name for the mail server. Empty: Responsa does not sign in to the mail server.",
     )
     password: SecretStr = Field(
         default=SecretStr(""), description="The password of `mail.user`. Not allowed with `tls` = `none`."
@@ -184,7 +184,7 @@ class MailSettings(BaseModel, extra="forbid"):
         default=5,
         ge=1,
         le=1000,
-        description="The maximum number of requests for mails with codes for one e-mail address of a tenant in one window (`passwords.attempts_window_seconds`). For one network address, the maximum is `passwords.attempts_per_address`.",
+        description="How many mails with codes may be requested for one e-mail address of a tenant in one window (`passwords.attempts_window_seconds`). From one network address, `passwords.attempts_per_address` mails may be requested.",
     )
 
     @property
@@ -223,7 +223,7 @@ class AccountSettings(BaseModel, extra="forbid"):
     )
     registration: Registration = Field(
         default=Registration.INVITED,
-        description="Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; `open`, anyone. With `mail.host`, the person must confirm the e-mail address before the account is made. An invitation that names the address needs no confirmation. Without `mail.host`, nothing proves that an address belongs to the person. The server then starts with `open` only if `listen` is a loopback address.",
+        description="Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; `open`, anyone. With `mail.host`, the person must confirm the e-mail address before the account is made. An invitation that names the address needs no confirmation. Without `mail.host`, nothing proves that an address belongs to the person, so the server starts with `open` only if `listen` is a loopback address.",
     )
 
 
@@ -234,25 +234,25 @@ class RoleQuotaSettings(BaseModel, extra="forbid"):
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description="The most tokens that language models may read and write for the questions of one user in a day (UTC). Empty: no limit.",
+        description="The maximum number of tokens that language models may read and write for the questions of one user in a day (UTC). Empty: no limit.",
     )
     tokens_per_month: int | None = Field(
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description="The most tokens that language models may read and write for the questions of one user in a month (UTC). Empty: no limit.",
+        description="The maximum number of tokens that language models may read and write for the questions of one user in a month (UTC). Empty: no limit.",
     )
     cost_micros_per_day: int | None = Field(
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description="The most money that the questions of one user may cost in a day (UTC), in millionths of a US dollar. Models without a known price do not count. Empty: no limit.",
+        description="The maximum cost of the questions of one user in a day (UTC), in millionths of a US dollar. Models without a known price do not count. Empty: no limit.",
     )
     cost_micros_per_month: int | None = Field(
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description="The most money that the questions of one user may cost in a month (UTC), in millionths of a US dollar. Models without a known price do not count. Empty: no limit.",
+        description="The maximum cost of the questions of one user in a month (UTC), in millionths of a US dollar. Models without a known price do not count. Empty: no limit.",
     )
 
     @property
@@ -271,7 +271,7 @@ class QuotaSettings(BaseModel, extra="forbid"):
         default=TURN_TOKENS,
         ge=1,
         le=1_000_000_000,
-        description="The most tokens that language models may use for one question if the agent has no limit of tokens (`limits.tokens`) and the user has a quota. Each such question reserves this number until it ends.",
+        description="The maximum number of tokens that language models may use for one question of a user with a quota, if the agent has no limit of tokens (`limits.tokens`). This number of tokens is reserved from the quota until the question ends.",
     )
 
     @property
@@ -351,7 +351,7 @@ class AddressLimitSettings(BaseModel, extra="forbid"):
     )
     connections: int = _limit(
         500,
-        "The maximum number of open connections to the one port. Envoy closes a further connection as soon as it has accepted it.",
+        "The maximum number of open connections to the one port. Envoy closes each further connection immediately after accepting it.",
     )
 
 
@@ -367,5 +367,5 @@ class LimitSettings(BaseModel, extra="forbid"):
         default=4,
         ge=2,
         le=1000,
-        description="The divisor of limits while Redis cannot be reached. Each process then counts calls, uploads, streams and sockets by itself, and allows the limit divided by this number. The number should be at least the number of servers. Messages are then counted in PostgreSQL, and half of their limit is allowed.",
+        description="While Redis cannot be reached, each process counts calls, uploads, streams and sockets by itself, and allows each limit divided by this number. The number should be at least the number of servers. Messages are counted in PostgreSQL during that time, and half of their limit is allowed.",
     )

@@ -39,7 +39,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
         default=2,
         ge=1,
         le=64,
-        description="The maximum number of documents that are parsed and embedded at the same time. In addition, the same number of documents of at most 1 MiB may be ingested, if their tenants have no other document in progress.",
+        description="The maximum number of documents that are parsed and embedded at the same time. In addition, the server may ingest the same number of documents of at most 1 MiB, each for a tenant that has no other document in progress.",
     )
     parser_seconds: float = Field(
         default=20.0, ge=1, le=600, description="The maximum time for parsing one document."
@@ -75,7 +75,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
     )
     chunking_model: str = Field(
         default="",
-        description="The language model that finds where a document's subject changes, as provider:model, so that passages end there. It reads the first words of at most about 400 blocks of each new text. If empty, passages follow only the structure of the text.",
+        description="The language model that finds the places where a document's subject changes, as provider:model. Passages end at these places. The model reads the first words of up to about 400 blocks of each new text. If empty, passages follow only the structure of the text.",
     )
     model_seconds: float = Field(
         default=30.0,
@@ -85,7 +85,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
     )
     allow_unconfined: bool | None = Field(
         default=None,
-        description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. On such a kernel, if a document takes over its parser, only resource limits and a separate user confine the parser. If empty, documents are parsed on such a kernel except in production.",
+        description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. If a malicious document takes over the parser on such a kernel, only resource limits and a separate user confine the parser. If empty, documents are parsed on such a kernel except in production.",
     )
 
     @property

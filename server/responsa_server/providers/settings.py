@@ -147,7 +147,7 @@ class CompatibleSettings(ModelServerSettings):
     )
     prefill: Literal["none", "last", "continue", "marked"] = Field(
         default="none",
-        description="How Responsa asks the server to continue an answer that another model broke off. `none`: not at all, because the server cannot do this. `last`: the prompt ends with the broken answer as an assistant's message (llama.cpp, Ollama). `continue`: as `last`, with `continue_final_message` (vLLM). `marked`: as `last`, and the message has `prefix: true` (DeepSeek, Mistral).",
+        description="How Responsa asks the server to continue an answer that another model broke off. `none`: not at all, because the server cannot do this. `last`: the prompt ends with the interrupted answer as an assistant's message (llama.cpp, Ollama). `continue`: as `last`, with `continue_final_message` (vLLM). `marked`: as `last`, and the message has `prefix: true` (DeepSeek, Mistral).",
     )
     uds: str = Field(
         default="",
@@ -161,17 +161,17 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
 
     dimensions: int | None = Field(
         default=None,
-        description="The length of the model's vectors: 256, 384, 512, 768, 1024, 1536 or 3072. If empty and unknown, the server asks the model once.",
+        description="The length of the model's vectors: 256, 384, 512, 768, 1024, 1536 or 3072. If this is empty and Responsa does not know the length, the server asks the model once.",
     )
     ask_for_dimensions: bool = Field(
         default=False,
-        description="Whether requests name `dimensions`, for models that can shorten their vectors.",
+        description="Whether requests contain the field `dimensions`, which asks a model to shorten its vectors.",
     )
     max_tokens: int | None = Field(
         default=None,
         ge=256,
         le=100_000,
-        description="The number of tokens that the model reads of one text. If empty: the value that Responsa knows for the model, or 512.",
+        description="The maximum number of tokens of one text that the model reads. If empty: the value that Responsa knows for the model, or 512.",
     )
     texts_a_call: int = Field(
         default=64, ge=1, le=2048, description="The maximum number of texts in one request."
@@ -180,7 +180,7 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         default=32_768,
         ge=256,
         le=1_000_000,
-        description="The maximum number of estimated tokens in one request. A single text may have more.",
+        description="The maximum number of estimated tokens in one request. A request with a single text may have more.",
     )
 
     @field_validator("dimensions")
@@ -232,7 +232,7 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
 
     default: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_of_models)] = Field(
         default_factory=list,
-        description="The models that `default` stands for in an agent's chain, as `provider:model`, in the order in which the server calls them. Extractive answers follow as the last resort.",
+        description="The models that `default` stands for in an agent's chain, as `provider:model`, in the order in which the server calls them. If none of these models answers, the last resort is an extractive answer.",
     )
     openai: OpenAiSettings = Field(default_factory=OpenAiSettings, description="OpenAI.")
     anthropic: AnthropicSettings = Field(default_factory=AnthropicSettings, description="Anthropic.")
@@ -258,7 +258,7 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         default=2,
         ge=0,
         le=10,
-        description="The maximum number of further calls to a busy or unreachable model that has not sent its first word.",
+        description="How many times a busy or unreachable model is called again if it has not sent its first word.",
     )
     scripted: bool = Field(
         default=False,

@@ -29,42 +29,42 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         default=64,
         ge=4,
         le=1000,
-        description="The breadth of the search while the vector index is built, at least twice `hnsw_m`. After a change of this value, the server rebuilds the index at its next start.",
+        description="The size of the list of candidates while the vector index is built (pgvector's `ef_construction`), at least twice `hnsw_m`. After a change of this value, the server rebuilds the index at its next start.",
     )
     hnsw_ef_search: int = Field(
         default=100,
         ge=10,
         le=1000,
-        description="The breadth of a vector search. A larger value finds more passages and takes longer.",
+        description="The size of the list of candidates in a vector search (pgvector's `hnsw.ef_search`). A larger value finds more passages and takes longer.",
     )
     support_threshold: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="The least support that an answer needs. A question whose answer has less support is refused. If empty, the calibrated threshold applies. If 0, a question is refused only if no passage is found.",
+        description="The minimum support of an answer. If the answer to a question has less support, the question is refused. If empty, the calibrated threshold applies. If 0, a question is refused only if no passage is found.",
     )
     search_seconds: float = Field(
         default=4.0,
         ge=0.1,
         le=30,
-        description="The maximum time in seconds for one statement of a search in the database, including waiting for locks. If a search with vectors takes longer, the server searches by words only, with the same limit. If this search also takes longer, it fails.",
+        description="The maximum time in seconds for one statement of a search in the database, including waiting for locks. If a search with vectors takes longer, the server searches by words only, with the same limit. If the search by words also takes longer, it fails.",
     )
     embedding: str = Field(
         default=EMBEDDED_MODEL,
         pattern=EMBEDDING_NAME,
-        description="The embedding model of new collections, as `provider:model`. `embedded:minilm` runs in the server. Collections keep the model that they have until `responsa collections reindex`.",
+        description="The embedding model of new collections, as `provider:model`. `embedded:minilm` runs in the server. An existing collection keeps its model until `responsa collections reindex` changes it.",
     )
     embedding_seconds: float = Field(
         default=4.0,
         ge=0.1,
         le=60,
-        description="The maximum time in seconds for the vectors of a question. If an embedding model takes longer, a turn goes on with words alone, and Search fails.",
+        description="The maximum time in seconds for the vectors of a question. If an embedding model takes longer, a turn searches by words alone, and a call of `Search` fails.",
     )
     embedding_threads: int = Field(
         default=0,
         ge=0,
         le=64,
-        description="The number of threads of the embedded embedding model. 0 means one thread per core.",
+        description="The number of threads of the embedding model that runs in the server. 0 means one thread per core.",
     )
 
     @model_validator(mode="after")

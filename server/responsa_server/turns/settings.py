@@ -94,7 +94,7 @@ class TurnSettings:
         Field(
             ge=0.1,
             le=300,
-            description="How long a turn with `cancel_on_disconnect` continues after its last follower has left.",
+            description="How long a turn with `cancel_on_disconnect` continues after the last client has stopped following it.",
         ),
     ] = 10.0
     retention_days: Annotated[

@@ -25,7 +25,7 @@ class AgentSettings(BaseModel, extra="forbid"):
     )
     watch: bool = Field(
         default=True,
-        description="Whether the server reloads agents when their files change. If it does not, run `responsa agents reload` after a change.",
+        description="Whether the server reloads agents when their files change. If this is off, run `responsa agents reload` after a change.",
     )
     cairo_check: FilePath | None = Field(
         default=None,
@@ -38,5 +38,5 @@ class ToolSettings(BaseModel, extra="forbid"):
 
     folder: Path | None = Field(
         default=None,
-        description="The folder with the declarations of your tools, `NAME.toml`; if empty, `tools` in the data folder. The server reloads them as it reloads agents.",
+        description="The folder with the declarations of your tools, `NAME.toml`; if empty, `tools` in the data folder. The server reloads these declarations whenever it reloads agents.",
     )

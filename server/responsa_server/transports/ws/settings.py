@@ -17,7 +17,7 @@ class SocketSettings(BaseModel, extra="forbid", frozen=True):
         default=64,
         ge=1,
         le=10_000,
-        description="The maximum number of connections of one process that wait for their sign-in. The handshake of a further connection is answered, and then the connection is closed with the code 1013.",
+        description="The maximum number of connections of one process that wait for their sign-in. The server answers the handshake of each further connection, and then closes the connection with the code 1013.",
     )
     turns: int = Field(
         default=4,
