@@ -223,7 +223,7 @@ async def test_where_anyone_may_register_no_code_is_needed(open_to_all: Instance
             page = second.page
             await page.route("**/v1/oidc/work:start", _provider(asked, f"{person.url}/icon.svg?state=2"))
             await page.get_by_role("button", name="Sign in with Work & <b>Co</b>").click()
-            await expect(page.get_by_role("dialog")).to_contain_text("Emil is signed in in this browser")
+            await expect(page.get_by_role("dialog")).to_contain_text("This browser is signed in as Emil")
             assert len(asked) == 1
             await page.get_by_role("dialog").get_by_role("button", name="Sign in as another user").click()
             await page.wait_for_url("**/icon.svg?state=2")
@@ -405,7 +405,7 @@ async def test_a_link_of_another_user_asks_before_it_ends_the_present_session(pe
     link = f"{person.url}/#code={code}"
     await first.page.evaluate("(link) => { location.href = link }", link)
     dialog = first.page.get_by_role("dialog")
-    await expect(dialog).to_contain_text("Ada is signed in in this browser")
+    await expect(dialog).to_contain_text("This browser is signed in as Ada")
     await expect(dialog.get_by_role("button", name="Stay signed in as Ada")).to_be_focused()
     await first.page.keyboard.press("Escape")
     await expect(first.question).to_have_value("A question that Ada has not sent")

@@ -426,7 +426,7 @@ async def test_a_service_acts_for_the_users_whom_an_administrator_names(person: 
     service = person.client.create_user("Portal", "", user_pb2.USER_ROLE_SERVICE)
     tab = await administer(person, f"users?user={service.name}")
     dialog, grants = tab.page.get_by_role("dialog"), rows(tab, "May act for")
-    await expect(grants).to_have_text([re.compile("for itself alone")])
+    await expect(grants).to_have_text([re.compile("only for itself")])
     await button(tab, "Let it act for users").click()
     await dialog.get_by_label("User", exact=True).fill("Grace")
     await dialog.get_by_role("button", name="Grant").click()

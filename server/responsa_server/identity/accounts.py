@@ -327,7 +327,7 @@ class Accounts:
         if session_id is None or not await self._store.signed_in_recently(who, session_id, RECENT_SECONDS):
             raise NotPermitted(
                 Reason.SIGN_IN_REQUIRED,
-                "This call needs a sign-in of the last ten minutes. If your account has a password, a link or an API key does not count: sign in with the password. Sign in again (with `responsa login` or, without a password, with the link that `responsa open` prints), or ask an administrator.",
+                "This call needs a sign-in of the last ten minutes. If your account has a password, sign in with the password, for example with `responsa login`: a link or an API key does not count. If your account has no password, sign in with the link that `responsa open` prints. Or ask an administrator.",
             )
 
     async def require_recent_session(self, who: Principal) -> None:
@@ -394,7 +394,7 @@ class Accounts:
             remedy = (
                 "must be the address that was invited; to register with another address, ask for an invitation to that address"
                 if invitation.email
-                else "must be the address of the account"
+                else "must be the e-mail address of the new account"
             )
             raise InvalidRequest.of_field("email", "email.required", remedy)
         given = checked_display_name(name)
@@ -456,7 +456,7 @@ class Accounts:
                 raise InvalidRequest.of_field(
                     "password",
                     "password.required",
-                    "must be the password of the registration or, for a new address of an account, the password of the account",
+                    "must be the password of the registration; if you confirm a new address of your account, the password of the account",
                 )
             async with self._counted(waiting.tenant_id, waiting.email, origin):
                 if not (await self._passwords.verify(waiting.hash, password)).good:
@@ -490,7 +490,7 @@ class Accounts:
         if account is not None and account.user.email and account.hash is None:
             raise Precondition(
                 Reason.PASSWORD_NOT_USABLE,
-                "The confirmation of the new address needs your password, and none is set. Set one first, on the page under Account or with `responsa password`.",
+                "The confirmation of the new address needs your password, but your account has no password yet. Set one first, in your profile on the page or with `responsa password`.",
                 {"user": names.user(who.user_id)},
             )
         await self._count_mail(MailKind.CHANGE_EMAIL, who.tenant_id, folded, origin)
@@ -664,7 +664,7 @@ class Accounts:
             raise self._closed("Ask an administrator to create your account.")
         if not code:
             if registration is not Registration.OPEN:
-                raise self._closed("Ask an administrator for an invitation, and send its code.")
+                raise self._closed("Ask an administrator for an invitation, and register with its code.")
             return Invitation(self._tenant(tenant_id), Role.USER, "")
         found = (
             await self._store.invitation(digest(code)) if well_formed(SecretKind.INVITATION, code) else None
@@ -724,6 +724,6 @@ def _code_invalid() -> Unauthenticated:
 def _not_usable(user_id: UUID) -> Precondition:
     return Precondition(
         Reason.PASSWORD_NOT_USABLE,
-        "Only a user with an e-mail address, who is not a service, can have a password. Use an API key.",
+        "A service, or a user without an e-mail address, cannot have a password. Use an API key.",
         {"user": names.user(user_id)},
     )

@@ -20,7 +20,9 @@ from responsa_server.identity.tokens import Secret
 
 # How often a worker without a mail server looks at a mail again: another worker may have one.
 _NO_MAILER_SECONDS: Final = 60.0
-_HOURLY: Final = "\nYou get at most one such mail an hour. It reports everything since the mail before.\n"
+_HOURLY: Final = (
+    "\nYou get at most one such mail an hour. Each mail reports everything since the previous mail.\n"
+)
 _IGNORE: Final = "If this was not you, ignore this mail: without the code, nothing happens."
 
 
@@ -101,7 +103,7 @@ class Mailing:
             case MailKind.EMAIL_CHANGED:
                 return Text(
                     "Your e-mail address was changed",
-                    "Your account now has another e-mail address, and nobody can sign in with this one any more.\n\n"
+                    "Your account now has another e-mail address. Nobody can sign in with this address any more.\n\n"
                     "If this was not you, ask an administrator at once to disable the account.\n",
                 )
             case MailKind.PASSWORD_CHANGED:
@@ -138,17 +140,21 @@ class Mailing:
                 failed = "An ingestion" if mail.events == 1 else f"{mail.events:,} ingestions"
                 return Text(
                     f"{failed} failed",
-                    f"{failed} of your organisation failed: documents could not be read or indexed, or new vectors of a collection could not be computed. `responsa operations list` shows the reasons. What could be searched before can still be searched.\n{_HOURLY}",
+                    f"{failed} of your organisation failed: documents could not be read or indexed, or new vectors of a collection could not be computed. `responsa operations list` shows the reasons. Documents that could be searched before can still be searched.\n{_HOURLY}",
                 )
 
     def _confirm(self, page: str, code: str, *, new: bool) -> Text:
-        what = "Somebody registered" if new else "Somebody asked to use this address for an account"
-        whose = "that you chose when you registered" if new else "of this account"
+        what = (
+            "registered with this e-mail address"
+            if new
+            else "asked to use this e-mail address for an account"
+        )
+        whose = "that you chose when you registered" if new else "of your account"
         return Text(
             "Confirm your e-mail address",
-            f"{what} at {page} with this e-mail address. To confirm it within 24 hours, open\n\n"
+            f"Somebody {what} at {page}. To confirm the address within 24 hours, open\n\n"
             f"{_link(page)}#/confirm={code}\n\n"
-            f"or run `responsa confirm` and give it this code:\n\n{code}\n\nBoth ask for the password {whose}.\n\n{_IGNORE}\n",
+            f"or run `responsa confirm` and give it this code:\n\n{code}\n\nThe link and the command ask for the password {whose}.\n\n{_IGNORE}\n",
         )
 
     def _reset(self, page: str, code: str) -> Text:
@@ -162,7 +168,7 @@ class Mailing:
     def _already(self, page: str) -> Text:
         return Text(
             "You already have an account",
-            f"Somebody tried to use this e-mail address for another account at {page}. It belongs to your account already, so nothing was changed.\n\n"
+            f"Somebody tried to use this e-mail address for another account at {page}. The address already belongs to your account, so nothing was changed.\n\n"
             f"If this was you, sign in at {page}. If you have forgotten the password, ask for a new one there, or run `responsa reset-password`.\n",
         )
 

@@ -289,7 +289,7 @@ class OpenId:
         issuer = parameters.get("iss")
         named = (await provider.configuration()).names_itself
         if (issuer is None and named) or issuer not in (None, provider.settings.issuer):
-            self._log_refusal(provider, "the reply is of another issuer")
+            self._log_refusal(provider, "the reply comes from another issuer")
             raise failed()
         code = parameters.get("code", "")
         if "error" in parameters or not code:
@@ -350,7 +350,9 @@ class OpenId:
         if flow.invitation:
             invitation = await self._invitation(identity.tenant_id, flow.invitation)
             if invitation.email and invitation.email != email:
-                raise _not_admitted("The provider reports another e-mail address than the invitation names.")
+                raise _not_admitted(
+                    "Your e-mail address at the provider is not the address in the invitation."
+                )
         # The domain is compared as the provider sent it: folding could turn a foreign domain into an allowed one.
         elif raw.rpartition("@")[2].lower() not in provider.settings.allowed_domains or not email:
             raise _not_admitted()
@@ -401,7 +403,7 @@ class OpenId:
         if not await self._accounts.signed_in_recently(who, who.session_id, RECENT_SECONDS):
             raise NotPermitted(
                 Reason.SIGN_IN_REQUIRED,
-                "Connecting a provider needs a sign-in of the last ten minutes. Sign in again, and repeat it.",
+                "Connecting a provider needs a sign-in of the last ten minutes. Sign in again, then connect the provider.",
             )
 
     async def _link(
@@ -425,10 +427,10 @@ class OpenId:
             return
         (ended,) = await self._identity.ended([who])
         if ended is None:
-            assert who.session_id is not None, "it is the user of a session"
+            assert who.session_id is not None, "the caller has a session"
             raise AlreadyExists(
                 Reason.RESOURCE_ALREADY_EXISTS,
-                "Another user is signed in in this browser. Sign out first, then sign in with the provider.",
+                "This browser is signed in as another user. Sign out first, then sign in with the provider.",
                 {"resource_type": "session", "resource_name": names.session(who.session_id)},
             )
 

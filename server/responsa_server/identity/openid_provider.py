@@ -280,7 +280,7 @@ class OpenIdProvider:
         secure = parts is not None and parts.scheme == "https" and parts.hostname and local <= self._local
         plain = parts is not None and parts.scheme == "http" and local and self._local
         if not (secure or plain) or parts is None or parts.username or parts.password or parts.fragment:
-            raise ProviderFault(f"configuration: {name} is not a good https address")
+            raise ProviderFault(f"configuration: {name} is not an allowed https address")
         return str(address)
 
     async def _read_keys(self, configuration: Configuration) -> Sequence[Mapping[str, Any]]:

@@ -554,7 +554,7 @@ def _malformed(kind: str) -> Unauthenticated:
     what = (
         "This is not an API key. An API key begins with rsp_ and is sent as `authorization: Bearer rsp_…`."
         if kind == "api_key"
-        else "This browser's session cannot be read. Run `responsa open` for a new one."
+        else "The session cookie of this browser cannot be read. Run `responsa open` for a new link."
     )
     return Unauthenticated(Reason.CREDENTIAL_MALFORMED, what)
 

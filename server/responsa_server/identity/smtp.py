@@ -59,7 +59,7 @@ class SmtpMailer:
         except aiosmtplib.SMTPResponseException as error:
             raise _error(error.code, f"the mail server replied {error.code}") from error
         except aiosmtplib.SMTPNotSupported as error:
-            raise MailFailed("the mail server does not support what the settings ask for") from error
+            raise MailFailed("the mail server does not support what the settings require") from error
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise MailFailed(type(error).__name__) from error
         except ValueError as error:
@@ -77,7 +77,7 @@ def _message(sender: str, identity: UUID, email: str, text: Text) -> EmailMessag
         message["From"] = Address(addr_spec=sender)
         message["To"] = Address(addr_spec=email)
     except (MessageError, ValueError, IndexError) as error:
-        raise MailRefused("the address has not the form of RFC 5322") from error
+        raise MailRefused("the address does not have the form that RFC 5322 requires") from error
     message["Subject"] = text.subject
     message["Date"] = format_datetime(localtime())
     message["Message-ID"] = f"<{identity}@{sender.rpartition('@')[2]}>"

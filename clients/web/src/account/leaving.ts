@@ -68,7 +68,7 @@ async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contact
       "Your conversations, with all questions and answers.",
       "Your documents and your collections, with everything in them.",
       "Your API keys and your sessions, on all devices. Programs that use your keys stop working.",
-      "Answers of other people that quote your documents: they are withdrawn, and the people see why.",
+      "Other people’s answers that quote your documents. The answers are withdrawn, and these people see the reason.",
     ].map((one) => element("li", {}, one)),
   );
   const stays = element("p", { class: "note" }, "The audit log keeps your user’s id, without your name and address. The deletion cannot be undone.");
@@ -115,7 +115,7 @@ class Heirs {
       element("legend", WRITTEN, `Collections that you share${which}`),
       element("label", { class: "row" }, this.#hand, "Hand them over to another person, with your documents in them"),
       this.person.root,
-      element("label", { class: "row" }, this.#erase, "Delete them too, with the documents that other people added"),
+      element("label", { class: "row" }, this.#erase, "Delete them too. The server refuses this if they hold documents of other people"),
     );
   }
 
@@ -124,7 +124,7 @@ class Heirs {
     if (!this.#asked || this.#erase.checked) return undefined;
     if (this.#hand.checked) return lacking([this.person]) ? "" : undefined;
     this.#hand.focus();
-    return "Choose what becomes of the collections that you share.";
+    return "Choose what happens to the collections that you share.";
   }
 
   /** The new owner, or "". */
@@ -137,7 +137,7 @@ class Heirs {
 export function farewell(receipt: DeletionReceipt, goOn: () => void): HTMLElement {
   const heading = element("h1", { tabindex: "-1" }, "Your account is deleted");
   const list = receiptList(receipt, "your");
-  const open = receipt.completeTime ? "Nothing of your account is left but its id in the audit log." : "The server still checks unfinished answers of other people. Nothing else of your account is left but its id in the audit log.";
+  const open = receipt.completeTime ? "Of your account, only its id in the audit log is left." : "The server still checks unfinished answers of other people. Apart from that, only the id of your account in the audit log is left.";
   return element(
     "main",
     { class: "signed-out" },

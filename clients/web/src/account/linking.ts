@@ -50,7 +50,7 @@ export class LinkingPart implements Part {
     replace(this.#buttons, ...providers.map((one) => button(`Link to ${one.displayName}`, () => void this.#link(one), { class: "quiet", ...WRITTEN })));
     const linked = providers.find((one) => one.name === `oidcProviders/${query[LINKED] ?? ""}`);
     this.#done.hidden = !linked;
-    this.#done.textContent = linked ? `Your account is linked to ${linked.displayName}. You can sign in with it from now on.` : "";
+    this.#done.textContent = linked ? `Your account is linked to ${linked.displayName}. You can sign in with this provider from now on.` : "";
   }
 
   #label({ provider, issuer }: Identity): string {

@@ -114,7 +114,7 @@ class AccountPart implements Part {
     this.#etag = user.etag;
     this.#name.control.value = user.displayName;
     const facts: readonly (readonly [string, string])[] = [
-      ["E-mail", user.email || "No address. An administrator can add one."],
+      ["E-mail", user.email || "No address. An administrator can add an address."],
       ["Role", roleLabel(user.role)],
       ["Tenant", user.tenant.replace(/^tenants\//, "")],
       ["User id", user.name],
@@ -135,7 +135,7 @@ class AccountPart implements Part {
     this.#sent.textContent = "";
     await recently(this.#api, this.#user, () => this.#api.auth.updateMe({ user: { email }, updateMask: { paths: ["email"] } }));
     this.#email.control.value = "";
-    this.#sent.textContent = `A mail to ${email} is on its way. Open its link to change the address.`;
+    this.#sent.textContent = `A mail to ${email} is on its way. Open the link in the mail to change the address.`;
   }
 
   #explain(failure: Failure): string {

@@ -30,15 +30,15 @@ export class SignInView {
   readonly #alert = element("p", { role: "alert" });
   readonly #form = element("form", { class: "sheet", novalidate: true });
   readonly #others = element("div", { class: "row wrap ways" });
-  readonly #tenant = textEntry("Tenant", { autocapitalize: "none", spellcheck: "false", maxlength: "71", autocomplete: "organization" }, "The part of the installation that your account belongs to. Leave it empty for the usual one.");
+  readonly #tenant = textEntry("Tenant", { autocapitalize: "none", spellcheck: "false", maxlength: "71", autocomplete: "organization" }, "The organisation that your account belongs to. Leave the field empty for the default organisation.");
   readonly #email = textEntry("E-mail address", EMAIL);
   readonly #password = passwordEntry("Password", "current-password");
   readonly #newPassword = passwordEntry("New password", "new-password", PASSWORD_NOTE);
   readonly #name = textEntry("Name", { autocomplete: "name" }, "Other people see this name. You can leave it empty.");
   readonly #invitation = textEntry("Code of the invitation", CODE);
-  readonly #code = textEntry("Reset code", CODE, "A mail or an administrator gives you the code. A code works once, within 30 minutes.");
+  readonly #code = textEntry("Reset code", CODE, "You get the code by mail or from an administrator. A code works once, within 30 minutes.");
   readonly #confirmation = textEntry("Code of the mail", CODE, "A code works once, within 24 hours.");
-  readonly #known = passwordEntry("Your password", "current-password", "The password that you chose when you registered, or, for a new address of your account, the password of the account.");
+  readonly #known = passwordEntry("Your password", "current-password", "The password that you chose when you registered. For a new address of an existing account, enter the password of the account.");
   #mode: Mode = "signIn";
   #registration = Registration.INVITED;
   #sendsMails = false;
@@ -249,7 +249,7 @@ export class SignInView {
       return;
     }
     // The session goes on, so nothing must be filled in.
-    this.#alert.textContent = `The e-mail address of your account is now ${changed.email}. Sign in with it from now on.`;
+    this.#alert.textContent = `The e-mail address of your account is now ${changed.email}. Sign in with the new address from now on.`;
     for (const one of [this.#form, this.#providers]) one.hidden = true;
     replace(this.#others, button("Go on", this.#hooks.entered));
     this.#others.querySelector("button")?.focus();
@@ -317,10 +317,10 @@ export class SignInView {
 
 /** Ask whether the session of the user who is signed in may end. */
 export function replaces(present: Parameters<typeof callName>[0] | undefined): Promise<boolean> {
-  const name = present ? callName(present) : "Another user";
+  const name = present ? callName(present) : "another user";
   return confirmed({
     title: "End the other session?",
-    text: `${name} is signed in in this browser. If you go on, that session ends, in all tabs, together with uploads that have not ended and questions that were not sent.`,
+    text: `This browser is signed in as ${name}. If you go on, that session ends, in all tabs, together with uploads that have not ended and questions that were not sent.`,
     action: "Sign in as another user",
     cancel: `Stay signed in${present ? ` as ${name}` : ""}`,
   });

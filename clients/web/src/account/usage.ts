@@ -41,7 +41,7 @@ export class UsagePart implements Part {
 
   constructor(api: Pick<Api, "auth">) {
     this.#api = api;
-    const about = "What your questions have used, and what you have stored. All your devices and API keys share one quota; an administrator can change it. Language models count tokens, which are parts of words, and cost money. Agents without a model use neither.";
+    const about = "What your questions have used, and what you have stored. All your devices and API keys share one quota; an administrator can change it. The use of a language model is counted in tokens, which are parts of words, and costs money. Agents without a language model use no tokens and cost nothing.";
     this.root.append(element("p", { class: "note" }, about), this.#problem, this.#periods);
   }
 

@@ -27,7 +27,7 @@ export class AgentsPart {
     this.#api = api;
     this.#say = say;
     this.others.append(element("h3", { id: "parts-title" }, "Other parts of the server"), this.#failing);
-    this.root.append(element("h3", { id: "agents-title" }, "Agents’ files"), this.#state, reloads ? this.#read : element("p", { class: "note" }, "Only owners of the installation can have the files read again after a change."));
+    this.root.append(element("h3", { id: "agents-title" }, "Agents’ files"), this.#state, reloads ? this.#read : element("p", { class: "note" }, "Only owners of the installation can make the server read the files again after a change."));
   }
 
   async refresh(): Promise<void> {

@@ -60,7 +60,7 @@ export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">,
   const done = await filled({ title: `Delete ${label}?`, action: "Delete for good", fields: [about, kept, shared.root, heir.root, typed.root], first: shared.control, act, explain, danger: true });
   if (!done || !receipt) return done;
   const list = receiptList(receipt, "the user’s") ?? element("p", { tabindex: "-1" }, "The user had nothing else.");
-  const rest = receipt.completeTime ? [] : [element("p", { class: "note" }, "The server still deletes the rest, or waits for other users’ questions that may quote the user’s documents.")];
+  const rest = receipt.completeTime ? [] : [element("p", { class: "note" }, "The server is still deleting the rest, or is waiting for running questions of other users: their answers may quote the user’s documents.")];
   await shown(`${label} is deleted`, "Done", [list, ...rest], list);
   return true;
 }

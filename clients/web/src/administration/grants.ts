@@ -38,9 +38,9 @@ export class GrantsPart {
         return { items: serviceGrants, next: nextPageToken };
       },
       row: (one) => this.#row(one),
-      empty: () => "No users. The service can act for itself alone.",
+      empty: () => "No users. The service can act only for itself.",
     });
-    const about = element("p", { class: "note" }, "A service acts for a user with the access and within the limits of that user. The audit log names both.");
+    const about = element("p", { class: "note" }, "When a service acts for a user, it has the access and the limits of that user. The audit log names both the service and the user.");
     this.root = element("section", { class: "stack", "aria-label": "May act for" }, element("h4", {}, "May act for"), about, this.#list.root, element("div", { class: "row" }, this.#add));
   }
 
@@ -83,7 +83,7 @@ export class GrantsPart {
   }
 
   async #take(grant: ServiceGrant): Promise<void> {
-    const text = `${callName(this.#service)} can no longer act for: ${this.#label(grant)}. Its next call for them fails, and open streams end. Questions that run go on to their end.`;
+    const text = `${callName(this.#service)} can no longer act for: ${this.#label(grant)}. Its next call for them fails, and open streams end. Running questions go on to their end.`;
     if (!(await confirmed({ title: "Take back the grant?", text, action: "Take back" }))) return;
     try {
       await this.#api.admin.deleteServiceGrant({ name: grant.name });

@@ -86,7 +86,7 @@ export class SourcePage {
       if (this.#shown !== name) return;
       const failure = failureOf(error);
       this.#heading.textContent = "Source";
-      this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" || failure.reason === "INVALID_FIELD" ? "This source does not exist, or does not exist any more." : failure.message;
+      this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" || failure.reason === "INVALID_FIELD" ? "This source does not exist, or it was deleted." : failure.message;
     }
   }
 
@@ -149,7 +149,7 @@ export class SourcePage {
     await this.#act(async () => {
       this.#rows.hidden = true;
       const { rows } = await this.#api.admin.previewSource({ mapping: this.#editor.value });
-      const note = element("p", { class: "note" }, "The first rows of each query, and the documents that they would become. Nothing is stored.");
+      const note = element("p", { class: "note" }, "The first rows of each query, and the documents that a run would make from these rows. Nothing is stored.");
       const list = element("ul", { class: "documents", "aria-label": "Documents of the preview" }, ...(rows.length > 0 ? rows.map(previewRow) : [element("li", { class: "note" }, "The queries return no rows.")]));
       replace(this.#rows, element("h4", { tabindex: "-1" }, "Preview"), note, list);
       this.#rows.hidden = false;
@@ -161,7 +161,7 @@ export class SourcePage {
     const source = this.#source;
     if (!source) return;
     const title = `Delete ${source.displayName.trim() || sourceId(source.name)}?`;
-    if (!(await confirmed({ title, text: "The source and its list of failed rows will be deleted. The documents that it made stay in their collection.", action: "Delete" }))) return;
+    if (!(await confirmed({ title, text: "The source and its list of failed rows will be deleted. The documents that the source made stay in their collection.", action: "Delete" }))) return;
     await this.#act(async () => {
       await this.#api.admin.deleteSource({ name: source.name, etag: source.etag });
       this.#say("Source deleted.");

@@ -19,7 +19,7 @@ export class SourceRuns {
   readonly root: HTMLElement;
   readonly #api: SourcesApi;
   readonly #say: (text: string) => void;
-  readonly #subject = textEntry("Only this subject", { maxlength: "200" }, "May be empty: then the run reads all rows.");
+  readonly #subject = textEntry("Only this subject", { maxlength: "200" }, "If this is empty, the run reads all rows.");
   readonly #begin = element("button", { type: "submit" }, "Run now");
   readonly #cancel = button("Cancel the run", () => void this.#stop(), { class: "quiet", hidden: true });
   readonly #allow = button("Delete them", () => void this.#confirm(), { class: "plain danger", hidden: true });

@@ -107,9 +107,9 @@ export class TenantsView implements Part {
   }
 
   async #create(): Promise<void> {
-    const id = textEntry("Id", { required: true, maxlength: "63", spellcheck: "false", autocapitalize: "none" }, "Lower-case letters, digits and hyphens, such as “acme-sales”. People name it when they sign in, and nobody can change it later.");
+    const id = textEntry("Id", { required: true, maxlength: "63", spellcheck: "false", autocapitalize: "none" }, "Lower-case letters, digits and hyphens, such as “acme-sales”. People enter this id when they sign in. Nobody can change the id later.");
     const name = textEntry("Name", { maxlength: "200" }, "The name to show to people; the id if empty.");
-    const email = textEntry("E-mail address of the first administrator", EMAIL, "Only this address can then register. Leave it empty if the person may choose one.");
+    const email = textEntry("E-mail address of the first administrator", EMAIL, "Only this address can register with the code. Leave the field empty if the person may choose the address.");
     let made = { code: "", until: "", tenant: "" };
     const act = async () => {
       const tenantId = id.control.value.trim();
@@ -131,7 +131,7 @@ export class TenantsView implements Part {
   }
 
   async #invite(one: Tenant): Promise<void> {
-    const email = textEntry("E-mail address", EMAIL, "Only this address can then register. Leave it empty if the person may choose one.");
+    const email = textEntry("E-mail address", EMAIL, "Only this address can register with the code. Leave the field empty if the person may choose the address.");
     let made = { code: "", until: "", tenant: one.name };
     const act = async () => {
       const wanted = { name: one.name, invitationEmail: email.control.value.trim() };
@@ -147,14 +147,14 @@ export class TenantsView implements Part {
   }
 
   async #showCode(title: string, made: { readonly code: string; readonly until: string; readonly tenant: string }): Promise<void> {
-    const text = `An administrator of the tenant registers with this link or code, once${made.until}. Hand it over as safely as a password.`;
+    const text = `An administrator of the tenant registers with this link or code, once${made.until}. Protect the link and the code like a password.`;
     const link = await codeLink(this.#api, made.tenant, "invitation", made.code);
     await showSecret({ title, text, label: "Code", secret: made.code, link, say: this.#say, view: this.root });
   }
 
   async #suspend(one: Tenant): Promise<void> {
     const label = labelOf(one);
-    const text = `No user of ${label} can sign in or make a call until you resume the tenant. Questions that run are cancelled. Nothing is deleted.`;
+    const text = `No user of ${label} can sign in or make a call until you resume the tenant. Running questions are cancelled. Nothing is deleted.`;
     if (!(await confirmed({ title: `Suspend ${label}?`, text, action: "Suspend" }))) return;
     await this.#act(`${label} is suspended.`, `Resume ${label}`, () => recently(this.#api, this.#me, () => this.#api.admin.suspendTenant({ name: one.name })));
   }

@@ -160,7 +160,7 @@ export class UserActs {
 
   async #disable(one: User): Promise<void> {
     const label = callName(one);
-    const self = one.name === this.#hooks.me.name ? "This is your own account. If the server disables it, you are signed out. " : "";
+    const self = one.name === this.#hooks.me.name ? "This is your own account. If you disable it, you are signed out. " : "";
     const text = `${self}${label} can make no further call, on any device or with any key, until an administrator enables the user again. Nothing of the user is deleted.`;
     if (!(await confirmed({ title: `Disable ${label}?`, text, action: "Disable" }))) return;
     await this.#act(one, `Enable ${label}`, `${label} is disabled.`, () => this.#api.admin.disableUser({ name: one.name, etag: one.etag }));
@@ -173,7 +173,7 @@ export class UserActs {
 
   async #revokeAll(one: User): Promise<void> {
     const label = callName(one);
-    const after = one.role === UserRole.SERVICE ? "It needs a new key to make calls again." : "The user can sign in again; to keep the user out, disable the user.";
+    const after = one.role === UserRole.SERVICE ? "The service needs a new key to make calls again." : "The user can sign in again; to keep the user out, disable the user.";
     const text = `All sessions of ${label} end, on all devices, and all API keys of ${label} are revoked. ${after}`;
     if (!(await confirmed({ title: `End all sessions and keys of ${label}?`, text, action: "End all" }))) return;
     await this.#act(one, `End all access of ${label}`, (done) => `${count(done.sessionCount, "session")} ended, and ${count(done.apiKeyCount, "API key")} revoked.`, () => this.#api.admin.revokeCredentials({ name: one.name }));
@@ -242,7 +242,7 @@ export class UserFields {
   readonly rows: readonly HTMLElement[];
   readonly first: HTMLElement;
   readonly #name = textEntry("Name", { required: true, maxlength: "200" });
-  readonly #email = textEntry("E-mail address", EMAIL, "People sign in with their address. A program does not need one.");
+  readonly #email = textEntry("E-mail address", EMAIL, "People sign in with their address. A program does not need an address.");
   readonly #role = choiceEntry("Role", ROLES);
   readonly #subject = textEntry("Subject", { maxlength: "200", spellcheck: "false" }, "The name of this person in documents that have a subject, for example a staff number. Most users have no subject.");
   readonly #theirs = element("p", { class: "theirs", hidden: true, ...WRITTEN });

@@ -78,7 +78,7 @@ export class UserPage {
       if (this.#shown !== name) return;
       const failure = failureOf(error);
       this.#empty("User");
-      this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" || failure.reason === "INVALID_FIELD" ? "This user does not exist, or does not exist any more." : failure.message;
+      this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" || failure.reason === "INVALID_FIELD" ? "This user does not exist, or the user was deleted." : failure.message;
     }
   }
 

@@ -146,7 +146,7 @@ export class UsersView implements Part {
   }
 
   async #invite(): Promise<void> {
-    const email = textEntry("E-mail address", EMAIL, "Only this address can then register. Leave it empty if the person may choose one.");
+    const email = textEntry("E-mail address", EMAIL, "Only this address can register with the code. Leave the field empty if the person may choose the address.");
     const role = choiceEntry("Role", ROLES.slice(0, 2));
     const term = choiceEntry("Valid for", TERMS);
     term.control.value = "604800";
