@@ -128,8 +128,8 @@ def measure(part: str) -> None:
             f"  {'instructions' if key[0] else 'ordinary':<13}{key[1]:<26}{interval(flagged[key], counts[key])}"
         )
     groups = {
-        "instructions without tasks": [key for key in counts if key[0] and key[1] != TASKS],
-        "ordinary without those about prompts": [key for key in counts if not key[0] and key[1] != ABOUT],
+        "instructions that are not tasks": [key for key in counts if key[0] and key[1] != TASKS],
+        "ordinary sentences that are not about prompts": [key for key in counts if not key[0] and key[1] != ABOUT],
     }
     for name, keys in groups.items():
         print(f"  {name}: {interval(sum(flagged[key] for key in keys), sum(counts[key] for key in keys))}")

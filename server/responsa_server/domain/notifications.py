@@ -91,7 +91,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What is sent about an operation that has ended. body: the JSON for these webhooks. webhooks: the names of the receivers. notice: whether a notice reports the event, with others of its kind."""
+    """What is sent about an operation that has ended. body: the JSON for these webhooks. webhooks: the names of the receivers. notice: whether one notice reports the event together with other events of its kind."""
 
     operation: Operation
     event: NotifiedEvent

@@ -117,7 +117,7 @@ class AdminServiceStub:
     """ListUsers lists the tenant's users, disabled ones included, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserRequest, _user_pb2.User]
     """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
-    effect at the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have
+    effect at the user's next call to the server that handled the change, and within a second on other servers. All keys of a service that gets another role are revoked, because administrators may have
     created them. The call cannot take the role ADMIN from the tenant's last administrator who is not disabled. Only an owner of the installation may change the email, the
     role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
     ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
@@ -485,7 +485,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.UpdateUserRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
-        effect at the user's next call, on other servers within a second. All keys of a service that gets another role are revoked, because administrators may have
+        effect at the user's next call to the server that handled the change, and within a second on other servers. All keys of a service that gets another role are revoked, because administrators may have
         created them. The call cannot take the role ADMIN from the tenant's last administrator who is not disabled. Only an owner of the installation may change the email, the
         role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
         ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
