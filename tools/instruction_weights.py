@@ -129,7 +129,9 @@ def measure(part: str) -> None:
         )
     groups = {
         "instructions that are not tasks": [key for key in counts if key[0] and key[1] != TASKS],
-        "ordinary sentences that are not about prompts": [key for key in counts if not key[0] and key[1] != ABOUT],
+        "ordinary sentences that are not about prompts": [
+            key for key in counts if not key[0] and key[1] != ABOUT
+        ],
     }
     for name, keys in groups.items():
         print(f"  {name}: {interval(sum(flagged[key] for key in keys), sum(counts[key] for key in keys))}")

@@ -792,7 +792,7 @@ async def test_every_view_of_accounts_keeps_the_accessibility_rules(
     await look("sign in")
     await button(tab, "Register with an invitation").click()
     await look("register")
-    await button(tab, "Confirm with the code of a mail").click()
+    await button(tab, "Confirm with a code from a mail").click()
     await look("confirm")
     await button(tab, "Forgot your password?").click()
     await look("forgotten password")

@@ -22,6 +22,7 @@ from tests.rpc.served import Failure, Served, failed
 
 UNKNOWN = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 NOUNS = {
+    "Credentials": "users",
     "Turn": "turns",
     "Conversation": "conversations",
     "Message": "messages",

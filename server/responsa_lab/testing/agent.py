@@ -156,7 +156,7 @@ def tool_cards() -> dict[Effect, ToolCard]:
         "required": ["note"],
     }
     return {
-        effect: ToolCard(name, "Writes a note down and counts that it did.", parameters)
+        effect: ToolCard(name, "Writes down a note, and counts the notes that it has written.", parameters)
         for effect, name in TOOLS.items()
     }
 

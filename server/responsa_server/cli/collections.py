@@ -360,7 +360,7 @@ def delete_generation(
     collection: Collection,
     number: Number,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object with the deleted name.")
+        bool, typer.Option("--json", help="Print one JSON object, with the name of what was deleted.")
     ] = False,
 ) -> None:
     """Delete a generation that is not active, with its vectors."""

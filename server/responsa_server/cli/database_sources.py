@@ -330,7 +330,8 @@ def update_source(
 def delete_sources(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="The ids of the sources.")],
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per line, with the deleted name.")
+        bool,
+        typer.Option("--json", help="Print one JSON object per line, with the name of what was deleted."),
     ] = False,
 ) -> None:
     """Delete sources. Their documents stay. If one of the sources does not exist, nothing is deleted."""

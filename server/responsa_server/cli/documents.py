@@ -318,7 +318,8 @@ def delete_documents(
     documents: SeveralNamed,
     collection: Collection = "default",
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per line, with the deleted name.")
+        bool,
+        typer.Option("--json", help="Print one JSON object per line, with the name of what was deleted."),
     ] = False,
 ) -> None:
     """Delete documents with their passages and vectors. Existing answers keep their quotes.

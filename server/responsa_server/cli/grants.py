@@ -92,7 +92,8 @@ def delete_grants(
         list[str], typer.Argument(help="The grants, each as serviceGrants/{uuid} or as the UUID alone.")
     ],
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object with the deleted name per line.")
+        bool,
+        typer.Option("--json", help="Print one JSON object per line, with the name of what was deleted."),
     ] = False,
 ) -> None:
     """Take grants back. The services' next calls on behalf of the users are refused."""

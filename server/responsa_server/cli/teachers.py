@@ -153,7 +153,8 @@ def delete_teachers(
         list[str], typer.Argument(help="The teachers, each as teachers/{uuid} or as the UUID alone.")
     ],
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per line, with the deleted name.")
+        bool,
+        typer.Option("--json", help="Print one JSON object per line, with the name of what was deleted."),
     ] = False,
 ) -> None:
     """Delete teachers. If one of them does not exist, nothing is deleted."""

@@ -160,7 +160,7 @@ export class SignInView {
     };
     if (this.#mode !== "signIn") ways.push(["Sign in with a password", turn("signIn")]);
     if (this.#mode !== "register" && this.#registration !== Registration.CLOSED) ways.push([this.#registration === Registration.OPEN ? "Register" : "Register with an invitation", turn("register")]);
-    if (this.#mode === "register") ways.push(["Confirm with the code of a mail", turn("confirm")]);
+    if (this.#mode === "register") ways.push(["Confirm with a code from a mail", turn("confirm")]);
     if (this.#mode === "forgot") ways.push(["Enter a reset code", turn("reset")]);
     else ways.push([this.#mode === "reset" ? "Ask for a mail with a code" : "Forgot your password?", turn("forgot")]);
     if ((this.#mode === "signIn" || this.#mode === "forgot") && this.#tenant.root.hidden) ways.push(["Another tenant", () => this.#showTenant()]);

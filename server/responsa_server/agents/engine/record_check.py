@@ -83,9 +83,7 @@ def problem_of(text: str, marks: Sequence[Mark], passages: Sequence[str], suppor
             if not any(
                 fact in line.facts and not (subject and line.words.isdisjoint(subject)) for line in lines
             ):
-                return (
-                    f"The cited passages do not say “{fact}” in the way of the sentence “{_short(sentence)}”."
-                )
+                return f"The cited passages do not support “{fact}” as it stands in the sentence “{_short(sentence)}”."
     if not cited and len(said) > _MOST_UNCITED:
         return "The answer cites no passage."
     return ""

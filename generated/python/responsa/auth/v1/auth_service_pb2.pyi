@@ -958,7 +958,7 @@ Global___ConfirmEmailRequest: _TypeAlias = ConfirmEmailRequest  # noqa: Y015
 
 @_typing.final
 class RequestResetRequest(_message.Message):
-    """RequestResetRequest names an account that may exist."""
+    """RequestResetRequest names an account, which need not exist."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -31,7 +31,7 @@ class SubjectProfile(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     DOCUMENT_COUNT_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
-    """The name of the subject in documents: the `subject` of the user, or `users/{uuid}` if the user has no `subject`."""
+    """The name of the subject in documents: the `subject` of the user, or `users/` and the UUID if the user has no `subject`."""
     user: _builtins.str
     """The user who is the subject, `users/{uuid}`; empty if the subject has no account."""
     document_count: _builtins.int

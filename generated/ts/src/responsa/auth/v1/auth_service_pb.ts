@@ -977,7 +977,7 @@ export const ConfirmEmailRequestSchema: GenMessage<ConfirmEmailRequest> = /*@__P
   messageDesc(file_responsa_auth_v1_auth_service, 34);
 
 /**
- * RequestResetRequest names an account that may exist.
+ * RequestResetRequest names an account, which need not exist.
  *
  * @generated from message responsa.auth.v1.RequestResetRequest
  */

@@ -25,7 +25,7 @@ export const file_responsa_knowledge_v1_subject_profile: GenFile = /*@__PURE__*/
  */
 export type SubjectProfile = Message<"responsa.knowledge.v1.SubjectProfile"> & {
   /**
-   * The name of the subject in documents: the `subject` of the user, or `users/{uuid}` if the user has no `subject`.
+   * The name of the subject in documents: the `subject` of the user, or `users/` and the UUID if the user has no `subject`.
    *
    * @generated from field: string subject = 1;
    */
