@@ -1,4 +1,4 @@
-"""What an administrator's session may do only soon after its sign-in, over gRPC: whatever makes a way in, deletes a user, or suspends or erases a tenant."""
+"""What an administrator's session may do only soon after its sign-in, over gRPC: whatever makes a way in, changes the owners, deletes a user, or suspends or erases a tenant."""
 
 # Requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportArgumentType=false
@@ -43,7 +43,7 @@ async def test_the_list_of_users_says_when_each_signed_in_last(served: Served) -
     assert bob in await listed(f'NOT last_sign_in_time >= "{when}"')
 
 
-async def test_an_old_session_makes_no_way_in_and_destroys_nothing(
+async def test_an_old_session_makes_no_way_in_changes_no_owner_and_deletes_no_user_or_tenant(
     served: Served, database_urls: DatabaseUrls
 ) -> None:
     user = await served.identity.create_user("acme", "Zoe", "zoe@example.org", Role.ADMIN)
@@ -51,6 +51,9 @@ async def test_an_old_session_makes_no_way_in_and_destroys_nothing(
     code, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
     await served.accounts.reset_password(code, GOOD)
     await served.admin.GrantOwnership(admin.GrantOwnershipRequest(name=zoe), metadata=served.ann.metadata)
+    another = await served.identity.create_user("acme", "Kim", "kim@example.org", Role.ADMIN)
+    third = f"users/{another.id}"
+    await served.admin.GrantOwnership(admin.GrantOwnershipRequest(name=third), metadata=served.ann.metadata)
     others = [
         await served.identity.create_user("acme", "Old", f"old{n}@example.org", Role.USER) for n in (1, 2)
     ]
@@ -84,6 +87,11 @@ async def test_an_old_session_makes_no_way_in_and_destroys_nothing(
         ),
         lambda _: served.admin.InviteTenantAdministrator(
             admin.InviteTenantAdministratorRequest(name="tenants/acme"), metadata=metadata
+        ),
+        lambda _: served.admin.GrantOwnership(admin.GrantOwnershipRequest(name=zoe), metadata=metadata),
+        lambda _: served.admin.RevokeOwnership(admin.RevokeOwnershipRequest(name=third), metadata=metadata),
+        lambda n: served.admin.CreateTenant(
+            admin.CreateTenantRequest(tenant_id=f"made{n}"), metadata=metadata
         ),
         lambda n: served.admin.DeleteUser(
             admin.DeleteUserRequest(name=f"users/{others[n - 1].id}"), metadata=metadata

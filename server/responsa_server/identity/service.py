@@ -38,6 +38,7 @@ from responsa_server.domain.people import (
     Principal,
     Role,
     User,
+    ended_session,
     expired_credential,
     grant_required,
     not_logged,
@@ -147,6 +148,8 @@ class Identity:
         found = await self._store.find_key(key) if api_key else await self._store.find_session(key)
         if found is not None:
             log_tenant(found.principal.tenant_id)
+        if found is None and not api_key:
+            raise ended_session()
         principal = _good(found)
         self._keep(key, principal, mark)
         await self._touch(principal)
@@ -552,7 +555,7 @@ def checked_display_name(text: str, field: str = "display_name") -> str:
 
 def _malformed(kind: str) -> Unauthenticated:
     what = (
-        "This is not an API key. An API key begins with rsp_ and is sent as `authorization: Bearer rsp_…`."
+        "This is neither an API key nor an access token. An API key begins with rsp_. Send the key or the access token as `authorization: Bearer …`."
         if kind == "api_key"
         else "The session cookie of this browser cannot be read. Run `responsa open` for a new link."
     )

@@ -113,7 +113,8 @@ export class TenantsView implements Part {
     let made = { code: "", until: "", tenant: "" };
     const act = async () => {
       const tenantId = id.control.value.trim();
-      const response = await this.#api.admin.createTenant({ tenantId, displayName: name.control.value.trim(), invitationEmail: email.control.value.trim() });
+      const wanted = { tenantId, displayName: name.control.value.trim(), invitationEmail: email.control.value.trim() };
+      const response = await recently(this.#api, this.#me, () => this.#api.admin.createTenant(wanted));
       made = { code: response.invitationCode, until: until(response.invitationExpireTime), tenant: `tenants/${tenantId}` };
     };
     const explain = (failure: Failure) => {

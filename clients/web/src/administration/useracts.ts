@@ -183,7 +183,7 @@ export class UserActs {
     const label = callName(one);
     const text = `${label} can then make, suspend and erase tenants, and change or disable other owners, you included.`;
     if (!(await confirmed({ title: `Make ${label} an owner of the installation?`, text, action: "Make owner" }))) return;
-    await this.#act(one, `End ownership of ${label}`, `${label} is an owner of the installation.`, () => this.#api.admin.grantOwnership({ name: one.name }));
+    await this.#act(one, `End ownership of ${label}`, `${label} is an owner of the installation.`, () => recently(this.#api, this.#hooks.me, () => this.#api.admin.grantOwnership({ name: one.name })));
   }
 
   async #disown(one: User): Promise<void> {
@@ -191,7 +191,7 @@ export class UserActs {
     const self = one.name === this.#hooks.me.name ? "This is your own account. " : "";
     const text = `${self}${label} stays an administrator, but can no longer administer tenants or read the agents’ files again.`;
     if (!(await confirmed({ title: `End the ownership of ${label}?`, text, action: "End ownership" }))) return;
-    const now = await this.#act(one, `Make owner: ${label}`, `${label} is no longer an owner of the installation.`, () => this.#api.admin.revokeOwnership({ name: one.name }));
+    const now = await this.#act(one, `Make owner: ${label}`, `${label} is no longer an owner of the installation.`, () => recently(this.#api, this.#hooks.me, () => this.#api.admin.revokeOwnership({ name: one.name })));
     if (now?.name === this.#hooks.me.name) this.#hooks.changed(now);
   }
 

@@ -122,13 +122,15 @@ class AuthService:
         name = request.user.display_name if "display_name" in wanted else None
         if "email" not in wanted:
             change = UserChange(display_name=name)
-            return people.user(await self._users.update(who, who.user_id, change, request.user.etag))
+            await self._users.update(who, who.user_id, change, request.user.etag)
+            return people.user(await self._identity.me(who))
         # A name that is not valid, and an etag that has changed, are refused before a mail is stored.
         change = self._users.checked(
             await self._identity.me(who), UserChange(display_name=name), request.user.etag
         )
         await self._accounts.change_email(who, request.user.email, current().origin)
-        return people.user(await self._users.update(who, who.user_id, change, request.user.etag))
+        await self._users.update(who, who.user_id, change, request.user.etag)
+        return people.user(await self._identity.me(who))
 
     async def DeleteMe(self, request: pb.DeleteMeRequest) -> deletion_receipt_pb2.DeletionReceipt:
         """Delete the caller."""

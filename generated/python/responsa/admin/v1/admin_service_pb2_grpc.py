@@ -571,16 +571,17 @@ class AdminServiceServicer:
 
     def GrantOwnership(self, request, context):
         """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
-        servers within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user
-        is disabled or not an administrator).
+        servers within a second. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call changes
+        nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeOwnership(self, request, context):
-        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The ownership of the last owner who is not disabled cannot be revoked. A second call
-        changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
+        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. If the caller uses a session, its sign-in must be at
+        most ten minutes old. The ownership of the last owner who is not disabled cannot be revoked. A second call changes nothing. Errors: ROLE_REQUIRED,
+        SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -613,7 +614,7 @@ class AdminServiceServicer:
     def CreateTenant(self, request, context):
         """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, it creates the administrator with an
         API key instead. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make
-        this call. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+        this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

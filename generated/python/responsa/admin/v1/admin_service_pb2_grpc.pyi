@@ -155,12 +155,13 @@ class AdminServiceStub:
     """
     GrantOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GrantOwnershipRequest, _user_pb2.User]
     """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
-    servers within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user
-    is disabled or not an administrator).
+    servers within a second. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call changes
+    nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
     """
     RevokeOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeOwnershipRequest, _user_pb2.User]
-    """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The ownership of the last owner who is not disabled cannot be revoked. A second call
-    changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
+    """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. If the caller uses a session, its sign-in must be at
+    most ten minutes old. The ownership of the last owner who is not disabled cannot be revoked. A second call changes nothing. Errors: ROLE_REQUIRED,
+    SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
     """
     CreateServiceGrant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceGrantRequest, _service_grant_pb2.ServiceGrant]
     """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Every grant goes from a service to users with the role USER,
@@ -176,7 +177,7 @@ class AdminServiceStub:
     CreateTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTenantRequest, _admin_service_pb2.CreateTenantResponse]
     """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, it creates the administrator with an
     API key instead. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make
-    this call. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+    this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
     """
     InviteTenantAdministrator: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.InviteTenantAdministratorRequest, _admin_service_pb2.InviteTenantAdministratorResponse]
     """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit
@@ -565,8 +566,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.GrantOwnershipRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
-        servers within a second. Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user
-        is disabled or not an administrator).
+        servers within a second. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call changes
+        nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
         """
 
     @_abc_1.abstractmethod
@@ -575,8 +576,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RevokeOwnershipRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RevokeOwnershipRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. The ownership of the last owner who is not disabled cannot be revoked. A second call
-        changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
+        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. If the caller uses a session, its sign-in must be at
+        most ten minutes old. The ownership of the last owner who is not disabled cannot be revoked. A second call changes nothing. Errors: ROLE_REQUIRED,
+        SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
         """
 
     @_abc_1.abstractmethod
@@ -616,7 +618,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_admin_service_pb2.CreateTenantResponse]:
         """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, it creates the administrator with an
         API key instead. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make
-        this call. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+        this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
         """
 
     @_abc_1.abstractmethod

@@ -22,6 +22,7 @@ class TenantService:
 
     async def CreateTenant(self, request: pb.CreateTenantRequest) -> pb.CreateTenantResponse:
         """Create a tenant."""
+        await self._accounts.require_recent_session(caller())
         made = await self._tenants.create(
             caller(),
             request.tenant_id,

@@ -90,11 +90,13 @@ class UserService:
     async def GrantOwnership(self, request: pb.GrantOwnershipRequest) -> user_pb2.User:
         """Make an administrator an owner."""
         user_id = named_uuid("name", "users", request.name)
+        await self._accounts.require_recent_session(caller())
         return people.user(await self._users.set_owner(caller(), user_id, owner=True))
 
     async def RevokeOwnership(self, request: pb.RevokeOwnershipRequest) -> user_pb2.User:
         """End the ownership of a user."""
         user_id = named_uuid("name", "users", request.name)
+        await self._accounts.require_recent_session(caller())
         return people.user(await self._users.set_owner(caller(), user_id, owner=False))
 
     async def DeleteUser(self, request: pb.DeleteUserRequest) -> deletion_receipt_pb2.DeletionReceipt:
