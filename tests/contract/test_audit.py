@@ -10,7 +10,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.interceptors.audited import ACTIONS, OF_OTHERS
+from responsa_server.calls.interceptors.audited import ACTIONS, OF_ACCOUNT, OF_OTHERS
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.filters import parse_filter
@@ -222,6 +222,16 @@ async def test_a_refused_act_names_the_owner_in_the_tenant_alone(
         assert [(one.resource, one.affected_user) for one in found if one.action == "x.y"] == [
             (one, affected) for one in resources
         ]
+
+
+def test_every_change_of_ones_own_account_is_named() -> None:
+    changing = {
+        method
+        for method, rule in RULES.items()
+        if rule is Rule.OWN and not method.rpartition("/")[2].startswith(("Get", "List"))
+    }
+    # The session that begins with a code has an event, not the code.
+    assert OF_ACCOUNT.keys() == changing - {"/responsa.auth.v1.AuthService/CreateSessionCode"}
 
 
 def test_every_change_by_administrators_is_named() -> None:

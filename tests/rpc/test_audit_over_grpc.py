@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -18,8 +19,10 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls.call import Call
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.knowledge import Chunking
-from responsa_server.domain.people import Role
+from responsa_server.domain.people import Origin, Role
 from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.people import GOOD
 from tests.rpc.served import Caller, Served, caller, failed
 
 
@@ -59,6 +62,99 @@ async def test_refused_acts_of_administrators_are_recorded_with_the_reason(serve
         ("user.disable", own, "LAST_ADMINISTRATOR"),
         ("user.update", own, "ETAG_MISMATCH"),
     ]
+
+
+async def test_a_refused_deletion_of_oneself_is_recorded_as_that_of_another_administrator_is(
+    served: Served,
+) -> None:
+    own = f"users/{served.ann.who.user_id}"
+    await failed(served.admin.DeleteUser(pb.DeleteUserRequest(name=own), metadata=served.ann.metadata))
+    # A key is not a sign-in.
+    await failed(served.auth.DeleteMe(auth.DeleteMeRequest(), metadata=served.ann.metadata))
+    code = await served.auth.CreateSessionCode(auth.CreateSessionCodeRequest(), metadata=served.ann.metadata)
+    token, _ = await served.identity.exchange_code(code.code)
+    browser = (("cookie", f"responsa_session={token}"),)
+    assert (await failed(served.auth.DeleteMe(auth.DeleteMeRequest(), metadata=browser))).reason == (
+        "LAST_ADMINISTRATOR"
+    )
+    found = await events(served, served.ann, "outcome != OK")
+    assert [(one.actor, one.action, one.resource, one.outcome) for one in reversed(found)] == [
+        (own, "user.delete", own, reason)
+        for reason in ("LAST_ADMINISTRATOR", "SIGN_IN_REQUIRED", "LAST_ADMINISTRATOR")
+    ]
+
+
+@pytest.mark.parametrize("role", [Role.USER, Role.ADMIN])
+async def test_refused_acts_on_ones_own_account_are_recorded_once(
+    served: Served, database_urls: DatabaseUrls, role: Role
+) -> None:
+    ann, user = (
+        served.ann.who.user_id,
+        await served.identity.create_user("acme", "Zoe", "zoe@example.org", role),
+    )
+    zoe = f"users/{user.id}"
+    reset, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
+    await served.accounts.reset_password(reset, GOOD)
+    signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
+    metadata = (("authorization", f"Bearer {signed.access_token}"),)
+    key = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=served.ann.metadata)
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+
+    def guess(new: str) -> auth.ChangePasswordRequest:
+        return auth.ChangePasswordRequest(current_password="wrong", new_password=new)
+
+    def change(**fields: str) -> auth.UpdateMeRequest:
+        paths = [one for one in fields if one != "etag"]
+        return auth.UpdateMeRequest(user=fields, update_mask={"paths": paths})
+
+    stub, new = served.auth, "six other marmots whistle"
+    acts: list[tuple[Any, Any, str]] = [
+        (stub.ChangePassword, guess("marmots"), "INVALID_FIELD"),
+        (stub.ChangePassword, guess(new), "SIGN_IN_FAILED"),
+        (stub.CreateApiKey, auth.CreateApiKeyRequest(), "SIGN_IN_REQUIRED"),
+        (stub.DeleteMe, auth.DeleteMeRequest(), "SIGN_IN_REQUIRED"),
+        (
+            stub.UnlinkIdentity,
+            auth.UnlinkIdentityRequest(name=f"identities/{uuid7()}"),
+            "SIGN_IN_REQUIRED",
+        ),
+        (stub.UpdateMe, change(display_name="Z", etag="old"), "ETAG_MISMATCH"),
+        (stub.UpdateMe, change(email="z@example.org"), "MAIL_NOT_CONFIGURED"),
+        (stub.RevokeApiKey, auth.RevokeApiKeyRequest(name=key.api_key.name), "RESOURCE_NOT_FOUND"),
+        (stub.RevokeApiKey, auth.RevokeApiKeyRequest(name=f"apiKeys/{uuid7()}"), "RESOURCE_NOT_FOUND"),
+    ]
+    for method, request, reason in acts:
+        assert (await failed(method(request, metadata=metadata))).reason == reason
+    found = await events(served, served.ann, "outcome != OK")
+    assert {one.actor for one in found} == {zoe}
+    assert [(one.action, one.resource, one.outcome, one.affected_user) for one in reversed(found)] == [
+        ("user.change_password", zoe, "SIGN_IN_FAILED", ""),
+        ("api_key.create", "", "SIGN_IN_REQUIRED", ""),
+        ("user.delete", zoe, "SIGN_IN_REQUIRED", ""),
+        ("user.unlink", zoe, "SIGN_IN_REQUIRED", ""),
+        ("user.update", zoe, "ETAG_MISMATCH", ""),
+        ("user.request_email", zoe, "MAIL_NOT_CONFIGURED", ""),
+        ("api_key.revoke", key.api_key.name, "RESOURCE_NOT_FOUND", f"users/{ann}"),
+    ]
+    while (await failed(stub.ChangePassword(guess(new), metadata=metadata))).reason != "TOO_MANY_ATTEMPTS":
+        pass
+    (ended,) = await events(served, served.ann, "outcome = TOO_MANY_ATTEMPTS")
+    assert (ended.actor, ended.action, ended.resource) == (zoe, "user.change_password", zoe)
+
+
+async def test_a_user_with_all_allowed_keys_is_in_the_log_if_the_next_one_is_refused(served: Served) -> None:
+    bob = f"users/{served.bob.who.user_id}"
+    await served.admin.UpdateUserLimits(
+        pb.UpdateUserLimitsRequest(
+            user_limits={"name": f"{bob}/limits", "exceptions": {"api_keys": 1}},
+            update_mask={"paths": ["exceptions.api_keys"]},
+        ),
+        metadata=served.ann.metadata,
+    )
+    await failed(served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=served.bob.metadata))
+    found = await events(served, served.ann, f'actor = "{bob}"')
+    assert [(one.action, one.outcome) for one in found] == [("api_key.create", "LIMIT_REACHED")]
 
 
 async def test_reloads_and_cancellations_of_anothers_turn(served: Served) -> None:

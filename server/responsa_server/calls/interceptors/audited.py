@@ -1,20 +1,25 @@
-"""Writes refused administrative acts to the audit log. The stores write the acts that succeed."""
+"""Writes refused acts to the audit log: those of administrators, and those of all callers on their own accounts. The stores write the acts that succeed."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from responsa_server.calls.call import Call, Interceptor
+from responsa_server.domain import names
 from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.errors import (
     AlreadyExists,
     Conflict,
+    Exhausted,
     NotFound,
     NotPermitted,
     Precondition,
+    Reason,
+    ResponsaError,
+    Unauthenticated,
     Unavailable,
 )
 from responsa_server.domain.people import AuditEvent, Role
@@ -25,6 +30,8 @@ _CHAT: Final = "/responsa.chat.v1.ChatService/"
 _KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
 _OPERATIONS: Final = "/google.longrunning.Operations/"
 _UPDATE_COLLECTION: Final = _KNOWLEDGE + "UpdateCollection"
+_UPDATE_ME: Final = _AUTH + "UpdateMe"
+_ME: Final = "users/me"
 ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "ReloadAgents": ("agents.reload", "agents/-"),
     _ADMIN + "CreateTeacher": ("teacher.create", ""),
@@ -62,6 +69,16 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _AUTH + "CreateResetCode": ("user.create_reset_code", "user"),
 }
 """For each method that changes something as an administrator: the action in the audit log, and the paths of the request's fields that name the resources, or the name itself, which has a slash."""
+OF_ACCOUNT: Final[Mapping[str, tuple[str, str]]] = {
+    _UPDATE_ME: ("user.update", _ME),
+    _AUTH + "ChangePassword": ("user.change_password", _ME),
+    _AUTH + "RevokeSessions": ("session.revoke", "names"),
+    _AUTH + "DeleteMe": ("user.delete", _ME),
+    _AUTH + "UnlinkIdentity": ("user.unlink", _ME),
+    _AUTH + "CreateApiKey": ("api_key.create", ""),
+    _AUTH + "RevokeApiKey": ("api_key.revoke", "name"),
+}
+"""The same for each method with which users change their own account. `_ME` stands for the caller's name."""
 OF_OTHERS: Final[Mapping[str, tuple[str, str]]] = {
     _CHAT + "CancelTurn": ("turn.cancel", "name"),
     _UPDATE_COLLECTION: ("collection.update", "collection.name"),
@@ -73,12 +90,17 @@ OF_OTHERS: Final[Mapping[str, tuple[str, str]]] = {
     _OPERATIONS + "DeleteOperation": ("operation.delete", "name"),
 }
 """The same for each method with which users change what is their own, and administrators also what belongs to others. Only the latter is in the audit log."""
-# NotPermitted: only owners of the installation may do this, or do it to an owner. A caller who is not an administrator never gets here.
-_REFUSALS: Final = (AlreadyExists, Conflict, NotFound, NotPermitted, Precondition)
+_RECORDED: Final = {**ACTIONS, **OF_ACCOUNT}
+_NOTED: Final = {**_RECORDED, **OF_OTHERS}
+# NotPermitted: only owners of the installation may do this, or do it to an owner; or the caller has not signed in recently. Unauthenticated: the present password is wrong. A caller without
+# the role that a method needs never gets here.
+_REFUSALS: Final = (AlreadyExists, Conflict, NotFound, NotPermitted, Precondition, Unauthenticated)
+# The other errors of the class Exhausted say that the server or the caller is too busy.
+_EXHAUSTED: Final = (Reason.LIMIT_REACHED, Reason.TOO_MANY_ATTEMPTS)
 
 
 class Audited(Interceptor[None]):
-    """Records a refused act of an administrator. Invalid requests and failures of the server are not acts; they are in the server's log alone."""
+    """Records a refused act of an administrator, or of a caller on their own account. Invalid requests and failures of the server are not acts; they are in the server's log alone."""
 
     def __init__(self, trail: AuditTrail) -> None:
         self._trail = trail
@@ -88,27 +110,37 @@ class Audited(Interceptor[None]):
 
     def on_request(self, call: Call, message: Any) -> object:
         """Note the act and the names of the resources."""
-        known = ACTIONS.get(call.method) or OF_OTHERS.get(call.method)
+        known = _NOTED.get(call.method)
         if known is not None:
             call.act, paths = known
             call.resources = [paths] if "/" in paths else _named(message, paths)
+            if paths == _ME and call.principal is not None:
+                call.resources = [names.user(call.principal.user_id)]
         if call.method == _UPDATE_COLLECTION and "readers" in message.update_mask.paths:
             call.act = "collection.share"
+        if call.method == _UPDATE_ME and "email" in message.update_mask.paths:
+            call.act = "user.request_email"
         return message
 
     async def on_end(self, call: Call, token: None, error: BaseException | None) -> BaseException | None:
         """Write the events of a refusal."""
-        who, known = call.principal, ACTIONS.get(call.method)
-        if who is None or not isinstance(error, _REFUSALS):
+        who, known = call.principal, _RECORDED.get(call.method)
+        if who is None or not _refused(error):
             return error
         if known is None and (call.method not in OF_OTHERS or who.role is not Role.ADMIN):
             return error
         act = call.act or (known[0] if known else "")
         events = [AuditEvent.of(who, act, one, outcome=error.reason.value) for one in call.resources or [""]]
+        # A call that names something outside the caller's own account is an act only if this belongs to another user.
+        of_others = known is None or (call.method in OF_ACCOUNT and isinstance(error, NotFound))
         # The caller gets the refusal also if the database has become unavailable.
         with contextlib.suppress(Unavailable):
-            await self._trail.record_refused(who, events, only_of_others=known is None)
+            await self._trail.record_refused(who, events, only_of_others=of_others)
         return error
+
+
+def _refused(error: BaseException | None) -> TypeGuard[ResponsaError]:
+    return isinstance(error, _REFUSALS) or (isinstance(error, Exhausted) and error.reason in _EXHAUSTED)
 
 
 def _named(message: object, paths: str) -> Sequence[str]:
