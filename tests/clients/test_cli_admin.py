@@ -109,7 +109,16 @@ def served(server: Scripted) -> None:
             added_readers=[reader_pb2.Reader(user=f"users/{BO}"), reader_pb2.Reader(everyone=True)],
             removed_readers=[reader_pb2.Reader(role=user_pb2.USER_ROLE_SERVICE)],
         )
-        return pb.ListAuditEventsResponse(audit_events=[event, refused, revoked, shared])
+        acted = audit_event_pb2.AuditEvent(
+            create_time=TIME,
+            actor=f"users/{ADA}",
+            on_behalf_of=f"users/{BO}",
+            action="document.delete",
+            resource=f"documents/{KEY}",
+            affected_user=f"users/{BO}",
+            outcome="OK",
+        )
+        return pb.ListAuditEventsResponse(audit_events=[event, refused, revoked, shared, acted])
 
     for method, script in {
         "ListUsers": list_users,
@@ -344,7 +353,7 @@ async def test_the_audit_log_is_printed(server: Scripted, responsa: CommandLine)
         f'actor = "users/{ADA}" AND action = "user.*" AND create_time >= "2026-10-01" AND (outcome != OK)'
     )
     done = await responsa("admin", "audit", "--actor", "local", "--resource", 'a"b', "--json")
-    assert [one["outcome"] for one in done.lines] == ["OK", "LAST_ADMINISTRATOR", "OK", "OK"]
+    assert [one["outcome"] for one in done.lines] == ["OK", "LAST_ADMINISTRATOR", "OK", "OK", "OK"]
     assert sent(server, "ListAuditEvents").filter == 'actor = "local" AND resource = "a\\"b"'
     # A deleted user has only a UUID, which nobody looks up.
     done = await responsa("admin", "audit", "--affected", BO)
@@ -353,6 +362,9 @@ async def test_the_audit_log_is_printed(server: Scripted, responsa: CommandLine)
     )
     assert done.out.splitlines()[3] == (
         f"{SHOWN}  users/{ADA}  collection.share  collections/rivers-1a2b3c4d  added users/{BO}  added everyone  removed role service"
+    )
+    assert done.out.splitlines()[4] == (
+        f"{SHOWN}  users/{ADA}  for users/{BO}  document.delete  documents/{KEY}"
     )
     assert sent(server, "ListAuditEvents").filter == f'affected_user = "users/{BO}"'
 

@@ -102,9 +102,17 @@ async def test_both_names_are_in_the_audit_log(served: Served) -> None:
         ("conversation.delete", made.name),
         ("document.delete", document),
     ]
-    assert {(one.actor, one.on_behalf_of) for one in found.audit_events} == {
-        (name(service), name(served.bob))
+    assert {(one.actor, one.on_behalf_of, one.affected_user) for one in found.audit_events} == {
+        (name(service), name(served.bob), name(served.bob))
     }
+    about_bob = await served.admin.ListAuditEvents(
+        admin.ListAuditEventsRequest(
+            filter=f'affected_user = "{name(served.bob)}" AND actor = "{name(service)}"',
+            order_by="create_time",
+        ),
+        metadata=served.ann.metadata,
+    )
+    assert list(about_bob.audit_events) == list(found.audit_events)
 
 
 async def test_a_grant_for_all_users_is_for_those_of_the_role_user_alone(served: Served) -> None:

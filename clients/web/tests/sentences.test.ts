@@ -18,7 +18,13 @@ describe("sentenceOf", () => {
     expect(sentenceOf(event("user.create", "users/c", "OK", "local"), NAMES)).toBe("Somebody at the server’s command line made an account for users/c.");
   });
 
-  it("names both the service and the user for whom it acted", () => {
+  it("names both the service and the user for whom it acted, and the user once", () => {
+    const about = (affected: string, action: string, resource: string) => sentenceOf(event(action, resource, "OK", "users/a", "users/b", affected), NAMES);
+    expect(about("users/b", "document.delete", "documents/x")).toBe("Ada, for Bob $& <b>, deleted a document.");
+    expect(about("users/b", "turn.cancel", "turns/x")).toBe("Ada, for Bob $& <b>, cancelled a turn.");
+    expect(about("users/b", "collection.update", "collections/x")).toBe("Ada, for Bob $& <b>, changed collections/x.");
+    expect(about("users/c", "document.delete", "documents/x")).toBe("Ada, for Bob $& <b>, deleted a document of users/c.");
+    // An event of an earlier release.
     expect(sentenceOf(event("document.delete", "documents/x", "OK", "users/a", "users/b"), NAMES)).toBe("Ada, for Bob $& <b>, deleted a document of another user.");
   });
 

@@ -98,7 +98,9 @@ def _line(event: audit_event_pb2.AuditEvent) -> str:
         f"for {event.on_behalf_of}" if event.on_behalf_of else "",
         event.action,
         one_line(event.resource, 200),
-        "" if event.affected_user in event.resource else f"about {event.affected_user}",
+        ""
+        if event.affected_user in f"{event.on_behalf_of} {event.resource}"
+        else f"about {event.affected_user}",
         *(f"added {_reader(one)}" for one in event.added_readers),
         *(f"removed {_reader(one)}" for one in event.removed_readers),
     ]

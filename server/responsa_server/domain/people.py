@@ -277,9 +277,9 @@ class AuditEvent:
 
     @property
     def affected_user(self) -> UUID | None:
-        """The user whom the act was about; None if this is the actor, or the user for whom the actor acted."""
-        user = self.about or names.user_in(self.resource_name)
-        return None if user is None or names.user(user) in (self.actor, self.on_behalf_of) else user
+        """The user whom the act was about; None if this is the actor. What a service does on behalf of a user is about that user, if it is about no other."""
+        user = self.about or names.user_in(self.resource_name) or names.user_in(self.on_behalf_of)
+        return None if user is None or names.user(user) == self.actor else user
 
     @classmethod
     def of(

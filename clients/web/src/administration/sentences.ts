@@ -5,7 +5,7 @@ import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.
 import { oneOf } from "../common/people.js";
 import { SHARED_ROLES } from "../documents/access.js";
 
-/** The verbs of an act: what the actor did, and what the actor tried. “{}” stands for the resource, “{of}” for “of” and the user whom the act was about. */
+/** The verbs of an act: what the actor did, and what the actor tried. “{}” stands for the resource, “{of}” for “of” and the user whom the act was about, unless a service acted for this user, whom the sentence then names already. */
 interface Verbs {
   readonly label: string;
   readonly did: string;
@@ -92,8 +92,8 @@ export function sentenceOf({ actor, action, resource, outcome, onBehalfOf, affec
   const object = subject === actor ? "their own account" : called(subject) || "something";
   const verbs = ACTS[action];
   // Functions, because a name may contain “$&”.
-  const fill = (text: string) =>
-    text.replace("{}", () => object).replace(/\{of( [^}]*)?\}/, (_, others: string | undefined) => (affectedUser ? ` of ${called(affectedUser)}` : others ? ` of${others}` : ""));
+  const of = (others = "") => (!affectedUser ? others && ` of${others}` : affectedUser === onBehalfOf ? "" : ` of ${called(affectedUser)}`);
+  const fill = (text: string) => text.replace("{}", () => object).replace(/\{of( [^}]*)?\}/, (_, others: string | undefined) => of(others));
   if (outcome === "OK" && addedReaders.length + removedReaders.length > 0) return `${who} ${sharing(object, readersOf(addedReaders, called), readersOf(removedReaders, called))}.`;
   if (outcome === "OK") return verbs ? `${who} ${fill(verbs.did)}.` : `${who} did “${action}”${resource && ` on ${object}`}.`;
   const tried = verbs ? `tried to ${fill(verbs.tried)}` : `tried “${action}”${resource && ` on ${object}`}`;

@@ -62,8 +62,9 @@ class AuditEvent(_message.Message):
     on_behalf_of: _builtins.str
     """The user on whose behalf a service acted, as the user's name; empty if the actor acted for itself."""
     affected_user: _builtins.str
-    """The name of the user whom the act was about: the owner of the account, key, session, invitation, collection, document or turn, the user for whom a service may now act, or the user who
-    received collections. Empty if this user is the actor, or if the act was about no user. A refused act on a resource that did not exist at that time has this field only if its request names the user.
+    """The name of the user whom the act was about: the owner of the account, key, session, invitation, collection, document, conversation or turn, the user for whom a service may now act, or
+    the user who received collections. If a service acted on behalf of a user and the act was about no other user, the field names that user. Empty if this user is the actor, or if the act was about no
+    user. A refused act on a resource that did not exist at that time has this field only if its request names the user.
     The name stays after the user is deleted.
     """
     @_builtins.property

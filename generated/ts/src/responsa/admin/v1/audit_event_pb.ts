@@ -92,8 +92,9 @@ export type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
   onBehalfOf: string;
 
   /**
-   * The name of the user whom the act was about: the owner of the account, key, session, invitation, collection, document or turn, the user for whom a service may now act, or the user who
-   * received collections. Empty if this user is the actor, or if the act was about no user. A refused act on a resource that did not exist at that time has this field only if its request names the user.
+   * The name of the user whom the act was about: the owner of the account, key, session, invitation, collection, document, conversation or turn, the user for whom a service may now act, or
+   * the user who received collections. If a service acted on behalf of a user and the act was about no other user, the field names that user. Empty if this user is the actor, or if the act was about no
+   * user. A refused act on a resource that did not exist at that time has this field only if its request names the user.
    * The name stays after the user is deleted.
    *
    * @generated from field: string affected_user = 10;
