@@ -441,7 +441,7 @@ async def test_a_password_asks_before_it_replaces_the_session_that_another_tab_b
     await expect(untouched.account).to_have_text("Ada")
     await button(form, "Sign in").click()
     dialog = form.page.get_by_role("dialog")
-    await expect(dialog).to_contain_text("Ada is signed in")
+    await expect(dialog).to_contain_text("This browser is signed in as Ada")
     await dialog.get_by_role("button", name="Sign in as another user").click()
     await expect(form.account).to_have_text("Bob")
     await expect(untouched.page.get_by_role("alert")).to_have_text(
