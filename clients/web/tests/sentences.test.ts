@@ -22,6 +22,7 @@ describe("sentenceOf", () => {
     const about = (affected: string, action: string, resource: string) => sentenceOf(event(action, resource, "OK", "users/a", "users/b", affected), NAMES);
     expect(about("users/b", "document.delete", "documents/x")).toBe("Ada, for Bob $& <b>, deleted a document.");
     expect(about("users/b", "turn.cancel", "turns/x")).toBe("Ada, for Bob $& <b>, cancelled a turn.");
+    expect(about("users/b", "conversation.delete", "conversations/x")).toBe("Ada, for Bob $& <b>, deleted a conversation.");
     expect(about("users/b", "collection.update", "collections/x")).toBe("Ada, for Bob $& <b>, changed collections/x.");
     expect(about("users/c", "document.delete", "documents/x")).toBe("Ada, for Bob $& <b>, deleted a document of users/c.");
     // An event of an earlier release.

@@ -60,6 +60,7 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "generation.delete": { label: "Deleted another user’s generation", did: "deleted a generation of {}{of another user}", tried: "delete a generation of {}{of another user}" },
   "document.update": { label: "Changed another user’s document", did: "changed a document{of another user}", tried: "change a document{of another user}" },
   "document.delete": { label: "Deleted another user’s document", did: "deleted a document{of another user}", tried: "delete a document{of another user}" },
+  "conversation.delete": { label: "Deleted another user’s conversation", did: "deleted a conversation{of another user}", tried: "delete a conversation{of another user}" },
   "operation.cancel": { label: "Cancelled another user’s operation", did: "cancelled an operation{of another user}", tried: "cancel an operation{of another user}" },
   "operation.delete": { label: "Deleted another user’s operation", did: "deleted an operation{of another user}", tried: "delete an operation{of another user}" },
   "turn.cancel": { label: "Cancelled another user’s turn", did: "cancelled a turn{of another user}", tried: "cancel a turn{of another user}" },
