@@ -124,7 +124,9 @@ async def test_secrets_are_kept_as_digests_alone(identity: Identity, database_ur
     "secret", ["", "rsp_", "rsp_short", "rss_" + "x" * 43, "rsp_" + "x" * 44, "rsp_" + "ä" * 43, "x" * 10_000]
 )
 async def test_a_malformed_key(identity: Identity, secret: str) -> None:
-    assert (await refusal(identity.authenticate(key(secret)))).reason is Reason.CREDENTIAL_MALFORMED
+    error = await refusal(identity.authenticate(key(secret)))
+    assert error.reason is Reason.CREDENTIAL_MALFORMED
+    assert "access token" in error.message
 
 
 async def test_an_unknown_key(identity: Identity) -> None:
@@ -278,9 +280,9 @@ async def test_sessions_end(identity: Identity, database_urls: DatabaseUrls) -> 
     await identity.end_session(token)
     await identity.end_session(token)
     await identity.end_session("nonsense")
-    assert (
-        await refusal(identity.authenticate(Credential("session", token)))
-    ).reason is Reason.CREDENTIAL_UNKNOWN
+    error = await refusal(identity.authenticate(Credential("session", token)))
+    assert error.reason is Reason.CREDENTIAL_UNKNOWN
+    assert "session has ended" in error.message
 
     other, _ = await identity.exchange_code((await identity.create_session_code(who))[0])
     forget_time(database_urls, "session")

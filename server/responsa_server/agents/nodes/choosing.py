@@ -541,7 +541,7 @@ async def _best(
     ):
         return web
     judged = await classifiers.judge(asked)
-    need = judged.need + max(_EVIDENCE * (one.kind == CALCULATOR) for one, _ in able)
+    need = judged.need + _EVIDENCE * any(one.kind == CALCULATOR for one, _ in able)
     scored = [
         (_score(one, judged.scores) * math.exp(_EVIDENCE * _has_evidence(one, message)), (one, calls))
         for one, calls in able
