@@ -43,6 +43,9 @@ async def test_a_narrower_key_does_not_administer(served: Served) -> None:
     me = await served.auth.GetMe(auth.GetMeRequest(), metadata=metadata)
     assert (me.name, me.role) == (f"users/{served.ann.who.user_id}", USER)
     assert not me.owns_installation
+    renamed = auth.UpdateMeRequest(user={"display_name": "Ann B."}, update_mask={"paths": ["display_name"]})
+    now = await served.auth.UpdateMe(renamed, metadata=metadata)
+    assert (now.display_name, now.role, now.owns_installation) == ("Ann B.", USER, False)
     for method, rule in RULES.items():
         if rule not in (Rule.ADMIN, Rule.OWNER, Rule.SERVICE):
             continue
