@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from responsa_lab.evaluation.local import load_embedder
 from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.files import EXAMPLES, SHIPPED
-from responsa_server.agents.nodes.choosing import ChooserOptions, forms_trained
-from responsa_server.routing import stored
+from responsa_server.agents.nodes.choosing import ChooserOptions, forms_of, forms_trained
+from responsa_server.routing import stored, vectors
+from responsa_server.routing.vectors import StoredVectors
 
 
 def examples() -> dict[str, str]:
@@ -21,19 +22,23 @@ def examples() -> dict[str, str]:
 
 
 async def train() -> None:
-    """Trains and saves all classifiers."""
+    """Trains and saves all classifiers. Saves the vectors of the examples of tools, too."""
     with ExitStack() as stack:
-        trainer = stored.KeptClassifiers(stored.SHIPPED, load_embedder(stack))
+        embedder = load_embedder(stack)
+        trainer = stored.KeptClassifiers(stored.SHIPPED, embedder)
         for path, one in classifiers(examples(), trainer).items():
-            await one.ready()
             if path.endswith(ChooserOptions().examples):
+                texts = [each.text for each in [*one.examples, *forms_of(one.examples)[0]]]
+                StoredVectors.read(stored.SHIPPED, embedder).write(stored.SHIPPED, texts)
                 await forms_trained(one.examples, trainer)
+            await one.ready()
 
 
 def main() -> None:
     """Replaces the content of the folder."""
     for old in stored.SHIPPED.glob("*.npz"):
-        old.unlink()
+        if old.name != vectors.FILE:
+            old.unlink()
     asyncio.run(train())
     for made in stored.SHIPPED.glob("*.npz"):
         made.chmod(0o644)  # classifiers from a user's machine must not be shipped

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.routing.classifier import DIMENSIONS, Parameters, TrainedClassifier
 from responsa_server.routing.training import train
+from responsa_server.routing.vectors import StoredVectors
 from responsa_server.search.embedder import BlockingEmbedder
 
 _log = structlog.stdlib.get_logger()
@@ -216,7 +217,8 @@ class KeptClassifiers:
                 continue
             if parameters.embedder == self._embedder.name:
                 return parameters
-        parameters = train(examples, self._embedder, key=key)
+        # Training is rare, so the stored vectors are read when they are needed.
+        parameters = train(examples, StoredVectors.read(SHIPPED, self._embedder), key=key)
         try:
             keep(self._folder, parameters)
         except OSError as error:
