@@ -126,16 +126,14 @@ def frames_of(events: Sequence[Json]) -> list[Json]:
             )
             content = _html(answer["text"])
             intent = _intent(answer)
-            more = {**_fallen(answer), **_origin(answer)}
+            more = {**_fallen(answer), **_origin(answer), **_suggested(answer)}
             frames.append(_message(content, used, sources, conversation, intent, **more))
         elif "refused" in event:
             refused = event["refused"]
             reason = refused["reason"].removeprefix("REFUSAL_REASON_").lower()
             content = f"<p>{html.escape(refused['message'], quote=False)}</p>"
             intent = _intent(refused)
-            more = {"outcome": "refused", "reason": reason, **_fallen(refused)}
-            if near := refused.get("suggestions"):
-                more["suggestions"] = [_suggestion(one) for one in near]
+            more = {"outcome": "refused", "reason": reason, **_fallen(refused), **_suggested(refused)}
             frames.append(_message(content, 0, [], conversation, intent, **more))
         elif "failed" in event:
             status = event["failed"]["status"]
@@ -172,6 +170,11 @@ def _origin(answer: Json) -> Json:
             for one in also
         ]
     return found
+
+
+def _suggested(end: Json) -> Json:
+    near = end.get("suggestions")
+    return {"suggestions": [_suggestion(one) for one in near]} if near else {}
 
 
 def _suggestion(one: Json) -> Json:

@@ -66,7 +66,9 @@ class MemoryEvidence:
         """See `Extractor.extract`."""
         return Extraction(_quotes(), support=0.9, supported=True)
 
-    async def closest(self, question: str, evidence: Evidence) -> tuple[Quote, ...]:
+    async def closest(
+        self, question: str, evidence: Evidence, without: Sequence[Quote] = ()
+    ) -> tuple[Quote, ...]:
         """See `Extractor.closest`."""
         return ()
 

@@ -77,6 +77,27 @@ async def test_a_refusal_suggests_quotes_and_an_answer_names_what_was_also_found
     await expect(tab.outcome.last).to_contain_text("Also found in “Examples” (responsa-docs).")
 
 
+async def test_an_answer_has_other_passages_folded_below_it(person: Person) -> None:
+    person.add(PHAROS, "pharos.md")
+    person.add("# Islands\n\n" + SEA_PHAROS, "islands.md")
+    tab = await person.sign_in()
+    await tab.ask("Where did the lighthouse of Alexandria stand?")
+    await expect(tab.answers.last).to_contain_text("island")
+    for _ in range(2):
+        card = tab.outcome.last.locator(".suggestion").first
+        await expect(card).to_be_hidden()
+        await tab.outcome.last.locator("summary").click()
+        await expect(card).to_be_visible()
+        quoted = await card.locator("q").inner_text()
+        await card.click()
+        await expect(tab.mark).to_contain_text(quoted[:20])
+        await expect(tab.source.locator(".badge")).to_be_hidden()
+        await tab.page.keyboard.press("Escape")
+        await expect(card).to_be_focused()
+        await tab.page.reload()
+
+
+SEA_PHAROS = "Pharos is an island near Alexandria. A lighthouse stood there for sixteen centuries, until earthquakes destroyed it."
 PHAROS = "# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Pharos. It was built in the third century BC."
 ALSO_PHAROS = "The lighthouse of Alexandria stood on Pharos, an island off the coast of Egypt."
 

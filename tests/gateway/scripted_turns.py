@@ -65,6 +65,7 @@ def answer(text: str, **fields: Any) -> TurnEvent:
     event.answer.citations.append(fields.get("cited", CITATION))
     event.answer.outcome = fields.get("outcome", 1)
     event.answer.intent = fields.get("intent", "")
+    event.answer.suggestions.extend(fields.get("suggestions", ()))
     return event
 
 
@@ -96,7 +97,7 @@ BODIES: Mapping[str, Sequence[TurnEvent]] = {
     "newer": [stepped(99, "Something new..."), answer("Much.", outcome=2)],
     "restarted": [GENERATING, delta("A lea"), other(attempt_restarted={"discard_from_seq": 3, "keep_bytes": 0}), delta("A lease."), answer("A lease.")],
     "post": [stepped(6, "Classifying your query..."), other(provider_switched={"source": "a:b", "target": "c:d", "cause": "timeout"}),
-             stepped(7, "Checking the sources..."), other(usage={"model": "c:d"}), answer("Read this.", intent="post")],
+             stepped(7, "Checking the sources..."), other(usage={"model": "c:d"}), answer("Read this.", intent="post", suggestions=[SUGGESTION])],
     "out_of_scope": [other(refused={"reason": 2, "message": "Not here.", "intent": "out_of_scope"})],
     "refused": [RETRIEVING, other(refused={"reason": 1, "message": "Nothing says “*a* <b>”.", "suggestions": [SUGGESTION]})],
     "cancelled": [RETRIEVING, other(cancelled={"by": 1})],

@@ -102,7 +102,7 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
         [
             (2, {"type": "status", "step": "routing", "message": "Classifying your query..."}),
             (4, {"type": "status", "step": "verifying", "message": "Checking the sources..."}),
-            (6, message("<p>Read this.</p>\n", METADATA | {"intent": "post"})),
+            (6, message("<p>Read this.</p>\n", METADATA | {"intent": "post", "suggestions": [SUGGESTION]})),
         ],
     ),
     "out_of_scope": (

@@ -112,7 +112,7 @@ class Outcome:
     output_tokens: the tokens that all models wrote, including withdrawn text.
     unpriced_tokens: the tokens of models without a known price.
     cost_usd_micros: the known cost in millionths of a US dollar.
-    suggestions: the quotes that come closest to an answer, best first; only for refusals.
+    suggestions: quotes that may answer the question but are not in the answer, best first; only for refusals, and for answers whose model is "extractive".
     also_found: documents in other collections that also support an answer, best first.
     """
 
@@ -149,6 +149,7 @@ def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
             ended = event.answer
             text, intent, category, model = ended.text, ended.intent, ended.category, ended.model
             usage, fallbacks, also_found = ended.usage, ended.fallbacks, tuple(ended.also_found)
+            suggestions = tuple(ended.suggestions)
         case "refused":
             text, intent = event.refused.message, event.refused.intent
             usage, fallbacks = event.refused.usage, event.refused.fallbacks

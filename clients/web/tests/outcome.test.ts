@@ -158,6 +158,11 @@ describe("the origin of an answer", () => {
     expect(originOf(create(TurnAnswerSchema, { collectionKind: CollectionKind.DOCS }))[0]).toMatch(/documentation of Responsa, not from your own documents\.$/u);
   });
 
+  it("of an answer lists other quotes", () => {
+    const answered = ended({ case: "answer", value: { text: "Noon.", alsoFound: [], fallbacks: [], suggestions: [{ title: "Tides", quote: "Near." }] } as never });
+    expect(outcomeOf(answered, "")?.others?.map((one) => one.quote)).toEqual(["Near."]);
+    expect(outcomeOf(answered, "")?.suggestions).toBeUndefined();
+  });
   it("of a refusal is replaced by suggestions", () => {
     const refused = ended({ case: "refused", value: { reason: RefusalReason.NO_SUPPORT, suggestions: [{ title: "Search", quote: "Near." }] } as never });
     expect(outcomeOf(refused, "")?.suggestions?.map((one) => one.quote)).toEqual(["Near."]);

@@ -18,6 +18,7 @@ from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
 
 _QUOTE = 240
+_GLANCE = 120
 _ARGUMENTS = 160
 _Place = tuple[str, int, int]
 """A document version or a tool's source, and the first and last byte of a quote."""
@@ -83,6 +84,16 @@ def refusal_text(refused: turn_pb2.TurnRefused) -> str:
             f'bytes {one.source_range.start}-{one.source_range.end})\n    "{one_line(one.quote, _QUOTE)}"'
             for one in refused.suggestions
         )
+    )
+
+
+def other_passages(answer: turn_pb2.TurnAnswer) -> str:
+    """Return the other quotes that may answer the question, shortened to a line each; "" if there are none."""
+    if not answer.suggestions:
+        return ""
+    return "Other passages\n" + "\n".join(
+        f'- {one_line(one.title, 120) or one.uri or "(untitled)"}: "{one_line(one.quote, _GLANCE)}"'
+        for one in answer.suggestions
     )
 
 

@@ -38,7 +38,15 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.parameters import REASONS, hint, typed
 from responsa_server.cli.progress import LiveAnswer
-from responsa_server.cli.rendering import answer_body, answer_notes, origin, refusal_text, remarks, tool_line
+from responsa_server.cli.rendering import (
+    answer_body,
+    answer_notes,
+    origin,
+    other_passages,
+    refusal_text,
+    remarks,
+    tool_line,
+)
 from responsa_server.cli.session import open_client
 from responsa_server.cli.terminal import can_move_cursor
 
@@ -461,8 +469,9 @@ def _print_end(event: turn_pb2.TurnEvent) -> None:
         case "answer":
             if body := answer_body(event.answer):
                 print_answer(body)
-            if notes := "\n\n".join(filter(None, (answer_notes(event.answer), origin(event.answer)))):
-                print_text(f"\n{notes}")
+            notes = answer_notes(event.answer), origin(event.answer), other_passages(event.answer)
+            if any(notes):
+                print_text("\n" + "\n\n".join(filter(None, notes)))
         case "refused":
             print_text(refusal_text(event.refused))
         case _:

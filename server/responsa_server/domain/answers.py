@@ -83,7 +83,7 @@ class Extraction:
 
     support: how well the sentences support an answer, from 0 to 1. supported: whether `support` is high enough for the
     sentences to answer the question. also_found: documents that also support an answer, in collections of the evidence from which no
-    sentence is, best first. closest: if the sentences do not answer the question, the quotes that come closest, best first.
+    sentence is, best first. closest: other quotes that come closest to an answer, best first.
     """
 
     quotes: Sequence[Quote]
@@ -194,9 +194,11 @@ class Extractor(Protocol):
         """
         ...
 
-    async def closest(self, question: str, evidence: Evidence) -> tuple[Quote, ...]:
-        """Return the quotes that come closest to an answer, best first: at most MAX_SUGGESTIONS, each from another
-        document and of at most MAX_QUOTE_BYTES. Quotes that say hardly anything on the question are left out.
+    async def closest(
+        self, question: str, evidence: Evidence, without: Sequence[Quote] = ()
+    ) -> tuple[Quote, ...]:
+        """Return the quotes that come closest to an answer, best first: at most MAX_SUGGESTIONS, each of at most
+        MAX_QUOTE_BYTES. Quotes that say hardly anything on the question are left out. without: the quotes of the answer, which are not repeated.
         """
         ...
 

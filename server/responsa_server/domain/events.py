@@ -16,7 +16,7 @@ MAX_DELTA_BYTES = 1024
 MAX_CITATIONS = 24
 MAX_QUOTE_BYTES = 1024
 MAX_SUGGESTIONS = 3
-"""The maximum number of suggestions of a refusal."""
+"""The maximum number of suggestions of an answer or a refusal."""
 MAX_ALSO_FOUND = 3
 """The maximum number of documents that an answer names in `also_found`."""
 
@@ -169,7 +169,7 @@ AnyCitation = Citation | ToolCitation
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A quote that comes close to an answer but does not support one.
+    """A quote that may answer the question but is not part of the answer.
 
     source: the byte range of the quote in the canonical text. quote: at most MAX_QUOTE_BYTES. score: how well the quote
     supports an answer, from 0 to 1. text: the quote as Markdown. page, box, path: where the quote begins in the original file, as in `PlacedBlock`.
@@ -417,7 +417,7 @@ class Answered:
     question, or "". The agent's file defines the intents and categories. model: the author of the text, which is
     `provider:model`, `extractive` or `template`. collection_id: the collection of all passages for the answer, or "".
     collection_kind: the kind of the collections of these passages. None if there are several kinds or no passages, or
-    if the question or its agent named the collections.
+    if the question or its agent named the collections. suggestions: if the text consists of quotes, other quotes that may answer the question, best first.
     """
 
     text: str
@@ -435,6 +435,7 @@ class Answered:
     collection_id: str = ""
     collection_kind: CollectionKind | None = None
     also_found: Sequence[AlsoFound] = ()
+    suggestions: Sequence[Suggestion] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,9 +482,12 @@ def versions_read(event: Event) -> Sequence[VersionRead]:
             return () if one.read is None else (one.read,)
         case ToolReturned(sources=sources):
             return [one.passage.document_version for one in sources if one.passage is not None]
-        case Answered(citations=citations, also_found=also_found):
+        case Answered(citations=citations, also_found=also_found, suggestions=suggestions):
             quoted = [one.read for one in citations if one.read is not None]
-            return [*quoted, *(VersionRead(one.document_id, one.version) for one in also_found)]
+            return [
+                *quoted,
+                *(VersionRead(one.document_id, one.version) for one in (*also_found, *suggestions)),
+            ]
         case Refused(suggestions=suggestions):
             return [VersionRead(one.document_id, one.version) for one in suggestions]
         case _:

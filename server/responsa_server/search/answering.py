@@ -52,9 +52,13 @@ TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
 _KINDS: Final = tuple(CollectionKind)
-FLOOR: Final = 0.25
-"""The least support (0 to 1) of a suggestion. On the part `fit` of evals/reading, one of 12 refused off-topic questions gets a suggestion from this
-value on, and 8 of 30 refused questions that have an answer get it. With 0.2, these are two of 12 and 9 of 30.
+FLOOR: Final = 0.2
+"""The least support (0 to 1) of a suggestion below a refusal. docs/retrieval.md has the figures from which this value and the next were chosen."""
+FLOOR_OF_OTHERS: Final = 0.4
+"""The least support (0 to 1) of a suggestion below an answer."""
+ALSO_FOUND: Final = 0.7
+"""The least support (0 to 1) of a document of another collection that an answer names. Of 473 questions that one collection answers, 122 would name documents of collections about
+other subjects from 0.5 on, and 26 do from this value on.
 """
 
 
@@ -164,13 +168,16 @@ class LibraryEvidence:
         # Runs on the thread that analysed these passages for the search.
         return await self._retriever.analyse(lambda analyses: self._extract(question, evidence, analyses))
 
-    async def closest(self, question: str, evidence: Evidence) -> tuple[Quote, ...]:
+    async def closest(
+        self, question: str, evidence: Evidence, without: Sequence[Quote] = ()
+    ) -> tuple[Quote, ...]:
         """See `Extractor.closest`."""
         if not evidence.passages:
             return ()
         retrieval = self._plain.validate_python(evidence.content)
+        floor = FLOOR_OF_OTHERS if without else FLOOR
         found = await self._retriever.analyse(
-            lambda analyses: Extractor(analyses).closest(retrieval, FLOOR, MAX_SUGGESTIONS)
+            lambda analyses: Extractor(analyses).closest(retrieval, floor, MAX_SUGGESTIONS, without)
         )
         # A suggestion names its collection, which a tool's source has not.
         return tuple(_shortened(one) for one in found if one.passage.collection_id)
@@ -232,7 +239,7 @@ class LibraryEvidence:
             answered = found.parts[0].passage.collection_id
             also_found = tuple(
                 _also_found(one)
-                for one in Extractor(analyses).supporting(retrieval, self._support)
+                for one in Extractor(analyses).supporting(retrieval, max(self._support, ALSO_FOUND))
                 if one.passage.collection_id not in (answered, NO_COLLECTION)
             )
         return Extraction(quotes, found.support, found.supported(self._support), also_found[:MAX_ALSO_FOUND])
@@ -268,7 +275,7 @@ def _preferred(
             also_found = [
                 _also_found(part)
                 for later in tiers[place + 1 :]
-                for part in extractor.supporting(later, threshold)
+                for part in extractor.supporting(later, max(threshold, ALSO_FOUND))
             ]
             return one, tuple(also_found[:MAX_ALSO_FOUND])
     alone = _best_first(passage for one in tiers for passage in one.alone)[:top_k]

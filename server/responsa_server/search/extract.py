@@ -35,6 +35,7 @@ _SURE: Final = 0.6
 """The share of the leading piece below which an answer is unsure. It then shows more: sentences around the leading piece, and a further part that fits less well."""
 _NEARLY_UNSURE: Final = 0.88
 _SUPPORT_UNSURE: Final = 0.3
+_MOST_OF_DOCUMENT: Final = 2
 _CERTAIN: Final = 0.4
 """The certainty below which an answer loses support."""
 _LEAST_SHARE: Final = 0.01
@@ -164,14 +165,15 @@ class Extractor:
                 found.append((answer.support, answer.parts[0]))
         return [part for _, part in sorted(found, key=lambda one: -one[0])]
 
-    def closest(self, retrieval: Retrieval, floor: float, most: int) -> Sequence[SupportedPart]:
-        """The parts that come closest to an answer, best first: at most `most`, each from another document, and no two alike. The score
-        of each is its own support, which is at least `floor`. Passages that only an expansion found are left out.
+    def closest(
+        self, retrieval: Retrieval, floor: float, most: int, without: Sequence[Quote] = ()
+    ) -> Sequence[SupportedPart]:
+        """The parts that come closest to an answer, best first: at most `most`, at most _MOST_OF_DOCUMENT of one document, and no two alike. The score
+        of each is its own support, which is at least `floor`. Passages that only an expansion found are left out, and so are parts that repeat one of the quotes `without`.
         """
         questions = ParsedQuestions(retrieval, self._analyzer)
         passages = retrieval.alone if retrieval.expansions else [*retrieval.passages, *retrieval.elsewhere]
         near: list[tuple[float, _RankedPart]] = []
-        documents: set[UUID] = set()
         parts = (
             part
             for those in _by_collection(passages).values()
@@ -179,19 +181,26 @@ class Extractor:
         )
         for one in parts:
             passage = one.piece.passage
-            document_id = passage.found.passage.document_id
-            if document_id in documents or not one.part.complete:
-                continue
-            documents.add(document_id)
             own = self._support(questions.of(passage), one.piece, [one.piece])
             own *= self._own_words(questions, one.piece)
-            if own >= floor:
+            if own >= floor and one.part.complete:
                 near.append((own, one))
-        near.sort(key=lambda one: -one[0])
+        # Which part fits best says more than how well each is supported by itself, but only fits on one scale can be compared.
+        comparable = all(one.piece.share is not None for _, one in near)
+        near.sort(key=lambda each: -each[1].piece.fit if comparable else -each[0])
         kept: list[tuple[float, _RankedPart]] = []
         for own, one in near:
-            if len(kept) < most and not any(_alike(one.words, other.words) for _, other in kept):
+            quote = _supported(one).quote
+            document_id = quote.passage.document_id
+            of_document = sum(each.piece.passage.found.passage.document_id == document_id for _, each in kept)
+            if (
+                of_document < _MOST_OF_DOCUMENT
+                and not any(one.overlaps(each) or _alike(one.words, each.words) for _, each in kept)
+                and not any(map(quote.repeats, without))
+            ):
                 kept.append((own, one))
+            if len(kept) == most:
+                break
         return [replace(_supported(one), score=own) for own, one in kept]
 
     def _judged(

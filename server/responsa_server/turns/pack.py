@@ -17,6 +17,7 @@ from responsa_server.domain.events import (
     Event,
     NumberedEvent,
     Refused,
+    Suggestion,
     Terminal,
     ToolCalled,
     ToolCitation,
@@ -107,16 +108,12 @@ def _weight(event: Event) -> int:
         case Cited(citation=ToolCitation() as one):
             texts = one.title + one.uri + one.quote + one.origin.call_id + one.origin.tool
             return 4 * _ENVELOPE_BYTES + len(texts.encode())
-        case Answered(text=text, citations=citations, also_found=also_found):
+        case Answered(text=text, citations=citations, also_found=also_found, suggestions=suggestions):
             cited = sum(_weight(Cited(one)) for one in citations)
             named = sum(2 * _ENVELOPE_BYTES + len(one.title.encode()) for one in also_found)
-            return 2 * _ENVELOPE_BYTES + len(text.encode()) + cited + named
+            return 2 * _ENVELOPE_BYTES + len(text.encode()) + cited + named + _suggested(suggestions)
         case Refused(message=message, suggestions=suggestions):
-            quoted = sum(
-                4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote + one.text + one.path).encode())
-                for one in suggestions
-            )
-            return _ENVELOPE_BYTES + len(message.encode()) + quoted
+            return _ENVELOPE_BYTES + len(message.encode()) + _suggested(suggestions)
         case ToolCalled(arguments=arguments):
             return 4 * _ENVELOPE_BYTES + 2 * len(str(arguments).encode())
         case ToolReturned(content=content, data=data, sources=sources):
@@ -127,3 +124,10 @@ def _weight(event: Event) -> int:
             return 2 * _ENVELOPE_BYTES + len(content.encode()) + typed + quoted
         case _:
             return 4 * _ENVELOPE_BYTES
+
+
+def _suggested(suggestions: Sequence[Suggestion]) -> int:
+    return sum(
+        4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote + one.text + one.path).encode())
+        for one in suggestions
+    )

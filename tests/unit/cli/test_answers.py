@@ -11,7 +11,14 @@ from responsa.chat.v1 import citation_pb2, suggestion_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
 from responsa_server.cli.blocks import parse
 from responsa_server.cli.output import one_line, shown, shown_name
-from responsa_server.cli.rendering import answer_body, answer_notes, origin, refusal_text, tool_line
+from responsa_server.cli.rendering import (
+    answer_body,
+    answer_notes,
+    origin,
+    other_passages,
+    refusal_text,
+    tool_line,
+)
 
 
 def answer_text(answer: turn_pb2.TurnAnswer) -> str:
@@ -231,6 +238,21 @@ def test_a_refusal_is_followed_by_what_comes_closest() -> None:
     assert refusal_text(refused) == (
         'I found nothing.\n\nClosest in the documents\n- Tides (tides.md, page 2, bytes 3-24)\n    "Low water is at noon."'
     )
+
+
+def test_an_answer_is_followed_by_other_passages_in_a_line_each() -> None:
+    assert other_passages(turn_pb2.TurnAnswer(text="Noon.")) == ""
+    answer = turn_pb2.TurnAnswer(
+        text="Noon.",
+        suggestions=[
+            suggestion_pb2.Suggestion(title="Tides", quote="Low\nwater is at noon."),
+            suggestion_pb2.Suggestion(uri="long.md", quote="High water " * 40),
+        ],
+    )
+    heading, first, second = other_passages(answer).splitlines()
+    assert (heading, first) == ("Other passages", '- Tides: "Low water is at noon."')
+    assert second.startswith('- long.md: "High water ')
+    assert len(second) < 150
 
 
 def test_an_answer_says_if_it_is_not_from_peoples_own_documents_and_what_else_was_found() -> None:

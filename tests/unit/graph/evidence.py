@@ -71,6 +71,7 @@ class Shelf:
         self.near = near
         self.asked: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
         self.options: list[SearchOptions] = []
+        self.without: Sequence[Quote] = ()
 
     async def search(
         self,
@@ -103,8 +104,11 @@ class Shelf:
         assert evidence == self.found
         return [[one] for one in self.extraction.quotes[:most]]
 
-    async def closest(self, question: str, evidence: Evidence) -> tuple[Quote, ...]:
+    async def closest(
+        self, question: str, evidence: Evidence, without: Sequence[Quote] = ()
+    ) -> tuple[Quote, ...]:
         assert evidence == self.found
+        self.without = without
         return self.near
 
 

@@ -14,6 +14,7 @@ from responsa.chat.v1 import citation_pb2
 from responsa_lab.scripted.broken import Broken, Kind
 from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.agent import PlannedAgent, ending
+from responsa_server.agents.engine.citations import AnswerModel, compose, plain
 from responsa_server.agents.engine.config import BEGIN
 from responsa_server.agents.engine.graph import FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
@@ -104,6 +105,25 @@ def test_a_refusal_suggests_what_comes_closest() -> None:
     end = ending({**elsewhere, **graded}, USAGE)
     assert isinstance(end, Refused)
     assert end.suggestions == ()
+
+
+def test_an_answer_that_quotes_suggests_other_quotes() -> None:
+    near = tuple(quote(f"Also {number}.", start=100 * number, score=0.4) for number in range(1, 6))
+    extraction = Extraction([QUOTE], 0.7, True, closest=(QUOTE, *near))
+    graded = GradeOutput(extraction=extraction).model_dump(mode="json")
+    composed = compose([QUOTE])
+    answer = AnswerModel(
+        text=composed.text,
+        citations=tuple(map(plain, composed.citations)),
+        outcome=AnswerOutcome.COMPLETE,
+        passages_used=2,
+    )
+    # A quote that the answer contains is not suggested.
+    found = answered({"answer": answer.model_dump(mode="json"), **graded}).suggestions
+    assert [one.quote for one in found] == [one.text for one in near[:3]]
+    # A model and a template have read more than the quotes.
+    assert answered({**WRITTEN, **CITED, **graded}).suggestions == ()
+    assert answered({**CITED, **graded, "model": "template"}).suggestions == ()
 
 
 def test_a_suggestion_has_the_place_of_the_first_block_that_it_quotes() -> None:

@@ -99,12 +99,14 @@ async def test_grade_says_whether_the_evidence_supports_an_answer() -> None:
         assert output.extraction.supported is supported
 
 
-async def test_grade_adds_what_comes_closest_where_the_evidence_does_not_support_an_answer() -> None:
+async def test_grade_adds_what_else_comes_close_to_an_answer() -> None:
     for supported in (True, False):
         near = (quote("Nearly.", score=0.4),)
-        node = Grade(Shelf(quotes=[quote("Yes.")], supported=supported, near=near))
-        output = await node.process(GradeInput(question="?", evidence=evidence()), quiet())
-        assert output.extraction.closest == (() if supported else near)
+        quoted = [quote("Yes.")]
+        shelf = Shelf(quotes=quoted, supported=supported, near=near)
+        output = await Grade(shelf).process(GradeInput(question="?", evidence=evidence()), quiet())
+        assert output.extraction.closest == near
+        assert list(shelf.without) == (quoted if supported else [])
 
 
 async def test_answer_emits_what_it_returns() -> None:

@@ -8,7 +8,7 @@ import { refusalWords, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
 import { parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
-import { suggestionCards } from "./suggestions.js";
+import { closestCards, otherCards } from "./suggestions.js";
 import { tipped } from "../common/tip.js";
 
 /** Opens the source of the citation with the number `index`. When the source is closed, `by` gets the focus back. */
@@ -122,10 +122,11 @@ export function refusal(text: string, reason: RefusalReason): HTMLElement {
 }
 
 /** The note below an answer or another outcome; undefined if there is nothing to report. */
-export function outcomeNote({ who, fallbacks, origin = [], suggestions = [] }: Outcome, open: OpenSource): HTMLElement | undefined {
-  if (!who && fallbacks.length === 0 && origin.length === 0 && suggestions.length === 0) return undefined;
+export function outcomeNote({ who, fallbacks, origin = [], suggestions = [], others = [] }: Outcome, open: OpenSource): HTMLElement | undefined {
+  if (!who && fallbacks.length === 0 && origin.length === 0 && suggestions.length === 0 && others.length === 0) return undefined;
   const note = element("div", { class: "outcome note" });
-  if (suggestions.length > 0) note.append(suggestionCards(suggestions, open));
+  if (suggestions.length > 0) note.append(closestCards(suggestions, open));
+  if (others.length > 0) note.append(otherCards(others, open));
   note.append(...origin.map((one) => element("p", { class: "origin", ...WRITTEN }, one)));
   if (fallbacks.length > 0) {
     const rows = fallbacks.map((one) => element("li", WRITTEN, one));

@@ -28,6 +28,8 @@ export interface Outcome {
   readonly origin?: readonly string[];
   /** The quotes that come closest to an answer, if the documents support no answer. */
   readonly suggestions?: readonly Suggestion[];
+  /** Quotes that are not in the answer, but may answer the question, too. */
+  readonly others?: readonly Suggestion[];
 }
 
 /** The cost of the model calls; "" if no model was called. */
@@ -112,6 +114,7 @@ export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefi
         who: answeredBy(agent, event.value.model, event.value.usage),
         fallbacks: sentences(event.value.fallbacks, event.value.outcome),
         origin: originOf(event.value),
+        ...(event.value.suggestions.length > 0 && { others: event.value.suggestions }),
       };
     case "refused":
       return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks), ...(event.value.suggestions.length > 0 && { suggestions: event.value.suggestions }) };

@@ -1,21 +1,33 @@
-/** Shows the quotes that a refusal suggests. */
+/** Shows the quotes that are suggested below an answer or a refusal. */
 
 import { create } from "@bufbuild/protobuf";
 import { CitationSchema } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { Suggestion } from "@responsa/contract/responsa/chat/v1/suggestion_pb.js";
 import type { OpenSource } from "./answer.js";
 import { element, WRITTEN } from "../common/dom.js";
+import { count } from "../common/facts.js";
 import { collectionId } from "../documents/library.js";
 import { placeOf } from "./parts.js";
 import { plainText } from "../text/prose.js";
 
+/** The quotes that come closest to an answer, below a refusal. */
+export function closestCards(suggestions: readonly Suggestion[], open: OpenSource): HTMLElement {
+  return element("div", { class: "suggestions" }, element("p", { class: "note" }, "Closest in the documents:"), cards(suggestions, "Closest in the documents", open));
+}
+
+/** Other quotes that may answer the question, below an answer. They are folded, so that they do not look like a part of the answer. */
+export function otherCards(suggestions: readonly Suggestion[], open: OpenSource): HTMLElement {
+  const summary = element("summary", {}, `Not what you asked? See ${count(suggestions.length, "other passage")}`);
+  return element("details", { class: "suggestions" }, summary, cards(suggestions, "Other passages", open));
+}
+
 /** One card for each suggestion. A card opens the document at the quote. */
-export function suggestionCards(suggestions: readonly Suggestion[], open: OpenSource): HTMLElement {
+function cards(suggestions: readonly Suggestion[], label: string, open: OpenSource): HTMLElement {
   // A suggestion has no hash, because no answer cites it.
   const quotes = suggestions.map(({ passage, documentVersion, title, uri, sourceRange, quote, page, box, path }) =>
     create(CitationSchema, { passage, documentVersion, title, uri, quote, page, path, ...(sourceRange && { sourceRange }), ...(box && { box }) }),
   );
-  const cards = suggestions.map((one, index) => {
+  const made = suggestions.map((one, index) => {
     const card: HTMLElement = element(
       "button",
       { type: "button", class: "plain suggestion", click: () => open(quotes, index, card) },
@@ -25,5 +37,5 @@ export function suggestionCards(suggestions: readonly Suggestion[], open: OpenSo
     );
     return element("li", {}, card);
   });
-  return element("div", { class: "suggestions" }, element("p", { class: "note" }, "Closest in the documents:"), element("ul", { "aria-label": "Closest in the documents" }, ...cards));
+  return element("ul", { "aria-label": label }, ...made);
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final, cast
@@ -25,6 +25,8 @@ from responsa_server.domain.events import (
     MAX_SUGGESTIONS,
     Answered,
     AnswerOutcome,
+    AnyCitation,
+    Citation,
     Fallback,
     RefusalReason,
     Refused,
@@ -216,13 +218,15 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
         )
         end = _written(answer.text, complete=whole, state=state, usage=usage)
         quoted = not end.model or (not checked and end.model != TEMPLATE)
+        cited = [of_plain(one) for one in answer.citations]
         return replace(
             _with_origin(end, state, quoted=quoted, given=answer.collections)
             if answer.passages_used and _of_documents(answer, state)
             else end,
-            citations=[of_plain(one) for one in answer.citations],
+            citations=cited,
             passages_used=answer.passages_used,
             model=EXTRACTIVE if quoted else end.model,
+            suggestions=_others(state, cited) if quoted else (),
         )
     if "refusal" in state:
         refusal = RefusalModel.model_validate(state["refusal"])
@@ -296,6 +300,21 @@ def _with_origin(
         collection_kind=next(iter(kinds)) if len(kinds) == 1 else None,
         also_found=tuple(also)[:MAX_ALSO_FOUND],
     )
+
+
+def _others(state: Mapping[str, object], cited: Sequence[AnyCitation]) -> Sequence[Suggestion]:
+    """The quotes that also come close to an answer, without those that an answer of whole sections contains."""
+    return [
+        _suggestion(one)
+        for one in _extraction(state).closest
+        if not any(isinstance(each, Citation) and _within(one, each) for each in cited)
+    ][:MAX_SUGGESTIONS]
+
+
+def _within(quote: Quote, citation: Citation) -> bool:
+    """Whether a citation quotes a part of the quote."""
+    same = (quote.passage.document_id, quote.passage.version) == (citation.document_id, citation.version)
+    return same and quote.source.start < citation.source.end and citation.source.start < quote.source.end
 
 
 def _suggestion(quote: Quote) -> Suggestion:

@@ -78,7 +78,7 @@ class GradeInput(NodeModel):
 
 
 class GradeOutput(NodeModel):
-    """The best sentences, and whether they answer the question; if not, also the quotes that come closest. unanswered: the parts of the question that nothing answers, if something answers
+    """The best sentences, whether they answer the question, and other quotes that come closest to an answer. unanswered: the parts of the question that nothing answers, if something answers
     another part.
     """
 
@@ -144,10 +144,9 @@ class Grade(Node[GradeInput, GradeOutput]):
                 extraction = replace(extraction, supported=verdict.answered)
             except FAILURES as error:
                 run.fell_back(Fallback(FallbackKind.RULE, self.name, "support", cause(error)))
-        if not extraction.supported:
-            closest = await self._extractor.closest(question, given.evidence)
-            extraction = replace(extraction, closest=closest)
-        return GradeOutput(extraction=extraction, unanswered=unanswered)
+        quoted = extraction.quotes if extraction.supported else ()
+        closest = await self._extractor.closest(question, given.evidence, quoted)
+        return GradeOutput(extraction=replace(extraction, closest=closest), unanswered=unanswered)
 
     def _judged(self, extraction: Extraction) -> Extraction:
         """The extraction, judged by the agent's own minimum of support."""

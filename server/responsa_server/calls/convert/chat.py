@@ -356,6 +356,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     collection=names.collection(what.collection_id) if what.collection_id else "",
                     collection_kind=values.COLLECTION_KIND.number(what.collection_kind),
                     also_found=[also_found(one) for one in what.also_found],
+                    suggestions=[suggestion(one) for one in what.suggestions],
                 )
             )
         case Refused():

@@ -136,14 +136,14 @@ async def of_event(
             if answer.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT:
                 metadata["outcome"] = "output_limit"
             metadata |= _named(answer.collection, answer.collection_kind, answer.also_found)
+            metadata |= _suggested(answer.suggestions)
             html = await rendering.of_markdown(answer.text)
             content = _message(html, metadata, answer.fallbacks)
         case "refused":
             refused = event.refused
             metadata = _metadata(conversation, refused.intent)
             metadata |= {"outcome": "refused", "reason": _name(RefusalReason.DESCRIPTOR, refused.reason)}
-            if refused.suggestions:
-                metadata["suggestions"] = [_suggestion(one) for one in refused.suggestions]
+            metadata |= _suggested(refused.suggestions)
             # A refusal quotes the question, whose text is not Markdown.
             content = _message(of_plain(refused.message), metadata, refused.fallbacks)
         case "cancelled":
@@ -235,6 +235,10 @@ def _named(collection: str, kind: CollectionKind.ValueType, also: Sequence[AlsoF
         ],
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _suggested(suggestions: Sequence[Suggestion]) -> dict[str, Json]:
+    return {"suggestions": [_suggestion(one) for one in suggestions]} if suggestions else {}
 
 
 def _suggestion(one: Suggestion) -> dict[str, Json]:

@@ -20,8 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Suggestion(_message.Message):
-    """Suggestion is a quote that comes close to an answer but does not support one. Like a citation, a suggestion stays complete when its source changes or is
-    deleted.
+    """Suggestion is a quote that may answer the question but is not part of the answer: the answer consists of other quotes, or the server refused to answer. Like
+    a citation, a suggestion stays complete when its source changes or is deleted.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

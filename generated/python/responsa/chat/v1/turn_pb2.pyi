@@ -692,6 +692,7 @@ class TurnAnswer(_message.Message):
     COLLECTION_FIELD_NUMBER: _builtins.int
     COLLECTION_KIND_FIELD_NUMBER: _builtins.int
     ALSO_FOUND_FIELD_NUMBER: _builtins.int
+    SUGGESTIONS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The answer; at most 24 KiB."""
     sha256: _builtins.bytes
@@ -734,6 +735,12 @@ class TurnAnswer(_message.Message):
     def also_found(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.AlsoFound]:
         """Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The answer's text does not use these documents."""
 
+    @_builtins.property
+    def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.Suggestion]:
+        """Other quotes that may answer the question, the best first; at most 3, and at most two from one document. The answer's text does not contain these quotes. Set only if
+        `model` is "extractive", and empty if no other quote is close enough.
+        """
+
     def __init__(
         self,
         *,
@@ -752,10 +759,11 @@ class TurnAnswer(_message.Message):
         collection: _builtins.str = ...,
         collection_kind: _collection_kind_pb2.CollectionKind.ValueType = ...,
         also_found: _abc.Iterable[_suggestion_pb2.AlsoFound] | None = ...,
+        suggestions: _abc.Iterable[_suggestion_pb2.Suggestion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "support", b"support", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "suggestions", b"suggestions", "support", b"support", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -792,7 +800,7 @@ class TurnRefused(_message.Message):
 
     @_builtins.property
     def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.Suggestion]:
-        """The quotes that come closest to an answer, the best first; at most 3, each from another document. The quoted documents are in the scope of the question, and
+        """The quotes that come closest to an answer, the best first; at most 3, and at most two from one document. The quoted documents are in the scope of the question, and
         the caller could read them when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
         """
 
