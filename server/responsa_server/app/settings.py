@@ -152,7 +152,7 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Names = Field(
         default=(),
-        description="Host names, separated by commas, that requests may use in addition to the loopback names. A name without a port stands for the name with `port`; for any other port, write `name:port`.",
+        description="Host names, separated by commas, that requests may use in addition to the loopback names. A name without a port is allowed with the port of the setting `port` alone; for any other port, write `name:port`.",
     )
     allowed_origins: Names = Field(
         default=(),
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
     )
     role: ServeRole = Field(
         default=ServeRole.ALL,
-        description="What `serve` does: `rpc` takes calls, `worker` runs turns and ingests documents, `all` does both. `--role` overrides this setting.",
+        description="What `serve` does: `rpc` accepts calls, `worker` runs turns and ingests documents, `all` does both. `--role` overrides this setting.",
     )
     grpc_listen: str = Field(
         default="",

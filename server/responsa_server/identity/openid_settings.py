@@ -132,7 +132,7 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     )
     roles: dict[str, Literal["user", "admin"]] = Field(
         default={},
-        description='The roles that values of `role_claim` stand for, such as `{responsa-admins = "admin"}`; if the values stand for several roles, `admin` counts. A person without any of these values has the role `user`.',
+        description='The role for each value of `role_claim`, such as `{responsa-admins = "admin"}`. A person whose values stand for both roles has the role `admin`. A person without any of these values has the role `user`.',
     )
     role_required: bool = Field(
         default=False,

@@ -57,7 +57,7 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=100,
         ge=1,
         le=10_000,
-        description="How many passwords may be hashed, checked or waiting at a time. Further calls are refused with OVERLOADED.",
+        description="The maximum number of passwords that a process hashes or checks, or that wait for this, at a time. Further calls are refused with OVERLOADED.",
     )
     min_score: int = Field(
         default=3,
@@ -81,7 +81,7 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=100,
         ge=1,
         le=1_000_000,
-        description="The maximum number of failed sign-ins from one network address in one window. The addresses of an IPv6 network (/64) count as one.",
+        description="The maximum number of failed sign-ins from one network address in one window. All addresses of an IPv6 network (/64) count as one address.",
     )
     attempts_window_seconds: int = Field(
         default=900,
@@ -175,7 +175,7 @@ class MailSettings(BaseModel, extra="forbid"):
         default="",
         max_length=500,
         pattern=r"^(https?://[^\s/#?]+(/[^\s#?]*)?)?$",
-        description="The address of the page, for the links in mails, e.g. `https://responsa.example.org`. Needed if mails are sent, unless `listen` is a loopback address: then the default is `http://localhost` with `port`.",
+        description="The address of the page, for the links in mails, e.g. `https://responsa.example.org`. If `listen` is a loopback address, the default is `http://localhost` with `port`. Otherwise, the setting is needed if mails are sent.",
     )
     timeout_seconds: float = Field(
         default=30.0, ge=1, le=300, description="How long one step of sending a mail may take."
@@ -302,7 +302,7 @@ class UserLimitSettings(BaseModel, extra="forbid"):
         4 * 1024**3, "The maximum number of bytes that are uploaded in 24 hours."
     )
     storage_bytes: int = _limit(
-        16 * 1024**3, "The maximum size of all stored originals that the user has uploaded, in bytes."
+        16 * 1024**3, "The maximum total size of the stored originals that the user has uploaded, in bytes."
     )
     api_keys: int = _limit(50, "The maximum number of API keys that are neither revoked nor expired.")
 
@@ -317,7 +317,7 @@ class AdministratorLimitSettings(UserLimitSettings):
         64 * 1024**3, "The maximum number of bytes that are uploaded in 24 hours."
     )
     storage_bytes: int = _limit(
-        256 * 1024**3, "The maximum size of all stored originals that the user has uploaded, in bytes."
+        256 * 1024**3, "The maximum total size of the stored originals that the user has uploaded, in bytes."
     )
 
 
@@ -336,7 +336,9 @@ class TenantLimitSettings(BaseModel, extra="forbid"):
     upload_bytes_per_day: int = _limit(
         256 * 1024**3, "The maximum number of bytes that are uploaded in 24 hours."
     )
-    storage_bytes: int = _limit(1024**4, "The maximum size of all stored originals of the tenant, in bytes.")
+    storage_bytes: int = _limit(
+        1024**4, "The maximum total size of the stored originals of the tenant, in bytes."
+    )
 
 
 class AddressLimitSettings(BaseModel, extra="forbid"):
@@ -367,5 +369,5 @@ class LimitSettings(BaseModel, extra="forbid"):
         default=4,
         ge=2,
         le=1000,
-        description="While Redis cannot be reached, each process counts calls, uploads, streams and sockets by itself, and allows each limit divided by this number. The number should be at least the number of servers. Messages are counted in PostgreSQL during that time, and half of their limit is allowed.",
+        description="The divisor of the limits while Redis cannot be reached. Each process then has its own count of calls, uploads, streams and sockets, and allows each limit divided by this value. The value should be at least the number of servers. Meanwhile, messages are counted in PostgreSQL, and half of `messages_per_minute` is allowed.",
     )

@@ -132,7 +132,7 @@ class CompatibleSettings(ModelServerSettings):
     wire: Wire = Field(default="openai", description="The vendor whose protocol the server uses.")
     tools: bool = Field(
         default=True,
-        description="Whether the server's models can request tools. If not, agents choose tools by the prompt `tool_selection`.",
+        description="Whether the server's models can request tools. If false, agents choose tools with the prompt `tool_selection`.",
     )
     continuous_usage: bool = Field(
         default=False,
@@ -232,7 +232,7 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
 
     default: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_of_models)] = Field(
         default_factory=list,
-        description="The models that `default` stands for in an agent's chain, as `provider:model`, in the order in which the server calls them. If none of these models answers, the last resort is an extractive answer.",
+        description="The models, as `provider:model`, that `default` stands for in an agent's chain. The server calls them in the order of this list. If none of these models answers, the last resort is an extractive answer.",
     )
     openai: OpenAiSettings = Field(default_factory=OpenAiSettings, description="OpenAI.")
     anthropic: AnthropicSettings = Field(default_factory=AnthropicSettings, description="Anthropic.")

@@ -20,7 +20,7 @@ class SourceSettings(BaseModel, extra="forbid"):
     )
     mails: bool = Field(
         default=True,
-        description="Whether administrators get a mail when a run of a source fails or wants a confirmation. For each source, at most one mail of each kind is sent in an hour. Mails need the settings `mail`.",
+        description="Whether administrators get a mail when a run of a source fails or needs a confirmation. For each source, at most one mail of each kind is sent in an hour. Mails need the settings `mail`.",
     )
     success_mails: bool = Field(
         default=False,

@@ -121,7 +121,11 @@ class TurnSettings:
     ] = 3600.0
     partition_days_ahead: Annotated[
         int,
-        Field(ge=2, le=90, description="How many days ahead the partitions of the event log are created."),
+        Field(
+            ge=2,
+            le=90,
+            description="How many days in advance the partitions of the event log are created.",
+        ),
     ] = 14
 
 

@@ -32,8 +32,8 @@ class _CollectionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Collec
     """The documentation of Responsa."""
 
 class CollectionKind(_CollectionKind, metaclass=_CollectionKindEnumTypeWrapper):
-    """CollectionKind says whose documents a collection holds. If neither a question nor its agent names collections, the server tries the kinds in the order of this
-    enum. The answer comes from the first kind that supports one.
+    """CollectionKind says whose documents a collection holds. If neither a question nor its agent names collections, the server tries the kinds in the order OWN, DOCS,
+    SAMPLE. The answer comes from the first kind whose documents support an answer.
     """
 
 COLLECTION_KIND_UNSPECIFIED: CollectionKind.ValueType  # 0

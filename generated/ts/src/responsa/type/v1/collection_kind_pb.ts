@@ -12,8 +12,8 @@ export const file_responsa_type_v1_collection_kind: GenFile = /*@__PURE__*/
   fileDesc("CiZyZXNwb25zYS90eXBlL3YxL2NvbGxlY3Rpb25fa2luZC5wcm90bxIQcmVzcG9uc2EudHlwZS52MSqAAQoOQ29sbGVjdGlvbktpbmQSHwobQ09MTEVDVElPTl9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTQ09MTEVDVElPTl9LSU5EX09XThABEhoKFkNPTExFQ1RJT05fS0lORF9TQU1QTEUQAhIYChRDT0xMRUNUSU9OX0tJTkRfRE9DUxADYgZwcm90bzM");
 
 /**
- * CollectionKind says whose documents a collection holds. If neither a question nor its agent names collections, the server tries the kinds in the order of this
- * enum. The answer comes from the first kind that supports one.
+ * CollectionKind says whose documents a collection holds. If neither a question nor its agent names collections, the server tries the kinds in the order OWN, DOCS,
+ * SAMPLE. The answer comes from the first kind whose documents support an answer.
  *
  * @generated from enum responsa.type.v1.CollectionKind
  */
