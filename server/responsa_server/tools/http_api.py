@@ -54,7 +54,7 @@ class HttpApiOptions(ToolOptions):
     """The keys of a declaration with `kind = "http_api"`."""
 
     url: Url = Field(
-        description="The endpoint. Places in braces, such as `{city}`, stand in its path and take the arguments with these names; an argument cannot contain a slash."
+        description="The endpoint. Its path may contain places in braces, such as `{city}`, which are replaced by the arguments with these names; an argument cannot contain a slash."
     )
     method: Method = Field(default="GET", description="The HTTP method.")
     parameters: dict[str, dict[str, Any]] = Field(

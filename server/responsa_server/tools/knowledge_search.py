@@ -56,7 +56,7 @@ class KnowledgeOptions(ToolOptions):
     collections: tuple[str, ...] = Field(
         (),
         strict=False,
-        description="The collections to search, by their ids; empty: those of the question or its agent, else all that the user may read.",
+        description="The collections to search, by their ids; empty: the collections of the question or its agent, or, if neither names any, all collections that the user may read.",
     )
     passages: int = Field(6, ge=1, le=20, description="The maximum number of passages.")
     bytes: int = Field(

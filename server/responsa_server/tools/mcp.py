@@ -52,7 +52,7 @@ class McpOptions(ToolOptions):
         default={}, description="Environment variables of the program that hold secrets of the declaration."
     )
     memory_mb: int = Field(
-        default=1024, ge=64, le=65_536, description="The program's largest address space, in MiB."
+        default=1024, ge=64, le=65_536, description="The maximum size of the program's address space, in MiB."
     )
     tools: list[str] = Field(
         default=[], max_length=MOST_TOOLS, description="The server's tools to offer, by name; empty: all."

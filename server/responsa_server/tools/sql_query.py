@@ -63,7 +63,9 @@ class Query(ToolOptions):
         description="One SELECT. `%(name)s` stands for a parameter; `%(tenant)s`, `%(user)s` and `%(subject)s` stand for the tenant, the id and the subject of the user who asks.",
     )
     title: str = Field(
-        default="", max_length=100, description="The name that people see; empty: the declaration's."
+        default="",
+        max_length=100,
+        description="The name that people see; empty: the title of the declaration.",
     )
     description: str = Field(default="", max_length=4000, description="What the query finds, for a model.")
     parameters: dict[str, dict[str, JsonValue]] = Field(
@@ -77,7 +79,7 @@ class SqlOptions(ToolOptions):
     """The keys of `sql_query`."""
 
     connection: str = Field(
-        description="The name of the secret that holds the database's URL. Its user needs no more than the right to read."
+        description="The name of the secret that holds the database's URL. The URL's user needs no more than the right to read."
     )
     queries: dict[Annotated[str, Field(pattern=_NAME)], Query] = Field(
         min_length=1,

@@ -73,7 +73,7 @@ class HistoryTable(Table):
         3000,
         ge=0,
         le=200_000,
-        description="The maximum number of tokens in these messages together, estimated as a quarter of their bytes; 0: no limit.",
+        description="The maximum number of tokens in the messages that a turn reads in full, estimated as a quarter of their bytes; 0: no limit.",
     )
     older: int = Field(
         0, ge=0, le=400, description="The maximum number of earlier messages that a summary covers."
@@ -118,7 +118,7 @@ class RetrievalTable(Table):
     )
     sources: Mapping[str, SourceTable] = Field(
         default_factory=dict[str, SourceTable],
-        description="For each value of this parameter, where the search looks: `collections`, `filter` (as in a search), or both. If a question has no value for the parameter, the search looks everywhere.",
+        description="For each value of the parameter that `retrieval.source_parameter` names, where the search looks: `collections`, `filter` (as in a search), or both. If a question has no value for the parameter, the search looks everywhere.",
     )
     top_k: int | None = Field(
         None,
@@ -232,7 +232,7 @@ class NodeTable(BaseModel):
     )
     reads: Mapping[str, str] = Field(
         default_factory=dict[str, str],
-        description="For each renamed input: the input's own name, and the field of the state that it is read from.",
+        description="For each renamed input: the input's own name, and the field of the state from which the node reads the input.",
     )
     writes: Mapping[str, str] = Field(
         default_factory=dict[str, str],
