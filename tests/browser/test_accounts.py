@@ -298,7 +298,7 @@ async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change
                     await expect(alert).to_have_text(expected)
                 else:
                     await expect(
-                        page.locator(".problem", has_text="If you have used it before, sign in")
+                        page.locator(".problem", has_text="If you used the code yourself, sign in")
                     ).to_be_visible()
 
             await button(tab, "Forgot your password?").click()
@@ -692,7 +692,7 @@ async def test_an_account_is_deleted_with_its_shared_collections_handed_over(per
     await dialog.get_by_label("I want to delete all of this for good").check()
     act = dialog.get_by_role("button", name="Delete the account")
     await act.click()  # nothing happens before the choice is made
-    await dialog.get_by_label("Hand them over").check()
+    await dialog.get_by_label("Hand these collections over").check()
     await dialog.get_by_label("The new owner").fill("nobody")
     await act.click()
     await expect(dialog.locator(".problem:not(:empty)")).to_contain_text("Enter an e-mail address")

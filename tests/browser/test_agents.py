@@ -279,7 +279,7 @@ async def test_a_call_of_a_tool_is_shown_with_its_sources_and_what_it_found_is_c
     tab = await person.sign_in()
     await tab.choose("Fetcher")
     await expect(tab.page.locator(".empty")).to_contain_text("This agent can use the documents.")
-    await expect(tab.page.locator(".empty")).to_contain_text("It works without web_search")
+    await expect(tab.page.locator(".empty")).to_contain_text("The agent works without web_search")
     await tab.ask('call knowledge_search {"query": "How long does the battery of Wren last?"}')
     await tab.steps.click()
     call = tab.page.locator(".steps .tool-call", has_text="Tool the documents")

@@ -252,7 +252,7 @@ async def test_sync_never_deletes_the_documents_of_another_folder_of_the_same_na
     await responsa("ingest", first)
     refused = await responsa("ingest", second, "--sync")
     assert refused.code == 2
-    assert f"{first} was loaded as 'guide' too" in refused.err
+    assert f"{first} was loaded under the same name, 'guide'" in refused.err
     assert library.keys() == ["guide/one.md"]
     done = await responsa("ingest", second, "--sync", "--root", "guide-b")
     assert (done.code, done.err) == (0, "")

@@ -229,7 +229,7 @@ CASES: Final[Mapping[str, Case]] = {
         end=TurnState.REFUSED,
     ),
     "no_model_and_no_documents": Case(
-        ("found nothing on it",), frozenset(), documents=None, end=TurnState.REFUSED
+        ("found nothing about it",), frozenset(), documents=None, end=TurnState.REFUSED
     ),
     "no_model_and_documents_down": Case(
         ("could not be searched",),

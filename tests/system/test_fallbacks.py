@@ -45,7 +45,7 @@ CAUSES = {
     Plug.CUT: "cut",
     Plug.STALLED: "timeout",
 }
-LEAD = "I could not reach the documents, so this answer rests on none of them."
+LEAD = "I could not reach the documents, so this answer does not use them."
 BROKEN = "RAISE EXCEPTION 'no memory is left' USING ERRCODE = '53200';"
 """Replaces the body of a function. The function then fails as if the database had run out of memory."""
 

@@ -28,7 +28,7 @@ from responsa_client.results import turn_error
 
 Result = TypeVar("Result")
 
-_ASK: Final = "Answers a question from the organisation's documents, with numbered sources. If the documents do not support an answer, it says so."
+_ASK: Final = "Answers a question from the organisation's documents, with numbered sources. If the documents do not support an answer, the result says so."
 _SEARCH: Final = "Searches the organisation's documents and returns the passages that fit best."
 
 
@@ -131,7 +131,7 @@ def _answered(turn: Turn) -> tuple[str, TurnAnswer | None]:
 
 
 def cited(answer: TurnAnswer) -> str:
-    """An answer as text: the number of each citation stands after the bytes that it supports, and the sources follow in order."""
+    """An answer as text: the number of each citation follows the bytes that the citation supports, and the sources follow the text in order."""
     text = answer.text.encode()
     placed = sorted(
         enumerate(answer.citations, 1), key=lambda one: (one[1].answer_range.end, one[0]), reverse=True

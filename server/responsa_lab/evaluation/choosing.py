@@ -24,7 +24,9 @@ DECLARED: Final = "declared"
 
 
 class Part(StrEnum):
-    """The messages to measure. `ALL` are the English ones. They are among the examples by now, so that only a cross-validation says something about other messages."""
+    """The messages to measure. `ALL` are the English messages. They have since been added to the examples, so only a cross-validation shows how well other
+    messages are handled.
+    """
 
     ALL = "all"
 

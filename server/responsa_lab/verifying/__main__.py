@@ -1,8 +1,8 @@
 """python -m responsa_lab.verifying PROVIDER:MODEL [--embeddings]
 
 Asks a live provider a few short questions and reports, line by line, what holds and what differs from what its adapter assumes. The provider, its address
-and its key come from the settings, as for a server. It prints the most that this costs before it asks. Exit codes: 0 nothing differs that matters,
-1 something does, 2 the model cannot be asked with these settings.
+and its key come from the settings, as for a server. Before it asks, it prints the highest possible cost. Exit codes: 0 no difference that matters, 1 at least
+one difference that matters, 2 the model cannot be asked with these settings.
 """
 
 from __future__ import annotations

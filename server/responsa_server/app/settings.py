@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     )
     log_level: LogLevel = Field(
         default=LogLevel.INFO,
-        description="The least severe level that is logged: `debug`, `info`, `warning` or `error`.",
+        description="The least severe level that is logged, which is `debug`, `info`, `warning` or `error`.",
     )
     drain_seconds: float = Field(
         default=5.0,
@@ -182,7 +182,7 @@ class Settings(BaseSettings):
         default=2000,
         ge=1,
         le=1_000_000,
-        description="The maximum number of calls that are served at a time. Further calls are refused with OVERLOADED.",
+        description="The maximum number of calls that are served at the same time. Further calls are refused with OVERLOADED.",
     )
     role: ServeRole = Field(
         default=ServeRole.ALL,
@@ -190,11 +190,11 @@ class Settings(BaseSettings):
     )
     grpc_listen: str = Field(
         default="",
-        description="The address where `serve` listens for gRPC: `unix:PATH` or `HOST:PORT`. Empty: a socket in the data folder. `--listen` overrides this setting.",
+        description="The address where `serve` listens for gRPC, in the form `unix:PATH` or `HOST:PORT`. Empty: a socket in the data folder. `--listen` overrides this setting.",
     )
     http_listen: str = Field(
         default="",
-        description="The address where `serve` listens for the gateway's HTTP: `unix:PATH` or `HOST:PORT`. Empty: a socket in the data folder, or no HTTP if `grpc_listen` is set. `--http-listen` overrides this setting.",
+        description="The address where `serve` listens for the gateway's HTTP, in the form `unix:PATH` or `HOST:PORT`. Empty: a socket in the data folder, or no HTTP if `grpc_listen` is set. `--http-listen` overrides this setting.",
     )
     page: Path = Field(
         default=CHECKOUT / "clients" / "web" / "dist", description="The folder of the built page."
@@ -309,12 +309,12 @@ class Settings(BaseSettings):
             return self
         if self.accounts.registration is Registration.OPEN and not self.mail.configured:
             raise ValueError(
-                "accounts.registration is open and listen is not a loopback address, but no mails are sent, so nothing would prove an e-mail address: "
+                "accounts.registration is open and listen is not a loopback address, but no mails are sent, so nothing would prove that an e-mail address belongs to the person: "
                 "set mail.host and mail.sender (RESPONSA_MAIL__HOST, RESPONSA_MAIL__SENDER), or set accounts.registration to invited"
             )
         if self.mail.configured and not self.mail.page_url:
             raise ValueError(
-                "mail.page_url (RESPONSA_MAIL__PAGE_URL) must be the address of the page, for the links in mails, because listen is not a loopback address"
+                "mail.page_url (RESPONSA_MAIL__PAGE_URL) must be set to the address of the page, because mails contain links to the page, and listen is not a loopback address"
             )
         return self
 

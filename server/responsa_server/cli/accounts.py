@@ -26,7 +26,7 @@ HandOver = Annotated[
     str,
     typer.Option(
         "--hand-over-to",
-        help="The user who receives your collections that other users can read or that hold documents of other users. Give users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this as long as they hold documents of others.",
+        help="The user who receives your shared collections: those that other users can read, and those that hold documents of other users. Give users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this as long as they hold documents of others.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
@@ -69,7 +69,10 @@ def register_account(
     ] = "",
     name: Annotated[str, typer.Option(help="The name to show to people.")] = "",
     tenant: Annotated[
-        str, typer.Option(help="The tenant. Default: that of the invitation, or the server's default tenant.")
+        str,
+        typer.Option(
+            help="The tenant. Default: the tenant of the invitation, or the server's default tenant."
+        ),
     ] = "",
     invited: Annotated[bool, typer.Option("--invited", help="Prompt for the code of an invitation.")] = False,
 ) -> None:
@@ -123,7 +126,7 @@ def reset_password(
     email: Annotated[
         str,
         typer.Option(
-            help="The e-mail address of your account. The server mails a code to it. Leave it out if you have a code already."
+            help="The e-mail address of your account. The server mails a code to this address. Leave it out if you have a code already."
         ),
     ] = "",
     tenant: Annotated[str, typer.Option(help="The tenant. Default: the server's default tenant.")] = "",

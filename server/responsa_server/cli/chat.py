@@ -75,7 +75,7 @@ def chat(
         bool,
         typer.Option(
             "--no-history",
-            help="Neither offer questions of earlier talks nor keep the questions of this talk.",
+            help="Do not offer questions of earlier talks, and do not keep the questions of this talk.",
         ),
     ] = False,
 ) -> None:

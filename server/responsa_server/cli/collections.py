@@ -107,7 +107,9 @@ def create(
     ] = None,
     overlap_tokens: Annotated[
         int | None,
-        typer.Option(help="The tokens that a passage shares with the previous one, from 0 to 500."),
+        typer.Option(
+            help="The number of tokens that a passage shares with the previous passage, from 0 to 500."
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:
@@ -289,7 +291,7 @@ def delete(
         ),
     ] = False,
 ) -> None:
-    """Delete a collection. Without --force, a collection that has documents stays. Existing answers keep their quotes."""
+    """Delete a collection. Without --force, a collection that has documents is not deleted. Existing answers keep their quotes."""
     with reporting(json=json), open_client() as client:
         found = client.get_collection(valid_text(collection, "The collection"))
         try:

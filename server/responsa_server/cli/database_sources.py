@@ -247,7 +247,10 @@ def list_deliveries(
 def redeliver(
     delivery: Annotated[
         str,
-        typer.Argument(metavar="DELIVERY", help="The name from `responsa sources deliveries`, or its UUID."),
+        typer.Argument(
+            metavar="DELIVERY",
+            help="The name that `responsa sources deliveries` prints, or the UUID in the name.",
+        ),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print the Delivery, as proto-JSON.")] = False,
 ) -> None:

@@ -80,7 +80,7 @@ class Loaded:
         other = next((one for one in self._loaded(folder.root) if one != folder.path and one.is_dir()), None)
         if other is not None:
             raise CommandFailed(
-                f"{other} was loaded as {folder.root!r} too, so --sync would delete its documents.",
+                f"{other} was loaded under the same name, {folder.root!r}, so --sync would delete the documents of {other}.",
                 f"Give {folder.path} another name with --root, or add `--root {shlex.quote(folder.root)}` to confirm that this folder replaces {other}.",
                 EXIT_USAGE,
             )

@@ -15,7 +15,7 @@ from pathlib import Path
 from responsa_server.private_files import write_private
 
 KEPT = 1000
-"""The number of questions that the file keeps at least, if there were that many. It holds at most twice as many."""
+"""The number of questions that the file keeps at least, if there were that many. The file holds at most twice this number."""
 _MAX_CHARACTERS = 16 * 1024
 """The length of the longest question that is kept. The server refuses longer questions."""
 _MAX_BYTES = 4 * (2 * KEPT + 1) * _MAX_CHARACTERS

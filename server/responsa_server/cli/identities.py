@@ -38,7 +38,9 @@ def list_identities(
 def unlink_identity(
     identity: Annotated[str, typer.Argument(help="The identity, as identities/{uuid} or as the UUID alone.")],
 ) -> None:
-    """Remove an identity from your account. You then no longer sign in with it. This needs `responsa login` within the last ten minutes. Your last way to sign in stays."""
+    """Remove an identity from your account. You then no longer sign in with it. This needs `responsa login` within the last ten minutes. You cannot remove
+    your last way to sign in.
+    """
     with reporting(), open_client() as client:
         given = valid_text(identity, "The identity")
         name = given if "/" in given else f"identities/{given}"

@@ -98,7 +98,7 @@ def ingest_paths(
     root: Annotated[
         str,
         typer.Option(
-            help="The first part of the folder's source keys, in place of the folder's name. Two folders of one name need different roots."
+            help="The first part of the folder's source keys, in place of the folder's name. Two folders with the same name need different roots."
         ),
     ] = "",
     dry_run: Annotated[
@@ -209,7 +209,7 @@ def _remember(loaded: Loaded, folders: Sequence[Folder], *, alone: bool) -> None
             loaded.add(folder, alone=alone)
     except OSError as error:
         print_error(
-            f"This machine cannot remember which folders were loaded ({error.strerror or error}), so a later --sync of another folder of the same name deletes their documents."
+            f"This machine cannot remember which folders were loaded ({error.strerror or error}), so a later --sync of another folder with the same name deletes the documents of these folders."
         )
 
 

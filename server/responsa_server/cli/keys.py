@@ -81,7 +81,9 @@ def create_key(
         bool, typer.Option("--json", help="Print the key and its secret as one JSON object: apiKey, secret.")
     ] = False,
 ) -> None:
-    """Create an API key for a service or for yourself, and print its secret. The secret is never shown again. A key for yourself needs a sign-in of the last ten minutes, or is made with your key and ends with it."""
+    """Create an API key for a service or for yourself, and print its secret. The secret is never shown again. To create a key for yourself, sign in first: the
+    sign-in must be at most ten minutes old. If you use an API key instead, the new key ends with that key.
+    """
     with reporting(json=json), open_client() as client:
         if service is not None and role is not None:
             raise CommandFailed(

@@ -28,7 +28,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show and change the limits of single users of your tenant. These commands need the role ADMIN. The limits of all others are settings (`limits.user`, `limits.admin`, `limits.service`).",
+        help="Show and change the limits of single users of your tenant. These commands need the role ADMIN. The limits of all other users are settings (`limits.user`, `limits.admin`, `limits.service`).",
         rich_markup_mode=None,
     )
     group.command("show")(show_limits)

@@ -31,7 +31,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show and change the quotas of single users. These commands need the role ADMIN. The settings `quotas` hold the quotas of roles.",
+        help="Show and change the quotas of single users. These commands need the role ADMIN. The settings `quotas` contain the quotas of the roles.",
         rich_markup_mode=None,
     )
     group.command("show")(show_quota)
@@ -118,7 +118,7 @@ def _print(quota: user_quota_pb2.UserQuota, *, json: bool) -> None:
         for name, label in _LABELS.items()
         if name in limits
     ]
-    print_text(f"set for this user: {', '.join(own) or 'nothing, so the limits of the role apply'}")
+    print_text(f"set for this user: {', '.join(own) or 'nothing (the limits of the role apply)'}")
 
 
 _LABELS: Final = {

@@ -46,7 +46,7 @@ def set_file(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A text file with one group of synonyms per line, separated by commas, e.g. PTO, paid time off. Lines that begin with # are ignored."
+            help="A text file with one group of synonyms per line, separated by commas, such as “PTO, paid time off”. Lines that begin with # are ignored."
         ),
     ],
     collection: Collection = "default",

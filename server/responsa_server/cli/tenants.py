@@ -71,7 +71,7 @@ def create_tenant(
         bool, typer.Option("--json", help="Print the CreateTenantResponse, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Create a tenant. Print the code with which its first administrator registers, or the administrator's API key. It is never shown again."""
+    """Create a tenant. Print the code with which its first administrator registers, or the administrator's API key. The code or key is never shown again."""
     with reporting(json=json), open_client() as client:
         made = client.create_tenant(
             valid_text(tenant_id, "The id"),

@@ -72,7 +72,7 @@ def check_tools(
     ] = False,
 ) -> None:
     """Check declarations of tools, and print each problem with its file, line, key and a suggestion. This command needs
-    no server. It also finds out whether the secrets that the declarations name exist here.
+    no server. The command also checks whether the secrets that the declarations name exist on this machine.
 
     Exit codes: 0 no problems, 2 problems.
     """

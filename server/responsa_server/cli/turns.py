@@ -152,7 +152,8 @@ def ask(
     cancel_on_disconnect: Annotated[
         bool,
         typer.Option(
-            "--cancel-on-disconnect", help="Cancel the turn 10 seconds after its last follower has left."
+            "--cancel-on-disconnect",
+            help="Cancel the turn 10 seconds after the last client has stopped following it.",
         ),
     ] = False,
     json: AsEvents = False,

@@ -245,7 +245,7 @@ def delete_user(
         str,
         typer.Option(
             "--hand-over-to",
-            help="The user who receives the deleted user's collections that other users can read or that hold documents of other users. Give users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this as long as they hold documents of others.",
+            help="The user who receives the deleted user's shared collections: those that other users can read, and those that hold documents of other users. Give users/{uuid}, the UUID alone, or the e-mail address. Default: all collections are deleted; the server refuses this as long as they hold documents of others.",
         ),
     ] = "",
     yes: Yes = False,

@@ -89,7 +89,9 @@ class Refused:
 
 
 class Registered(Enum):
-    """The outcome of a registration. DONE: also for a taken address, so that the reply does not tell. With the other two, nothing has changed."""
+    """The outcome of a registration. DONE is also the outcome for a taken address, so that the reply does not reveal whether an address is taken. With the
+    other two outcomes, nothing has changed.
+    """
 
     DONE = "done"
     NO_TENANT = "no tenant"

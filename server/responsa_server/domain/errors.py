@@ -182,7 +182,7 @@ class DocumentRejected(InvalidRequest):
         limit = f"{limit_bytes:,} bytes" if limit_bytes % _MIB else f"{limit_bytes // _MIB} MiB"
         return cls(
             Reason.DOCUMENT_TOO_LARGE,
-            f"The document has more than {limit}. Split it and upload its parts.",
+            f"The document has more than {limit}. Split the document and upload its parts.",
             {"limit_bytes": str(limit_bytes)},
         )
 

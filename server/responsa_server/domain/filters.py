@@ -80,7 +80,7 @@ def filterable(rules: ListRules) -> tuple[str, ...]:
 
 
 def holds(condition: Filter, fits: Callable[[Comparison], bool]) -> bool:
-    """Whether a condition is true, if `fits` tells this for each comparison."""
+    """Whether a condition is true. `fits` says for each comparison whether the comparison is true."""
     match condition:
         case AllOf(parts):
             return all(holds(one, fits) for one in parts)

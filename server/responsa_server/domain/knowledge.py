@@ -692,9 +692,9 @@ class Ingestions(Protocol):
         ...
 
     async def unchanged(self, claim: Claim, parser: str) -> None:
-        """Remove the version, whose text is that of the version that it reads again, and end the operation as unchanged.
+        """Remove the version, because its text equals the text of the version that it reads again, and end the operation as unchanged.
 
-        parser: the parser that made the text. From now on it counts as the parser of the earlier version.
+        parser: the parser that made the text. From now on, this parser counts as the parser of the earlier version.
         """
         ...
 

@@ -103,10 +103,10 @@ class ModelPrompt:
 
 
 class Fit(StrEnum):
-    """How the text of a model that takes up an answer fits what stands of it.
+    """How the text of a model that takes up an answer fits the text that was kept of this answer.
 
-    OPEN: this cannot be decided yet. FITS: nothing speaks against it so far. RESTARTS: the model writes the answer again from
-    its beginning. REPEATS, CONTRADICTS: it says again, or otherwise, what stands.
+    OPEN: this cannot be decided yet. FITS: the text has fitted so far. RESTARTS: the model writes the answer again from its
+    beginning. REPEATS: the model says again what the kept text says. CONTRADICTS: the model contradicts the kept text.
     """
 
     OPEN = "open"
@@ -117,7 +117,7 @@ class Fit(StrEnum):
 
 
 class Seam(Protocol):
-    """Compares what stands of an answer with the text of the model that takes it up."""
+    """Compares the text that was kept of an answer with the text of the model that takes the answer up."""
 
     def add(self, text: str) -> Fit:
         """Compare the next piece too. After RESTARTS, REPEATS or CONTRADICTS, nothing more is compared."""
@@ -144,7 +144,7 @@ class Takeover(Protocol):
         ...
 
     def seam(self, stands: str) -> Seam:
-        """Return a comparison with what stands."""
+        """Return a comparison with the text that was kept."""
         ...
 
 
@@ -252,8 +252,8 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """The model `source` failed, and the model `target` is called next. Both are `provider:name`. begun: whether a part of the answer stands
-    that `source`, or a model before it, has sent.
+    """The model `source` failed, and the model `target` is called next. Both are `provider:name`. begun: whether a part of the answer that `source` or an
+    earlier model has sent still stands.
     """
 
     source: str

@@ -42,7 +42,7 @@ class Principal:
     key_id: the API key with which the caller makes the call or began the session; None if there is no such key. session_id: the session, for the kinds
     "session" and "token"; otherwise None. address, call_id: the network address and the id of the call, for the audit log; "" outside a call. owner: whether the
     caller owns the installation. acting: the service that makes the call on behalf of the user; None if the user makes it. narrowed: whether `key_id` has a narrower role
-    than the user; `role` is then that of the key. Two principals that differ only in these seven are equal.
+    than the user; `role` is then that of the key. Two principals are equal if they have the same tenant, user, role and credential.
     """
 
     tenant_id: str
@@ -70,7 +70,7 @@ Reader = Principal | Server
 
 
 def as_subject(who: Principal) -> Principal:
-    """The same user with the rights of a user: of documents about people, they read those about themselves alone, whatever their role."""
+    """The same user with the rights of a user: whatever the user's role, the only documents about people that the user reads are the documents about the user."""
     return replace(who, role=Role.USER)
 
 
@@ -235,7 +235,7 @@ def expired_credential(credential: str) -> Unauthenticated:
         Reason.CREDENTIAL_EXPIRED,
         "This API key has expired. Use another one."
         if credential == "api_key"
-        else "This browser's session has ended. Run `responsa open` for a new one.",
+        else "This browser's session has ended. Run `responsa open` for a new session.",
     )
 
 

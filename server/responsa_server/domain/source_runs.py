@@ -115,7 +115,9 @@ class SourceRuns(Protocol):
         ...
 
     async def wake(self, tenant_id: str, operation_id: UUID) -> None:
-        """Make the job of the run that has waited longest for the end of this run, unless it has one already or a run of the source works."""
+        """Make the job of the next run: of the runs that wait for the end of this run, the run that has waited longest. Make no job if that run already has
+        one, or if a run of the source works.
+        """
         ...
 
     async def scheduled(self, tenant_id: str, schedule_id: UUID) -> Source | None:

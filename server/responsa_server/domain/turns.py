@@ -36,7 +36,7 @@ from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.quotas import Demand, Grant
 
 MAX_QUESTION_BYTES = 16 * 1024
-WITHHELD: Final = "You are no longer allowed to read what this answer was drawn from."
+WITHHELD: Final = "You are no longer allowed to read the documents that this answer uses."
 """The message of a refusal with the reason NOT_PERMITTED."""
 
 

@@ -333,8 +333,8 @@ class Accounts:
     async def require_recent_session(self, who: Principal) -> None:
         """Check that a caller in a session signed in during the last ten minutes; a caller with an API key passes. Raises NotPermitted (SIGN_IN_REQUIRED).
 
-        For what makes a new way in, and for what deletes a user, or suspends or erases a tenant: the holder of an administrator's key can make keys anyway, but an open
-        browser must not be enough.
+        This check is for calls that make a new way to sign in, delete a user, or suspend or erase a tenant. An open browser must not be enough for these
+        calls. API keys pass, because the holder of an administrator's key can make further keys anyway.
         """
         if who.session_id is not None:
             await self.require_recent_sign_in(who)
@@ -717,7 +717,7 @@ def _failed() -> Unauthenticated:
 def _code_invalid() -> Unauthenticated:
     return Unauthenticated(
         Reason.CODE_INVALID,
-        "This code was already used, has expired or is unknown. Ask an administrator for another one.",
+        "This code was already used, has expired or is unknown. Ask an administrator for another code.",
     )
 
 

@@ -82,7 +82,7 @@ class LimitBook:
         self._known: dict[UUID, tuple[float, Mapping[str, int]]] = {}
 
     async def of(self, who: Principal) -> Limits:
-        """Return the limits of a caller. While the database is away, the last known exceptions apply, or else the defaults."""
+        """Return the limits of a caller. While the database is unavailable, the last known exceptions apply. If no exceptions are known, the defaults apply."""
         known = self._known.get(who.user_id)
         if known is None or self._clock() >= known[0]:
             asked = self._clock()

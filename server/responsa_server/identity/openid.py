@@ -378,7 +378,7 @@ class OpenId:
         if found is None or found.tenant_id != tenant_id:
             raise Unauthenticated(
                 Reason.CODE_INVALID,
-                "This code was already used, has expired or is unknown. Ask an administrator for another one.",
+                "This code was already used, has expired or is unknown. Ask an administrator for another code.",
             )
         return found
 

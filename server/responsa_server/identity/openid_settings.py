@@ -119,7 +119,7 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
         tuple[Annotated[str, AfterValidator(_private)], ...], NoDecode, BeforeValidator(_words)
     ] = Field(
         default=(),
-        description="The private addresses that the provider's configuration may name: IP addresses, networks such as `10.1.0.0/16`, and host names of the organisation's network, separated by spaces. The issuer's host is always allowed.",
+        description="The private addresses that the provider's configuration may name, separated by spaces. They are IP addresses, networks such as `10.1.0.0/16`, and host names of the organisation's network. The issuer's host is always allowed.",
     )
     command_line: bool = Field(
         default=False,

@@ -51,7 +51,10 @@ class PasswordSettings(BaseModel, extra="forbid"):
     )
     iterations: int = Field(default=2, ge=1, le=64, description="The number of passes of Argon2id.")
     threads: int = Field(
-        default=2, ge=1, le=64, description="How many passwords a process hashes or checks at a time."
+        default=2,
+        ge=1,
+        le=64,
+        description="The maximum number of passwords that a process hashes or checks at the same time.",
     )
     queue: int = Field(
         default=100,
@@ -69,13 +72,13 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=10,
         ge=1,
         le=10_000,
-        description="The maximum number of failed sign-ins with one e-mail address of a tenant, from one network address, in one window. E-mail addresses without an account count, too.",
+        description="The maximum number of failed sign-ins in one window that use one e-mail address of a tenant and come from one network address. E-mail addresses without an account count, too.",
     )
     attempts_per_account_everywhere: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description="The maximum number of failed sign-ins with one e-mail address of a tenant, from all network addresses together, in one window. The value must be at least `attempts_per_account`.",
+        description="The maximum number of failed sign-ins in one window that use one e-mail address of a tenant and come from any network address. The value must be at least `attempts_per_account`.",
     )
     attempts_per_address: int = Field(
         default=100,
@@ -99,7 +102,7 @@ class TokenSettings(BaseModel, extra="forbid"):
 
     secret_file: Path | None = Field(
         default=None,
-        description="A file with a secret of at least 32 bytes. The secret encrypts the keys that sign tokens, and authenticates messages between servers and workers. All servers and workers on one database need the same content. Default: `token-secret` in the data folder, which the first start makes.",
+        description="A file with a secret of at least 32 bytes. The secret encrypts the keys that sign tokens, and authenticates messages between servers and workers. All servers and workers that use one database need a file with the same content. Default: `token-secret` in the data folder, which the first start makes.",
     )
     issuer: str = Field(
         default="responsa", min_length=1, max_length=200, description="The claim `iss` of access tokens."
@@ -152,7 +155,7 @@ class MailSettings(BaseModel, extra="forbid"):
     port: int = Field(default=587, ge=1, le=65_535, description="The port of the mail server.")
     tls: MailTls = Field(
         default=MailTls.STARTTLS,
-        description="How the connection is encrypted: `starttls`, `tls` (from the beginning, usually on port 465) or `none`. No mail is sent to a server that does not offer this encryption.",
+        description="How the connection is encrypted. The value is `starttls`, `tls` (from the beginning, usually on port 465) or `none`. No mail is sent to a server that does not offer this encryption.",
     )
     ca_file: Path | None = Field(
         default=None,
@@ -169,7 +172,7 @@ class MailSettings(BaseModel, extra="forbid"):
     sender: str = Field(
         default="",
         max_length=254,
-        description="The address that mails come from, e.g. `responsa@example.org`. Needed with `host`.",
+        description="The address that mails come from, such as `responsa@example.org`. Needed with `host`.",
     )
     page_url: str = Field(
         default="",
@@ -246,13 +249,13 @@ class RoleQuotaSettings(BaseModel, extra="forbid"):
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description="The maximum cost of the questions of one user in a day (UTC), in millionths of a US dollar. Models without a known price do not count. Empty: no limit.",
+        description="The maximum cost of the questions of one user in a day (UTC), in millionths of a US dollar. The cost of models without a known price is not counted. Empty: no limit.",
     )
     cost_micros_per_month: int | None = Field(
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description="The maximum cost of the questions of one user in a month (UTC), in millionths of a US dollar. Models without a known price do not count. Empty: no limit.",
+        description="The maximum cost of the questions of one user in a month (UTC), in millionths of a US dollar. The cost of models without a known price is not counted. Empty: no limit.",
     )
 
     @property
@@ -294,12 +297,14 @@ class UserLimitSettings(BaseModel, extra="forbid"):
     calls_per_minute: int = _limit(
         3_000, "The maximum number of calls in 60 seconds. Each stream and each upload counts as one call."
     )
-    streams: int = _limit(64, "The maximum number of long calls, such as streams of turns, at a time.")
-    sockets: int = _limit(32, "The maximum number of signed-in WebSockets at a time.")
+    streams: int = _limit(
+        64, "The maximum number of long calls, such as streams of turns, that may be open at the same time."
+    )
+    sockets: int = _limit(32, "The maximum number of signed-in WebSockets that may be open at the same time.")
     pending_turns: int = _limit(20, "The maximum number of turns that have not ended.")
-    uploads: int = _limit(16, "The maximum number of uploads at a time.")
+    uploads: int = _limit(16, "The maximum number of uploads that may run at the same time.")
     upload_bytes_per_day: int = _limit(
-        4 * 1024**3, "The maximum number of bytes that are uploaded in 24 hours."
+        4 * 1024**3, "The maximum number of bytes that may be uploaded in 24 hours."
     )
     storage_bytes: int = _limit(
         16 * 1024**3, "The maximum total size of the stored originals that the user has uploaded, in bytes."
@@ -314,7 +319,7 @@ class AdministratorLimitSettings(UserLimitSettings):
         12_000, "The maximum number of calls in 60 seconds. Each stream and each upload counts as one call."
     )
     upload_bytes_per_day: int = _limit(
-        64 * 1024**3, "The maximum number of bytes that are uploaded in 24 hours."
+        64 * 1024**3, "The maximum number of bytes that may be uploaded in 24 hours."
     )
     storage_bytes: int = _limit(
         256 * 1024**3, "The maximum total size of the stored originals that the user has uploaded, in bytes."
@@ -329,12 +334,17 @@ class TenantLimitSettings(BaseModel, extra="forbid"):
     """The limits of each tenant, for all its users together."""
 
     calls_per_minute: int = _limit(60_000, "The maximum number of calls in 60 seconds.")
-    streams: int = _limit(1_000, "The maximum number of long calls, such as streams of turns, at a time.")
-    sockets: int = _limit(1_000, "The maximum number of signed-in WebSockets at a time.")
+    streams: int = _limit(
+        1_000,
+        "The maximum number of long calls, such as streams of turns, that may be open at the same time.",
+    )
+    sockets: int = _limit(
+        1_000, "The maximum number of signed-in WebSockets that may be open at the same time."
+    )
     pending_turns: int = _limit(500, "The maximum number of turns that have not ended.")
-    uploads: int = _limit(64, "The maximum number of uploads at a time.")
+    uploads: int = _limit(64, "The maximum number of uploads that may run at the same time.")
     upload_bytes_per_day: int = _limit(
-        256 * 1024**3, "The maximum number of bytes that are uploaded in 24 hours."
+        256 * 1024**3, "The maximum number of bytes that may be uploaded in 24 hours."
     )
     storage_bytes: int = _limit(
         1024**4, "The maximum total size of the stored originals of the tenant, in bytes."
@@ -347,9 +357,13 @@ class AddressLimitSettings(BaseModel, extra="forbid"):
     calls_per_minute: int = _limit(
         30_000, "The maximum number of calls in 60 seconds, sign-ins and refused credentials included."
     )
-    streams: int = _limit(1_000, "The maximum number of long calls, such as streams of turns, at a time.")
+    streams: int = _limit(
+        1_000,
+        "The maximum number of long calls, such as streams of turns, that may be open at the same time.",
+    )
     sockets: int = _limit(
-        16, "The maximum number of WebSockets that wait for their sign-in at a time, in each process."
+        16,
+        "The maximum number of WebSockets of one process that may wait for their sign-in at the same time.",
     )
     connections: int = _limit(
         500,

@@ -1,4 +1,4 @@
-"""Asks a language model about a document that is being ingested: bounded, in time, and with an answer that nobody has to trust."""
+"""Asks a language model about a document that is being ingested. The call is limited in size and time, and nothing depends on the answer being right."""
 
 from __future__ import annotations
 

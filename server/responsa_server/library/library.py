@@ -322,8 +322,8 @@ class Library:
     async def copied_bytes(
         self, who: Principal, document_id: UUID, version: int | None = None, title: str | None = None
     ) -> int:
-        """Return the number of bytes that a new version of a document's earlier bytes stores: of those of `version`, or of the latest ones if the document gets the title.
-        0 if it has this title already. Raises NotFound, NotPermitted.
+        """Return the number of bytes that a new version stores if it has the bytes of an earlier version: of `version`, or of the latest version if the
+        document gets the title. 0 if the document already has this title. Raises NotFound, NotPermitted.
         """
         document = await self.documents.managed(who, document_id)
         if title is not None and title == document.title:

@@ -151,7 +151,7 @@ class CompatibleSettings(ModelServerSettings):
     )
     uds: str = Field(
         default="",
-        description="The Unix socket to connect to. If it is set, only the path of `url` is used. Empty for TCP.",
+        description="The Unix socket to connect to. If this socket is set, only the path of `url` is used. Empty for TCP.",
     )
     keep_alive: bool = Field(default=True, description="Whether connections to the server are reused.")
 
@@ -171,7 +171,7 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         default=None,
         ge=256,
         le=100_000,
-        description="The maximum number of tokens of one text that the model reads. If empty: the value that Responsa knows for the model, or 512.",
+        description="The maximum number of tokens of one text that the model reads. If empty, the limit is the value that Responsa knows for the model, or 512.",
     )
     texts_a_call: int = Field(
         default=64, ge=1, le=2048, description="The maximum number of texts in one request."
@@ -180,7 +180,7 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         default=32_768,
         ge=256,
         le=1_000_000,
-        description="The maximum number of estimated tokens in one request. A request with a single text may have more.",
+        description="The maximum number of estimated tokens in one request. A request with a single text may have more tokens.",
     )
 
     @field_validator("dimensions")
@@ -246,7 +246,7 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     )
     embeddings: dict[EmbeddingName, EmbeddingModelSettings] = Field(
         default_factory=dict,
-        description='Embedding models whose values differ from those that Responsa knows, by name: `[models.embeddings."lab:bge-m3"]`. The part before the colon is a provider.',
+        description='Embedding models whose values differ from the values that Responsa knows, by name, such as `[models.embeddings."lab:bge-m3"]`. The part before the colon is a provider.',
     )
     patience_seconds: float = Field(
         default=30.0,

@@ -150,7 +150,9 @@ def read(folder: Path, examples: bytes) -> Parameters:
         data = file.read(MOST_BYTES + 1)
     parameters = loaded(data)
     if parameters.examples != examples:
-        raise ClassifierBroken("Its name stands for other examples than those from which it was trained.")
+        raise ClassifierBroken(
+            "Its name belongs to examples that differ from the examples it was trained on."
+        )
     return parameters
 
 

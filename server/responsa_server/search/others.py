@@ -108,8 +108,9 @@ _SENTENCE_ENDS: Final = frozenset(".!?:;\n\"“”'‘(—–-*")
 def about_another(question: str, known: AbstractSet[str], *, about_things: bool = False) -> bool:
     """Whether the question is about a person who is not its author, or asks who somebody is.
 
-    about_things: whether the question is about jobs, majors and the like, so that “who” and words for people mean those that have them. known: the words of the author's record and of the reference documents, without distinction of case. A name counts as somebody else's if a part of it is not among them. In doubt, a
-    capitalised word is a name. The time is proportional to the length of the question, because a search in a text holds the interpreter's lock.
+    about_things: whether the question is about jobs, majors and the like. In such a question, “who” and words for people mean the people with these jobs or
+    majors. known: the words of the author's record and of the reference documents, without distinction of case. A name counts as somebody else's if a part of
+    the name is not among these words. In doubt, a capitalised word is a name. The time is proportional to the length of the question, because a search in a text holds the interpreter's lock.
     """
     if any(one.search(question) for one in (_ADDRESS, _NUMBERED, _UUID)):
         return True

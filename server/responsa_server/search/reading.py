@@ -1,9 +1,9 @@
-"""Which of the pieces that were read answers a question best.
+"""Decides which of the pieces that were read answers a question best.
 
 `evidence.py` ranks the passages of a search by their pieces, and its weights were fitted on an encyclopedia. Within the few passages of an answer, other
 signals say more: the piece's own cosine, the vectors of its passage, and what stands above and before the piece. `tools/reading_weights.py` fits the weights on the labelled
-questions about documentation and on squad2; docs/retrieval.md describes its data and its accuracy. They are fitted for the cosines of one embedding model. Without these,
-and in languages that the model does not know, the ranking of `evidence.py` decides.
+questions about documentation and on squad2; docs/retrieval.md describes its data and its accuracy. The weights are fitted for the cosines of one embedding
+model. Without these cosines, and in languages that the model does not know, the ranking of `evidence.py` decides.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ MOST_GAPS: Final = 3
 MOST_UNDER_HEADINGS: Final = 10
 """The maximum number of sentences that answer a question by their headings."""
 MOST_ABSENT: Final = 2
-"""If nothing has so many words of a question, the answer names them; more are only what the author tells."""
+"""If no document has some words of a question, and there are at most this many of them, the answer names them. More such words are only remarks of the author."""
 _SHORT: Final = 14
 _LONG: Final = 0.1
 _ONE_HEADING: Final = 16
@@ -42,7 +42,7 @@ _REASON: Final = re.compile(r"\bbecause\b|\bdue to\b|\bthe reason\b", re.IGNOREC
 
 
 def choose(question: RecordQuestion, contents: Contents) -> Made:
-    """What answers the question, or if it has several parts that can be read alone, what answers these."""
+    """The lines that answer the question. If the question has several parts that can be read alone, the lines that answer these parts."""
     parts = [Meaning(one, contents) for one in question.parts]
     meanings = _read_alone(Meaning(question, contents), parts)
     made = {one: Choice(one, contents).made() for one in meanings}
@@ -60,7 +60,7 @@ def choose(question: RecordQuestion, contents: Contents) -> Made:
 
 
 def subject(question: RecordQuestion, contents: Contents) -> Subject:
-    """What a question was about. If it names nothing, this is what the question before it was about."""
+    """The subject of a question. If the question names nothing, the subject of the previous question."""
     earlier = None if question.before is None else subject(question.before, contents)
     alone = Meaning(question, contents, earlier)
     if earlier is None or alone.names:

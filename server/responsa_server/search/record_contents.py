@@ -79,7 +79,7 @@ class Contents:
 
     @cached_property
     def scale_names(self) -> AbstractSet[frozenset[str]]:
-        """The terms of all that the record may give a figure of."""
+        """The terms of everything for which the record may give a figure."""
         names = {name for one, name in self.valued.items() if name and not self.is_thing(one)}
         said = self.shelf.analyzer.terms
         labels = [one for one in self.shelf.topics if one not in (ONE_THING, NO_TOPIC)]
@@ -89,7 +89,7 @@ class Contents:
         return {one for one in names if not any(each < one for each in names)}
 
     def about_scale(self, name: frozenset[str]) -> Sequence[Line]:
-        """All lines on this alone: its figure, its meaning and what follows from it."""
+        """All lines about this scale alone: its figure, its meaning and its consequences."""
         others = [one for one in self.scale_names if not one <= name]
         documents = {one.key[0] for one, valued in self.valued.items() if valued == name}
         return [
@@ -104,7 +104,7 @@ class Contents:
 
     @cached_property
     def tests(self) -> AbstractSet[UUID]:
-        """The documents without things, such as jobs: those about tests."""
+        """The documents about tests: those without things, such as jobs."""
         things = {one.key[0] for one in self.own if self.is_thing(one)}
         return {one.key[0] for one in self.own} - things
 
@@ -114,7 +114,7 @@ class Contents:
         return terms <= frozenset(self.shelf.analyzer.terms(one.under, self.shelf.language))
 
     def sittings(self, documents: AbstractSet[UUID], within: Sequence[Line] = ()) -> Sequence[Line]:
-        """What the record says on two sittings: within these lines, and on no other scale."""
+        """The lines of the record about two sittings of a test: those among `within`, and those that name no scale. All of them if `within` is empty."""
         section = [one for one in self.own if self.is_sitting(one) and one.key[0] in documents]
         if not within:
             return section
@@ -123,7 +123,7 @@ class Contents:
         ]
 
     def dated(self, documents: AbstractSet[UUID]) -> Sequence[Line]:
-        """The lines with dates, and those on what is missing."""
+        """The lines with dates, and the lines that say what is missing."""
         return [
             one
             for one in self.own
@@ -165,7 +165,9 @@ class Contents:
 
     @cached_property
     def valued(self) -> Mapping[Line, frozenset[str]]:
-        """The lines of the record with a figure, and the terms of what each gives the figure of: those before the colon, without the person's name and the level."""
+        """The lines of the record with a figure. Each line comes with the terms that the figure is for: the terms before the colon, without the person's name
+        and the level.
+        """
         levels = frozenset(term for one in self.own if READING.match(one.under) for term in one.terms)
         terms = self.shelf.analyzer.query_terms
         return {

@@ -1,6 +1,7 @@
 """What a question about a record is about: scales, things such as jobs, and documents. Pure.
 
-The words of the record tell, then the agent's table of everyday words, then the classifiers: how probable each topic is, and the category.
+The words of the record decide first, then the agent's table of everyday words, then the classifiers. The classifiers give the probability of each topic, and
+the category.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from responsa_server.search.record_words import GENERIC, PIECE, inflected
 LEAST_PROBABLE: Final = 0.15
 """The least probability (0 to 1) of a scale in a category that is about scales."""
 NEARLY: Final = 0.5
-"""A second scale or category that is at least half as probable as the likeliest is meant, too, if this is not sure."""
+"""If the most probable scale or category is not sure, a second one that is at least half as probable is meant, too."""
 LEAST_OF_SIDE: Final = 0.3
 """The least probability of a scale that is one side of a comparison."""
 PROBABLE: Final = 0.4
-"""The least probability of a topic in other categories, and of one that comes before chance words."""
+"""The least probability of a topic in other categories, and of a topic that takes precedence over words that occur by chance."""
 SURE: Final = 0.5
-"""The least probability of a scale because of which the question before is not read."""
+"""If a scale has at least this probability, the previous question is not read."""
 SURE_OF_THING: Final = 0.9
-"""The same for a thing, which may be the one of the question before."""
+"""The same limit for a thing. It is higher, because the thing may be that of the previous question."""
 BEFORE: Final = 0.25
-"""The weight of the category of the question before, as against that of the question itself."""
+"""The weight of the previous question's category. The weight of the question's own category is 1."""
 SURE_ENOUGH: Final = 0.6
-"""The least probability of a scale because of which words for what no record holds are only what the author tells."""
+"""If a scale has at least this probability, words for things that no record contains count only as remarks of the author."""
 _TELLS: Final = re.compile(
     r"(?:and |but |so |also |please |pls |kindly |now |then )*(?:tell|give|show|list|name|describe|explain|compare|say|summari[sz]e|enumerate|state|mention|let me|i (?:would|['’]d) like to know|i want to know|i wonder)\b",
     re.IGNORECASE,
@@ -193,7 +194,7 @@ class Meaning:
 
     @property
     def worded(self) -> bool:
-        """Whether the question has a word that says something."""
+        """Whether the question has a word that carries meaning."""
         return any(one not in self._contents.small for one in self.asked)
 
     @property
@@ -448,7 +449,7 @@ class Meaning:
 
     @cached_property
     def numbered(self) -> Sequence[Line]:
-        """The lines with a figure that the question gives instead of what it is the figure of."""
+        """The lines whose figure the question gives instead of a name."""
         numbers = {float(one.group()) for one in _NUMBER.finditer(self.question)}
         if _ZERO.search(self.question):
             numbers.add(0.0)

@@ -285,7 +285,7 @@ QUESTION_NEGATION: Final = re.compile(
     r"|refus\w+|least|incapable|impossible)\b|n['’]t\b",
     re.IGNORECASE,
 )
-"""What the support of an answer takes for a negation, in the question and near the piece."""
+"""The words that the support of an answer treats as negations, in the question and near the piece."""
 OPPOSITE_STEMS: Final = (
     ("increas", "decreas"),
     ("more", "less"),
@@ -318,4 +318,4 @@ OPPOSITE_STEMS: Final = (
     ("positive", "negative"),
     ("minimum", "maximum"),
 )
-"""What the support of an answer takes for opposites: the beginnings of two English words each."""
+"""The pairs of English words that the support of an answer treats as opposites. Each pair has the beginnings of two words."""

@@ -59,7 +59,9 @@ class ConnectionTable(Table):
         max_length=128,
         description="For `sqlite`: the name of the file, which is in the connections' folder.",
     )
-    seconds: float = Field(30.0, gt=0, le=3600, description="The time limit of each query with its result.")
+    seconds: float = Field(
+        30.0, gt=0, le=3600, description="The time limit of each query, including the transfer of its result."
+    )
     rows: int = Field(100_000, ge=1, le=5_000_000, description="The maximum number of rows of each query.")
     columns: int = Field(100, ge=1, le=1000, description="The maximum number of columns of each query.")
 

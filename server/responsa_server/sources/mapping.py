@@ -52,7 +52,7 @@ Type = Literal["text", "integer", "number", "boolean", "date", "time", "json"]
 class ColumnTable(Table):
     """A column of a query."""
 
-    type: Type = Field("text", description="The type of its values.")
+    type: Type = Field("text", description="The type of the column's values.")
     null: bool = Field(False, description="Whether a value may be missing; templates then see none.")
 
 
@@ -63,7 +63,7 @@ class QueryTable(Table):
     one_subject: str = Field(
         "",
         max_length=20_000,
-        description="One SELECT for the rows of one subject, with `:subject` in place of the subject. Without this key, a run for one subject reads all rows and uses the rows of the subject.",
+        description="One SELECT for the rows of one subject, with `:subject` in place of the subject. Without this key, a run for one subject reads all rows, but uses only the rows of the subject.",
     )
     columns: dict[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")], Type | ColumnTable] = Field(
         min_length=1,
@@ -78,7 +78,7 @@ class DocumentTable(Table):
     key: str = Field(
         min_length=1,
         max_length=1000,
-        description="The key that distinguishes its documents, such as `{{ id }}`.",
+        description="The key that distinguishes the documents of this kind, such as `{{ id }}`.",
     )
     text: str = Field(min_length=1, max_length=65_536, description="The document, in Markdown.")
     title: str = Field("", max_length=1000, description="The title; empty: the key.")
@@ -89,7 +89,7 @@ class DocumentTable(Table):
     )
     uri: str = Field("", max_length=2000, description="The address of the row outside Responsa.")
     metadata: dict[Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,63}$")], str] = Field(
-        default_factory=dict[str, str], max_length=32, description="Values for filters of searches."
+        default_factory=dict[str, str], max_length=32, description="Values that filters of searches can use."
     )
 
 
@@ -103,7 +103,7 @@ class MappingTable(Table):
     schedule: str = Field(
         "",
         max_length=200,
-        description="When runs begin by themselves, as a cron expression of five fields. Empty: never.",
+        description="A cron expression of five fields that says when runs begin automatically. Empty: no run begins automatically.",
     )
     time_zone: str = Field("UTC", max_length=64, description="The time zone of the schedule.")
     deletions_percent: int = Field(

@@ -1,5 +1,5 @@
-"""The job that waits for the next run of a schedule. It stays on the queue as long as the source has this schedule, so one server at a time looks at it, and a time that no server was
-there to see is made up for once.
+"""The job that waits for the next run of a schedule. The job stays on the queue as long as the source has this schedule, so only one server at a time looks at
+the job. If no server was running at a scheduled time, the run is made up for once.
 """
 
 from __future__ import annotations

@@ -64,12 +64,18 @@ LARGE: Final = "The tool's response is larger than its declaration allows."
 class Auth(ToolOptions):
     """How a call authenticates itself. Exactly one of the ways; each names a secret of the declaration."""
 
-    bearer: str = Field(default="", description="The secret that is sent as `Authorization: Bearer …`.")
+    bearer: str = Field(
+        default="",
+        description="The secret that is sent in the header `Authorization`, after the word `Bearer`.",
+    )
     header: str = Field(
         default="", description="The name of a header, such as `X-Api-Key`, that holds `secret`."
     )
     secret: str = Field(default="", description="The secret that `header` holds.")
-    basic_user: str = Field(default="", description="The user's name for `Authorization: Basic …`.")
+    basic_user: str = Field(
+        default="",
+        description="The user's name for basic authentication (the header `Authorization` with the word `Basic`).",
+    )
     basic_password: str = Field(default="", description="The secret that is the password of `basic_user`.")
     query: str = Field(
         default="",

@@ -68,7 +68,7 @@ class HttpApiOptions(ToolOptions):
     headers: dict[str, str] = Field(default={}, description="Headers with fixed values.")
     body: dict[str, Any] | None = Field(
         default=None,
-        description="The JSON body. Its texts may contain places; a text that consists of one place is replaced by the argument, with the argument's type. Without `body`, POST, PUT and PATCH send all arguments that are used nowhere else.",
+        description="The JSON body. Its texts may contain places; a text that consists of one place is replaced by the argument, with the argument's type. If `body` is missing, POST, PUT and PATCH send all arguments that are used nowhere else.",
     )
     auth: Auth | None = Field(default=None, description="How a call authenticates itself.")
     result: Literal["auto", "json", "text", "html"] = Field(
@@ -76,7 +76,7 @@ class HttpApiOptions(ToolOptions):
     )
     pick: str = Field(
         default="",
-        description="The part of a JSON response that is the result: names and indexes with dots between them, `*` for all items of a list, such as `items.*.name`.",
+        description="The path to the part of a JSON response that is the result, such as `items.*.name`. Dots separate names and indexes, and `*` stands for all items of a list.",
     )
     returns: dict[str, Any] | None = Field(
         default=None, description="The JSON Schema against which the result's data is checked."

@@ -67,7 +67,11 @@ class Query(ToolOptions):
         max_length=100,
         description="The name that people see; empty: the title of the declaration.",
     )
-    description: str = Field(default="", max_length=4000, description="What the query finds, for a model.")
+    description: str = Field(
+        default="",
+        max_length=4000,
+        description="A description of what the query finds, for the language model.",
+    )
     parameters: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict[str, dict[str, JsonValue]],
         description="The JSON Schema of each parameter. All parameters are required.",
@@ -117,7 +121,7 @@ class SqlTool:
         if "subject" in self._used:
             values["subject"] = await self._parts.subject(call.who) if self._parts.subject else ""
             if not values["subject"]:
-                message = "This query is about the user's own data, and no subject is set for the user. An administrator can set it."
+                message = "This query is about the user's own data, and no subject is set for the user. An administrator can set the subject."
                 return ToolResult(ToolOutcome.ERROR, message, error=ToolFault.REFUSED)
         try:
             return self._result(await self._rows(values, call.seconds))

@@ -59,11 +59,11 @@ class WebSearchOptions(ToolOptions):
     provider: Provider = Field(description="The search service.")
     url: Url | Literal[""] = Field(
         default="",
-        description="The address of the service. SearXNG needs one, such as `https://search.example.org`, and `json` among its `search.formats`. Empty: the provider's own address.",
+        description="The address of the service. SearXNG needs an address, such as `https://search.example.org`; its setting `search.formats` must contain `json`. Empty: the provider's own address.",
     )
     key: str = Field(
         default="",
-        description="The secret with the provider's key. Tavily and Serper need one.",
+        description="The secret with the provider's key. Tavily and Serper need a key.",
     )
     results: int = Field(default=5, ge=1, le=10, description="The number of results.")
     language: str = Field(

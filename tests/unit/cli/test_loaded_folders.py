@@ -27,7 +27,7 @@ def test_another_folder_of_the_same_name_is_refused(folders: tuple[Folder, Folde
     loaded.check(first)
     loaded.add(first, alone=False)
     loaded.check(first)
-    with pytest.raises(CommandFailed, match="was loaded as 'guide' too") as refused:
+    with pytest.raises(CommandFailed, match="was loaded under the same name, 'guide'") as refused:
         Loaded(SERVER, "collections/notes").check(second)
     assert str(first.path) in refused.value.sentence
     assert "--root" in refused.value.remedy
@@ -42,7 +42,7 @@ def test_both_were_loaded_without_sync(folders: tuple[Folder, Folder]) -> None:
     for one in (*folders, *folders):
         loaded.add(one, alone=False)
     for one in folders:
-        with pytest.raises(CommandFailed, match="was loaded as"):
+        with pytest.raises(CommandFailed, match="was loaded under"):
             loaded.check(one)
 
 

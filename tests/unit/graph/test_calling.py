@@ -246,7 +246,7 @@ async def test_without_documents_the_answer_says_so_first_and_the_prompt_knows()
     given = {"fallbacks": [plain_fallback(lost)]}
     output, turn, _, model = await written([TextPiece("Rain"), TextPiece("."), END], given)
     first, second = (one for one in turn.events if isinstance(one, Delta))
-    assert first.text == "I could not reach the documents, so this answer rests on none of them.\n\nRain"
+    assert first.text == "I could not reach the documents, so this answer does not use them.\n\nRain"
     assert (second, output.text) == (Delta(".", len(first.text)), first.text + ".")
     assert "could not be reached for this question" in model.asked[0].messages[0].text
 

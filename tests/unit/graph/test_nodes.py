@@ -145,7 +145,7 @@ async def test_an_answer_of_quotes_is_cited_completely(why: str) -> None:
     ("collections", "passages", "expected"),
     [
         ((), 3, ["all documents that you may read", "no passage says enough"]),
-        (("rivers",), 0, ["the collection rivers", "found nothing on it"]),
+        (("rivers",), 0, ["the collection rivers", "found nothing about it"]),
         (("a", "b"), 1, ["the collections a, b"]),
         (tuple("abcdefghij"), 1, ["a, b, c, d, e, f, g, h and others"]),
     ],

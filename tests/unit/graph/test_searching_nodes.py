@@ -266,7 +266,7 @@ async def test_a_refusal_names_the_agents_own_collections_where_the_request_name
         (
             (),
             0,
-            "I searched the documents that match the filter “labels.team = legal” for “Why?” and found nothing on it.",
+            "I searched the documents that match the filter “labels.team = legal” for “Why?” and found nothing about it.",
         ),
         (
             ("law",),

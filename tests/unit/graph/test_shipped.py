@@ -245,7 +245,7 @@ async def test_the_tutor_goes_on_without_the_documents_and_says_so_first() -> No
         shipped("tutor", parts(model, Away())), asked("How long is the river Nile?", TEACHER)
     )
     end = whole(told)
-    assert end.text.startswith("I could not reach the documents, so this answer rests on none of them.\n\n")
+    assert end.text.startswith("I could not reach the documents, so this answer does not use them.\n\n")
     assert list(end.fallbacks) == [
         Fallback(FallbackKind.WITHOUT_RETRIEVAL, "retrieve", "write", "part_unavailable:postgresql")
     ]

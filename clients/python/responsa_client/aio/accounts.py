@@ -231,7 +231,7 @@ class AsyncAccountCalls(AsyncPart):
     async def notify_subject_changed(
         self, subject: str, sources: Sequence[str] = (), *, cause: str = "", request_id: str | None = None
     ) -> list[operations_pb2.Operation]:
-        """Say that the rows about a subject have changed: each source gets a run for this subject. Services may call it too.
+        """Report that the rows about a subject have changed: each source gets a run for this subject. Services may make this call too.
 
         Args:
             subject: the subject, as the mappings of the sources make it.

@@ -127,7 +127,7 @@ class AsyncSignInCalls(AsyncPart):
         return await self._calls.unary(self._stubs.auth.DeleteMe, request, repeatable=False)
 
     async def identities(self) -> list[sign_in_pb2.Identity]:
-        """The persons at OpenID Connect providers who sign in as the caller, oldest first."""
+        """The caller's identities at OpenID Connect providers, oldest first."""
         request = auth_service_pb2.ListIdentitiesRequest()
         return list((await self._calls.unary(self._stubs.auth.ListIdentities, request)).identities)
 
@@ -162,8 +162,9 @@ class AsyncSignInCalls(AsyncPart):
         """Confirm an e-mail address with the code of a mail.
 
         Args:
-            code: the code. After a failure with another cause than the code, it is still valid.
-            password: that of the registration, or, for a new address of an account, that of the account. The first address of an account without a password needs no password.
+            code: the code. If the call fails for another reason than the code, the code is still valid.
+            password: the password of the registration or, for a new address of an account, the password of the account. The first address of an account
+            without a password needs no password.
 
         Raises:
             InvalidRequest: the password is missing.

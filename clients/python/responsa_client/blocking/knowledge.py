@@ -111,7 +111,7 @@ class KnowledgeCalls(Part):
 
         Raises:
             NotFound, PermissionDenied, InvalidRequest: see ReindexCollection in the contract.
-            FailedPrecondition: another operation builds a generation, or the collection can have no further one.
+            FailedPrecondition: another operation builds a generation, or the collection cannot have a further generation.
         """
         request = knowledge_service_pb2.ReindexCollectionRequest(
             name=requests.collection_name(collection),
@@ -386,7 +386,7 @@ class KnowledgeCalls(Part):
             subject: the subject of documents, or `users/{uuid}`; "" for the caller. Only administrators and services may name somebody else.
 
         Raises:
-            NotFound: nobody and nothing has this subject, or the caller may not see it.
+            NotFound: neither a user nor a document has this subject, or the caller may not see the profile.
         """
         request = knowledge_service_pb2.GetSubjectProfileRequest(subject=subject)
         return self._calls.unary(self._stubs.knowledge.GetSubjectProfile, request)

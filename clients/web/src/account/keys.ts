@@ -69,7 +69,7 @@ export class OwnKeysView implements Part {
   }
 
   async #revoke({ name, displayName }: ApiKey): Promise<void> {
-    const text = `Programs that use “${displayName || "this key"}” cannot make any further call. Keys that were created with it are also revoked, and the sessions that these keys began end.`;
+    const text = `Programs that use “${displayName || "this key"}” cannot make any further call. Keys that were created with this key are also revoked, and all sessions that began with these keys end.`;
     if (!(await confirmed({ title: "Revoke the API key?", text, action: "Revoke" }))) return;
     try {
       await this.#api.auth.revokeApiKey({ name });
@@ -139,7 +139,7 @@ export class TenantKeysView implements Part {
 
   async #revoke({ name, displayName, owner }: ApiKey): Promise<void> {
     const whose = this.#labels.get(owner) ?? owner;
-    const text = `Programs that use the key “${displayName || name}” of ${whose} cannot make any further call. Keys that were created with it are also revoked, and the sessions that these keys began end.`;
+    const text = `Programs that use the key “${displayName || name}” of ${whose} cannot make any further call. Keys that were created with this key are also revoked, and all sessions that began with these keys end.`;
     if (!(await confirmed({ title: "Revoke the API key?", text, action: "Revoke" }))) return;
     try {
       await this.#api.admin.revokeTenantApiKey({ name });

@@ -73,7 +73,7 @@ async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contact
   );
   const stays = element("p", { class: "note" }, "The audit log keeps your user’s id, without your name and address. The deletion cannot be undone.");
   const confirm = element("label", { class: "row", for: "leaving-sure" }, sure, "I want to delete all of this for good");
-  await filled({ title: "Delete your account?", action: "Delete the account", danger: true, fields: [element("p", {}, "This is deleted for good:"), goes, stays, loading, heirs.root, confirm], first: sure, act, explain });
+  await filled({ title: "Delete your account?", action: "Delete the account", danger: true, fields: [element("p", {}, "These things are deleted for good:"), goes, stays, loading, heirs.root, confirm], first: sure, act, explain });
 }
 
 /** The user has not chosen yet. */
@@ -113,9 +113,9 @@ class Heirs {
     const which = names.length > 0 ? `: ${[...names, ...(others > 0 ? [`${others} more`] : [])].join(", ")}` : "";
     this.root.replaceChildren(
       element("legend", WRITTEN, `Collections that you share${which}`),
-      element("label", { class: "row" }, this.#hand, "Hand them over to another person, with your documents in them"),
+      element("label", { class: "row" }, this.#hand, "Hand these collections over to another person, with your documents in them"),
       this.person.root,
-      element("label", { class: "row" }, this.#erase, "Delete them too. The server refuses this if they hold documents of other people"),
+      element("label", { class: "row" }, this.#erase, "Delete these collections too. The server refuses to delete a collection with documents of other people"),
     );
   }
 

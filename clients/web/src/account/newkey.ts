@@ -69,7 +69,7 @@ export async function newKey({ title, shown, whose, narrower = false, make, made
   say("API key created.");
   made();
   if (key.secret) {
-    const text = `The key “${key.name}” is ready. A program sends it as “authorization: Bearer …”. Whoever has it can act ${whose}.`;
+    const text = `The key “${key.name}” is ready. A program sends the key in the header “authorization”, after the word “Bearer”. Whoever has the key can act ${whose}.`;
     await showSecret({ title: shown, text, label: "Secret", secret: key.secret, say, view });
   } else refuse("The key was created, but its secret did not arrive. Revoke the key and create another one.");
   return true;

@@ -238,7 +238,7 @@ export class SignInView {
       const failure = failureOf(error);
       if (failure.reason === "SIGN_IN_FAILED") return this.#refuseAt(this.#known, failure);
       if (failure.reason !== "CODE_INVALID") return this.#refuse(failure, { code: this.#confirmation, password: this.#known });
-      const message = "This code was already used, has expired or is unknown. If you have used it before, sign in with the address. Otherwise, register or change the address again to get another mail.";
+      const message = "This code was already used, has expired or is unknown. If you used the code yourself, sign in with the address. Otherwise, register or change the address again to get another mail.";
       return this.#refuseAt(this.#confirmation, { ...failure, message });
     }
     this.#forget();
@@ -320,7 +320,7 @@ export function replaces(present: Parameters<typeof callName>[0] | undefined): P
   const name = present ? callName(present) : "another user";
   return confirmed({
     title: "End the other session?",
-    text: `This browser is signed in as ${name}. If you go on, that session ends, in all tabs, together with uploads that have not ended and questions that were not sent.`,
+    text: `This browser is signed in as ${name}. If you go on, that session ends in all tabs. Unfinished uploads stop, and questions that were not sent are lost.`,
     action: "Sign in as another user",
     cancel: `Stay signed in${present ? ` as ${name}` : ""}`,
   });

@@ -22,8 +22,8 @@ const NAMED = 5;
 export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Pick<User, "tenant" | "email">, user: User, lasting: (failure: Failure) => string | undefined): Promise<boolean> {
   const label = callName(user);
   const shared = choiceEntry("Collections that others can read", [
-    ["hand", "Hand them over to another user"],
-    ["delete", "Delete them, with the documents in them"],
+    ["hand", "Hand these collections over to another user"],
+    ["delete", "Delete these collections, with their documents"],
   ]);
   const heir = new PersonField("New owner", usersWith(api, "state = ACTIVE AND role != SERVICE"));
   const typed = textEntry(`Type “${label}” to confirm`, { maxlength: "254", spellcheck: "false", autocapitalize: "none" });
@@ -45,7 +45,7 @@ export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">,
   const explain = (failure: Failure) =>
     Promise.resolve(
       failure.reason === "ETAG_MISMATCH"
-        ? "Somebody else changed this user meanwhile, so nothing is deleted. Cancel to see their change, then try again."
+        ? "Somebody else changed this user meanwhile, so nothing is deleted. Cancel to see the other change, then try again."
         : (refusedShared(failure) ?? lasting(failure) ?? placed({ hand_over_to: heir.root.hidden ? shared : heir }, failure)),
     );
   const refusedShared = (failure: Failure) => {
@@ -76,6 +76,6 @@ async function collectionsOf(api: Pick<Api, "knowledge">, { name }: User): Promi
   const [others, alone] = [listed(true), listed(false)];
   return [
     ...(others ? [`Others can read ${others}.`] : []),
-    ...(alone ? [`Only this user can read ${alone}, which will be deleted. To keep a collection, cancel, and share it with somebody under Documents first.`] : []),
+    ...(alone ? [`Only this user can read ${alone}, which will be deleted. To keep a collection, cancel, and share the collection with somebody under Documents. Then delete the user.`] : []),
   ];
 }

@@ -83,7 +83,7 @@ export class GrantsPart {
   }
 
   async #take(grant: ServiceGrant): Promise<void> {
-    const text = `${callName(this.#service)} can no longer act for: ${this.#label(grant)}. Its next call for them fails, and open streams end. Running questions go on to their end.`;
+    const text = `${callName(this.#service)} can no longer act for: ${this.#label(grant)}. The next call of the service for them fails, and open streams end. Running questions go on to their end.`;
     if (!(await confirmed({ title: "Take back the grant?", text, action: "Take back" }))) return;
     try {
       await this.#api.admin.deleteServiceGrant({ name: grant.name });

@@ -19,7 +19,7 @@ export class SourceRuns {
   readonly root: HTMLElement;
   readonly #api: SourcesApi;
   readonly #say: (text: string) => void;
-  readonly #subject = textEntry("Only this subject", { maxlength: "200" }, "If this is empty, the run reads all rows.");
+  readonly #subject = textEntry("Only this subject", { maxlength: "200" }, "If this field is empty, the run reads all rows.");
   readonly #begin = element("button", { type: "submit" }, "Run now");
   readonly #cancel = button("Cancel the run", () => void this.#stop(), { class: "quiet", hidden: true });
   readonly #allow = button("Delete them", () => void this.#confirm(), { class: "plain danger", hidden: true });
@@ -52,7 +52,7 @@ export class SourceRuns {
       const subject = this.#subject.control.value.trim();
       void this.#run((name) => this.#api.admin.syncSource({ name, subject }));
     });
-    const about = element("p", { class: "note" }, "Every run tries these rows again. Until they succeed, the documents of their subjects stay as they are.");
+    const about = element("p", { class: "note" }, "Every run tries these rows again. As long as a subject has failed rows, the documents of this subject stay as they are.");
     this.root = element(
       "section",
       { class: "stack", "aria-label": "Runs", hidden: true },
@@ -141,7 +141,7 @@ export class SourceRuns {
       this.#problem.textContent = failure.message;
       this.#allow.hidden = failure.reason !== "SOURCE_DELETIONS";
       const { deletions = "", documents = "" } = failure.metadata;
-      this.#unconfirmed = { subject: metadata.subject, text: `${deletions} of the ${documents} documents of this source have no row any more. The run will delete them, and answers that quote them can no longer be checked.` };
+      this.#unconfirmed = { subject: metadata.subject, text: `${deletions} of the ${documents} documents of this source have no row any more. The run will delete these documents, and answers that quote them can no longer be checked.` };
     }
     if (held && !this.#running) this.#begin.focus();
   }

@@ -65,7 +65,7 @@ export class TeachersView {
       this.#next = page.nextPageToken;
       this.#more.hidden = !this.#next;
       const rows = page.teachers.map((one) => this.#row(one));
-      replace(this.#list, ...(rows.length > 0 ? rows : [element("li", { class: "note" }, "No teachers yet. The tutor needs at least one.")]));
+      replace(this.#list, ...(rows.length > 0 ? rows : [element("li", { class: "note" }, "No teachers yet. The tutor needs at least one teacher.")]));
       this.#problem.textContent = "";
     } catch (error) {
       if (refresh === this.#refreshes) this.#problem.textContent = failureOf(error).message;

@@ -160,7 +160,7 @@ export class UserActs {
 
   async #disable(one: User): Promise<void> {
     const label = callName(one);
-    const self = one.name === this.#hooks.me.name ? "This is your own account. If you disable it, you are signed out. " : "";
+    const self = one.name === this.#hooks.me.name ? "This is your own account. If you disable your own account, you are signed out. " : "";
     const text = `${self}${label} can make no further call, on any device or with any key, until an administrator enables the user again. Nothing of the user is deleted.`;
     if (!(await confirmed({ title: `Disable ${label}?`, text, action: "Disable" }))) return;
     await this.#act(one, `Enable ${label}`, `${label} is disabled.`, () => this.#api.admin.disableUser({ name: one.name, etag: one.etag }));

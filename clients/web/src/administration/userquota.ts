@@ -66,7 +66,7 @@ export function editQuota(api: Pick<Api, "admin">, quota: UserQuota, label: stri
   const paths = Object.fromEntries(entries.flatMap(([{ path }, entry]) => [`user_quota.${path}`, `user_quota.${path}.at_most`].map((one) => [one, entry])));
   const explain = (failure: Failure) =>
     Promise.resolve(
-      failure.reason === "ETAG_MISMATCH" ? "Somebody else changed this quota meanwhile, so nothing is saved. Cancel to see their change, then try again." : placed(paths, failure),
+      failure.reason === "ETAG_MISMATCH" ? "Somebody else changed this quota meanwhile, so nothing is saved. Cancel to see the other change, then try again." : placed(paths, failure),
     );
   const about = element("p", { class: "note" }, "Language models read and write tokens. An answer that quotes the documents without a language model uses no tokens, so this quota does not apply to it. One answer can need several thousand tokens. If fewer tokens are left, the question is refused. A new quota applies from the user’s next question on. Days and months begin at midnight UTC.");
   return filled({ title: `Quota of ${label}`, action: "Save", fields: [about, ...entries.map(([, one]) => one.root)], first: entries[0]![1].choice, act, explain });

@@ -169,7 +169,7 @@ const REFUSALS: Partial<Record<RefusalReason, RefusalWords>> = {
   [RefusalReason.OUT_OF_SCOPE]: { heading: "Not a question for this agent", did: "Read", end: "and decided that the question is outside the agent’s task" },
   [RefusalReason.UNSAFE]: { heading: "The model will not answer this", did: "Asked the model", end: "and the model declined" },
   [RefusalReason.SOURCE_ERASED]: { heading: "This answer was withdrawn", did: "Answered", end: "but a document that the answer quoted was erased later" },
-  [RefusalReason.NOT_PERMITTED]: { heading: "You may no longer read this answer", did: "Answered", end: "but you are no longer allowed to read what the answer was drawn from" },
+  [RefusalReason.NOT_PERMITTED]: { heading: "You may no longer read this answer", did: "Answered", end: "but you are no longer allowed to read the documents that the answer uses" },
   [RefusalReason.BUDGET]: { heading: "Over the limit", did: "Stopped", end: "because the answer would exceed the limit" },
   [RefusalReason.QUOTA]: { heading: "Over your quota", did: "Stopped", end: "because your quota has too little left" },
 };

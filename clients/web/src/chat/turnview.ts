@@ -285,7 +285,7 @@ export function welcome(agent: Agent | undefined, use: (question: string) => voi
   // Without the tools, the greeting says nothing about them.
   void tools().then((names) => names && note.append(" ", element("span", WRITTEN, `This agent can use ${names}.`)), () => undefined);
   const missing = agent?.missingTools ?? [];
-  if (missing.length > 0) note.append(" ", element("span", WRITTEN, `It works without ${new Intl.ListFormat("en-GB").format(missing)}, because this server has no such tool.`));
+  if (missing.length > 0) note.append(" ", element("span", WRITTEN, `The agent works without ${new Intl.ListFormat("en-GB").format(missing)}, because this server has no such tool.`));
   const rows = (questions: readonly string[]) => questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN })));
   const own = (agent?.examples ?? []).slice(0, EXAMPLES);
   const list = element("ul", { class: "examples", "aria-label": "Questions to try" }, ...rows(own));

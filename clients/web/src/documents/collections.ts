@@ -212,7 +212,7 @@ export class CollectionsView {
       element("label", { for: "files", class: "button" }, "Add documents"),
       ...(canPickFolders ? [this.#folder, element("label", { for: "folder", class: "button" }, "Add a folder")] : []),
       this.#accepted,
-      ...(this.#hooks.me.role === UserRole.ADMIN ? [element("details", { class: "explanation" }, this.#subjectShown, field("Subject of added documents", this.#subject, `${SUBJECT_NOTE} While this field has a subject, all documents that you add get it.`))] : []),
+      ...(this.#hooks.me.role === UserRole.ADMIN ? [element("details", { class: "explanation" }, this.#subjectShown, field("Subject of added documents", this.#subject, `${SUBJECT_NOTE} While this field has a subject, all documents that you add get this subject.`))] : []),
     );
     this.#subjectChanged();
     const over = (event: Event) => {
@@ -311,8 +311,8 @@ export class CollectionsView {
   async #lost(): Promise<string> {
     const { name, label } = this.#chosen;
     const later = "New answers cannot use them; earlier answers keep their quotes.";
-    if (!reads(this.#hooks.me, this.#chosen)) return `“${label}” may hold documents that you cannot see. All of them will be deleted with it. ${later}`;
+    if (!reads(this.#hooks.me, this.#chosen)) return `“${label}” may hold documents that you cannot see. All of them will be deleted with the collection. ${later}`;
     const { documentCount } = await this.#api.knowledge.getCollection({ name });
-    return documentCount === 0n ? `“${label}” has no documents.` : `“${label}” has ${count(documentCount, "document")}, which will be deleted with it. ${later}`;
+    return documentCount === 0n ? `“${label}” has no documents.` : `“${label}” has ${count(documentCount, "document")}, which will be deleted with the collection. ${later}`;
   }
 }

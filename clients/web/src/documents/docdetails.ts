@@ -36,7 +36,7 @@ interface Draft {
 }
 
 /** The reason why a document's tabs offer no changes. */
-export const READ_ONLY = "Only the document’s owner, the owner of its collection and administrators change it.";
+export const READ_ONLY = "Only the document’s owner, the owner of its collection and administrators can change it.";
 
 const PARTS: readonly (keyof Draft)[] = ["title", "labels", "metadata", "subject"];
 
@@ -138,7 +138,7 @@ export class DetailsView {
         return failureOf(error).message;
       }
       fields.compare(before);
-      return "The document has changed meanwhile, and your changes are not saved yet. Save again to replace its values with yours, or cancel to keep them.";
+      return "The document has changed meanwhile, and your changes are not saved yet. Save again to replace the new values with yours, or cancel to keep the new values.";
     };
     if (!(await filled({ title: "Edit the document", action: "Save", fields: fields.rows, first: fields.first, act, explain }))) return;
     this.#hooks.say("Document saved.");

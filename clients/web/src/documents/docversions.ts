@@ -126,7 +126,7 @@ export class VersionsView {
       ...others.map(({ version, searchable }) => element("option", { value: String(version), selected: version === other.version }, `version ${version}${searchable ? " (in use)" : ""}`)),
     );
     const same = hunks.every((one) => one.kind === HunkKind.EQUAL);
-    const about = same ? "Both versions have the same text." : `Only version ${base.version} has the lines marked −, and only version ${other.version} has those marked +.`;
+    const about = same ? "Both versions have the same text." : `Only version ${base.version} has the lines marked −, and only version ${other.version} has the lines marked +.`;
     const shut = () => {
       this.#comparison.hidden = true;
       this.#list.querySelector<HTMLElement>(`[data-compare="${base.version}"]`)?.focus();

@@ -28,7 +28,7 @@ export const RULES = {
   UNSUPPORTED_SUFFIX: "Responsa does not read files with this ending",
   TOO_LARGE: `larger than ${sizeOf(BigInt(MOST_BYTES))}: split it into smaller files`,
   EMPTY: "the file is empty",
-  NESTED_ARCHIVE: "an archive in an archive: unpack the outer one",
+  NESTED_ARCHIVE: "an archive in an archive: unpack the outer archive",
   LINK: "a link in an archive",
 } as const;
 export type Rule = keyof typeof RULES;

@@ -57,7 +57,7 @@ class Sharing {
     });
     const groups = element("fieldset", { class: "plain-set" }, element("legend", {}, "Groups"), this.#everyone.root, ...this.#roles.map((one) => one.root));
     const shared = this.#collection.sharedName === this.#collection.name ? "" : ` Others find the collection under the id ${collectionId(this.#collection.sharedName)}.`;
-    const note = element("p", { class: "note" }, `Readers search and read the documents. Only the owner and administrators add, change and delete documents. Changes apply at once.${shared}`);
+    const note = element("p", { class: "note" }, `Readers search and read the documents. Only the owner and administrators can add, change and delete documents. Changes apply at once.${shared}`);
     this.first = this.#person.control;
     this.rows = [this.#state, this.#people, form, groups, this.#problem, note];
   }

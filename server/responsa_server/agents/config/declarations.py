@@ -103,7 +103,7 @@ class DeclarationTable(BaseModel):
     )
     examples: Annotated[Mapping[str, _Examples], BeforeValidator(_by_tool)] = Field(
         default_factory=dict[str, tuple[str, ...]],
-        description="Messages that need the tool. They are used to choose tools without a model. In a declaration with several tools, this is a table that lists the messages of each tool under the tool's name.",
+        description="Messages that need the tool. From these messages, the server learns to choose tools without a model. If a declaration has several tools, this key is a table that lists the messages of each tool under the tool's name.",
     )
     allow: AllowTable = Field(
         AllowTable.model_validate({}), description="Who may use the tool; unset: everybody."

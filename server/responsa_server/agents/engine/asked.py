@@ -67,7 +67,9 @@ def asks(text: str) -> bool:
 
 
 def is_about_words(text: str) -> bool:
-    """Whether a message asks for work on words ("Translate: …"), or what the assistant would do: what else it mentions is not asked."""
+    """Whether a message asks for work on words ("Translate: …"), or asks what the assistant would do. Such a message does not ask for the other things that it
+    mentions.
+    """
     return _TASK.search(text) is not None or _ABILITY.search(text) is not None
 
 

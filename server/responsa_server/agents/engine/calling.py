@@ -124,8 +124,9 @@ class _Plan:
 class ToolCaller:
     """Makes the calls that a model or a rule asks for.
 
-    Before a call, its intent is committed to the turn's log (`ToolCalled`); afterwards, its result is (`ToolReturned`). A later attempt at the turn
-    does not repeat a call that has a result, nor a call of a tool that has the effect ONCE or had it then. An equal call of a tool without effects is made once in a turn.
+    Before a call, its intent is committed to the turn's log (`ToolCalled`); afterwards, its result is (`ToolReturned`). A later attempt at the turn does not
+    repeat a call that has a result. It also does not repeat a call of a tool whose effect is ONCE, or was ONCE when the call was made. Equal calls of a tool
+    without effects are made only once in a turn.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ EXTRACTIVE: Final = "extractive"
 
 TEMPLATE: Final = "template"
 """The model name of an answer that was made from a template."""
-WITHOUT_RETRIEVAL: Final = "I could not reach the documents, so this answer rests on none of them."
+WITHOUT_RETRIEVAL: Final = "I could not reach the documents, so this answer does not use them."
 RESOURCE: Final = "x-resource"
 """A keyword in a parameter's schema. It gives the kind of record that the parameter names."""
 TEACHERS: Final = "teachers"
@@ -50,7 +50,7 @@ class ModelTable(Table):
     chain: Texts = Field(
         (DEFAULT_MODEL,),
         min_length=1,
-        description='The models, in the order in which they are asked. The server asks a model only when all models before it are unavailable. If no model is available, the turn takes the node\'s edge `on = "unavailable"`; without such an edge, the turn fails. If the list ends with “extractive”, the check of the files requires such an edge.',
+        description='The models, in the order in which they are asked. The server asks a model only when all models before it are unavailable. If no model is available, the turn takes the node\'s edge `on = "unavailable"`; without such an edge, the turn fails. If the list ends with “extractive”, the node must have an edge `on = "unavailable"`.',
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="How freely the model chooses its words; unset: the provider's default."
@@ -106,7 +106,7 @@ class RetrievalTable(Table):
     )
     subject: Literal["", "caller"] = Field(
         "",
-        description="“caller”: the search finds two kinds of documents only: documents about the asking user, and documents in `collections` that have no subject. This holds for users of every role. The collections and the filter of a question can only narrow the search further. Empty: all documents that the user may read.",
+        description="If “caller”, the search finds only documents about the asking user, and documents in `collections` that have no subject. This rule applies to users of every role. The collections and the filter of a question can only narrow the search further. If empty, the search finds all documents that the user may read.",
     )
     last_collections: Texts = Field(
         (),
@@ -178,13 +178,13 @@ class ToolsTable(Table):
     use: Texts = Field(
         (),
         max_length=64,
-        description='The tools, by the names of their declarations. A tool that this server lacks, or that a user may not use, is left out. `"*"` stands for all tools that change nothing, and for those that name the agent in `allow.agents`.',
+        description='The tools, by the names of their declarations. A tool that this server lacks, or that a user may not use, is left out. `"*"` stands for all tools that change nothing, and for all tools whose declarations name the agent in `allow.agents`.',
     )
     seconds: float = Field(
         60.0,
         gt=0,
         le=3600,
-        description="The maximum number of seconds for calls that are made together. Each tool has a limit as well.",
+        description="The maximum number of seconds for a group of calls that are made together. Each tool also has its own limit for one call.",
     )
     calls: int = Field(16, ge=1, le=64, description="The maximum number of calls in a turn.")
 
@@ -236,7 +236,7 @@ class NodeTable(BaseModel):
     )
     writes: Mapping[str, str] = Field(
         default_factory=dict[str, str],
-        description="For each renamed output: the output's own name, and the field of the state that it is written to.",
+        description="The renamed outputs: the output's own name, with the field of the state to which the output is written.",
     )
 
     @property
@@ -258,10 +258,10 @@ class WhenTable(Table):
     empty: bool | None = Field(None, description="Whether the field is absent or empty.")
     model: bool | None = Field(None, description="Whether the agent has a model.")
     every: Annotated[tuple[WhenTable, ...], Field(strict=False)] | None = Field(
-        None, alias="all", min_length=1, description="All of these conditions hold."
+        None, alias="all", min_length=1, description="All of these conditions are met."
     )
     some: Annotated[tuple[WhenTable, ...], Field(strict=False)] | None = Field(
-        None, alias="any", min_length=1, description="At least one of these conditions holds."
+        None, alias="any", min_length=1, description="At least one of these conditions is met."
     )
 
     @property

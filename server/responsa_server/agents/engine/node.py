@@ -66,7 +66,7 @@ class Limits:
         return replace(self, cost_micros=cost_micros, asked=True)
 
     def within(self, grant: Grant | None) -> Limits:
-        """The limits of a turn that may use no more than this of its user's quota. None: no quota limits the turn."""
+        """The limits of a turn that may use at most the tokens and the money of the grant from its user's quota. None: no quota limits the turn."""
         if grant is None:
             return self
         given = {metric.value: grant.of(metric) for metric in Metric}

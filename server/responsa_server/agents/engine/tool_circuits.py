@@ -1,8 +1,9 @@
 """The circuit breakers of tools: whether a call may be made after earlier calls have failed.
 
-In each tenant, the tools of one declaration share a circuit, because they reach the same system. Each user of the tenant has one of these tools, too. Wrong arguments and other
-mistakes of a call open neither. A call that takes too long, or that breaks the other side, may do so because of its arguments. So it opens the circuit of its user; that of the
-tenant opens after such calls of three users, and tenants have separate circuits. A connection that cannot be made has nothing to do with arguments: it opens the circuit of the tenant.
+In each tenant, the tools of one declaration share a circuit, because they reach the same system. Each user of the tenant also has a circuit for these tools. Wrong
+arguments and other mistakes of a call open neither of the two circuits. A call that takes too long, or that breaks the other side, may do so because of its
+arguments, so it opens only the circuit of its user. The circuit of the tenant opens after such calls of three users, and tenants have separate circuits. A connection
+that cannot be made has nothing to do with arguments: it opens the circuit of the tenant.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from responsa_server.domain.words import in_seconds
 KIND: Final = "tool:"
 """The beginning of the names of tenants' circuits. The tenant, "/" and the name of the declaration follow."""
 KIND_OF_USERS: Final = "tool-of-user:"
-"""The beginning of the names of users' circuits. As in those of tenants, with "/" and the user's id at the end."""
+"""The beginning of the names of users' circuits. They continue like the names of tenants' circuits, and end with "/" and the user's id."""
 _SLOW_SECONDS: Final = 1.0
 _MOST_STRIKES: Final = 2
 _MOST_USERS: Final = 3
@@ -45,7 +46,7 @@ class ToolCircuits:
     def __init__(
         self, breakers: Breakers, tenant: str = "", user: str = "", endpoint: Callable[[str], str] = _none
     ) -> None:
-        """user: the user's id. endpoint: see `Toolbox.endpoint`. A tool without one has no circuit."""
+        """user: the user's id. endpoint: see `Toolbox.endpoint`. A tool without an endpoint has no circuit."""
         self._breakers = breakers
         self._tenant = tenant
         self._user = user

@@ -25,11 +25,11 @@ from responsa_server.domain.intents import IntentClassifier
 from responsa_server.domain.record import RecordQuestion, RecordSource, RecordWords, Way, parts_of, sides_of
 
 MOST_BEFORE: Final = 2
-"""The maximum number of earlier questions that are read: the one before, and if this names nothing, the one before that."""
+"""The maximum number of earlier questions that are read: the previous question and, if that question names nothing, the question before it."""
 FEWEST_WORDS: Final = 7
-"""A question with fewer words that carry meaning may be about what the question before was about."""
+"""A question with fewer words that carry meaning may be about the subject of the previous question."""
 UNCHECKED: Final = "unchecked"
-"""The cause of the fallback when the record does not have what a model wrote."""
+"""The cause of the fallback when the record does not contain what a model wrote."""
 
 
 def _with_letter(phrase: str) -> str:

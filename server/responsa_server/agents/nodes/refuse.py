@@ -102,10 +102,10 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         }
 
     def _not_mine(self, asked: str) -> str:
-        said = f"“{asked}” is nothing that {self._traits.name} can help with."
+        said = f"“{asked}” is not something that {self._traits.name} can help with."
         if self._traits.questions:
             return f"{said} Ask, for example: “{self._traits.questions[0]}”"
-        return f"{said} Ask about something that your documents may hold."
+        return f"{said} Ask about something that your documents may contain."
 
     def _not_found(self, asked: str, given: RefuseInput) -> str:
         if given.evidence is None and given.results:
@@ -126,7 +126,7 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
                 "Name the subject in full, ask about one thing at a time, or add a document that covers it."
             )
         else:
-            found = f"I searched {place} for “{asked}” and found nothing on it."
+            found = f"I searched {place} for “{asked}” and found nothing about it."
             elsewhere = "ask without the filter" if given.document_filter else "search other collections"
             remedy = f"Use the words that your documents use, {elsewhere}, or add a document that covers it."
             if samples := self._samples(given):

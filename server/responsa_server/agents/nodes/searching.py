@@ -70,7 +70,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
     announcement = Announcement(Step.REWRITING, "Rephrasing your question...")
 
     def __init__(self, asker: Asker | None = None, prompt: str = "", *, whole: bool = False) -> None:
-        """whole: whether the rule adds the question before, and not the subject of its answer."""
+        """whole: whether the rule adds the previous question itself instead of the subject of its answer."""
         self._asker = asker
         self._prompt = prompt
         self._whole = whole

@@ -76,8 +76,9 @@ def _user_of(headers: Sequence[str]) -> UUID | None:
 def credential_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Credential | None:
     """The credential of a call: the key or the access token of the authorization header; without that header, the session cookie `cookie_name`.
 
-    Browsers send a host's cookies to all its ports, so a request may carry cookies of other instances and programs on the machine. None of them counts: it may
-    be the session of somebody who wants this browser's user to work in it. For the same reason, two different cookies of this name are refused.
+    Browsers send a host's cookies to all its ports, so a request may carry cookies of other instances and programs on the machine. The server ignores such
+    cookies: one of them may belong to the session of an attacker who wants this browser's user to work in that session. For the same reason, two different
+    cookies of this name are refused.
     Raises Unauthenticated (CREDENTIAL_MALFORMED).
     """
     headers = metadata.get("authorization", ())
@@ -187,5 +188,5 @@ class OwnersOnly(Interceptor[None]):
 
 def _owners_only() -> NotPermitted:
     return owner_required(
-        "Only an owner of the installation may make this call; use an owner's key. The administrator that `responsa up` creates is an owner, and owners make further ones with GrantOwnership."
+        "Only an owner of the installation may make this call; use an owner's key. The administrator that `responsa up` creates is an owner, and owners make further owners with GrantOwnership."
     )

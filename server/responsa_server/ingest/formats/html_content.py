@@ -1,7 +1,8 @@
 """Finds the content of a page, without navigation, page headers and footers, menus next to the text, and consent notices.
 
-Only elements that say what they are count: by their tag, their ARIA landmark (WAI-ARIA 1.2), or their id or class. Pages use them wrongly, so an element
-with much text outside links stays, one that only its id or class calls a menu stays unless most of its text is links, and if little is left of a page, all of it stays.
+Only elements that say what they are count: by their tag, their ARIA landmark (WAI-ARIA 1.2), or their id or class. Pages sometimes use these names wrongly.
+Therefore an element with much text outside links stays. An element that only its id or class calls a menu stays unless most of its text is links. If little is
+left of a page, the whole page stays.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def code_invalid() -> Unauthenticated:
     """The error for an invitation that another call has just used."""
     return Unauthenticated(
         Reason.CODE_INVALID,
-        "This code was already used, has expired or is unknown. Ask an administrator for another one.",
+        "This code was already used, has expired or is unknown. Ask an administrator for another code.",
     )
 
 

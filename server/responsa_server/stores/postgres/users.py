@@ -263,8 +263,8 @@ async def lock_user(
     leaves: bool,
     stays_administrator: bool = False,
 ) -> User:
-    """Lock a user. leaves: whether the change takes the role, the access or the ownership of an administrator away. stays_administrator:
-    whether only the ownership.
+    """Lock a user. leaves: whether the change takes the role, the access or the ownership of an administrator away. stays_administrator: whether the change
+    takes away only the ownership.
 
     Raises NotFound, Conflict (ETAG_MISMATCH), Precondition (LAST_ADMINISTRATOR, LAST_OWNER).
     """

@@ -67,7 +67,7 @@ class CreateTeacherRequest(_message.Message):
     """
     @_builtins.property
     def teacher(self) -> _teacher_pb2.Teacher:
-        """The display_name, the persona and the parameters. The server sets all other fields."""
+        """The teacher to create, with its display_name, persona and parameters. The server sets all other fields."""
 
     def __init__(
         self,
@@ -125,8 +125,8 @@ class ListTeachersRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first is the default. The call refuses any other
-    value with ORDER_BY_INVALID.
+    """One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first order is the default. The call refuses any
+    other value with ORDER_BY_INVALID.
     """
     def __init__(
         self,
@@ -242,7 +242,7 @@ class CreateSourceRequest(_message.Message):
     """The id in the source's name: 1 to 63 characters of a-z, 0-9 and hyphen, not beginning with a hyphen."""
     @_builtins.property
     def source(self) -> _source_pb2.Source:
-        """The mapping and the display_name. The server sets all other fields."""
+        """The source to create, with its mapping and display_name. The server sets all other fields."""
 
     def __init__(
         self,
@@ -299,8 +299,8 @@ class ListSourcesRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: display_name, connection, create_time, update_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): name, name desc, create_time, create_time desc. The first is the default. The call refuses any other
-    value with ORDER_BY_INVALID.
+    """One of these sort orders (AIP-132): name, name desc, create_time, create_time desc. The first order is the default. The call refuses any other value with
+    ORDER_BY_INVALID.
     """
     def __init__(
         self,
@@ -440,7 +440,7 @@ Global___PreviewSourceRequest: _TypeAlias = PreviewSourceRequest  # noqa: Y015
 
 @_typing.final
 class PreviewSourceResponse(_message.Message):
-    """PreviewSourceResponse holds the rows, each with the document that is made from it, or with the reason why none is made."""
+    """PreviewSourceResponse holds the rows that were read. Each row has the document that is made from it, or the reason why no document is made."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -533,9 +533,7 @@ class ListDeliveriesRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: webhook, event, state, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other
-    value with ORDER_BY_INVALID.
-    """
+    """One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -617,7 +615,7 @@ class NotifySubjectChangedRequest(_message.Message):
     subject: _builtins.str
     """The subject, in the form that the mappings of the sources give it; 1 to 255 bytes."""
     cause: _builtins.str
-    """The cause of the change, e.g. "test completed"; at most 200 bytes. The metadata of the operations shows this cause."""
+    """The cause of the change, e.g. "test completed"; at most 200 bytes. The metadata of the runs' operations show this cause."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the operations of the first call. A call with the same UUID and
     a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
@@ -653,7 +651,9 @@ class NotifySubjectChangedResponse(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[_operations_pb2.Operation]:
-        """The runs, ordered by their sources; empty if the tenant has no source with a query for one subject. Each operation has a SyncMetadata and, when it has ended, a SyncResult."""
+        """The runs, ordered by their sources; empty if the tenant has no source with a query for one subject. Each operation has a SyncMetadata. An operation that
+        has ended without an error also has a SyncResult.
+        """
 
     def __init__(
         self,
@@ -835,7 +835,7 @@ class AgentReload(_message.Message):
     version: _builtins.str
     """The version that answers new questions now, `agents/{id}/versions/{n}`; empty when the agent has no version in service."""
     changed: _builtins.bool
-    """Whether the reload changed the version of the agent that is in service."""
+    """Whether the reload put another version of the agent into service."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentProblem]:
         """The mistakes in the agent's files; empty for an agent without mistakes."""
@@ -908,7 +908,7 @@ class CreateUserRequest(_message.Message):
     """
     @_builtins.property
     def user(self) -> _user_pb2.User:
-        """The display_name, the email and the role; USER_ROLE_USER if the role is unset. The server sets all other fields."""
+        """The user to create, with its display_name, email and role; USER_ROLE_USER if the role is unset. The server sets all other fields."""
 
     def __init__(
         self,
@@ -989,8 +989,8 @@ class ListUsersRequest(_message.Message):
     other filter with FILTER_INVALID.
     """
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc, email, email desc. The first is the default. The call
-    refuses any other value with ORDER_BY_INVALID.
+    """One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc, email, email desc. The first order is the default. The
+    call refuses any other value with ORDER_BY_INVALID.
     """
     def __init__(
         self,
@@ -1156,8 +1156,8 @@ class UpdateUserLimitsRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The exceptions to change: one or more of the paths `exceptions.messages_per_minute`, `exceptions.calls_per_minute` and so on. If a field is named here and
-        unset in `exceptions`, its exception is removed.
+        """The exceptions to change: one or more of the paths `exceptions.messages_per_minute`, `exceptions.calls_per_minute` and so on. If the mask names a limit
+        that `exceptions` leaves unset, the call removes the exception of this limit.
         """
 
     def __init__(
@@ -1259,7 +1259,7 @@ class RevokeCredentialsResponse(_message.Message):
     session_count: _builtins.int
     """The number of sessions that ended."""
     api_key_count: _builtins.int
-    """The number of API keys that were revoked. Keys that had been revoked before do not count."""
+    """The number of API keys that were revoked. Keys that were revoked earlier are not counted."""
     def __init__(
         self,
         *,
@@ -1286,9 +1286,9 @@ class DeleteUserRequest(_message.Message):
     name: _builtins.str
     """`users/{uuid}`."""
     hand_over_to: _builtins.str
-    """The user who receives collections of the deleted user, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read and the
-    collections that hold documents of other users. The deleted user's documents in these collections go with them. If empty, all collections of the deleted user are deleted. In this case, the call fails with
-    COLLECTION_NOT_EMPTY if a collection holds documents of other users.
+    """The user who receives collections of the deleted user, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read
+    and the collections that hold documents of other users. The deleted user's documents in these collections then belong to this user too. If empty, all
+    collections of the deleted user are deleted. In this case, the call fails with COLLECTION_NOT_EMPTY if a collection holds documents of other users.
     """
     etag: _builtins.str
     """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""
@@ -1360,7 +1360,7 @@ class CreateServiceGrantRequest(_message.Message):
     SERVICE_GRANT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def service_grant(self) -> _service_grant_pb2.ServiceGrant:
-        """The service, and the user or all_users. The server sets all other fields."""
+        """The grant to create, with its service, and either its user or all_users. The server sets all other fields."""
 
     def __init__(
         self,
@@ -1394,7 +1394,7 @@ class ListServiceGrantsRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: service, user, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time, create_time desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -1482,7 +1482,7 @@ class CreateTenantRequest(_message.Message):
     password.
     """
     administrator_name: _builtins.str
-    """The display name of the first administrator. If set, the server creates this user with an API key, and no invitation."""
+    """The display name of the first administrator. If this field is set, the server creates this administrator with an API key, and makes no invitation."""
     def __init__(
         self,
         *,
@@ -1640,7 +1640,9 @@ class ListTenantsRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: name, display_name, state, create_time. The state is ACTIVE, SUSPENDED, ERASING or ERASED. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time, create_time desc, name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time, create_time desc, name, name desc. The first order is the default. The call refuses any other value with
+    ORDER_BY_INVALID.
+    """
     def __init__(
         self,
         *,
@@ -1774,7 +1776,7 @@ class CreateServiceApiKeyRequest(_message.Message):
     """
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
-        """The display_name and the expire_time. The expire_time must be in the future. The server sets all other fields."""
+        """The key to create, with its display_name and expire_time. The expire_time must be in the future. The server sets all other fields."""
 
     def __init__(
         self,
@@ -1800,7 +1802,7 @@ class CreateServiceApiKeyResponse(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """The secret, which a caller sends as `authorization: Bearer …`; empty in the response to a repeated call."""
+    """The secret, which callers send after the word Bearer in the header `authorization`; empty in the response to a repeated call."""
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
         """The key."""
@@ -1838,7 +1840,7 @@ class ListTenantApiKeysRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: display_name, owner, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -1926,7 +1928,7 @@ class ListTenantSessionsRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: user, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -2003,7 +2005,7 @@ Global___RevokeTenantSessionsRequest: _TypeAlias = RevokeTenantSessionsRequest  
 
 @_typing.final
 class RevokeTenantSessionsResponse(_message.Message):
-    """RevokeTenantSessionsResponse says how many sessions ended."""
+    """RevokeTenantSessionsResponse holds the number of ended sessions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2042,7 +2044,7 @@ class ListAuditEventsRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: actor, action, resource, outcome, on_behalf_of, affected_user, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,

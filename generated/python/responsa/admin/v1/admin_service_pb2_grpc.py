@@ -39,8 +39,8 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
-    tenants, ownership) need an owner of the installation.
+    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Only owners of the
+    installation may make the calls that concern the whole installation: its agents, tenants and owners.
     """
 
     def __init__(self, channel):
@@ -307,8 +307,8 @@ class AdminServiceStub:
 
 
 class AdminServiceServicer:
-    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
-    tenants, ownership) need an owner of the installation.
+    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Only owners of the
+    installation may make the calls that concern the whole installation: its agents, tenants and owners.
     """
 
     def GetSystemStatus(self, request, context):
@@ -341,15 +341,15 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateTeacher(self, request, context):
-        """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters): either all of them or, if the call fails, none. A running turn
-        keeps the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters). If the call fails, it changes nothing. A running turn keeps
+        the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTeacher(self, request, context):
-        """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
+        """DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -386,52 +386,54 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSource(self, request, context):
-        """DeleteSource deletes a source. The documents that it made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PreviewSource(self, request, context):
-        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. It stores nothing. Errors: INVALID_FIELD and
-        RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
+        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores nothing. Errors:
+        INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SyncSource(self, request, context):
-        """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
-        have changed, and deletes the documents whose rows are gone. The run changes nothing until it has read all these rows. A row that makes no document is set aside,
-        and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-        CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the
-        database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
-        other, in the order of the calls. If the caller already has a run for the same subject that has not begun, the call returns that run. Errors: RESOURCE_NOT_FOUND,
-        SOURCE_RUNNING (another run for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+        """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or only the rows of one subject. The run makes documents from rows that
+        are new or have changed, and deletes the documents whose rows are gone. It changes nothing until it has read all rows. A row that makes no document is set
+        aside, and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
+        CancelOperation ends it. If a run is cancelled, the documents that it has already made stay. The next run makes the documents that are missing. The
+        operation's error is SOURCE_UNREADABLE (the database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's
+        deletions_percent allows). The runs of a source work one after the other, in the order of the calls. If an earlier run of the caller for the same subject
+        is still waiting to begin, the call returns that run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not ended),
+        LIMIT_REACHED (1,000 runs of the source have not ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryFailedRows(self, request, context):
-        """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and deletes
-        only documents of these subjects. In all other respects, it is like a run that SyncSource begins. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+        """RetryFailedRows begins a run for all subjects with a row that failed in an earlier run. The run retries the failed rows and all other rows of these
+        subjects. The run reads all rows, but it makes and deletes only documents about these subjects. In all other respects, the run is like a run that
+        SyncSource begins. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDeliveries(self, request, context):
-        """ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
-        FILTER_INVALID, ORDER_BY_INVALID.
+        """ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. The server keeps deliveries that
+        have ended for at least 30 days. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RedeliverDelivery(self, request, context):
-        """RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The count of the attempts
-        begins at 0 again. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
+        """RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The server counts the attempts
+        from 0 again. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
         RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -439,11 +441,12 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def NotifySubjectChanged(self, request, context):
-        """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the call concerns. Usually the change can
-        be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who makes the call. If a service makes the call, the
-        documents belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If the caller already has a run for
-        the same subject that has not begun, the call returns that run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
-        RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
+        """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the call concerns. Usually
+        the change can be searched within two seconds. Services and administrators may make this call. The documents that the runs make belong to the administrator
+        who makes the call. If a service makes the call, these documents belong to the administrator who made the source or changed it last. The runs of a source
+        work one after the other. If an earlier run of the caller for the same subject is still waiting to begin, the call returns that run. Therefore, many calls
+        in a short time begin only a few runs. If the call fails, no source gets a run. Errors: RESOURCE_NOT_FOUND (a source does not exist), REQUEST_ID_REUSED,
+        LIMIT_REACHED (1,000 runs of a source have not ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -458,7 +461,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListConnections(self, request, context):
-        """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files.
+        """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation
+        declares connections in files.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -503,12 +507,13 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUser(self, request, context):
-        """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
-        effect at the user's next call to the server that handled the change, and within a second on other servers. All keys of a service that gets another role are revoked, because administrators may have
-        created them. The call cannot take the role ADMIN from the tenant's last administrator who is not disabled. Only an owner of the installation may change the email, the
-        role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
-        ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
-        mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
+        """UpdateUser changes the fields that update_mask names (display_name, email, role, subject). If the call fails, it changes nothing. On the server that
+        handled the change, a new role takes effect at the user's next call. On other servers, it takes effect within a second. All keys of a service that gets
+        another role are revoked, because administrators may have created them. The call cannot take the role ADMIN from the tenant's last administrator who is not
+        disabled. Only an owner of the installation may change the email, the role or the subject of an owner. An owner who loses the role ADMIN is no longer an
+        owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (another user of the tenant has the e-mail
+        address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago, and
+        the call changes the email or gives the role ADMIN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -522,9 +527,9 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUserLimits(self, request, context):
-        """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. The exceptions apply to all
-        credentials of the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """UpdateUserLimits sets or removes the exceptions that update_mask names. If the call fails, it changes nothing. The exceptions apply to all credentials of
+        the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
+        UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -541,38 +546,40 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EnableUser(self, request, context):
-        """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
-        changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """EnableUser lets a disabled user make calls again. The user's credentials work again, except those that have expired or were revoked in the meantime.
+        Enabling a user who is not disabled changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation,
+        and the caller is not).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeCredentials(self, request, context):
-        """RevokeCredentials ends all sessions of a user and revokes all API keys of the user, on all servers within a second, open streams included: either all of
-        them or, if the call fails, none. Keys that were created with these keys are revoked too. The user is not disabled: whoever has the password can sign in
-        again. Codes that set a new password stay valid. A caller who names themselves ends their own session or key too. Only owners do this to an owner. Errors:
-        RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """RevokeCredentials ends all sessions of a user and revokes all API keys of the user. If the call fails, nothing is ended or revoked. The change takes effect
+        on all servers within a second, and the user's open streams end. Keys that were created with these keys are revoked too. The user is not disabled: whoever
+        has the password can sign in again. Codes that set a new password stay valid. Callers who name themselves also end the session or key with which they make
+        this call. Only an owner may make this call for an owner. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the
+        caller is not).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUser(self, request, context):
-        """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
-        deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
-        deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and the caller is not), INVALID_FIELD
-        (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users), SIGN_IN_REQUIRED (the caller's session
-        began more than ten minutes ago).
+        """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the same receipt, which then also counts
+        what was deleted after the first call. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator
+        who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and
+        the caller is not), INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users),
+        SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GrantOwnership(self, request, context):
-        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
-        servers within a second. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call changes
-        nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
+        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once on this server,
+        and within a second on others. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call
+        changes nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -612,9 +619,10 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateTenant(self, request, context):
-        """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, it creates the administrator with an
-        API key instead. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make
-        this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+        """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, the call creates no code. Instead, it
+        creates the administrator, with an API key. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of
+        the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED,
+        INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -645,9 +653,9 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendTenant(self, request, context):
-        """SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED, and end their
-        open streams. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
-        second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
+        """SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED, and end the open streams of
+        these users. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed.
+        A second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
         installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -665,9 +673,10 @@ class AdminServiceServicer:
     def EraseTenant(self, request, context):
         """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
         vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
-        during an erasure, another server, or the same one later, finishes it. The audit log keeps its events and the ids in them, but no network addresses. A second call
-        changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
-        tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
+        during an erasure, another server finishes the erasure, or the same server does so later. The audit log keeps its events and the ids in them, but no
+        network addresses. A second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND,
+        INVALID_FIELD (confirm_tenant_id is not the tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more
+        than ten minutes ago).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -681,30 +690,29 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUserQuota(self, request, context):
-        """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. If the mask names a limit that the request
-        leaves unset, the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have
-        reserved. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the
-        caller is not).
+        """UpdateUserQuota changes the limits that update_mask names. If the call fails, it changes nothing. If the mask names a limit that the request leaves unset,
+        the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateServiceApiKey(self, request, context):
-        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. If the caller uses a session, its sign-in
-        must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
-        without its secret. Calls with the key are made as the service, not as the administrator who created the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the
-        caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
-        SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
-        neither revoked nor expired).
+        """CreateServiceApiKey creates a key for a service, which is a user of the tenant with the role SERVICE. A service cannot sign in to create a key itself. If
+        the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A
+        repeated call with the same request_id returns the key without its secret. Calls with the key are made as the service, not as the administrator who created
+        the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the caller is deleted or the caller's key is
+        revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of
+        the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTenantApiKeys(self, request, context):
-        """ListTenantApiKeys lists the keys of all users of the tenant, also of owners of the installation, newest first by default. The list includes revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
-        ORDER_BY_INVALID.
+        """ListTenantApiKeys lists the keys of all users of the tenant, keys of owners of the installation included, newest first by default. The list includes
+        revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -727,18 +735,18 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeTenantSessions(self, request, context):
-        """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are ignored. The
-        users can sign in again; DisableUser keeps a user out. Only owners end the sessions of owners. Errors: INVALID_FIELD, ROLE_REQUIRED.
+        """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are
+        ignored. The users can sign in again; DisableUser keeps a user out. Only an owner may end the sessions of an owner. Errors: INVALID_FIELD, ROLE_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAuditEvents(self, request, context):
-        """ListAuditEvents lists the tenant's audit log, newest first by default. The log has the changes that the calls of this service make, all acts on users and
-        keys, and the cancellations and deletions of other users' resources. It also has an event for each change that an administrator requested through this
-        service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events. Errors: PAGE_TOKEN_INVALID,
-        FILTER_INVALID, ORDER_BY_INVALID.
+        """ListAuditEvents lists the tenant's audit log, newest first by default. The log has an event for each change that a call of this service makes, for each act
+        on a user or a key, and for each cancellation or deletion of a resource of another user. The log also has an event for each change that an administrator
+        requested through this service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events.
+        Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1011,8 +1019,8 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
-    tenants, ownership) need an owner of the installation.
+    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Only owners of the
+    installation may make the calls that concern the whole installation: its agents, tenants and owners.
     """
 
     @staticmethod

@@ -26,8 +26,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
-    tenants, ownership) need an owner of the installation.
+    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Only owners of the
+    installation may make the calls that concern the whole installation: its agents, tenants and owners.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -42,11 +42,11 @@ class AdminServiceStub:
     ListTeachers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTeachersRequest, _admin_service_pb2.ListTeachersResponse]
     """ListTeachers lists the tenant's teachers, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateTeacherRequest, _teacher_pb2.Teacher]
-    """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters): either all of them or, if the call fails, none. A running turn
-    keeps the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+    """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters). If the call fails, it changes nothing. A running turn keeps
+    the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
     """
     DeleteTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteTeacherRequest, _empty_pb2.Empty]
-    """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
+    """DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
     CreateSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSourceRequest, _source_pb2.Source]
     """CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
     collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
@@ -60,46 +60,51 @@ class AdminServiceStub:
     for CreateSource).
     """
     DeleteSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteSourceRequest, _empty_pb2.Empty]
-    """DeleteSource deletes a source. The documents that it made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
+    """DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
     PreviewSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PreviewSourceRequest, _admin_service_pb2.PreviewSourceResponse]
-    """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. It stores nothing. Errors: INVALID_FIELD and
-    RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
+    """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores nothing. Errors:
+    INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
     """
     SyncSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SyncSourceRequest, _operations_pb2.Operation]
-    """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
-    have changed, and deletes the documents whose rows are gone. The run changes nothing until it has read all these rows. A row that makes no document is set aside,
-    and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-    CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the
-    database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
-    other, in the order of the calls. If the caller already has a run for the same subject that has not begun, the call returns that run. Errors: RESOURCE_NOT_FOUND,
-    SOURCE_RUNNING (another run for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+    """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or only the rows of one subject. The run makes documents from rows that
+    are new or have changed, and deletes the documents whose rows are gone. It changes nothing until it has read all rows. A row that makes no document is set
+    aside, and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
+    CancelOperation ends it. If a run is cancelled, the documents that it has already made stay. The next run makes the documents that are missing. The
+    operation's error is SOURCE_UNREADABLE (the database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's
+    deletions_percent allows). The runs of a source work one after the other, in the order of the calls. If an earlier run of the caller for the same subject
+    is still waiting to begin, the call returns that run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not ended),
+    LIMIT_REACHED (1,000 runs of the source have not ended).
     """
     RetryFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RetryFailedRowsRequest, _operations_pb2.Operation]
-    """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and deletes
-    only documents of these subjects. In all other respects, it is like a run that SyncSource begins. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+    """RetryFailedRows begins a run for all subjects with a row that failed in an earlier run. The run retries the failed rows and all other rows of these
+    subjects. The run reads all rows, but it makes and deletes only documents about these subjects. In all other respects, the run is like a run that
+    SyncSource begins. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
     """
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeliveriesRequest, _admin_service_pb2.ListDeliveriesResponse]
-    """ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
-    FILTER_INVALID, ORDER_BY_INVALID.
+    """ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. The server keeps deliveries that
+    have ended for at least 30 days. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     RedeliverDelivery: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RedeliverDeliveryRequest, _delivery_pb2.Delivery]
-    """RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The count of the attempts
-    begins at 0 again. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
+    """RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The server counts the attempts
+    from 0 again. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
     RESOURCE_NOT_FOUND.
     """
     NotifySubjectChanged: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.NotifySubjectChangedRequest, _admin_service_pb2.NotifySubjectChangedResponse]
-    """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the call concerns. Usually the change can
-    be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who makes the call. If a service makes the call, the
-    documents belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If the caller already has a run for
-    the same subject that has not begun, the call returns that run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
-    RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
+    """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the call concerns. Usually
+    the change can be searched within two seconds. Services and administrators may make this call. The documents that the runs make belong to the administrator
+    who makes the call. If a service makes the call, these documents belong to the administrator who made the source or changed it last. The runs of a source
+    work one after the other. If an earlier run of the caller for the same subject is still waiting to begin, the call returns that run. Therefore, many calls
+    in a short time begin only a few runs. If the call fails, no source gets a run. Errors: RESOURCE_NOT_FOUND (a source does not exist), REQUEST_ID_REUSED,
+    LIMIT_REACHED (1,000 runs of a source have not ended).
     """
     ListFailedRows: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFailedRowsRequest, _admin_service_pb2.ListFailedRowsResponse]
     """ListFailedRows lists the failed rows, oldest first. A row has failed if it made no document in the newest run that read it. Every run tries these rows
     again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
     """
     ListConnections: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListConnectionsRequest, _admin_service_pb2.ListConnectionsResponse]
-    """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files."""
+    """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation
+    declares connections in files.
+    """
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -116,19 +121,20 @@ class AdminServiceStub:
     ListUsers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListUsersRequest, _admin_service_pb2.ListUsersResponse]
     """ListUsers lists the tenant's users, disabled ones included, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserRequest, _user_pb2.User]
-    """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
-    effect at the user's next call to the server that handled the change, and within a second on other servers. All keys of a service that gets another role are revoked, because administrators may have
-    created them. The call cannot take the role ADMIN from the tenant's last administrator who is not disabled. Only an owner of the installation may change the email, the
-    role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
-    ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
-    mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
+    """UpdateUser changes the fields that update_mask names (display_name, email, role, subject). If the call fails, it changes nothing. On the server that
+    handled the change, a new role takes effect at the user's next call. On other servers, it takes effect within a second. All keys of a service that gets
+    another role are revoked, because administrators may have created them. The call cannot take the role ADMIN from the tenant's last administrator who is not
+    disabled. Only an owner of the installation may change the email, the role or the subject of an owner. An owner who loses the role ADMIN is no longer an
+    owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (another user of the tenant has the e-mail
+    address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago, and
+    the call changes the email or gives the role ADMIN).
     """
     GetUserLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserLimitsRequest, _user_limits_pb2.UserLimits]
     """GetUserLimits returns the limits of a user. Errors: RESOURCE_NOT_FOUND."""
     UpdateUserLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserLimitsRequest, _user_limits_pb2.UserLimits]
-    """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. The exceptions apply to all
-    credentials of the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors:
-    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+    """UpdateUserLimits sets or removes the exceptions that update_mask names. If the call fails, it changes nothing. The exceptions apply to all credentials of
+    the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
+    UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
     """
     DisableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DisableUserRequest, _user_pb2.User]
     """DisableUser makes all further calls of a user fail with USER_DISABLED, whatever the credential. The change takes effect at once on this server, and within a second on others. The user's
@@ -137,26 +143,28 @@ class AdminServiceStub:
     an owner).
     """
     EnableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EnableUserRequest, _user_pb2.User]
-    """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
-    changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+    """EnableUser lets a disabled user make calls again. The user's credentials work again, except those that have expired or were revoked in the meantime.
+    Enabling a user who is not disabled changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation,
+    and the caller is not).
     """
     RevokeCredentials: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeCredentialsRequest, _admin_service_pb2.RevokeCredentialsResponse]
-    """RevokeCredentials ends all sessions of a user and revokes all API keys of the user, on all servers within a second, open streams included: either all of
-    them or, if the call fails, none. Keys that were created with these keys are revoked too. The user is not disabled: whoever has the password can sign in
-    again. Codes that set a new password stay valid. A caller who names themselves ends their own session or key too. Only owners do this to an owner. Errors:
-    RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+    """RevokeCredentials ends all sessions of a user and revokes all API keys of the user. If the call fails, nothing is ended or revoked. The change takes effect
+    on all servers within a second, and the user's open streams end. Keys that were created with these keys are revoked too. The user is not disabled: whoever
+    has the password can sign in again. Codes that set a new password stay valid. Callers who name themselves also end the session or key with which they make
+    this call. Only an owner may make this call for an owner. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the
+    caller is not).
     """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteUserRequest, _deletion_receipt_pb2.DeletionReceipt]
-    """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
-    deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
-    deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and the caller is not), INVALID_FIELD
-    (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users), SIGN_IN_REQUIRED (the caller's session
-    began more than ten minutes ago).
+    """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the same receipt, which then also counts
+    what was deleted after the first call. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator
+    who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and
+    the caller is not), INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users),
+    SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
     """
     GrantOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GrantOwnershipRequest, _user_pb2.User]
-    """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
-    servers within a second. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call changes
-    nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
+    """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once on this server,
+    and within a second on others. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call
+    changes nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
     """
     RevokeOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeOwnershipRequest, _user_pb2.User]
     """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. If the caller uses a session, its sign-in must be at
@@ -175,9 +183,10 @@ class AdminServiceStub:
     end within a second. Running turns continue to their end. Errors: RESOURCE_NOT_FOUND.
     """
     CreateTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTenantRequest, _admin_service_pb2.CreateTenantResponse]
-    """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, it creates the administrator with an
-    API key instead. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make
-    this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+    """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, the call creates no code. Instead, it
+    creates the administrator, with an API key. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of
+    the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED,
+    INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
     """
     InviteTenantAdministrator: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.InviteTenantAdministratorRequest, _admin_service_pb2.InviteTenantAdministratorResponse]
     """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit
@@ -191,9 +200,9 @@ class AdminServiceStub:
     PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     SuspendTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SuspendTenantRequest, _tenant_pb2.Tenant]
-    """SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED, and end their
-    open streams. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
-    second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
+    """SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED, and end the open streams of
+    these users. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed.
+    A second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
     installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
     """
     ResumeTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResumeTenantRequest, _tenant_pb2.Tenant]
@@ -203,29 +212,29 @@ class AdminServiceStub:
     EraseTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EraseTenantRequest, _tenant_pb2.Tenant]
     """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
     vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
-    during an erasure, another server, or the same one later, finishes it. The audit log keeps its events and the ids in them, but no network addresses. A second call
-    changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
-    tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
+    during an erasure, another server finishes the erasure, or the same server does so later. The audit log keeps its events and the ids in them, but no
+    network addresses. A second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND,
+    INVALID_FIELD (confirm_tenant_id is not the tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more
+    than ten minutes ago).
     """
     GetUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserQuotaRequest, _user_quota_pb2.UserQuota]
     """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used and stored. Errors: RESOURCE_NOT_FOUND."""
     UpdateUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserQuotaRequest, _user_quota_pb2.UserQuota]
-    """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. If the mask names a limit that the request
-    leaves unset, the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have
-    reserved. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the
-    caller is not).
+    """UpdateUserQuota changes the limits that update_mask names. If the call fails, it changes nothing. If the mask names a limit that the request leaves unset,
+    the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
+    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
     """
     CreateServiceApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceApiKeyRequest, _admin_service_pb2.CreateServiceApiKeyResponse]
-    """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. If the caller uses a session, its sign-in
-    must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
-    without its secret. Calls with the key are made as the service, not as the administrator who created the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the
-    caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
-    SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
-    neither revoked nor expired).
+    """CreateServiceApiKey creates a key for a service, which is a user of the tenant with the role SERVICE. A service cannot sign in to create a key itself. If
+    the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A
+    repeated call with the same request_id returns the key without its secret. Calls with the key are made as the service, not as the administrator who created
+    the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the caller is deleted or the caller's key is
+    revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of
+    the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
     """
     ListTenantApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantApiKeysRequest, _admin_service_pb2.ListTenantApiKeysResponse]
-    """ListTenantApiKeys lists the keys of all users of the tenant, also of owners of the installation, newest first by default. The list includes revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
-    ORDER_BY_INVALID.
+    """ListTenantApiKeys lists the keys of all users of the tenant, keys of owners of the installation included, newest first by default. The list includes
+    revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     RevokeTenantApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeTenantApiKeyRequest, _api_key_pb2.ApiKey]
     """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
@@ -236,19 +245,19 @@ class AdminServiceStub:
     ORDER_BY_INVALID.
     """
     RevokeTenantSessions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeTenantSessionsRequest, _admin_service_pb2.RevokeTenantSessionsResponse]
-    """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are ignored. The
-    users can sign in again; DisableUser keeps a user out. Only owners end the sessions of owners. Errors: INVALID_FIELD, ROLE_REQUIRED.
+    """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are
+    ignored. The users can sign in again; DisableUser keeps a user out. Only an owner may end the sessions of an owner. Errors: INVALID_FIELD, ROLE_REQUIRED.
     """
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]
-    """ListAuditEvents lists the tenant's audit log, newest first by default. The log has the changes that the calls of this service make, all acts on users and
-    keys, and the cancellations and deletions of other users' resources. It also has an event for each change that an administrator requested through this
-    service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events. Errors: PAGE_TOKEN_INVALID,
-    FILTER_INVALID, ORDER_BY_INVALID.
+    """ListAuditEvents lists the tenant's audit log, newest first by default. The log has an event for each change that a call of this service makes, for each act
+    on a user or a key, and for each cancellation or deletion of a resource of another user. The log also has an event for each change that an administrator
+    requested through this service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events.
+    Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
-    tenants, ownership) need an owner of the installation.
+    """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Only owners of the
+    installation may make the calls that concern the whole installation: its agents, tenants and owners.
     """
 
     @_abc_1.abstractmethod
@@ -291,8 +300,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateTeacherRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateTeacherRequest, _abc.Awaitable[_teacher_pb2.Teacher]],
     ) -> _abc.Awaitable[_teacher_pb2.Teacher]:
-        """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters): either all of them or, if the call fails, none. A running turn
-        keeps the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters). If the call fails, it changes nothing. A running turn keeps
+        the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod
@@ -301,7 +310,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.DeleteTeacherRequest,
         context: _aio.ServicerContext[_admin_service_pb2.DeleteTeacherRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
+        """DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
 
     @_abc_1.abstractmethod
     def CreateSource(
@@ -345,7 +354,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.DeleteSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.DeleteSourceRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """DeleteSource deletes a source. The documents that it made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
+        """DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
 
     @_abc_1.abstractmethod
     def PreviewSource(
@@ -353,8 +362,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.PreviewSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.PreviewSourceRequest, _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]:
-        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. It stores nothing. Errors: INVALID_FIELD and
-        RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
+        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores nothing. Errors:
+        INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
         """
 
     @_abc_1.abstractmethod
@@ -363,13 +372,14 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.SyncSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.SyncSourceRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
-        have changed, and deletes the documents whose rows are gone. The run changes nothing until it has read all these rows. A row that makes no document is set aside,
-        and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-        CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the
-        database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
-        other, in the order of the calls. If the caller already has a run for the same subject that has not begun, the call returns that run. Errors: RESOURCE_NOT_FOUND,
-        SOURCE_RUNNING (another run for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+        """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or only the rows of one subject. The run makes documents from rows that
+        are new or have changed, and deletes the documents whose rows are gone. It changes nothing until it has read all rows. A row that makes no document is set
+        aside, and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
+        CancelOperation ends it. If a run is cancelled, the documents that it has already made stay. The next run makes the documents that are missing. The
+        operation's error is SOURCE_UNREADABLE (the database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's
+        deletions_percent allows). The runs of a source work one after the other, in the order of the calls. If an earlier run of the caller for the same subject
+        is still waiting to begin, the call returns that run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not ended),
+        LIMIT_REACHED (1,000 runs of the source have not ended).
         """
 
     @_abc_1.abstractmethod
@@ -378,8 +388,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RetryFailedRowsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RetryFailedRowsRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and deletes
-        only documents of these subjects. In all other respects, it is like a run that SyncSource begins. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+        """RetryFailedRows begins a run for all subjects with a row that failed in an earlier run. The run retries the failed rows and all other rows of these
+        subjects. The run reads all rows, but it makes and deletes only documents about these subjects. In all other respects, the run is like a run that
+        SyncSource begins. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
         """
 
     @_abc_1.abstractmethod
@@ -388,8 +399,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListDeliveriesRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListDeliveriesRequest, _abc.Awaitable[_admin_service_pb2.ListDeliveriesResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListDeliveriesResponse]:
-        """ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
-        FILTER_INVALID, ORDER_BY_INVALID.
+        """ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. The server keeps deliveries that
+        have ended for at least 30 days. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -398,8 +409,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RedeliverDeliveryRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RedeliverDeliveryRequest, _abc.Awaitable[_delivery_pb2.Delivery]],
     ) -> _abc.Awaitable[_delivery_pb2.Delivery]:
-        """RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The count of the attempts
-        begins at 0 again. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
+        """RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The server counts the attempts
+        from 0 again. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
         RESOURCE_NOT_FOUND.
         """
 
@@ -409,11 +420,12 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.NotifySubjectChangedRequest,
         context: _aio.ServicerContext[_admin_service_pb2.NotifySubjectChangedRequest, _abc.Awaitable[_admin_service_pb2.NotifySubjectChangedResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.NotifySubjectChangedResponse]:
-        """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the call concerns. Usually the change can
-        be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who makes the call. If a service makes the call, the
-        documents belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If the caller already has a run for
-        the same subject that has not begun, the call returns that run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
-        RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
+        """NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the call concerns. Usually
+        the change can be searched within two seconds. Services and administrators may make this call. The documents that the runs make belong to the administrator
+        who makes the call. If a service makes the call, these documents belong to the administrator who made the source or changed it last. The runs of a source
+        work one after the other. If an earlier run of the caller for the same subject is still waiting to begin, the call returns that run. Therefore, many calls
+        in a short time begin only a few runs. If the call fails, no source gets a run. Errors: RESOURCE_NOT_FOUND (a source does not exist), REQUEST_ID_REUSED,
+        LIMIT_REACHED (1,000 runs of a source have not ended).
         """
 
     @_abc_1.abstractmethod
@@ -432,7 +444,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListConnectionsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListConnectionsRequest, _abc.Awaitable[_admin_service_pb2.ListConnectionsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListConnectionsResponse]:
-        """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files."""
+        """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation
+        declares connections in files.
+        """
 
     @_abc_1.abstractmethod
     def ReloadAgents(
@@ -485,12 +499,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateUserRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateUserRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
-        effect at the user's next call to the server that handled the change, and within a second on other servers. All keys of a service that gets another role are revoked, because administrators may have
-        created them. The call cannot take the role ADMIN from the tenant's last administrator who is not disabled. Only an owner of the installation may change the email, the
-        role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
-        ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
-        mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
+        """UpdateUser changes the fields that update_mask names (display_name, email, role, subject). If the call fails, it changes nothing. On the server that
+        handled the change, a new role takes effect at the user's next call. On other servers, it takes effect within a second. All keys of a service that gets
+        another role are revoked, because administrators may have created them. The call cannot take the role ADMIN from the tenant's last administrator who is not
+        disabled. Only an owner of the installation may change the email, the role or the subject of an owner. An owner who loses the role ADMIN is no longer an
+        owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (another user of the tenant has the e-mail
+        address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago, and
+        the call changes the email or gives the role ADMIN).
         """
 
     @_abc_1.abstractmethod
@@ -507,9 +522,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateUserLimitsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateUserLimitsRequest, _abc.Awaitable[_user_limits_pb2.UserLimits]],
     ) -> _abc.Awaitable[_user_limits_pb2.UserLimits]:
-        """UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. The exceptions apply to all
-        credentials of the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """UpdateUserLimits sets or removes the exceptions that update_mask names. If the call fails, it changes nothing. The exceptions apply to all credentials of
+        the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
+        UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
 
     @_abc_1.abstractmethod
@@ -530,8 +545,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.EnableUserRequest,
         context: _aio.ServicerContext[_admin_service_pb2.EnableUserRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
-        changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """EnableUser lets a disabled user make calls again. The user's credentials work again, except those that have expired or were revoked in the meantime.
+        Enabling a user who is not disabled changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation,
+        and the caller is not).
         """
 
     @_abc_1.abstractmethod
@@ -540,10 +556,11 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RevokeCredentialsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RevokeCredentialsRequest, _abc.Awaitable[_admin_service_pb2.RevokeCredentialsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.RevokeCredentialsResponse]:
-        """RevokeCredentials ends all sessions of a user and revokes all API keys of the user, on all servers within a second, open streams included: either all of
-        them or, if the call fails, none. Keys that were created with these keys are revoked too. The user is not disabled: whoever has the password can sign in
-        again. Codes that set a new password stay valid. A caller who names themselves ends their own session or key too. Only owners do this to an owner. Errors:
-        RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+        """RevokeCredentials ends all sessions of a user and revokes all API keys of the user. If the call fails, nothing is ended or revoked. The change takes effect
+        on all servers within a second, and the user's open streams end. Keys that were created with these keys are revoked too. The user is not disabled: whoever
+        has the password can sign in again. Codes that set a new password stay valid. Callers who name themselves also end the session or key with which they make
+        this call. Only an owner may make this call for an owner. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the
+        caller is not).
         """
 
     @_abc_1.abstractmethod
@@ -552,11 +569,11 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.DeleteUserRequest,
         context: _aio.ServicerContext[_admin_service_pb2.DeleteUserRequest, _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]],
     ) -> _abc.Awaitable[_deletion_receipt_pb2.DeletionReceipt]:
-        """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
-        deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
-        deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and the caller is not), INVALID_FIELD
-        (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users), SIGN_IN_REQUIRED (the caller's session
-        began more than ten minutes ago).
+        """DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the same receipt, which then also counts
+        what was deleted after the first call. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator
+        who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and
+        the caller is not), INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users),
+        SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
 
     @_abc_1.abstractmethod
@@ -565,9 +582,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GrantOwnershipRequest,
         context: _aio.ServicerContext[_admin_service_pb2.GrantOwnershipRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
-        servers within a second. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call changes
-        nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
+        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once on this server,
+        and within a second on others. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call
+        changes nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
         """
 
     @_abc_1.abstractmethod
@@ -616,9 +633,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateTenantRequest,
         context: _aio.ServicerContext[_admin_service_pb2.CreateTenantRequest, _abc.Awaitable[_admin_service_pb2.CreateTenantResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.CreateTenantResponse]:
-        """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, it creates the administrator with an
-        API key instead. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make
-        this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+        """CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, the call creates no code. Instead, it
+        creates the administrator, with an API key. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of
+        the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED,
+        INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
         """
 
     @_abc_1.abstractmethod
@@ -656,9 +674,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.SuspendTenantRequest,
         context: _aio.ServicerContext[_admin_service_pb2.SuspendTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
     ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
-        """SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED, and end their
-        open streams. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
-        second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
+        """SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED, and end the open streams of
+        these users. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed.
+        A second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
         installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
         """
 
@@ -680,9 +698,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
         """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
         vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
-        during an erasure, another server, or the same one later, finishes it. The audit log keeps its events and the ids in them, but no network addresses. A second call
-        changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
-        tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
+        during an erasure, another server finishes the erasure, or the same server does so later. The audit log keeps its events and the ids in them, but no
+        network addresses. A second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND,
+        INVALID_FIELD (confirm_tenant_id is not the tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more
+        than ten minutes ago).
         """
 
     @_abc_1.abstractmethod
@@ -699,10 +718,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateUserQuotaRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateUserQuotaRequest, _abc.Awaitable[_user_quota_pb2.UserQuota]],
     ) -> _abc.Awaitable[_user_quota_pb2.UserQuota]:
-        """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. If the mask names a limit that the request
-        leaves unset, the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have
-        reserved. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the
-        caller is not).
+        """UpdateUserQuota changes the limits that update_mask names. If the call fails, it changes nothing. If the mask names a limit that the request leaves unset,
+        the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
         """
 
     @_abc_1.abstractmethod
@@ -711,12 +729,12 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateServiceApiKeyRequest,
         context: _aio.ServicerContext[_admin_service_pb2.CreateServiceApiKeyRequest, _abc.Awaitable[_admin_service_pb2.CreateServiceApiKeyResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.CreateServiceApiKeyResponse]:
-        """CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. If the caller uses a session, its sign-in
-        must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
-        without its secret. Calls with the key are made as the service, not as the administrator who created the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the
-        caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
-        SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
-        neither revoked nor expired).
+        """CreateServiceApiKey creates a key for a service, which is a user of the tenant with the role SERVICE. A service cannot sign in to create a key itself. If
+        the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A
+        repeated call with the same request_id returns the key without its secret. Calls with the key are made as the service, not as the administrator who created
+        the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the caller is deleted or the caller's key is
+        revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of
+        the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
         """
 
     @_abc_1.abstractmethod
@@ -725,8 +743,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListTenantApiKeysRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListTenantApiKeysRequest, _abc.Awaitable[_admin_service_pb2.ListTenantApiKeysResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListTenantApiKeysResponse]:
-        """ListTenantApiKeys lists the keys of all users of the tenant, also of owners of the installation, newest first by default. The list includes revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
-        ORDER_BY_INVALID.
+        """ListTenantApiKeys lists the keys of all users of the tenant, keys of owners of the installation included, newest first by default. The list includes
+        revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -755,8 +773,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RevokeTenantSessionsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RevokeTenantSessionsRequest, _abc.Awaitable[_admin_service_pb2.RevokeTenantSessionsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.RevokeTenantSessionsResponse]:
-        """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are ignored. The
-        users can sign in again; DisableUser keeps a user out. Only owners end the sessions of owners. Errors: INVALID_FIELD, ROLE_REQUIRED.
+        """RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are
+        ignored. The users can sign in again; DisableUser keeps a user out. Only an owner may end the sessions of an owner. Errors: INVALID_FIELD, ROLE_REQUIRED.
         """
 
     @_abc_1.abstractmethod
@@ -765,10 +783,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListAuditEventsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListAuditEventsRequest, _abc.Awaitable[_admin_service_pb2.ListAuditEventsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListAuditEventsResponse]:
-        """ListAuditEvents lists the tenant's audit log, newest first by default. The log has the changes that the calls of this service make, all acts on users and
-        keys, and the cancellations and deletions of other users' resources. It also has an event for each change that an administrator requested through this
-        service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events. Errors: PAGE_TOKEN_INVALID,
-        FILTER_INVALID, ORDER_BY_INVALID.
+        """ListAuditEvents lists the tenant's audit log, newest first by default. The log has an event for each change that a call of this service makes, for each act
+        on a user or a key, and for each cancellation or deletion of a resource of another user. The log also has an event for each change that an administrator
+        requested through this service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events.
+        Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

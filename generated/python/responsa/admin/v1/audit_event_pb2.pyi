@@ -44,14 +44,14 @@ class AuditEvent(_message.Message):
     """`auditEvents/{uuid}`."""
     actor: _builtins.str
     """The user who acted, as the user's name. If a service acted on behalf of a user, the actor is the service. The actor is "local" for a command on the
-    server's machine, and "anonymous" for a refused sign-in. An OpenID Connect provider, e.g. "oidcProviders/corp", is the actor of refused sign-ins with
-    this provider, and of roles that the provider's claims assigned.
+    server's machine, and "anonymous" for a refused sign-in. If a sign-in with an OpenID Connect provider is refused, or if the provider's claims assign a
+    role, the actor is the provider, e.g. "oidcProviders/corp".
     """
     action: _builtins.str
     """The act, e.g. "user.disable"."""
     resource: _builtins.str
-    """The name of the resource that the act was about, e.g. "users/0192f3c8-…"; empty if a refused call names no resource. A refused call that names several
-    resources has an event for each of them.
+    """The name of the resource that the act was about, e.g. "users/0192f3c8-…"; empty if a refused call names no resource. If a refused call names several
+    resources, the log has an event for each of them.
     """
     outcome: _builtins.str
     """"OK", or the reason why the server refused the act, e.g. "LAST_ADMINISTRATOR"."""
@@ -62,10 +62,10 @@ class AuditEvent(_message.Message):
     on_behalf_of: _builtins.str
     """The user on whose behalf a service acted, as the user's name; empty if the actor acted for itself."""
     affected_user: _builtins.str
-    """The name of the user whom the act was about: the owner of the account, key, session, invitation, collection, document, conversation or turn, the user for whom a service may now act, or
-    the user who received collections. If a service acted on behalf of a user and the act was about no other user, the field names that user. Empty if this user is the actor, or if the act was about no
-    user. A refused act on a resource that did not exist at that time has this field only if its request names the user.
-    The name stays after the user is deleted.
+    """The name of the user whom the act was about. This is the owner of the resource, such as an account, a key, a session, a collection or a turn. For a grant,
+    it is the user for whom the service may act. If collections were handed over, it is the user who received them. If a service acted on behalf of a user, and
+    the act was about no other user, the field names the user on whose behalf the service acted. Empty if the act was about the actor, or about no user. A
+    refused act on a resource that did not exist at that time has this field only if its request names the user. The name stays after the user is deleted.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -29,7 +29,7 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_WAITING: _DeliveryState.ValueType  # 1
     """The delivery waits for its first attempt or for another attempt."""
     DELIVERY_STATE_DELIVERED: _DeliveryState.ValueType  # 2
-    """The receiver accepted it with a status from 200 to 299."""
+    """The receiver accepted the delivery with a status from 200 to 299."""
     DELIVERY_STATE_FAILED: _DeliveryState.ValueType  # 3
     """All attempts failed."""
 
@@ -41,14 +41,16 @@ DELIVERY_STATE_UNSPECIFIED: DeliveryState.ValueType  # 0
 DELIVERY_STATE_WAITING: DeliveryState.ValueType  # 1
 """The delivery waits for its first attempt or for another attempt."""
 DELIVERY_STATE_DELIVERED: DeliveryState.ValueType  # 2
-"""The receiver accepted it with a status from 200 to 299."""
+"""The receiver accepted the delivery with a status from 200 to 299."""
 DELIVERY_STATE_FAILED: DeliveryState.ValueType  # 3
 """All attempts failed."""
 Global___DeliveryState: _TypeAlias = DeliveryState  # noqa: Y015
 
 @_typing.final
 class Delivery(_message.Message):
-    """Delivery is a notification to a webhook about a run of a source that has ended, or about ingestions that failed within an hour. docs/sources.md describes webhooks and events."""
+    """Delivery is a notification to a webhook. It reports that a run of a source has ended, or that ingestions failed within an hour. Webhooks and events are
+    described in docs/sources.md.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -83,7 +85,7 @@ class Delivery(_message.Message):
     problem: _builtins.str
     """Why the newest attempt failed; empty if it succeeded, and before the first one."""
     body: _builtins.str
-    """The JSON that is sent."""
+    """The JSON text that the webhook receives."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the delivery was made."""

@@ -30,23 +30,23 @@ class _SyncStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SyncStage.V
     SYNC_STAGE_QUEUED: _SyncStage.ValueType  # 1
     """The run has not begun."""
     SYNC_STAGE_READING: _SyncStage.ValueType  # 2
-    """The run reads rows, and makes and deletes documents."""
+    """The run is reading rows, and making and deleting documents."""
     SYNC_STAGE_INDEXING: _SyncStage.ValueType  # 3
-    """The run waits until its documents are indexed."""
+    """The run is waiting until its documents are indexed."""
     SYNC_STAGE_DONE: _SyncStage.ValueType  # 4
     """The run has ended."""
 
 class SyncStage(_SyncStage, metaclass=_SyncStageEnumTypeWrapper):
-    """SyncStage says what a run of a source does."""
+    """SyncStage says what a run of a source is doing."""
 
 SYNC_STAGE_UNSPECIFIED: SyncStage.ValueType  # 0
 """Never sent."""
 SYNC_STAGE_QUEUED: SyncStage.ValueType  # 1
 """The run has not begun."""
 SYNC_STAGE_READING: SyncStage.ValueType  # 2
-"""The run reads rows, and makes and deletes documents."""
+"""The run is reading rows, and making and deleting documents."""
 SYNC_STAGE_INDEXING: SyncStage.ValueType  # 3
-"""The run waits until its documents are indexed."""
+"""The run is waiting until its documents are indexed."""
 SYNC_STAGE_DONE: SyncStage.ValueType  # 4
 """The run has ended."""
 Global___SyncStage: _TypeAlias = SyncStage  # noqa: Y015
@@ -192,9 +192,9 @@ class SyncMetadata(_message.Message):
     subject: _builtins.str
     """The subject of a run for one subject; otherwise empty."""
     stage: Global___SyncStage.ValueType
-    """What the run does."""
+    """What the run is doing."""
     documents_done: _builtins.int
-    """The number of finished documents: those that are made and indexed, and those that are deleted."""
+    """The number of documents that the run has finished: it has made and indexed them, or deleted them."""
     documents_total: _builtins.int
     """The number of documents to make and delete; 0 until all rows are read."""
     cause: _builtins.str

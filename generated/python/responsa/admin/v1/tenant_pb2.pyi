@@ -35,7 +35,7 @@ class _TenantStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TenantSta
     TENANT_STATE_ERASING: _TenantState.ValueType  # 3
     """The data of the tenant is being erased. This cannot be stopped."""
     TENANT_STATE_ERASED: _TenantState.ValueType  # 4
-    """Nothing is left of the tenant but its id and its audit log. The id cannot be used again."""
+    """Only the tenant's id and its audit log are left. The id cannot be used again."""
 
 class TenantState(_TenantState, metaclass=_TenantStateEnumTypeWrapper):
     """TenantState says whether the users of a tenant may make calls."""
@@ -49,7 +49,7 @@ TENANT_STATE_SUSPENDED: TenantState.ValueType  # 2
 TENANT_STATE_ERASING: TenantState.ValueType  # 3
 """The data of the tenant is being erased. This cannot be stopped."""
 TENANT_STATE_ERASED: TenantState.ValueType  # 4
-"""Nothing is left of the tenant but its id and its audit log. The id cannot be used again."""
+"""Only the tenant's id and its audit log are left. The id cannot be used again."""
 Global___TenantState: _TypeAlias = TenantState  # noqa: Y015
 
 @_typing.final

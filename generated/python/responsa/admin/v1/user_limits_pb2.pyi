@@ -36,15 +36,15 @@ class Limits(_message.Message):
     calls_per_minute: _builtins.int
     """The maximum number of calls in 60 seconds."""
     streams: _builtins.int
-    """The maximum number of long calls, such as streams of turns, at a time."""
+    """The maximum number of long calls, such as streams of turns, that may be open at the same time."""
     sockets: _builtins.int
-    """The maximum number of signed-in WebSockets at a time."""
+    """The maximum number of signed-in WebSockets that may be open at the same time."""
     pending_turns: _builtins.int
     """The maximum number of turns that have not ended."""
     uploads: _builtins.int
-    """The maximum number of uploads at a time."""
+    """The maximum number of uploads that may run at the same time."""
     upload_bytes_per_day: _builtins.int
-    """The maximum number of bytes that are uploaded in 24 hours."""
+    """The maximum number of bytes that may be uploaded in 24 hours."""
     storage_bytes: _builtins.int
     """The maximum size of all stored originals that the user has uploaded, in bytes."""
     api_keys: _builtins.int
@@ -107,7 +107,9 @@ Global___Limits: _TypeAlias = Limits  # noqa: Y015
 
 @_typing.final
 class UserLimits(_message.Message):
-    """UserLimits are the limits of a user: the defaults of the user's role, which are settings of the server, and the exceptions that administrators set."""
+    """UserLimits are the limits of a user. Each limit is the default of the user's role, unless an administrator sets an exception. The defaults are settings of
+    the server.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -118,11 +120,11 @@ class UserLimits(_message.Message):
     """`users/{uuid}/limits`."""
     @_builtins.property
     def effective(self) -> Global___Limits:
-        """The limits in effect, all of them."""
+        """All limits that are in effect for the user."""
 
     @_builtins.property
     def exceptions(self) -> Global___Limits:
-        """The values that administrators set for this user. The limits that are unset here have the defaults of the user's role."""
+        """The values that administrators set for this user. If a limit is unset here, the default of the user's role applies."""
 
     def __init__(
         self,

@@ -42,8 +42,9 @@ class ApiKey(_message.Message):
     prefix: _builtins.str
     """The first characters of the secret. They help people to tell keys apart."""
     role: _user_pb2.UserRole.ValueType
-    """USER: calls with this key have no more rights than a user with this role, also if the owner is an administrator; the owner's role decides nothing else for the key.
-    Keys that are created with this key, and sessions that this key begins, have the same limit. Unset: calls with the key have the role of its owner. Values other than USER are not allowed.
+    """If USER, calls with this key have no more rights than a user with this role, even if the owner is an administrator. The role of the owner then has no
+    effect on the key. The same applies to keys that are created with this key, and to sessions that this key begins. If unset, calls with the key have the
+    role of its owner. Values other than USER are not allowed.
     """
     parent_key: _builtins.str
     """The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if the key has no
@@ -55,8 +56,9 @@ class ApiKey(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the key expires; unset if it never expires. A key that was created with another key (the parent), or in a session that the parent began, expires no
-        later than the parent. The call that creates the key refuses a later time, and replaces an unset time with the parent's time.
+        """When the key expires; unset if it never expires. A key has a parent if it was created with another key, or in a session that another key began; this other
+        key is the parent. A key expires no later than its parent. The call that creates the key refuses a later time, and replaces an unset time with the parent's
+        time.
         """
 
     @_builtins.property

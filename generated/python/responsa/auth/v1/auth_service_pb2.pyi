@@ -118,7 +118,7 @@ class CreateApiKeyRequest(_message.Message):
     """
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
-        """The display_name, the expire_time and the role. The expire_time must be in the future. The server sets all other fields."""
+        """The key to create, with its display_name, expire_time and role. The expire_time must be in the future. The server sets all other fields."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class CreateApiKeyResponse(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """The secret, which a caller sends as `authorization: Bearer …`; empty in the response to a repeated call."""
+    """The secret, which callers send after the word Bearer in the header `authorization`; empty in the response to a repeated call."""
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
         """The key."""
@@ -181,7 +181,7 @@ class ListApiKeysRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -274,7 +274,7 @@ Global___ListSignInMethodsRequest: _TypeAlias = ListSignInMethodsRequest  # noqa
 
 @_typing.final
 class ListSignInMethodsResponse(_message.Message):
-    """ListSignInMethodsResponse holds the ways to sign in."""
+    """ListSignInMethodsResponse holds the ways to sign in to one tenant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -283,7 +283,7 @@ class ListSignInMethodsResponse(_message.Message):
     SENDS_MAILS_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     registration: _sign_in_pb2.Registration.ValueType
-    """The registration that is in effect."""
+    """The people who may create an account in the tenant."""
     sends_mails: _builtins.bool
     """Whether the server sends mails. If so, RequestReset mails codes, and a registration needs ConfirmEmail unless an invitation names the e-mail address."""
     tenant: _builtins.str
@@ -500,7 +500,7 @@ class ListSessionsRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on this field: create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -577,7 +577,7 @@ Global___RevokeSessionsRequest: _TypeAlias = RevokeSessionsRequest  # noqa: Y015
 
 @_typing.final
 class RevokeSessionsResponse(_message.Message):
-    """RevokeSessionsResponse says how many sessions ended."""
+    """RevokeSessionsResponse holds the number of ended sessions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -608,7 +608,7 @@ class ChangePasswordRequest(_message.Message):
     current_password: _builtins.str
     """The current password; empty if no password is set."""
     new_password: _builtins.str
-    """A password of at least 12 characters that is hard to guess; at most 256 bytes. There are no rules about kinds of characters."""
+    """A password of at least 12 characters that is hard to guess; at most 256 bytes. No particular kinds of characters are required."""
     def __init__(
         self,
         *,
@@ -633,7 +633,7 @@ class UpdateMeRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user(self) -> _user_pb2.User:
-        """The display_name, of at most 200 bytes, the email, and optionally the etag. All other fields are ignored."""
+        """The caller with the new values: the display_name (at most 200 bytes) and the email. The etag is optional. All other fields are ignored."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
@@ -661,10 +661,10 @@ class DeleteMeRequest(_message.Message):
 
     HAND_OVER_TO_FIELD_NUMBER: _builtins.int
     hand_over_to: _builtins.str
-    """The user who receives collections of the caller, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read and the collections
-    that hold documents of other users. The caller's documents in these collections go with them. The receiver must be an administrator, or be able to read all these collections already.
-    The audit log names both users (`collection.hand_over`). If empty, all collections of the caller are deleted. In this case, the call fails with COLLECTION_NOT_EMPTY if a collection
-    holds documents of other users.
+    """The user who receives collections of the caller, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read and
+    the collections that hold documents of other users. The caller's documents in these collections then belong to this user too. This user must be an
+    administrator, or must be able to read all these collections already. The audit log names both users (`collection.hand_over`). If empty, all collections of
+    the caller are deleted. In this case, the call fails with COLLECTION_NOT_EMPTY if a collection holds documents of other users.
     """
     def __init__(
         self,
@@ -752,7 +752,7 @@ class CreateInvitationRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     VALID_SECONDS_FIELD_NUMBER: _builtins.int
     role: _user_pb2.UserRole.ValueType
-    """The role of the new user: USER or ADMIN; USER if unset."""
+    """The role of the new user, USER or ADMIN; USER if unset."""
     email: _builtins.str
     """The e-mail address of the account; empty if the person may choose one."""
     valid_seconds: _builtins.int
@@ -821,7 +821,7 @@ class ListInvitationsRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: email, role, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -902,15 +902,15 @@ class RegisterRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
-    """The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation. If there is an invitation, the tenant of the invitation
-    applies.
+    """The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation. If the request has an invitation, the account is created in
+    the tenant of the invitation.
     """
     invitation: _builtins.str
     """The code of an invitation; empty if the settings allow registration without one."""
     email: _builtins.str
     """The e-mail address; empty if the invitation names one."""
     password: _builtins.str
-    """A password of at least 12 characters that is hard to guess; at most 256 bytes. There are no rules about kinds of characters."""
+    """A password of at least 12 characters that is hard to guess; at most 256 bytes. No particular kinds of characters are required."""
     display_name: _builtins.str
     """The name to show to people; at most 200 bytes."""
     def __init__(
@@ -941,7 +941,9 @@ class ConfirmEmailRequest(_message.Message):
     code: _builtins.str
     """The code."""
     password: _builtins.str
-    """To confirm a registration, the password that Register got. To confirm a new address of a user, the user's password."""
+    """If the code confirms a registration, this is the password that was sent to Register. If the code confirms a new address of a user, this is the user's
+    password.
+    """
     def __init__(
         self,
         *,
@@ -1043,7 +1045,7 @@ class ResetPasswordRequest(_message.Message):
     code: _builtins.str
     """The reset code."""
     new_password: _builtins.str
-    """A password of at least 12 characters that is hard to guess; at most 256 bytes. There are no rules about kinds of characters."""
+    """A password of at least 12 characters that is hard to guess; at most 256 bytes. No particular kinds of characters are required."""
     def __init__(
         self,
         *,

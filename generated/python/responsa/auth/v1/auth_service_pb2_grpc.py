@@ -179,8 +179,8 @@ class AuthServiceServicer:
     """
 
     def ListSignInMethods(self, request, context):
-        """ListSignInMethods shows how people sign in to a tenant and who may register. It lists the tenant's OpenID Connect providers in the order of their ids,
-        on one page. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
+        """ListSignInMethods shows how people sign in to a tenant and who may register. The response lists the tenant's OpenID Connect providers on one page, ordered
+        by their ids. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
         INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -188,9 +188,9 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Login(self, request, context):
-        """Login begins a session with an e-mail address and a password. The reply and the time that it takes do not depend on whether the account exists. Failed
-        attempts are counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while,
-        even with the right password. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        """Login begins a session with an e-mail address and a password. Neither the reply nor the response time shows whether the account exists. Failed attempts are
+        counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while, even with the
+        right password. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -237,7 +237,7 @@ class AuthServiceServicer:
 
     def ChangePassword(self, request, context):
         """ChangePassword sets the caller's password, and ends the caller's other sessions. The call needs the current password. If no password is set, it needs a
-        session that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
+        session that began in the last ten minutes. Failed attempts count like failed attempts of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
         PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -246,9 +246,9 @@ class AuthServiceServicer:
 
     def UpdateMe(self, request, context):
         """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
-        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present address.
-        The reply does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
-        Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply still has the old
+        address. The reply does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail
+        asks for it. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -267,8 +267,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListIdentities(self, request, context):
-        """ListIdentities lists the identities at OpenID Connect providers with which the caller signs in, on one page, oldest first. A browser connects another identity with
-        POST /v1/oidc/{id}:start and `"link": true`.
+        """ListIdentities lists the caller's identities at OpenID Connect providers, on one page, oldest first. The caller can sign in with each of these identities.
+        A browser connects another identity with POST /v1/oidc/{id}:start and `"link": true`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -284,16 +284,16 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateInvitation(self, request, context):
-        """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
-        code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller uses a session and invites an administrator, the
-        sign-in must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+        """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may make this call. The server keeps no copy
+        of the code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller invites an administrator and
+        uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListInvitations(self, request, context):
-        """ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may call it. Errors:
+        """ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may make this call. Errors:
         PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -301,37 +301,38 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeInvitation(self, request, context):
-        """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. If somebody has already registered with
-        the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
+        """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may make this call. If somebody has already
+        registered with the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Register(self, request, context):
-        """Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same, and
-        the invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. Only ConfirmEmail with this code makes the
-        account usable, and uses up the invitation. If an invitation names the address, the registration needs no confirmation. Afterwards, the person signs in with Login. Errors:
-        INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
+        """Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same as for
+        a free address. The invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. When ConfirmEmail is
+        called with this code, the account becomes usable, and the invitation is used up. If an invitation names the address, the registration needs no
+        confirmation. Afterwards, the person signs in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmEmail(self, request, context):
-        """ConfirmEmail confirms an e-mail address with the code that was mailed to it. The code works once, within 24 hours. The call creates the registered account, or changes the address of a
-        user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of the account. Because of the
-        password, a person who only reads the mails of the address cannot confirm it, and nobody gets an account whose password a stranger knows. If an account without a password gets
-        its first address, the call needs no password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the
-        address was taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        """ConfirmEmail confirms an e-mail address with the code that was mailed to it. The code works once, within 24 hours. The call creates the registered account,
+        or changes the address of a user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of
+        the account. Therefore, a person who can read the mails but does not know the password cannot confirm the address. Nobody gets an account whose password a
+        stranger knows. If an account without a password gets its first address, the call needs no password. A wrong password does not use up the code, and counts
+        like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime), INVALID_FIELD (the password is missing), SIGN_IN_FAILED,
+        TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RequestReset(self, request, context):
-        """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and the time that it takes do
-        not depend on whether the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED,
+        """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. Neither the reply nor the response time
+        shows whether the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED,
         TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -339,8 +340,9 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateResetCode(self, request, context):
-        """CreateResetCode creates a code with which a user of the caller's tenant sets a new password. The code works once, within 30 minutes. Only administrators may call it;
-        they hand the code to the user. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
+        """CreateResetCode creates a code with which a user of the caller's tenant sets a new password. The code works once, within 30 minutes. Only administrators
+        may make this call; they hand the code to the user. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: RESOURCE_NOT_FOUND,
+        PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -362,7 +364,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMyUsage(self, request, context):
-        """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, what the caller has stored, and the limits of both.
+        """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and what the caller has stored. It also returns the
+        limits that apply to the caller's use and storage.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -370,8 +373,9 @@ class AuthServiceServicer:
 
     def CreateSessionCode(self, request, context):
         """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code
-        that is made in a session ends with that session. The new session keeps the sign-in time of the session that made the code, for calls that need a recent sign-in. The
-        call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
+        that is made in a session ends with that session. The new session has the same sign-in time as the session that made the code. This matters for calls that
+        need a recent sign-in. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have
+        no sessions).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

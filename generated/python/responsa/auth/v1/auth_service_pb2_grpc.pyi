@@ -24,14 +24,14 @@ class AuthServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListSignInMethods: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListSignInMethodsRequest, _auth_service_pb2.ListSignInMethodsResponse]
-    """ListSignInMethods shows how people sign in to a tenant and who may register. It lists the tenant's OpenID Connect providers in the order of their ids,
-    on one page. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
+    """ListSignInMethods shows how people sign in to a tenant and who may register. The response lists the tenant's OpenID Connect providers on one page, ordered
+    by their ids. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
     INVALID_FIELD.
     """
     Login: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LoginRequest, _auth_service_pb2.LoginResponse]
-    """Login begins a session with an e-mail address and a password. The reply and the time that it takes do not depend on whether the account exists. Failed
-    attempts are counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while,
-    even with the right password. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+    """Login begins a session with an e-mail address and a password. Neither the reply nor the response time shows whether the account exists. Failed attempts are
+    counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while, even with the
+    right password. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     RefreshToken: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshTokenRequest, _auth_service_pb2.RefreshTokenResponse]
     """RefreshToken exchanges a refresh token for a new access token and the next refresh token. A refresh token works once. If the reply is lost, a repeated
@@ -52,14 +52,14 @@ class AuthServiceStub:
     """
     ChangePassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ChangePasswordRequest, _empty_pb2.Empty]
     """ChangePassword sets the caller's password, and ends the caller's other sessions. The call needs the current password. If no password is set, it needs a
-    session that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
+    session that began in the last ten minutes. Failed attempts count like failed attempts of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
     PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     UpdateMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateMeRequest, _user_pb2.User]
     """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
-    minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present address.
-    The reply does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
-    Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+    minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply still has the old
+    address. The reply does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail
+    asks for it. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
     """
     DeleteMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteMeRequest, _deletion_receipt_pb2.DeletionReceipt]
     """DeleteMe deletes the caller with all that belongs to the caller: conversations with their turns and messages, documents, collections, keys, sessions,
@@ -70,8 +70,8 @@ class AuthServiceStub:
     INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the caller holds documents of other users).
     """
     ListIdentities: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListIdentitiesRequest, _auth_service_pb2.ListIdentitiesResponse]
-    """ListIdentities lists the identities at OpenID Connect providers with which the caller signs in, on one page, oldest first. A browser connects another identity with
-    POST /v1/oidc/{id}:start and `"link": true`.
+    """ListIdentities lists the caller's identities at OpenID Connect providers, on one page, oldest first. The caller can sign in with each of these identities.
+    A browser connects another identity with POST /v1/oidc/{id}:start and `"link": true`.
     """
     UnlinkIdentity: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UnlinkIdentityRequest, _empty_pb2.Empty]
     """UnlinkIdentity removes an identity from the caller: nobody can sign in with it any more. Open sessions continue. The call needs a session that began in the last ten minutes. The
@@ -79,39 +79,41 @@ class AuthServiceStub:
     LAST_SIGN_IN.
     """
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateInvitationRequest, _auth_service_pb2.CreateInvitationResponse]
-    """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
-    code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller uses a session and invites an administrator, the
-    sign-in must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+    """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may make this call. The server keeps no copy
+    of the code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller invites an administrator and
+    uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
     """
     ListInvitations: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListInvitationsRequest, _auth_service_pb2.ListInvitationsResponse]
-    """ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may call it. Errors:
+    """ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may make this call. Errors:
     PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeInvitationRequest, _empty_pb2.Empty]
-    """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. If somebody has already registered with
-    the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
+    """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may make this call. If somebody has already
+    registered with the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
     """
     Register: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RegisterRequest, _empty_pb2.Empty]
-    """Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same, and
-    the invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. Only ConfirmEmail with this code makes the
-    account usable, and uses up the invitation. If an invitation names the address, the registration needs no confirmation. Afterwards, the person signs in with Login. Errors:
-    INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
+    """Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same as for
+    a free address. The invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. When ConfirmEmail is
+    called with this code, the account becomes usable, and the invitation is used up. If an invitation names the address, the registration needs no
+    confirmation. Afterwards, the person signs in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
     """
     ConfirmEmail: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmEmailRequest, _empty_pb2.Empty]
-    """ConfirmEmail confirms an e-mail address with the code that was mailed to it. The code works once, within 24 hours. The call creates the registered account, or changes the address of a
-    user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of the account. Because of the
-    password, a person who only reads the mails of the address cannot confirm it, and nobody gets an account whose password a stranger knows. If an account without a password gets
-    its first address, the call needs no password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the
-    address was taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+    """ConfirmEmail confirms an e-mail address with the code that was mailed to it. The code works once, within 24 hours. The call creates the registered account,
+    or changes the address of a user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of
+    the account. Therefore, a person who can read the mails but does not know the password cannot confirm the address. Nobody gets an account whose password a
+    stranger knows. If an account without a password gets its first address, the call needs no password. A wrong password does not use up the code, and counts
+    like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime), INVALID_FIELD (the password is missing), SIGN_IN_FAILED,
+    TOO_MANY_ATTEMPTS, OVERLOADED.
     """
     RequestReset: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RequestResetRequest, _empty_pb2.Empty]
-    """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and the time that it takes do
-    not depend on whether the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED,
+    """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. Neither the reply nor the response time
+    shows whether the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED,
     TOO_MANY_ATTEMPTS.
     """
     CreateResetCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateResetCodeRequest, _auth_service_pb2.CreateResetCodeResponse]
-    """CreateResetCode creates a code with which a user of the caller's tenant sets a new password. The code works once, within 30 minutes. Only administrators may call it;
-    they hand the code to the user. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
+    """CreateResetCode creates a code with which a user of the caller's tenant sets a new password. The code works once, within 30 minutes. Only administrators
+    may make this call; they hand the code to the user. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: RESOURCE_NOT_FOUND,
+    PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
     """
     ResetPassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResetPasswordRequest, _empty_pb2.Empty]
     """ResetPassword sets a password with a reset code, and ends all sessions of the user. A refused password does not use up the code. Errors: INVALID_FIELD,
@@ -120,11 +122,14 @@ class AuthServiceStub:
     GetMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetMeRequest, _user_pb2.User]
     """GetMe returns the caller."""
     GetMyUsage: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetMyUsageRequest, _user_usage_pb2.UserUsage]
-    """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, what the caller has stored, and the limits of both."""
+    """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and what the caller has stored. It also returns the
+    limits that apply to the caller's use and storage.
+    """
     CreateSessionCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateSessionCodeRequest, _auth_service_pb2.CreateSessionCodeResponse]
     """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code
-    that is made in a session ends with that session. The new session keeps the sign-in time of the session that made the code, for calls that need a recent sign-in. The
-    call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
+    that is made in a session ends with that session. The new session has the same sign-in time as the session that made the code. This matters for calls that
+    need a recent sign-in. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have
+    no sessions).
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateApiKeyRequest, _auth_service_pb2.CreateApiKeyResponse]
     """CreateApiKey creates a key for the caller. If the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
@@ -149,8 +154,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ListSignInMethodsRequest,
         context: _aio.ServicerContext[_auth_service_pb2.ListSignInMethodsRequest, _abc.Awaitable[_auth_service_pb2.ListSignInMethodsResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.ListSignInMethodsResponse]:
-        """ListSignInMethods shows how people sign in to a tenant and who may register. It lists the tenant's OpenID Connect providers in the order of their ids,
-        on one page. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
+        """ListSignInMethods shows how people sign in to a tenant and who may register. The response lists the tenant's OpenID Connect providers on one page, ordered
+        by their ids. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
         INVALID_FIELD.
         """
 
@@ -160,9 +165,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.LoginRequest,
         context: _aio.ServicerContext[_auth_service_pb2.LoginRequest, _abc.Awaitable[_auth_service_pb2.LoginResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.LoginResponse]:
-        """Login begins a session with an e-mail address and a password. The reply and the time that it takes do not depend on whether the account exists. Failed
-        attempts are counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while,
-        even with the right password. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        """Login begins a session with an e-mail address and a password. Neither the reply nor the response time shows whether the account exists. Failed attempts are
+        counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while, even with the
+        right password. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
     @_abc_1.abstractmethod
@@ -219,7 +224,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.ChangePasswordRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """ChangePassword sets the caller's password, and ends the caller's other sessions. The call needs the current password. If no password is set, it needs a
-        session that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
+        session that began in the last ten minutes. Failed attempts count like failed attempts of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
         PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
@@ -230,9 +235,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.UpdateMeRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
-        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present address.
-        The reply does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
-        Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+        minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply still has the old
+        address. The reply does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail
+        asks for it. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
         """
 
     @_abc_1.abstractmethod
@@ -255,8 +260,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ListIdentitiesRequest,
         context: _aio.ServicerContext[_auth_service_pb2.ListIdentitiesRequest, _abc.Awaitable[_auth_service_pb2.ListIdentitiesResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.ListIdentitiesResponse]:
-        """ListIdentities lists the identities at OpenID Connect providers with which the caller signs in, on one page, oldest first. A browser connects another identity with
-        POST /v1/oidc/{id}:start and `"link": true`.
+        """ListIdentities lists the caller's identities at OpenID Connect providers, on one page, oldest first. The caller can sign in with each of these identities.
+        A browser connects another identity with POST /v1/oidc/{id}:start and `"link": true`.
         """
 
     @_abc_1.abstractmethod
@@ -276,9 +281,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateInvitationRequest,
         context: _aio.ServicerContext[_auth_service_pb2.CreateInvitationRequest, _abc.Awaitable[_auth_service_pb2.CreateInvitationResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateInvitationResponse]:
-        """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
-        code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller uses a session and invites an administrator, the
-        sign-in must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+        """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may make this call. The server keeps no copy
+        of the code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller invites an administrator and
+        uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
         """
 
     @_abc_1.abstractmethod
@@ -287,7 +292,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ListInvitationsRequest,
         context: _aio.ServicerContext[_auth_service_pb2.ListInvitationsRequest, _abc.Awaitable[_auth_service_pb2.ListInvitationsResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.ListInvitationsResponse]:
-        """ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may call it. Errors:
+        """ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may make this call. Errors:
         PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
 
@@ -297,8 +302,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.RevokeInvitationRequest,
         context: _aio.ServicerContext[_auth_service_pb2.RevokeInvitationRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. If somebody has already registered with
-        the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
+        """RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may make this call. If somebody has already
+        registered with the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
         """
 
     @_abc_1.abstractmethod
@@ -307,10 +312,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.RegisterRequest,
         context: _aio.ServicerContext[_auth_service_pb2.RegisterRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same, and
-        the invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. Only ConfirmEmail with this code makes the
-        account usable, and uses up the invitation. If an invitation names the address, the registration needs no confirmation. Afterwards, the person signs in with Login. Errors:
-        INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
+        """Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same as for
+        a free address. The invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. When ConfirmEmail is
+        called with this code, the account becomes usable, and the invitation is used up. If an invitation names the address, the registration needs no
+        confirmation. Afterwards, the person signs in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
         """
 
     @_abc_1.abstractmethod
@@ -319,11 +324,12 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ConfirmEmailRequest,
         context: _aio.ServicerContext[_auth_service_pb2.ConfirmEmailRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """ConfirmEmail confirms an e-mail address with the code that was mailed to it. The code works once, within 24 hours. The call creates the registered account, or changes the address of a
-        user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of the account. Because of the
-        password, a person who only reads the mails of the address cannot confirm it, and nobody gets an account whose password a stranger knows. If an account without a password gets
-        its first address, the call needs no password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the
-        address was taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        """ConfirmEmail confirms an e-mail address with the code that was mailed to it. The code works once, within 24 hours. The call creates the registered account,
+        or changes the address of a user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of
+        the account. Therefore, a person who can read the mails but does not know the password cannot confirm the address. Nobody gets an account whose password a
+        stranger knows. If an account without a password gets its first address, the call needs no password. A wrong password does not use up the code, and counts
+        like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime), INVALID_FIELD (the password is missing), SIGN_IN_FAILED,
+        TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
     @_abc_1.abstractmethod
@@ -332,8 +338,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.RequestResetRequest,
         context: _aio.ServicerContext[_auth_service_pb2.RequestResetRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and the time that it takes do
-        not depend on whether the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED,
+        """RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. Neither the reply nor the response time
+        shows whether the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED,
         TOO_MANY_ATTEMPTS.
         """
 
@@ -343,8 +349,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateResetCodeRequest,
         context: _aio.ServicerContext[_auth_service_pb2.CreateResetCodeRequest, _abc.Awaitable[_auth_service_pb2.CreateResetCodeResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateResetCodeResponse]:
-        """CreateResetCode creates a code with which a user of the caller's tenant sets a new password. The code works once, within 30 minutes. Only administrators may call it;
-        they hand the code to the user. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
+        """CreateResetCode creates a code with which a user of the caller's tenant sets a new password. The code works once, within 30 minutes. Only administrators
+        may make this call; they hand the code to the user. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: RESOURCE_NOT_FOUND,
+        PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
         """
 
     @_abc_1.abstractmethod
@@ -371,7 +378,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.GetMyUsageRequest,
         context: _aio.ServicerContext[_auth_service_pb2.GetMyUsageRequest, _abc.Awaitable[_user_usage_pb2.UserUsage]],
     ) -> _abc.Awaitable[_user_usage_pb2.UserUsage]:
-        """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, what the caller has stored, and the limits of both."""
+        """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and what the caller has stored. It also returns the
+        limits that apply to the caller's use and storage.
+        """
 
     @_abc_1.abstractmethod
     def CreateSessionCode(
@@ -380,8 +389,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.CreateSessionCodeRequest, _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]:
         """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code
-        that is made in a session ends with that session. The new session keeps the sign-in time of the session that made the code, for calls that need a recent sign-in. The
-        call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
+        that is made in a session ends with that session. The new session has the same sign-in time as the session that made the code. This matters for calls that
+        need a recent sign-in. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have
+        no sessions).
         """
 
     @_abc_1.abstractmethod

@@ -38,7 +38,7 @@ class Session(_message.Message):
     user_agent: _builtins.str
     """The first 200 bytes of the user agent that began the session; may be empty."""
     current: _builtins.bool
-    """Whether the call is made in this session."""
+    """Whether this session is the one in which the caller makes the call."""
     user: _builtins.str
     """The user who is signed in, `users/{uuid}`."""
     @_builtins.property
@@ -47,11 +47,11 @@ class Session(_message.Message):
 
     @_builtins.property
     def last_use_time(self) -> _timestamp_pb2.Timestamp:
-        """When the session was last used, to within a few minutes."""
+        """When the session was last used, exact to a few minutes."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the session ends unless it is refreshed."""
+        """When the session ends if it is not refreshed before."""
 
     def __init__(
         self,
@@ -84,16 +84,16 @@ class SessionTokens(_message.Message):
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     REFRESH_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
-    """A signed token (JWT, RFC 7519), which a caller sends as `authorization: Bearer …`."""
+    """A signed token (JWT, RFC 7519), which callers send after the word Bearer in the header `authorization`."""
     refresh_token: _builtins.str
-    """A secret that RefreshToken exchanges, once, for the next tokens."""
+    """A secret that RefreshToken exchanges for the next tokens. It works once."""
     @_builtins.property
     def access_expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the access token expires. The server accepts the token for up to ten seconds longer, because the clocks of servers differ."""
 
     @_builtins.property
     def refresh_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the session ends unless it is refreshed."""
+        """When the session ends if it is not refreshed before."""
 
     def __init__(
         self,

@@ -74,7 +74,7 @@ Global___OidcProvider: _TypeAlias = OidcProvider  # noqa: Y015
 
 @_typing.final
 class Identity(_message.Message):
-    """Identity is a person's identity at an OpenID Connect provider, with which the person signs in as a user."""
+    """Identity is a person's identity at an OpenID Connect provider. With this identity, the person signs in as a user of the tenant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -87,7 +87,9 @@ class Identity(_message.Message):
     name: _builtins.str
     """`identities/{uuid}`."""
     provider: _builtins.str
-    """The provider, `oidcProviders/{id}`; empty if the settings no longer declare it. Without the provider, nobody can sign in with this identity."""
+    """The provider, `oidcProviders/{id}`; empty if the settings no longer declare it. While the settings do not declare the provider, nobody can sign in with
+    this identity.
+    """
     issuer: _builtins.str
     """The provider's issuer, such as `https://login.example.org/realms/acme`."""
     sub: _builtins.str

@@ -19,8 +19,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class UserUsage(_message.Message):
-    """UserUsage reports what the questions of one user have used and reserved, the limits of the user's quota, and what the user has stored. The values are for
-    all API keys and sessions of the user together.
+    """UserUsage reports what the questions of one user have used and reserved, and what the user has stored. It also has the limits of the user's quota. The values
+    are for all API keys and sessions of the user together.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -71,7 +71,7 @@ class PeriodUsage(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     COST_USD_MICROS_FIELD_NUMBER: _builtins.int
     message_count: _builtins.int
-    """The questions that the user has asked since the start. Questions in deleted conversations are left out."""
+    """The number of questions that the user has asked since the start. Questions in deleted conversations are left out."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the day or month began."""
@@ -86,7 +86,7 @@ class PeriodUsage(_message.Message):
 
     @_builtins.property
     def cost_usd_micros(self) -> Global___QuotaUsage:
-        """The money, in millionths of a US dollar. Models without a known price are left out."""
+        """The cost of language models, in millionths of a US dollar. Models without a known price are left out."""
 
     def __init__(
         self,
@@ -152,9 +152,9 @@ class StorageUsage(_message.Message):
     limit_bytes: _builtins.int
     """The limit of `stored_bytes`; unset if there is no limit for this user. The tenant may have a limit, too."""
     document_count: _builtins.int
-    """The documents that the user has added, in all collections."""
+    """The number of documents that the user has added, in all collections."""
     collection_count: _builtins.int
-    """The collections that belong to the user."""
+    """The number of collections that belong to the user."""
     def __init__(
         self,
         *,

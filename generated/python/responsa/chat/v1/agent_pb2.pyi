@@ -67,7 +67,7 @@ class Agent(_message.Message):
 
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The agent's models in the order in which it tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents."""
+        """The agent's models in the order in which the agent tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents."""
 
     @_builtins.property
     def missing_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -75,12 +75,12 @@ class AskOptions(_message.Message):
     on_busy: Global___OnBusy.ValueType
     """What happens if the conversation already has a turn in progress."""
     max_cost_usd_micros: _builtins.int
-    """The maximum cost of the turn's model calls, in millionths of a US dollar, 1 or more. This maximum can only lower the agent's own limit. If this field is
-    unset, the agent's own limit applies.
+    """The maximum cost of the turn's model calls, in millionths of a US dollar. The minimum is 1. This maximum can only lower the agent's own limit. If this
+    field is unset, the agent's own limit applies.
     """
     @_builtins.property
     def scope(self) -> _scope_pb2.Scope:
-        """The documents that the answer may use. If unset, the answer may use the documents in the agent's collections (see Agent.collections)."""
+        """The documents that the answer may use. If the scope is unset, the answer may use the documents in the agent's collections (see Agent.collections)."""
 
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
@@ -164,7 +164,9 @@ Global___AskRequest: _TypeAlias = AskRequest  # noqa: Y015
 
 @_typing.final
 class AskResponse(_message.Message):
-    """AskResponse is a frame. It carries every event after `after_seq` up to and including `through_seq`, except deltas if the caller did not ask for deltas."""
+    """AskResponse is a frame. The frame carries every event after `after_seq` up to and including `through_seq`. If the caller did not ask for deltas, the frame
+    leaves out the deltas.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -177,7 +179,7 @@ class AskResponse(_message.Message):
     after_seq: _builtins.int
     """The `through_seq` of the previous frame; 0 in the first frame."""
     through_seq: _builtins.int
-    """The last seq that the frame covers. It equals `after_seq` in a frame that holds only a heartbeat or a reconnect."""
+    """The last seq that the frame covers. In a frame that holds only a heartbeat or a reconnect, this seq equals `after_seq`."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.TurnEvent]:
         """The events, in the order of their seq."""
@@ -322,8 +324,8 @@ Global___ResumeTurnRequest: _TypeAlias = ResumeTurnRequest  # noqa: Y015
 
 @_typing.final
 class ResumeTurnResponse(_message.Message):
-    """ResumeTurnResponse is a frame. It carries every event after `after_seq` up to and including `through_seq`, except deltas if the caller did not ask for
-    deltas. A frame has the same bytes as an AskResponse.
+    """ResumeTurnResponse is a frame. The frame carries every event after `after_seq` up to and including `through_seq`. If the caller did not ask for deltas, the
+    frame leaves out the deltas. A frame has the same bytes as an AskResponse.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -337,7 +339,7 @@ class ResumeTurnResponse(_message.Message):
     after_seq: _builtins.int
     """The `through_seq` of the previous frame; the request's `after_seq` in the first frame."""
     through_seq: _builtins.int
-    """The last seq that the frame covers. It equals `after_seq` in a frame that holds only a heartbeat or a reconnect."""
+    """The last seq that the frame covers. In a frame that holds only a heartbeat or a reconnect, this seq equals `after_seq`."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.TurnEvent]:
         """The events, in the order of their seq."""
@@ -421,7 +423,7 @@ class ListTurnsRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: conversation, state, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -482,7 +484,7 @@ class CreateConversationRequest(_message.Message):
     """
     @_builtins.property
     def conversation(self) -> _conversation_pb2.Conversation:
-        """The title and the labels. The server sets all other fields."""
+        """The conversation to create, with its title and labels. The server sets all other fields."""
 
     def __init__(
         self,
@@ -539,8 +541,8 @@ class ListConversationsRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first is the default. The call refuses any other
-    value with ORDER_BY_INVALID.
+    """One of these sort orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first order is the default. The call refuses any
+    other value with ORDER_BY_INVALID.
     """
     def __init__(
         self,
@@ -666,7 +668,7 @@ class ListMessagesRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: role, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time, create_time desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -891,7 +893,7 @@ class ListAgentsRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: display_name. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): name, name desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -979,7 +981,7 @@ class ListToolsRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: title. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): name, name desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,

@@ -158,9 +158,9 @@ class ChatServiceServicer:
     def Ask(self, request, context):
         """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
 
-        Frames: the server commits every event before it sends the event. Frames follow each other without gaps: `after_seq` is the `through_seq` of the previous
-        frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a
-        line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
+        Frames: the server commits every event before it sends the event. Frames follow each other without gaps, so the `after_seq` of a frame is the `through_seq`
+        of the previous frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST,
+        each frame is a line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
 
         End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
         was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
@@ -174,17 +174,17 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartTurn(self, request, context):
-        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the same as those of Ask before the turn
-        is accepted.
+        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The call fails with the same errors as Ask before it
+        accepts a turn.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Answer(self, request, context):
-        """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the same
-        as those of Ask before the turn is accepted.
+        """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A failed turn is returned like any other
+        turn. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. All other errors are those of Ask
+        before it accepts a turn.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,10 +194,10 @@ class ChatServiceServicer:
         """ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
         the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
         ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
-        no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
-        `refused` with the reason NOT_PERMITTED. If a caller loses the right to read such a document during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
-        this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the stream of Ask.
-        Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+        no longer read a document that the turn has read, the stream has no events of the log. Its last frame has a `snapshot`, whose terminal event is a refusal
+        with the reason NOT_PERMITTED. If a caller loses the right to read such a document during a stream of Ask or of ResumeTurn, the stream sends no more text
+        and ends with this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the
+        stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,8 +214,8 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetTurn(self, request, context):
-        """GetTurn returns one turn. If the caller may no longer read a document that the turn has read, a refusal (NOT_PERMITTED) replaces the answer. The same holds
-        for all other calls that return turns or messages. Errors: RESOURCE_NOT_FOUND.
+        """GetTurn returns one turn. If the caller may no longer read a document that the turn has read, a refusal (NOT_PERMITTED) replaces the answer. The same
+        applies to all other calls that return turns or messages. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,7 +250,7 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateConversation(self, request, context):
-        """UpdateConversation changes the fields that update_mask names (title, labels): either all of them or, if the call fails, none. Errors: RESOURCE_NOT_FOUND,
+        """UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
         UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -289,7 +289,7 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetFeedback(self, request, context):
-        """GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given none).
+        """GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given no feedback).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -28,9 +28,9 @@ class ChatServiceStub:
     Ask: _aio.UnaryStreamMultiCallable[_chat_service_pb2.AskRequest, _chat_service_pb2.AskResponse]
     """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
 
-    Frames: the server commits every event before it sends the event. Frames follow each other without gaps: `after_seq` is the `through_seq` of the previous
-    frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a
-    line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
+    Frames: the server commits every event before it sends the event. Frames follow each other without gaps, so the `after_seq` of a frame is the `through_seq`
+    of the previous frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST,
+    each frame is a line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
 
     End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
     was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
@@ -40,22 +40,22 @@ class ChatServiceStub:
     QUEUE_FULL, OVERLOADED, RATE_LIMIT (messages a minute), LIMIT_REACHED (turns that have not ended), PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
     """
     StartTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.StartTurnRequest, _turn_pb2.Turn]
-    """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the same as those of Ask before the turn
-    is accepted.
+    """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The call fails with the same errors as Ask before it
+    accepts a turn.
     """
     Answer: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.AnswerRequest, _turn_pb2.Turn]
-    """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-    other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the same
-    as those of Ask before the turn is accepted.
+    """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A failed turn is returned like any other
+    turn. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. All other errors are those of Ask
+    before it accepts a turn.
     """
     ResumeTurn: _aio.UnaryStreamMultiCallable[_chat_service_pb2.ResumeTurnRequest, _chat_service_pb2.ResumeTurnResponse]
     """ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
     the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
     ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
-    no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
-    `refused` with the reason NOT_PERMITTED. If a caller loses the right to read such a document during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
-    this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the stream of Ask.
-    Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+    no longer read a document that the turn has read, the stream has no events of the log. Its last frame has a `snapshot`, whose terminal event is a refusal
+    with the reason NOT_PERMITTED. If a caller loses the right to read such a document during a stream of Ask or of ResumeTurn, the stream sends no more text
+    and ends with this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the
+    stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
     """
     CancelTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.CancelTurnRequest, _turn_pb2.Turn]
     """CancelTurn cancels a turn, and the turn's worker stops running it. The turn's owner and the tenant's administrators may call CancelTurn. The call returns
@@ -64,8 +64,8 @@ class ChatServiceStub:
     Errors: RESOURCE_NOT_FOUND.
     """
     GetTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetTurnRequest, _turn_pb2.Turn]
-    """GetTurn returns one turn. If the caller may no longer read a document that the turn has read, a refusal (NOT_PERMITTED) replaces the answer. The same holds
-    for all other calls that return turns or messages. Errors: RESOURCE_NOT_FOUND.
+    """GetTurn returns one turn. If the caller may no longer read a document that the turn has read, a refusal (NOT_PERMITTED) replaces the answer. The same
+    applies to all other calls that return turns or messages. Errors: RESOURCE_NOT_FOUND.
     """
     ListTurns: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListTurnsRequest, _chat_service_pb2.ListTurnsResponse]
     """ListTurns lists the caller's turns, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
@@ -76,7 +76,7 @@ class ChatServiceStub:
     ListConversations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListConversationsRequest, _chat_service_pb2.ListConversationsResponse]
     """ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.UpdateConversationRequest, _conversation_pb2.Conversation]
-    """UpdateConversation changes the fields that update_mask names (title, labels): either all of them or, if the call fails, none. Errors: RESOURCE_NOT_FOUND,
+    """UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
     UPDATE_MASK_INVALID, ETAG_MISMATCH.
     """
     DeleteConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.DeleteConversationRequest, _empty_pb2.Empty]
@@ -94,7 +94,7 @@ class ChatServiceStub:
     RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
     """
     GetFeedback: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetFeedbackRequest, _feedback_pb2.Feedback]
-    """GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given none)."""
+    """GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given no feedback)."""
     VerifyCitations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.VerifyCitationsRequest, _chat_service_pb2.VerifyCitationsResponse]
     """VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
     RESOURCE_NOT_FOUND.
@@ -125,9 +125,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_chat_service_pb2.AskResponse]:
         """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
 
-        Frames: the server commits every event before it sends the event. Frames follow each other without gaps: `after_seq` is the `through_seq` of the previous
-        frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a
-        line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
+        Frames: the server commits every event before it sends the event. Frames follow each other without gaps, so the `after_seq` of a frame is the `through_seq`
+        of the previous frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST,
+        each frame is a line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
 
         End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
         was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
@@ -143,8 +143,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.StartTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.StartTurnRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the same as those of Ask before the turn
-        is accepted.
+        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The call fails with the same errors as Ask before it
+        accepts a turn.
         """
 
     @_abc_1.abstractmethod
@@ -153,9 +153,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.AnswerRequest,
         context: _aio.ServicerContext[_chat_service_pb2.AnswerRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the same
-        as those of Ask before the turn is accepted.
+        """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A failed turn is returned like any other
+        turn. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. All other errors are those of Ask
+        before it accepts a turn.
         """
 
     @_abc_1.abstractmethod
@@ -167,10 +167,10 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         """ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
         the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
         ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
-        no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
-        `refused` with the reason NOT_PERMITTED. If a caller loses the right to read such a document during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
-        this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the stream of Ask.
-        Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+        no longer read a document that the turn has read, the stream has no events of the log. Its last frame has a `snapshot`, whose terminal event is a refusal
+        with the reason NOT_PERMITTED. If a caller loses the right to read such a document during a stream of Ask or of ResumeTurn, the stream sends no more text
+        and ends with this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the
+        stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
 
     @_abc_1.abstractmethod
@@ -191,8 +191,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.GetTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.GetTurnRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """GetTurn returns one turn. If the caller may no longer read a document that the turn has read, a refusal (NOT_PERMITTED) replaces the answer. The same holds
-        for all other calls that return turns or messages. Errors: RESOURCE_NOT_FOUND.
+        """GetTurn returns one turn. If the caller may no longer read a document that the turn has read, a refusal (NOT_PERMITTED) replaces the answer. The same
+        applies to all other calls that return turns or messages. Errors: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -233,7 +233,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.UpdateConversationRequest,
         context: _aio.ServicerContext[_chat_service_pb2.UpdateConversationRequest, _abc.Awaitable[_conversation_pb2.Conversation]],
     ) -> _abc.Awaitable[_conversation_pb2.Conversation]:
-        """UpdateConversation changes the fields that update_mask names (title, labels): either all of them or, if the call fails, none. Errors: RESOURCE_NOT_FOUND,
+        """UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
         UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
 
@@ -281,7 +281,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.GetFeedbackRequest,
         context: _aio.ServicerContext[_chat_service_pb2.GetFeedbackRequest, _abc.Awaitable[_feedback_pb2.Feedback]],
     ) -> _abc.Awaitable[_feedback_pb2.Feedback]:
-        """GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given none)."""
+        """GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given no feedback)."""
 
     @_abc_1.abstractmethod
     def VerifyCitations(

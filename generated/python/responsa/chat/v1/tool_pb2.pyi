@@ -34,7 +34,7 @@ class _ToolEffectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolEffect
     TOOL_EFFECT_NONE: _ToolEffect.ValueType  # 1
     """A call changes nothing."""
     TOOL_EFFECT_IDEMPOTENT: _ToolEffect.ValueType  # 2
-    """Several calls with the same key have the effect of one call."""
+    """Several calls with the same idempotency key have the effect of one call."""
     TOOL_EFFECT_ONCE: _ToolEffect.ValueType  # 3
     """Every call has an effect. The server never repeats a call with an unknown outcome."""
 
@@ -46,7 +46,7 @@ TOOL_EFFECT_UNSPECIFIED: ToolEffect.ValueType  # 0
 TOOL_EFFECT_NONE: ToolEffect.ValueType  # 1
 """A call changes nothing."""
 TOOL_EFFECT_IDEMPOTENT: ToolEffect.ValueType  # 2
-"""Several calls with the same key have the effect of one call."""
+"""Several calls with the same idempotency key have the effect of one call."""
 TOOL_EFFECT_ONCE: ToolEffect.ValueType  # 3
 """Every call has an effect. The server never repeats a call with an unknown outcome."""
 Global___ToolEffect: _TypeAlias = ToolEffect  # noqa: Y015
@@ -60,9 +60,9 @@ class _ToolFaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolFault.V
     TOOL_FAULT_UNSPECIFIED: _ToolFault.ValueType  # 0
     """The call has not failed, or its tool does not report the kind of failure."""
     TOOL_FAULT_TIMEOUT: _ToolFault.ValueType  # 1
-    """There was no result in time."""
+    """The tool returned no result within the time limit."""
     TOOL_FAULT_UNREACHABLE: _ToolFault.ValueType  # 2
-    """There was no connection to the tool."""
+    """The tool could not be reached."""
     TOOL_FAULT_REFUSED: _ToolFault.ValueType  # 3
     """The server's own rules forbid the call, e.g. because of its address, or because the turn has made all calls that its agent may make."""
     TOOL_FAULT_STATUS: _ToolFault.ValueType  # 4
@@ -74,7 +74,7 @@ class _ToolFaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolFault.V
     TOOL_FAULT_SCHEMA: _ToolFault.ValueType  # 7
     """The tool's result does not fit the tool's schema."""
     TOOL_FAULT_ARGUMENTS: _ToolFault.ValueType  # 8
-    """The arguments are not acceptable to the tool."""
+    """The tool does not accept the arguments."""
     TOOL_FAULT_UNKNOWN_TOOL: _ToolFault.ValueType  # 9
     """The agent has no such tool."""
     TOOL_FAULT_LOST: _ToolFault.ValueType  # 10
@@ -86,9 +86,9 @@ class ToolFault(_ToolFault, metaclass=_ToolFaultEnumTypeWrapper):
 TOOL_FAULT_UNSPECIFIED: ToolFault.ValueType  # 0
 """The call has not failed, or its tool does not report the kind of failure."""
 TOOL_FAULT_TIMEOUT: ToolFault.ValueType  # 1
-"""There was no result in time."""
+"""The tool returned no result within the time limit."""
 TOOL_FAULT_UNREACHABLE: ToolFault.ValueType  # 2
-"""There was no connection to the tool."""
+"""The tool could not be reached."""
 TOOL_FAULT_REFUSED: ToolFault.ValueType  # 3
 """The server's own rules forbid the call, e.g. because of its address, or because the turn has made all calls that its agent may make."""
 TOOL_FAULT_STATUS: ToolFault.ValueType  # 4
@@ -100,7 +100,7 @@ TOOL_FAULT_TOO_LARGE: ToolFault.ValueType  # 6
 TOOL_FAULT_SCHEMA: ToolFault.ValueType  # 7
 """The tool's result does not fit the tool's schema."""
 TOOL_FAULT_ARGUMENTS: ToolFault.ValueType  # 8
-"""The arguments are not acceptable to the tool."""
+"""The tool does not accept the arguments."""
 TOOL_FAULT_UNKNOWN_TOOL: ToolFault.ValueType  # 9
 """The agent has no such tool."""
 TOOL_FAULT_LOST: ToolFault.ValueType  # 10
@@ -109,7 +109,7 @@ Global___ToolFault: _TypeAlias = ToolFault  # noqa: Y015
 
 @_typing.final
 class ToolSource(_message.Message):
-    """ToolSource is a source on which a tool's result rests."""
+    """ToolSource is a source on which a tool's result is based."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

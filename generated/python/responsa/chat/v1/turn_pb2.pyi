@@ -132,15 +132,15 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     REFUSAL_REASON_UNSAFE: _RefusalReason.ValueType  # 3
     """The model or its provider declined to answer."""
     REFUSAL_REASON_BUDGET: _RefusalReason.ValueType  # 4
-    """The answer would take more tokens, money or steps than the agent or the request allows."""
+    """The answer would need more tokens, money or steps than the agent or the request allows."""
     REFUSAL_REASON_QUOTA: _RefusalReason.ValueType  # 6
-    """The answer would take more tokens or money than the user's quota has left."""
+    """The answer would need more tokens or money than is left of the user's quota."""
     REFUSAL_REASON_SOURCE_ERASED: _RefusalReason.ValueType  # 10
     """The answer quoted a document of a user who was deleted. The document was deleted too, and the answer was withdrawn; ask again."""
     REFUSAL_REASON_NOT_PERMITTED: _RefusalReason.ValueType  # 11
-    """The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. A
-    turn has read a document if one of its passages reached a language model or is named in the answer. The stored answer does not change: when the caller may
-    read the document again, the calls return the answer again. A document that was deleted or has a newer version does not cause this refusal.
+    """The caller may no longer read a document that the turn has read: the document is no longer shared with the caller, or it now has another subject. A turn
+    has read a document if a passage of the document was sent to a language model or is named in the answer. The stored answer does not change: when the caller
+    may read the document again, the calls return the answer again. A document that was deleted or has a newer version does not cause this refusal.
     """
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
@@ -155,15 +155,15 @@ REFUSAL_REASON_OUT_OF_SCOPE: RefusalReason.ValueType  # 2
 REFUSAL_REASON_UNSAFE: RefusalReason.ValueType  # 3
 """The model or its provider declined to answer."""
 REFUSAL_REASON_BUDGET: RefusalReason.ValueType  # 4
-"""The answer would take more tokens, money or steps than the agent or the request allows."""
+"""The answer would need more tokens, money or steps than the agent or the request allows."""
 REFUSAL_REASON_QUOTA: RefusalReason.ValueType  # 6
-"""The answer would take more tokens or money than the user's quota has left."""
+"""The answer would need more tokens or money than is left of the user's quota."""
 REFUSAL_REASON_SOURCE_ERASED: RefusalReason.ValueType  # 10
 """The answer quoted a document of a user who was deleted. The document was deleted too, and the answer was withdrawn; ask again."""
 REFUSAL_REASON_NOT_PERMITTED: RefusalReason.ValueType  # 11
-"""The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. A
-turn has read a document if one of its passages reached a language model or is named in the answer. The stored answer does not change: when the caller may
-read the document again, the calls return the answer again. A document that was deleted or has a newer version does not cause this refusal.
+"""The caller may no longer read a document that the turn has read: the document is no longer shared with the caller, or it now has another subject. A turn
+has read a document if a passage of the document was sent to a language model or is named in the answer. The stored answer does not change: when the caller
+may read the document again, the calls return the answer again. A document that was deleted or has a newer version does not cause this refusal.
 """
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
@@ -180,7 +180,7 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     FALLBACK_KIND_TEXT_ONLY: _FallbackKind.ValueType  # 2
     """No vectors were available; the search used words alone."""
     FALLBACK_KIND_PROVIDER: _FallbackKind.ValueType  # 3
-    """A later model of the agent's chain answered."""
+    """A model of the agent failed, and a later model in the agent's list answered."""
     FALLBACK_KIND_EXTRACTIVE: _FallbackKind.ValueType  # 4
     """No model was available; the answer quotes sentences of the documents."""
     FALLBACK_KIND_TEMPLATE: _FallbackKind.ValueType  # 5
@@ -202,7 +202,7 @@ FALLBACK_KIND_WITHOUT_RETRIEVAL: FallbackKind.ValueType  # 1
 FALLBACK_KIND_TEXT_ONLY: FallbackKind.ValueType  # 2
 """No vectors were available; the search used words alone."""
 FALLBACK_KIND_PROVIDER: FallbackKind.ValueType  # 3
-"""A later model of the agent's chain answered."""
+"""A model of the agent failed, and a later model in the agent's list answered."""
 FALLBACK_KIND_EXTRACTIVE: FallbackKind.ValueType  # 4
 """No model was available; the answer quotes sentences of the documents."""
 FALLBACK_KIND_TEMPLATE: FallbackKind.ValueType  # 5
@@ -315,7 +315,7 @@ class Usage(_message.Message):
     input_tokens: _builtins.int
     """Tokens that language models read."""
     output_tokens: _builtins.int
-    """Tokens that language models wrote, including text that was withdrawn or never sent."""
+    """Tokens that language models wrote, including text that was later withdrawn or never sent to a client."""
     cost_usd_micros: _builtins.int
     """The cost of the tokens whose price is known, in millionths of a US dollar."""
     unpriced_tokens: _builtins.int
@@ -500,7 +500,7 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def delta(self) -> Global___TurnDelta:
-        """A piece of the answer's text."""
+        """A piece of the text of the answer."""
 
     @_builtins.property
     def citation(self) -> _citation_pb2.Citation:
@@ -542,7 +542,7 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def reconnect(self) -> Global___TurnReconnect:
-        """Not in the log: the last event of a stream when the server is shutting down. Follow the turn over a new connection."""
+        """Not in the log: the last event of a stream when the server is shutting down. The client should follow the turn over a new connection."""
 
     @_builtins.property
     def heartbeat(self) -> Global___TurnHeartbeat:
@@ -901,7 +901,7 @@ Global___TurnProviderSwitched: _TypeAlias = TurnProviderSwitched  # noqa: Y015
 
 @_typing.final
 class TurnUsage(_message.Message):
-    """TurnUsage reports the cost of a call to a model, together with the cost of the failed calls that it replaced."""
+    """TurnUsage reports the cost of a call to a model. If the call replaced failed calls, their cost is included."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -911,7 +911,7 @@ class TurnUsage(_message.Message):
     """The model that was called last, `provider:model`."""
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """The cost of these calls together."""
+        """The cost of the call, including the failed calls that it replaced."""
 
     def __init__(
         self,
@@ -989,7 +989,7 @@ class TurnToolResult(_message.Message):
 
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_tool_pb2.ToolSource]:
-        """The sources on which the result rests: at most 20, with at most 32 KiB together."""
+        """The sources on which the result is based: at most 20, with at most 32 KiB together."""
 
     def __init__(
         self,
@@ -1022,7 +1022,7 @@ class TurnAttemptRestarted(_message.Message):
     discard_from_seq: _builtins.int
     """The first withdrawn seq: all deltas and citations from this seq up to this event are withdrawn."""
     keep_bytes: _builtins.int
-    """The number of bytes that remain, counted from the beginning of the answer's text."""
+    """How many bytes of the answer's text remain, counted from the beginning of the text."""
     def __init__(
         self,
         *,
@@ -1093,14 +1093,14 @@ Global___TurnSnapshot: _TypeAlias = TurnSnapshot  # noqa: Y015
 
 @_typing.final
 class TurnReconnect(_message.Message):
-    """TurnReconnect asks the reader to follow the turn over a new connection."""
+    """TurnReconnect asks the client to follow the turn over a new connection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AFTER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def after(self) -> _duration_pb2.Duration:
-        """The minimum time that the reader must wait before it connects again."""
+        """The minimum time that the client must wait before it connects again."""
 
     def __init__(
         self,

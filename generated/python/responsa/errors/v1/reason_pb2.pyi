@@ -71,8 +71,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_DOCUMENT_EMPTY: _Reason.ValueType  # 19
     """INVALID_ARGUMENT. The document has no text. Metadata: source_key."""
     REASON_DOCUMENT_TYPE_UNSUPPORTED: _Reason.ValueType  # 20
-    """INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted (the media types that
-    the server reads).
+    """INVALID_ARGUMENT. The server does not support documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted (the media types
+    that the server reads).
     """
     REASON_DOCUMENT_TYPE_MISMATCH: _Reason.ValueType  # 21
     """INVALID_ARGUMENT. The bytes do not match the declared type, or the type that the document's name suggests. Metadata: source_key; media_type; accepted (the
@@ -113,8 +113,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_OPERATION_CANCELLED: _Reason.ValueType  # 36
     """CANCELLED, in an operation's error. A call cancelled the operation. Metadata: operation."""
     REASON_COLLECTION_NOT_EMPTY: _Reason.ValueType  # 37
-    """FAILED_PRECONDITION. If the call deletes a collection, the collection has documents: set `force`. If the call deletes a user, the user owns a collection with documents of other users:
-    name a user who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
+    """FAILED_PRECONDITION. A collection that still has documents can be deleted only with `force`. A user who owns a collection with documents of other users can
+    be deleted only if the call names a user who receives the collections, or after these documents are deleted. Metadata: collection; documents, e.g. "3".
     """
     REASON_OPERATION_RUNNING: _Reason.ValueType  # 38
     """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
@@ -196,8 +196,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_REGISTRATION_CLOSED: _Reason.ValueType  # 72
     """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
     REASON_PASSWORD_NOT_USABLE: _Reason.ValueType  # 73
-    """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. The call also fails with this reason if
-    it needs the user's password and the user has not set one. Metadata: user.
+    """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. The call also fails with this
+    reason if it needs the user's password, and the user has no password. Metadata: user.
     """
     REASON_RESOURCE_LOCKED: _Reason.ValueType  # 110
     """ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
@@ -210,20 +210,23 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     "users/0192f3c8-…".
     """
     REASON_GRANT_REQUIRED: _Reason.ValueType  # 97
-    """PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or does not have the role USER. Open
-    streams end with this error within a second of the change. Metadata: user, e.g. "users/0192f3c8-…".
+    """PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or does not have the role
+    USER. Open streams end with this error within a second after the change. Metadata: user, e.g. "users/0192f3c8-…".
     """
     REASON_ON_BEHALF_NOT_ALLOWED: _Reason.ValueType  # 98
-    """PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. Calls about a user's account and credentials must not have this header or metadata key. Metadata: none."""
+    """PERMISSION_DENIED. Only a service with an API key may send the header responsa-on-behalf-of (over gRPC, a metadata key). Calls about a user's account and
+    credentials must not have this header. Metadata: none.
+    """
     REASON_TENANT_STATE: _Reason.ValueType  # 99
     """FAILED_PRECONDITION. The state of the tenant does not allow the call: the installation's own tenant cannot be suspended or erased, and an erasure cannot be stopped.
     Metadata: tenant, e.g. "tenants/acme"; state, e.g. "erasing".
     """
     REASON_QUOTA_EXHAUSTED: _Reason.ValueType  # 90
     """RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the
-    quota. RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the
-    whole quota is too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit,
-    used and reserved, e.g. "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if waiting for the reset is not necessary or does not help.
+    quota. RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if the
+    question needs more than the whole quota. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or
+    "cost_usd_micros_per_month"; limit, used and reserved, e.g. "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if waiting for the reset is not
+    necessary or does not help.
     """
     REASON_OIDC_FAILED: _Reason.ValueType  # 105
     """UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or
@@ -316,8 +319,8 @@ REASON_UPDATE_MASK_INVALID: Reason.ValueType  # 18
 REASON_DOCUMENT_EMPTY: Reason.ValueType  # 19
 """INVALID_ARGUMENT. The document has no text. Metadata: source_key."""
 REASON_DOCUMENT_TYPE_UNSUPPORTED: Reason.ValueType  # 20
-"""INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted (the media types that
-the server reads).
+"""INVALID_ARGUMENT. The server does not support documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted (the media types
+that the server reads).
 """
 REASON_DOCUMENT_TYPE_MISMATCH: Reason.ValueType  # 21
 """INVALID_ARGUMENT. The bytes do not match the declared type, or the type that the document's name suggests. Metadata: source_key; media_type; accepted (the
@@ -358,8 +361,8 @@ REASON_TURN_TIME_LIMIT: Reason.ValueType  # 35
 REASON_OPERATION_CANCELLED: Reason.ValueType  # 36
 """CANCELLED, in an operation's error. A call cancelled the operation. Metadata: operation."""
 REASON_COLLECTION_NOT_EMPTY: Reason.ValueType  # 37
-"""FAILED_PRECONDITION. If the call deletes a collection, the collection has documents: set `force`. If the call deletes a user, the user owns a collection with documents of other users:
-name a user who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
+"""FAILED_PRECONDITION. A collection that still has documents can be deleted only with `force`. A user who owns a collection with documents of other users can
+be deleted only if the call names a user who receives the collections, or after these documents are deleted. Metadata: collection; documents, e.g. "3".
 """
 REASON_OPERATION_RUNNING: Reason.ValueType  # 38
 """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
@@ -441,8 +444,8 @@ REASON_CODE_INVALID: Reason.ValueType  # 69
 REASON_REGISTRATION_CLOSED: Reason.ValueType  # 72
 """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
 REASON_PASSWORD_NOT_USABLE: Reason.ValueType  # 73
-"""FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. The call also fails with this reason if
-it needs the user's password and the user has not set one. Metadata: user.
+"""FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. The call also fails with this
+reason if it needs the user's password, and the user has no password. Metadata: user.
 """
 REASON_RESOURCE_LOCKED: Reason.ValueType  # 110
 """ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
@@ -455,20 +458,23 @@ REASON_LAST_OWNER: Reason.ValueType  # 96
 "users/0192f3c8-…".
 """
 REASON_GRANT_REQUIRED: Reason.ValueType  # 97
-"""PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or does not have the role USER. Open
-streams end with this error within a second of the change. Metadata: user, e.g. "users/0192f3c8-…".
+"""PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or does not have the role
+USER. Open streams end with this error within a second after the change. Metadata: user, e.g. "users/0192f3c8-…".
 """
 REASON_ON_BEHALF_NOT_ALLOWED: Reason.ValueType  # 98
-"""PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. Calls about a user's account and credentials must not have this header or metadata key. Metadata: none."""
+"""PERMISSION_DENIED. Only a service with an API key may send the header responsa-on-behalf-of (over gRPC, a metadata key). Calls about a user's account and
+credentials must not have this header. Metadata: none.
+"""
 REASON_TENANT_STATE: Reason.ValueType  # 99
 """FAILED_PRECONDITION. The state of the tenant does not allow the call: the installation's own tenant cannot be suspended or erased, and an erasure cannot be stopped.
 Metadata: tenant, e.g. "tenants/acme"; state, e.g. "erasing".
 """
 REASON_QUOTA_EXHAUSTED: Reason.ValueType  # 90
 """RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the
-quota. RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the
-whole quota is too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit,
-used and reserved, e.g. "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if waiting for the reset is not necessary or does not help.
+quota. RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if the
+question needs more than the whole quota. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or
+"cost_usd_micros_per_month"; limit, used and reserved, e.g. "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if waiting for the reset is not
+necessary or does not help.
 """
 REASON_OIDC_FAILED: Reason.ValueType  # 105
 """UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or

@@ -58,22 +58,22 @@ class Collection(_message.Message):
     etag: _builtins.str
     """A value that changes with every change of the collection itself. An update or a delete with an old etag fails with ETAG_MISMATCH."""
     kind: _collection_kind_pb2.CollectionKind.ValueType
-    """Whose documents the collection holds. It follows from the collection's id: `responsa-docs` is of the kind DOCS, the collections of the shipped agents' samples
-    (`chat` and `tutor`) are of the kind SAMPLE, and all others are of the kind OWN.
+    """Whose documents the collection holds. The id of the collection determines the kind. The collection `responsa-docs` is of the kind DOCS, the collections of
+    the shipped agents' samples (`chat` and `tutor`) are of the kind SAMPLE, and all others are of the kind OWN.
     """
     synonyms: _builtins.str
     """The collection's synonyms: a text of at most 32 KiB with one group per line. A group is 2 to 16 words or phrases that mean the same in this collection,
-    separated by commas, e.g. `PTO, paid time off, annual leave`. An entry has at most 100 characters and is in one group only; the text has at most 1,000 groups.
-    Empty lines and lines that begin with # are ignored. From the next search on, a search of this collection for one entry of a group also finds the other entries. Lists
-    and CreateCollection leave this field empty.
+    separated by commas, such as `PTO, paid time off, annual leave`. An entry has at most 100 characters and is in one group only; the text has at most 1,000
+    groups. Empty lines and lines that begin with # are ignored. From the next search on, a search of this collection for one entry of a group also finds the
+    other entries. Lists and CreateCollection leave this field empty.
     """
     shared_name: _builtins.str
     """The collection's name for every reader, `collections/{id}`. Owners give this name to the people with whom they share the collection."""
     owner_display_name: _builtins.str
     """The display name of the owner; empty if the owner has no display name. Everyone who sees the collection sees this name."""
     chosen_id: _builtins.str
-    """The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, e.g. `default (of Ada)`. The id in `name` may
-    end in random characters.
+    """The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, such as `default (of Ada)`. The id in `name`
+    may end in random characters.
     """
     @_builtins.property
     def chunking(self) -> Global___Chunking:
@@ -91,8 +91,8 @@ class Collection(_message.Message):
     def readers(self) -> _containers.RepeatedCompositeFieldContainer[_reader_pb2.Reader]:
         """The users, roles or tenant with whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created
         with readers; collections of the kinds DOCS and SAMPLE are shared with everyone. Readers search and read the documents; only the owner and administrators
-        upload, change, share and delete. A change applies to the next call, and to open streams within a second. Only the owner and administrators see this field.
-        The server removes the owner from this list.
+        upload, change, share and delete. A change applies from the next call on. It applies to open streams within a second. Only the owner and administrators see
+        this field. The server removes the owner from this list.
         """
 
     def __init__(
@@ -133,8 +133,8 @@ class Chunking(_message.Message):
     max_tokens: _builtins.int
     """The maximum length of a passage in tokens of the embedding model, from 64 to 2,000; 500 if unset."""
     overlap_tokens: _builtins.int
-    """The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If unset, the number is 50, or less
-    if max_tokens is 100 or less.
+    """The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If this field is unset, the number is
+    50. If max_tokens is 100 or less, it is instead the largest number below half of max_tokens.
     """
     def __init__(
         self,

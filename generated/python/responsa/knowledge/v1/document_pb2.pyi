@@ -144,7 +144,7 @@ class Document(_message.Message):
     version of the document, unless its bytes, title, URI and media type are unchanged.
     """
     title: _builtins.str
-    """The title that the caller gave, or else the title found in the document. UpdateDocument changes it: 1 to 512 bytes."""
+    """The title that the caller gave. If the caller gave no title, the title found in the document. UpdateDocument changes it: 1 to 512 bytes."""
     uri: _builtins.str
     """Where the document can be found outside Responsa; may be empty."""
     media_type: _builtins.str
@@ -200,7 +200,9 @@ class Document(_message.Message):
 
     @_builtins.property
     def date(self) -> _timestamp_pb2.Timestamp:
-        """The date that the file states: when its content was published or created, or else when it was last changed. Unset if the file states no date."""
+        """The date that the file states for its content: the date of publication or creation or, if there is none, the date of the last change. Unset if the file
+        states no date.
+        """
 
     @_builtins.property
     def keywords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -80,7 +80,7 @@ class DocumentVersion(_message.Message):
     version: _builtins.int
     """The number of the version."""
     title: _builtins.str
-    """The title that the caller gave, or else the title found in the original."""
+    """The title that the caller gave. If the caller gave no title, the title found in the original."""
     media_type: _builtins.str
     """The media type that the server detected, e.g. "text/markdown"; empty until it is known."""
     size_bytes: _builtins.int

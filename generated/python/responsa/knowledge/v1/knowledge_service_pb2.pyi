@@ -74,7 +74,7 @@ class CreateCollectionRequest(_message.Message):
     """
     @_builtins.property
     def collection(self) -> _collection_pb2.Collection:
-        """The display_name, the chunking and the readers. The server sets all other fields."""
+        """The collection to create, with its display_name, chunking and readers. The server sets all other fields."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class ListCollectionsRequest(_message.Message):
     filter: _builtins.str
     """A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time, update_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): name, name desc, create_time, create_time desc. The first is the default. The call refuses any other value with
+    """One of these sort orders (AIP-132): name, name desc, create_time, create_time desc. The first order is the default. The call refuses any other value with
     ORDER_BY_INVALID.
     """
     def __init__(
@@ -312,7 +312,7 @@ class ReindexCollectionRequest(_message.Message):
     (the setting retrieval.embedding).
     """
     keep_active: _builtins.bool
-    """Whether the generation becomes READY instead of active. ActivateGeneration makes it active later."""
+    """Whether the generation becomes READY instead of active. ActivateGeneration can make a READY generation active later."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
     a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
@@ -566,7 +566,7 @@ class ListDocumentsRequest(_message.Message):
     """
     order_by: _builtins.str
     """One of these sort orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc, title, title desc,
-    size_bytes, size_bytes desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+    size_bytes, size_bytes desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
     """
     def __init__(
         self,
@@ -683,7 +683,8 @@ class GetDocumentContentRequest(_message.Message):
     """`documents/{uuid}` or `documents/{uuid}/versions/{n}`."""
     read_offset: _builtins.int
     """The position in the text, in bytes, at which the first piece begins; 0 means the whole text. If the position is within a character, the first piece begins
-    with this character, up to 3 bytes earlier. If the position is the end of the text, the stream has no pieces. If it is beyond the end, the call fails with READ_OFFSET_BEYOND_END.
+    with this character, up to 3 bytes earlier. If the position is the end of the text, the stream has no pieces. If the position is beyond the end of the
+    text, the call fails with READ_OFFSET_BEYOND_END.
     """
     def __init__(
         self,
@@ -797,8 +798,8 @@ class GetDocumentPageRequest(_message.Message):
     page: _builtins.int
     """The number of the page, counted from 1."""
     width: _builtins.int
-    """The width of the image in pixels, from 100 to 2,000; 1,000 if unset. The image is narrower if it would otherwise have more than 4 million pixels, be higher
-    than 8,000 pixels, or be larger than 3 MiB.
+    """The width of the image in pixels, from 100 to 2,000; 1,000 if unset. The server makes the image narrower if an image of this width would have more than 4
+    million pixels, a height of more than 8,000 pixels, or more than 3 MiB.
     """
     def __init__(
         self,
@@ -1151,9 +1152,9 @@ class GetSubjectProfileRequest(_message.Message):
     """The subject as documents name it, or `users/{uuid}`, which also stands for the `subject` of this user; at most 200 bytes. If empty, the subject is the caller."""
     @_builtins.property
     def read_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields of the profile to return: `subject`, `user`, `parts` and `document_count`, but no fields within them; all four if empty. If the mask names only
-        `subject` and `user`, the server usually reads no documents. It reads documents only for a subject that belongs to no user, to find out whether the subject
-        exists.
+        """The fields of the profile to return, which may be `subject`, `user`, `parts` and `document_count`, but no fields within them; all four if empty. If the
+        mask names only `subject` and `user`, the server usually reads no documents. Only if no user has the subject does the server read documents, to find out
+        whether the subject exists.
         """
 
     def __init__(
@@ -1196,7 +1197,7 @@ class ListFormatsResponse(_message.Message):
     FORMATS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def formats(self) -> _containers.RepeatedCompositeFieldContainer[_format_pb2.Format]:
-        """The formats: Markdown first, the others in the order in which they were added to Responsa."""
+        """The formats: Markdown is the first format. The other formats follow in the order in which they were added to Responsa."""
 
     def __init__(
         self,
@@ -1238,8 +1239,8 @@ class SearchRequest(_message.Message):
     """
     @_builtins.property
     def terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 8 terms, each 1 byte to 16 KiB. The score of a passage is its score for the term that it matches best. A term can have several words. It is not a
-        phrase: the words may be anywhere in a passage, and not all of them must be there.
+        """1 to 8 terms, each 1 byte to 16 KiB. A passage gets a score for each term. The highest of these scores is the score of the passage. A term can have several
+        words. It is not a phrase: the words may be anywhere in a passage, and not all of them must be there.
         """
 
     @_builtins.property

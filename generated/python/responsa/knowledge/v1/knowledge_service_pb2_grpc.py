@@ -267,8 +267,9 @@ class KnowledgeServiceServicer:
 
     def UploadDocument(self, request_iterator, context):
         """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes (at most 64 MiB) in chunks of at most 256 KiB,
-        then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
-        the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
+        then `finish`. The server keeps nothing unless the whole upload arrives. The call returns an operation with the response IngestResult and the metadata
+        IngestMetadata. The operation ends when the document can be searched. If the document could not be read, the operation ends with an error whose reason
+        begins with DOCUMENT_.
 
         Only a document's uploader, the collection's owner and administrators may upload a new version of the document; other callers get ROLE_REQUIRED. Browsers
         and curl send the bytes with PUT /v1/uploads.
@@ -332,9 +333,10 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDocumentOriginal(self, request, context):
-        """GetDocumentOriginal streams the bytes of a document as they were uploaded. The request may name a version. Without one, the call returns the searchable
-        version or, if no version is searchable yet, the newest one. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
-        themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original. Errors: RESOURCE_NOT_FOUND.
+        """GetDocumentOriginal streams the bytes of a document as they were uploaded. The request may name a version. If the request names no version, the call
+        returns the searchable version. If no version is searchable yet, the call returns the newest version. The pieces arrive in order and have at most 256 KiB
+        each. Browsers and curl get the bytes themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original.
+        Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -343,7 +345,7 @@ class KnowledgeServiceServicer:
     def GetDocumentPage(self, request, context):
         """GetDocumentPage returns one page of a PDF as an image. The server draws the page in its sandbox, so that no client has to open the PDF. Citation.box and
         Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
-        DOCUMENT_PARSER_LIMIT (the page is too expensive to draw), OVERLOADED, PART_UNAVAILABLE.
+        DOCUMENT_PARSER_LIMIT (drawing the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -389,8 +391,8 @@ class KnowledgeServiceServicer:
 
         If the newest state has a seq greater than `after_seq`, this state is the first frame. Later frames have later states, each with a greater seq. States that
         follow each other quickly may be merged into the newest one. The final state (`done`) is never lost: it is the last frame, and then the stream ends. If
-        `after_seq` is the seq of the final state, the caller already has this state, and the stream sends nothing. A silent stream sends a heartbeat, a frame
-        without `operation`, every 15 seconds by default.
+        `after_seq` is the seq of the final state, the caller already has this state, and the stream sends nothing. While there is no new state, the stream sends a
+        heartbeat every 15 seconds (by default). A heartbeat is a frame without `operation`.
 
         A stream that ends without the final state was cut: continue with the seq of the last frame, on any server. The operation continues in any case. All
         members of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,

@@ -63,8 +63,9 @@ class KnowledgeServiceStub:
     """
     UploadDocument: _aio.StreamUnaryMultiCallable[_knowledge_service_pb2.UploadDocumentRequest, _operations_pb2.Operation]
     """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes (at most 64 MiB) in chunks of at most 256 KiB,
-    then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
-    the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
+    then `finish`. The server keeps nothing unless the whole upload arrives. The call returns an operation with the response IngestResult and the metadata
+    IngestMetadata. The operation ends when the document can be searched. If the document could not be read, the operation ends with an error whose reason
+    begins with DOCUMENT_.
 
     Only a document's uploader, the collection's owner and administrators may upload a new version of the document; other callers get ROLE_REQUIRED. Browsers
     and curl send the bytes with PUT /v1/uploads.
@@ -98,14 +99,15 @@ class KnowledgeServiceStub:
     text. To read only a part, cancel the call when the part has arrived. Errors: RESOURCE_NOT_FOUND, READ_OFFSET_BEYOND_END.
     """
     GetDocumentOriginal: _aio.UnaryStreamMultiCallable[_knowledge_service_pb2.GetDocumentOriginalRequest, _knowledge_service_pb2.GetDocumentOriginalResponse]
-    """GetDocumentOriginal streams the bytes of a document as they were uploaded. The request may name a version. Without one, the call returns the searchable
-    version or, if no version is searchable yet, the newest one. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
-    themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original. Errors: RESOURCE_NOT_FOUND.
+    """GetDocumentOriginal streams the bytes of a document as they were uploaded. The request may name a version. If the request names no version, the call
+    returns the searchable version. If no version is searchable yet, the call returns the newest version. The pieces arrive in order and have at most 256 KiB
+    each. Browsers and curl get the bytes themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original.
+    Errors: RESOURCE_NOT_FOUND.
     """
     GetDocumentPage: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetDocumentPageRequest, _knowledge_service_pb2.DocumentPage]
     """GetDocumentPage returns one page of a PDF as an image. The server draws the page in its sandbox, so that no client has to open the PDF. Citation.box and
     Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
-    DOCUMENT_PARSER_LIMIT (the page is too expensive to draw), OVERLOADED, PART_UNAVAILABLE.
+    DOCUMENT_PARSER_LIMIT (drawing the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
     """
     ListDocumentVersions: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListDocumentVersionsRequest, _knowledge_service_pb2.ListDocumentVersionsResponse]
     """ListDocumentVersions lists the stored versions of a document, the newest first. The server keeps a number of older versions (the setting
@@ -130,8 +132,8 @@ class KnowledgeServiceStub:
 
     If the newest state has a seq greater than `after_seq`, this state is the first frame. Later frames have later states, each with a greater seq. States that
     follow each other quickly may be merged into the newest one. The final state (`done`) is never lost: it is the last frame, and then the stream ends. If
-    `after_seq` is the seq of the final state, the caller already has this state, and the stream sends nothing. A silent stream sends a heartbeat, a frame
-    without `operation`, every 15 seconds by default.
+    `after_seq` is the seq of the final state, the caller already has this state, and the stream sends nothing. While there is no new state, the stream sends a
+    heartbeat every 15 seconds (by default). A heartbeat is a frame without `operation`.
 
     A stream that ends without the final state was cut: continue with the seq of the last frame, on any server. The operation continues in any case. All
     members of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
@@ -262,8 +264,9 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_abc.AsyncIterator[_knowledge_service_pb2.UploadDocumentRequest], _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes (at most 64 MiB) in chunks of at most 256 KiB,
-        then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
-        the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
+        then `finish`. The server keeps nothing unless the whole upload arrives. The call returns an operation with the response IngestResult and the metadata
+        IngestMetadata. The operation ends when the document can be searched. If the document could not be read, the operation ends with an error whose reason
+        begins with DOCUMENT_.
 
         Only a document's uploader, the collection's owner and administrators may upload a new version of the document; other callers get ROLE_REQUIRED. Browsers
         and curl send the bytes with PUT /v1/uploads.
@@ -339,9 +342,10 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.GetDocumentOriginalRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.GetDocumentOriginalRequest, _abc.AsyncIterator[_knowledge_service_pb2.GetDocumentOriginalResponse]],
     ) -> _abc.AsyncIterator[_knowledge_service_pb2.GetDocumentOriginalResponse]:
-        """GetDocumentOriginal streams the bytes of a document as they were uploaded. The request may name a version. Without one, the call returns the searchable
-        version or, if no version is searchable yet, the newest one. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
-        themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original. Errors: RESOURCE_NOT_FOUND.
+        """GetDocumentOriginal streams the bytes of a document as they were uploaded. The request may name a version. If the request names no version, the call
+        returns the searchable version. If no version is searchable yet, the call returns the newest version. The pieces arrive in order and have at most 256 KiB
+        each. Browsers and curl get the bytes themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original.
+        Errors: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -352,7 +356,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_knowledge_service_pb2.DocumentPage]:
         """GetDocumentPage returns one page of a PDF as an image. The server draws the page in its sandbox, so that no client has to open the PDF. Citation.box and
         Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
-        DOCUMENT_PARSER_LIMIT (the page is too expensive to draw), OVERLOADED, PART_UNAVAILABLE.
+        DOCUMENT_PARSER_LIMIT (drawing the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -407,8 +411,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
 
         If the newest state has a seq greater than `after_seq`, this state is the first frame. Later frames have later states, each with a greater seq. States that
         follow each other quickly may be merged into the newest one. The final state (`done`) is never lost: it is the last frame, and then the stream ends. If
-        `after_seq` is the seq of the final state, the caller already has this state, and the stream sends nothing. A silent stream sends a heartbeat, a frame
-        without `operation`, every 15 seconds by default.
+        `after_seq` is the seq of the final state, the caller already has this state, and the stream sends nothing. While there is no new state, the stream sends a
+        heartbeat every 15 seconds (by default). A heartbeat is a frame without `operation`.
 
         A stream that ends without the final state was cut: continue with the seq of the last frame, on any server. The operation continues in any case. All
         members of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,

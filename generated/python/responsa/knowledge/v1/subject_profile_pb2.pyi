@@ -35,7 +35,7 @@ class SubjectProfile(_message.Message):
     user: _builtins.str
     """The user who is the subject, `users/{uuid}`; empty if the subject has no account."""
     document_count: _builtins.int
-    """The number of all documents of the subject that the caller may read. `parts` has at most 200 of these documents."""
+    """How many documents about the subject the caller may read in total. `parts` has at most 200 of these documents."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfilePart]:
         """The parts of the profile, ordered by the names of their sources. Documents that no source made come last."""
@@ -69,7 +69,7 @@ class ProfilePart(_message.Message):
     NEWEST_RUN_FIELD_NUMBER: _builtins.int
     SYNC_TIME_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """The source, as administrators call it: `sources/{id}`. Empty for documents that no source made."""
+    """The name of the source for administrators, `sources/{id}`. Empty for documents that no source made."""
     source_display_name: _builtins.str
     """The name of the source to show to people; may be empty."""
     failed_rows: _builtins.int

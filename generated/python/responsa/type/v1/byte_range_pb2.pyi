@@ -18,7 +18,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ByteRange(_message.Message):
-    """ByteRange is a half-open range [start, end) of bytes of a UTF-8 text. Both ends lie on character boundaries."""
+    """ByteRange is a half-open range [start, end) of bytes of a UTF-8 text. Both ends are character boundaries."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

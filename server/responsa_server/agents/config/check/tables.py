@@ -150,7 +150,9 @@ def collections(config: AgentConfig) -> Iterator[Problem]:
 
 
 def subject(config: AgentConfig) -> Iterator[Problem]:
-    """Tools of an agent that reads only about its caller: a tool searches with all rights of the caller. And readers of records in an agent that searches with these rights."""
+    """The problems of `retrieval.subject`. An agent that reads only documents about its caller must not have tools, because a tool searches with all rights of
+    the caller. An agent with a reader of records must have this setting.
+    """
     if config.retrieval.subject and config.tools.use:
         yield in_config(
             ("tools", "use"),

@@ -70,7 +70,7 @@ export const GetSystemStatusRequestSchema: GenMessage<GetSystemStatusRequest> = 
  */
 export type CreateTeacherRequest = Message<"responsa.admin.v1.CreateTeacherRequest"> & {
   /**
-   * The display_name, the persona and the parameters. The server sets all other fields.
+   * The teacher to create, with its display_name, persona and parameters. The server sets all other fields.
    *
    * @generated from field: responsa.admin.v1.Teacher teacher = 1;
    */
@@ -149,8 +149,8 @@ export type ListTeachersRequest = Message<"responsa.admin.v1.ListTeachersRequest
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first is the default. The call refuses any other
-   * value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first order is the default. The call refuses any
+   * other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -262,7 +262,7 @@ export type CreateSourceRequest = Message<"responsa.admin.v1.CreateSourceRequest
   sourceId: string;
 
   /**
-   * The mapping and the display_name. The server sets all other fields.
+   * The source to create, with its mapping and display_name. The server sets all other fields.
    *
    * @generated from field: responsa.admin.v1.Source source = 2;
    */
@@ -326,8 +326,8 @@ export type ListSourcesRequest = Message<"responsa.admin.v1.ListSourcesRequest">
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): name, name desc, create_time, create_time desc. The first is the default. The call refuses any other
-   * value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): name, name desc, create_time, create_time desc. The first order is the default. The call refuses any other value with
+   * ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -462,7 +462,7 @@ export const PreviewSourceRequestSchema: GenMessage<PreviewSourceRequest> = /*@_
   messageDesc(file_responsa_admin_v1_admin_service, 13);
 
 /**
- * PreviewSourceResponse holds the rows, each with the document that is made from it, or with the reason why none is made.
+ * PreviewSourceResponse holds the rows that were read. Each row has the document that is made from it, or the reason why no document is made.
  *
  * @generated from message responsa.admin.v1.PreviewSourceResponse
  */
@@ -567,8 +567,7 @@ export type ListDeliveriesRequest = Message<"responsa.admin.v1.ListDeliveriesReq
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other
-   * value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -653,7 +652,7 @@ export type NotifySubjectChangedRequest = Message<"responsa.admin.v1.NotifySubje
   sources: string[];
 
   /**
-   * The cause of the change, e.g. "test completed"; at most 200 bytes. The metadata of the operations shows this cause.
+   * The cause of the change, e.g. "test completed"; at most 200 bytes. The metadata of the runs' operations show this cause.
    *
    * @generated from field: string cause = 3;
    */
@@ -682,7 +681,8 @@ export const NotifySubjectChangedRequestSchema: GenMessage<NotifySubjectChangedR
  */
 export type NotifySubjectChangedResponse = Message<"responsa.admin.v1.NotifySubjectChangedResponse"> & {
   /**
-   * The runs, ordered by their sources; empty if the tenant has no source with a query for one subject. Each operation has a SyncMetadata and, when it has ended, a SyncResult.
+   * The runs, ordered by their sources; empty if the tenant has no source with a query for one subject. Each operation has a SyncMetadata. An operation that
+   * has ended without an error also has a SyncResult.
    *
    * @generated from field: repeated google.longrunning.Operation operations = 1;
    */
@@ -861,7 +861,7 @@ export type AgentReload = Message<"responsa.admin.v1.AgentReload"> & {
   version: string;
 
   /**
-   * Whether the reload changed the version of the agent that is in service.
+   * Whether the reload put another version of the agent into service.
    *
    * @generated from field: bool changed = 3;
    */
@@ -938,7 +938,7 @@ export const AgentProblemSchema: GenMessage<AgentProblem> = /*@__PURE__*/
  */
 export type CreateUserRequest = Message<"responsa.admin.v1.CreateUserRequest"> & {
   /**
-   * The display_name, the email and the role; USER_ROLE_USER if the role is unset. The server sets all other fields.
+   * The user to create, with its display_name, email and role; USER_ROLE_USER if the role is unset. The server sets all other fields.
    *
    * @generated from field: responsa.auth.v1.User user = 1;
    */
@@ -1032,8 +1032,8 @@ export type ListUsersRequest = Message<"responsa.admin.v1.ListUsersRequest"> & {
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc, email, email desc. The first is the default. The call
-   * refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc, email, email desc. The first order is the default. The
+   * call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -1187,8 +1187,8 @@ export type UpdateUserLimitsRequest = Message<"responsa.admin.v1.UpdateUserLimit
   userLimits?: UserLimits | undefined;
 
   /**
-   * The exceptions to change: one or more of the paths `exceptions.messages_per_minute`, `exceptions.calls_per_minute` and so on. If a field is named here and
-   * unset in `exceptions`, its exception is removed.
+   * The exceptions to change: one or more of the paths `exceptions.messages_per_minute`, `exceptions.calls_per_minute` and so on. If the mask names a limit
+   * that `exceptions` leaves unset, the call removes the exception of this limit.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -1293,7 +1293,7 @@ export type RevokeCredentialsResponse = Message<"responsa.admin.v1.RevokeCredent
   sessionCount: number;
 
   /**
-   * The number of API keys that were revoked. Keys that had been revoked before do not count.
+   * The number of API keys that were revoked. Keys that were revoked earlier are not counted.
    *
    * @generated from field: int32 api_key_count = 2;
    */
@@ -1321,9 +1321,9 @@ export type DeleteUserRequest = Message<"responsa.admin.v1.DeleteUserRequest"> &
   name: string;
 
   /**
-   * The user who receives collections of the deleted user, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read and the
-   * collections that hold documents of other users. The deleted user's documents in these collections go with them. If empty, all collections of the deleted user are deleted. In this case, the call fails with
-   * COLLECTION_NOT_EMPTY if a collection holds documents of other users.
+   * The user who receives collections of the deleted user, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read
+   * and the collections that hold documents of other users. The deleted user's documents in these collections then belong to this user too. If empty, all
+   * collections of the deleted user are deleted. In this case, the call fails with COLLECTION_NOT_EMPTY if a collection holds documents of other users.
    *
    * @generated from field: string hand_over_to = 2;
    */
@@ -1393,7 +1393,7 @@ export const RevokeOwnershipRequestSchema: GenMessage<RevokeOwnershipRequest> = 
  */
 export type CreateServiceGrantRequest = Message<"responsa.admin.v1.CreateServiceGrantRequest"> & {
   /**
-   * The service, and the user or all_users. The server sets all other fields.
+   * The grant to create, with its service, and either its user or all_users. The server sets all other fields.
    *
    * @generated from field: responsa.admin.v1.ServiceGrant service_grant = 1;
    */
@@ -1436,7 +1436,7 @@ export type ListServiceGrantsRequest = Message<"responsa.admin.v1.ListServiceGra
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time, create_time desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -1528,7 +1528,7 @@ export type CreateTenantRequest = Message<"responsa.admin.v1.CreateTenantRequest
   invitationEmail: string;
 
   /**
-   * The display name of the first administrator. If set, the server creates this user with an API key, and no invitation.
+   * The display name of the first administrator. If this field is set, the server creates this administrator with an API key, and makes no invitation.
    *
    * @generated from field: string administrator_name = 4;
    */
@@ -1698,7 +1698,8 @@ export type ListTenantsRequest = Message<"responsa.admin.v1.ListTenantsRequest">
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time, create_time desc, name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time, create_time desc, name, name desc. The first order is the default. The call refuses any other value with
+   * ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -1824,7 +1825,7 @@ export type CreateServiceApiKeyRequest = Message<"responsa.admin.v1.CreateServic
   user: string;
 
   /**
-   * The display_name and the expire_time. The expire_time must be in the future. The server sets all other fields.
+   * The key to create, with its display_name and expire_time. The expire_time must be in the future. The server sets all other fields.
    *
    * @generated from field: responsa.auth.v1.ApiKey api_key = 2;
    */
@@ -1860,7 +1861,7 @@ export type CreateServiceApiKeyResponse = Message<"responsa.admin.v1.CreateServi
   apiKey?: ApiKey | undefined;
 
   /**
-   * The secret, which a caller sends as `authorization: Bearer …`; empty in the response to a repeated call.
+   * The secret, which callers send after the word Bearer in the header `authorization`; empty in the response to a repeated call.
    *
    * @generated from field: string secret = 2;
    */
@@ -1903,7 +1904,7 @@ export type ListTenantApiKeysRequest = Message<"responsa.admin.v1.ListTenantApiK
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -1995,7 +1996,7 @@ export type ListTenantSessionsRequest = Message<"responsa.admin.v1.ListTenantSes
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -2066,7 +2067,7 @@ export const RevokeTenantSessionsRequestSchema: GenMessage<RevokeTenantSessionsR
   messageDesc(file_responsa_admin_v1_admin_service, 68);
 
 /**
- * RevokeTenantSessionsResponse says how many sessions ended.
+ * RevokeTenantSessionsResponse holds the number of ended sessions.
  *
  * @generated from message responsa.admin.v1.RevokeTenantSessionsResponse
  */
@@ -2115,7 +2116,7 @@ export type ListAuditEventsRequest = Message<"responsa.admin.v1.ListAuditEventsR
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -2158,8 +2159,8 @@ export const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse> 
   messageDesc(file_responsa_admin_v1_admin_service, 71);
 
 /**
- * AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
- * tenants, ownership) need an owner of the installation.
+ * AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Only owners of the
+ * installation may make the calls that concern the whole installation: its agents, tenants and owners.
  *
  * @generated from service responsa.admin.v1.AdminService
  */
@@ -2206,8 +2207,8 @@ export const AdminService: GenService<{
     output: typeof ListTeachersResponseSchema;
   },
   /**
-   * UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters): either all of them or, if the call fails, none. A running turn
-   * keeps the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+   * UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters). If the call fails, it changes nothing. A running turn keeps
+   * the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateTeacher
    */
@@ -2217,7 +2218,7 @@ export const AdminService: GenService<{
     output: typeof TeacherSchema;
   },
   /**
-   * DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
+   * DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.admin.v1.AdminService.DeleteTeacher
    */
@@ -2269,7 +2270,7 @@ export const AdminService: GenService<{
     output: typeof SourceSchema;
   },
   /**
-   * DeleteSource deletes a source. The documents that it made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+   * DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.admin.v1.AdminService.DeleteSource
    */
@@ -2279,8 +2280,8 @@ export const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. It stores nothing. Errors: INVALID_FIELD and
-   * RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
+   * PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores nothing. Errors:
+   * INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
    *
    * @generated from rpc responsa.admin.v1.AdminService.PreviewSource
    */
@@ -2290,13 +2291,14 @@ export const AdminService: GenService<{
     output: typeof PreviewSourceResponseSchema;
   },
   /**
-   * SyncSource begins a run of a source, in the caller's name. The run reads all rows, or those of one subject. It makes documents from rows that are new or
-   * have changed, and deletes the documents whose rows are gone. The run changes nothing until it has read all these rows. A row that makes no document is set aside,
-   * and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
-   * CancelOperation ends it. The documents that a cancelled run has finished stay, and the next run does the rest. The operation's error is SOURCE_UNREADABLE (the
-   * database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's deletions_percent allows). The runs of a source work one after the
-   * other, in the order of the calls. If the caller already has a run for the same subject that has not begun, the call returns that run. Errors: RESOURCE_NOT_FOUND,
-   * SOURCE_RUNNING (another run for all subjects has not ended), LIMIT_REACHED (1,000 runs of the source have not ended).
+   * SyncSource begins a run of a source, in the caller's name. The run reads all rows, or only the rows of one subject. The run makes documents from rows that
+   * are new or have changed, and deletes the documents whose rows are gone. It changes nothing until it has read all rows. A row that makes no document is set
+   * aside, and the documents of its subject stay as they are. The operation ends when the documents can be searched. WatchOperation follows the run, and
+   * CancelOperation ends it. If a run is cancelled, the documents that it has already made stay. The next run makes the documents that are missing. The
+   * operation's error is SOURCE_UNREADABLE (the database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's
+   * deletions_percent allows). The runs of a source work one after the other, in the order of the calls. If an earlier run of the caller for the same subject
+   * is still waiting to begin, the call returns that run. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not ended),
+   * LIMIT_REACHED (1,000 runs of the source have not ended).
    *
    * @generated from rpc responsa.admin.v1.AdminService.SyncSource
    */
@@ -2306,8 +2308,9 @@ export const AdminService: GenService<{
     output: typeof OperationSchema;
   },
   /**
-   * RetryFailedRows begins a run for the rows that failed in earlier runs, and for all other rows of their subjects. The run reads all rows, but makes and deletes
-   * only documents of these subjects. In all other respects, it is like a run that SyncSource begins. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+   * RetryFailedRows begins a run for all subjects with a row that failed in an earlier run. The run retries the failed rows and all other rows of these
+   * subjects. The run reads all rows, but it makes and deletes only documents about these subjects. In all other respects, the run is like a run that
+   * SyncSource begins. Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
    *
    * @generated from rpc responsa.admin.v1.AdminService.RetryFailedRows
    */
@@ -2317,8 +2320,8 @@ export const AdminService: GenService<{
     output: typeof OperationSchema;
   },
   /**
-   * ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. Ended deliveries are kept for at least 30 days. Errors: PAGE_TOKEN_INVALID,
-   * FILTER_INVALID, ORDER_BY_INVALID.
+   * ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. The server keeps deliveries that
+   * have ended for at least 30 days. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListDeliveries
    */
@@ -2328,8 +2331,8 @@ export const AdminService: GenService<{
     output: typeof ListDeliveriesResponseSchema;
   },
   /**
-   * RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The count of the attempts
-   * begins at 0 again. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
+   * RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The server counts the attempts
+   * from 0 again. If the notification is already waiting for its next attempt, the call makes this attempt now, and adds no further attempt. Errors:
    * RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.admin.v1.AdminService.RedeliverDelivery
@@ -2340,11 +2343,12 @@ export const AdminService: GenService<{
     output: typeof DeliverySchema;
   },
   /**
-   * NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the call concerns. Usually the change can
-   * be searched within two seconds. Services and administrators may call it. The documents belong to the administrator who makes the call. If a service makes the call, the
-   * documents belong to the administrator who made the source or changed it last. The runs of a source work one after the other. If the caller already has a run for
-   * the same subject that has not begun, the call returns that run. Therefore, many calls in a short time begin only a few runs. Either all sources get a run, or none. Errors:
-   * RESOURCE_NOT_FOUND (a source), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
+   * NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the call concerns. Usually
+   * the change can be searched within two seconds. Services and administrators may make this call. The documents that the runs make belong to the administrator
+   * who makes the call. If a service makes the call, these documents belong to the administrator who made the source or changed it last. The runs of a source
+   * work one after the other. If an earlier run of the caller for the same subject is still waiting to begin, the call returns that run. Therefore, many calls
+   * in a short time begin only a few runs. If the call fails, no source gets a run. Errors: RESOURCE_NOT_FOUND (a source does not exist), REQUEST_ID_REUSED,
+   * LIMIT_REACHED (1,000 runs of a source have not ended).
    *
    * @generated from rpc responsa.admin.v1.AdminService.NotifySubjectChanged
    */
@@ -2365,7 +2369,8 @@ export const AdminService: GenService<{
     output: typeof ListFailedRowsResponseSchema;
   },
   /**
-   * ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation declares them in files.
+   * ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation
+   * declares connections in files.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListConnections
    */
@@ -2428,12 +2433,13 @@ export const AdminService: GenService<{
     output: typeof ListUsersResponseSchema;
   },
   /**
-   * UpdateUser changes the fields that update_mask names (display_name, email, role, subject): either all of them or, if the call fails, none. A new role takes
-   * effect at the user's next call to the server that handled the change, and within a second on other servers. All keys of a service that gets another role are revoked, because administrators may have
-   * created them. The call cannot take the role ADMIN from the tenant's last administrator who is not disabled. Only an owner of the installation may change the email, the
-   * role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD,
-   * ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
-   * mask names email, or gives the role ADMIN, and the caller's session began more than ten minutes ago).
+   * UpdateUser changes the fields that update_mask names (display_name, email, role, subject). If the call fails, it changes nothing. On the server that
+   * handled the change, a new role takes effect at the user's next call. On other servers, it takes effect within a second. All keys of a service that gets
+   * another role are revoked, because administrators may have created them. The call cannot take the role ADMIN from the tenant's last administrator who is not
+   * disabled. Only an owner of the installation may change the email, the role or the subject of an owner. An owner who loses the role ADMIN is no longer an
+   * owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (another user of the tenant has the e-mail
+   * address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago, and
+   * the call changes the email or gives the role ADMIN).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUser
    */
@@ -2453,9 +2459,9 @@ export const AdminService: GenService<{
     output: typeof UserLimitsSchema;
   },
   /**
-   * UpdateUserLimits sets or removes the exceptions that update_mask names: either all of them or, if the call fails, none. The exceptions apply to all
-   * credentials of the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors:
-   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+   * UpdateUserLimits sets or removes the exceptions that update_mask names. If the call fails, it changes nothing. The exceptions apply to all credentials of
+   * the user, on this server at once and on the others within two seconds. Setting a limit to its present value changes nothing. Errors: RESOURCE_NOT_FOUND,
+   * UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUserLimits
    */
@@ -2478,8 +2484,9 @@ export const AdminService: GenService<{
     output: typeof UserSchema;
   },
   /**
-   * EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
-   * changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+   * EnableUser lets a disabled user make calls again. The user's credentials work again, except those that have expired or were revoked in the meantime.
+   * Enabling a user who is not disabled changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation,
+   * and the caller is not).
    *
    * @generated from rpc responsa.admin.v1.AdminService.EnableUser
    */
@@ -2489,10 +2496,11 @@ export const AdminService: GenService<{
     output: typeof UserSchema;
   },
   /**
-   * RevokeCredentials ends all sessions of a user and revokes all API keys of the user, on all servers within a second, open streams included: either all of
-   * them or, if the call fails, none. Keys that were created with these keys are revoked too. The user is not disabled: whoever has the password can sign in
-   * again. Codes that set a new password stay valid. A caller who names themselves ends their own session or key too. Only owners do this to an owner. Errors:
-   * RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+   * RevokeCredentials ends all sessions of a user and revokes all API keys of the user. If the call fails, nothing is ended or revoked. The change takes effect
+   * on all servers within a second, and the user's open streams end. Keys that were created with these keys are revoked too. The user is not disabled: whoever
+   * has the password can sign in again. Codes that set a new password stay valid. Callers who name themselves also end the session or key with which they make
+   * this call. Only an owner may make this call for an owner. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the
+   * caller is not).
    *
    * @generated from rpc responsa.admin.v1.AdminService.RevokeCredentials
    */
@@ -2502,11 +2510,11 @@ export const AdminService: GenService<{
     output: typeof RevokeCredentialsResponseSchema;
   },
   /**
-   * DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the receipt of the first call, with what was
-   * deleted since. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator who is not disabled cannot be
-   * deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and the caller is not), INVALID_FIELD
-   * (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users), SIGN_IN_REQUIRED (the caller's session
-   * began more than ten minutes ago).
+   * DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the same receipt, which then also counts
+   * what was deleted after the first call. If the call is interrupted, or there is much to delete, the server continues after the call. The last administrator
+   * who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and
+   * the caller is not), INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users),
+   * SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
    *
    * @generated from rpc responsa.admin.v1.AdminService.DeleteUser
    */
@@ -2516,9 +2524,9 @@ export const AdminService: GenService<{
     output: typeof DeletionReceiptSchema;
   },
   /**
-   * GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once, and on other
-   * servers within a second. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call changes
-   * nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
+   * GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once on this server,
+   * and within a second on others. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call
+   * changes nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
    *
    * @generated from rpc responsa.admin.v1.AdminService.GrantOwnership
    */
@@ -2573,9 +2581,10 @@ export const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, it creates the administrator with an
-   * API key instead. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make
-   * this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+   * CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, the call creates no code. Instead, it
+   * creates the administrator, with an API key. The code and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of
+   * the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED,
+   * INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateTenant
    */
@@ -2618,9 +2627,9 @@ export const AdminService: GenService<{
     output: typeof ListTenantsResponseSchema;
   },
   /**
-   * SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED, and end their
-   * open streams. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed. A
-   * second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
+   * SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED, and end the open streams of
+   * these users. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until the tenant is resumed.
+   * A second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the
    * installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
    *
    * @generated from rpc responsa.admin.v1.AdminService.SuspendTenant
@@ -2644,9 +2653,10 @@ export const AdminService: GenService<{
   /**
    * EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals,
    * vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. If a server stops
-   * during an erasure, another server, or the same one later, finishes it. The audit log keeps its events and the ids in them, but no network addresses. A second call
-   * changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the
-   * tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
+   * during an erasure, another server finishes the erasure, or the same server does so later. The audit log keeps its events and the ids in them, but no
+   * network addresses. A second call changes nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND,
+   * INVALID_FIELD (confirm_tenant_id is not the tenant's id), TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more
+   * than ten minutes ago).
    *
    * @generated from rpc responsa.admin.v1.AdminService.EraseTenant
    */
@@ -2666,10 +2676,9 @@ export const AdminService: GenService<{
     output: typeof UserQuotaSchema;
   },
   /**
-   * UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. If the mask names a limit that the request
-   * leaves unset, the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have
-   * reserved. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the
-   * caller is not).
+   * UpdateUserQuota changes the limits that update_mask names. If the call fails, it changes nothing. If the mask names a limit that the request leaves unset,
+   * the limit of the user's role applies again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
+   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUserQuota
    */
@@ -2679,12 +2688,12 @@ export const AdminService: GenService<{
     output: typeof UserQuotaSchema;
   },
   /**
-   * CreateServiceApiKey creates a key for a user of the tenant with the role SERVICE, who cannot sign in to create one. If the caller uses a session, its sign-in
-   * must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same request_id returns the key
-   * without its secret. Calls with the key are made as the service, not as the administrator who created the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the
-   * caller is deleted or the caller's key is revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
-   * SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are
-   * neither revoked nor expired).
+   * CreateServiceApiKey creates a key for a service, which is a user of the tenant with the role SERVICE. A service cannot sign in to create a key itself. If
+   * the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A
+   * repeated call with the same request_id returns the key without its secret. Calls with the key are made as the service, not as the administrator who created
+   * the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the caller is deleted or the caller's key is
+   * revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of
+   * the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateServiceApiKey
    */
@@ -2694,8 +2703,8 @@ export const AdminService: GenService<{
     output: typeof CreateServiceApiKeyResponseSchema;
   },
   /**
-   * ListTenantApiKeys lists the keys of all users of the tenant, also of owners of the installation, newest first by default. The list includes revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
-   * ORDER_BY_INVALID.
+   * ListTenantApiKeys lists the keys of all users of the tenant, keys of owners of the installation included, newest first by default. The list includes
+   * revoked keys. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListTenantApiKeys
    */
@@ -2727,8 +2736,8 @@ export const AdminService: GenService<{
     output: typeof ListTenantSessionsResponseSchema;
   },
   /**
-   * RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are ignored. The
-   * users can sign in again; DisableUser keeps a user out. Only owners end the sessions of owners. Errors: INVALID_FIELD, ROLE_REQUIRED.
+   * RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions that do not exist are
+   * ignored. The users can sign in again; DisableUser keeps a user out. Only an owner may end the sessions of an owner. Errors: INVALID_FIELD, ROLE_REQUIRED.
    *
    * @generated from rpc responsa.admin.v1.AdminService.RevokeTenantSessions
    */
@@ -2738,10 +2747,10 @@ export const AdminService: GenService<{
     output: typeof RevokeTenantSessionsResponseSchema;
   },
   /**
-   * ListAuditEvents lists the tenant's audit log, newest first by default. The log has the changes that the calls of this service make, all acts on users and
-   * keys, and the cancellations and deletions of other users' resources. It also has an event for each change that an administrator requested through this
-   * service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events. Errors: PAGE_TOKEN_INVALID,
-   * FILTER_INVALID, ORDER_BY_INVALID.
+   * ListAuditEvents lists the tenant's audit log, newest first by default. The log has an event for each change that a call of this service makes, for each act
+   * on a user or a key, and for each cancellation or deletion of a resource of another user. The log also has an event for each change that an administrator
+   * requested through this service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events.
+   * Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListAuditEvents
    */

@@ -17,7 +17,8 @@ export const file_responsa_admin_v1_delivery: GenFile = /*@__PURE__*/
   fileDesc("CiByZXNwb25zYS9hZG1pbi92MS9kZWxpdmVyeS5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEi8QMKCERlbGl2ZXJ5EhIKBG5hbWUYASABKAlCBOJBAQgSFQoHd2ViaG9vaxgCIAEoCUIE4kEBAxITCgVldmVudBgDIAEoCUIE4kEBAxIoCgZzb3VyY2UYBCABKAlCGOJBAQP6QREKD3Jlc3BvbnNhL1NvdXJjZRIuCglvcGVyYXRpb24YBSABKAlCG+JBAQP6QRQKEnJlc3BvbnNhL09wZXJhdGlvbhI1CgVzdGF0ZRgGIAEoDjIgLnJlc3BvbnNhLmFkbWluLnYxLkRlbGl2ZXJ5U3RhdGVCBOJBAQMSFgoIYXR0ZW1wdHMYByABKAVCBOJBAQMSHQoPcmVzcG9uc2Vfc3RhdHVzGAggASgFQgTiQQEDEhUKB3Byb2JsZW0YCSABKAlCBOJBAQMSEgoEYm9keRgKIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNgoMYXR0ZW1wdF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAzpD6kFAChFyZXNwb25zYS9EZWxpdmVyeRIVZGVsaXZlcmllcy97ZGVsaXZlcnl9KgpkZWxpdmVyaWVzMghkZWxpdmVyeSqEAQoNRGVsaXZlcnlTdGF0ZRIeChpERUxJVkVSWV9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkRFTElWRVJZX1NUQVRFX1dBSVRJTkcQARIcChhERUxJVkVSWV9TVEFURV9ERUxJVkVSRUQQAhIZChVERUxJVkVSWV9TVEFURV9GQUlMRUQQA2IGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * Delivery is a notification to a webhook about a run of a source that has ended, or about ingestions that failed within an hour. docs/sources.md describes webhooks and events.
+ * Delivery is a notification to a webhook. It reports that a run of a source has ended, or that ingestions failed within an hour. Webhooks and events are
+ * described in docs/sources.md.
  *
  * @generated from message responsa.admin.v1.Delivery
  */
@@ -86,7 +87,7 @@ export type Delivery = Message<"responsa.admin.v1.Delivery"> & {
   problem: string;
 
   /**
-   * The JSON that is sent.
+   * The JSON text that the webhook receives.
    *
    * @generated from field: string body = 10;
    */
@@ -135,7 +136,7 @@ export enum DeliveryState {
   WAITING = 1,
 
   /**
-   * The receiver accepted it with a status from 200 to 299.
+   * The receiver accepted the delivery with a status from 200 to 299.
    *
    * @generated from enum value: DELIVERY_STATE_DELIVERED = 2;
    */

@@ -199,14 +199,14 @@ export type SyncMetadata = Message<"responsa.admin.v1.SyncMetadata"> & {
   subject: string;
 
   /**
-   * What the run does.
+   * What the run is doing.
    *
    * @generated from field: responsa.admin.v1.SyncStage stage = 3;
    */
   stage: SyncStage;
 
   /**
-   * The number of finished documents: those that are made and indexed, and those that are deleted.
+   * The number of documents that the run has finished: it has made and indexed them, or deleted them.
    *
    * @generated from field: int32 documents_done = 4;
    */
@@ -340,7 +340,7 @@ export const FailedRowSchema: GenMessage<FailedRow> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_source, 4);
 
 /**
- * SyncStage says what a run of a source does.
+ * SyncStage says what a run of a source is doing.
  *
  * @generated from enum responsa.admin.v1.SyncStage
  */
@@ -360,14 +360,14 @@ export enum SyncStage {
   QUEUED = 1,
 
   /**
-   * The run reads rows, and makes and deletes documents.
+   * The run is reading rows, and making and deleting documents.
    *
    * @generated from enum value: SYNC_STAGE_READING = 2;
    */
   READING = 2,
 
   /**
-   * The run waits until its documents are indexed.
+   * The run is waiting until its documents are indexed.
    *
    * @generated from enum value: SYNC_STAGE_INDEXING = 3;
    */

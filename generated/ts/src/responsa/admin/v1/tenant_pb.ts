@@ -128,7 +128,7 @@ export enum TenantState {
   ERASING = 3,
 
   /**
-   * Nothing is left of the tenant but its id and its audit log. The id cannot be used again.
+   * Only the tenant's id and its audit log are left. The id cannot be used again.
    *
    * @generated from enum value: TENANT_STATE_ERASED = 4;
    */

@@ -36,14 +36,14 @@ export type Limits = Message<"responsa.admin.v1.Limits"> & {
   callsPerMinute?: bigint | undefined;
 
   /**
-   * The maximum number of long calls, such as streams of turns, at a time.
+   * The maximum number of long calls, such as streams of turns, that may be open at the same time.
    *
    * @generated from field: optional int64 streams = 3;
    */
   streams?: bigint | undefined;
 
   /**
-   * The maximum number of signed-in WebSockets at a time.
+   * The maximum number of signed-in WebSockets that may be open at the same time.
    *
    * @generated from field: optional int64 sockets = 4;
    */
@@ -57,14 +57,14 @@ export type Limits = Message<"responsa.admin.v1.Limits"> & {
   pendingTurns?: bigint | undefined;
 
   /**
-   * The maximum number of uploads at a time.
+   * The maximum number of uploads that may run at the same time.
    *
    * @generated from field: optional int64 uploads = 6;
    */
   uploads?: bigint | undefined;
 
   /**
-   * The maximum number of bytes that are uploaded in 24 hours.
+   * The maximum number of bytes that may be uploaded in 24 hours.
    *
    * @generated from field: optional int64 upload_bytes_per_day = 7;
    */
@@ -93,7 +93,8 @@ export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_user_limits, 0);
 
 /**
- * UserLimits are the limits of a user: the defaults of the user's role, which are settings of the server, and the exceptions that administrators set.
+ * UserLimits are the limits of a user. Each limit is the default of the user's role, unless an administrator sets an exception. The defaults are settings of
+ * the server.
  *
  * @generated from message responsa.admin.v1.UserLimits
  */
@@ -106,14 +107,14 @@ export type UserLimits = Message<"responsa.admin.v1.UserLimits"> & {
   name: string;
 
   /**
-   * The limits in effect, all of them.
+   * All limits that are in effect for the user.
    *
    * @generated from field: responsa.admin.v1.Limits effective = 2;
    */
   effective?: Limits | undefined;
 
   /**
-   * The values that administrators set for this user. The limits that are unset here have the defaults of the user's role.
+   * The values that administrators set for this user. If a limit is unset here, the default of the user's role applies.
    *
    * @generated from field: responsa.admin.v1.Limits exceptions = 3;
    */

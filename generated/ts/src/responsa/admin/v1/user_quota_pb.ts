@@ -87,7 +87,7 @@ export const UserQuotaSchema: GenMessage<UserQuota> = /*@__PURE__*/
  */
 export type QuotaLimit = Message<"responsa.admin.v1.QuotaLimit"> & {
   /**
-   * Exactly one must be given.
+   * The limit must have exactly one of these two fields.
    *
    * @generated from oneof responsa.admin.v1.QuotaLimit.kind
    */

@@ -112,7 +112,7 @@ export const CreateSessionCodeResponseSchema: GenMessage<CreateSessionCodeRespon
  */
 export type CreateApiKeyRequest = Message<"responsa.auth.v1.CreateApiKeyRequest"> & {
   /**
-   * The display_name, the expire_time and the role. The expire_time must be in the future. The server sets all other fields.
+   * The key to create, with its display_name, expire_time and role. The expire_time must be in the future. The server sets all other fields.
    *
    * @generated from field: responsa.auth.v1.ApiKey api_key = 1;
    */
@@ -148,7 +148,7 @@ export type CreateApiKeyResponse = Message<"responsa.auth.v1.CreateApiKeyRespons
   apiKey?: ApiKey | undefined;
 
   /**
-   * The secret, which a caller sends as `authorization: Bearer …`; empty in the response to a repeated call.
+   * The secret, which callers send after the word Bearer in the header `authorization`; empty in the response to a repeated call.
    *
    * @generated from field: string secret = 2;
    */
@@ -191,7 +191,7 @@ export type ListApiKeysRequest = Message<"responsa.auth.v1.ListApiKeysRequest"> 
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -276,7 +276,7 @@ export const ListSignInMethodsRequestSchema: GenMessage<ListSignInMethodsRequest
   messageDesc(file_responsa_auth_v1_auth_service, 9);
 
 /**
- * ListSignInMethodsResponse holds the ways to sign in.
+ * ListSignInMethodsResponse holds the ways to sign in to one tenant.
  *
  * @generated from message responsa.auth.v1.ListSignInMethodsResponse
  */
@@ -289,7 +289,7 @@ export type ListSignInMethodsResponse = Message<"responsa.auth.v1.ListSignInMeth
   oidcProviders: OidcProvider[];
 
   /**
-   * The registration that is in effect.
+   * The people who may create an account in the tenant.
    *
    * @generated from field: responsa.auth.v1.Registration registration = 2;
    */
@@ -515,7 +515,7 @@ export type ListSessionsRequest = Message<"responsa.auth.v1.ListSessionsRequest"
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -586,7 +586,7 @@ export const RevokeSessionsRequestSchema: GenMessage<RevokeSessionsRequest> = /*
   messageDesc(file_responsa_auth_v1_auth_service, 20);
 
 /**
- * RevokeSessionsResponse says how many sessions ended.
+ * RevokeSessionsResponse holds the number of ended sessions.
  *
  * @generated from message responsa.auth.v1.RevokeSessionsResponse
  */
@@ -620,7 +620,7 @@ export type ChangePasswordRequest = Message<"responsa.auth.v1.ChangePasswordRequ
   currentPassword: string;
 
   /**
-   * A password of at least 12 characters that is hard to guess; at most 256 bytes. There are no rules about kinds of characters.
+   * A password of at least 12 characters that is hard to guess; at most 256 bytes. No particular kinds of characters are required.
    *
    * @generated from field: string new_password = 2;
    */
@@ -641,7 +641,7 @@ export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*
  */
 export type UpdateMeRequest = Message<"responsa.auth.v1.UpdateMeRequest"> & {
   /**
-   * The display_name, of at most 200 bytes, the email, and optionally the etag. All other fields are ignored.
+   * The caller with the new values: the display_name (at most 200 bytes) and the email. The etag is optional. All other fields are ignored.
    *
    * @generated from field: responsa.auth.v1.User user = 1;
    */
@@ -669,10 +669,10 @@ export const UpdateMeRequestSchema: GenMessage<UpdateMeRequest> = /*@__PURE__*/
  */
 export type DeleteMeRequest = Message<"responsa.auth.v1.DeleteMeRequest"> & {
   /**
-   * The user who receives collections of the caller, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read and the collections
-   * that hold documents of other users. The caller's documents in these collections go with them. The receiver must be an administrator, or be able to read all these collections already.
-   * The audit log names both users (`collection.hand_over`). If empty, all collections of the caller are deleted. In this case, the call fails with COLLECTION_NOT_EMPTY if a collection
-   * holds documents of other users.
+   * The user who receives collections of the caller, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read and
+   * the collections that hold documents of other users. The caller's documents in these collections then belong to this user too. This user must be an
+   * administrator, or must be able to read all these collections already. The audit log names both users (`collection.hand_over`). If empty, all collections of
+   * the caller are deleted. In this case, the call fails with COLLECTION_NOT_EMPTY if a collection holds documents of other users.
    *
    * @generated from field: string hand_over_to = 1;
    */
@@ -750,7 +750,7 @@ export const UnlinkIdentityRequestSchema: GenMessage<UnlinkIdentityRequest> = /*
  */
 export type CreateInvitationRequest = Message<"responsa.auth.v1.CreateInvitationRequest"> & {
   /**
-   * The role of the new user: USER or ADMIN; USER if unset.
+   * The role of the new user, USER or ADMIN; USER if unset.
    *
    * @generated from field: responsa.auth.v1.UserRole role = 1;
    */
@@ -835,7 +835,7 @@ export type ListInvitationsRequest = Message<"responsa.auth.v1.ListInvitationsRe
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -905,8 +905,8 @@ export const RevokeInvitationRequestSchema: GenMessage<RevokeInvitationRequest> 
  */
 export type RegisterRequest = Message<"responsa.auth.v1.RegisterRequest"> & {
   /**
-   * The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation. If there is an invitation, the tenant of the invitation
-   * applies.
+   * The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation. If the request has an invitation, the account is created in
+   * the tenant of the invitation.
    *
    * @generated from field: string tenant = 1;
    */
@@ -927,7 +927,7 @@ export type RegisterRequest = Message<"responsa.auth.v1.RegisterRequest"> & {
   email: string;
 
   /**
-   * A password of at least 12 characters that is hard to guess; at most 256 bytes. There are no rules about kinds of characters.
+   * A password of at least 12 characters that is hard to guess; at most 256 bytes. No particular kinds of characters are required.
    *
    * @generated from field: string password = 4;
    */
@@ -962,7 +962,8 @@ export type ConfirmEmailRequest = Message<"responsa.auth.v1.ConfirmEmailRequest"
   code: string;
 
   /**
-   * To confirm a registration, the password that Register got. To confirm a new address of a user, the user's password.
+   * If the code confirms a registration, this is the password that was sent to Register. If the code confirms a new address of a user, this is the user's
+   * password.
    *
    * @generated from field: string password = 2;
    */
@@ -1067,7 +1068,7 @@ export type ResetPasswordRequest = Message<"responsa.auth.v1.ResetPasswordReques
   code: string;
 
   /**
-   * A password of at least 12 characters that is hard to guess; at most 256 bytes. There are no rules about kinds of characters.
+   * A password of at least 12 characters that is hard to guess; at most 256 bytes. No particular kinds of characters are required.
    *
    * @generated from field: string new_password = 2;
    */
@@ -1089,8 +1090,8 @@ export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@_
  */
 export const AuthService: GenService<{
   /**
-   * ListSignInMethods shows how people sign in to a tenant and who may register. It lists the tenant's OpenID Connect providers in the order of their ids,
-   * on one page. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
+   * ListSignInMethods shows how people sign in to a tenant and who may register. The response lists the tenant's OpenID Connect providers on one page, ordered
+   * by their ids. Passwords always work for users who have one. A tenant that does not exist gets the same reply as a tenant without providers. Errors:
    * INVALID_FIELD.
    *
    * @generated from rpc responsa.auth.v1.AuthService.ListSignInMethods
@@ -1101,9 +1102,9 @@ export const AuthService: GenService<{
     output: typeof ListSignInMethodsResponseSchema;
   },
   /**
-   * Login begins a session with an e-mail address and a password. The reply and the time that it takes do not depend on whether the account exists. Failed
-   * attempts are counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while,
-   * even with the right password. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+   * Login begins a session with an e-mail address and a password. Neither the reply nor the response time shows whether the account exists. Failed attempts are
+   * counted for each account (tenant and e-mail address) and for each network address. Beyond a limit, the server refuses attempts for a while, even with the
+   * right password. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.Login
    */
@@ -1168,7 +1169,7 @@ export const AuthService: GenService<{
   },
   /**
    * ChangePassword sets the caller's password, and ends the caller's other sessions. The call needs the current password. If no password is set, it needs a
-   * session that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
+   * session that began in the last ten minutes. Failed attempts count like failed attempts of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
    * PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.ChangePassword
@@ -1180,9 +1181,9 @@ export const AuthService: GenService<{
   },
   /**
    * UpdateMe changes the fields of the caller that the mask names: display_name, email. A new e-mail address needs a session that began in the last ten
-   * minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply has the present address.
-   * The reply does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail asks for it.
-   * Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
+   * minutes, and a mail server. The server mails a code to the new address; ConfirmEmail with this code changes the address. The reply still has the old
+   * address. The reply does not show whether another user has the new address. A caller who already has an address also needs a password, because ConfirmEmail
+   * asks for it. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH, SIGN_IN_REQUIRED, PASSWORD_NOT_USABLE, MAIL_NOT_CONFIGURED, TOO_MANY_ATTEMPTS.
    *
    * @generated from rpc responsa.auth.v1.AuthService.UpdateMe
    */
@@ -1207,8 +1208,8 @@ export const AuthService: GenService<{
     output: typeof DeletionReceiptSchema;
   },
   /**
-   * ListIdentities lists the identities at OpenID Connect providers with which the caller signs in, on one page, oldest first. A browser connects another identity with
-   * POST /v1/oidc/{id}:start and `"link": true`.
+   * ListIdentities lists the caller's identities at OpenID Connect providers, on one page, oldest first. The caller can sign in with each of these identities.
+   * A browser connects another identity with POST /v1/oidc/{id}:start and `"link": true`.
    *
    * @generated from rpc responsa.auth.v1.AuthService.ListIdentities
    */
@@ -1230,9 +1231,9 @@ export const AuthService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
-   * code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller uses a session and invites an administrator, the
-   * sign-in must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+   * CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may make this call. The server keeps no copy
+   * of the code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller invites an administrator and
+   * uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateInvitation
    */
@@ -1242,7 +1243,7 @@ export const AuthService: GenService<{
     output: typeof CreateInvitationResponseSchema;
   },
   /**
-   * ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may call it. Errors:
+   * ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may make this call. Errors:
    * PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.auth.v1.AuthService.ListInvitations
@@ -1253,8 +1254,8 @@ export const AuthService: GenService<{
     output: typeof ListInvitationsResponseSchema;
   },
   /**
-   * RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may call it. If somebody has already registered with
-   * the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
+   * RevokeInvitation ends an invitation: nobody can register with its code afterwards. Only administrators may make this call. If somebody has already
+   * registered with the code, the account stays. Errors: RESOURCE_NOT_FOUND (also for an invitation that was used, has expired or was revoked before).
    *
    * @generated from rpc responsa.auth.v1.AuthService.RevokeInvitation
    */
@@ -1264,10 +1265,10 @@ export const AuthService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same, and
-   * the invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. Only ConfirmEmail with this code makes the
-   * account usable, and uses up the invitation. If an invitation names the address, the registration needs no confirmation. Afterwards, the person signs in with Login. Errors:
-   * INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
+   * Register creates an account, with an invitation or, where the settings allow it, without one. If the e-mail address is taken, the reply is the same as for
+   * a free address. The invitation is used up, but no account is created. If the server sends mails, it mails a code to the address. When ConfirmEmail is
+   * called with this code, the account becomes usable, and the invitation is used up. If an invitation names the address, the registration needs no
+   * confirmation. Afterwards, the person signs in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID, OVERLOADED, TOO_MANY_ATTEMPTS.
    *
    * @generated from rpc responsa.auth.v1.AuthService.Register
    */
@@ -1277,11 +1278,12 @@ export const AuthService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * ConfirmEmail confirms an e-mail address with the code that was mailed to it. The code works once, within 24 hours. The call creates the registered account, or changes the address of a
-   * user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of the account. Because of the
-   * password, a person who only reads the mails of the address cannot confirm it, and nobody gets an account whose password a stranger knows. If an account without a password gets
-   * its first address, the call needs no password. A wrong password does not use up the code, and counts like a failed Login. Errors: CODE_INVALID (also if the
-   * address was taken in the meantime), INVALID_FIELD (password, if it is missing), SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+   * ConfirmEmail confirms an e-mail address with the code that was mailed to it. The code works once, within 24 hours. The call creates the registered account,
+   * or changes the address of a user. The call also needs a password: for a new account, the password of the registration; for a new address, the password of
+   * the account. Therefore, a person who can read the mails but does not know the password cannot confirm the address. Nobody gets an account whose password a
+   * stranger knows. If an account without a password gets its first address, the call needs no password. A wrong password does not use up the code, and counts
+   * like a failed Login. Errors: CODE_INVALID (also if the address was taken in the meantime), INVALID_FIELD (the password is missing), SIGN_IN_FAILED,
+   * TOO_MANY_ATTEMPTS, OVERLOADED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.ConfirmEmail
    */
@@ -1291,8 +1293,8 @@ export const AuthService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. The reply and the time that it takes do
-   * not depend on whether the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED,
+   * RequestReset mails a code for ResetPassword to the address of an account. The code works once, within 30 minutes. Neither the reply nor the response time
+   * shows whether the account exists. Only a few mails are sent to an address in a quarter of an hour. Errors: INVALID_FIELD, MAIL_NOT_CONFIGURED,
    * TOO_MANY_ATTEMPTS.
    *
    * @generated from rpc responsa.auth.v1.AuthService.RequestReset
@@ -1303,8 +1305,9 @@ export const AuthService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * CreateResetCode creates a code with which a user of the caller's tenant sets a new password. The code works once, within 30 minutes. Only administrators may call it;
-   * they hand the code to the user. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
+   * CreateResetCode creates a code with which a user of the caller's tenant sets a new password. The code works once, within 30 minutes. Only administrators
+   * may make this call; they hand the code to the user. If the caller uses a session, its sign-in must be at most ten minutes old. Errors: RESOURCE_NOT_FOUND,
+   * PASSWORD_NOT_USABLE, SIGN_IN_REQUIRED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateResetCode
    */
@@ -1335,7 +1338,8 @@ export const AuthService: GenService<{
     output: typeof UserSchema;
   },
   /**
-   * GetMyUsage returns what the caller's questions have used and reserved in the current day and month, what the caller has stored, and the limits of both.
+   * GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and what the caller has stored. It also returns the
+   * limits that apply to the caller's use and storage.
    *
    * @generated from rpc responsa.auth.v1.AuthService.GetMyUsage
    */
@@ -1346,8 +1350,9 @@ export const AuthService: GenService<{
   },
   /**
    * CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code
-   * that is made in a session ends with that session. The new session keeps the sign-in time of the session that made the code, for calls that need a recent sign-in. The
-   * call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have no sessions).
+   * that is made in a session ends with that session. The new session has the same sign-in time as the session that made the code. This matters for calls that
+   * need a recent sign-in. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: ROLE_REQUIRED (services have
+   * no sessions).
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateSessionCode
    */

@@ -37,14 +37,14 @@ export type Session = Message<"responsa.auth.v1.Session"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * When the session was last used, to within a few minutes.
+   * When the session was last used, exact to a few minutes.
    *
    * @generated from field: google.protobuf.Timestamp last_use_time = 3;
    */
   lastUseTime?: Timestamp | undefined;
 
   /**
-   * When the session ends unless it is refreshed.
+   * When the session ends if it is not refreshed before.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 4;
    */
@@ -65,7 +65,7 @@ export type Session = Message<"responsa.auth.v1.Session"> & {
   userAgent: string;
 
   /**
-   * Whether the call is made in this session.
+   * Whether this session is the one in which the caller makes the call.
    *
    * @generated from field: bool current = 7;
    */
@@ -93,7 +93,7 @@ export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
  */
 export type SessionTokens = Message<"responsa.auth.v1.SessionTokens"> & {
   /**
-   * A signed token (JWT, RFC 7519), which a caller sends as `authorization: Bearer …`.
+   * A signed token (JWT, RFC 7519), which callers send after the word Bearer in the header `authorization`.
    *
    * @generated from field: string access_token = 1;
    */
@@ -107,14 +107,14 @@ export type SessionTokens = Message<"responsa.auth.v1.SessionTokens"> & {
   accessExpireTime?: Timestamp | undefined;
 
   /**
-   * A secret that RefreshToken exchanges, once, for the next tokens.
+   * A secret that RefreshToken exchanges for the next tokens. It works once.
    *
    * @generated from field: string refresh_token = 3;
    */
   refreshToken: string;
 
   /**
-   * When the session ends unless it is refreshed.
+   * When the session ends if it is not refreshed before.
    *
    * @generated from field: google.protobuf.Timestamp refresh_expire_time = 4;
    */

@@ -45,7 +45,7 @@ export const OidcProviderSchema: GenMessage<OidcProvider> = /*@__PURE__*/
   messageDesc(file_responsa_auth_v1_sign_in, 0);
 
 /**
- * Identity is a person's identity at an OpenID Connect provider, with which the person signs in as a user.
+ * Identity is a person's identity at an OpenID Connect provider. With this identity, the person signs in as a user of the tenant.
  *
  * @generated from message responsa.auth.v1.Identity
  */
@@ -58,7 +58,8 @@ export type Identity = Message<"responsa.auth.v1.Identity"> & {
   name: string;
 
   /**
-   * The provider, `oidcProviders/{id}`; empty if the settings no longer declare it. Without the provider, nobody can sign in with this identity.
+   * The provider, `oidcProviders/{id}`; empty if the settings no longer declare it. While the settings do not declare the provider, nobody can sign in with
+   * this identity.
    *
    * @generated from field: string provider = 2;
    */

@@ -17,8 +17,8 @@ export const file_responsa_auth_v1_user_usage: GenFile = /*@__PURE__*/
   fileDesc("CiFyZXNwb25zYS9hdXRoL3YxL3VzZXJfdXNhZ2UucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEizgEKCVVzZXJVc2FnZRIkCgR1c2VyGAEgASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEjAKA2RheRgCIAEoCzIdLnJlc3BvbnNhLmF1dGgudjEuUGVyaW9kVXNhZ2VCBOJBAQMSMgoFbW9udGgYAyABKAsyHS5yZXNwb25zYS5hdXRoLnYxLlBlcmlvZFVzYWdlQgTiQQEDEjUKB3N0b3JhZ2UYBCABKAsyHi5yZXNwb25zYS5hdXRoLnYxLlN0b3JhZ2VVc2FnZUIE4kEBAyKHAgoLUGVyaW9kVXNhZ2USNAoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNAoKcmVzZXRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSGwoNbWVzc2FnZV9jb3VudBgDIAEoA0IE4kEBAxIyCgZ0b2tlbnMYBCABKAsyHC5yZXNwb25zYS5hdXRoLnYxLlF1b3RhVXNhZ2VCBOJBAQMSOwoPY29zdF91c2RfbWljcm9zGAUgASgLMhwucmVzcG9uc2EuYXV0aC52MS5RdW90YVVzYWdlQgTiQQEDIlwKClF1b3RhVXNhZ2USEgoEdXNlZBgBIAEoA0IE4kEBAxIWCghyZXNlcnZlZBgCIAEoA0IE4kEBAxIYCgVsaW1pdBgDIAEoA0IE4kEBA0gAiAEBQggKBl9saW1pdCKYAQoMU3RvcmFnZVVzYWdlEhoKDHN0b3JlZF9ieXRlcxgBIAEoA0IE4kEBAxIeCgtsaW1pdF9ieXRlcxgCIAEoA0IE4kEBA0gAiAEBEhwKDmRvY3VtZW50X2NvdW50GAMgASgDQgTiQQEDEh4KEGNvbGxlY3Rpb25fY291bnQYBCABKANCBOJBAQNCDgoMX2xpbWl0X2J5dGVzYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * UserUsage reports what the questions of one user have used and reserved, the limits of the user's quota, and what the user has stored. The values are for
- * all API keys and sessions of the user together.
+ * UserUsage reports what the questions of one user have used and reserved, and what the user has stored. It also has the limits of the user's quota. The values
+ * are for all API keys and sessions of the user together.
  *
  * @generated from message responsa.auth.v1.UserUsage
  */
@@ -80,7 +80,7 @@ export type PeriodUsage = Message<"responsa.auth.v1.PeriodUsage"> & {
   resetTime?: Timestamp | undefined;
 
   /**
-   * The questions that the user has asked since the start. Questions in deleted conversations are left out.
+   * The number of questions that the user has asked since the start. Questions in deleted conversations are left out.
    *
    * @generated from field: int64 message_count = 3;
    */
@@ -94,7 +94,7 @@ export type PeriodUsage = Message<"responsa.auth.v1.PeriodUsage"> & {
   tokens?: QuotaUsage | undefined;
 
   /**
-   * The money, in millionths of a US dollar. Models without a known price are left out.
+   * The cost of language models, in millionths of a US dollar. Models without a known price are left out.
    *
    * @generated from field: responsa.auth.v1.QuotaUsage cost_usd_micros = 5;
    */
@@ -164,14 +164,14 @@ export type StorageUsage = Message<"responsa.auth.v1.StorageUsage"> & {
   limitBytes?: bigint | undefined;
 
   /**
-   * The documents that the user has added, in all collections.
+   * The number of documents that the user has added, in all collections.
    *
    * @generated from field: int64 document_count = 3;
    */
   documentCount: bigint;
 
   /**
-   * The collections that belong to the user.
+   * The number of collections that belong to the user.
    *
    * @generated from field: int64 collection_count = 4;
    */

@@ -74,7 +74,7 @@ export type Agent = Message<"responsa.chat.v1.Agent"> & {
   collections: string[];
 
   /**
-   * The agent's models in the order in which it tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents.
+   * The agent's models in the order in which the agent tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents.
    *
    * @generated from field: repeated string models = 8;
    */

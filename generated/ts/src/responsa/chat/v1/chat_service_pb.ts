@@ -43,7 +43,7 @@ export const file_responsa_chat_v1_chat_service: GenFile = /*@__PURE__*/
  */
 export type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
   /**
-   * The documents that the answer may use. If unset, the answer may use the documents in the agent's collections (see Agent.collections).
+   * The documents that the answer may use. If the scope is unset, the answer may use the documents in the agent's collections (see Agent.collections).
    *
    * @generated from field: responsa.type.v1.Scope scope = 2;
    */
@@ -65,8 +65,8 @@ export type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
   parameters?: JsonObject | undefined;
 
   /**
-   * The maximum cost of the turn's model calls, in millionths of a US dollar, 1 or more. This maximum can only lower the agent's own limit. If this field is
-   * unset, the agent's own limit applies.
+   * The maximum cost of the turn's model calls, in millionths of a US dollar. The minimum is 1. This maximum can only lower the agent's own limit. If this
+   * field is unset, the agent's own limit applies.
    *
    * @generated from field: optional int64 max_cost_usd_micros = 6;
    */
@@ -149,7 +149,8 @@ export const AskRequestSchema: GenMessage<AskRequest> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 1);
 
 /**
- * AskResponse is a frame. It carries every event after `after_seq` up to and including `through_seq`, except deltas if the caller did not ask for deltas.
+ * AskResponse is a frame. The frame carries every event after `after_seq` up to and including `through_seq`. If the caller did not ask for deltas, the frame
+ * leaves out the deltas.
  *
  * @generated from message responsa.chat.v1.AskResponse
  */
@@ -169,7 +170,7 @@ export type AskResponse = Message<"responsa.chat.v1.AskResponse"> & {
   afterSeq: bigint;
 
   /**
-   * The last seq that the frame covers. It equals `after_seq` in a frame that holds only a heartbeat or a reconnect.
+   * The last seq that the frame covers. In a frame that holds only a heartbeat or a reconnect, this seq equals `after_seq`.
    *
    * @generated from field: int64 through_seq = 3;
    */
@@ -331,8 +332,8 @@ export const ResumeTurnRequestSchema: GenMessage<ResumeTurnRequest> = /*@__PURE_
   messageDesc(file_responsa_chat_v1_chat_service, 5);
 
 /**
- * ResumeTurnResponse is a frame. It carries every event after `after_seq` up to and including `through_seq`, except deltas if the caller did not ask for
- * deltas. A frame has the same bytes as an AskResponse.
+ * ResumeTurnResponse is a frame. The frame carries every event after `after_seq` up to and including `through_seq`. If the caller did not ask for deltas, the
+ * frame leaves out the deltas. A frame has the same bytes as an AskResponse.
  *
  * @generated from message responsa.chat.v1.ResumeTurnResponse
  */
@@ -352,7 +353,7 @@ export type ResumeTurnResponse = Message<"responsa.chat.v1.ResumeTurnResponse"> 
   afterSeq: bigint;
 
   /**
-   * The last seq that the frame covers. It equals `after_seq` in a frame that holds only a heartbeat or a reconnect.
+   * The last seq that the frame covers. In a frame that holds only a heartbeat or a reconnect, this seq equals `after_seq`.
    *
    * @generated from field: int64 through_seq = 3;
    */
@@ -444,7 +445,7 @@ export type ListTurnsRequest = Message<"responsa.chat.v1.ListTurnsRequest"> & {
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -493,7 +494,7 @@ export const ListTurnsResponseSchema: GenMessage<ListTurnsResponse> = /*@__PURE_
  */
 export type CreateConversationRequest = Message<"responsa.chat.v1.CreateConversationRequest"> & {
   /**
-   * The title and the labels. The server sets all other fields.
+   * The conversation to create, with its title and labels. The server sets all other fields.
    *
    * @generated from field: responsa.chat.v1.Conversation conversation = 1;
    */
@@ -565,8 +566,8 @@ export type ListConversationsRequest = Message<"responsa.chat.v1.ListConversatio
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first is the default. The call refuses any other
-   * value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first order is the default. The call refuses any
+   * other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -700,7 +701,7 @@ export type ListMessagesRequest = Message<"responsa.chat.v1.ListMessagesRequest"
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time, create_time desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 5;
    */
@@ -932,7 +933,7 @@ export type ListAgentsRequest = Message<"responsa.chat.v1.ListAgentsRequest"> & 
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): name, name desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -1024,7 +1025,7 @@ export type ListToolsRequest = Message<"responsa.chat.v1.ListToolsRequest"> & {
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): name, name desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -1139,9 +1140,9 @@ export const ChatService: GenService<{
   /**
    * Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
    *
-   * Frames: the server commits every event before it sends the event. Frames follow each other without gaps: `after_seq` is the `through_seq` of the previous
-   * frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a
-   * line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
+   * Frames: the server commits every event before it sends the event. Frames follow each other without gaps, so the `after_seq` of a frame is the `through_seq`
+   * of the previous frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST,
+   * each frame is a line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
    *
    * End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
    * was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
@@ -1158,8 +1159,8 @@ export const ChatService: GenService<{
     output: typeof AskResponseSchema;
   },
   /**
-   * StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the same as those of Ask before the turn
-   * is accepted.
+   * StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The call fails with the same errors as Ask before it
+   * accepts a turn.
    *
    * @generated from rpc responsa.chat.v1.ChatService.StartTurn
    */
@@ -1169,9 +1170,9 @@ export const ChatService: GenService<{
     output: typeof TurnSchema;
   },
   /**
-   * Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-   * other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the same
-   * as those of Ask before the turn is accepted.
+   * Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A failed turn is returned like any other
+   * turn. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. All other errors are those of Ask
+   * before it accepts a turn.
    *
    * @generated from rpc responsa.chat.v1.ChatService.Answer
    */
@@ -1184,10 +1185,10 @@ export const ChatService: GenService<{
    * ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
    * the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
    * ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
-   * no longer read a document that the turn has read, the stream has no events of the log: it ends with one frame with a `snapshot`, whose terminal event is
-   * `refused` with the reason NOT_PERMITTED. If a caller loses the right to read such a document during a stream of Ask or of ResumeTurn, the stream sends no more text and ends with
-   * this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the stream of Ask.
-   * Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+   * no longer read a document that the turn has read, the stream has no events of the log. Its last frame has a `snapshot`, whose terminal event is a refusal
+   * with the reason NOT_PERMITTED. If a caller loses the right to read such a document during a stream of Ask or of ResumeTurn, the stream sends no more text
+   * and ends with this refusal within a second. If the turn still runs, the turn itself also ends with this refusal. The stream ends in the same ways as the
+   * stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ResumeTurn
    */
@@ -1210,8 +1211,8 @@ export const ChatService: GenService<{
     output: typeof TurnSchema;
   },
   /**
-   * GetTurn returns one turn. If the caller may no longer read a document that the turn has read, a refusal (NOT_PERMITTED) replaces the answer. The same holds
-   * for all other calls that return turns or messages. Errors: RESOURCE_NOT_FOUND.
+   * GetTurn returns one turn. If the caller may no longer read a document that the turn has read, a refusal (NOT_PERMITTED) replaces the answer. The same
+   * applies to all other calls that return turns or messages. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.chat.v1.ChatService.GetTurn
    */
@@ -1261,7 +1262,7 @@ export const ChatService: GenService<{
     output: typeof ListConversationsResponseSchema;
   },
   /**
-   * UpdateConversation changes the fields that update_mask names (title, labels): either all of them or, if the call fails, none. Errors: RESOURCE_NOT_FOUND,
+   * UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
    * UPDATE_MASK_INVALID, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.chat.v1.ChatService.UpdateConversation
@@ -1315,7 +1316,7 @@ export const ChatService: GenService<{
     output: typeof FeedbackSchema;
   },
   /**
-   * GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given none).
+   * GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given no feedback).
    *
    * @generated from rpc responsa.chat.v1.ChatService.GetFeedback
    */

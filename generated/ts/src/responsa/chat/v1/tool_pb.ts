@@ -19,7 +19,7 @@ export const file_responsa_chat_v1_tool: GenFile = /*@__PURE__*/
   fileDesc("ChtyZXNwb25zYS9jaGF0L3YxL3Rvb2wucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEi+gEKClRvb2xTb3VyY2USCwoDdXJpGAEgASgJEg0KBXRpdGxlGAIgASgJEi4KCmZldGNoX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHRleHQYBCABKAkSNwoQZG9jdW1lbnRfdmVyc2lvbhgFIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SJgoHcGFzc2FnZRgGIAEoCUIV+kESChByZXNwb25zYS9QYXNzYWdlEjEKDHNvdXJjZV9yYW5nZRgHIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlIsQDCgRUb29sEhIKBG5hbWUYASABKAlCBOJBAQgSEwoFdGl0bGUYAiABKAlCBOJBAQMSGQoLZGVzY3JpcHRpb24YAyABKAlCBOJBAQMSEgoEa2luZBgEIAEoCUIE4kEBAxIyCgZlZmZlY3QYBSABKA4yHC5yZXNwb25zYS5jaGF0LnYxLlRvb2xFZmZlY3RCBOJBAQMSOAoRcGFyYW1ldGVyc19zY2hlbWEYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEDEjUKDnJldHVybnNfc2NoZW1hGAcgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEIE4kEBAxIwCgd0aW1lb3V0GAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEDEicKBmFnZW50cxgJIAMoCUIX4kEBA/pBEAoOcmVzcG9uc2EvQWdlbnQSNQoIcHJvYmxlbXMYCiADKAsyHS5yZXNwb25zYS5jaGF0LnYxLlRvb2xQcm9ibGVtQgTiQQEDOi3qQSoKDXJlc3BvbnNhL1Rvb2wSDHRvb2xzL3t0b29sfSoFdG9vbHMyBHRvb2wiWwoLVG9vbFByb2JsZW0SDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgFEgsKA2tleRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCnN1Z2dlc3Rpb24YBSABKAkqcQoKVG9vbEVmZmVjdBIbChdUT09MX0VGRkVDVF9VTlNQRUNJRklFRBAAEhQKEFRPT0xfRUZGRUNUX05PTkUQARIaChZUT09MX0VGRkVDVF9JREVNUE9URU5UEAISFAoQVE9PTF9FRkZFQ1RfT05DRRADKqECCglUb29sRmF1bHQSGgoWVE9PTF9GQVVMVF9VTlNQRUNJRklFRBAAEhYKElRPT0xfRkFVTFRfVElNRU9VVBABEhoKFlRPT0xfRkFVTFRfVU5SRUFDSEFCTEUQAhIWChJUT09MX0ZBVUxUX1JFRlVTRUQQAxIVChFUT09MX0ZBVUxUX1NUQVRVUxAEEhgKFFRPT0xfRkFVTFRfTUFMRk9STUVEEAUSGAoUVE9PTF9GQVVMVF9UT09fTEFSR0UQBhIVChFUT09MX0ZBVUxUX1NDSEVNQRAHEhgKFFRPT0xfRkFVTFRfQVJHVU1FTlRTEAgSGwoXVE9PTF9GQVVMVF9VTktOT1dOX1RPT0wQCRITCg9UT09MX0ZBVUxUX0xPU1QQCmIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_responsa_type_v1_byte_range]);
 
 /**
- * ToolSource is a source on which a tool's result rests.
+ * ToolSource is a source on which a tool's result is based.
  *
  * @generated from message responsa.chat.v1.ToolSource
  */
@@ -236,7 +236,7 @@ export enum ToolEffect {
   NONE = 1,
 
   /**
-   * Several calls with the same key have the effect of one call.
+   * Several calls with the same idempotency key have the effect of one call.
    *
    * @generated from enum value: TOOL_EFFECT_IDEMPOTENT = 2;
    */
@@ -270,14 +270,14 @@ export enum ToolFault {
   UNSPECIFIED = 0,
 
   /**
-   * There was no result in time.
+   * The tool returned no result within the time limit.
    *
    * @generated from enum value: TOOL_FAULT_TIMEOUT = 1;
    */
   TIMEOUT = 1,
 
   /**
-   * There was no connection to the tool.
+   * The tool could not be reached.
    *
    * @generated from enum value: TOOL_FAULT_UNREACHABLE = 2;
    */
@@ -319,7 +319,7 @@ export enum ToolFault {
   SCHEMA = 7,
 
   /**
-   * The arguments are not acceptable to the tool.
+   * The tool does not accept the arguments.
    *
    * @generated from enum value: TOOL_FAULT_ARGUMENTS = 8;
    */

@@ -48,7 +48,7 @@ export type Usage = Message<"responsa.chat.v1.Usage"> & {
   inputTokens: bigint;
 
   /**
-   * Tokens that language models wrote, including text that was withdrawn or never sent.
+   * Tokens that language models wrote, including text that was later withdrawn or never sent to a client.
    *
    * @generated from field: int64 output_tokens = 3;
    */
@@ -258,7 +258,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * The event. Readers skip kinds that they do not know.
+   * The event. Clients must skip kinds of events that they do not know.
    *
    * @generated from oneof responsa.chat.v1.TurnEvent.event
    */
@@ -280,7 +280,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "status";
   } | {
     /**
-     * A piece of the answer's text.
+     * A piece of the text of the answer.
      *
      * @generated from field: responsa.chat.v1.TurnDelta delta = 6;
      */
@@ -361,7 +361,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "snapshot";
   } | {
     /**
-     * Not in the log: the last event of a stream when the server is shutting down. Follow the turn over a new connection.
+     * Not in the log: the last event of a stream when the server is shutting down. The client should follow the turn over a new connection.
      *
      * @generated from field: responsa.chat.v1.TurnReconnect reconnect = 16;
      */
@@ -771,7 +771,7 @@ export const TurnProviderSwitchedSchema: GenMessage<TurnProviderSwitched> = /*@_
   messageDesc(file_responsa_chat_v1_turn, 10);
 
 /**
- * TurnUsage reports the cost of a call to a model, together with the cost of the failed calls that it replaced.
+ * TurnUsage reports the cost of a call to a model. If the call replaced failed calls, their cost is included.
  *
  * @generated from message responsa.chat.v1.TurnUsage
  */
@@ -784,7 +784,7 @@ export type TurnUsage = Message<"responsa.chat.v1.TurnUsage"> & {
   model: string;
 
   /**
-   * The cost of these calls together.
+   * The cost of the call, including the failed calls that it replaced.
    *
    * @generated from field: responsa.chat.v1.Usage usage = 2;
    */
@@ -875,7 +875,7 @@ export type TurnToolResult = Message<"responsa.chat.v1.TurnToolResult"> & {
   data?: Value | undefined;
 
   /**
-   * The sources on which the result rests: at most 20, with at most 32 KiB together.
+   * The sources on which the result is based: at most 20, with at most 32 KiB together.
    *
    * @generated from field: repeated responsa.chat.v1.ToolSource sources = 5;
    */
@@ -911,7 +911,7 @@ export type TurnAttemptRestarted = Message<"responsa.chat.v1.TurnAttemptRestarte
   discardFromSeq: bigint;
 
   /**
-   * The number of bytes that remain, counted from the beginning of the answer's text.
+   * How many bytes of the answer's text remain, counted from the beginning of the text.
    *
    * @generated from field: int64 keep_bytes = 2;
    */
@@ -977,13 +977,13 @@ export const TurnSnapshotSchema: GenMessage<TurnSnapshot> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 16);
 
 /**
- * TurnReconnect asks the reader to follow the turn over a new connection.
+ * TurnReconnect asks the client to follow the turn over a new connection.
  *
  * @generated from message responsa.chat.v1.TurnReconnect
  */
 export type TurnReconnect = Message<"responsa.chat.v1.TurnReconnect"> & {
   /**
-   * The minimum time that the reader must wait before it connects again.
+   * The minimum time that the client must wait before it connects again.
    *
    * @generated from field: google.protobuf.Duration after = 1;
    */
@@ -1192,14 +1192,14 @@ export enum RefusalReason {
   UNSAFE = 3,
 
   /**
-   * The answer would take more tokens, money or steps than the agent or the request allows.
+   * The answer would need more tokens, money or steps than the agent or the request allows.
    *
    * @generated from enum value: REFUSAL_REASON_BUDGET = 4;
    */
   BUDGET = 4,
 
   /**
-   * The answer would take more tokens or money than the user's quota has left.
+   * The answer would need more tokens or money than is left of the user's quota.
    *
    * @generated from enum value: REFUSAL_REASON_QUOTA = 6;
    */
@@ -1213,9 +1213,9 @@ export enum RefusalReason {
   SOURCE_ERASED = 10,
 
   /**
-   * The caller may no longer read a document that the turn has read, because the document is no longer shared with the caller or has another subject. A
-   * turn has read a document if one of its passages reached a language model or is named in the answer. The stored answer does not change: when the caller may
-   * read the document again, the calls return the answer again. A document that was deleted or has a newer version does not cause this refusal.
+   * The caller may no longer read a document that the turn has read: the document is no longer shared with the caller, or it now has another subject. A turn
+   * has read a document if a passage of the document was sent to a language model or is named in the answer. The stored answer does not change: when the caller
+   * may read the document again, the calls return the answer again. A document that was deleted or has a newer version does not cause this refusal.
    *
    * @generated from enum value: REFUSAL_REASON_NOT_PERMITTED = 11;
    */
@@ -1256,7 +1256,7 @@ export enum FallbackKind {
   TEXT_ONLY = 2,
 
   /**
-   * A later model of the agent's chain answered.
+   * A model of the agent failed, and a later model in the agent's list answered.
    *
    * @generated from enum value: FALLBACK_KIND_PROVIDER = 3;
    */

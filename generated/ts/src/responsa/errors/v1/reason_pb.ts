@@ -163,8 +163,8 @@ export enum Reason {
   DOCUMENT_EMPTY = 19,
 
   /**
-   * INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted (the media types that
-   * the server reads).
+   * INVALID_ARGUMENT. The server does not support documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted (the media types
+   * that the server reads).
    *
    * @generated from enum value: REASON_DOCUMENT_TYPE_UNSUPPORTED = 20;
    */
@@ -286,8 +286,8 @@ export enum Reason {
   OPERATION_CANCELLED = 36,
 
   /**
-   * FAILED_PRECONDITION. If the call deletes a collection, the collection has documents: set `force`. If the call deletes a user, the user owns a collection with documents of other users:
-   * name a user who receives the collections, or delete these documents. Metadata: collection; documents, e.g. "3".
+   * FAILED_PRECONDITION. A collection that still has documents can be deleted only with `force`. A user who owns a collection with documents of other users can
+   * be deleted only if the call names a user who receives the collections, or after these documents are deleted. Metadata: collection; documents, e.g. "3".
    *
    * @generated from enum value: REASON_COLLECTION_NOT_EMPTY = 37;
    */
@@ -502,8 +502,8 @@ export enum Reason {
   REGISTRATION_CLOSED = 72,
 
   /**
-   * FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. The call also fails with this reason if
-   * it needs the user's password and the user has not set one. Metadata: user.
+   * FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. The call also fails with this
+   * reason if it needs the user's password, and the user has no password. Metadata: user.
    *
    * @generated from enum value: REASON_PASSWORD_NOT_USABLE = 73;
    */
@@ -533,15 +533,16 @@ export enum Reason {
   LAST_OWNER = 96,
 
   /**
-   * PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or does not have the role USER. Open
-   * streams end with this error within a second of the change. Metadata: user, e.g. "users/0192f3c8-…".
+   * PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or does not have the role
+   * USER. Open streams end with this error within a second after the change. Metadata: user, e.g. "users/0192f3c8-…".
    *
    * @generated from enum value: REASON_GRANT_REQUIRED = 97;
    */
   GRANT_REQUIRED = 97,
 
   /**
-   * PERMISSION_DENIED. Only a service with an API key may send responsa-on-behalf-of. Calls about a user's account and credentials must not have this header or metadata key. Metadata: none.
+   * PERMISSION_DENIED. Only a service with an API key may send the header responsa-on-behalf-of (over gRPC, a metadata key). Calls about a user's account and
+   * credentials must not have this header. Metadata: none.
    *
    * @generated from enum value: REASON_ON_BEHALF_NOT_ALLOWED = 98;
    */
@@ -557,9 +558,10 @@ export enum Reason {
 
   /**
    * RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the
-   * quota. RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if even the
-   * whole quota is too small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or "cost_usd_micros_per_month"; limit,
-   * used and reserved, e.g. "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if waiting for the reset is not necessary or does not help.
+   * quota. RetryInfo says when to try again: when the quota resets, or soon if open turns have reserved the rest of the quota. RetryInfo is missing if the
+   * question needs more than the whole quota. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_usd_micros_per_day" or
+   * "cost_usd_micros_per_month"; limit, used and reserved, e.g. "100000"; reset_time, e.g. "2026-05-02T00:00:00Z", or empty if waiting for the reset is not
+   * necessary or does not help.
    *
    * @generated from enum value: REASON_QUOTA_EXHAUSTED = 90;
    */

@@ -93,8 +93,8 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   etag: string;
 
   /**
-   * Whose documents the collection holds. It follows from the collection's id: `responsa-docs` is of the kind DOCS, the collections of the shipped agents' samples
-   * (`chat` and `tutor`) are of the kind SAMPLE, and all others are of the kind OWN.
+   * Whose documents the collection holds. The id of the collection determines the kind. The collection `responsa-docs` is of the kind DOCS, the collections of
+   * the shipped agents' samples (`chat` and `tutor`) are of the kind SAMPLE, and all others are of the kind OWN.
    *
    * @generated from field: responsa.type.v1.CollectionKind kind = 10;
    */
@@ -102,9 +102,9 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
 
   /**
    * The collection's synonyms: a text of at most 32 KiB with one group per line. A group is 2 to 16 words or phrases that mean the same in this collection,
-   * separated by commas, e.g. `PTO, paid time off, annual leave`. An entry has at most 100 characters and is in one group only; the text has at most 1,000 groups.
-   * Empty lines and lines that begin with # are ignored. From the next search on, a search of this collection for one entry of a group also finds the other entries. Lists
-   * and CreateCollection leave this field empty.
+   * separated by commas, such as `PTO, paid time off, annual leave`. An entry has at most 100 characters and is in one group only; the text has at most 1,000
+   * groups. Empty lines and lines that begin with # are ignored. From the next search on, a search of this collection for one entry of a group also finds the
+   * other entries. Lists and CreateCollection leave this field empty.
    *
    * @generated from field: string synonyms = 11;
    */
@@ -113,8 +113,8 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   /**
    * The users, roles or tenant with whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created
    * with readers; collections of the kinds DOCS and SAMPLE are shared with everyone. Readers search and read the documents; only the owner and administrators
-   * upload, change, share and delete. A change applies to the next call, and to open streams within a second. Only the owner and administrators see this field.
-   * The server removes the owner from this list.
+   * upload, change, share and delete. A change applies from the next call on. It applies to open streams within a second. Only the owner and administrators see
+   * this field. The server removes the owner from this list.
    *
    * @generated from field: repeated responsa.knowledge.v1.Reader readers = 12;
    */
@@ -135,8 +135,8 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   ownerDisplayName: string;
 
   /**
-   * The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, e.g. `default (of Ada)`. The id in `name` may
-   * end in random characters.
+   * The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, such as `default (of Ada)`. The id in `name`
+   * may end in random characters.
    *
    * @generated from field: string chosen_id = 15;
    */
@@ -164,8 +164,8 @@ export type Chunking = Message<"responsa.knowledge.v1.Chunking"> & {
   maxTokens?: number | undefined;
 
   /**
-   * The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If unset, the number is 50, or less
-   * if max_tokens is 100 or less.
+   * The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If this field is unset, the number is
+   * 50. If max_tokens is 100 or less, it is instead the largest number below half of max_tokens.
    *
    * @generated from field: optional int32 overlap_tokens = 2;
    */

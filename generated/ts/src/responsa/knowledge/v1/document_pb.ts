@@ -52,7 +52,7 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   sourceKey: string;
 
   /**
-   * The title that the caller gave, or else the title found in the document. UpdateDocument changes it: 1 to 512 bytes.
+   * The title that the caller gave. If the caller gave no title, the title found in the document. UpdateDocument changes it: 1 to 512 bytes.
    *
    * @generated from field: string title = 4;
    */
@@ -173,7 +173,8 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   author: string;
 
   /**
-   * The date that the file states: when its content was published or created, or else when it was last changed. Unset if the file states no date.
+   * The date that the file states for its content: the date of publication or creation or, if there is none, the date of the last change. Unset if the file
+   * states no date.
    *
    * @generated from field: google.protobuf.Timestamp date = 21;
    */

@@ -43,7 +43,7 @@ export type DocumentVersion = Message<"responsa.knowledge.v1.DocumentVersion"> &
   version: number;
 
   /**
-   * The title that the caller gave, or else the title found in the original.
+   * The title that the caller gave. If the caller gave no title, the title found in the original.
    *
    * @generated from field: string title = 3;
    */

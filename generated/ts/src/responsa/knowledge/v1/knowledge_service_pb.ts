@@ -49,7 +49,7 @@ export type CreateCollectionRequest = Message<"responsa.knowledge.v1.CreateColle
   collectionId: string;
 
   /**
-   * The display_name, the chunking and the readers. The server sets all other fields.
+   * The collection to create, with its display_name, chunking and readers. The server sets all other fields.
    *
    * @generated from field: responsa.knowledge.v1.Collection collection = 2;
    */
@@ -121,7 +121,7 @@ export type ListCollectionsRequest = Message<"responsa.knowledge.v1.ListCollecti
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132): name, name desc, create_time, create_time desc. The first is the default. The call refuses any other value with
+   * One of these sort orders (AIP-132): name, name desc, create_time, create_time desc. The first order is the default. The call refuses any other value with
    * ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
@@ -299,7 +299,7 @@ export type ReindexCollectionRequest = Message<"responsa.knowledge.v1.ReindexCol
   embedding: string;
 
   /**
-   * Whether the generation becomes READY instead of active. ActivateGeneration makes it active later.
+   * Whether the generation becomes READY instead of active. ActivateGeneration can make a READY generation active later.
    *
    * @generated from field: bool keep_active = 3;
    */
@@ -577,7 +577,7 @@ export type ListDocumentsRequest = Message<"responsa.knowledge.v1.ListDocumentsR
 
   /**
    * One of these sort orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc, title, title desc,
-   * size_bytes, size_bytes desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * size_bytes, size_bytes desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 5;
    */
@@ -690,7 +690,8 @@ export type GetDocumentContentRequest = Message<"responsa.knowledge.v1.GetDocume
 
   /**
    * The position in the text, in bytes, at which the first piece begins; 0 means the whole text. If the position is within a character, the first piece begins
-   * with this character, up to 3 bytes earlier. If the position is the end of the text, the stream has no pieces. If it is beyond the end, the call fails with READ_OFFSET_BEYOND_END.
+   * with this character, up to 3 bytes earlier. If the position is the end of the text, the stream has no pieces. If the position is beyond the end of the
+   * text, the call fails with READ_OFFSET_BEYOND_END.
    *
    * @generated from field: int64 read_offset = 2;
    */
@@ -816,8 +817,8 @@ export type GetDocumentPageRequest = Message<"responsa.knowledge.v1.GetDocumentP
   page: number;
 
   /**
-   * The width of the image in pixels, from 100 to 2,000; 1,000 if unset. The image is narrower if it would otherwise have more than 4 million pixels, be higher
-   * than 8,000 pixels, or be larger than 3 MiB.
+   * The width of the image in pixels, from 100 to 2,000; 1,000 if unset. The server makes the image narrower if an image of this width would have more than 4
+   * million pixels, a height of more than 8,000 pixels, or more than 3 MiB.
    *
    * @generated from field: optional int32 width = 3;
    */
@@ -1189,9 +1190,9 @@ export type GetSubjectProfileRequest = Message<"responsa.knowledge.v1.GetSubject
   subject: string;
 
   /**
-   * The fields of the profile to return: `subject`, `user`, `parts` and `document_count`, but no fields within them; all four if empty. If the mask names only
-   * `subject` and `user`, the server usually reads no documents. It reads documents only for a subject that belongs to no user, to find out whether the subject
-   * exists.
+   * The fields of the profile to return, which may be `subject`, `user`, `parts` and `document_count`, but no fields within them; all four if empty. If the
+   * mask names only `subject` and `user`, the server usually reads no documents. Only if no user has the subject does the server read documents, to find out
+   * whether the subject exists.
    *
    * @generated from field: google.protobuf.FieldMask read_mask = 2;
    */
@@ -1227,7 +1228,7 @@ export const ListFormatsRequestSchema: GenMessage<ListFormatsRequest> = /*@__PUR
  */
 export type ListFormatsResponse = Message<"responsa.knowledge.v1.ListFormatsResponse"> & {
   /**
-   * The formats: Markdown first, the others in the order in which they were added to Responsa.
+   * The formats: Markdown is the first format. The other formats follow in the order in which they were added to Responsa.
    *
    * @generated from field: repeated responsa.knowledge.v1.Format formats = 1;
    */
@@ -1248,8 +1249,8 @@ export const ListFormatsResponseSchema: GenMessage<ListFormatsResponse> = /*@__P
  */
 export type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest"> & {
   /**
-   * 1 to 8 terms, each 1 byte to 16 KiB. The score of a passage is its score for the term that it matches best. A term can have several words. It is not a
-   * phrase: the words may be anywhere in a passage, and not all of them must be there.
+   * 1 to 8 terms, each 1 byte to 16 KiB. A passage gets a score for each term. The highest of these scores is the score of the passage. A term can have several
+   * words. It is not a phrase: the words may be anywhere in a passage, and not all of them must be there.
    *
    * @generated from field: repeated string terms = 1;
    */
@@ -1600,8 +1601,9 @@ export const KnowledgeService: GenService<{
   },
   /**
    * UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes (at most 64 MiB) in chunks of at most 256 KiB,
-   * then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
-   * the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
+   * then `finish`. The server keeps nothing unless the whole upload arrives. The call returns an operation with the response IngestResult and the metadata
+   * IngestMetadata. The operation ends when the document can be searched. If the document could not be read, the operation ends with an error whose reason
+   * begins with DOCUMENT_.
    *
    * Only a document's uploader, the collection's owner and administrators may upload a new version of the document; other callers get ROLE_REQUIRED. Browsers
    * and curl send the bytes with PUT /v1/uploads.
@@ -1686,9 +1688,10 @@ export const KnowledgeService: GenService<{
     output: typeof GetDocumentContentResponseSchema;
   },
   /**
-   * GetDocumentOriginal streams the bytes of a document as they were uploaded. The request may name a version. Without one, the call returns the searchable
-   * version or, if no version is searchable yet, the newest one. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
-   * themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original. Errors: RESOURCE_NOT_FOUND.
+   * GetDocumentOriginal streams the bytes of a document as they were uploaded. The request may name a version. If the request names no version, the call
+   * returns the searchable version. If no version is searchable yet, the call returns the newest version. The pieces arrive in order and have at most 256 KiB
+   * each. Browsers and curl get the bytes themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original.
+   * Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetDocumentOriginal
    */
@@ -1700,7 +1703,7 @@ export const KnowledgeService: GenService<{
   /**
    * GetDocumentPage returns one page of a PDF as an image. The server draws the page in its sandbox, so that no client has to open the PDF. Citation.box and
    * Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
-   * DOCUMENT_PARSER_LIMIT (the page is too expensive to draw), OVERLOADED, PART_UNAVAILABLE.
+   * DOCUMENT_PARSER_LIMIT (drawing the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetDocumentPage
    */
@@ -1761,8 +1764,8 @@ export const KnowledgeService: GenService<{
    *
    * If the newest state has a seq greater than `after_seq`, this state is the first frame. Later frames have later states, each with a greater seq. States that
    * follow each other quickly may be merged into the newest one. The final state (`done`) is never lost: it is the last frame, and then the stream ends. If
-   * `after_seq` is the seq of the final state, the caller already has this state, and the stream sends nothing. A silent stream sends a heartbeat, a frame
-   * without `operation`, every 15 seconds by default.
+   * `after_seq` is the seq of the final state, the caller already has this state, and the stream sends nothing. While there is no new state, the stream sends a
+   * heartbeat every 15 seconds (by default). A heartbeat is a frame without `operation`.
    *
    * A stream that ends without the final state was cut: continue with the seq of the last frame, on any server. The operation continues in any case. All
    * members of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,

@@ -46,7 +46,7 @@ export type SubjectProfile = Message<"responsa.knowledge.v1.SubjectProfile"> & {
   parts: ProfilePart[];
 
   /**
-   * The number of all documents of the subject that the caller may read. `parts` has at most 200 of these documents.
+   * How many documents about the subject the caller may read in total. `parts` has at most 200 of these documents.
    *
    * @generated from field: int32 document_count = 4;
    */
@@ -67,7 +67,7 @@ export const SubjectProfileSchema: GenMessage<SubjectProfile> = /*@__PURE__*/
  */
 export type ProfilePart = Message<"responsa.knowledge.v1.ProfilePart"> & {
   /**
-   * The source, as administrators call it: `sources/{id}`. Empty for documents that no source made.
+   * The name of the source for administrators, `sources/{id}`. Empty for documents that no source made.
    *
    * @generated from field: string source = 1;
    */

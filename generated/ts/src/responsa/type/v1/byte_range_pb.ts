@@ -14,7 +14,7 @@ export const file_responsa_type_v1_byte_range: GenFile = /*@__PURE__*/
   fileDesc("CiFyZXNwb25zYS90eXBlL3YxL2J5dGVfcmFuZ2UucHJvdG8SEHJlc3BvbnNhLnR5cGUudjEiOQoJQnl0ZVJhbmdlEhYKBXN0YXJ0GAEgASgDQge6SAQiAigAEhQKA2VuZBgCIAEoA0IHukgEIgIoAGIGcHJvdG8z", [file_buf_validate_validate]);
 
 /**
- * ByteRange is a half-open range [start, end) of bytes of a UTF-8 text. Both ends lie on character boundaries.
+ * ByteRange is a half-open range [start, end) of bytes of a UTF-8 text. Both ends are character boundaries.
  *
  * @generated from message responsa.type.v1.ByteRange
  */
