@@ -305,6 +305,73 @@ async def test_an_old_session_makes_no_way_in_before_the_password_is_typed_again
     assert person.client.user(ada.user.name).email == ada.user.email
 
 
+async def test_an_old_session_deletes_nothing_of_others_before_the_password_is_typed_again(
+    person: Person, registry: Registry
+) -> None:
+    ada, bob = account(person.client, "Ada", admin=True), account(person.client, "Bob")
+    with Responsa(person.url) as nobody:
+        token = nobody.login(bob.user.email, PASSWORD, bob.tenant).tokens.access_token
+    with Responsa(person.url, api_key=token) as theirs:
+        shared = theirs.create_collection("recipes", readers=[reader_pb2.Reader(everyone=True)])
+        for name in ("bread", "cake", "soup"):
+            made = theirs.create_document(
+                f"# The {name}\n\nIt is warm.\n", source_key=f"{name}.md", collection="recipes"
+            )
+            theirs.wait(made)
+    recipes = person.client.get_collection(shared.name).name
+    tab = await enter(person, ada)
+    await tab.open_documents()
+    await tab.page.get_by_label("Collection", exact=True).select_option(value=recipes)
+    titles = tab.page.locator(".documents .name")
+    await expect(titles).to_have_count(3)
+
+    def grow_old() -> None:
+        with registry.database() as connection:
+            connection.execute(
+                "update responsa.session set sign_in_time = now() - interval '11 minutes' where tenant_id = %s",
+                (ada.tenant,),
+            )
+
+    grow_old()
+    again = tab.page.get_by_role("dialog", name="Sign in again")
+    results = tab.page.get_by_role("region", name="Deletion")
+
+    async def delete_selected(number: int) -> None:
+        await tab.page.get_by_role("button", name="Delete selected").click()
+        dialog = tab.page.get_by_role("dialog", name=f"Delete {number} documents?")
+        await dialog.get_by_role("button", name=f"Delete {number} documents").click()
+
+    await tab.page.get_by_label("Select all shown").check()
+    await delete_selected(3)
+    # The page asks once, and not for each document.
+    await again.get_by_role("button", name="Cancel").click()
+    await expect(results).to_contain_text("0 of 3 documents deleted.")
+    await expect(results.locator("li").last).to_contain_text("sign-in of the last ten minutes")
+    await expect(titles).to_have_count(3)
+    await tab.page.get_by_label("Select The soup").uncheck()
+    await delete_selected(2)
+    await again.get_by_label("Password", exact=True).fill(PASSWORD)
+    await again.get_by_role("button", name="Sign in").click()
+    await expect(results).to_contain_text("2 of 2 documents deleted.")
+    await expect(titles).to_have_text(["The soup"])
+
+    grow_old()
+    remove, question = (
+        button(tab, "Delete collection"),
+        tab.page.get_by_role("dialog", name="Delete the collection?"),
+    )
+    await remove.click()
+    await question.get_by_role("button", name="Delete", exact=True).click()
+    await again.get_by_role("button", name="Cancel").click()
+    await expect(tab.alert.filter(has_text="sign-in of the last ten minutes")).to_be_visible()
+    await remove.click()
+    await question.get_by_role("button", name="Delete", exact=True).click()
+    await again.get_by_label("Password", exact=True).fill(PASSWORD)
+    await again.get_by_role("button", name="Sign in").click()
+    await expect(tab.page.locator(f'option[value="{recipes}"]')).to_have_count(0)
+    assert recipes not in {one.name for one in person.client.collections()}
+
+
 async def test_a_user_is_deleted_and_the_collections_are_handed_over(person: Person) -> None:
     ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
     account(person.client, "Bobby")

@@ -205,6 +205,11 @@ async def test_two_owners_may_call_their_collections_the_same(house: House, peop
     for act in acts:
         with pytest.raises(NotPermitted):
             await act()
+    # Neither does the call of an administrator, who may delete Ann's collection, but not by mistake.
+    admin = replace(people.bob, role=Role.ADMIN)
+    with pytest.raises(NotFound):
+        await library.collections.delete(admin, "rivers", "", force=True, owner_id=people.bob.user_id)
+    assert await found(house, people.bob, "rivers") == {elbe}
 
 
 async def test_readers_read_at_once_and_change_nothing(

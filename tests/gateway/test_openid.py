@@ -27,6 +27,7 @@ from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.gateway import GatewaySettings, build_app
 from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, hosts_of, origins_of
+from responsa_server.domain.audit import MOST_REFUSED
 from responsa_server.domain.errors import NotPermitted, Precondition, Reason, ResponsaError, Unavailable
 from responsa_server.domain.people import Origin, Principal, Role, User, UserChange
 from responsa_server.identity import openid_provider
@@ -971,9 +972,10 @@ async def test_a_signed_in_user_links_an_identity(site: Site) -> None:
     count = len(site.events())
     assert (await site.sign_in(link=True)).status_code == 200
     assert len(site.events()) == count
-    await password_session(site, "bo@example.org")
+    bo = await password_session(site, "bo@example.org")
     reply = await site.sign_in(link=True)
     assert (reply.status_code, reason(reply)) == (409, "OIDC_IDENTITY_TAKEN")
+    assert site.events()[-1] == (f"users/{bo.id}", "user.link", "OIDC_IDENTITY_TAKEN")
 
 
 async def test_a_command_line_gets_tokens(site_with: SiteOf) -> None:
@@ -1038,6 +1040,7 @@ async def test_the_last_way_to_sign_in_stays(site: Site, database: Database) -> 
 
 
 async def test_linking_needs_a_recent_sign_in_of_this_tenant(site: Site) -> None:
+    """Each refusal is in the audit log of the user's tenant, as an act of the user."""
     assert reason(await site.start(link=True)) == "CREDENTIAL_MISSING"
     user = await password_session(site, "bo@example.org")
     with psycopg.connect(site.urls.superuser) as connection:
@@ -1047,16 +1050,35 @@ async def test_linking_needs_a_recent_sign_in_of_this_tenant(site: Site) -> None
     eve = await site.people.identity.create_user("rival", "Eve", "", Role.USER)
     code, _ = await site.people.identity.create_session_code(Principal("rival", eve.id, Role.USER, "api_key"))
     await site.http.post("/v1/sessions", json={"code": code, "replace": True})
-    assert reason(await site.start(link=True)) == "OIDC_NOT_ADMITTED"
+    refused = await site.start(link=True)
+    assert reason(refused) == "OIDC_NOT_ADMITTED"
     assert user.id != eve.id
+    query = "SELECT tenant_id, actor, resource_name, outcome, address, call_id FROM responsa.audit_event WHERE action = 'user.link' ORDER BY id"
+    found = site.rows(query)
+    assert [one[:4] for one in found] == [
+        ("acme", f"users/{user.id}", f"users/{user.id}", "SIGN_IN_REQUIRED"),
+        ("rival", f"users/{eve.id}", f"users/{eve.id}", "OIDC_NOT_ADMITTED"),
+    ]
+    assert all(call_id for *_, call_id in found)
+
+
+async def test_refused_links_cannot_fill_the_audit_log(site: Site) -> None:
+    user = await password_session(site, "bo@example.org")
+    with psycopg.connect(site.urls.superuser) as connection:
+        connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    for _ in range(MOST_REFUSED + 2):
+        assert reason(await site.start(link=True)) == "SIGN_IN_REQUIRED"
+    refused = (f"users/{user.id}", "user.link", "SIGN_IN_REQUIRED")
+    assert site.events().count(refused) == MOST_REFUSED
 
 
 async def test_a_session_that_ended_meanwhile_links_nothing(site: Site) -> None:
-    await password_session(site, "bo@example.org")
+    user = await password_session(site, "bo@example.org")
     uri = await site.begin(link=True)
     await site.http.delete("/v1/sessions")
     assert reason(await site.back(uri)) == "SESSION_ENDED"
     assert site.rows("SELECT 1 FROM responsa.user_identity") == []
+    assert site.events()[-1] == (f"users/{user.id}", "user.link", "SESSION_ENDED")
 
 
 async def test_a_sign_in_replaces_the_browsers_session_if_the_page_has_asked(site: Site) -> None:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import psycopg
@@ -16,7 +19,10 @@ from responsa.admin.v1.audit_event_pb2 import AuditEvent
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import Call
+from responsa_server.calls.interceptors.audited import ACTIONS, READS
+from responsa_server.domain.audit import MOST_REFUSED
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.people import Origin, Role
@@ -54,14 +60,111 @@ async def test_refused_acts_of_administrators_are_recorded_with_the_reason(serve
         user={"name": own, "etag": "old", "display_name": "x"}, update_mask={"paths": ["display_name"]}
     )
     await failed(served.admin.UpdateUser(stale, metadata=served.ann.metadata))
-    # An invalid request is not an act, and neither is a call that the caller may not make.
+    # An invalid request is not an act, and neither is a look at what does not exist.
     await failed(served.admin.DisableUser(pb.DisableUserRequest(name="x"), metadata=served.ann.metadata))
-    await failed(served.admin.DisableUser(pb.DisableUserRequest(name=own), metadata=served.bob.metadata))
+    unknown = pb.GetUserRequest(name=f"users/{uuid7()}")
+    assert (await failed(served.admin.GetUser(unknown, metadata=served.ann.metadata))).reason == (
+        "RESOURCE_NOT_FOUND"
+    )
     found = await events(served, served.ann, "outcome != OK")
     assert [(one.action, one.resource, one.outcome) for one in reversed(found)] == [
         ("user.disable", own, "LAST_ADMINISTRATOR"),
         ("user.update", own, "ETAG_MISMATCH"),
     ]
+
+
+async def narrower_key(served: Served) -> Caller:
+    """Ann, who is an owner, with a key that has the rights of a user."""
+    request = auth.CreateApiKeyRequest(api_key={"role": "USER_ROLE_USER"})
+    made = await served.auth.CreateApiKey(request, metadata=served.ann.metadata)
+    return replace(served.ann, secret=made.secret)
+
+
+@pytest.mark.parametrize("kind", ["narrower key", "user", "service"])
+async def test_each_administrative_call_without_the_role_is_recorded_once(served: Served, kind: str) -> None:
+    who = served.bob
+    if kind == "narrower key":
+        who = await narrower_key(served)
+    elif kind == "service":
+        who = await caller(served.identity, served.channel, "acme", Role.SERVICE)
+    rules = {Rule.ADMIN, Rule.OWNER} if kind == "service" else {Rule.ADMIN, Rule.OWNER, Rule.SERVICE}
+    expected: list[tuple[str, str]] = []
+    for method in (one for one, rule in RULES.items() if rule in rules):
+        stub, module = (served.admin, pb) if "AdminService" in method else (served.auth, auth)
+        name = method.rpartition("/")[2]
+        call, request = getattr(stub, name), getattr(module, f"{name}Request")()
+        assert (await failed(call(request, metadata=who.metadata))).reason == "ROLE_REQUIRED", method
+        expected.append(({**ACTIONS, **READS}[method][0], "ROLE_REQUIRED"))
+    assert len(expected) > 50
+    own, pages = f"users/{who.who.user_id}", pb.ListAuditEventsRequest(page_size=200, filter="outcome != OK")
+    found = (await served.admin.ListAuditEvents(pages, metadata=served.ann.metadata)).audit_events
+    assert [(one.action, one.outcome) for one in reversed(found)] == expected
+    assert {(one.actor, one.affected_user) for one in found} == {(own, "")}
+    assert all(one.call_id for one in found)
+    # The server checks the role before it reads the request.
+    assert {one.resource for one in found} == {"", "agents/-"}
+
+
+async def test_a_service_without_a_grant_is_recorded(served: Served) -> None:
+    service = await caller(served.identity, served.channel, "acme", Role.SERVICE)
+    bob = f"users/{served.bob.who.user_id}"
+    metadata = (*service.metadata, ("responsa-on-behalf-of", bob))
+    listing, naming = pb.ListUsersRequest(), auth.ChangePasswordRequest(new_password=GOOD)
+    assert (await failed(served.admin.ListUsers(listing, metadata=metadata))).reason == "GRANT_REQUIRED"
+    grant = pb.CreateServiceGrantRequest(
+        service_grant={"service": f"users/{service.who.user_id}", "user": bob}
+    )
+    await served.admin.CreateServiceGrant(grant, metadata=served.ann.metadata)
+    assert (await failed(served.admin.ListUsers(listing, metadata=metadata))).reason == "ROLE_REQUIRED"
+    assert (await failed(served.auth.ChangePassword(naming, metadata=metadata))).reason == (
+        "ON_BEHALF_NOT_ALLOWED"
+    )
+    found = await events(served, served.ann, f'actor = "users/{service.who.user_id}"')
+    assert [(one.action, one.outcome, one.on_behalf_of) for one in reversed(found)] == [
+        ("user.read", "GRANT_REQUIRED", ""),
+        ("user.read", "ROLE_REQUIRED", bob),
+        ("user.change_password", "ON_BEHALF_NOT_ALLOWED", bob),
+    ]
+
+
+async def test_nobody_fills_the_log_with_refused_calls(served: Served, database_urls: DatabaseUrls) -> None:
+    """Neither a user without the role, nor an administrator whose acts are refused."""
+    own = f"users/{served.ann.who.user_id}"
+    disable, enable = pb.DisableUserRequest(name=own), pb.EnableUserRequest(name=own)
+
+    async def refuse(who: Caller, times: int) -> None:
+        await asyncio.gather(
+            *(failed(served.admin.DisableUser(disable, metadata=who.metadata)) for _ in range(times))
+        )
+
+    await refuse(served.bob, MOST_REFUSED + 3)
+    await refuse(served.ann, MOST_REFUSED + 3)
+    # Other acts, other reasons and other callers have their own places.
+    await failed(served.admin.EnableUser(enable, metadata=served.bob.metadata))
+    await failed(
+        served.admin.DisableUser(pb.DisableUserRequest(name=own, etag="old"), metadata=served.ann.metadata)
+    )
+
+    async def counted() -> Counter[tuple[str, str, str]]:
+        request = pb.ListAuditEventsRequest(page_size=100, filter="outcome != OK")
+        found = (await served.admin.ListAuditEvents(request, metadata=served.ann.metadata)).audit_events
+        return Counter((one.actor, one.action, one.outcome) for one in found)
+
+    bob = f"users/{served.bob.who.user_id}"
+    expected = Counter(
+        {
+            (bob, "user.disable", "ROLE_REQUIRED"): MOST_REFUSED,
+            (own, "user.disable", "LAST_ADMINISTRATOR"): MOST_REFUSED,
+            (bob, "user.enable", "ROLE_REQUIRED"): 1,
+            (own, "user.disable", "ETAG_MISMATCH"): 1,
+        }
+    )
+    assert await counted() == expected
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("UPDATE responsa.sign_in_attempt SET end_time = now()")
+    await refuse(served.bob, 1)
+    expected[(bob, "user.disable", "ROLE_REQUIRED")] += 1
+    assert await counted() == expected
 
 
 async def test_a_refused_deletion_of_oneself_is_recorded_as_that_of_another_administrator_is(

@@ -1,4 +1,4 @@
-"""What an administrator's session may do only soon after its sign-in, over gRPC: whatever makes a way in, changes the owners, deletes a user, or suspends or erases a tenant."""
+"""What an administrator's session may do only soon after its sign-in, over gRPC: whatever makes a way in, changes the owners, deletes a user or what belongs to other users, or suspends or erases a tenant."""
 
 # Requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportArgumentType=false
@@ -12,7 +12,9 @@ import psycopg
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.auth.v1 import user_pb2
-from responsa_server.domain.people import Origin, Role
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.people import Origin, Principal, Role, User
 from tests.conftest import DatabaseUrls
 from tests.people import GOOD
 from tests.rpc.served import Served, caller, failed
@@ -119,3 +121,55 @@ async def test_an_old_session_makes_no_way_in_changes_no_owner_and_deletes_no_us
     await served.admin.DeleteUser(gone, metadata=served.ann.metadata)
     reset = auth.CreateResetCodeRequest(user=zoe)
     assert (await served.auth.CreateResetCode(reset, metadata=served.ann.metadata)).code
+
+
+async def test_an_old_session_deletes_no_collection_and_no_document_of_others(
+    served: Served, database_urls: DatabaseUrls
+) -> None:
+    """An administrator's own ones go, and so do those of others with a recent sign-in or with a key. Other users need no recent sign-in."""
+    library = served.house.library
+    zoe = await served.identity.create_user("acme", "Zoe", "zoe@example.org", Role.ADMIN)
+    kim = await served.identity.create_user("acme", "Kim", "kim@example.org", Role.USER)
+    ours = {one.id: Principal("acme", one.id, one.role, "api_key") for one in (zoe, kim)}
+
+    async def signed_in(user: User) -> tuple[tuple[str, str], ...]:
+        code, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
+        await served.accounts.reset_password(code, GOOD)
+        signed, _ = await served.accounts.login("acme", user.email, GOOD, Origin())
+        return (("authorization", f"Bearer {signed.access_token}"),)
+
+    async def made(owner: Principal, name: str) -> tuple[str, str]:
+        """The names of a collection and of a document in it."""
+        collection = await library.create_collection(owner, name, "", Chunking())
+        operation = await served.house.upload(owner, f"The {name} is long.", collection=name)
+        return f"collections/{collection.shared_id}", f"documents/{operation.document_id}"
+
+    def document(name: str, metadata: tuple[tuple[str, str], ...]) -> Awaitable[object]:
+        return served.knowledge.DeleteDocument(knowledge.DeleteDocumentRequest(name=name), metadata=metadata)
+
+    def collection(name: str, metadata: tuple[tuple[str, str], ...]) -> Awaitable[object]:
+        request = knowledge.DeleteCollectionRequest(name=name, force=True)
+        return served.knowledge.DeleteCollection(request, metadata=metadata)
+
+    as_zoe, as_kim = await signed_in(zoe), await signed_in(kim)
+    for number, metadata in enumerate((as_zoe, served.ann.metadata)):
+        of_bob = await made(served.bob.who, f"elbe{number}")
+        await document(of_bob[1], metadata)
+        await collection(of_bob[0], metadata)
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    of_bob = await made(served.bob.who, "oder")
+    assert (await failed(document(of_bob[1], as_zoe))).reason == "SIGN_IN_REQUIRED"
+    assert (await failed(collection(of_bob[0], as_zoe))).reason == "SIGN_IN_REQUIRED"
+    listing = admin.ListAuditEventsRequest(filter='outcome = "SIGN_IN_REQUIRED"')
+    found = (await served.admin.ListAuditEvents(listing, metadata=served.ann.metadata)).audit_events
+    assert [(one.action, one.resource, one.affected_user) for one in reversed(found)] == [
+        ("document.delete", of_bob[1], f"users/{served.bob.who.user_id}"),
+        ("collection.delete", of_bob[0], f"users/{served.bob.who.user_id}"),
+    ]
+    for owner, metadata in ((ours[zoe.id], as_zoe), (ours[kim.id], as_kim)):
+        own = await made(owner, "main")
+        await document(own[1], metadata)
+        await collection(own[0], metadata)
+    await document(of_bob[1], served.ann.metadata)
+    await collection(of_bob[0], served.ann.metadata)

@@ -134,12 +134,12 @@ def calls_of(
             Deadline(),
             admission,
             *(() if services.limiter is None else (AddressLimits(services.limiter),)),
-            CredentialCheck(services.identity, session_cookie),
-            Authorised(),
-            *(() if services.limiter is None else (CallerLimits(services.limiter),)),
-            LastingCalls(services.watch),
             validation,
             Audited(services.audit),
+            CredentialCheck(services.identity, session_cookie),
+            *(() if services.limiter is None else (CallerLimits(services.limiter),)),
+            Authorised(),
+            LastingCalls(services.watch),
             OwnersOnly(),
         ),
         admission,
@@ -165,7 +165,10 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             ChatService(services.turns, services.conversations, services.catalogue, work),
             ToolService(services.tools, services.catalogue),
         ],
-        [KnowledgeService(services.library, services.limiter), ProfileService(services.profiles)],
+        [
+            KnowledgeService(services.library, services.accounts, services.limiter),
+            ProfileService(services.profiles),
+        ],
         [
             AuthService(
                 services.identity,

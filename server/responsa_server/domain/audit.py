@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal
+
+MOST_REFUSED: Final = 10
+"""How many refusals of one act for one reason a caller gets into the audit log in a window of `REFUSED_SECONDS`."""
+REFUSED_SECONDS: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,9 @@ class AuditTrail(Protocol):
     async def record_refused(
         self, who: Principal, events: Sequence[AuditEvent], *, only_of_others: bool = False
     ) -> None:
-        """Write the events of an act that the server refused to the caller. An event names the user to whom its resource belongs, if the resource exists in the caller's tenant.
+        """Write the events of an act that the server refused to the caller, all with the same action and outcome. An event names the user to whom its resource belongs, if the resource exists in the
+        caller's tenant. So that callers cannot fill the log, only the first `MOST_REFUSED` events of an actor with an action and an outcome are written in each window of `REFUSED_SECONDS`; the
+        first event begins the window.
         only_of_others: whether to write only the events about resources that belong to another user. Raises Unavailable.
         """
         ...

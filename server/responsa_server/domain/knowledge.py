@@ -512,11 +512,18 @@ class Collections(Protocol):
         ...
 
     async def delete(
-        self, who: Reader, collection_id: str, etag: str, *, force: bool, audit: AuditEvent | None = None
+        self,
+        who: Reader,
+        collection_id: str,
+        etag: str,
+        *,
+        force: bool,
+        audit: AuditEvent | None = None,
+        owner_id: UUID | None = None,
     ) -> Sequence[UUID]:
         """Delete a collection with its documents in one transaction, which also writes the audit event. Return the operations that the deletion ended.
 
-        Raises NotPermitted unless `who` is its owner or an administrator, Conflict ETAG_MISMATCH, and Precondition COLLECTION_NOT_EMPTY if the collection holds documents and force
+        owner_id: the owner of the collection that the caller has checked; None if it has checked none. Raises NotFound if the name now means the collection of another owner, NotPermitted unless `who` is its owner or an administrator, Conflict ETAG_MISMATCH, and Precondition COLLECTION_NOT_EMPTY if the collection holds documents and force
         is False.
         """
         ...

@@ -333,8 +333,8 @@ class Accounts:
     async def require_recent_session(self, who: Principal) -> None:
         """Check that a caller in a session signed in during the last ten minutes; a caller with an API key passes. Raises NotPermitted (SIGN_IN_REQUIRED).
 
-        This check is for calls that make a new way to sign in, delete a user, or suspend or erase a tenant. An open browser must not be enough for these
-        calls. API keys pass, because the holder of an administrator's key can make further keys anyway.
+        This check is for calls that make a new way to sign in, delete a user or another user's collections and documents, or suspend or erase a tenant. An open
+        browser must not be enough for these calls. API keys pass, because the holder of an administrator's key can make further keys anyway.
         """
         if who.session_id is not None:
             await self.require_recent_sign_in(who)

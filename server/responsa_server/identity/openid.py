@@ -226,7 +226,7 @@ class OpenId:
                 )
             session = None
         if link:
-            await self._may_link(provider, who)
+            await self._check_link(provider, who)
         flow = _Flow(
             state=secrets.token_urlsafe(32),
             nonce=secrets.token_urlsafe(32),
@@ -278,7 +278,12 @@ class OpenId:
                 person = await self._person(provider, flow, parameters)
             finished = await self._finish(provider, flow, person, origin)
         except (AlreadyExists, NotPermitted, Unauthenticated) as error:
-            await self._record(provider, tenant_id, error, origin)
+            who = flow.caller()
+            if flow.link and who is not None:
+                caller = replace(who, address=origin.address, call_id=origin.call_id)
+                await self._record_refused_link(caller, error)
+            else:
+                await self._record(provider, tenant_id, error, origin)
             raise
         if subject:
             await self._accounts.forgive_attempt(b"", [subject])
@@ -393,14 +398,21 @@ class OpenId:
         finally:
             self._cache.forget_user(user.id)
 
-    async def _may_link(self, provider: OpenIdProvider, who: Principal | None) -> None:
+    async def _check_link(self, provider: OpenIdProvider, who: Principal | None) -> None:
         if who is None or who.session_id is None:
             raise Unauthenticated(
                 Reason.CREDENTIAL_MISSING, "Sign in to this page first; then connect the provider."
             )
+        try:
+            await self._may_link(provider, who, who.session_id)
+        except NotPermitted as error:
+            await self._record_refused_link(who, error)
+            raise
+
+    async def _may_link(self, provider: OpenIdProvider, who: Principal, session_id: UUID) -> None:
         if who.tenant_id != self._tenant(provider):
             raise _not_admitted("This provider signs in people of another tenant.")
-        if not await self._accounts.signed_in_recently(who, who.session_id, RECENT_SECONDS):
+        if not await self._accounts.signed_in_recently(who, session_id, RECENT_SECONDS):
             raise NotPermitted(
                 Reason.SIGN_IN_REQUIRED,
                 "Connecting a provider needs a sign-in of the last ten minutes. Sign in again, then connect the provider.",
@@ -531,6 +543,13 @@ class OpenId:
         # The browser gets the refusal also if the database has become unavailable.
         with contextlib.suppress(Unavailable):
             await self._trail.record(event)
+
+    async def _record_refused_link(self, who: Principal, error: ResponsaError) -> None:
+        """Write to the audit log that the caller may not link an identity."""
+        event = AuditEvent.of(who, "user.link", names.user(who.user_id), outcome=error.reason.value)
+        # The browser gets the refusal also if the database has become unavailable.
+        with contextlib.suppress(Unavailable):
+            await self._trail.record_refused(who, [event])
 
 
 def _subject(person: Person, claim: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeAlias
 from uuid import UUID
 
 from responsa_server.domain import names
@@ -75,6 +75,8 @@ _MAX_COMPARING: Final = 8
 _RETRY_SECONDS: Final = 2.0
 # The number of violations that a status describes.
 _MOST_MISTAKES: Final = 16
+Check: TypeAlias = Callable[[Principal], Awaitable[None]]
+"""A check of a caller before an act; it raises the error that refuses the act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +197,20 @@ class Library:
         collection_id: str,
         etag: str = "",
         force: bool = False,
+        *,
+        over_others: Check | None = None,
     ) -> None:
-        """Delete a collection; with force, its content too. Raises NotFound, NotPermitted, Conflict, Precondition."""
+        """Delete a collection; with force, its content too. over_others: the check of an administrator who deletes what belongs to another user, or None. Raises NotFound, NotPermitted, Conflict,
+        Precondition, and the errors of the check.
+        """
         collection = await self._managed_collection(who, collection_id)
+        await _check_over_others(who, collection.owner_id, over_others)
         name = names.collection(collection.shared_id)
         audit = _audited(who, "collection.delete", name, collection.owner_id)
-        ended = await self.collections.delete(who, collection_id, etag, force=force, audit=audit)
+        # A collection of the same name that somebody makes or deletes meanwhile must not change which one is deleted.
+        ended = await self.collections.delete(
+            who, collection_id, etag, force=force, audit=audit, owner_id=collection.owner_id
+        )
         self._watching.ended(ended)
 
     async def reindex_collection(
@@ -330,9 +340,12 @@ class Library:
             return 0
         return await self.documents.copied_bytes(who, document_id, version)
 
-    async def delete_document(self, who: Principal, document_id: UUID, etag: str = "") -> None:
-        """Delete a document with all its versions. Raises NotFound, NotPermitted, Conflict."""
+    async def delete_document(
+        self, who: Principal, document_id: UUID, etag: str = "", *, over_others: Check | None = None
+    ) -> None:
+        """Delete a document with all its versions. over_others: as in `delete_collection`. Raises NotFound, NotPermitted, Conflict, and the errors of the check."""
         document = await self.documents.managed(who, document_id)
+        await _check_over_others(who, document.owner_id, over_others)
         audit = _audited(who, "document.delete", names.document(document_id), document.owner_id)
         self._watching.ended(await self.documents.delete(who.tenant_id, document_id, etag, audit))
 
@@ -586,6 +599,12 @@ def _audited(who: Principal, action: str, name: str, owner_id: UUID) -> AuditEve
     """The audit event for an act on what belongs to another user, or of a service on behalf of the user; None if users act on what is their own."""
     own = who.user_id == owner_id and who.acting is None
     return None if own else AuditEvent.of(who, action, name, about=owner_id)
+
+
+async def _check_over_others(who: Principal, owner_id: UUID, check: Check | None) -> None:
+    """Check an administrator who acts on what belongs to another user."""
+    if check is not None and who.role is Role.ADMIN and who.user_id != owner_id:
+        await check(who)
 
 
 def _require_subjects(who: Principal, subject: str | None) -> None:

@@ -68,6 +68,17 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "tenant.suspend": { label: "Suspended a tenant", did: "suspended {}", tried: "suspend {}" },
   "tenant.resume": { label: "Resumed a tenant", did: "resumed {}", tried: "resume {}" },
   "tenant.erase": { label: "Erased a tenant", did: "began to erase {}", tried: "erase {}" },
+  "status.read": { label: "Tried to see the state", did: "saw the state of the server", tried: "see the state of the server" },
+  "user.read": { label: "Tried to see users", did: "saw users", tried: "see users" },
+  "tenant.read": { label: "Tried to see tenants", did: "saw tenants", tried: "see tenants" },
+  "invitation.read": { label: "Tried to see invitations", did: "saw invitations", tried: "see invitations" },
+  "api_key.read": { label: "Tried to see API keys of others", did: "saw API keys of others", tried: "see API keys of others" },
+  "session.read": { label: "Tried to see sessions of others", did: "saw sessions of others", tried: "see sessions of others" },
+  "service_grant.read": { label: "Tried to see grants of services", did: "saw grants of services", tried: "see grants of services" },
+  "teacher.read": { label: "Tried to see teachers", did: "saw teachers", tried: "see teachers" },
+  "source.read": { label: "Tried to see sources", did: "saw sources", tried: "see sources" },
+  "delivery.read": { label: "Tried to see notifications", did: "saw notifications", tried: "see notifications" },
+  "audit_event.read": { label: "Tried to see the audit log", did: "saw the audit log", tried: "see the audit log" },
 };
 
 /** The acts to filter by, with their labels, in the order of the labels. */

@@ -1,6 +1,7 @@
 /** Shows collections: makes, shares, renames and deletes them, and takes files and folders for them. */
 
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { recently } from "../account/recent.js";
 import { accessText, manages, reads, sharingMark } from "./access.js";
 import type { Api } from "../common/api.js";
 import { SUFFIXES as ARCHIVES } from "./archives.js";
@@ -296,7 +297,7 @@ export class CollectionsView {
     const { name } = this.#chosen;
     try {
       if (!(await confirmed({ title: "Delete the collection?", text: await this.#lost(), action: "Delete" }))) return;
-      await this.#api.knowledge.deleteCollection({ name, force: true });
+      await recently(this.#api, this.#hooks.me, () => this.#api.knowledge.deleteCollection({ name, force: true }));
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
       return;

@@ -1,9 +1,10 @@
 /** The list of a collection's documents: finds, sorts, selects and deletes them. */
 
 import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
-import type { Me } from "./access.js";
+import { recently } from "../account/recent.js";
 import type { Api } from "../common/api.js";
 import { confirmed } from "../common/dialog.js";
 import type { DocumentPanel } from "./document.js";
@@ -42,7 +43,7 @@ const STATES: readonly (readonly [state: string, label: string])[] = [
 
 export interface DocumentsHooks {
   readonly say: (text: string) => void;
-  readonly me: Me;
+  readonly me: User;
   /** Documents were deleted. */
   readonly deleted: () => Promise<void>;
 }
@@ -293,15 +294,18 @@ export class DocumentsView {
     }
     let deleted = 0;
     let problem = "";
+    let mayAsk = true; // a user who cancels the sign-in is not asked again for each document
     for (const [index, [name]] of documents.entries()) {
+      const act = () => this.#api.knowledge.deleteDocument({ name });
       try {
-        await this.#api.knowledge.deleteDocument({ name });
+        await (mayAsk ? recently(this.#api, this.#hooks.me, act) : act());
         lines[index]!.end("deleted", true);
         this.#selected.delete(name);
         deleted += 1;
       } catch (error) {
         const failure = failureOf(error);
         const gone = failure.reason === "RESOURCE_NOT_FOUND";
+        if (failure.reason === "SIGN_IN_REQUIRED") mayAsk = false;
         if (gone) this.#selected.delete(name);
         problem = gone ? "somebody else has deleted it already" : failure.message;
         lines[index]!.end(gone ? problem : `not deleted: ${problem}`, gone);

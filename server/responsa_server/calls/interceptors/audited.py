@@ -1,4 +1,4 @@
-"""Writes refused acts to the audit log: those of administrators, and those of all callers on their own accounts. The stores write the acts that succeed."""
+"""Writes refused acts to the audit log: all calls of administrative methods by callers without the right, the other refused acts of administrators, and those of all callers on their own accounts. The stores write the acts that succeed."""
 
 from __future__ import annotations
 
@@ -69,6 +69,30 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _AUTH + "CreateResetCode": ("user.create_reset_code", "user"),
 }
 """For each method that changes something as an administrator: the action in the audit log, and the paths of the request's fields that name the resources, or the name itself, which has a slash."""
+READS: Final[Mapping[str, tuple[str, str]]] = {
+    _ADMIN + "GetSystemStatus": ("status.read", ""),
+    _ADMIN + "GetTeacher": ("teacher.read", "name"),
+    _ADMIN + "ListTeachers": ("teacher.read", ""),
+    _ADMIN + "GetSource": ("source.read", "name"),
+    _ADMIN + "ListSources": ("source.read", ""),
+    _ADMIN + "PreviewSource": ("source.read", ""),
+    _ADMIN + "ListFailedRows": ("source.read", "parent"),
+    _ADMIN + "ListConnections": ("source.read", ""),
+    _ADMIN + "ListDeliveries": ("delivery.read", ""),
+    _ADMIN + "GetUser": ("user.read", "name"),
+    _ADMIN + "LookupUser": ("user.read", ""),
+    _ADMIN + "ListUsers": ("user.read", ""),
+    _ADMIN + "GetUserLimits": ("user.read", "name"),
+    _ADMIN + "GetUserQuota": ("user.read", "name"),
+    _ADMIN + "ListServiceGrants": ("service_grant.read", ""),
+    _ADMIN + "GetTenant": ("tenant.read", "name"),
+    _ADMIN + "ListTenants": ("tenant.read", ""),
+    _ADMIN + "ListTenantApiKeys": ("api_key.read", ""),
+    _ADMIN + "ListTenantSessions": ("session.read", ""),
+    _ADMIN + "ListAuditEvents": ("audit_event.read", ""),
+    _AUTH + "ListInvitations": ("invitation.read", ""),
+}
+"""The same for each administrative method that changes nothing. Only calls by callers without the right are in the audit log."""
 OF_ACCOUNT: Final[Mapping[str, tuple[str, str]]] = {
     _UPDATE_ME: ("user.update", _ME),
     _AUTH + "ChangePassword": ("user.change_password", _ME),
@@ -90,17 +114,20 @@ OF_OTHERS: Final[Mapping[str, tuple[str, str]]] = {
     _OPERATIONS + "DeleteOperation": ("operation.delete", "name"),
 }
 """The same for each method with which users change what is their own, and administrators also what belongs to others. Only the latter is in the audit log."""
-_RECORDED: Final = {**ACTIONS, **OF_ACCOUNT}
-_NOTED: Final = {**_RECORDED, **OF_OTHERS}
-# NotPermitted: only owners of the installation may do this, or do it to an owner; or the caller has not signed in recently. Unauthenticated: the present password is wrong. A caller without
-# the role that a method needs never gets here.
+_NOTED: Final = {**ACTIONS, **READS, **OF_ACCOUNT, **OF_OTHERS}
+# NotPermitted: the caller lacks the role or the grant, only owners of the installation may do this, or do it to an owner, or the caller has not signed in recently. Unauthenticated: the
+# present password is wrong.
 _REFUSALS: Final = (AlreadyExists, Conflict, NotFound, NotPermitted, Precondition, Unauthenticated)
 # The other errors of the class Exhausted say that the server or the caller is too busy.
 _EXHAUSTED: Final = (Reason.LIMIT_REACHED, Reason.TOO_MANY_ATTEMPTS)
 
 
 class Audited(Interceptor[None]):
-    """Records a refused act of an administrator, or of a caller on their own account. Invalid requests and failures of the server are not acts; they are in the server's log alone."""
+    """Records a refused act. Invalid requests and failures of the server are not acts; they are in the server's log alone.
+
+    It comes before the interceptors that check the caller, so that it sees their refusals. A caller without a valid credential is nobody, and has no event. It comes after validation,
+    which parses the request. A call that is refused before its request is read names no resource.
+    """
 
     def __init__(self, trail: AuditTrail) -> None:
         self._trail = trail
@@ -113,9 +140,7 @@ class Audited(Interceptor[None]):
         known = _NOTED.get(call.method)
         if known is not None:
             call.act, paths = known
-            call.resources = [paths] if "/" in paths else _named(message, paths)
-            if paths == _ME and call.principal is not None:
-                call.resources = [names.user(call.principal.user_id)]
+            call.resources = [] if "/" in paths else _named(message, paths)
         if call.method == _UPDATE_COLLECTION and "readers" in message.update_mask.paths:
             call.act = "collection.share"
         if call.method == _UPDATE_ME and "email" in message.update_mask.paths:
@@ -124,15 +149,20 @@ class Audited(Interceptor[None]):
 
     async def on_end(self, call: Call, token: None, error: BaseException | None) -> BaseException | None:
         """Write the events of a refusal."""
-        who, known = call.principal, _RECORDED.get(call.method)
-        if who is None or not _refused(error):
+        who, known = call.principal, _NOTED.get(call.method)
+        if who is None or known is None or not _refused(error):
             return error
-        if known is None and (call.method not in OF_OTHERS or who.role is not Role.ADMIN):
+        if call.method in READS and not isinstance(error, NotPermitted):
             return error
-        act = call.act or (known[0] if known else "")
-        events = [AuditEvent.of(who, act, one, outcome=error.reason.value) for one in call.resources or [""]]
+        if call.method in OF_OTHERS and who.role is not Role.ADMIN:
+            return error
+        act, fixed = known
+        if fixed == _ME:
+            fixed = names.user(who.user_id)
+        resources = call.resources or [fixed if "/" in fixed else ""]
+        events = [AuditEvent.of(who, call.act or act, one, outcome=error.reason.value) for one in resources]
         # A call that names something outside the caller's own account is an act only if this belongs to another user.
-        of_others = known is None or (call.method in OF_ACCOUNT and isinstance(error, NotFound))
+        of_others = call.method in OF_OTHERS or (call.method in OF_ACCOUNT and isinstance(error, NotFound))
         # The caller gets the refusal also if the database has become unavailable.
         with contextlib.suppress(Unavailable):
             await self._trail.record_refused(who, events, only_of_others=of_others)

@@ -21,6 +21,7 @@ from responsa_server.calls.services.operations import encoded
 from responsa_server.domain import lists, names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.files import file_name
+from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.limits import Limiter
 from responsa_server.library.library import Library, incomplete
 
@@ -34,9 +35,10 @@ _MAX_BATCH_BYTES = 4_000_000
 class KnowledgeService:
     """The collections and documents that the caller may read, and search."""
 
-    def __init__(self, library: Library, limiter: Limiter | None = None) -> None:
-        """limiter: the limits of uploads and of what they store; None for no limits."""
+    def __init__(self, library: Library, accounts: Accounts, limiter: Limiter | None = None) -> None:
+        """accounts: checks whether a sign-in is recent. limiter: the limits of uploads and of what they store; None for no limits."""
         self._library = library
+        self._accounts = accounts
         self._limiter = limiter
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest) -> collection_pb2.Collection:
@@ -85,7 +87,11 @@ class KnowledgeService:
     async def DeleteCollection(self, request: pb.DeleteCollectionRequest) -> Empty:
         """Delete a collection; when forced, with its documents."""
         await self._library.delete_collection(
-            caller(), named_slug("name", "collections", request.name), request.etag, request.force
+            caller(),
+            named_slug("name", "collections", request.name),
+            request.etag,
+            request.force,
+            over_others=self._accounts.require_recent_session,
         )
         return Empty()
 
@@ -215,7 +221,10 @@ class KnowledgeService:
     async def DeleteDocument(self, request: pb.DeleteDocumentRequest) -> Empty:
         """Delete a document."""
         await self._library.delete_document(
-            caller(), named_uuid("name", "documents", request.name), request.etag
+            caller(),
+            named_uuid("name", "documents", request.name),
+            request.etag,
+            over_others=self._accounts.require_recent_session,
         )
         return Empty()
 

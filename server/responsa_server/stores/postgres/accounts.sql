@@ -4,7 +4,7 @@ VALUES (%(subject)s, 1, now() + make_interval(secs => %(window)s))
 ON CONFLICT (subject) DO UPDATE SET
     failures = CASE WHEN a.end_time <= now() THEN 1 ELSE least(a.failures, %(limit)s) + 1 END,
     end_time = CASE WHEN a.end_time <= now() THEN excluded.end_time ELSE a.end_time END
-RETURNING failures > %(limit)s, extract(epoch FROM end_time - now())::float8
+RETURNING failures > %(limit)s AS exceeded, extract(epoch FROM end_time - now())::float8 AS seconds
 
 -- name: find_tenant
 SELECT 1 FROM responsa.tenant WHERE id = %(tenant_id)s

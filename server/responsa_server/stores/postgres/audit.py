@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from responsa_server.domain import names
-from responsa_server.domain.audit import AuditRecord
+from responsa_server.domain.audit import MOST_REFUSED, REFUSED_SECONDS, AuditRecord
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import AUDIT_EVENTS
 from responsa_server.domain.people import AuditEvent, Principal, Server
@@ -67,6 +68,7 @@ class PostgresAuditTrail:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queries = Queries("audit.sql")
+        self._counts = Queries("accounts.sql")
         self._log = AuditLog()
 
     @shielded
@@ -86,8 +88,24 @@ class PostgresAuditTrail:
             await act_as(connection, Server(who.tenant_id))
             for event in known:
                 named = await self._of_owner(connection, event)
-                if named.affected_user is not None or not only_of_others:
-                    await self._log.write(connection, named)
+                if named.affected_user is None and only_of_others:
+                    continue
+                if await self._too_many(connection, named):
+                    break
+                await self._log.write(connection, named)
+            await connection.execute(self._counts["drop_old_attempts"])
+
+    async def _too_many(self, connection: Connection, event: AuditEvent) -> bool:
+        """Count a refusal. Returns whether the log already has `MOST_REFUSED` of its kind in this window."""
+        subject = "\x00".join(("refused", event.tenant_id, event.actor, event.action, event.outcome))
+        values = {
+            "subject": hashlib.sha256(subject.encode()).digest(),
+            "limit": MOST_REFUSED,
+            "window": REFUSED_SECONDS,
+        }
+        row = await one_row(connection, self._counts["count_attempt"], values)
+        assert row is not None, "the statement returns its row"
+        return bool(row["exceeded"])
 
     async def _of_collection(self, connection: Connection, event: AuditEvent) -> AuditEvent:
         """The event with the collection's owner, and with the name that the collection has for everybody but its owner."""

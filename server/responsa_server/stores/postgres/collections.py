@@ -255,15 +255,24 @@ class CollectionStore:
 
     @shielded
     async def delete(
-        self, who: Reader, collection_id: str, etag: str, *, force: bool, audit: AuditEvent | None = None
+        self,
+        who: Reader,
+        collection_id: str,
+        etag: str,
+        *,
+        force: bool,
+        audit: AuditEvent | None = None,
+        owner_id: UUID | None = None,
     ) -> Sequence[UUID]:
-        """Delete a collection with its content, and return the operations that the deletion ended.
+        """Delete a collection with its content, and return the operations that the deletion ended. See the port.
 
         Raises NotFound, NotPermitted, Conflict (ETAG_MISMATCH, RESOURCE_LOCKED), Precondition (COLLECTION_NOT_EMPTY).
         """
         tenant_id = who.tenant_id
         async with self._database.deleting(who, names.collection(collection_id)) as connection:
             named = await managed_collection(connection, who, collection_id)
+            if owner_id not in (None, named.owner_id):
+                raise NotFound.of("collection", names.collection(collection_id))
             values: dict[str, object] = {"tenant": tenant_id, "id": named.key}
             # Take locks in the order that every writer uses: collection, document, operations, statistics.
             await self._lock(connection, tenant_id, named, etag)

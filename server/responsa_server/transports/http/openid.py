@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -198,9 +198,13 @@ class OpenIdSessions:
         cookies = {"cookie": metadata.get("cookie", ())}
         try:
             credential = credential_of(cookies, self._session_cookie)
-            return None if credential is None else await self._parts.callers.authenticate(credential)
+            if credential is None:
+                return None
+            who = await self._parts.callers.authenticate(credential)
         except Unauthenticated:
             return None
+        origin = current().origin
+        return replace(who, address=origin.address, call_id=origin.call_id)
 
     def _set_cookie(self, request: Request, response: Response, value: str, seconds: int) -> None:
         secure, provider = self._is_secure(request), _provider(request)

@@ -221,7 +221,8 @@ class KnowledgeServiceServicer:
 
     def DeleteCollection(self, request, context):
         """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
-        owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+        owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED, SIGN_IN_REQUIRED (the collection
+        belongs to another user, and the caller is an administrator whose session began more than ten minutes ago).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -317,7 +318,7 @@ class KnowledgeServiceServicer:
     def DeleteDocument(self, request, context):
         """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
         their quotes. The document's uploader, the collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-        ROLE_REQUIRED.
+        ROLE_REQUIRED, SIGN_IN_REQUIRED (the document belongs to another user, and the caller is an administrator whose session began more than ten minutes ago).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

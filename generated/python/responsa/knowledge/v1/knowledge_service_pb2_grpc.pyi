@@ -38,7 +38,8 @@ class KnowledgeServiceStub:
     """
     DeleteCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.DeleteCollectionRequest, _empty_pb2.Empty]
     """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
-    owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+    owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED, SIGN_IN_REQUIRED (the collection
+    belongs to another user, and the caller is an administrator whose session began more than ten minutes ago).
     """
     ListGenerations: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListGenerationsRequest, _knowledge_service_pb2.ListGenerationsResponse]
     """ListGenerations lists the generations of a collection, the newest first, on one page. Errors: RESOURCE_NOT_FOUND."""
@@ -91,7 +92,7 @@ class KnowledgeServiceStub:
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.DeleteDocumentRequest, _empty_pb2.Empty]
     """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
     their quotes. The document's uploader, the collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-    ROLE_REQUIRED.
+    ROLE_REQUIRED, SIGN_IN_REQUIRED (the document belongs to another user, and the caller is an administrator whose session began more than ten minutes ago).
     """
     GetDocumentContent: _aio.UnaryStreamMultiCallable[_knowledge_service_pb2.GetDocumentContentRequest, _knowledge_service_pb2.GetDocumentContentResponse]
     """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names, from its beginning or from
@@ -209,7 +210,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_knowledge_service_pb2.DeleteCollectionRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
-        owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+        owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED, SIGN_IN_REQUIRED (the collection
+        belongs to another user, and the caller is an administrator whose session began more than ten minutes ago).
         """
 
     @_abc_1.abstractmethod
@@ -322,7 +324,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
         their quotes. The document's uploader, the collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-        ROLE_REQUIRED.
+        ROLE_REQUIRED, SIGN_IN_REQUIRED (the document belongs to another user, and the caller is an administrator whose session began more than ten minutes ago).
         """
 
     @_abc_1.abstractmethod

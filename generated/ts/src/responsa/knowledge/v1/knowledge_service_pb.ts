@@ -1540,7 +1540,8 @@ export const KnowledgeService: GenService<{
   },
   /**
    * DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
-   * owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+   * owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED, SIGN_IN_REQUIRED (the collection
+   * belongs to another user, and the caller is an administrator whose session began more than ten minutes ago).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.DeleteCollection
    */
@@ -1666,7 +1667,7 @@ export const KnowledgeService: GenService<{
   /**
    * DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
    * their quotes. The document's uploader, the collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-   * ROLE_REQUIRED.
+   * ROLE_REQUIRED, SIGN_IN_REQUIRED (the document belongs to another user, and the caller is an administrator whose session began more than ten minutes ago).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.DeleteDocument
    */
