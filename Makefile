@@ -5,10 +5,13 @@ INSTALL := $(BIN)/python tools/install.py
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up test packages check coverage soak fuzz verify-provider generate baseline bench load embedded-model cairo-check clean
+.PHONY: up install test packages check coverage soak fuzz verify-provider generate baseline bench load embedded-model cairo-check clean
 
-up: .venv/.runtime clients/web/dist/index.html
+up: install
 	@exec $(BIN)/responsa up
+
+# What `up` needs.
+install: .venv/.runtime clients/web/dist/index.html
 
 test: packages
 	@exec $(BIN)/python tools/run_tests.py

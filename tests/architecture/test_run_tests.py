@@ -1,4 +1,4 @@
-"""How `make test` keeps the files of the tests in memory."""
+"""How `make test` keeps the files of the tests in memory, and what it says of missing programs."""
 
 from __future__ import annotations
 
@@ -35,3 +35,9 @@ def test_without_free_memory_the_files_stay_on_the_disk(
     with run_tests.in_memory() as within:
         assert within == ()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_tests, "PROGRAMS", {"no-such-proxy": "proxy", "sh": "dash"})
+    with pytest.raises(SystemExit, match=r"need no-such-proxy: .* apt-get install proxy\)"):
+        run_tests.main()

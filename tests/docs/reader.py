@@ -4,7 +4,7 @@ The info string of a fenced block says what the block is:
 
 | info string | what the reader does with the block |
 |---|---|
-| `sh` | runs the block; `exit=N` expects that exit code, `terminal=N` types the block into another terminal, `skip="reason"` leaves the block out |
+| `sh` | runs the block; `exit=N` expects that exit code, `terminal=N` types the block into another terminal, `skip="reason"` leaves the block out, and `elsewhere` leaves it to the test that the page names |
 | `sh start` | starts the instances that the block's `responsa up` lines name, with the settings before `responsa up` |
 | `console` | runs each line that begins with `$ `, and compares the lines below the command with its output; `until` repeats the command until the two agree |
 | `text` | compares the block with the output of the block before |
@@ -13,6 +13,7 @@ The info string of a fenced block says what the block is:
 | `json`, `jsonl`, `toml` | checks that the block parses; JSON is parsed as a whole or line by line |
 | `mermaid`, `tree` | does nothing, because the block is a drawing |
 | `sql` | does nothing, because the statements are for a database of the reader |
+| `nginx`, `haproxy`, `ini` and a path | does nothing, because the test that the page names runs the file |
 
 In expected output, `…` matches any text in its line; a line with only `…` matches any number of lines. Loopback ports
 are replaced with free ports, and files below `/srv` with files of the reader.
@@ -37,6 +38,8 @@ import psutil
 
 from tests.instance import PATIENCE, Instance, eventually, free_port, instance_in
 
+ELSEWHERE: Final = ("nginx", "haproxy", "ini")
+"""The kinds of files that a test runs which the page names."""
 _FENCED: Final = re.compile(
     r"^```(?P<kind>[\w-]*)(?: (?P<rest>[^\n]+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -163,7 +166,7 @@ class Reader:
         printed = ""
         for block in blocks(page.read_text(encoding="utf-8")):
             where = f"{page.name}:{block.line}"
-            if block.skipped:
+            if block.skipped or "elsewhere" in block.words:
                 continue
             text = self._here(block.text)
             match block.kind:
@@ -187,6 +190,8 @@ class Reader:
                     _parses(text, where)
                 case "toml":
                     tomllib.loads(text)
+                case kind if kind in ELSEWHERE and block.path:
+                    pass
                 case "mermaid" | "tree" | "sql":
                     pass
                 case _:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.docs.reader import Reader, blocks, fits
+from tests.docs.reader import ELSEWHERE, Reader, blocks, fits
 from tests.instance import ROOT
 
 # README is last, because the source and the declaration of its sample stay, and other pages list theirs.
@@ -35,6 +36,15 @@ def test_few_blocks_are_left_out_and_each_says_why() -> None:
     ]
     assert all(len(reason) > 10 for _, _, reason in left), left
     assert len(left) <= MOST_SKIPPED, left
+
+
+def test_blocks_are_left_only_to_tests_that_exist() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        left = [block for block in blocks(text) if "elsewhere" in block.words or block.kind in ELSEWHERE]
+        tests = re.findall(r"`(tests/[\w/]+\.py)`", text)
+        assert not left or tests, page
+        assert not left or all((ROOT / test).is_file() for test in tests), page
 
 
 def test_what_fits() -> None:

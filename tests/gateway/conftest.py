@@ -6,14 +6,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from responsa_server.domain.addresses import UnixAddress
+from responsa_server.domain.addresses import Network, UnixAddress
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.envoy.envoy_config import EnvoyConfig, render
 from responsa_server.envoy.replicas import Replica, Replicas
@@ -120,6 +120,7 @@ def start_place(
     connections: int = AddressLimitSettings().connections,
     threads: int = 1,
     edit: Callable[[str], str] = str,
+    trusted_proxies: Sequence[Network] = (),
 ) -> Place:
     folder = Path(tempfile.mkdtemp(prefix="rgw"))
     if web is not None:
@@ -134,6 +135,7 @@ def start_place(
         listen_address="127.0.0.1",
         allowed_origins=allowed_origins,
         connections_per_address=connections,
+        trusted_proxies=trusted_proxies,
     )
     return Place(folder, config.port, server, start_envoy(config, folder, threads=threads, edit=edit))
 

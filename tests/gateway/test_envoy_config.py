@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from responsa_server.calls.status import SERVER_GONE
+from responsa_server.domain.addresses import parse_network
 from responsa_server.domain.errors import Reason, ResponsaError
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.envoy.envoy_config import (
@@ -56,8 +57,13 @@ def validate(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
         replace(CONFIG, port=443, listen_address="::", allowed_hosts=("chat.example.org", "10.0.0.5:9000")),
         replace(CONFIG, allowed_origins=(OTHER_ORIGIN, "http://[::1]:3000")),
         replace(CONFIG, connections_per_address=1_000),
+        replace(
+            CONFIG,
+            connections_per_address=1_000,
+            trusted_proxies=[parse_network("10.0.0.0/8"), parse_network("2001:db8::/32")],
+        ),
     ],
-    ids=["plain", "admin", "public", "origins", "connections"],
+    ids=["plain", "admin", "public", "origins", "connections", "proxies"],
 )
 def test_envoy_takes_it_without_a_warning(config: EnvoyConfig, tmp_path: Path) -> None:
     done = validate(render(replace(config, endpoints=endpoints(tmp_path))), tmp_path)
@@ -146,6 +152,14 @@ def test_values_cannot_change_the_structure(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("{deep: '${value}'}\n")
     filled = Templates(tmp_path, {"value": strange, "nothing": None}).render("a.yaml")
     assert filled == {"key": strange, "list": [1], "other": {"deep": strange}}
+
+
+def test_a_condition_leaves_a_mapping_out(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        'list: [{if: "${value}", a: "${value}"}, {if: "${nothing}", b: 1}]\nkey: {if: "${nothing}"}\n'
+    )
+    filled = Templates(tmp_path, {"value": [1], "nothing": None}).render("a.yaml")
+    assert filled == {"list": [{"a": [1]}]}
 
 
 @pytest.mark.parametrize(

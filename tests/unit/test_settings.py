@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from responsa_server.app.settings import CHECKOUT, Environment, SettingsError, load
+from responsa_server.domain.addresses import hosts_of
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +88,40 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().allowed_hosts == ("a.example.org", "b.example.org:8443")
 
 
+def test_trusted_proxies_are_addresses_and_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = (ip_network("127.0.0.1"), ip_network("10.0.0.0/24"), ip_network("2001:db8::/64"))
+    monkeypatch.setenv("RESPONSA_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/24,2001:db8::/64")
+    assert load().trusted_proxies == networks
+    monkeypatch.delenv("RESPONSA_TRUSTED_PROXIES")
+    assert load().trusted_proxies == ()
+    written = 'trusted_proxies = ["127.0.0.1/32", "10.0.0.0/24", "2001:db8::/64"]\n'
+    (tmp_path / "responsa.toml").write_text(written)
+    assert load().trusted_proxies == networks
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("proxy.example.org", "write an address or a network in CIDR notation"),
+        ("10.0.0.0/33", "write an address or a network in CIDR notation"),
+        ("10.0.0.5:8080", "write an address or a network in CIDR notation"),
+        ("10.0.0.5/24", r"write 10\.0\.0\.0/24 or 10\.0\.0\.5"),
+        ("2001:db8::5/64", "write 2001:db8::/64 or 2001:db8::5"),
+        ("0.0.0.0/0", "name only the networks of the proxies"),
+        ("::/0", "name only the networks of the proxies"),
+    ],
+)
+def test_a_wrong_proxy_is_named_with_the_remedy(
+    text: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "responsa.toml").write_text(f'trusted_proxies = ["192.0.2.1", "{text}"]\n')
+    with pytest.raises(SettingsError, match=rf"trusted_proxies: '{text}' .*{remedy}"):
+        load()
+    monkeypatch.setenv("RESPONSA_TRUSTED_PROXIES", f"192.0.2.1,{text}")
+    with pytest.raises(SettingsError, match=rf"trusted_proxies: '{text}' .*{remedy}"):
+        load()
+
+
 def test_reflection_is_off_in_production_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().serves_reflection
     monkeypatch.setenv("RESPONSA_ENVIRONMENT", "production")
@@ -100,6 +136,11 @@ def test_the_templates_load(environment: Environment, monkeypatch: pytest.Monkey
     settings = load()
     assert settings.environment is environment
     assert (settings.docs is None) == (environment is Environment.PRODUCTION)
+    behind_tls = environment is not Environment.DEVELOPMENT
+    assert settings.sessions.secure_cookie == bool(settings.trusted_proxies) == behind_tls
+    # Browsers leave out the port 443.
+    ports = [":" in host for host in hosts_of(settings.port, settings.allowed_hosts)]
+    assert (False in ports) == behind_tls
 
 
 def test_the_reference_is_up_to_date() -> None:

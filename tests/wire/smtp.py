@@ -137,10 +137,11 @@ class _Controller(Controller):
             knock.recv(1024)
 
 
-def certificate_in(folder: Path) -> Path:
-    """A file with a new key and its certificate for 127.0.0.1, which vouches for itself."""
+def certificate_in(folder: Path, *hosts: str) -> Path:
+    """A file with a new key and its certificate for 127.0.0.1 and these hosts, which vouches for itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    names = [x509.IPAddress(ip_address("127.0.0.1")), *map(x509.DNSName, hosts)]
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -150,7 +151,7 @@ def certificate_in(folder: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

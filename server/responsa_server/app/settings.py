@@ -12,7 +12,7 @@ import os
 from collections.abc import MutableMapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Self, cast
 
 from pydantic import (
     AliasChoices,
@@ -33,7 +33,7 @@ from pydantic_settings import (
 )
 
 from responsa_server.agents.config.settings import AgentSettings, ToolSettings
-from responsa_server.domain.addresses import LOOPBACK_HOSTS
+from responsa_server.domain.addresses import LOOPBACK_HOSTS, Network, parse_network
 from responsa_server.identity.openid_settings import OidcSettings
 from responsa_server.identity.settings import (
     AccountSettings,
@@ -69,8 +69,19 @@ def _or_none(value: object) -> object:
     return None if value in ("", "none") else value
 
 
+def _networks(value: object) -> object:
+    names = _listed(value)
+    if not isinstance(names, list | tuple):
+        return names
+    return tuple(
+        parse_network(one) if isinstance(one, str) else one for one in cast("Sequence[object]", names)
+    )
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 """A list of names. In an environment variable, commas separate the names; in TOML, the list is an array."""
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
+"""A list of networks, written like a list of names."""
 
 
 class SettingsError(Exception):
@@ -152,11 +163,15 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Names = Field(
         default=(),
-        description="Host names, separated by commas, that requests may use in addition to the loopback names. A name without a port is allowed with the port of the setting `port` alone; for any other port, write `name:port`.",
+        description="Host names, separated by commas, that requests may use in addition to the loopback names. A name without a port is allowed with the port of the setting `port` alone; for any other port, write `name:port`. Behind a TLS proxy, write `name:443`.",
     )
     allowed_origins: Names = Field(
         default=(),
         description="Origins, separated by commas, whose pages may send requests (CORS) in addition to the server's own origins; for example `https://app.example.org`.",
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="The addresses and networks (CIDR), separated by commas, of the proxies in front of the port; for example `127.0.0.1,10.0.0.0/24`. The address of a caller is then the last address in the proxies' header `X-Forwarded-For` that is not in these networks, and the limit of connections does not apply to the proxies. Empty: the header is ignored.",
     )
     reflection: bool | None = Field(
         default=None,

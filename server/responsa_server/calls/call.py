@@ -17,7 +17,7 @@ from responsa_server.domain.people import Origin, Principal
 CALL_ID = "x-request-id"
 """The name of a call's id: a request header, and a trailer or header of the response."""
 FORWARDED_FOR = "x-forwarded-for"
-"""The header in which Envoy reports its caller's address. Envoy drops what callers send in it."""
+"""The header in which Envoy reports its caller's address: one address, which replaces whatever was in the header."""
 ON_BEHALF_OF = "responsa-on-behalf-of"
 """The header with which a service names the user on whose behalf it makes the call, as `users/{uuid}`."""
 

@@ -43,6 +43,7 @@ class TcpAddress:
 
 
 Address = UnixAddress | TcpAddress
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def parse(text: str) -> Address:
@@ -75,6 +76,26 @@ def parse(text: str) -> Address:
         raise AddressError(
             f"{host!r} is not an IP address; host names are not looked up, so write 10.0.0.5:{port}"
         ) from error
+
+
+def parse_network(text: str) -> Network:
+    """Parse a network in CIDR notation (10.0.0.0/8), or an address, which stands for the network of this address alone.
+
+    Raises:
+        AddressError: the text has neither form, or names all addresses.
+    """
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise AddressError(
+            f"{text!r} is not a network; write an address or a network in CIDR notation, such as 127.0.0.1, 10.0.0.0/24 or 2001:db8::/64"
+        ) from error
+    if network.prefixlen == 0:
+        raise AddressError(f"{text!r} contains all addresses; name only the networks of the proxies")
+    address = text.partition("/")[0]
+    if ipaddress.ip_address(address) != network.network_address:
+        raise AddressError(f"{text!r} is an address within a network; write {network} or {address}")
+    return network
 
 
 LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")

@@ -15,7 +15,13 @@ from typing import Final
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
-from responsa_server.domain.addresses import LOOPBACK_HOSTS, MAX_SOCKET_PATH, hosts_of, origins_of
+from responsa_server.domain.addresses import (
+    LOOPBACK_HOSTS,
+    MAX_SOCKET_PATH,
+    Network,
+    hosts_of,
+    origins_of,
+)
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.envoy.local_replies import LOCAL_REPLIES, LocalReply, local_reply_config, malformed
@@ -94,6 +100,7 @@ class EnvoyConfig:
     "https://chat.example.org", whose pages may send requests (CORS); pages of the allowed hosts may always send requests.
     standard_services: whether outside callers may use gRPC's health and reflection services, which need no credential.
     connections_per_address: the number of connections that one network address may have open; `NO_LIMIT` (0): any number.
+    trusted_proxies: the networks whose peers say in X-Forwarded-For for whom they call, and may open any number of connections.
     """
 
     port: int
@@ -105,6 +112,7 @@ class EnvoyConfig:
     allowed_origins: Sequence[str] = ()
     standard_services: bool = True
     connections_per_address: int = NO_LIMIT
+    trusted_proxies: Sequence[Network] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65_535:
@@ -162,6 +170,7 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
     """
     values: dict[str, Tree] = {
         "connection_limit": _connection_limit(config.connections_per_address),
+        "trusted_proxies": _networks(config.trusted_proxies),
         "admin": _admin(config.admin_socket),
         "port": config.port,
         "listen_address": config.listen_address,
@@ -236,6 +245,17 @@ def _connection_limit(most: int) -> Tree:
             },
         },
     }
+
+
+def _networks(networks: Sequence[Network]) -> Tree:
+    """Envoy's list of networks. A proxy may write an IPv4 address in IPv6 (::ffff:10.0.0.1), so each network of IPv4 is also in the list in that form."""
+    found: list[Tree] = []
+    for network in networks:
+        address, length = network.network_address, network.prefixlen
+        found.append({"address_prefix": str(address), "prefix_len": length})
+        if network.version == 4:
+            found.append({"address_prefix": f"::ffff:{address}", "prefix_len": 96 + length})
+    return found or None
 
 
 def _length(least: int, most: int) -> Tree:

@@ -22,7 +22,7 @@ class Templates:
     """The YAML files of one folder.
 
     `${name}` becomes the value of that name, with its type. `${file:x.yaml}` becomes the content of that file. A value that becomes
-    null is removed from its list or mapping.
+    null is removed from its list or mapping. A mapping with the key `if` becomes null if the value of this key becomes null; otherwise it loses the key.
     """
 
     def __init__(self, folder: Path, values: Mapping[str, Tree]) -> None:
@@ -52,6 +52,8 @@ class Templates:
 
     def _fill(self, tree: Tree) -> Tree:
         match tree:
+            case {"if": condition, **rest}:
+                return None if self._fill(condition) is None else self._fill(rest)
             case dict():
                 filled = {key: self._fill(value) for key, value in tree.items()}
                 return {key: value for key, value in filled.items() if value is not None}

@@ -147,6 +147,7 @@ def _configure_envoy(settings: Settings, layout: Layout) -> None:
         allowed_origins=settings.allowed_origins,
         standard_services=settings.serves_reflection,
         connections_per_address=settings.limits.address.connections,
+        trusted_proxies=settings.trusted_proxies,
     )
     own = Replica(OWN, UnixAddress(layout.server_socket), UnixAddress(layout.gateway_socket))
     try:
