@@ -41,6 +41,8 @@ class Link:
         self.booked: list[Usage] = []
         self.polls: list[Sequence[Cursor]] = []
         self.backlogs = 0
+        self.backlogs_read = 0
+        """How many reads of a backlog have ended."""
         self.held: asyncio.Event | None = None
         self.reading = asyncio.Event()
         self.left_out: list[TurnLost | Unavailable] = []
@@ -117,4 +119,5 @@ class LinkedStore(PostgresTurnStore):
         if self._link.held is not None:  # the response takes long to arrive
             self._link.reading.set()
             await self._link.held.wait()
+        self._link.backlogs_read += 1
         return found
