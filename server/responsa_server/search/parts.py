@@ -36,6 +36,9 @@ MAX_PARAGRAPH_BYTES: Final = 400
 """The greatest length of a sentence together with other sentences of its paragraph."""
 _MAX_BACK: Final = 2
 _LABEL_WORDS: Final = 6
+_REFERRING_WORDS: Final = 2
+_WORD: Final = re.compile(r"\w+")
+_LINK: Final = re.compile(r"\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])|<https?://[^>]*>")
 
 _MARK: Final = r"(?:[-*+] |\d{1,3}[.)] )?[*_\"“(]{0,3}"
 _DEPENDENT: Final = re.compile(
@@ -56,6 +59,12 @@ _ANNOUNCES: Final = re.compile(
 def depends(text: str, language: str) -> bool:
     """Whether a sentence refers to a sentence before it, as far as English patterns can tell. In other languages, no sentence does."""
     return language in ("en", "") and _DEPENDENT.match(text) is not None
+
+
+def only_refers(text: str) -> bool:
+    """Whether a Markdown text says hardly more than that something is elsewhere, such as "See [Backing up](backup.md)."."""
+    without = _LINK.sub("", text)
+    return without != text and len(_WORD.findall(without)) <= _REFERRING_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ class PassageParts:
 
     def of(self, place: int) -> Part | None:
         """The part that shows the piece with the index `place`; None if an answer must not show it: it is a heading or the header of a table,
-        announces what is not there, or has no visible text.
+        announces what is not there, only refers to another place, or has no visible text.
         """
         piece = self._pieces[place]
         match piece.kind:
@@ -166,6 +175,8 @@ class PassageParts:
         )
 
     def _prose(self, place: int) -> Part | None:
+        if self._markdown and only_refers(self.text(place)):
+            return None
         last = self._followed(place)
         if last is None:
             return None

@@ -185,6 +185,20 @@ def test_what_has_no_visible_text_is_not_shown() -> None:
     assert shown("Text.\n\n![](gear.svg)\n", "gear") == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("See [Backing up](backup.md).", ""),
+        ("See also [Backing up][backup].", ""),
+        ("- [Backing up](backup.md)", ""),
+        ("[Backing up](backup.md) takes an hour.", "Backing up takes an hour."),
+        ("Backups are daily.", "Backups are daily."),
+    ],
+)
+def test_what_only_refers_to_another_place_is_not_shown(text: str, expected: str) -> None:
+    assert shown(f"Before.\n\n{text}\n\nAfter.", text.strip("- .")) == expected
+
+
 def test_the_header_in_an_earlier_passage_explains_each_row() -> None:
     analyses = PassageAnalyses()
     whole = "| Lamp | Voltage |\n|---|---|\n| Wren | six |\n| Rook | nine |\n"
