@@ -91,7 +91,7 @@ clean:
 node_modules/.installed: package.json package-lock.json generated/ts/package.json clients/web/package.json
 	@node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null || { echo "Responsa needs Node.js 20 or newer to build its page; install it (nodejs.org) and run make again" >&2; exit 1; }
 	@echo "Installing what the page is built with"
-	@npm ci --silent --no-fund --no-audit
+	@npm ci --silent --no-fund --no-audit --prefer-offline --fetch-timeout=60000
 	@touch $@
 
 clients/web/dist/index.html: node_modules/.installed $(shell find clients/web generated/ts/src -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)

@@ -172,8 +172,7 @@ class AdminServiceStub:
     SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
     """
     CreateServiceGrant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceGrantRequest, _service_grant_pb2.ServiceGrant]
-    """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Every grant goes from a service to users with the role USER,
-    so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
+    """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. A grant always lets a service act for users with the role USER, and never for another service, so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
     another role or is disabled), RESOURCE_NOT_FOUND.
     """
     ListServiceGrants: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListServiceGrantsRequest, _admin_service_pb2.ListServiceGrantsResponse]
@@ -250,8 +249,8 @@ class AdminServiceStub:
     """
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]
     """ListAuditEvents lists the tenant's audit log, newest first by default. The log has an event for each change that a call of this service makes, for each act
-    on a user or a key, and for each cancellation or deletion of a resource of another user. The log also has an event for each change that an administrator
-    requested through this service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events.
+    on a user or a key, and for each cancellation or deletion of a resource of another user. If the server
+    refuses such a change, or refuses a call of this service because the caller lacks the right, the log also has an event. Invalid requests leave no event. The server's settings determine how long it keeps the events.
     Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
 
@@ -604,8 +603,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateServiceGrantRequest,
         context: _aio.ServicerContext[_admin_service_pb2.CreateServiceGrantRequest, _abc.Awaitable[_service_grant_pb2.ServiceGrant]],
     ) -> _abc.Awaitable[_service_grant_pb2.ServiceGrant]:
-        """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Every grant goes from a service to users with the role USER,
-        so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
+        """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. A grant always lets a service act for users with the role USER, and never for another service, so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
         another role or is disabled), RESOURCE_NOT_FOUND.
         """
 
@@ -784,8 +782,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.ListAuditEventsRequest, _abc.Awaitable[_admin_service_pb2.ListAuditEventsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListAuditEventsResponse]:
         """ListAuditEvents lists the tenant's audit log, newest first by default. The log has an event for each change that a call of this service makes, for each act
-        on a user or a key, and for each cancellation or deletion of a resource of another user. The log also has an event for each change that an administrator
-        requested through this service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events.
+        on a user or a key, and for each cancellation or deletion of a resource of another user. If the server
+        refuses such a change, or refuses a call of this service because the caller lacks the right, the log also has an event. Invalid requests leave no event. The server's settings determine how long it keeps the events.
         Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
 

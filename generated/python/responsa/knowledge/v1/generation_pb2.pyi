@@ -91,7 +91,7 @@ class Generation(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the generation last changed. Documents that are added to the active generation do not change this time."""
+        """When the generation last changed. Adding documents to the active generation does not change `update_time`."""
 
     @_builtins.property
     def activate_time(self) -> _timestamp_pb2.Timestamp:

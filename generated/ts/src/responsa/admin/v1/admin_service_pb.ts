@@ -2548,8 +2548,7 @@ export const AdminService: GenService<{
     output: typeof UserSchema;
   },
   /**
-   * CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Every grant goes from a service to users with the role USER,
-   * so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
+   * CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. A grant always lets a service act for users with the role USER, and never for another service, so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
    * another role or is disabled), RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateServiceGrant
@@ -2748,8 +2747,8 @@ export const AdminService: GenService<{
   },
   /**
    * ListAuditEvents lists the tenant's audit log, newest first by default. The log has an event for each change that a call of this service makes, for each act
-   * on a user or a key, and for each cancellation or deletion of a resource of another user. The log also has an event for each change that an administrator
-   * requested through this service and the server refused. Invalid requests leave no event. The server's settings determine how long it keeps the events.
+   * on a user or a key, and for each cancellation or deletion of a resource of another user. If the server
+   * refuses such a change, or refuses a call of this service because the caller lacks the right, the log also has an event. Invalid requests leave no event. The server's settings determine how long it keeps the events.
    * Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListAuditEvents

@@ -670,7 +670,7 @@ export const UpdateMeRequestSchema: GenMessage<UpdateMeRequest> = /*@__PURE__*/
 export type DeleteMeRequest = Message<"responsa.auth.v1.DeleteMeRequest"> & {
   /**
    * The user who receives collections of the caller, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read and
-   * the collections that hold documents of other users. The caller's documents in these collections then belong to this user too. This user must be an
+   * the collections that hold documents of other users. Besides the collections, this user then also owns the caller's documents in them. This user must be an
    * administrator, or must be able to read all these collections already. The audit log names both users (`collection.hand_over`). If empty, all collections of
    * the caller are deleted. In this case, the call fails with COLLECTION_NOT_EMPTY if a collection holds documents of other users.
    *

@@ -75,7 +75,7 @@ export type Generation = Message<"responsa.knowledge.v1.Generation"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * When the generation last changed. Documents that are added to the active generation do not change this time.
+   * When the generation last changed. Adding documents to the active generation does not change `update_time`.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 8;
    */
