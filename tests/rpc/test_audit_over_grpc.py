@@ -111,6 +111,7 @@ async def test_a_service_without_a_grant_is_recorded(served: Served) -> None:
     metadata = (*service.metadata, ("responsa-on-behalf-of", bob))
     listing, naming = pb.ListUsersRequest(), auth.ChangePasswordRequest(new_password=GOOD)
     assert (await failed(served.admin.ListUsers(listing, metadata=metadata))).reason == "GRANT_REQUIRED"
+    assert (await failed(served.auth.ChangePassword(naming, metadata=metadata))).reason == "GRANT_REQUIRED"
     grant = pb.CreateServiceGrantRequest(
         service_grant={"service": f"users/{service.who.user_id}", "user": bob}
     )
@@ -120,10 +121,11 @@ async def test_a_service_without_a_grant_is_recorded(served: Served) -> None:
         "ON_BEHALF_NOT_ALLOWED"
     )
     found = await events(served, served.ann, f'actor = "users/{service.who.user_id}"')
-    assert [(one.action, one.outcome, one.on_behalf_of) for one in reversed(found)] == [
-        ("user.read", "GRANT_REQUIRED", ""),
-        ("user.read", "ROLE_REQUIRED", bob),
-        ("user.change_password", "ON_BEHALF_NOT_ALLOWED", bob),
+    assert [(one.action, one.outcome, one.on_behalf_of, one.affected_user) for one in reversed(found)] == [
+        ("user.read", "GRANT_REQUIRED", "", ""),
+        ("user.change_password", "GRANT_REQUIRED", "", bob),
+        ("user.read", "ROLE_REQUIRED", bob, bob),
+        ("user.change_password", "ON_BEHALF_NOT_ALLOWED", bob, bob),
     ]
 
 

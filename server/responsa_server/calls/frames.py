@@ -6,12 +6,11 @@ through the port `FrameCodec` and does not import protobuf.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import assert_never
 from uuid import UUID
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
-from responsa.chat.v1.suggestion_pb2 import Suggestion
 from responsa.type.v1 import scope_pb2
 from responsa_server.calls.convert import chat, structs, values
 from responsa_server.calls.convert.chat import event as convert_event
@@ -105,15 +104,12 @@ class AskFrames:
                 event.refused.CopyFrom(refused)
                 return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=True)
             also = [one for one in answer.also_found if not _is_of(one.document_version, documents)]
-            near = _without(answer.suggestions, documents)
-            if len(also) == len(answer.also_found) and len(near) == len(answer.suggestions):
+            if len(also) == len(answer.also_found):
                 return WithoutDocuments(terminal, withdrawn=False)
             del answer.also_found[:]
             answer.also_found.extend(also)
-            del answer.suggestions[:]
-            answer.suggestions.extend(near)
         elif kind == "refused":
-            near = _without(event.refused.suggestions, documents)
+            near = [one for one in event.refused.suggestions if not _is_of(one.document_version, documents)]
             if len(near) == len(event.refused.suggestions):
                 return WithoutDocuments(terminal, withdrawn=False)
             del event.refused.suggestions[:]
@@ -141,10 +137,6 @@ class AskFrames:
         )
         event.refused.CopyFrom(refused)
         return event.SerializeToString(deterministic=True)
-
-
-def _without(suggestions: Iterable[Suggestion], documents: Collection[UUID]) -> Sequence[Suggestion]:
-    return [one for one in suggestions if not _is_of(one.document_version, documents)]
 
 
 def _is_of(document_version: str, documents: Collection[UUID]) -> bool:

@@ -43,7 +43,8 @@ def audit(
         ),
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="Lists only events from this time on, e.g. 2026-11-01 or 2026-11-01T08:00:00Z.")
+        str | None,
+        typer.Option(help="Lists only events from this time on, e.g. 2026-11-01 or 2026-11-01T08:00:00Z."),
     ] = None,
     until: Annotated[str | None, typer.Option(help="Lists only events before this time.")] = None,
     matching: Annotated[

@@ -277,7 +277,7 @@ class Accounts:
     async def revoke_tenant_sessions(
         self, who: Principal, wanted: Sequence[UUID], user_id: UUID | None
     ) -> int:
-        """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. Only administrators may ask for this. Returns the number of sessions that
+        """End the sessions in `wanted`, and all sessions of the user `user_id` if it is given. Only sessions of the caller's tenant are ended. Only administrators may ask for this. Returns the number of sessions that
         ended. Raises NotPermitted (ROLE_REQUIRED) if one of the users is an owner and the caller is not.
         """
         ended = await self._store.end_tenant_sessions(

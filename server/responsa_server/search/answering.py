@@ -174,8 +174,11 @@ class LibraryEvidence:
         """See `Extractor.closest`."""
         if not evidence.passages:
             return ()
-        retrieval = self._plain.validate_python(evidence.content)
-        floor = FLOOR_OF_OTHERS if without else FLOOR
+        retrieval = restricted(self._plain.validate_python(evidence.content), NO_COLLECTION, without=True)
+        floor = FLOOR
+        if without:
+            # Somebody who may no longer read a suggested document may no longer read the answer, so the suggestions come from the answer's collection.
+            retrieval, floor = restricted(retrieval, without[0].passage.collection_id), FLOOR_OF_OTHERS
         found = await self._retriever.analyse(
             lambda analyses: Extractor(analyses).closest(retrieval, floor, MAX_SUGGESTIONS, without)
         )

@@ -36,6 +36,7 @@ _SURE: Final = 0.6
 _NEARLY_UNSURE: Final = 0.88
 _SUPPORT_UNSURE: Final = 0.3
 _MOST_OF_DOCUMENT: Final = 2
+_NEAR: Final = 24
 _CERTAIN: Final = 0.4
 """The certainty below which an answer loses support."""
 _LEAST_SHARE: Final = 0.01
@@ -173,35 +174,38 @@ class Extractor:
         """
         questions = ParsedQuestions(retrieval, self._analyzer)
         passages = retrieval.alone if retrieval.expansions else [*retrieval.passages, *retrieval.elsewhere]
-        near: list[tuple[float, _RankedPart]] = []
-        parts = (
+        parts = [
             part
             for those in _by_collection(passages).values()
             for part in self._parts(self._judged(questions, those))
-        )
-        for one in parts:
+            if part.part.complete
+        ]
+
+        def own(one: _RankedPart) -> float:
             passage = one.piece.passage
-            own = self._support(questions.of(passage), one.piece, [one.piece])
-            own *= self._own_words(questions, one.piece)
-            if own >= floor and one.part.complete:
-                near.append((own, one))
-        # Which part fits best says more than how well each is supported by itself, but only fits on one scale can be compared.
-        comparable = all(one.piece.share is not None for _, one in near)
-        near.sort(key=lambda each: -each[1].piece.fit if comparable else -each[0])
-        kept: list[tuple[float, _RankedPart]] = []
-        for own, one in near:
-            quote = _supported(one).quote
-            document_id = quote.passage.document_id
-            of_document = sum(each.piece.passage.found.passage.document_id == document_id for _, each in kept)
-            if (
-                of_document < _MOST_OF_DOCUMENT
-                and not any(one.overlaps(each) or _alike(one.words, each.words) for _, each in kept)
-                and not any(map(quote.repeats, without))
-            ):
-                kept.append((own, one))
+            alone = self._support(questions.of(passage), one.piece, [one.piece])
+            return alone * self._own_words(questions, one.piece)
+
+        # How well a part fits says more than its own support, and takes less time, but only fits on one scale can be compared.
+        if all(one.piece.share is not None for one in parts):
+            parts = sorted(parts, key=lambda one: -one.piece.fit)[:_NEAR]
+        else:
+            parts = sorted(parts, key=own, reverse=True)[:_NEAR]
+        kept: list[SupportedPart] = []
+        taken: list[_RankedPart] = []
+        for one in parts:
+            document_id = one.piece.passage.found.passage.document_id
+            of_document = sum(each.passage.document_id == document_id for each in kept)
+            repeats = any(one.overlaps(each) or _alike(one.words, each.words) for each in taken)
+            if of_document == _MOST_OF_DOCUMENT or repeats:
+                continue
+            found = _supported(one)
+            if not any(map(found.quote.repeats, without)) and (score := own(one)) >= floor:
+                taken.append(one)
+                kept.append(replace(found, score=score))
             if len(kept) == most:
                 break
-        return [replace(_supported(one), score=own) for own, one in kept]
+        return kept
 
     def _judged(
         self, questions: ParsedQuestions, passages: Sequence[ScoredPassage]

@@ -36,11 +36,13 @@ MAX_PARAGRAPH_BYTES: Final = 400
 """The greatest length of a sentence together with other sentences of its paragraph."""
 _MAX_BACK: Final = 2
 _LABEL_WORDS: Final = 6
-_REFERRING_WORDS: Final = 2
-_WORD: Final = re.compile(r"\w+")
-_LINK: Final = re.compile(r"\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])|<https?://[^>]*>")
 
 _MARK: Final = r"(?:[-*+] |\d{1,3}[.)] )?[*_\"“(]{0,3}"
+_REFERS: Final = re.compile(
+    rf"{_MARK}(?:(?:see(?: also)?|read|refer to) )?\[[^\]]+\](?:\((?!mailto:)[^)]*\)|\[[^\]]*\])[.!]?",
+    re.IGNORECASE,
+)
+
 _DEPENDENT: Final = re.compile(
     rf"{_MARK}(?:so|therefore|thus|hence|however|but|and|or|then|otherwise|instead|also|nevertheless|moreover|furthermore|additionally"
     r"|conversely|similarly|likewise|consequently|it|its|they|their|them|he|she|his|her|both|neither"
@@ -62,9 +64,8 @@ def depends(text: str, language: str) -> bool:
 
 
 def only_refers(text: str) -> bool:
-    """Whether a Markdown text says hardly more than that something is elsewhere, such as "See [Backing up](backup.md)."."""
-    without = _LINK.sub("", text)
-    return without != text and len(_WORD.findall(without)) <= _REFERRING_WORDS
+    """Whether a Markdown text says no more than that something is in another place, such as "See [Backing up](backup.md).", as far as English patterns can tell."""
+    return _REFERS.fullmatch(text.strip()) is not None
 
 
 @dataclass(frozen=True, slots=True)

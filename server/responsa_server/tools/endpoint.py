@@ -69,9 +69,10 @@ class Auth(ToolOptions):
         description="The secret that is sent in the header `Authorization`, after the word `Bearer`.",
     )
     header: str = Field(
-        default="", description="The name of a header, such as `X-Api-Key`, that holds `secret`."
+        default="",
+        description="The name of the header in which the server sends `secret`, such as `X-Api-Key`.",
     )
-    secret: str = Field(default="", description="The secret that `header` holds.")
+    secret: str = Field(default="", description="The secret that the server sends in the header `header`.")
     basic_user: str = Field(
         default="",
         description="The user's name for basic authentication (the header `Authorization` with the word `Basic`).",

@@ -116,7 +116,9 @@ class OperationRequest:
                 continue
             text = plain(value)
             if not text.isprintable() or not text.isascii():
-                raise ValueError(f"{name} is a header, and its value has characters that a header cannot hold")
+                raise ValueError(
+                    f"{name} is a header, and its value has characters that a header cannot hold"
+                )
             headers[name.lower()] = text
         if not self.body or "body" not in arguments:
             return Outgoing(filled.method, filled.url, headers)

@@ -169,7 +169,7 @@ def test_an_encrypted_document_says_so() -> None:
 
 
 def test_a_document_without_text_is_empty() -> None:
-    with rejected(Reason.DOCUMENT_EMPTY, match="OpenDocument text has no text"):
+    with rejected(Reason.DOCUMENT_EMPTY, match="OpenDocument file has no text"):
         parse(odt(p("")), "a.odt")
     with rejected(Reason.DOCUMENT_MALFORMED, match=r'"content\.xml" of the document is missing'):
         parse(changed(odt(p("x")), {"content.xml": None}), "a.odt")

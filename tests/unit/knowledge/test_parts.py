@@ -192,7 +192,10 @@ def test_what_has_no_visible_text_is_not_shown() -> None:
         ("See also [Backing up][backup].", ""),
         ("- [Backing up](backup.md)", ""),
         ("[Backing up](backup.md) takes an hour.", "Backing up takes an hour."),
-        ("Backups are daily.", "Backups are daily."),
+        ("Licence: [MIT](LICENSE).", "Licence: MIT."),
+        ("[Jane Doe](mailto:jane@example.org).", "Jane Doe."),
+        ("Website: <https://example.org>.", "Website: [https://example.org](https://example.org)."),
+        ("请参阅[备份](b.md)，备份每天进行一次。", "请参阅备份，备份每天进行一次。"),
     ],
 )
 def test_what_only_refers_to_another_place_is_not_shown(text: str, expected: str) -> None:

@@ -49,6 +49,7 @@ from responsa_server.domain.events import (
     ToolOutcome,
     ToolReturned,
     Usage,
+    VersionRead,
     versions_read,
 )
 from responsa_server.domain.turns import (
@@ -479,27 +480,11 @@ def test_frames_of_deltas_are_the_bytes_that_protobuf_makes(
     assert AskFrames().encode(TURN, after_seq, through_seq, events) == expected
 
 
-def test_suggestions_of_erased_documents_leave_an_answer() -> None:
-    codec = AskFrames()
-
-    def suggested(document: int) -> Suggestion:
-        return Suggestion(
-            UUID(int=9), "c", UUID(int=document), 1, "Tides", "", ByteRange(0, 4), "Noon", 0.5, "Noon"
-        )
-
-    answer = Answered(
-        QUOTE,
-        CITATION.sha256,
-        (FETCHED,),
-        AnswerOutcome.COMPLETE,
-        4,
-        Usage(),
-        suggestions=(suggested(1), suggested(2)),
+def test_a_turn_has_read_what_its_answer_suggests() -> None:
+    suggested = Suggestion(
+        UUID(int=9), "c", UUID(int=1), 3, "Tides", "", ByteRange(0, 4), "Noon", 0.5, "Noon"
     )
-    terminal = codec.encode_terminal(numbered(answer))
-    assert [one.document_id.int for one in versions_read(answer)] == [1, 2]
-    kept = codec.without_documents(terminal, [UUID(int=1)], "Gone.", has_read=False)
-    assert not kept.withdrawn
-    left = turn_pb2.TurnEvent.FromString(kept.terminal).answer
-    assert [one.document_version for one in left.suggestions] == [f"documents/{UUID(int=2)}/versions/1"]
-    assert left.text == QUOTE
+    answer = Answered(
+        QUOTE, CITATION.sha256, (FETCHED,), AnswerOutcome.COMPLETE, 4, Usage(), suggestions=(suggested,)
+    )
+    assert versions_read(answer) == [VersionRead(UUID(int=1), 3)]

@@ -196,7 +196,7 @@ def test_the_tables_are_what_the_contract_documents(message: str, rules: ListRul
     assert body is not None
     written = re.sub(r"\n *// ", " ", body[1])
     fields = re.search(r"on these fields: ((?:[a-z_]+(?:\.KEY)?(?:, )?)+)\. ", written)
-    orders = re.search(r"AIP-132\): (.*)\. The first is the default", written)
+    orders = re.search(r"AIP-132\): (.*)\. The first order is the default", written)
     assert fields is not None
     assert orders is not None
     assert tuple(fields[1].split(", ")) == filterable(rules)

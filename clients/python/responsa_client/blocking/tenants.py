@@ -1,5 +1,5 @@
 # Generated from ../aio/tenants.py by `make generate`. Do not edit.
-"""Calls about service grants, and for owners of the installation: ownership and tenants."""
+"""Calls about service grants, and calls about ownership and tenants, which only owners of the installation can make."""
 
 from __future__ import annotations
 

@@ -307,12 +307,12 @@ def _others(state: Mapping[str, object], cited: Sequence[AnyCitation]) -> Sequen
     return [
         _suggestion(one)
         for one in _extraction(state).closest
-        if not any(isinstance(each, Citation) and _within(one, each) for each in cited)
+        if not any(isinstance(each, Citation) and _overlap(one, each) for each in cited)
     ][:MAX_SUGGESTIONS]
 
 
-def _within(quote: Quote, citation: Citation) -> bool:
-    """Whether a citation quotes a part of the quote."""
+def _overlap(quote: Quote, citation: Citation) -> bool:
+    """Whether both quote the same bytes of a document."""
     same = (quote.passage.document_id, quote.passage.version) == (citation.document_id, citation.version)
     return same and quote.source.start < citation.source.end and citation.source.start < quote.source.end
 

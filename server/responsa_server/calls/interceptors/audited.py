@@ -158,7 +158,10 @@ class Audited(Interceptor[None]):
             return error
         act, fixed = known
         if fixed == _ME:
-            fixed = names.user(who.user_id)
+            # A service without a grant has named the account on which it meant to act.
+            fixed = (
+                error.metadata["user"] if error.reason is Reason.GRANT_REQUIRED else names.user(who.user_id)
+            )
         resources = call.resources or [fixed if "/" in fixed else ""]
         events = [AuditEvent.of(who, call.act or act, one, outcome=error.reason.value) for one in resources]
         # A call that names something outside the caller's own account is an act only if this belongs to another user.

@@ -84,7 +84,7 @@ def parse(original: Original) -> ParsedDocument:
         blocks,
         said.title or blocks.collector.first_heading(),
         said,
-        "The OpenDocument text has no text. Upload a document with visible text.",
+        "The OpenDocument file has no text. Upload a document with visible text.",
     )
 
 

@@ -144,7 +144,7 @@ class Document(_message.Message):
     version of the document, unless its bytes, title, URI and media type are unchanged.
     """
     title: _builtins.str
-    """The title that the caller gave. If the caller gave no title, the title found in the document. UpdateDocument changes it: 1 to 512 bytes."""
+    """The title that the caller gave. If the caller gave no title, the title found in the document. UpdateDocument can change the title. The new title must have 1 to 512 bytes."""
     uri: _builtins.str
     """Where the document can be found outside Responsa; may be empty."""
     media_type: _builtins.str

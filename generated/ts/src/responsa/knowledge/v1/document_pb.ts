@@ -52,7 +52,7 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   sourceKey: string;
 
   /**
-   * The title that the caller gave. If the caller gave no title, the title found in the document. UpdateDocument changes it: 1 to 512 bytes.
+   * The title that the caller gave. If the caller gave no title, the title found in the document. UpdateDocument can change the title. The new title must have 1 to 512 bytes.
    *
    * @generated from field: string title = 4;
    */
