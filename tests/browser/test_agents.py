@@ -69,12 +69,16 @@ async def test_the_tutor_is_asked_as_a_teacher_and_answers_with_citations(person
     await tab.question.press("Enter")
     await expect(tab.answers).to_contain_text("Axel Hampus Dalström")
     await expect(tab.chips.first).to_be_visible()
-    await expect(tab.outcome).to_have_text("Answered by Tutor with sentences of the documents.")
+    await expect(tab.outcome.locator(":scope > p").last).to_have_text(
+        "Answered by Tutor with sentences of the documents."
+    )
     parameters = {"teacher_id": teacher.removeprefix("teachers/"), "level": "beginner"}
     assert asked(person) == [("agents/tutor", parameters)]
 
     await tab.page.reload()
-    await expect(tab.outcome).to_have_text("Answered by Tutor with sentences of the documents.")
+    await expect(tab.outcome.locator(":scope > p").last).to_have_text(
+        "Answered by Tutor with sentences of the documents."
+    )
     await expect(teachers.locator("option:checked")).to_have_text("Ms Ashdown")
 
 
