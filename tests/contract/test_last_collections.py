@@ -10,6 +10,7 @@ from responsa_server.domain.events import MAX_QUOTE_BYTES
 from responsa_server.domain.kinds import CollectionKind, kind_of
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.search import answering
 from responsa_server.search.answering import FLOOR, LibraryEvidence
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
@@ -136,6 +137,19 @@ async def test_people_get_answers_from_their_own_documents_and_hear_what_else_th
         ("responsa-docs",),
         [("uploads", "uploads 1"), ("tutor", "tutor 1")],
     )
+
+
+async def test_what_hardly_supports_an_answer_is_not_named_beside_another(
+    database: Database, embedder: MiniLmEmbedder, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelves = {"responsa-docs": [DOCS], "tutor": [SAMPLE], "uploads": [UPLOAD, UNRELATED]}
+    knowledge = await library(database, embedder, people, shelves)
+    monkeypatch.setattr(answering, "ALSO_FOUND", 1.0)
+    assert also(await knowledge.search(people.ann, (QUESTION,), ())) == []
+    named = await knowledge.search(people.ann, (QUESTION,), ("tutor", "uploads"))
+    assert (await knowledge.extract(QUESTION, named)).also_found == ()
+    monkeypatch.undo()
+    assert (await knowledge.extract(QUESTION, named)).also_found != ()
 
 
 async def test_where_their_own_documents_support_no_answer_the_documentation_answers_before_samples(

@@ -174,6 +174,7 @@ class LibraryEvidence:
         """See `Extractor.closest`."""
         if not evidence.passages:
             return ()
+        # A suggestion names its collection, which a tool's source has not.
         retrieval = restricted(self._plain.validate_python(evidence.content), NO_COLLECTION, without=True)
         floor = FLOOR
         if without:
@@ -182,8 +183,7 @@ class LibraryEvidence:
         found = await self._retriever.analyse(
             lambda analyses: Extractor(analyses).closest(retrieval, floor, MAX_SUGGESTIONS, without)
         )
-        # A suggestion names its collection, which a tool's source has not.
-        return tuple(_shortened(one) for one in found if one.passage.collection_id)
+        return tuple(map(_shortened, found))
 
     async def sections(
         self, who: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
