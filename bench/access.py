@@ -257,7 +257,7 @@ async def measure(postgres: EmbeddedPostgres, model: _Known, *, quick: bool) -> 
     passages = 2_000 if quick else PASSAGES
     rounds, a_round = (3, 5) if quick else (15, 20)
     for collections in (10, 100 if quick else 1_000):
-        title = f"Search in {passages:,} passages in {collections:,} collections, compared with the server's own search, which has no readers"
+        title = f"Search in {passages:,} passages in {collections:,} collections: searches as a user, compared with the same searches as the server itself, which may read everything"
         async with filled(postgres, model, passages, collections) as of:
             readers = (Server(TENANT), of.all_of_it, of.few)
             await timed(of, readers, 2, a_round)

@@ -114,4 +114,6 @@ async def _checked(ours: Awaitable[object], theirs: Awaitable[object]) -> None:
         raise BenchError("the turn of the engine or of the hand-written graph did not end in an answer")
     state = cast("Mapping[str, Any]", found)
     if end.text != state.get("text") or not end.citations or len(end.citations) != len(state["citations"]):
-        raise BenchError(f"the engine and the graph by hand give different answers: {end.text!r}, {state!r}")
+        raise BenchError(
+            f"the engine and the hand-written graph give different answers: {end.text!r}, {state!r}"
+        )

@@ -99,15 +99,15 @@ async def measure(postgres: EmbeddedPostgres, redis: EmbeddedRedis) -> None:
                 await rates.take(Room(f"bench:{scope}:{batch}", "calls_per_minute", scope, ROOM), MINUTE, 1)
 
         rows = {
-            "credential, checked less than a second ago": await _median(check),
-            "credential and limits of a call": await _median(call),
-            "credential and limits of a call that lasts": await _median(stream),
-            "message": await _median(message),
-            "limits of a call without reservations": await _median(unreserved),
+            "checking a credential that was checked less than a second ago": await _median(check),
+            "checking the credential and the limits of a call": await _median(call),
+            "checking the credential and the limits of a call that opens a stream": await _median(stream),
+            "checking the credential and the limits of a message": await _median(message),
+            "checking the limits of a call for which nothing was reserved": await _median(unreserved),
         }
     for name, figure in rows.items():
         print(f"{name}: {figure:.0f} µs")
-    print(f"The aim for the check and the limits of a call together is {AIM_US} µs.")
+    print(f"The aim: checking the credential and the limits of a call takes at most {AIM_US} µs together.")
 
 
 def main() -> None:

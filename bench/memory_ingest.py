@@ -118,7 +118,7 @@ def main(given: Sequence[str] | None = None) -> int:
     """Measure and report. Returns 1 if the figure misses its aim."""
     parser = argparse.ArgumentParser(prog="python -m bench.memory_ingest", description=__doc__)
     parser.add_argument("--mib", type=int, default=64, help="the size of the text")
-    parser.add_argument("--passages", type=int, default=32, help="the passages to wait for")
+    parser.add_argument("--passages", type=int, default=32, help="the number of stored passages to wait for")
     options = parser.parse_args(given)
     leave_in_order()
     idle, peak, accepted, cut = measure(options.mib * _MIB, options.passages)

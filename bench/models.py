@@ -33,10 +33,10 @@ def measure(run: Run) -> list[Line]:
     lines: list[Line] = []
     rounds, words = run.pick(3, 1), run.pick(300, 60)
     with provider(run) as url:
-        run.say("models: one answer at a time, the adapter alone")
+        run.say("models: one answer at a time, through the adapter alone")
         single = Reading(1, 20, 5, rounds=run.pick(100, 20), url=url)
         alone = [read(single) for _ in range(rounds)]
-        run.say(f"models: {_STREAMS} answers at a time, the adapter alone")
+        run.say(f"models: {_STREAMS} answers at a time, through the adapter alone")
         many = Reading(_STREAMS, words, _PACE_MS, url=url, warm_up=20)
         crowd = [read(many) for _ in range(rounds)]
         lines += _lines("adapter alone", alone, crowd, [one.lags for one in crowd])

@@ -51,7 +51,11 @@ def main(given: Sequence[str] | None = None) -> int:
         if SOFFICE is not None:
             printed["LibreOffice"] = print_with_libreoffice(made, Path(folder))
     worst = asyncio.run(_compare(made, printed, options.keep))
-    table = Table("kind", *printed, title=f"Words in order, the worst of {options.each} documents")
+    table = Table(
+        "kind",
+        *printed,
+        title=f"Share of words that are read in the right order, in the worst of {options.each} documents",
+    )
     for kind, scores in worst.items():
         table.add_row(kind, *(f"{scores[program]:.3f}" for program in printed))
     console = Console()

@@ -64,8 +64,8 @@ def measure(run: Run) -> list[Line]:
         return Line.alone(TITLE, what, "ms", figures, measured=sum(map(len, values)))
 
     return [
-        line("time of a word alone, p50", alone, 0.5),
-        line("time of a word alone, max", alone, 1.0),
+        line("time of a word without sign-ins, p50", alone, 0.5),
+        line("time of a word without sign-ins, max", alone, 1.0),
         line("delay of a word during sign-ins, p50", delays, 0.5),
         line("delay of a word during sign-ins, p99", delays, 0.99),
         line(f"delay of a word during sign-ins, max (bar {_BAR_MS})", delays, 1.0),

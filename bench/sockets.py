@@ -33,8 +33,8 @@ def measure(run: Run) -> list[Line]:
         return percentile(one.firsts, 0.5)
 
     return [
-        line("first frame p50, and the same event", "ms", "less", (socket, shown), first),
-        line("first frame p50, and `started`", "ms", "less", (socket, web), first),
+        line("first frame of the WebSocket, compared with the gRPC-Web message for the same event, p50", "ms", "less", (socket, shown), first),
+        line("first frame of the WebSocket, compared with the gRPC-Web message for `started`, p50", "ms", "less", (socket, web), first),
         line("answer p50", "ms", "less", (socket, web), lambda one: percentile(one.totals, 0.5)),
         line(f"{_STREAMS} connections: turns", "/s", "more", many, lambda one: one.rate),
         line(f"{_STREAMS} connections: frames", "/s", "more", many, lambda one: one.messages / one.seconds),

@@ -42,10 +42,13 @@ def _once(at: Place) -> dict[str, float]:
         command(at, "ask", _QUESTION)
         ended = time.perf_counter()
     docs = _at(started, _DOCS)
-    parts = {"to the first answer": ended - started.begun, "of it until the link is printed": ready}
+    parts = {
+        "until the first answer (total)": ended - started.begun,
+        "until the link is printed (part of the total)": ready,
+    }
     if docs:
-        parts["of that, reading Responsa's own documents"] = ready - docs
-    return parts | {"of it the question (responsa ask)": ended - begun}
+        parts["for reading Responsa's own documents (part of the time until the link)"] = ready - docs
+    return parts | {"for the question with `responsa ask` (part of the total)": ended - begun}
 
 
 def _at(started: Started, begin: str) -> float:

@@ -85,13 +85,15 @@ async def measure(postgres: EmbeddedPostgres) -> None:
                 await people.identity.authenticate(Credential("token", one.access_token))
             assert await people.identity.confirm()
             together = await _median(people.identity.confirm)
-            rows[f"{count} sessions, with one query"] = together
-            rows[f"call of one of {count} callers, each once a second"] = (
+            rows[f"check of {count} sessions with one query"] = together
+            rows[f"call by one of {count} callers that each call once a second"] = (
                 together / confirm_seconds(count) / count + rows["checked less than a second ago"]
             )
         for name, figure in rows.items():
             print(f"{name}: {figure:.0f} µs")
-        print(f"The aim for the check and the limits of a call together is {AIM_US} µs.")
+        print(
+            f"The aim: checking the credential and the limits of a call takes at most {AIM_US} µs together."
+        )
         await _measure_open(postgres, database)
     finally:
         await database.close()

@@ -15,8 +15,8 @@ from bench.report import Line
 from bench.run import FEW, Run
 from responsa_server.embedded import Layout
 
-TITLE: Final = "Turns of 69 events (start, 3 statuses, 64 deltas, answer), durable, compared with the same graph in memory, bare grpc.aio"
-LIBRARY: Final = "Turns that search the library, durable, compared with the same in memory"
+TITLE: Final = "Durable turns of 69 events (start, 3 statuses, 64 deltas, answer), compared with the same graph in memory over bare grpc.aio"
+LIBRARY: Final = "Durable turns that search the library, compared with the same turns in memory"
 _STREAMS: Final = (1, 16, 64)
 _PEER: Final = "bench.peers.in_memory"
 

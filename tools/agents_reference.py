@@ -52,7 +52,11 @@ def reference(kinds: Mapping[str, NodeKind] = KINDS) -> str:
     parts = [_HEAD, *_rows(AgentConfig, "")]
     for title, model in _TABLES.items():
         parts += ["", f"Keys of {title}:", "", _HEAD, *_rows(model, "")]
-    parts += ["", "Fields that each kind reads and writes; required fields are in `code`:", ""]
+    parts += [
+        "",
+        "The fields that each kind reads and writes, and its options. After a name, `?` means that the field or option may be absent:",
+        "",
+    ]
     parts += ["| kind | reads | writes | its own options |", "|---|---|---|---|"]
     parts += [
         f"| `{name}` | {_names(kind.input_model)} | {_names(kind.output_model)} | {_names(kind.options)} |"
@@ -103,11 +107,11 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
 
 
 def page(text: str, tables: str) -> str:
-    """The page with new tables between its marks. Raises ValueError if the page has no marks."""
+    """The page with new tables between its two markers. Raises ValueError if the page lacks the markers."""
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        raise ValueError("the page has no marks to write between")
+        raise ValueError("the page lacks the two markers between which the tables belong")
     return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
 
 
@@ -140,7 +144,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _names(model: type[BaseModel]) -> str:
-    each = (f"`{name}`" if info.is_required() else f"{name}" for name, info in model.model_fields.items())
+    each = (f"`{name}`" if info.is_required() else f"`{name}`?" for name, info in model.model_fields.items())
     return ", ".join(each) or "–"
 
 

@@ -314,7 +314,7 @@ async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
         assert (await jobs.check()).health is Health.DOWN
         await jobs.close()
     told = [(one["event"], one["exc_info"]) for one in logs if one["log_level"] == "error"]
-    assert told == [("the task that takes jobs ended", fault)]
+    assert told == [("the task that takes jobs from the queue has ended", fault)]
 
 
 async def test_jobs_carry_ids_alone(house: House, people: People) -> None:

@@ -187,7 +187,7 @@ async def test_a_broken_file_leaves_the_old_version_serving_and_is_told(town: To
         report = await agents.check()
         assert report.health is Health.DEGRADED
         assert "own/prompts/greeting.md:2" in report.detail
-        assert "still serve: own" in report.detail
+        assert "the last valid version stays in use: own" in report.detail
         folder.write("own", "Two.")
         (_, mended) = await agents.reload()
         assert (mended.version, mended.changed, mended.problems) == ("agents/own/versions/2", True, ())

@@ -123,10 +123,14 @@ class FrameReader:
         for event in logged:
             whole = event.seq == last + 1 if self._include_deltas else event.seq > last
             if not whole or event.seq > frame.through_seq:
-                raise ChainBroken(f"event {event.seq} follows {last} in a frame through {frame.through_seq}")
+                raise ChainBroken(
+                    f"event {event.seq} follows {last} in a frame that covers the events up to {frame.through_seq}"
+                )
             last = event.seq
         if self._include_deltas and last != frame.through_seq:
-            raise ChainBroken(f"a frame through {frame.through_seq} ends with event {last}")
+            raise ChainBroken(
+                f"a frame that covers the events up to {frame.through_seq} ends with event {last}"
+            )
 
     def _take_event(self, event: turn_pb2.TurnEvent) -> bool:
         """Read one event, and return whether to yield it."""

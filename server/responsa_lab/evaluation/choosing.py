@@ -79,14 +79,17 @@ class Choice:
 def eval_tools(
     folder: Annotated[
         Path,
-        typer.Argument(help="A folder with choose.jsonl, look.jsonl and declared.", show_default=False),
+        typer.Argument(
+            help="A folder that contains the files of messages (such as `choose.jsonl`) and the folder `declared`.",
+            show_default=False,
+        ),
     ] = OURS,
     part: Annotated[Part, typer.Option(help="The messages to measure.")] = Part.CHOOSE,
     folds: Annotated[
         int,
         typer.Option(
             min=1,
-            help="The number of parts of a cross-validation: the classifiers that decide about a part do not learn from its messages. 1: they learn from all messages.",
+            help="The number of parts of a cross-validation: while one part is measured, the classifiers learn from all examples except the messages of this part. With 1 part, they learn from all examples.",
         ),
     ] = 1,
     mistakes: Annotated[int, typer.Option(min=0, help="The number of wrong choices to show.")] = 10,

@@ -123,7 +123,7 @@ class _Documents:
         else:
             original = sniff((self._folder / source / name).read_bytes(), name)
         format_ = FORMATS.named(original.format)
-        assert format_ is not None, "sniff names a format of the table"
+        assert format_ is not None, "sniff() must return the name of a format in the table of formats"
         parsed = format_.load()(original)
         title = title or parsed.title
         language = parsed.language or language_of(parsed.canonical_text)
@@ -277,7 +277,10 @@ def figures(judged: Sequence[tuple[Case, bool]]) -> Mapping[str, Interval]:
 
 def eval_claims(
     documents: Annotated[
-        Path, typer.Argument(help="A folder with a folder of documents for each source of sources.toml.")
+        Path,
+        typer.Argument(
+            help="A folder that contains one folder of documents for each source in `sources.toml`."
+        ),
     ],
     part: Annotated[
         Part,

@@ -22,10 +22,15 @@ Train = Annotated[
     Path,
     typer.Option(
         "--train",
-        help=f"A folder with {UTTERANCES}. Its part train is for training, and its part val sets the threshold.",
+        help=f"A folder with {UTTERANCES}. The utterances whose split is `train` are for training. The utterances whose split is `val` set the threshold.",
     ),
 ]
-Test = Annotated[Path, typer.Option("--test", help=f"A folder with {UTTERANCES}. Its part test is measured.")]
+Test = Annotated[
+    Path,
+    typer.Option(
+        "--test", help=f"A folder with {UTTERANCES}. The utterances whose split is `test` are measured."
+    ),
+]
 Pairs = Annotated[
     int, typer.Option(min=0, help="The number of rows of the confusion table. 0 prints all rows.")
 ]

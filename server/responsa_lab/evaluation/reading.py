@@ -231,7 +231,10 @@ class ReadingSet:
 
 def eval_reading(
     documents: Annotated[
-        Path, typer.Argument(help="A folder with a folder of documents for each source of sources.toml.")
+        Path,
+        typer.Argument(
+            help="A folder that contains one folder of documents for each source in `sources.toml`."
+        ),
     ],
     part: Annotated[
         Part,
@@ -252,7 +255,7 @@ def eval_reading(
 ) -> None:
     """Load the documents of each source into its own collection, ask the questions there, and compare what the answers quote with the labelled places.
 
-    An answer is right if one of its citations overlaps a place that answers the question in at least half of the shorter of the two.
+    An answer is right if it has a citation whose overlap with a place that answers the question is at least half as long as the shorter of the two.
     """
     with reporting(json=json):
         given = ReadingSet.read(folder, part, documents, limit)

@@ -85,13 +85,13 @@ def eval_sections(
     part: Annotated[Part, typer.Option(help="The questions to ask.")] = Part.FIT,
     answers: Annotated[
         Path | None,
-        typer.Option(help="Write each question with what was found to this file, one JSON object per line."),
+        typer.Option(help="Write each question and its results to this file, one JSON object per line."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask an agent each question twice, for sections and for an answer, and print how often a right section is the first, and among the first five.
 
-    A section is right if it overlaps a labelled one in at least half of the shorter of the two. The documents must have been loaded (`responsa samples load`). The
+    A section is right if its overlap with a labelled section is at least half as long as the shorter of the two. The documents must have been loaded (`responsa samples load`). The
     figures are shares from 0 to 1, with 95 % intervals.
     """
     with reporting(json=json):

@@ -152,7 +152,7 @@ async def plain(to: Provider) -> None:
     to.expected(
         "answer",
         right=heard.end is not None and heard.end.stop is Stop.END and bool(heard.text.strip()),
-        assumed="a text and the stop reason of a whole answer",
+        assumed="a text, and the stop reason of a complete answer",
         got=f"{_ending(heard)}, text {heard.text[:60]!r}",
     )
     if "59" not in heard.text:
@@ -200,7 +200,7 @@ async def limit(to: Provider) -> None:
         to.expected(
             "limit",
             right=heard.end is not None and heard.end.stop is Stop.LIMIT,
-            assumed="the stop reason of a limit",
+            assumed="the stop reason of an answer that reached its limit of tokens",
             got=_ending(heard),
         )
     _names(to, "limit", heard)
@@ -453,7 +453,9 @@ async def verify_embeddings(embedder: HttpEmbedder, key: str, tell: Callable[[Fi
         Finding(
             Verdict.HOLDS if near else Verdict.NOTE,
             "meaning",
-            "texts of one meaning are nearer" if near else "texts of one meaning are not nearer than others",
+            "the vectors of texts with the same meaning are nearer to each other than other vectors"
+            if near
+            else "the vectors of texts with the same meaning are not nearer to each other than other vectors",
         )
     )
     return order

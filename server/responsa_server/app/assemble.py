@@ -349,13 +349,13 @@ def require_default_models(models: Models, default: Sequence[str]) -> None:
     """
     for place, name in enumerate(default):
         if name == EXTRACTIVE and place < len(default) - 1:
-            why = f"“{EXTRACTIVE}” before other models, but it must be the last"
+            why = f"names “{EXTRACTIVE}” before other models, but “{EXTRACTIVE}” must be the last"
         elif (problem := models.problem(name)) is not None:
-            why = f"“{name}”, which is not available: {clause(problem)}"
+            why = f"names “{name}”, which is not available: {clause(problem)}"
         else:
             continue
         raise EmbeddedError(
-            f"The setting models.default (RESPONSA_MODELS__DEFAULT) names {why}",
+            f"The setting models.default (RESPONSA_MODELS__DEFAULT) {why}",
             "correct that, or name another model in this setting, and start again",
         )
 

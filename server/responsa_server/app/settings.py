@@ -130,7 +130,7 @@ class TestingSettings(BaseModel, extra="forbid"):
     )
     tool_url: str = Field(
         default="",
-        description="The URL of the HTTP endpoint that is called by the testing agent's tool. Empty: an endpoint in the server's process that counts calls.",
+        description="The URL of the HTTP endpoint that is called by the testing agent's tool. Empty: the tool calls an endpoint in the server's own process, and this endpoint counts the calls.",
     )
 
 

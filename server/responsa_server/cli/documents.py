@@ -113,7 +113,7 @@ def search(
         typer.Option(
             "--batch",
             encoding="utf-8",
-            help="Search once for each line of this file; - reads standard input. The file replaces the terms.",
+            help="Search once for each line of this file (- reads standard input). Give either terms or this option.",
         ),
     ] = None,
     json: Annotated[

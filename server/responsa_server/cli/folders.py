@@ -55,7 +55,8 @@ def followed(paths: Sequence[str], root: str) -> Sequence[Folder]:
     for path in paths:
         folder = next(iter(folders_of([path], root)), None)
         if folder is None or not folder.root:
-            raise CommandFailed(f"--sync and --watch cannot follow {path}.", "Name folders only.", EXIT_USAGE)
+            remedy = "Name only folders." if folder is None else "Give this folder a name with --root."
+            raise CommandFailed(f"--sync and --watch cannot be used with {path}.", remedy, EXIT_USAGE)
         other = found.setdefault(folder.root, folder)
         if other != folder:
             raise CommandFailed(

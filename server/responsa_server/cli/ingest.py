@@ -98,7 +98,7 @@ def ingest_paths(
     root: Annotated[
         str,
         typer.Option(
-            help="The first part of the folder's source keys, in place of the folder's name. Two folders with the same name need different roots."
+            help="The first part of the source keys of the folder's documents, in place of the folder's name. Two folders with the same name need different roots."
         ),
     ] = "",
     dry_run: Annotated[

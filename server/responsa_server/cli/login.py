@@ -124,7 +124,7 @@ def logout(
 def whoami(
     json: Annotated[bool, typer.Option("--json", help="Print the user as one JSON object.")] = False,
 ) -> None:
-    """Print the user as whom your commands run."""
+    """Print the user that your commands act for."""
     with reporting(json=json), open_client() as client:
         user = client.me()
         if json:

@@ -67,7 +67,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("samples", "responsa_server.cli.samples", "Load the sample documents and teachers of agents."),
     Command("login", "responsa_server.cli.login", "Sign in with an e-mail address and a password."),
     Command("logout", "responsa_server.cli.login", "End the session of `login`."),
-    Command("whoami", "responsa_server.cli.login", "Print the user as whom your commands run."),
+    Command("whoami", "responsa_server.cli.login", "Print the user that your commands act for."),
     Command("usage", "responsa_server.cli.usage", "Show what your questions have used of your quota."),
     Command("register", "responsa_server.cli.accounts", "Create an account."),
     Command("confirm", "responsa_server.cli.accounts", "Confirm an e-mail address with the code of a mail."),

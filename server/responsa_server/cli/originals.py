@@ -129,7 +129,7 @@ def _marked(image: bytes, part: tuple[int, int, int, int]) -> bytes:
         return marked(image, part)
     except ValueError:
         raise CommandFailed(
-            "The server's image has a form that cannot be marked.", "Leave --box out."
+            "The image from the server has a format in which --box cannot mark a part.", "Leave --box out."
         ) from None
 
 

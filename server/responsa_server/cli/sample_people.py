@@ -152,7 +152,7 @@ async def _user(client: AsyncResponsa, person: SamplePerson) -> tuple[user_pb2.U
         user, made = await client.create_user(person.name, person.address), True
     if user.subject not in ("", person.address):
         raise CommandFailed(
-            f"The account {user.email} is about the subject {user.subject}.",
+            f"The account {user.email} has the subject {user.subject}, not {person.address}.",
             f"Change the subject with `responsa admin users update {user.email} --subject {user.email}`.",
         )
     if user.HasField("disable_time"):

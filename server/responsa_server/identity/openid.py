@@ -415,14 +415,14 @@ class OpenId:
         if not await self._accounts.signed_in_recently(who, session_id, RECENT_SECONDS):
             raise NotPermitted(
                 Reason.SIGN_IN_REQUIRED,
-                "Connecting a provider needs a sign-in of the last ten minutes. Sign in again, then connect the provider.",
+                "To connect a provider, you must have signed in within the last ten minutes. Sign in again, then connect the provider.",
             )
 
     async def _link(
         self, provider: OpenIdProvider, flow: _Flow, identity: ExternalIdentity, origin: Origin
     ) -> None:
         who = flow.caller()
-        assert who is not None, "begin refuses to link without a session"
+        assert who is not None, "begin() accepts a link only from a caller with a session"
         # The session or the user may have ended while the person was at the provider.
         (ended,) = await self._identity.ended([who])
         if ended is not None:

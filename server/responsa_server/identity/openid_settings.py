@@ -141,7 +141,7 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     subject_claim: str = Field(
         default="",
         max_length=200,
-        description="The claim that names the person in documents (their subject), such as `employee_number`. Empty: the provider names no subject.",
+        description="The claim, such as `employee_number`, that contains the person's subject. Documents name the person by this subject. Empty: the provider names no subject.",
     )
 
     @model_validator(mode="after")

@@ -60,7 +60,7 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=100,
         ge=1,
         le=10_000,
-        description="The maximum number of passwords that a process hashes or checks, or that wait for this, at a time. Further calls are refused with OVERLOADED.",
+        description="The maximum number of passwords in a process at the same time: those that it is hashing or checking, and those that wait. Further calls are refused with OVERLOADED.",
     )
     min_score: int = Field(
         default=3,
@@ -72,13 +72,13 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=10,
         ge=1,
         le=10_000,
-        description="The maximum number of failed sign-ins in one window that use one e-mail address of a tenant and come from one network address. E-mail addresses without an account count, too.",
+        description="The maximum number of failed sign-ins with one e-mail address of a tenant, from one network address, in one window. E-mail addresses without an account count, too.",
     )
     attempts_per_account_everywhere: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description="The maximum number of failed sign-ins in one window that use one e-mail address of a tenant and come from any network address. The value must be at least `attempts_per_account`.",
+        description="The maximum number of failed sign-ins with one e-mail address of a tenant, from all network addresses together, in one window. The value must be at least `attempts_per_account`.",
     )
     attempts_per_address: int = Field(
         default=100,
@@ -383,5 +383,5 @@ class LimitSettings(BaseModel, extra="forbid"):
         default=4,
         ge=2,
         le=1000,
-        description="The divisor of the limits while Redis cannot be reached. Each process then has its own count of calls, uploads, streams and sockets, and allows each limit divided by this value. The value should be at least the number of servers. Meanwhile, messages are counted in PostgreSQL, and half of `messages_per_minute` is allowed.",
+        description="While Redis cannot be reached, each process divides its limits on calls, uploads, streams and sockets by this value. Each process then counts on its own, so the value should be at least the number of servers. Meanwhile, messages are counted in PostgreSQL, and half of `messages_per_minute` is allowed.",
     )

@@ -472,7 +472,7 @@ class KnowledgeJobs:
     def _report_end(self, task: asyncio.Task[None]) -> None:
         """Log the error if the task failed. Nothing awaits the task, so the error would be lost otherwise."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.error("the task that takes jobs ended", exc_info=error)
+            self._log.error("the task that takes jobs from the queue has ended", exc_info=error)
 
 
 def _public(error: Exception, operation_id: UUID) -> ResponsaError:

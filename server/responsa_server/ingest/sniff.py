@@ -175,7 +175,7 @@ def decide_format(content: StoredBytes, name: str, content_type: str, formats: F
             return ""
         raise rejections.described(error, name, content_type, formats) from error
     found = formats.named(original.format)
-    assert found is not None, "sniff() names a row of the table of formats"
+    assert found is not None, "sniff() must return the name of a format in the table of formats"
     return found.media_type
 
 

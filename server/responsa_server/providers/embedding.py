@@ -136,7 +136,9 @@ class HttpEmbedder(HttpServer, abc.ABC):
     @property
     def dimensions(self) -> int:
         """The number of dimensions of a vector; known after `prepare`."""
-        assert self.model.dimensions is not None, "prepare asks for the dimensions"
+        assert self.model.dimensions is not None, (
+            "prepare() must be called first, because it asks the model for the number of dimensions"
+        )
         return self.model.dimensions
 
     @property

@@ -58,7 +58,7 @@ def _listed(value: object) -> object:
 
 def _of_models(names: list[str]) -> list[str]:
     if _DEFAULT in names:
-        raise ValueError(f"lists models as provider:model, and cannot contain {_DEFAULT} itself")
+        raise ValueError(f"must list models as provider:model, and must not contain “{_DEFAULT}” itself")
     return names
 
 
@@ -90,7 +90,7 @@ class ModelServerSettings(BaseModel, extra="forbid"):
         default=64,
         ge=1,
         le=10_000,
-        description="The maximum number of answers that one worker requests at a time. Further calls wait.",
+        description="The maximum number of answers that one worker requests from the provider at the same time. Further calls wait.",
     )
     requests_a_minute: int = Field(
         default=0,
@@ -147,7 +147,7 @@ class CompatibleSettings(ModelServerSettings):
     )
     prefill: Literal["none", "last", "continue", "marked"] = Field(
         default="none",
-        description="How Responsa asks the server to continue an answer that another model broke off. `none`: not at all, because the server cannot do this. `last`: the prompt ends with the interrupted answer as an assistant's message (llama.cpp, Ollama). `continue`: as `last`, with `continue_final_message` (vLLM). `marked`: as `last`, and the message has `prefix: true` (DeepSeek, Mistral).",
+        description="How Responsa asks the server to continue an answer that another model broke off. `none`: not at all, because the server cannot do this. `last`: the prompt ends with the interrupted answer as an assistant's message (llama.cpp, Ollama). `continue`: like `last`, and the request has `continue_final_message` (vLLM). `marked`: like `last`, and the message has `prefix: true` (DeepSeek, Mistral).",
     )
     uds: str = Field(
         default="",
@@ -171,7 +171,7 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         default=None,
         ge=256,
         le=100_000,
-        description="The maximum number of tokens of one text that the model reads. If empty, the limit is the value that Responsa knows for the model, or 512.",
+        description="The maximum number of tokens that the model reads of one text. If empty, the limit is the value that Responsa knows for the model, or 512.",
     )
     texts_a_call: int = Field(
         default=64, ge=1, le=2048, description="The maximum number of texts in one request."

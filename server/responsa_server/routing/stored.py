@@ -151,7 +151,7 @@ def read(folder: Path, examples: bytes) -> Parameters:
     parameters = loaded(data)
     if parameters.examples != examples:
         raise ClassifierBroken(
-            "Its name belongs to examples that differ from the examples it was trained on."
+            "The classifier was trained on other examples than those that its file's name stands for."
         )
     return parameters
 

@@ -53,9 +53,9 @@ TEXT_ONLY: Final = "text_only"
 
 _KINDS: Final = tuple(CollectionKind)
 FLOOR: Final = 0.2
-"""The least support (0 to 1) of a suggestion below a refusal. docs/retrieval.md has the figures from which this value and the next were chosen."""
+"""The least support (0 to 1) of a refusal's suggestion. docs/retrieval.md has the figures from which this value and the next were chosen."""
 FLOOR_OF_OTHERS: Final = 0.4
-"""The least support (0 to 1) of a suggestion below an answer."""
+"""The least support (0 to 1) of an answer's suggestion."""
 ALSO_FOUND: Final = 0.7
 """The least support (0 to 1) of a document of another collection that an answer names. Of 473 questions that one collection answers, 122 would name documents of collections about
 other subjects from 0.5 on, and 26 do from this value on.

@@ -87,7 +87,9 @@ class DocumentTable(Table):
         max_length=1000,
         description="The person whom the document is about. Only this user, administrators and SERVICE keys may read the document. Empty: all readers of the collection may read it.",
     )
-    uri: str = Field("", max_length=2000, description="The address of the row outside Responsa.")
+    uri: str = Field(
+        "", max_length=2000, description="The address (URI) outside Responsa at which people find the row."
+    )
     metadata: dict[Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,63}$")], str] = Field(
         default_factory=dict[str, str], max_length=32, description="Values that filters of searches can use."
     )
@@ -318,7 +320,7 @@ def _of_document(
         return [Problem(FILE, message, ("documents", kind, "query"), closest(document.query, table.queries))]
     found = list[Problem]()
     if query.one_subject and not document.subject:
-        message = f"is missing: the query {document.query} reads the rows of one subject"
+        message = f"is missing; the query {document.query} has “one_subject”, so each of its documents needs a subject"
         found.append(Problem(FILE, message, ("documents", kind, "subject")))
     for key, _ in _bodies(kind, document):
         name = _template(kind, ".".join(map(str, key[2:])))

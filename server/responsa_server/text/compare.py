@@ -275,11 +275,11 @@ def _entered(reached: Mapping[int, int], diagonal: int, rows: int, columns: int)
 
 
 def _traced(levels: Sequence[Mapping[int, int]], rows: int, columns: int) -> Iterator[_Match]:
-    """The matches on the way to the end of a part, the last one first."""
+    """The matches on the path to the end of a part, the last one first."""
     x, diagonal = rows, rows - columns
     for differences in range(len(levels) - 1, -1, -1):
         entered = _entered(levels[differences - 1], diagonal, rows, columns) if differences else (0, 0)
-        assert entered is not None, "the way to the end entered this diagonal"
+        assert entered is not None, "the path to the end must have entered this diagonal"
         if x > entered[0]:
             yield entered[0], entered[0] - diagonal, x - entered[0]
         if differences:

@@ -49,7 +49,8 @@ class McpOptions(ToolOptions):
         description="The program's environment variables. The program gets no variables of Responsa's own environment.",
     )
     secret_environment: dict[str, str] = Field(
-        default={}, description="Environment variables of the program that hold secrets of the declaration."
+        default={},
+        description="Environment variables of the program, each with the name of the secret that is its value.",
     )
     memory_mb: int = Field(
         default=1024, ge=64, le=65_536, description="The maximum size of the program's address space, in MiB."

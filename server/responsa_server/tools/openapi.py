@@ -86,7 +86,7 @@ class OpenApiOptions(ToolOptions):
     )
     checked: bool = Field(
         default=False,
-        description="Whether results must match the schema of the response in the OpenAPI file. Many APIs deviate from their file.",
+        description="Whether results must match the schema of the response in the OpenAPI file. Many APIs deviate from their OpenAPI file.",
     )
     allow_private: AllowPrivate = ()
 

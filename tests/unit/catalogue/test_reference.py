@@ -35,7 +35,7 @@ def test_the_pages_are_as_the_models_say() -> None:
         assert text == page(text, tables()), "run `make generate`"
     text = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
     assert page(text.replace("| `history.messages`", "| `history.massages`"), reference()) == text
-    with pytest.raises(ValueError, match="no marks"):
+    with pytest.raises(ValueError, match="lacks the two markers"):
         page("# Agents", "")
 
 

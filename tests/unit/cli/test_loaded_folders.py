@@ -84,5 +84,5 @@ def test_two_folders_with_one_root_are_not_followed_together(folders: tuple[Fold
         followed(paths, "")
     assert followed([paths[0], paths[0]], "") == (folders[0],)
     assert followed(paths[:1], "guide-b") == (Folder(folders[0].path, "guide-b"),)
-    with pytest.raises(CommandFailed, match="cannot follow"):
+    with pytest.raises(CommandFailed, match="cannot be used with /"):
         followed(["/"], "")

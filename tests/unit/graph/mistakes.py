@@ -214,12 +214,14 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "15 two tests": (
         [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", is = "chat", above = 3')],
         [
-            "agent.toml:22:35: graph.edges[0].when: needs exactly one of is, in, above, below, empty for its field."
+            "agent.toml:22:35: graph.edges[0].when: needs exactly one of the keys “is”, “in”, “above”, “below” and “empty” for its field."
         ],
     ),
     "15 no test": (
         [("agent.toml", 'when = { field = "intent", is = "chat" }', 'when = { is = "chat" }')],
-        ["agent.toml:22:35: graph.edges[0].when: needs exactly one of field, model, all, any."],
+        [
+            "agent.toml:22:35: graph.edges[0].when: needs exactly one of the keys “field”, “model”, “all” and “any”."
+        ],
     ),
     "16 input that no way provides": (
         [("agent.toml", 'to = "retrieve" }', 'to = "grade" }')],

@@ -93,7 +93,7 @@ def test_the_nonce_is_the_same_for_a_turn_and_random_without_one() -> None:
         (
             "{% for a in agents %}{% for b in agents %}{% for c in agents %}x{% endfor %}{% endfor %}{% endfor %}",
             5,
-            "more than a template may",
+            "more steps than a template may take",
         ),
         ("a\n=== user\n\n{{ nobody }}", 8, "nobody"),
     ],

@@ -166,7 +166,7 @@ def test_the_status_names_a_tool_to_its_tenant_and_to_owners(tenant: str, owner:
     assert tool_of("rival/notes", who, {"notes"}) == named
     assert tool_of("rival/notes", who, {"other"}) == "", "no longer declared"
     of_user = tool_of_user(f"rival/notes/{who.user_id}", who, {"notes"})
-    assert of_user == (named and f"{named}, in the calls of one user,")
+    assert of_user == (named and f"{named} (in the calls of one user)")
 
 
 @pytest.mark.parametrize(

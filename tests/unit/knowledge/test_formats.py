@@ -85,7 +85,7 @@ def test_a_format_that_was_decided_before_is_not_decided_again() -> None:
     ],
 )
 def test_two_rows_share_nothing(twin: Format) -> None:
-    with pytest.raises(ValueError, match="stands in the rows of HTML and"):
+    with pytest.raises(ValueError, match="occurs both in the row of HTML and"):
         Formats((*FORMATS, twin))
 
 

@@ -134,5 +134,5 @@ def test_a_template_cannot_run_for_ever_or_see_more_than_the_row() -> None:
     )
     [query] = looped.queries
     row = [*ROW[:5], ["x"] * 10_000, None]
-    with pytest.raises(RowProblem, match="more than a template may"):
+    with pytest.raises(RowProblem, match="more steps than a template may take"):
         looped.document("profile", query.reader(COLUMNS)(row))

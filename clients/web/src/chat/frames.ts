@@ -119,10 +119,10 @@ export class FrameReader {
     let last = frame.afterSeq;
     for (const { seq } of logged) {
       const follows = this.#includeDeltas ? seq === last + 1n : seq > last;
-      if (!follows || seq > frame.throughSeq) throw new ChainBroken(`event ${seq} follows ${last} in a frame through ${frame.throughSeq}`);
+      if (!follows || seq > frame.throughSeq) throw new ChainBroken(`event ${seq} follows ${last} in a frame that covers the events up to ${frame.throughSeq}`);
       last = seq;
     }
-    if (this.#includeDeltas && last !== frame.throughSeq) throw new ChainBroken(`a frame through ${frame.throughSeq} ends with event ${last}`);
+    if (this.#includeDeltas && last !== frame.throughSeq) throw new ChainBroken(`a frame that covers the events up to ${frame.throughSeq} ends with event ${last}`);
   }
 
   #takeEvent(event: TurnEvent): boolean {

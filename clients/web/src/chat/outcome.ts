@@ -160,20 +160,20 @@ function sentences(fallbacks: readonly Fallback[], outcome = AnswerOutcome.UNSPE
 export interface RefusalWords {
   /** Shown above the server's reason. */
   readonly heading: string;
-  /** Begins the line that sums up the steps: "Looked in 0.2 s and found no support". */
+  /** Begins the line that sums up the steps: "Finished the search in 0.2 s and found no support". */
   readonly did: string;
   readonly end: string;
 }
 
 const REFUSALS: Partial<Record<RefusalReason, RefusalWords>> = {
-  [RefusalReason.OUT_OF_SCOPE]: { heading: "Not a question for this agent", did: "Read", end: "and decided that the question is outside the agent’s task" },
+  [RefusalReason.OUT_OF_SCOPE]: { heading: "Not a question for this agent", did: "Read the question", end: "and decided that the question is outside the agent’s task" },
   [RefusalReason.UNSAFE]: { heading: "The model will not answer this", did: "Asked the model", end: "and the model declined" },
   [RefusalReason.SOURCE_ERASED]: { heading: "This answer was withdrawn", did: "Answered", end: "but a document that the answer quoted was erased later" },
   [RefusalReason.NOT_PERMITTED]: { heading: "You may no longer read this answer", did: "Answered", end: "but you are no longer allowed to read the documents that the answer uses" },
   [RefusalReason.BUDGET]: { heading: "Over the limit", did: "Stopped", end: "because the answer would exceed the limit" },
   [RefusalReason.QUOTA]: { heading: "Over your quota", did: "Stopped", end: "because your quota has too little left" },
 };
-const NO_SUPPORT: RefusalWords = { heading: "No answer", did: "Looked", end: "and found no support" };
+const NO_SUPPORT: RefusalWords = { heading: "No answer", did: "Finished the search", end: "and found no support" };
 
 export function refusalWords(reason: RefusalReason): RefusalWords {
   return REFUSALS[reason] ?? NO_SUPPORT;

@@ -138,7 +138,7 @@ export class DetailsView {
         return failureOf(error).message;
       }
       fields.compare(before);
-      return "The document has changed meanwhile, and your changes are not saved yet. Save again to replace the new values with yours, or cancel to keep the new values.";
+      return "The document has changed meanwhile, and your changes are not saved yet. Save again to replace the document’s current values with yours, or cancel to keep the current values.";
     };
     if (!(await filled({ title: "Edit the document", action: "Save", fields: fields.rows, first: fields.first, act, explain }))) return;
     this.#hooks.say("Document saved.");

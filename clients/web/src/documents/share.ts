@@ -89,7 +89,7 @@ class Sharing {
         return entry.control.focus();
       }
       if (before.has(user)) return entry.refuse("This person is in the list already.");
-      if (user === this.#collection.owner) return entry.refuse("The owner always reads the collection.");
+      if (user === this.#collection.owner) return entry.refuse("The owner can always read the collection.");
       await this.#save([...this.#collection.readers, { who: { case: user.includes("@") ? "email" : "user", value: user } }]);
     } catch (error) {
       return this.#refuseAt(failureOf(error));

@@ -287,7 +287,7 @@ class LiveAgents:
         each = [line for one in problems.values() for line in problem_lines(one)]
         more = f" And {len(each) - _MOST_SHOWN} more." if len(each) > _MOST_SHOWN else ""
         old = [one.agent for one in problems.values() if one.version]
-        serving = f" Their last valid versions still serve: {', '.join(old)}." if old else ""
+        serving = f" For these agents, the last valid version stays in use: {', '.join(old)}." if old else ""
         detail = f"Files of agents have problems. {' '.join(each[:_MOST_SHOWN])}{more}{serving} `responsa agents check` shows all problems."
         return PartReport(Health.DEGRADED, detail=detail)
 

@@ -118,7 +118,7 @@ class RetrievalTable(Table):
     )
     sources: Mapping[str, SourceTable] = Field(
         default_factory=dict[str, SourceTable],
-        description="For each value of the parameter that `retrieval.source_parameter` names, where the search looks: `collections`, `filter` (as in a search), or both. If a question has no value for the parameter, the search looks everywhere.",
+        description="The places to search, for each value of the parameter that `retrieval.source_parameter` names. Each entry has `collections`, a `filter` (as in a search), or both. If a question has no value for the parameter, no entry applies.",
     )
     top_k: int | None = Field(
         None,
@@ -236,7 +236,7 @@ class NodeTable(BaseModel):
     )
     writes: Mapping[str, str] = Field(
         default_factory=dict[str, str],
-        description="The renamed outputs: the output's own name, with the field of the state to which the output is written.",
+        description="For each renamed output: the output's own name, and the field of the state to which the node writes the output.",
     )
 
     @property
@@ -290,13 +290,15 @@ class WhenTable(Table):
         ]
         if len(said) != 1:
             raise ValueError(
-                "needs exactly one of field, model, all, any"
-                + (f", not {' and '.join(said)}" if said else "")
+                "needs exactly one of the keys “field”, “model”, “all” and “any”"
+                + (f", not {' and '.join(f'“{one}”' for one in said)}" if said else "")
             )
         if self.field is not None and len(self.tests) != 1:
-            raise ValueError("needs exactly one of is, in, above, below, empty for its field")
+            raise ValueError(
+                "needs exactly one of the keys “is”, “in”, “above”, “below” and “empty” for its field"
+            )
         if self.field is None and self.tests:
-            raise ValueError(f"has {', '.join(self.tests)} without a field")
+            raise ValueError(f"has {', '.join(f'“{one}”' for one in self.tests)} without the key “field”")
         return self
 
 

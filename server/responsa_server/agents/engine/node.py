@@ -35,9 +35,9 @@ from responsa_server.domain.tools import Effect
 from responsa_server.domain.turns import ToolRecord
 
 _MORE: Final = {
-    "steps": "take more steps than the agent may take for",
-    "tokens": "take more tokens of language models than the agent may use for",
-    "cost_micros": "cost more than the agent may spend on",
+    "steps": "take more steps than the agent may take for one question",
+    "tokens": "take more tokens of language models than the agent may use for one question",
+    "cost_micros": "cost more than the agent may spend on one question",
 }
 
 
@@ -108,7 +108,7 @@ class Limits:
             return f"The answer would take more {_QUOTAS[limit]} than your quota has left. Ask again when your quota resets, or ask an administrator for a larger one."
         if limit == "cost_micros" and self.asked:
             return "An answer would cost more than you allow for it. Allow more, or ask for less at a time."
-        return f"An answer would {_MORE[limit]} one question. Ask for less at a time."
+        return f"An answer would {_MORE[limit]}. Ask for less at a time."
 
 
 class OverBudget(Exception):

@@ -515,7 +515,9 @@ def _prompt_error(part: _Part, error: minijinja.TemplateError) -> PromptError:
     return PromptError(
         part.file if ours else str(error.name),
         line + part.first_line - 1 if line is not None and ours else line,
-        "it does more than a template may" if error.kind == "OutOfFuel" else str(error.detail or error.kind),
+        "it takes more steps than a template may take"
+        if error.kind == "OutOfFuel"
+        else str(error.detail or error.kind),
     )
 
 

@@ -112,7 +112,7 @@ def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str,
         raise StateError(f"the milestone is not valid msgpack: {error}") from error
     parts = cast("list[object]", found) if isinstance(found, list) else []
     if len(parts) != 2 or not isinstance(parts[0], str) or not isinstance(parts[1], dict):
-        raise StateError("the milestone is not a node and a state")
+        raise StateError("the milestone does not consist of a node and a state")
     next_node, stored = parts[0], cast("dict[str, object]", parts[1])
     # Today, a node's own field may have a former name.
     plain = {key if key in keys else _FORMER_NAMES.get(key, key): value for key, value in stored.items()}

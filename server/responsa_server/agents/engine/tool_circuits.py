@@ -89,7 +89,7 @@ def tool_of(circuit: str, who: Principal, declared: Collection[str]) -> str:
 def tool_of_user(circuit: str, who: Principal, declared: Collection[str]) -> str:
     """Like `tool_of`, for the circuit of a user. The user is not named."""
     found = tool_of(circuit.rpartition("/")[0], who, declared)
-    return found and f"{found}, in the calls of one user,"
+    return found and f"{found} (in the calls of one user)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class ToolCircuit:
         self._probed.clear()
 
     def _failed(self, fault: ToolFault, most: int, patience_seconds: float = inf) -> None:
-        assert self._names is not None, "only a call with circuits is recorded"
+        assert self._names is not None, "the outcome of a call is recorded only if its tool has circuits"
         self._breakers.failed(self._names.user, fault, most, patience_seconds)
         self._breakers.failed(
             self._names.tenant, fault, _MOST_USERS, patience_seconds, caller=self._names.user

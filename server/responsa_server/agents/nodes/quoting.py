@@ -249,7 +249,7 @@ class Answer(Node[AnswerInput, AnswerOutput]):
         return AnswerOutput(answer=model)
 
     def validate_output(self, output: AnswerOutput) -> Plain:
-        """The output as plain state. Also checks that the answer has citations, that each quote matches its range in the source and its SHA-256,
+        """The output as plain state. Also checks that the answer has citations, that each quote matches the range in the source and the SHA-256 of its citation,
         and that all visible text of the answer is cited.
         """
         checked = super().validate_output(output)
@@ -263,7 +263,9 @@ class Answer(Node[AnswerInput, AnswerOutput]):
                 one.source.end - one.source.start != len(quote)
                 or hashlib.sha256(quote).hexdigest() != one.sha256
             ):
-                raise ValueError("a citation's quote does not match its range in the source and its SHA-256")
+                raise ValueError(
+                    "a citation's quote does not match the citation's range in the source or the citation's SHA-256"
+                )
             if not 0 <= one.answer.start < one.answer.end <= len(text):
                 raise ValueError("a citation points beyond the answer's text")
             if text[end : one.answer.start].strip():

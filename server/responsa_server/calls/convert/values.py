@@ -143,7 +143,9 @@ class EnumMap(Generic[_Number, _Domain]):
         prefix = unset.removesuffix(_UNSPECIFIED)
         self._unset = numbers.pop(unset)
         if numbers.keys() != {prefix + one.name for one in domain}:
-            raise ValueError(f"{domain.__name__} and the contract's {prefix}* do not have the same names")
+            raise ValueError(
+                f"the names in {domain.__name__} differ from the contract's names that begin with {prefix}"
+            )
         self._numbers: dict[_Domain, _Number] = {one: numbers[prefix + one.name] for one in domain}
         self._values: dict[int, _Domain] = {number: one for one, number in self._numbers.items()}
 

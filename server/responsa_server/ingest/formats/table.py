@@ -148,7 +148,9 @@ def _index(pairs: Iterator[tuple[str, Format]]) -> dict[str, Format]:
     rows: dict[str, Format] = {}
     for key, row in pairs:
         if key in rows:
-            raise ValueError(f"{key!r} stands in the rows of {rows[key].name} and {row.name}")
+            raise ValueError(
+                f"{key!r} occurs both in the row of {rows[key].name} and in the row of {row.name}"
+            )
         rows[key] = row
     return rows
 

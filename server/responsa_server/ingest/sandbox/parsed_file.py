@@ -177,7 +177,7 @@ class ParsedFile:
     def _of(self, section: tuple[int, int], start: int, count: int) -> bytes:
         """Bytes of a section of the frame. Raises ValueError if the section is shorter."""
         if start + count > section[1]:
-            raise ValueError("titles or paths do not add up")
+            raise ValueError("the titles or paths of the blocks are longer than their section")
         return self._at(section[0] + start, count)
 
     def _divided(self) -> Iterator[_Part]:
@@ -209,7 +209,7 @@ class ParsedFile:
                 begun = self._begun(reading, border)
             end, after_heading = row.end, heading
         if reading.row != self._rows or reading.titles != self._titles[1] or reading.paths != self._paths[1]:
-            raise ValueError("blocks, titles or paths do not add up")
+            raise ValueError("blocks, titles or paths are left over")
         while self.size - begun.start > self._most:
             border = self._cut(begun.start, end)
             yield self._ended(begun, border)

@@ -231,7 +231,7 @@ class PostgresAccountStore:
             session = None if tenant_id is None else await self._one(connection, "lock_session_of", values)
             if session is None:
                 return None
-            assert tenant_id is not None, "the session was found in it"
+            assert tenant_id is not None, "a session was found, so its tenant is known"
             await connection.execute(self._queries["delete_session"], {**values, "session_id": session[0]})
             await self._audit.write(connection, audit(tenant_id, session[1], session[0]))
         return Ended(session[0])
@@ -508,7 +508,7 @@ class PostgresAccountStore:
 
     @property
     def _sending(self) -> Outbox:
-        assert self._outbox is not None, "only a service whose settings name a mail server asks for mails"
+        assert self._outbox is not None, "mails are requested only if the settings name a mail server"
         return self._outbox
 
     @shielded

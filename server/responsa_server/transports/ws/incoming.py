@@ -189,7 +189,7 @@ def _violation(problem: str, place: tuple[int | str, ...]) -> FieldViolation:
     kind, field = str(place[0]), str(place[1])[:_MOST_NAME]
     if problem == "extra_forbidden":
         known = ", ".join(name for name in _TYPES[kind].model_fields if name != "type")
-        remedy = f"the fields are {known}" if known else "this message has only a type"
+        remedy = f"the fields are {known}" if known else "a message of this type has no field except “type”"
         return FieldViolation(field, "field.unknown", f"there is no such field; {remedy}")
     return FieldViolation(field, *_PROBLEMS[problem])
 

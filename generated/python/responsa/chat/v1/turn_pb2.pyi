@@ -528,7 +528,7 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def attempt_restarted(self) -> Global___TurnAttemptRestarted:
-        """A part of the text that was already sent is withdrawn, because another worker took over the turn, or another model took up the answer."""
+        """A part of the text that was already sent is withdrawn, because another worker took over the turn, or another model continues the answer."""
 
     @_builtins.property
     def cancelled(self) -> Global___TurnCancelled:

@@ -133,8 +133,8 @@ class Chunking(_message.Message):
     max_tokens: _builtins.int
     """The maximum length of a passage in tokens of the embedding model, from 64 to 2,000; 500 if unset."""
     overlap_tokens: _builtins.int
-    """The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If this field is unset, the number is
-    50. If max_tokens is 100 or less, it is instead the largest number below half of max_tokens.
+    """The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. The default is 50 tokens. If max_tokens
+    is 100 or less, the default is instead the largest number below half of max_tokens.
     """
     def __init__(
         self,

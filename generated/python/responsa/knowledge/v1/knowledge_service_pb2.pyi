@@ -200,8 +200,8 @@ class UpdateCollectionRequest(_message.Message):
 
     @_builtins.property
     def removed_emails(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The e-mail addresses of users whom the server leaves out of the new `readers`. The field exists because replies do not contain the e-mail addresses of readers. The update_mask must name
-        `readers`. An address without a user is refused.
+        """The e-mail addresses of users to remove: the server leaves these users out of the new `readers`. The field exists because replies do not contain the e-mail
+        addresses of readers. The update_mask must name `readers`. An address without a user is refused.
         """
 
     def __init__(

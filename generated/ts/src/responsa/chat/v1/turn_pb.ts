@@ -336,7 +336,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "toolResult";
   } | {
     /**
-     * A part of the text that was already sent is withdrawn, because another worker took over the turn, or another model took up the answer.
+     * A part of the text that was already sent is withdrawn, because another worker took over the turn, or another model continues the answer.
      *
      * @generated from field: responsa.chat.v1.TurnAttemptRestarted attempt_restarted = 13;
      */

@@ -164,8 +164,8 @@ export type Chunking = Message<"responsa.knowledge.v1.Chunking"> & {
   maxTokens?: number | undefined;
 
   /**
-   * The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If this field is unset, the number is
-   * 50. If max_tokens is 100 or less, it is instead the largest number below half of max_tokens.
+   * The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. The default is 50 tokens. If max_tokens
+   * is 100 or less, the default is instead the largest number below half of max_tokens.
    *
    * @generated from field: optional int32 overlap_tokens = 2;
    */

@@ -185,8 +185,8 @@ export type UpdateCollectionRequest = Message<"responsa.knowledge.v1.UpdateColle
   updateMask?: FieldMask | undefined;
 
   /**
-   * The e-mail addresses of users whom the server leaves out of the new `readers`. The field exists because replies do not contain the e-mail addresses of readers. The update_mask must name
-   * `readers`. An address without a user is refused.
+   * The e-mail addresses of users to remove: the server leaves these users out of the new `readers`. The field exists because replies do not contain the e-mail
+   * addresses of readers. The update_mask must name `readers`. An address without a user is refused.
    *
    * @generated from field: repeated string removed_emails = 3;
    */
