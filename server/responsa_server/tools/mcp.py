@@ -42,7 +42,7 @@ class McpOptions(ToolOptions):
     command: list[str] = Field(
         default=[],
         max_length=100,
-        description="The program of a server that speaks over its standard input and output, and its arguments. The program is an absolute path.",
+        description="The program of a server that speaks over its standard input and output, and its arguments. Give the program as an absolute path.",
     )
     environment: dict[str, str] = Field(
         default={},
@@ -50,7 +50,7 @@ class McpOptions(ToolOptions):
     )
     secret_environment: dict[str, str] = Field(
         default={},
-        description="Environment variables of the program, each with the name of the secret that is its value.",
+        description="Further environment variables of the program, whose values are secrets: for each variable, the name of its secret.",
     )
     memory_mb: int = Field(
         default=1024, ge=64, le=65_536, description="The maximum size of the program's address space, in MiB."

@@ -87,7 +87,7 @@ class SqlOptions(ToolOptions):
     )
     queries: dict[Annotated[str, Field(pattern=_NAME)], Query] = Field(
         min_length=1,
-        description="The queries, by name. Each query becomes a tool with the name of the declaration, `_` and the name of the query.",
+        description="The queries, by name. Each query becomes a tool. The tool's name consists of the declaration's name, `_` and the query's name.",
     )
 
 

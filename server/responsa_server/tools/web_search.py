@@ -63,7 +63,7 @@ class WebSearchOptions(ToolOptions):
     )
     key: str = Field(
         default="",
-        description="The secret with the provider's key. Tavily and Serper need a key.",
+        description="The name of the secret that contains the provider's key. Tavily and Serper need a key.",
     )
     results: int = Field(default=5, ge=1, le=10, description="The number of results.")
     language: str = Field(
