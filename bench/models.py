@@ -83,12 +83,14 @@ def _lines(
 
     return [
         line(
-            f"{what}: provider's first byte to first delta, p50 (bar 5)", [one.firsts for one in alone], 0.5
+            f"{what}: from the provider's first byte to the first delta, p50 (limit: 5 ms)",
+            [one.firsts for one in alone],
+            0.5,
         ),
         line(f"{what}: the same, p99", [one.firsts for one in alone], 0.99),
         line(f"{streams}: time of a word, p50", [one.words for one in crowd], 0.5),
         line(f"{streams}: time of a word, p99", [one.words for one in crowd], 0.99),
-        line(f"{streams}: the loop's lag, p99 (bar 20)", lags, 0.99),
+        line(f"{streams}: the loop's lag, p99 (limit: 20 ms)", lags, 0.99),
     ]
 
 

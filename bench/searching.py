@@ -26,7 +26,7 @@ def measure(run: Run) -> list[Line]:
     seconds, passages = run.take_in_more(missing)
     number = passages_of(run.place, MANY)
     title = (
-        f"Search in {number:,} passages, compared with embedding the question alone (bare loop, same model)"
+        f"Search in {number:,} passages, compared with a bare loop that only embeds the question (same model)"
     )
     lines = [
         Line.alone(

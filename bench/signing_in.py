@@ -68,7 +68,7 @@ def measure(run: Run) -> list[Line]:
         line("time of a word without sign-ins, max", alone, 1.0),
         line("delay of a word during sign-ins, p50", delays, 0.5),
         line("delay of a word during sign-ins, p99", delays, 0.99),
-        line(f"delay of a word during sign-ins, max (bar {_BAR_MS})", delays, 1.0),
+        line(f"delay of a word during sign-ins, max (limit: {_BAR_MS} ms)", delays, 1.0),
         Line.alone(TITLE, "sign-ins during the stream", "", made, better="more"),
     ]
 

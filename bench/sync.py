@@ -270,7 +270,7 @@ def main(given: Sequence[str] | None = None) -> int:
     )
     missed = over > AIM_MB
     if not rates:
-        print(f"CPU time a document, of all processes: {1000 * seconds[0] / bench.made:.1f} ms")
+        print(f"CPU time per document, all processes together: {1000 * seconds[0] / bench.made:.1f} ms")
     if rates:
         found = Comparison.of(*rates)
         print(
@@ -279,7 +279,7 @@ def main(given: Sequence[str] | None = None) -> int:
         )
         documents = options.rounds * options.rows
         print(
-            f"CPU time a document, of all processes: sync {1000 * seconds[0] / documents:.1f} ms, uploads {1000 * seconds[1] / documents:.1f} ms"
+            f"CPU time per document, all processes together: sync {1000 * seconds[0] / documents:.1f} ms, uploads {1000 * seconds[1] / documents:.1f} ms"
         )
         missed = missed or found.ratio.median < AIM_RATIO
     return int(missed)

@@ -238,7 +238,7 @@ async def test_sync_deletes_what_is_gone_from_the_folder_and_an_archive(
     assert library.keys() == [key for key in before if key not in gone]
     refused = await responsa("ingest", folder / "parts" / "one.HTML", "--sync")
     assert refused.code == 2
-    assert "Name folders only." in refused.err
+    assert "Name only folders." in refused.err
 
 
 async def test_sync_never_deletes_the_documents_of_another_folder_of_the_same_name(

@@ -166,7 +166,7 @@ class FrameReader:
         known = self._attempt > 0
         if event.attempt < self._attempt:
             raise BrokenAnswer(
-                f"Event {event.seq} of {self.turn} belongs to attempt {event.attempt}, after attempt {self._attempt}."
+                f"Event {event.seq} of {self.turn} belongs to attempt {event.attempt}, but an event of attempt {self._attempt} came before it."
             )
         if kind == "attempt_restarted":
             if event.attempt == self._attempt:

@@ -37,7 +37,7 @@ def most(price: Price | None) -> str:
     requests = sum(asked for _, asked, _ in SHAPES)
     written = sum(tokens for _, _, tokens in SHAPES)
     read = requests * PROMPT_TOKENS
-    text = f"At most {requests} requests, {read:,} tokens read and {written:,} tokens written"
+    text = f"At most {requests} requests, {read:,} input tokens and {written:,} output tokens"
     if price is None:
         return f"{text}; the price of this model is not known."
     dollars = (read * price.input + written * price.output) / 1_000_000
@@ -79,7 +79,7 @@ async def embeddings(settings: Settings, name: str) -> int:
         embedder = EMBEDDERS[found.server.wire](
             found.server, described(name, own), found.limits, RetryPolicy(retries=0)
         )
-        print("At most 3 requests and 200 tokens read.", flush=True)
+        print("At most 3 requests and 200 input tokens.", flush=True)
         try:
             right = await verify_embeddings(embedder, found.server.api_key.get_secret_value(), _tell)
         finally:

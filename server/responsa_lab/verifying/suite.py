@@ -299,7 +299,7 @@ async def _several(to: Provider, asked: ModelPrompt) -> None:
         to.found(
             Verdict.NOTE,
             "several tool calls",
-            f"the model made only {len(heard.requests)} of the calls at once",
+            f"the reply requests only {len(heard.requests)} of the two calls",
         )
         return
     fit = all(set(one.arguments) == {"city"} for one in heard.requests)
@@ -355,7 +355,11 @@ async def errors(to: Provider) -> None:
         to.found(Verdict.SKIPPED, "wrong key", "the server needs no key")
     heard = await to.ask(short, model=_NO_MODEL)
     if heard.error is None:
-        to.found(Verdict.NOTE, "unknown model", "answered: the server ignores the model's name")
+        to.found(
+            Verdict.NOTE,
+            "unknown model",
+            "the server answered although it has no such model, so it ignores the model's name",
+        )
     else:
         _refused(to, "unknown model", heard, ModelFault.REFUSED)
     # A request that is refused costs nothing; one with a long prompt that is accepted would cost much.

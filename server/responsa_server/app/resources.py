@@ -49,8 +49,8 @@ def secret_text(settings: Settings, layout: Layout) -> bytes:
     """Return the installation's secret, at least `MIN_SECRET_BYTES` long. Raises EmbeddedError, which names the setting."""
     file = settings.tokens.secret_file or layout.token_secret
     remedy = (
-        f"write at least {MIN_SECRET_BYTES} random bytes into the file (the same bytes on all machines), or correct tokens.secret_file "
-        "(RESPONSA_TOKENS__SECRET_FILE)"
+        f"write at least {MIN_SECRET_BYTES} random bytes into the file (the same bytes on all machines), or name another file in "
+        "tokens.secret_file (RESPONSA_TOKENS__SECRET_FILE)"
     )
     try:
         text = file.read_bytes().strip()

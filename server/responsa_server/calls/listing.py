@@ -159,13 +159,13 @@ def parse_order(rules: ListRules, text: str) -> Order:
 
 def _number(text: str) -> int:
     if str(found := int(text)) != text or not -(2**63) <= found < 2**63:
-        raise ValueError("not the form in which the server writes a whole number")
+        raise ValueError("the server writes this whole number in another form, or does not write it at all")
     return found
 
 
 def _uuid(text: str) -> UUID:
     if str(found := UUID(text)) != text:
-        raise ValueError("not the form in which the server writes a UUID")
+        raise ValueError("the server writes this UUID in another form")
     return found
 
 

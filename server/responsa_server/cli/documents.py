@@ -120,7 +120,7 @@ def search(
         bool,
         typer.Option(
             "--json",
-            help="Print one SearchHit per line, as proto-JSON. With --batch, each line is an object with the searched line and its hits.",
+            help="Print one SearchHit per line, as proto-JSON. With --batch, print one object for each searched line, with the text of the line and its hits.",
         ),
     ] = False,
 ) -> None:

@@ -82,7 +82,7 @@ class Loaded:
         if other is not None:
             raise CommandFailed(
                 f"{other} was loaded under the same name, {folder.root!r}, so --sync would delete the documents of {other}.",
-                f"Give {folder.path} another name with --root, or add `--root {shlex.quote(folder.root)}` to confirm that this folder replaces {other}.",
+                f"To load both, give {folder.path} another name with --root. To confirm that {folder.path} replaces {other}, add `--root {shlex.quote(folder.root)}`.",
                 EXIT_USAGE,
             )
 

@@ -12,7 +12,7 @@ _USER: Final = "user"
 def _checked(given: str | None) -> str | None:
     if given not in (None, _USER):
         raise typer.BadParameter(
-            f"'{given}' is not allowed: a key has the role of its user, or with '{_USER}' only the rights of a user."
+            f"'{given}' is not allowed. Without this option, the key has the role of its user. With '{_USER}', the key has only the rights of an ordinary user."
         )
     return given
 
@@ -27,6 +27,6 @@ KeyRole = Annotated[
         metavar=_USER,
         callback=_checked,
         autocompletion=_suggested,
-        help=f"With '{_USER}', the key has only the rights of a user, although its user is an administrator; so have keys and sessions that begin with it. Default: the key has the role of its user.",
+        help=f"With '{_USER}', the key has only the rights of an ordinary user, even if its user is an administrator. Keys and sessions that begin with this key have the same rights. Default: the key has the role of its user.",
     ),
 ]

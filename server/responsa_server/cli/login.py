@@ -37,7 +37,7 @@ def login(
     provider: Annotated[
         str,
         typer.Option(
-            help="Sign in with this OpenID Connect provider, in a browser of this machine, instead of a password."
+            help="Sign in with this OpenID Connect provider instead of a password. The sign-in takes place in a browser on this machine."
         ),
     ] = "",
     browser: Annotated[

@@ -243,7 +243,8 @@ def _cost(outcome: Outcome) -> str:
     if not outcome.unpriced_tokens:
         return f"{shown}, {dollars(outcome.cost_usd_micros)}"
     known = f", {dollars(outcome.cost_usd_micros)}" if outcome.cost_usd_micros else ""
-    return f"{shown}{known} ({outcome.unpriced_tokens:,} of the tokens without a known price)"
+    unpriced = f"{outcome.unpriced_tokens:,} token{'' if outcome.unpriced_tokens == 1 else 's'}"
+    return f"{shown}{known} (the price of {unpriced} is not known)"
 
 
 def dollars(micros: int) -> str:

@@ -93,7 +93,7 @@ class ClientSettings(BaseSettings):
         except FileNotFoundError:
             raise CommandFailed(
                 f"There is no API key: {file} does not exist.",
-                "Sign in with `responsa login`, start the server with `responsa up`, which creates a key, or set RESPONSA_API_KEY or RESPONSA_API_KEY_FILE.",
+                "Either sign in with `responsa login`, or start the server with `responsa up` (this creates a key), or set RESPONSA_API_KEY or RESPONSA_API_KEY_FILE.",
                 EXIT_CONNECT,
             ) from None
         except (OSError, UnicodeDecodeError) as error:

@@ -514,7 +514,7 @@ class Users(Protocol):
         """Change a user. etag: the expected etag; "" accepts any revision.
 
         by_owner: whether an owner of the installation makes the change. Raises NotFound, Conflict (ETAG_MISMATCH), AlreadyExists (the e-mail address), NotPermitted (ROLE_REQUIRED,
-        for the e-mail address, the role or the ownership of an owner), Precondition (LAST_ADMINISTRATOR, LAST_OWNER), and InvalidRequest for an owner who would not be an
+        for the e-mail address, the role, the ownership or the subject of an owner), Precondition (LAST_ADMINISTRATOR, LAST_OWNER), and InvalidRequest for an owner who would not be an
         administrator of the home tenant.
         """
         ...

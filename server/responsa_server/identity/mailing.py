@@ -129,7 +129,7 @@ class Mailing:
                 want = "wants" if mail.events == 1 else "want"
                 return Text(
                     f"{_runs(mail)} {want} a confirmation",
-                    f"{_runs(mail)} of your organisation changed nothing, because many documents would be deleted. `responsa operations list` shows each run. If the deletions are right, run the source with `responsa sources sync {mail.about or 'SOURCE'} --allow-deletions`.\n{_HOURLY}",
+                    f"{_runs(mail)} of your organisation changed nothing, because otherwise many documents would have been deleted. `responsa operations list` shows each run. If the deletions are right, run the source with `responsa sources sync {mail.about or 'SOURCE'} --allow-deletions`.\n{_HOURLY}",
                 )
             case MailKind.RUN_SUCCEEDED:
                 return Text(

@@ -187,7 +187,7 @@ class MailSettings(BaseModel, extra="forbid"):
         default=5,
         ge=1,
         le=1000,
-        description="How many mails with codes may be requested for one e-mail address of a tenant in one window (`passwords.attempts_window_seconds`). From one network address, `passwords.attempts_per_address` mails may be requested.",
+        description="How many mails with codes may be requested for one e-mail address of a tenant in one window (`passwords.attempts_window_seconds`). In the same window, at most `passwords.attempts_per_address` mails may be requested from one network address.",
     )
 
     @property

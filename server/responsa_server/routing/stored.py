@@ -151,7 +151,7 @@ def read(folder: Path, examples: bytes) -> Parameters:
     parameters = loaded(data)
     if parameters.examples != examples:
         raise ClassifierBroken(
-            "The classifier was trained on other examples than those that its file's name stands for."
+            "The file's name is not the SHA-256 of the examples with which the classifier was trained."
         )
     return parameters
 

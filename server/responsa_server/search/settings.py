@@ -47,7 +47,7 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         default=4.0,
         ge=0.1,
         le=30,
-        description="The maximum time in seconds for one statement of a search in the database, including waiting for locks. If a search with vectors takes longer, the server searches by words only, with the same limit. If the search by words also takes longer, it fails.",
+        description="The maximum time in seconds for one statement of a search in the database, including waiting for locks. If a search with vectors takes longer, the server searches by words only, with the same limit. If the search by words exceeds the limit too, the whole search fails.",
     )
     embedding: str = Field(
         default=EMBEDDED_MODEL,

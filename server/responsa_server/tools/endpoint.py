@@ -80,7 +80,7 @@ class Auth(ToolOptions):
     basic_password: str = Field(default="", description="The secret that is the password of `basic_user`.")
     query: str = Field(
         default="",
-        description="Not allowed: servers and proxies write URLs into their logs. Use `bearer` or `header`.",
+        description="Not allowed, because servers and proxies write URLs into their logs. Use `bearer` or `header`.",
     )
 
 

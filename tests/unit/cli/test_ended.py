@@ -32,11 +32,11 @@ def test_what_it_cost() -> None:
         input_tokens=1_000, output_tokens=500, cost_usd_micros=120_000, unpriced_tokens=900
     )
     assert told(model="a:b", usage=usage) == [
-        "tutor answered with a:b; 1,500 tokens, 0.12 USD (900 of the tokens without a known price)."
+        "tutor answered with a:b; 1,500 tokens, 0.12 USD (the price of 900 tokens is not known)."
     ]
     usage = turn_pb2.Usage(input_tokens=5, unpriced_tokens=5)
     assert told("", model="a:b", usage=usage) == [
-        "answered with a:b; 5 tokens (5 of the tokens without a known price)."
+        "answered with a:b; 5 tokens (the price of 5 tokens is not known)."
     ]
 
 

@@ -123,8 +123,8 @@ async def test_answer_emits_what_it_returns() -> None:
 
 BROKEN: dict[str, Callable[[CitationModel], Sequence[CitationModel]]] = {
     "has no citation": lambda one: [one.model_copy(update={"answer": ByteRange(0, 3)})],
-    "its range in the source": lambda one: [one.model_copy(update={"quote": "Two."})],
-    "its SHA-256": lambda one: [one.model_copy(update={"sha256": "0" * 64})],
+    "the citation's range in the source": lambda one: [one.model_copy(update={"quote": "Two."})],
+    "the citation's SHA-256": lambda one: [one.model_copy(update={"sha256": "0" * 64})],
     "beyond the answer": lambda one: [one.model_copy(update={"answer": ByteRange(0, 5)})],
     "must have citations": lambda _: [],
 }
@@ -305,7 +305,7 @@ async def test_a_plan_runs_from_begin_to_finish_by_its_routes() -> None:
     ("routes", "complaint"),
     [
         ([Route(BEGIN, ("a",))], "need one route each"),
-        ([Route(BEGIN, ("a",)), Route("a", ("c",))], "unknown nodes: c"),
+        ([Route(BEGIN, ("a",)), Route("a", ("c",))], "nodes that do not exist: c"),
         ([Route(BEGIN, (FINISH,)), Route("a", (FINISH,))], "no route leads to: a"),
         ([Route(BEGIN, ("a", FINISH)), Route("a", (FINISH,))], "has several targets"),
     ],

@@ -213,7 +213,7 @@ def test_what_is_not_plain_is_refused_when_it_is_kept(value: object) -> None:
         (b"", r"format \(none\)"),
         (b"\x02" + kept("b", PLAIN)[1:], "format 02"),
         (kept("b", PLAIN)[:-1], "not valid msgpack"),
-        (b"\x01\xc0", "not a node and a state"),
+        (b"\x01\xc0", "does not consist of a node and a state"),
         (kept("b", {"other": 1}), "unknown keys: other"),
     ],
 )

@@ -167,7 +167,7 @@ def test_a_node_that_writes_the_builders_own_keys_is_refused() -> None:
 def test_a_detour_must_lead_somewhere() -> None:
     routes = [Route(BEGIN, ("a",)), Route("a", (FINISH,))]
     detour = Detour(FallbackKind.RULE, ("gone",), lambda _: "gone")
-    with pytest.raises(PlanError, match="unknown nodes: gone"):
+    with pytest.raises(PlanError, match="nodes that do not exist: gone"):
         Graph(Plan({"a": Walks("a")}, routes, {"a": detour}))
-    with pytest.raises(PlanError, match="detours lead from unknown nodes: b"):
+    with pytest.raises(PlanError, match="detours start at nodes that do not exist: b"):
         Graph(Plan({"a": Walks("a")}, routes, {"b": detour}))

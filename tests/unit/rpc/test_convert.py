@@ -173,7 +173,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
 
 
 def test_enums_with_other_names_are_no_pair() -> None:
-    with pytest.raises(ValueError, match="Role and the contract's HEALTH_"):
+    with pytest.raises(ValueError, match="Role differ from the contract's names that begin with HEALTH_"):
         EnumMap(system_status_pb2.Health, Role)
 
 

@@ -60,7 +60,9 @@ class AllowTable(Table):
 class SecretTable(Table):
     """A secret: where it stands."""
 
-    env: str = Field("", description="The environment variable of the server that holds the secret.")
+    env: str = Field(
+        "", description="The name of the server's environment variable whose value is the secret."
+    )
     file: str = Field(
         "", description="The file that holds the secret; a relative path begins at the tools' folder."
     )
@@ -206,7 +208,7 @@ def declared(
         message = f"there is no kind of tool “{table.kind}”; there are {quoted(sorted(kinds))}"
         return None, [Problem(file, message, ("kind",), closest(table.kind, kinds))]
     if kind.effect is None and table.effect is None:
-        message = f"is missing: say what a call of a tool of the kind {table.kind} changes"
+        message = f"is missing: for a tool of the kind {table.kind}, say what a call changes"
         return None, [Problem(file, message, ("effect",))]
     known = [*DeclarationTable.model_fields, *_keys(kind.options)]
     try:

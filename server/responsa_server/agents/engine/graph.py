@@ -257,11 +257,11 @@ def verify(plan: Plan) -> None:
             f"every node and {BEGIN} need one route each; routes lead from {', '.join(sorted(sources))}"
         )
     if strange := set(plan.detours) - set(plan.nodes):
-        raise PlanError(f"detours lead from unknown nodes: {', '.join(sorted(strange))}")
+        raise PlanError(f"detours start at nodes that do not exist: {', '.join(sorted(strange))}")
     ways: list[Route | Detour] = [*plan.routes, *plan.detours.values()]
     reached = {target for way in ways for target in way.targets}
     if unknown := reached - {FINISH, *plan.nodes}:
-        raise PlanError(f"routes lead to unknown nodes: {', '.join(sorted(unknown))}")
+        raise PlanError(f"routes lead to nodes that do not exist: {', '.join(sorted(unknown))}")
     if lonely := set(plan.nodes) - reached:
         raise PlanError(f"no route leads to: {', '.join(sorted(lonely))}")
     for name, node in plan.nodes.items():

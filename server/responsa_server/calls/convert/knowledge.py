@@ -141,7 +141,9 @@ def removed_emails(given: Sequence[str], *, shares: bool) -> tuple[str, ...]:
     field = "removed_emails"
     if given and not shares:
         raise InvalidRequest.of_field(
-            field, "readers.removed", 'needs "readers" in update_mask, and the readers to keep'
+            field,
+            "readers.removed",
+            'can be set only if update_mask contains "readers"; collection.readers must then list the readers to keep',
         )
     return tuple(required_email(one, f"{field}[{place}]") for place, one in enumerate(given))
 

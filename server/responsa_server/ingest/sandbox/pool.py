@@ -435,7 +435,7 @@ class _ZygoteClient:
         The future returns the wait status once the process is reaped, or raises _ZygoteLost.
         """
         if self.lost:
-            raise _ZygoteLost("The zygote is gone.")
+            raise _ZygoteLost("The process that starts the parsers has ended.")
         ended: asyncio.Future[int] = self._loop.create_future()
         self._running[job.job] = ended
         try:
@@ -461,7 +461,7 @@ class _ZygoteClient:
 
     async def close(self) -> None:
         """End the zygote, and with it every process that it forked. Returns once the zygote is reaped."""
-        self._lose("The zygote was shut down.")
+        self._lose("The process that starts the parsers was shut down.")
         try:
             await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
         except subprocess.TimeoutExpired:

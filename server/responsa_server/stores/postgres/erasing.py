@@ -79,7 +79,7 @@ ERASED: Final[Mapping[str, str]] = {
     "user_usage": "deleted",
     # The names of users alone, as UUIDs.
     "audit_event": "stays, with the uuid of the user and without the user's network addresses",
-    "erasure": "stays, with the uuid of the user: it is the receipt",
+    "erasure": "stays, with the uuid of the user, because the row is the receipt of the deletion",
 }
 """For each table that holds ids of users, documents, or of what belongs to them: what becomes of its rows. A test compares this with the catalogue of the database."""
 
@@ -297,7 +297,7 @@ class PostgresErasing:
             "user": user_id,
             "nobody": _NOBODY,
             "error_reason": Reason.OPERATION_CANCELLED.value,
-            "error_message": "The user for whom the source was run was erased.",
+            "error_message": "The source was run for a user who was erased before the run ended.",
         }
         try:
             async with self._database.locking(tenant_id, _STEP_SECONDS) as connection:

@@ -272,7 +272,7 @@ class GenerationBuildStore:
             collection_id, number, epoch, rate_time = claimed
             values |= {"collection": collection_id, "number": number}
             row = await (await connection.execute(self._queries["task"], values)).fetchone()
-            assert row is not None, "a generation is building while its operation runs"
+            assert row is not None, "a generation stays in the state building while its operation runs"
             generation, embedding, activate = row
             values |= {"generation": generation, "rate_time": rate_time}
             await self._passages.take_time(connection)

@@ -319,7 +319,7 @@ class IngestionStore:
             "keywords": list(text.description.keywords),
         }
         row = await (await connection.execute(self._queries["parsed"], values)).fetchone()
-        assert row is not None, "a version is not deleted while its operation is held"
+        assert row is not None, "a version cannot be deleted while this transaction has locked its operation"
         if not row[0]:
             async with staged(connection, text.text) as placed:
                 await connection.execute(self._queries["canonical"], {**values, **placed})

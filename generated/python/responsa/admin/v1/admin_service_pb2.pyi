@@ -1287,8 +1287,9 @@ class DeleteUserRequest(_message.Message):
     """`users/{uuid}`."""
     hand_over_to: _builtins.str
     """The user who receives collections of the deleted user, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read
-    and the collections that hold documents of other users. The deleted user's documents in these collections then belong to this user too. If empty, all
-    collections of the deleted user are deleted. In this case, the call fails with COLLECTION_NOT_EMPTY if a collection holds documents of other users.
+    and the collections that hold documents of other users. With these collections, this user also receives the documents that the deleted user owned in them.
+    If empty, all collections of the deleted user are deleted. In this case, the call fails with COLLECTION_NOT_EMPTY if a collection holds documents of other
+    users.
     """
     etag: _builtins.str
     """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""

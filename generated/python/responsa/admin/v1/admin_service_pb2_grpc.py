@@ -557,9 +557,9 @@ class AdminServiceServicer:
     def RevokeCredentials(self, request, context):
         """RevokeCredentials ends all sessions of a user and revokes all API keys of the user. If the call fails, nothing is ended or revoked. The change takes effect
         on all servers within a second, and the user's open streams end. Keys that were created with these keys are revoked too. The user is not disabled: whoever
-        has the password can sign in again. Codes that set a new password stay valid. Callers who name themselves also end the session or key with which they make
-        this call. If the user is an owner of the installation, only owners may make this call. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of
-        the installation, and the caller is not).
+        has the password can sign in again. Codes that set a new password stay valid. If callers name themselves, the call also ends the session, or revokes the
+        key, with which they make it. If the user is an owner of the installation, only owners may make this call. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (the
+        user is an owner of the installation, and the caller is not).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

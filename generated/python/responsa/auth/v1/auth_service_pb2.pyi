@@ -932,7 +932,7 @@ Global___RegisterRequest: _TypeAlias = RegisterRequest  # noqa: Y015
 
 @_typing.final
 class ConfirmEmailRequest(_message.Message):
-    """ConfirmEmailRequest holds the code of a mail, and the password of a registration."""
+    """ConfirmEmailRequest holds the code from a mail and, in most cases, a password."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

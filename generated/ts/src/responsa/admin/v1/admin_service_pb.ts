@@ -1322,8 +1322,9 @@ export type DeleteUserRequest = Message<"responsa.admin.v1.DeleteUserRequest"> &
 
   /**
    * The user who receives collections of the deleted user, as `users/{uuid}` or an e-mail address. This user receives the collections that other users can read
-   * and the collections that hold documents of other users. The deleted user's documents in these collections then belong to this user too. If empty, all
-   * collections of the deleted user are deleted. In this case, the call fails with COLLECTION_NOT_EMPTY if a collection holds documents of other users.
+   * and the collections that hold documents of other users. With these collections, this user also receives the documents that the deleted user owned in them.
+   * If empty, all collections of the deleted user are deleted. In this case, the call fails with COLLECTION_NOT_EMPTY if a collection holds documents of other
+   * users.
    *
    * @generated from field: string hand_over_to = 2;
    */
@@ -2498,9 +2499,9 @@ export const AdminService: GenService<{
   /**
    * RevokeCredentials ends all sessions of a user and revokes all API keys of the user. If the call fails, nothing is ended or revoked. The change takes effect
    * on all servers within a second, and the user's open streams end. Keys that were created with these keys are revoked too. The user is not disabled: whoever
-   * has the password can sign in again. Codes that set a new password stay valid. Callers who name themselves also end the session or key with which they make
-   * this call. If the user is an owner of the installation, only owners may make this call. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of
-   * the installation, and the caller is not).
+   * has the password can sign in again. Codes that set a new password stay valid. If callers name themselves, the call also ends the session, or revokes the
+   * key, with which they make it. If the user is an owner of the installation, only owners may make this call. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (the
+   * user is an owner of the installation, and the caller is not).
    *
    * @generated from rpc responsa.admin.v1.AdminService.RevokeCredentials
    */

@@ -92,11 +92,11 @@ export type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
   onBehalfOf: string;
 
   /**
-   * The name of the user whom the act was about. If the resource belongs to a user, as an account, a key, a session, a collection or a turn does, the field names
-   * this user. For a grant, it names the user for whom the service may act. If collections were handed over, it names the user who received them. If a service
-   * acted on behalf of a user, and the act was about no other user, the field names the user on whose behalf the service acted. Empty if the act was about the
-   * actor, or about no user. If a refused act was about a resource that did not exist at that time, the field is set only if the request names the user. The
-   * name stays after the user is deleted.
+   * The name of the user whom the act was about. If the resource belongs to a user (for example an account, a key, a session, a collection or a turn), the field
+   * names this user. For a grant, it names the user for whom the service may act. If collections were handed over, it names the user who received them. If a
+   * service acted on behalf of a user, and the act was about no other user, the field names the user on whose behalf the service acted. Empty if the act was
+   * about the actor, or about no user. For a refused act on a resource that did not exist at that time, the field is set only if the request itself names the
+   * user. The name stays after the user is deleted.
    *
    * @generated from field: string affected_user = 10;
    */

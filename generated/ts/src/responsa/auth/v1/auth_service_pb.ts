@@ -949,7 +949,7 @@ export const RegisterRequestSchema: GenMessage<RegisterRequest> = /*@__PURE__*/
   messageDesc(file_responsa_auth_v1_auth_service, 33);
 
 /**
- * ConfirmEmailRequest holds the code of a mail, and the password of a registration.
+ * ConfirmEmailRequest holds the code from a mail and, in most cases, a password.
  *
  * @generated from message responsa.auth.v1.ConfirmEmailRequest
  */
