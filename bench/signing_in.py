@@ -66,9 +66,9 @@ def measure(run: Run) -> list[Line]:
     return [
         line("time of a word without sign-ins, p50", alone, 0.5),
         line("time of a word without sign-ins, max", alone, 1.0),
-        line("delay of a word during sign-ins, p50", delays, 0.5),
-        line("delay of a word during sign-ins, p99", delays, 0.99),
-        line(f"delay of a word during sign-ins, max (limit: {_BAR_MS} ms)", delays, 1.0),
+        line("delay of a streamed word while others sign in, p50", delays, 0.5),
+        line("delay of a streamed word while others sign in, p99", delays, 0.99),
+        line(f"delay of a streamed word while others sign in, max (limit: {_BAR_MS} ms)", delays, 1.0),
         Line.alone(TITLE, "sign-ins during the stream", "", made, better="more"),
     ]
 

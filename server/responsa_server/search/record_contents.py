@@ -114,7 +114,7 @@ class Contents:
         return terms <= frozenset(self.shelf.analyzer.terms(one.under, self.shelf.language))
 
     def sittings(self, documents: AbstractSet[UUID], within: Sequence[Line] = ()) -> Sequence[Line]:
-        """The lines of the record about two sittings of a test: those among `within`, and those that name no scale. All of them if `within` is empty."""
+        """The lines of the record about two sittings of a test. If `within` is not empty, only the lines that are in `within` or that name no scale."""
         section = [one for one in self.own if self.is_sitting(one) and one.key[0] in documents]
         if not within:
             return section

@@ -102,7 +102,7 @@ class AdminServiceStub:
     again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
     """
     ListConnections: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListConnectionsRequest, _admin_service_pb2.ListConnectionsResponse]
-    """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation
+    """ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
     declares connections in files.
     """
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
@@ -168,7 +168,7 @@ class AdminServiceStub:
     """
     RevokeOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeOwnershipRequest, _user_pb2.User]
     """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. If the caller uses a session, its sign-in must be at
-    most ten minutes old. The ownership of the last owner who is not disabled cannot be revoked. A second call changes nothing. Errors: ROLE_REQUIRED,
+    most ten minutes old. The last enabled owner's ownership cannot be revoked. A second call changes nothing. Errors: ROLE_REQUIRED,
     SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
     """
     CreateServiceGrant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceGrantRequest, _service_grant_pb2.ServiceGrant]
@@ -443,7 +443,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListConnectionsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListConnectionsRequest, _abc.Awaitable[_admin_service_pb2.ListConnectionsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListConnectionsResponse]:
-        """ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation
+        """ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
         declares connections in files.
         """
 
@@ -593,7 +593,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.RevokeOwnershipRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. If the caller uses a session, its sign-in must be at
-        most ten minutes old. The ownership of the last owner who is not disabled cannot be revoked. A second call changes nothing. Errors: ROLE_REQUIRED,
+        most ten minutes old. The last enabled owner's ownership cannot be revoked. A second call changes nothing. Errors: ROLE_REQUIRED,
         SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
         """
 

@@ -97,7 +97,7 @@ class User(_message.Message):
     @_builtins.property
     def last_sign_in_time(self) -> _timestamp_pb2.Timestamp:
         """When the user last signed in: with a password, with a sign-in code or at an OpenID Connect provider. Unset if the user has never signed in. The end of a session does
-        not change this time, and the use of an API key is not a sign-in. If a session begins another session, the new session keeps the sign-in time of the first.
+        not change this time, and the use of an API key is not a sign-in. If a new session is started from an existing one, it keeps the sign-in time of the existing session.
         """
 
     def __init__(

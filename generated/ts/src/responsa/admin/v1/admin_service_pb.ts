@@ -2370,7 +2370,7 @@ export const AdminService: GenService<{
     output: typeof ListFailedRowsResponseSchema;
   },
   /**
-   * ListConnections lists the connections to databases that sources of the tenant may use, on one page and ordered by name. The owner of the installation
+   * ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
    * declares connections in files.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListConnections
@@ -2538,7 +2538,7 @@ export const AdminService: GenService<{
   },
   /**
    * RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. If the caller uses a session, its sign-in must be at
-   * most ten minutes old. The ownership of the last owner who is not disabled cannot be revoked. A second call changes nothing. Errors: ROLE_REQUIRED,
+   * most ten minutes old. The last enabled owner's ownership cannot be revoked. A second call changes nothing. Errors: ROLE_REQUIRED,
    * SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
    *
    * @generated from rpc responsa.admin.v1.AdminService.RevokeOwnership

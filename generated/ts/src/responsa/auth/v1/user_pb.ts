@@ -95,7 +95,7 @@ export type User = Message<"responsa.auth.v1.User"> & {
 
   /**
    * When the user last signed in: with a password, with a sign-in code or at an OpenID Connect provider. Unset if the user has never signed in. The end of a session does
-   * not change this time, and the use of an API key is not a sign-in. If a session begins another session, the new session keeps the sign-in time of the first.
+   * not change this time, and the use of an API key is not a sign-in. If a new session is started from an existing one, it keeps the sign-in time of the existing session.
    *
    * @generated from field: google.protobuf.Timestamp last_sign_in_time = 14;
    */
