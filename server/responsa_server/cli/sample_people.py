@@ -38,7 +38,7 @@ _QUESTION: Final = "Which careers suit me, and why?"
 
 @dataclass(frozen=True, slots=True)
 class PersonAccount:
-    """The account of a person. made: whether the command made it. key_file: the file with the account's API key. documents: the number of documents about the person."""
+    """The account of a person. `made`: whether the command created it. `key_file`: the file with the account's API key. `documents`: the number of documents about the person."""
 
     person: SamplePerson
     user: user_pb2.User

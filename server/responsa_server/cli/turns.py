@@ -127,7 +127,7 @@ OnBusyOption = Annotated[
 
 
 def register(app: typer.Typer, name: str) -> None:
-    """Add the command `name`: ask, resume or cancel."""
+    """Add one of the commands `ask`, `resume` and `cancel`. name: which of them."""
     app.command(name)({"ask": ask, "resume": resume, "cancel": cancel}[name])
 
 

@@ -22,7 +22,7 @@ export const file_responsa_knowledge_v1_document_version: GenFile = /*@__PURE__*
 
 /**
  * DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, with two exceptions: its
- * state becomes READY, and its `parser` changes if a newer parser reads the same text.
+ * state becomes READY, and its `parser` changes if a newer parser gets the same text from the file.
  *
  * @generated from message responsa.knowledge.v1.DocumentVersion
  */
