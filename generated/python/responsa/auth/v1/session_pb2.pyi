@@ -51,7 +51,7 @@ class Session(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the session ends if it is not refreshed before."""
+        """The time at which the session ends unless it is refreshed first."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class SessionTokens(_message.Message):
 
     @_builtins.property
     def refresh_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the session ends if it is not refreshed before."""
+        """The time at which the session ends unless it is refreshed first."""
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ export type Session = Message<"responsa.auth.v1.Session"> & {
   lastUseTime?: Timestamp | undefined;
 
   /**
-   * When the session ends if it is not refreshed before.
+   * The time at which the session ends unless it is refreshed first.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 4;
    */
@@ -114,7 +114,7 @@ export type SessionTokens = Message<"responsa.auth.v1.SessionTokens"> & {
   refreshToken: string;
 
   /**
-   * When the session ends if it is not refreshed before.
+   * The time at which the session ends unless it is refreshed first.
    *
    * @generated from field: google.protobuf.Timestamp refresh_expire_time = 4;
    */
