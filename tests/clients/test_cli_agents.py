@@ -13,11 +13,14 @@ from google.protobuf import json_format
 
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
-from tests.clients.agents_served import ASHDOWN, NOWHERE, ServedAgents, tutor
+from tests.clients.agents_served import ASHDOWN, NOWHERE, ServedAgents, struct, tutor
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import (
     ASK,
     CHAT,
+    CONVERSATION,
+    RESUME,
+    TURN,
     Context,
     Scripted,
     abort,
@@ -190,6 +193,40 @@ async def test_parameters_that_are_refused_are_told_with_the_choices(
     server.on(f"{CHAT}/GetAgent", away)
     done = await responsa("ask", "--agent", "tutor", "Who?")
     assert (done.code, done.err) == (2, "responsa: There is no such teacher.\n")
+
+
+@pytest.mark.usefixtures("served")
+async def test_resume_says_how_to_go_on_with_the_turns_agent_and_parameters(
+    server: Scripted, responsa: CommandLine
+) -> None:
+    turn = turn_pb2.Turn(
+        name=TURN,
+        conversation=CONVERSATION,
+        agent_version="agents/tutor/versions/3",
+        parameters=struct({"teacher_id": ASHDOWN, "length": 200, "polite": True, "free": "a b"}),
+    )
+
+    async def script(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        yield frame(0, 3, [started(), step(2), answer(3)])
+
+    async def get(_: Any, __: Context) -> turn_pb2.Turn:
+        return turn
+
+    server.on(RESUME, script)
+    server.on(f"{CHAT}/GetTurn", get)
+    done = await responsa("resume", TURN)
+    options = f"--agent tutor --param 'free=a b' --param length=200 --param polite=true --param teacher_id={ASHDOWN}"
+    assert (done.code, done.err.splitlines()[-1]) == (
+        0,
+        f"responsa: `responsa ask -c {CONVERSATION} {options}` continues this conversation.",
+    )
+    # The default agent needs no name, as after `ask`.
+    turn.agent_version = "agents/default/versions/1"
+    turn.ClearField("parameters")
+    done = await responsa("resume", TURN)
+    assert done.err.splitlines()[-1] == (
+        f"responsa: `responsa ask -c {CONVERSATION}` continues this conversation."
+    )
 
 
 async def test_who_answered_what_fell_back_and_the_cost_are_told_beside_the_answer(

@@ -369,6 +369,9 @@ async def test_synonyms(server: Scripted, responsa: CommandLine, tmp_path: Path)
     assert (done.code, done.out) == (0, "collections/notes has 2 groups of synonyms.\n")
     assert kept.synonyms == "# ours\n\nPTO, paid time off\nmeal, lunch\n"
     assert (await responsa("synonyms", "show", "-c", "notes")).out == kept.synonyms
+    file.write_text("meal, lunch\n", encoding="utf-8")
+    done = await responsa("synonyms", "set", file, "-c", "notes")
+    assert done.out == "collections/notes has 1 group of synonyms.\n"
     done = await responsa("synonyms", "remove", "-c", "notes", "--json")
     assert (done.lines, kept.synonyms) == ([{"name": "collections/notes"}], "")
     assert "has no synonyms" in (await responsa("synonyms", "show", "-c", "notes")).out
@@ -379,6 +382,16 @@ async def test_synonyms(server: Scripted, responsa: CommandLine, tmp_path: Path)
         assert (done.code, done.out) == (2, "")
         assert says in done.err
     assert len(server.requests[f"{KNOWLEDGE}/UpdateCollection"]) == calls
+
+
+async def test_an_account_without_identities_says_so(server: Scripted, responsa: CommandLine) -> None:
+    async def none(_: Any, __: Context) -> auth_service_pb2.ListIdentitiesResponse:
+        return auth_service_pb2.ListIdentitiesResponse()
+
+    server.on(f"{AUTH}/ListIdentities", none)
+    done = await responsa("identities", "list")
+    assert (done.code, done.out) == (0, "You have no identities at OpenID Connect providers.\n")
+    assert (await responsa("identities", "list", "--json")).out == ""
 
 
 async def test_open_prints_a_url_that_signs_in(server: Scripted, responsa: CommandLine) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Exhausted, NotFound, Reason, ResponsaError
-from responsa_server.domain.limits import CountsAway, PendingLimits, Room, Scope
+from responsa_server.domain.limits import DAY, CountsAway, PendingLimits, Room, Scope
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.quotas import QuotaRules
 from responsa_server.domain.turns import Ending, OpenTurn, Question, TurnState
@@ -587,9 +587,9 @@ async def test_the_bytes_of_a_day_are_counted_over_all_processes(
         error = await refused(other.uploaded(people.ann, 4_001))
         assert error.reason is Reason.RATE_LIMIT
         assert error.metadata == {"limit": "upload_bytes_per_day", "scope": "user", "value": "10000"}
-        # The window has just begun: all of it counts for a day, and then fades in the next one.
+        # A part of the day's window is a quarter of an hour.
         assert error.retry_after is not None
-        assert 86_000 < error.retry_after <= 2 * 86_400
+        assert 86_400 - 900 - 60 < error.retry_after <= 86_400
         await other.uploaded(people.ann, 4_000)
         await refused(one.uploaded(people.ann, 1))
         # A file that can never fit has no time after which to try again.
@@ -598,20 +598,39 @@ async def test_the_bytes_of_a_day_are_counted_over_all_processes(
         await one.uploaded(people.bob, 10_000)
 
 
+async def test_a_changed_limit_finds_what_has_been_used(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    before = limits(upload_bytes_per_day=10_000, calls_per_minute=10)
+    after = limits(upload_bytes_per_day=6_500, calls_per_minute=2)
+    async with limiter(database, redis.url, before) as one, limiter(database, redis.url, after) as other:
+        await one.uploaded(people.ann, 6_000)
+        error = await refused(other.uploaded(people.ann, 501))
+        assert error.reason is Reason.RATE_LIMIT
+        await other.uploaded(people.ann, 500)
+        for _ in range(2):
+            await one.calls(people.ann)
+        error = await refused(other.calls(people.ann))
+        assert error.reason is Reason.RATE_LIMIT
+        await one.calls(people.ann)
+
+
 async def test_stored_originals_are_limited(
     database: Database, redis: EmbeddedRedis, people: People, house: LibraryHouse
 ) -> None:
     text = b"# Ferries\n\nThe ferry leaves at nine.\n"
     settings = limits(storage_bytes=len(text) + 10)
     async with limiter(database, redis.url, settings) as gate:
-        await gate.store(people.ann, len(text) + 10)
-        error = await refused(gate.store(people.ann, 1))
-        assert error.metadata["limit"] == "storage_bytes"
+        with gate.storing(people.ann) as upload:
+            await upload.add(len(text) + 10)
+            error = await refused(upload.add(1))
+            assert error.metadata["limit"] == "storage_bytes"
     await house.upload(people.ann, text, "ferries.md")
     async with limiter(database, redis.url, settings) as gate:
-        await refused(gate.store(people.ann, 11))
-        await gate.store(people.ann, 10)
-        await gate.store(people.bob, len(text))
+        with gate.storing(people.ann) as upload, gate.storing(people.bob) as other:
+            await refused(upload.add(11))
+            await upload.add(10)
+            await other.add(len(text))
         administration = QuotaAdministration(PostgresQuotas(database, QuotaRules()), gate.book)
         admin = replace(people.bob, role=Role.ADMIN)
         for found in (
@@ -621,6 +640,28 @@ async def test_stored_originals_are_limited(
             assert (found.stored.size_bytes, found.stored.documents) == (len(text), 1)
             assert found.most_bytes == len(text) + 10
         assert (await administration.mine(people.bob)).stored.documents == 0
+
+
+async def test_uploads_at_once_never_pass_the_limits_of_stored_bytes(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    settings = limits(storage_bytes=110_000)
+    settings.tenant.storage_bytes = 150_000
+    async with limiter(database, redis.url, settings) as gate:
+        with ExitStack() as stack:
+            uploads = [stack.enter_context(gate.storing(people.ann)) for _ in range(10)]
+            outcomes = await asyncio.gather(*(one.add(99_000) for one in uploads), return_exceptions=True)
+            assert outcomes.count(None) == 1
+            # The upload under way counts, although the database does not have its bytes.
+            await refused(uploads[0].add(11_001))
+            await uploads[0].add(11_000)
+            other = stack.enter_context(gate.storing(people.bob))
+            error = await refused(other.add(40_001))
+            assert error.metadata["scope"] == "tenant"
+            await other.add(40_000)
+        # All of them have ended, and nothing was stored.
+        with gate.storing(people.ann) as upload:
+            await upload.add(110_000)
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -644,3 +685,41 @@ async def test_the_wait_of_a_refusal_is_long_enough_and_not_much_longer(
         assert await rates.take(room, 2, 101) == 2
     finally:
         await shared.close()
+
+
+async def test_a_window_in_parts_makes_room_exactly_after_the_wait(redis: EmbeddedRedis) -> None:
+    rates = RedisRates(redis.url)
+    room = Room("bytes:user:x", "upload_bytes_per_day", Scope.USER, 100)
+    try:
+        assert await rates.take_in_parts(room, 2, 100) == 0.0
+        wait = await rates.take_in_parts(room, 2, 40)
+        assert 0 < wait <= 2
+        waits = 0
+        while (wait := await rates.take_in_parts(room, 2, 40)) > 0.0:
+            waits += 1
+            await asyncio.sleep(wait + 0.01)
+        assert waits == 1
+        # The earlier events no longer count at all.
+        assert await rates.take_in_parts(room, 2, 60) == 0.0
+        assert 0 < await rates.take_in_parts(room, 2, 40) <= 2
+        assert await rates.take_in_parts(room, 2, 101) == 2
+    finally:
+        await rates.close()
+
+
+async def test_a_window_in_parts_in_memory_never_waits_longer_than_the_window() -> None:
+    now: float = 1_000_000.0
+    rates = LocalRates(lambda: now)
+    room = Room("bytes:user:x", "upload_bytes_per_day", Scope.USER, 100)
+    assert await rates.take(room, DAY, 60) == 0.0
+    now += 3600
+    assert await rates.take(room, DAY, 40) == 0.0
+    wait = await rates.take(room, DAY, 60)
+    assert DAY - 3600 - 900 < wait <= DAY - 3600
+    # The last byte waits for the second upload.
+    last = await rates.take(room, DAY, 61)
+    assert wait < last <= DAY
+    assert await rates.take(room, DAY, 101) == DAY
+    now += wait
+    assert await rates.take(room, DAY, 61) > 0.0
+    assert await rates.take(room, DAY, 60) == 0.0

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -141,6 +142,27 @@ async def test_redis_that_dies_makes_the_limit_stricter_and_never_opens_it(
     assert reasons == [""] * 5 + ["refused"] * 15
     turns = await second.chat.ListTurns(chat.ListTurnsRequest(page_size=100), metadata=first.bob.metadata)
     assert len(turns.turns) == 5
+
+
+async def test_parallel_uploads_share_the_limit_of_stored_bytes(
+    house: House, database: Database, folder: Path, redis: EmbeddedRedis
+) -> None:
+    text = "The Nile is long. " * 5_500
+    async with (
+        limiter(database, redis.url, limits(storage_bytes=len(text) + 11_000)) as one,
+        asynccontextmanager(serving)(house, database, folder, limiter=one) as served,
+    ):
+
+        async def upload(place: int) -> str:
+            request = knowledge.CreateDocumentRequest(metadata={"source_key": f"{place}.md"}, text=text)
+            try:
+                await served.knowledge.CreateDocument(request, metadata=served.bob.metadata)
+            except grpc.aio.AioRpcError:
+                return "refused"
+            return "accepted"
+
+        outcomes = await asyncio.gather(*(upload(place) for place in range(10)))
+        assert sorted(outcomes) == ["accepted"] + ["refused"] * 9
 
 
 async def test_copies_of_versions_count_as_stored(

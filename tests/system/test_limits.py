@@ -212,8 +212,7 @@ def test_uploads_are_limited_by_the_day_and_by_what_is_stored(
     for way in (Way.GRPC, Way.WEB, Way.REST):
         code, reason, name, wait = refusal(create(way, f"{way}.md"))
         assert (code, reason, name) == (8, "RATE_LIMIT", "upload_bytes_per_day"), way
-        # The day's window slides, so a large upload may have to wait until most of two days are over.
-        assert 0 < wait <= 2 * 86_400
+        assert 0 < wait <= 86_400
     status, problem = put()
     assert (status, details(problem, "ErrorInfo")["reason"]) == (429, "RATE_LIMIT")
     assert details(problem, "RetryInfo")

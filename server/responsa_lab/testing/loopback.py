@@ -78,8 +78,11 @@ class Exchange:
         self._writer.close()
 
     async def _write(self, data: bytes) -> None:
-        self._writer.write(data)
         try:
+            # uvloop raises a RuntimeError if a closed socket is written to; asyncio only logs a warning.
+            if self._writer.is_closing():
+                raise ConnectionResetError("the socket is closed")
+            self._writer.write(data)
             await self._writer.drain()
         except ConnectionError:  # a write may fail before the read notices that the client disconnected
             self.left_at = self.left_at or time.time()
@@ -157,7 +160,8 @@ class LoopbackServer:
         finally:
             for task in (handling, watching):
                 task.cancel()
-            await asyncio.wait({handling, watching})
+            # If both fail, only one error can be raised; asyncio would log the other as never retrieved.
+            await asyncio.gather(handling, watching, return_exceptions=True)
         if not handling.cancelled():
             handling.result()
         if watching.cancelled():

@@ -25,6 +25,7 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_client
+from responsa_server.domain.words import counted
 
 Collection = Annotated[
     str,
@@ -142,7 +143,7 @@ def show(collection: Collection, json: AsJson = False) -> None:
             "readers": ", ".join(map(_reader, found.readers)),
             "embedding": found.embedding,
             "passages": f"at most {found.chunking.max_tokens} tokens, {found.chunking.overlap_tokens} shared",
-            "synonyms": f"{len(synonyms)} groups" if synonyms else "",
+            "synonyms": counted(len(synonyms), "group") if synonyms else "",
             "created": found.create_time.ToJsonString(),
         }
         lines = [f"{label + ':':<11} {value}" for label, value in facts.items() if value]
@@ -395,7 +396,7 @@ def _generation(collection: str, number: int) -> str:
 
 def _passages(generation: generation_pb2.Generation) -> str:
     done, total = generation.passages_done, generation.passages_total
-    return f"{done} of {total} passages" if done != total else f"{total} passage{'' if total == 1 else 's'}"
+    return f"{done} of {total} passages" if done != total else counted(total, "passage")
 
 
 def _id(collection: collection_pb2.Collection) -> str:

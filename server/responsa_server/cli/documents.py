@@ -35,6 +35,7 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.rendering import place_within
 from responsa_server.cli.session import open_client
+from responsa_server.domain.words import counted
 
 _STATES = {
     document_pb2.DOCUMENT_STATE_INDEXING: "indexing",
@@ -291,7 +292,7 @@ def show_document(
         "state": _STATES.get(found.state, "?"),
         "error": found.error.message if failed else "",
         "version": str(found.version or ""),
-        "original": f"{found.size_bytes} bytes, {found.media_type}".rstrip(", "),
+        "original": f"{counted(found.size_bytes, 'byte')}, {found.media_type}".rstrip(", "),
         "passages": str(found.passage_count or ""),
         "owner": owner,
         "language": found.language,

@@ -28,11 +28,14 @@ def list_identities(
 ) -> None:
     """List your identities, oldest first."""
     with reporting(json=json), open_client() as client:
-        for one in client.identities():
+        found = client.identities()
+        for one in found:
             if json:
                 print_json(one)
             else:
                 print_text(_line(one))
+        if not found and not json:
+            print_text("You have no identities at OpenID Connect providers.")
 
 
 def unlink_identity(

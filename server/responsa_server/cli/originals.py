@@ -19,6 +19,7 @@ from responsa_server.cli.output import (
     valid_text,
 )
 from responsa_server.cli.session import open_client
+from responsa_server.domain.words import counted
 from responsa_server.text.drawn import marked
 
 _STDOUT = "-"
@@ -184,4 +185,4 @@ def _report(path: Path | None, size: int, *, json: bool) -> None:
     if json:
         print_json({"file": str(path), "bytes": size})
     else:
-        print_text(f"wrote {path}, {size} bytes")
+        print_text(f"wrote {path}, {counted(size, 'byte')}")

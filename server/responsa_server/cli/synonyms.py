@@ -17,6 +17,7 @@ from responsa_server.cli.output import (
     valid_text,
 )
 from responsa_server.cli.session import open_client
+from responsa_server.domain.words import counted
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the Collection as proto-JSON.")]
 
@@ -88,7 +89,7 @@ def _update(collection: str, text: str, *, json: bool) -> None:
         return
     groups = [one for one in text.splitlines() if one.strip() and not one.lstrip().startswith("#")]
     print_text(
-        f"{changed.name} has {len(groups)} groups of synonyms."
+        f"{changed.name} has {counted(len(groups), 'group')} of synonyms."
         if groups
         else f"{changed.name} has no synonyms."
     )

@@ -28,6 +28,7 @@ from responsa_server.cli.output import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,
     CommandFailed,
+    as_json,
     going_on,
     print_error,
     print_json,
@@ -36,7 +37,7 @@ from responsa_server.cli.output import (
     sentence_of,
     valid_text,
 )
-from responsa_server.cli.parameters import REASONS, hint, typed
+from responsa_server.cli.parameters import REASONS, hint, shown_value, typed
 from responsa_server.cli.progress import LiveAnswer
 from responsa_server.cli.rendering import (
     answer_body,
@@ -219,7 +220,9 @@ def resume(
 ) -> None:
     """Follow a turn that was asked earlier, here or elsewhere, while it runs or after it has ended.
 
-    The command prints each event after the given seq once, in order. It has the same exit codes as `ask`.
+    The command prints each event after the given seq once, in order. At the end, it prints how to continue the conversation
+    with the same agent and parameters, but not the --collection, --filter and --max-cost of the question. The exit codes are
+    those of `ask`.
     """
     with reporting(json=json), open_client(timeout=None) as client:
         printer = TurnPrinter(json=json, begin="Following...")
@@ -229,10 +232,9 @@ def resume(
         )
         code = printer.follow(stream)
         if not json:
-            # Without the first event, the turn itself names its conversation. The result is complete without the name.
+            # The result is complete without this command.
             with contextlib.suppress(ResponsaError):
-                conversation = printer.conversation or client.get_turn(stream.turn).conversation
-                print_next(going_on_with("ask", conversation))
+                print_next(_going_on_after(client, client.get_turn(stream.turn)))
     raise typer.Exit(code)
 
 
@@ -324,6 +326,14 @@ def going_on_with(
     words += [word for one in collections or () for word in ("--collection", one)]
     words += ["--filter", matching] if matching else []
     return shlex.join([*words, *(["--max-cost", max_cost] if max_cost else [])])
+
+
+def _going_on_after(client: Responsa, turn: turn_pb2.Turn) -> str:
+    """Return the command that continues a turn's conversation with the turn's agent and parameters. It does not name the server's default agent. A turn does not say its collections, filter and maximum cost."""
+    agent = turn.agent_version.removeprefix("agents/").partition("/versions/")[0]
+    default = next((one.name for one in client.agents() if one.is_default), "") if agent else ""
+    given = [f"{name}={shown_value(value)}" for name, value in sorted(as_json(turn.parameters).items())]
+    return going_on_with("ask", turn.conversation, "" if default == f"agents/{agent}" else agent, given)
 
 
 def print_next(command: str) -> None:

@@ -22,6 +22,7 @@ from responsa_server.cli.output import (
     valid_text,
 )
 from responsa_server.cli.session import open_client
+from responsa_server.domain.words import counted
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the IngestResult as proto-JSON.")]
 
@@ -176,7 +177,7 @@ def _line(version: document_version_pb2.DocumentVersion) -> str:
     facts = (
         f"{version.version:>4}{'*' if version.searchable else ' '}",
         version.create_time.ToJsonString(),
-        f"{version.size_bytes} bytes",
+        counted(version.size_bytes, "byte"),
         version.parser if ready else "indexing",
         one_line(version.title, 60),
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.errors import Overtaken, ResponsaError
 
 # The domain imports only the standard library, so this module does not use structlog.
 _LOGGER: Final = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ class Background:
     shutdown.
 
     A waiting caller receives a task's error. If no caller waits, this class logs the error: a ResponsaError is logged
-    at level INFO with its reason, and any other error at level ERROR with its traceback. The owner calls `drain` or
-    `cancel` when it shuts down.
+    at level INFO with its reason, an Overtaken at level INFO with its class, and any other error at level ERROR with its
+    traceback. The owner calls `drain` or `cancel` when it shuts down.
     """
 
     def __init__(self) -> None:
@@ -107,6 +107,8 @@ def log_error(error: BaseException) -> None:
     """Log the error of work without a waiting caller."""
     if isinstance(error, ResponsaError):
         _LOGGER.info("background work ended with %s", error.reason.value)
+    elif isinstance(error, Overtaken):
+        _LOGGER.info("background work ended with %s", type(error).__name__)
     else:
         _LOGGER.error("background work failed", exc_info=error)
 

@@ -1,4 +1,4 @@
-"""Every error that a caller can receive, as plain exceptions.
+"""Every error that a caller can receive, as plain exceptions; and `Overtaken`, which no caller receives.
 
     ResponsaError
     ├── InvalidRequest        fields of the request are wrong
@@ -27,6 +27,10 @@ from enum import StrEnum
 from typing import Final
 
 _MIB: Final = 1024 * 1024
+
+
+class Overtaken(Exception):
+    """Another worker has taken the work over, or a call has ended it. This is a normal outcome of a race, not a fault, and no caller of the API receives it."""
 
 
 class Reason(StrEnum):
@@ -212,9 +216,9 @@ class NotFound(ResponsaError):
     """The resource does not exist, or the caller may not see it."""
 
     @classmethod
-    def of(cls, resource_type: str, name: str) -> NotFound:
-        """Build the error for a resource, by its type (e.g. "conversation") and name."""
-        message = f"{_spoken(resource_type)} not found or access denied"
+    def of(cls, resource_type: str, name: str, spoken: str = "") -> NotFound:
+        """Build the error for a resource, by its type (e.g. "conversation") and name. spoken: what the message calls the resource; by default its type."""
+        message = f"{_spoken(spoken or resource_type)} not found or access denied"
         return cls(
             Reason.RESOURCE_NOT_FOUND, message, {"resource_type": resource_type, "resource_name": name}
         )

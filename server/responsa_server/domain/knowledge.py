@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.errors import Overtaken, ResponsaError
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter, ListQuery, Page, Position
@@ -447,14 +447,14 @@ class CanonicalText:
     description: Description = field(default_factory=Description)
 
 
-class OwnershipLost(Exception):
+class OwnershipLost(Overtaken):
     """The operation was cancelled, its document was deleted, or another worker has claimed the operation.
 
     The call that raises this error has written nothing, and its worker must stop.
     """
 
 
-class GenerationSwitched(Exception):
+class GenerationSwitched(Overtaken):
     """Another generation of the collection became active while the worker computed vectors for the former one.
 
     The call that raises this error has written nothing; the worker must start over.

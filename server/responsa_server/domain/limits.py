@@ -153,7 +153,7 @@ class CountsAway(Exception):
 
 
 class Rates(Protocol):
-    """Counts of events in sliding windows."""
+    """Counts of events in sliding windows. A count belongs to the room's key and the window, so it survives a change of the maximum."""
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
         """Count `count` events in a window of `seconds`, if there is room for all of them. Returns 0.0, or else the seconds until there may be room. Raises CountsAway."""

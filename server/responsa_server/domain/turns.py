@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.errors import Overtaken, Unavailable
 from responsa_server.domain.events import (
     AnyCitation,
     ByteRange,
@@ -232,7 +232,7 @@ class FrameCodec(Protocol):
         ...
 
 
-class TurnLost(Exception):
+class TurnLost(Overtaken):
     """The turn has ended or has a newer epoch. Its worker must stop and write nothing."""
 
 

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import Final, Self
 from uuid import UUID
 
 from responsa_server.domain import names
@@ -57,6 +58,45 @@ class Hold:
     def release(self) -> None:
         """Stop counting."""
         self._release(self)
+
+
+class _Stored:
+    """The stored bytes of a user or a tenant, as this process knows them.
+
+    size: the bytes in the database, and those of uploads that have ended here since they were read. until: when the size must be read again. pending: the bytes of
+    uploads that have begun here. ended: the bytes of all uploads that have ended here.
+    """
+
+    __slots__ = ("ended", "pending", "size", "until")
+
+    def __init__(self) -> None:
+        self.size = self.pending = self.ended = 0
+        self.until = float("-inf")
+
+
+class Storing:
+    """An upload that may add to the stored bytes. Used as a context manager, whose end is the end of the upload: until then, its bytes count although the database does not have them."""
+
+    def __init__(self, take: Callable[[int], Awaitable[Sequence[_Stored]]]) -> None:
+        self._take = take
+        self._added: list[tuple[Sequence[_Stored], int]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The bytes of an upload that failed count until the size is read again, which happens before any refusal.
+        for counts, size in self._added:
+            for one in counts:
+                one.pending -= size
+                one.ended += size
+                one.size += size
+
+    async def add(self, size: int) -> None:
+        """Check whether these bytes fit, and count them. Uploads to other servers count when their bytes are read from the database, at the latest after ten seconds, so uploads to several
+        servers may exceed the limit for that time. Raises Exhausted (LIMIT_REACHED).
+        """
+        self._added.append((await self._take(size), size))
 
 
 class LimitBook:
@@ -142,7 +182,7 @@ class Limiter:
         self._holds = holds
         self._messages = messages
         self._renew_seconds = renew_seconds
-        self._stored: dict[UUID, tuple[float, int, int]] = {}
+        self._stored: dict[UUID | str, _Stored] = {}
         self._held: dict[str, set[str]] = {}
         self._released: dict[str, list[str]] = defaultdict(list)
         self._sent: Mapping[str, list[str]] = {}
@@ -183,26 +223,55 @@ class Limiter:
         if size:
             await self._rate(await self._rooms(who, "upload_bytes_per_day"), DAY, size)
 
-    async def store(self, who: Principal, size: int) -> None:
-        """Check whether another original fits. The stored bytes are read at most every ten seconds, so uploads to other servers may exceed the limit for that time. Raises Exhausted (LIMIT_REACHED)."""
+    def storing(self, who: Principal) -> Storing:
+        """An upload whose original will be stored for a user."""
+        return Storing(partial(self._store_bytes, who))
+
+    async def _store_bytes(self, who: Principal, size: int) -> Sequence[_Stored]:
         limits = await self.book.of(who)
         most = (limits.storage_bytes, self.book.tenant.storage_bytes)
         if not any(most):
-            return
-        known = self._stored.get(who.user_id)
-        if known is None or time.monotonic() >= known[0]:
-            asked = time.monotonic()
-            found = await self._store.stored_bytes(who)
+            return ()
+        counts = self._stored_of(who.user_id), self._stored_of(who.tenant_id)
+        fresh = False
+        while True:
+            if any(time.monotonic() >= one.until for one in counts):
+                await self._read_stored(who, counts)
+                fresh = True
+            # No other upload runs between this check and the count.
+            over = next(
+                (
+                    place
+                    for place, one in enumerate(counts)
+                    if 0 < most[place] < one.size + one.pending + size
+                ),
+                None,
+            )
+            if over is None:
+                for one in counts:
+                    one.pending += size
+                return counts
+            if fresh:
+                raise too_many("storage_bytes", (Scope.USER, Scope.TENANT)[over], most[over])
+            # Another look, so that a caller who has deleted documents need not wait.
+            for one in counts:
+                one.until = float("-inf")
+
+    def _stored_of(self, key: UUID | str) -> _Stored:
+        found = self._stored.get(key)
+        if found is None:
             if len(self._stored) >= _CAPACITY:
-                self._stored.clear()
-            known = asked + _STORED_SECONDS, *found
-        after = known[1] + size, known[2] + size
-        for scope, limit, wanted in zip((Scope.USER, Scope.TENANT), most, after, strict=True):
-            if 0 < limit < wanted:
-                # Another look, so that a caller who has deleted documents need not wait.
-                self._stored.pop(who.user_id, None)
-                raise too_many("storage_bytes", scope, limit)
-        self._stored[who.user_id] = known[0], *after
+                self._stored = {name: one for name, one in self._stored.items() if one.pending}
+            found = self._stored[key] = _Stored()
+        return found
+
+    async def _read_stored(self, who: Principal, counts: Sequence[_Stored]) -> None:
+        until = time.monotonic() + _STORED_SECONDS
+        ended = [one.ended for one in counts]
+        found = await self._store.stored_bytes(who)
+        for one, size, before in zip(counts, found, ended, strict=True):
+            # What ended during the read may be missing in its result.
+            one.size, one.until = size + one.ended - before, until
 
     async def admit(self, who: Principal, turn_id: UUID) -> PendingLimits:
         """See `MessageGate.admit`."""

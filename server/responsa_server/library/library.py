@@ -48,6 +48,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import Page, Position
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.sources import OfRun
+from responsa_server.domain.words import is_visible
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.indexing import SHORT_BYTES
@@ -539,7 +540,7 @@ class Library:
 
 
 def _check_title(title: str) -> None:
-    if not title.strip():
+    if not is_visible(title):
         remedy = "must have a visible character; send the new title, or leave `title` out of the update_mask"
         raise InvalidRequest.of_field("document.title", "title.visible", remedy)
     if (size := len(title.encode())) > MAX_TITLE_BYTES:

@@ -1,6 +1,6 @@
 """Rates and holds. `RedisRates` and `RedisHolds` share their counts with all processes; `LocalRates` counts in one process while Redis is away.
 
-The windows of rates come from the library `limits`. One hit costs about 90 µs of CPU time, and a call has three of them (its user, its tenant, its address).
+The windows of a minute come from the library `limits`; longer ones are counted in parts. One hit costs about 90 µs of CPU time, and a call has three of them (its user, its tenant, its address).
 `Reserved` therefore takes several events at once from the shared count, and hands them out in this process. It never hands out more than it has taken.
 """
 
@@ -14,9 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
-from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.exceptions import RedisError
 
 from responsa_server.domain.background import Background
@@ -40,6 +38,8 @@ _RESERVED_SHARE: Final = 100
 _REFUSAL_SECONDS: Final = 0.25
 _AT_ONCE: Final = 32
 """The maximum number of commands at a time. Further ones wait, because a connection for each call of a burst would look like a Redis that is away."""
+_PARTS: Final = 96
+"""The number of parts of a window that is longer than a minute: a part of a day is 15 minutes."""
 _RESERVED_SECONDS: Final = 5.0
 """How long the events of a reservation can be used."""
 
@@ -92,7 +92,7 @@ class Reach:
 
 
 class RedisRates:
-    """Implements `Rates` with the sliding windows of `limits` in Redis."""
+    """Implements `Rates` in Redis."""
 
     def __init__(self, url: str, reach: Reach | None = None) -> None:
         """reach: shared with the other counts of the process; a separate one by default."""
@@ -103,12 +103,20 @@ class RedisRates:
             connection_pool=self._client.connection_pool,  # pyright: ignore[reportArgumentType]  # the library passes it on to redis, but its types do not say so
             key_prefix=_PREFIX.rstrip(":"),
         )
-        self._windows = SlidingWindowCounterRateLimiter(self._storage)
+        self._parts: Any = self._client.register_script(_TAKE_IN_PARTS)
         self._reach = reach or Reach(url)
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
         """See `Rates.take`."""
-        return await self._reach.run(lambda: _hit(self._windows, self._storage, room, seconds, count))
+        if seconds > MINUTE:
+            return await self.take_in_parts(room, seconds, count)
+        return await self._reach.run(lambda: _hit(self._storage, room, seconds, count))
+
+    async def take_in_parts(self, room: Room, seconds: int, count: int) -> float:
+        """Do the same as `take`, with a window of 96 parts. Events count until their part is as old as the window, so the wait is never longer than the window."""
+        keys, arguments = [_PREFIX + room.key], [seconds, _PARTS, room.most, count]
+        wait = cast("int", await self._reach.run(lambda: self._parts(keys=keys, args=arguments)))
+        return wait / 1000
 
     async def close(self) -> None:
         """Close the connections."""
@@ -119,26 +127,79 @@ class RedisRates:
 class LocalRates:
     """Implements `Rates` in the memory of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """clock: for windows that are longer than a minute."""
         self._storage = MemoryStorage()
-        self._windows = SlidingWindowCounterRateLimiter(self._storage)
+        self._clock = clock
+        self._parts: dict[str, dict[int, int]] = {}
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
         """See `Rates.take`."""
-        return await _hit(self._windows, self._storage, room, seconds, count)
+        if seconds > MINUTE:
+            return self.take_in_parts(room, seconds, count)
+        return await _hit(self._storage, room, seconds, count)
+
+    def take_in_parts(self, room: Room, seconds: int, count: int) -> float:
+        """See `RedisRates.take_in_parts`."""
+        now, length = self._clock(), seconds / _PARTS
+        part = int(now / length)
+        found = {at: one for at, one in self._parts.get(room.key, {}).items() if at > part - _PARTS}
+        excess = sum(found.values()) + count - room.most
+        if excess <= 0:
+            found[part] = found.get(part, 0) + count
+            # The count that has gained nothing for the longest time is forgotten first.
+            if room.key not in self._parts and len(self._parts) >= _MOST_KEYS:
+                del self._parts[next(iter(self._parts))]
+            self._parts.pop(room.key, None)
+            self._parts[room.key] = found
+            return 0.0
+        for at, one in sorted(found.items()):
+            excess -= one
+            if excess <= 0:
+                return (at + _PARTS) * length - now
+        return seconds
 
 
-async def _hit(
-    windows: SlidingWindowCounterRateLimiter,
-    storage: RedisStorage | MemoryStorage,
-    room: Room,
-    seconds: int,
-    count: int,
-) -> float:
-    item = RateLimitItemPerSecond(room.most, seconds)
-    if await windows.hit(item, room.key, cost=count):
+# KEYS: the count, with the events of each part of its window. ARGV: the window in seconds, the number of its parts, the maximum, the events to count. Returns 0, or the
+# milliseconds until there is room.
+_TAKE_IN_PARTS: Final = """
+local now = redis.call('TIME')
+local time = now[1] + now[2] / 1000000
+local parts, count = tonumber(ARGV[2]), tonumber(ARGV[4])
+local length = ARGV[1] / parts
+local part = math.floor(time / length)
+local excess, places, counts = count - ARGV[3], {}, {}
+local found = redis.call('HGETALL', KEYS[1])
+for index = 1, #found, 2 do
+    local place = tonumber(found[index])
+    if place <= part - parts then
+        redis.call('HDEL', KEYS[1], found[index])
+    else
+        places[#places + 1] = place
+        counts[place] = tonumber(found[index + 1])
+        excess = excess + counts[place]
+    end
+end
+if excess <= 0 then
+    redis.call('HINCRBY', KEYS[1], string.format('%d', part), ARGV[4])
+    redis.call('EXPIRE', KEYS[1], ARGV[1])
+    return 0
+end
+table.sort(places)
+for _, place in ipairs(places) do
+    excess = excess - counts[place]
+    if excess <= 0 then return math.ceil(((place + parts) * length - time) * 1000) end
+end
+return ARGV[1] * 1000
+"""
+
+
+async def _hit(storage: RedisStorage | MemoryStorage, room: Room, seconds: int, count: int) -> float:
+    # The key names the window but not the limit, so that a changed limit finds what has been used.
+    key = f"{room.key}/{seconds}"
+    if await storage.acquire_sliding_window_entry(key, room.most, seconds, count):
         return 0.0
-    found = await storage.get_sliding_window(item.key_for(room.key), seconds)
+    found = await storage.get_sliding_window(key, seconds)
     return max(_wait(room.most, seconds, count, *found), 0.05)
 
 

@@ -8,10 +8,12 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.conversations import Conversation, ConversationStore
+from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import ByteRange, Citation, ToolCitation, ToolSource
 from responsa_server.domain.knowledge import SourceRef, Sources, SourceSlice
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import CitationCheck, NewId, Verdict
+from responsa_server.domain.words import is_visible
 from responsa_server.turns.runtime import repeated
 
 _PATIENCE_SECONDS: Final = 5.0
@@ -34,6 +36,7 @@ class Conversations:
         """Create a conversation. If the title is empty, the creation time becomes the title. Raises
         InvalidRequest, AlreadyExists (REQUEST_ID_REUSED).
         """
+        _check_title(title)
         identity = self._new_id()
         return await repeated(
             lambda: self.store.create(who, identity, title, labels, request_id), _PATIENCE_SECONDS
@@ -51,6 +54,7 @@ class Conversations:
         """Change the fields that are not None. If an error occurs, no field is changed. The title "" removes
         the title. Raises InvalidRequest, NotFound, Conflict (ETAG_MISMATCH).
         """
+        _check_title(title or "")
         return await self.store.update(who, identity, title=title, labels=labels, etag=etag)
 
     async def verify(
@@ -142,3 +146,9 @@ def _verdict(citation: Citation, found: SourceSlice) -> Verdict:
     if found.text is None or hashlib.sha256(found.text).digest() != citation.sha256:
         return Verdict.SOURCE_CHANGED
     return Verdict.VALID
+
+
+def _check_title(title: str) -> None:
+    if title and not is_visible(title):
+        remedy = "must have a visible character; send another title, or an empty one for the title that the server makes"
+        raise InvalidRequest.of_field("conversation.title", "title.visible", remedy)

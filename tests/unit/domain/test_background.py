@@ -9,6 +9,8 @@ import pytest
 
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import NotFound
+from responsa_server.domain.knowledge import OwnershipLost
+from responsa_server.domain.turns import TurnLost
 
 
 async def test_work_that_does_not_end_in_time_is_cancelled() -> None:
@@ -101,8 +103,10 @@ async def test_a_caller_of_cancelled_work_is_cancelled() -> None:
     [
         (RuntimeError("lost"), logging.ERROR, "background work failed"),
         (NotFound.of("turn", "turns/1"), logging.INFO, "background work ended with RESOURCE_NOT_FOUND"),
+        (OwnershipLost(), logging.INFO, "background work ended with OwnershipLost"),
+        (TurnLost(), logging.INFO, "background work ended with TurnLost"),
     ],
-    ids=["unexpected", "of the domain"],
+    ids=["unexpected", "of the domain", "operation overtaken", "turn overtaken"],
 )
 async def test_an_error_that_nobody_waits_for_is_logged_once(
     caplog: pytest.LogCaptureFixture, error: Exception, level: int, text: str

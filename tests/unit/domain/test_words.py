@@ -1,4 +1,4 @@
-"""Numbers in messages."""
+"""Numbers in messages, and texts that can be seen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from responsa_client.connection import Deadline
 from responsa_server.domain.limits import Scope, too_fast, too_many
-from responsa_server.domain.words import counted, in_seconds
+from responsa_server.domain.words import counted, in_seconds, is_visible
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,12 @@ from responsa_server.domain.words import counted, in_seconds
 )
 def test_seconds(number: float, words: str) -> None:
     assert in_seconds(number) == str(Deadline(number)) == words
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "\u200b", "\u202e\u00a0", "\u2028\x07"])
+def test_a_text_that_nobody_sees(text: str) -> None:
+    assert not is_visible(text)
+    assert is_visible(f"{text}a")
 
 
 def test_one_and_many_of_a_limit() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Generator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from responsa_server.domain import lists, names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.files import file_name
 from responsa_server.identity.accounts import Accounts
-from responsa_server.identity.limits import Limiter
+from responsa_server.identity.limits import Limiter, Storing
 from responsa_server.library.library import Library, incomplete
 
 _PIECE_BYTES = 256 * 1024
@@ -137,25 +137,30 @@ class KnowledgeService:
             )
         start = first.start
         announced = start.size_bytes if start.HasField("size_bytes") else None
-        with _blaming("chunk"):
+        with _blaming("chunk"), self._storing() as storing:
             operation = await self._library.upload(
                 caller(),
                 knowledge.metadata("start.metadata", start.metadata),
-                self._counted(_chunks(requests, announced), announced),
+                self._counted(_chunks(requests, announced), announced, storing),
                 announced,
                 request_id(start.request_id),
             )
         return await encoded(self._library, caller(), operation)
 
-    async def _counted(self, chunks: AsyncIterator[bytes], announced: int | None) -> AsyncIterator[bytes]:
+    def _storing(self) -> AbstractContextManager[Storing | None]:
+        return nullcontext() if self._limiter is None else self._limiter.storing(caller())
+
+    async def _counted(
+        self, chunks: AsyncIterator[bytes], announced: int | None, storing: Storing | None
+    ) -> AsyncIterator[bytes]:
         """The same chunks, each counted. An upload that has too many bytes for the day ends there. Raises Exhausted (RATE_LIMIT, LIMIT_REACHED)."""
-        if self._limiter is None:
+        if self._limiter is None or storing is None:
             async for chunk in chunks:
                 yield chunk
             return
         # A size that is not announced is checked when all bytes are here.
         if announced is not None:
-            await self._limiter.store(caller(), announced)
+            await storing.add(announced)
         size = waiting = 0
         async for chunk in chunks:
             waiting += len(chunk)
@@ -165,27 +170,33 @@ class KnowledgeService:
             yield chunk
         await self._limiter.uploaded(caller(), waiting)
         if announced is None:
-            await self._limiter.store(caller(), size + waiting)
+            await storing.add(size + waiting)
 
-    async def _count_copy(
+    @asynccontextmanager
+    async def _copying(
         self, document_id: UUID, version: int | None = None, title: str | None = None
-    ) -> None:
+    ) -> AsyncGenerator[None]:
         """Count a new version of a document's earlier bytes like an upload: it takes as much work and room."""
-        if self._limiter is not None:
-            size = await self._library.copied_bytes(caller(), document_id, version, title)
-            await self._limiter.store(caller(), size)
+        if self._limiter is None:
+            yield
+            return
+        size = await self._library.copied_bytes(caller(), document_id, version, title)
+        with self._limiter.storing(caller()) as storing:
+            await storing.add(size)
             await self._limiter.uploaded(caller(), size)
+            yield
 
     async def CreateDocument(self, request: pb.CreateDocumentRequest) -> operations_pb2.Operation:
         """Ingest a text that the request holds."""
         data = request.text.encode()
-        if self._limiter is not None:
-            await self._limiter.store(caller(), len(data))
-            await self._limiter.uploaded(caller(), len(data))
         metadata = knowledge.metadata("metadata", request.metadata)
-        with _blaming("text"):
+        with _blaming("text"), self._storing() as storing:
             operation = await self._library.upload(
-                caller(), knowledge.inline(metadata), _pieces(data), len(data), request_id(request.request_id)
+                caller(),
+                knowledge.inline(metadata),
+                self._counted(_pieces(data), len(data), storing),
+                len(data),
+                request_id(request.request_id),
             )
         return await encoded(self._library, caller(), operation)
 
@@ -213,9 +224,9 @@ class KnowledgeService:
         )
         document_id = named_uuid("document.name", "documents", given.name)
         # A new title makes a new version of the same bytes.
-        if changes.title is not None:
-            await self._count_copy(document_id, title=changes.title)
-        changed = await self._library.update_document(caller(), document_id, changes, given.etag)
+        counted = nullcontext() if changes.title is None else self._copying(document_id, title=changes.title)
+        async with counted:
+            changed = await self._library.update_document(caller(), document_id, changes, given.etag)
         return knowledge.document(changed)
 
     async def DeleteDocument(self, request: pb.DeleteDocumentRequest) -> Empty:
@@ -291,19 +302,19 @@ class KnowledgeService:
     ) -> operations_pb2.Operation:
         """Make a new version of an earlier one."""
         document_id, version = knowledge.version_of_document(request.name)
-        await self._count_copy(document_id, version)
-        operation = await self._library.restore(
-            caller(), document_id, version, request.etag, request_id(request.request_id)
-        )
+        async with self._copying(document_id, version):
+            operation = await self._library.restore(
+                caller(), document_id, version, request.etag, request_id(request.request_id)
+            )
         return await encoded(self._library, caller(), operation)
 
     async def ReindexDocument(self, request: pb.ReindexDocumentRequest) -> operations_pb2.Operation:
         """Read a document's original again."""
         document_id = named_uuid("name", "documents", request.name)
-        await self._count_copy(document_id)
-        operation = await self._library.reindex(
-            caller(), document_id, request.etag, request_id(request.request_id)
-        )
+        async with self._copying(document_id):
+            operation = await self._library.reindex(
+                caller(), document_id, request.etag, request_id(request.request_id)
+            )
         return await encoded(self._library, caller(), operation)
 
     async def WatchOperation(

@@ -24,6 +24,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import COLLECTIONS
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role
+from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.generation_table import first_generation
@@ -281,7 +282,7 @@ class CollectionStore:
                 name = names.collection(named.shown)
                 raise Precondition(
                     Reason.COLLECTION_NOT_EMPTY,
-                    f"{name} holds {len(documents)} documents; delete them first, or set force.",
+                    f"{name} holds {counted(len(documents), 'document')}; delete its documents first, or set force.",
                     {"collection": name, "documents": str(len(documents))},
                 )
             operations = await self.delete_locked(

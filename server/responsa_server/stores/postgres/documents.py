@@ -691,8 +691,9 @@ def run_values(claim: RunClaim) -> dict[str, Any]:
 
 
 def _version_not_found(document_id: UUID, version: int | None) -> NotFound:
-    name = names.document(document_id) if version is None else names.document_version(document_id, version)
-    return NotFound.of("document", name)
+    if version is None:
+        return NotFound.of("document", names.document(document_id))
+    return NotFound.of("document", names.document_version(document_id, version), "document version")
 
 
 def _version(row: Mapping[str, Any]) -> DocumentVersion:
