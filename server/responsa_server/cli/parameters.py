@@ -107,6 +107,8 @@ def hint(agent: agent_pb2.Agent, error: ResponsaError) -> str:
         about = [one for one in about if one.resource] or about
     lines: list[str] = []
     for one in about:
+        if error.reason == "TEACHER_ID_MALFORMED" and one.choices:
+            lines += [_misnamed(error.metadata.get("teacher_id", ""), one)]
         lines += described(one)
     return "\n".join(lines)
 
@@ -129,6 +131,16 @@ def described(one: Parameter) -> Iterator[str]:
         yield f"      {shown_value(choice.value)}  {one_line(choice.title, 60)}"
     if len(named) > _SHOWN:
         yield f"      and {len(named) - _SHOWN} more"
+
+
+def _misnamed(given: str, parameter: Parameter) -> str:
+    """A line on a value that is neither the id nor the name of a record, with the name that was probably meant."""
+    names = {one.title.casefold(): one.title for one in parameter.choices if one.title}
+    if given.casefold() in names:
+        return f"Several {parameter.resource} have the name “{given}”; give the id of one of them."
+    near = difflib.get_close_matches(given.casefold(), list(names), n=1)
+    meant = f" Did you mean “{names[near[0]]}”?" if near else ""
+    return f"The name of one of the {parameter.resource} may stand here, too, but none has the name “{one_line(given, 64)}”.{meant}"
 
 
 def _parameter(name: str, schema: Mapping[str, Json], required: bool) -> Parameter:

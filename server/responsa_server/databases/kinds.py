@@ -74,8 +74,8 @@ class Driver(Protocol):
         """Stop the statement that runs on a connection of the driver, from another thread. engine: for a second connection. Raises errors of the driver."""
         ...
 
-    def drop(self, raw: Any) -> None:
-        """Forget the rest of a result before the connection of the driver is closed."""
+    def drop(self, raw: Any, result: sqlalchemy.CursorResult[Any] | None) -> None:
+        """Forget the rest of the result, if there is one, before the connection of the driver is closed."""
         ...
 
 
@@ -232,7 +232,7 @@ class _Postgres:
         """See `Driver.stop`."""
         raw.cancel_safe(timeout=_CONNECT_SECONDS)
 
-    def drop(self, raw: Any) -> None:
+    def drop(self, raw: Any, result: sqlalchemy.CursorResult[Any] | None) -> None:
         """See `Driver.drop`. The cursor is the server's."""
 
 
@@ -297,7 +297,7 @@ class _MySql:
     def _read_some(self, raw: Any, read: Callable[[int], bytes], count: int) -> bytes:
         """Read `count` bytes of a row. The first part of a row of `ROW_BYTES` or more has the greatest length that a part can have."""
         if count >= ROW_BYTES - 1:
-            self.drop(raw)
+            self.drop(raw, None)
             raw._force_close()  # noqa: SLF001 - nothing else closes a connection within a row
             raise long_row()
         return read(count)
@@ -349,11 +349,11 @@ class _MySql:
         with engine.connect() as second:
             second.exec_driver_sql(f"KILL QUERY {int(raw.thread_id())}")
 
-    def drop(self, raw: Any) -> None:
+    def drop(self, raw: Any, result: sqlalchemy.CursorResult[Any] | None) -> None:
         """See `Driver.drop`. PyMySQL would read the result to its end, even after the connection was closed."""
-        result = getattr(raw, "_result", None)
-        if result is not None:
-            result.unbuffered_active = False
+        left = getattr(raw, "_result", None)
+        if left is not None:
+            left.unbuffered_active = False
 
 
 class _Sqlite:
@@ -434,8 +434,10 @@ class _Sqlite:
         """See `Driver.stop`."""
         raw.interrupt()
 
-    def drop(self, raw: Any) -> None:
-        """See `Driver.drop`. Rows are made when they are fetched."""
+    def drop(self, raw: Any, result: sqlalchemy.CursorResult[Any] | None) -> None:
+        """See `Driver.drop`. SQLite makes rows when they are fetched, and cannot close a cursor after its connection."""
+        if result is not None:
+            result.close()
 
     def _allowed(self, action: int, *about: str | None) -> int:
         return sqlite3.SQLITE_DENY if action in self._DENIED else sqlite3.SQLITE_OK

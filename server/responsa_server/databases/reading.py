@@ -196,7 +196,7 @@ class _Reading:
         with suppress(Exception):
             if self._connection is not None:
                 # The session is not used again, so its state does not matter.
-                self._driver.drop(self._raw)
+                self._driver.drop(self._raw, self._result)
                 self._connection.invalidate()
         with suppress(Exception):
             if self._result is not None:

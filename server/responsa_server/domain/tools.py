@@ -213,8 +213,17 @@ class Declaration:
 
 class ToolUnfit(Exception):
     """A declared tool cannot be made: a secret or a part is missing, or a file that the declaration names is wrong. The message is
-    a sentence with the remedy; it contains no secret.
+    a sentence with the remedy; it contains no secret. key: the path of the declaration's value that is wrong; empty if no single
+    value is. given, known: a name that does not exist, and the names that exist; a suggestion is made from them.
     """
+
+    def __init__(
+        self, message: str, key: Sequence[str | int] = (), *, given: str = "", known: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.key = tuple(key)
+        self.given = given
+        self.known = known
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Final
 
 import httpx2
 
-from responsa_server.outbound.addresses import Allowed, IpAddress, Origin, OutboundError, origin_of
+from responsa_server.outbound.addresses import Allowed, IpAddress, Origin, OutboundError, is_never, origin_of
 
 USER_AGENT: Final = "responsa"
 _MOST_ADDRESSES: Final = 4
@@ -213,7 +213,14 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                 raise httpx2.ConnectError("the host's name cannot be looked up") from error
         for address in found:
             if not self._reach.allowed.may_reach(origin.host, address):
-                _LOGGER.warning("refused a connection to %s: its address %s is not allowed", origin, address)
+                remedy = (
+                    "no declaration can allow it"
+                    if is_never(address)
+                    else "if it is the organisation's own, name the host or the address in the declaration's key allow_private"
+                )
+                _LOGGER.warning(
+                    "refused a connection to %s: its address %s is not allowed; %s", origin, address, remedy
+                )
                 raise Refused(
                     f"the address of {origin.host} is not public; if it is the organisation's own, name it in allow_private"
                 )

@@ -14,10 +14,11 @@ from typing import Annotated, Final, Literal, cast
 from uuid import UUID
 
 import rtoml
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from responsa_server.agents.config.problems import (
     Key,
+    Place,
     Problem,
     closest,
     from_validation,
@@ -56,6 +57,15 @@ class ColumnTable(Table):
     null: bool = Field(False, description="Whether a value may be missing; templates then see none.")
 
 
+def _as_table(column: object) -> object:
+    """The short form of a column, such as `"text"`, as a table."""
+    if isinstance(column, str):
+        return {"type": column}
+    if not isinstance(column, dict):
+        raise ValueError('must be a type such as "text", or a table such as { type = "text", null = true }')
+    return cast("object", column)
+
+
 class QueryTable(Table):
     """A query."""
 
@@ -65,7 +75,10 @@ class QueryTable(Table):
         max_length=20_000,
         description="One SELECT for the rows of one subject, with `:subject` in place of the subject. Without this key, a run for one subject reads all rows, but uses only the rows of the subject.",
     )
-    columns: dict[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")], Type | ColumnTable] = Field(
+    columns: dict[
+        Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")],
+        Annotated[ColumnTable, BeforeValidator(_as_table)],
+    ] = Field(
         min_length=1,
         description='The columns that templates use: `name = "text"`, or `name = { type = "text", null = true }`. The types are text, integer, number, boolean, date, time (a date with a time) and json.',
     )
@@ -192,12 +205,17 @@ class SourceMapping:
                 name,
                 one.sql,
                 one.one_subject,
-                [_column(key, column) for key, column in one.columns.items()],
+                [Column(key, column.type, column.null) for key, column in one.columns.items()],
                 [kind for kind, document in table.documents.items() if document.query == name],
             )
             for name, one in table.queries.items()
             if any(document.query == name for document in table.documents.values())
         ]
+
+    def place(self, query: str, field: str) -> str:
+        """The line and the key of a statement, for messages. field: “sql” or “one_subject”."""
+        line, _ = positions(self.text).get(("queries", query, field), (0, 0))
+        return f"{f'line {line}: ' if line else ''}queries.{query}.{field}"
 
     def bodies(self, kind: str) -> Sequence[str]:
         """The templates of a kind of documents."""
@@ -265,7 +283,8 @@ def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
     except rtoml.TomlParsingError as error:
         return None, [syntax_problem(FILE, error, 1)]
     except ValidationError as error:
-        return None, placed(from_validation(error, MappingTable, file=FILE), {FILE: (text, 1)})
+        found = [_written(one, positions(text)) for one in from_validation(error, MappingTable, file=FILE)]
+        return None, placed(found, {FILE: (text, 1)})
     places = positions(text)
     problems = list[Problem]()
     for name, query in table.queries.items():
@@ -290,6 +309,12 @@ def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
     if problems:
         return None, placed(problems, {FILE: (text, 1)})
     return SourceMapping(text, table, templates, schedule), []
+
+
+def _written(one: Problem, places: Mapping[Key, Place]) -> Problem:
+    """A problem with the key as the mapping writes it: the short form of a column has no key `type`."""
+    short = one.key[-1:] == ("type",) and one.key not in places and one.key[:-1] in places
+    return replace(one, key=one.key[:-1]) if short else one
 
 
 def _of_query(key: Key, query: QueryTable) -> Sequence[Problem]:
@@ -327,6 +352,10 @@ def _of_document(
         if broken := templates.broken.get(name):
             found += [Problem(FILE, one.message, key, line=one.line) for one in broken]
             continue
+        for one in templates.unknown_words(name):
+            found.append(
+                Problem(FILE, one.message, key, one.synonym or closest(one.word, one.known), one.line)
+            )
         for variable in sorted(templates.variables(name).all - query.columns.keys()):
             _, line = templates.where(name, variable, system=True)
             message = f"there is no column “{variable}” in the query {document.query}; it declares {quoted(query.columns)}"
@@ -346,12 +375,6 @@ def _bodies(kind: str, document: DocumentTable) -> Sequence[tuple[Key, str]]:
 
 def _template(kind: str, field: str) -> str:
     return f"{kind}.{field}"
-
-
-def _column(name: str, given: str | ColumnTable) -> Column:
-    if isinstance(given, ColumnTable):
-        return Column(name, given.type, given.null)
-    return Column(name, cast("Type", given), null=False)
 
 
 def _value(column: Column, value: object) -> object:

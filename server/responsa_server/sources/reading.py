@@ -24,6 +24,8 @@ from responsa_server.sources.mapping import SUBJECT, MappedQuery, RowProblem, Sc
 
 PREVIEW_ROWS: Final = 10_000
 """The number of rows that a preview for one subject reads of a query that has no statement for one subject."""
+# The faults that another query, or another limit for it, would avoid.
+_OF_QUERY: Final = frozenset({DatabaseFault.QUERY, DatabaseFault.TIMEOUT, DatabaseFault.TOO_LARGE})
 _SOME_CHARACTERS: Final = 1 << 18
 _SOME_SECONDS: Final = 0.05
 
@@ -44,18 +46,22 @@ async def read_rows(
     A kind and a key that occur twice are a problem of the second row. With a subject, rows of the subject alone are returned; a row of somebody else in a statement for one subject
     is a problem. Raises Precondition (SOURCE_UNREADABLE).
     """
-    name = mapping.queries[0].name
+    name, field = mapping.queries[0].name, "sql"
     try:
         async with databases.session(connection) as session:
             for query in mapping.queries:
                 name = query.name
+                field = "one_subject" if asked.subject and query.one_subject else "sql"
                 async with aclosing(_of_query(session, connection, mapping, query, asked)) as rows:
                     async for one in rows:
                         yield one
     except SchemaProblem as error:
-        raise unreadable(connection.name, name, DatabaseFault.SCHEMA, str(error)) from error
+        message = f"{mapping.place(name, field)}: {error}"
+        raise unreadable(connection.name, name, DatabaseFault.SCHEMA, message) from error
     except DatabaseProblem as error:
-        raise unreadable(connection.name, name, error.fault, error.message) from error
+        of_query = error.fault in _OF_QUERY
+        message = f"{mapping.place(name, field)}: {error.message}" if of_query else error.message
+        raise unreadable(connection.name, name, error.fault, message) from error
 
 
 def unreadable(connection: str, query: str, fault: DatabaseFault, message: str) -> Precondition:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Annotated, Final, Literal, cast
 from urllib.parse import quote
 
@@ -24,7 +25,14 @@ from responsa_server.domain.tools import (
     ToolResult,
     ToolUnfit,
 )
-from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
+from responsa_server.outbound.addresses import (
+    Allowed,
+    Origin,
+    OutboundError,
+    is_never,
+    origin_of,
+    read_allowed,
+)
 from responsa_server.outbound.connector import (
     Connector,
     Outgoing,
@@ -44,7 +52,9 @@ _DOUBTFUL: Final = frozenset({303, 408, 502, 504})
 _CHARSET: Final = re.compile(
     r"utf-8(?:-sig)?|ascii|utf-(?:16|32)(?:-[lb]e)?|iso8859-\d+|cp125\d|koi8-[ru]|shift_jis|euc_(?:jp|kr)|gb2312|gbk|gb18030|big5"
 )
+HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 _SHOWN_BYTES: Final = 2048
+_SHOWN_LOCATION: Final = 300
 _LEAST_SECRET: Final = 8
 _HIDDEN: Final = "[secret]"
 
@@ -133,27 +143,36 @@ def credential_of(auth: Auth | None, declaration: Declaration, parts: ToolParts)
         return Credential({}, hidden)
     if auth.query:
         raise ToolUnfit(
-            "auth.query is not allowed, because servers and proxies write URLs into their logs; use auth.bearer or auth.header"
+            "is not allowed, because servers and proxies write URLs into their logs; use auth.bearer or auth.header",
+            ("auth", "query"),
         )
     ways = [bool(auth.bearer), bool(auth.header), bool(auth.basic_user)]
     if sum(ways) != 1:
         raise ToolUnfit(
-            "auth needs exactly one of bearer, header (with secret) and basic_user (with basic_password)"
+            "needs exactly one of bearer, header (with secret) and basic_user (with basic_password)",
+            ("auth",),
         )
 
     def value(name: str, key: str) -> str:
         if name not in secrets:
-            raise ToolUnfit(f"auth.{key} names the secret {name!r}, which [secrets] does not declare")
+            message = (
+                f"names the secret “{name}”, which [secrets] does not declare; declare it there"
+                if name
+                else "is missing; name the secret here"
+            )
+            raise ToolUnfit(message, ("auth", key), given=name, known=list(secrets))
         found = secrets[name]
         if not found.isprintable() or not found.isascii():
-            raise ToolUnfit(f"the secret {name!r} has characters that a header cannot hold")
+            message = "the secret has characters that a header cannot hold; correct it in its place"
+            raise ToolUnfit(message, ("secrets", name))
         return found
 
     if auth.bearer:
         return Credential({"authorization": f"Bearer {value(auth.bearer, 'bearer')}"}, hidden)
     if auth.header:
         if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", auth.header):
-            raise ToolUnfit("auth.header is not the name of a header, such as X-Api-Key")
+            message = f"“{auth.header}” is not the name of a header; write a name such as X-Api-Key"
+            raise ToolUnfit(message, ("auth", "header"))
         return Credential({auth.header.lower(): value(auth.secret, "secret")}, hidden)
     pair = f"{auth.basic_user}:{value(auth.basic_password, 'basic_password')}"
     encoded = base64.b64encode(pair.encode()).decode()
@@ -167,8 +186,9 @@ def endpoint_of(
     auth: Auth | None,
     allow_private: Sequence[str],
     effect: Effect,
+    key: str = "url",
 ) -> Endpoint:
-    """Return the endpoint of a declaration. Raises ToolUnfit."""
+    """Return the endpoint of a declaration. key: the declaration's key with the URL. Raises ToolUnfit."""
     return Endpoint(
         parts.connector,
         url,
@@ -176,19 +196,37 @@ def endpoint_of(
         credential=credential_of(auth, declaration, parts),
         effect=effect,
         most=declaration.max_bytes,
+        key=key,
     )
 
 
-def reach_of(url: str, allow_private: Sequence[str], credential: Credential) -> Reach:
-    """Return what a declaration may reach: the origin of its URL. Raises ToolUnfit."""
+def reach_of(url: str, allow_private: Sequence[str], credential: Credential, key: str = "url") -> Reach:
+    """Return what a declaration may reach: the origin of its URL. key: the declaration's key with the URL. Raises ToolUnfit, also if no call could reach the address."""
     try:
         origin = origin_of(url)
         allowed = read_allowed(allow_private)
     except OutboundError as error:
-        raise ToolUnfit(str(error)) from error
+        raise ToolUnfit(str(error), (key,)) from error
+    _check_address(origin, allowed, key)
     if credential.headers and origin.scheme == "http" and not allow_private:
-        raise ToolUnfit("a secret needs an https address, unless the host is named in allow_private")
+        message = "a secret needs an https address, unless the host is named in allow_private"
+        raise ToolUnfit(message, (key,))
     return Reach(frozenset([origin]), allowed)
+
+
+def _check_address(origin: Origin, allowed: Allowed, key: str) -> None:
+    """Raises ToolUnfit if the address in a URL is one that the rules refuse, so that the calls would be refused. The addresses of names are checked with each call."""
+    host = "127.0.0.1" if origin.host == "localhost" else origin.host
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return
+    if is_never(address):
+        message = f"calls to {origin.host} are never allowed: it is a link-local, multicast or metadata address; name another host"
+        raise ToolUnfit(message, (key,))
+    if not allowed.may_reach(origin.host, address):
+        message = f'calls to {origin.host} would be refused, because its address is not public; if it is the organisation\'s own, write allow_private = ["{origin.host}"]'
+        raise ToolUnfit(message, (key,))
 
 
 class Endpoint:
@@ -203,10 +241,11 @@ class Endpoint:
         credential: Credential = _ANYBODY,
         effect: Effect,
         most: int,
+        key: str = "url",
     ) -> None:
-        """url: any URL of the origin that calls may go to. most: the largest response, in bytes. Raises ToolUnfit."""
+        """url: any URL of the origin that calls may go to. most: the largest response, in bytes. key: the declaration's key with the URL. Raises ToolUnfit."""
         self._connector = connector
-        self._reach = reach_of(url, allow_private, credential)
+        self._reach = reach_of(url, allow_private, credential, key)
         self._credential = credential
         self._effect = effect
         self._most = most
@@ -246,6 +285,12 @@ class Endpoint:
             return reply
         text = reply.body[:_SHOWN_BYTES].decode(errors="ignore")
         broken = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if 300 <= reply.status < 400 and (location := reply.headers.get("location", "")):
+            where = self._credential.hide(location)[:_SHOWN_LOCATION]
+            text = f"the response redirects to {where}, and redirects are not followed. If this is the right address, write it into the declaration."
+            if self._effect is not Effect.NONE and reply.status in _DOUBTFUL:
+                message = f"HTTP {reply.status}: {text} It is not known whether the call took effect."
+                return ToolResult(ToolOutcome.UNKNOWN, message, error=ToolFault.STATUS)
         if self._effect is not Effect.NONE and reply.status in _DOUBTFUL:
             return ToolResult(
                 ToolOutcome.UNKNOWN, f"HTTP {reply.status}. {LOST}", error=ToolFault.STATUS, broken=broken
@@ -299,9 +344,21 @@ def json_of(reply: Reply) -> object:
     try:
         found = cast("object", json.loads(reply.body, parse_constant=constant))
         json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    except json.JSONDecodeError as error:
+        raise ValueError(_not_json(reply, error)) from error
     except (RecursionError, UnicodeError) as error:
-        raise ValueError("not JSON that can be read") from error
+        raise ValueError("it is not JSON that can be read") from error
     return found
+
+
+def _not_json(reply: Reply, error: json.JSONDecodeError) -> str:
+    """What a response is that should be JSON."""
+    body = reply.body.strip()
+    if not body:
+        return "it is empty, and the declaration expects JSON"
+    if reply.media_type in HTML_TYPES or body.startswith(b"<"):
+        return "it is a page (HTML) or XML, and the declaration expects JSON; check the address, and whether the call needs a secret"
+    return f"it is not valid JSON: {error}"
 
 
 def malformed(content: str, effect: Effect) -> ToolResult:

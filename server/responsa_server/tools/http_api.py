@@ -27,6 +27,7 @@ from responsa_server.domain.tools import (
 )
 from responsa_server.outbound.connector import Outgoing, Reply
 from responsa_server.tools.endpoint import (
+    HTML_TYPES,
     AllowPrivate,
     Auth,
     Endpoint,
@@ -40,6 +41,8 @@ from responsa_server.tools.endpoint import (
 from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts, now
 
 _PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]{0,63})\}")
+# What an API returns that has nothing to say.
+_EMPTY: Final[Sequence[object]] = ("", [], {})
 _EFFECTS: Final[Mapping[str, Effect]] = {
     "GET": Effect.NONE,
     "HEAD": Effect.NONE,
@@ -193,9 +196,11 @@ class HttpApiTool:
         if kind == "auto":
             kind = _kind(reply.media_type)
         data: object = None
+        empty = False
         try:
             if kind == "json":
                 data = picked(json_of(reply), self._pick)
+                empty = data is None or (self.effect is Effect.NONE and data in _EMPTY)
                 text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
             elif kind == "html" and self._read_html is not None:
                 text = await self._read_html(reply.body)
@@ -207,10 +212,15 @@ class HttpApiTool:
             return malformed(f"The tool's response cannot be read: {str(error)[:200]}", self.effect)
         if self.card.returns is None and len(text.encode()) > MAX_RESULT_BYTES:
             data = None  # the text is cut, so the data would be too large, too
+        if empty:
+            place = f" at “{'.'.join(self._pick)}”" if self._pick else ""
+            text = f"The response has no value{place}."
+            # Without data, the text would count as an answer.
+            data = "" if data is None and self.card.returns is None else data
         # The result of an act is not a source: nobody can read it again.
         sources = (
             [ToolSource(url, self.card.title or self.card.id, self._clock(), text)]
-            if self.effect is Effect.NONE and text.strip()
+            if self.effect is Effect.NONE and text.strip() and not empty
             else []
         )
         return ToolResult(ToolOutcome.OK, text, data, sources)
@@ -222,22 +232,27 @@ def request_of(options: HttpApiOptions) -> Request:
     origin_end = head.find("/", head.find("//") + 2)
     if "{" in (head if origin_end < 0 else head[:origin_end]) or "{" in query or "#" in options.url:
         raise ToolUnfit(
-            "places such as {city} may stand in the path of url, not in its host, query or fragment; use [query] for the query"
+            "places such as {city} may stand in the path of url, not in its host, query or fragment; use [query] for the query",
+            ("url",),
         )
-    unknown = [
-        one
-        for template in (head, *options.query.values(), json.dumps(options.body or {}))
-        for one in _places(template)
-        if one not in options.parameters
+    templates: list[tuple[Sequence[str], str]] = [
+        (("url",), head),
+        *((("query", name), one) for name, one in options.query.items()),
+        (("body",), json.dumps(options.body or {})),
     ]
-    if unknown:
-        raise ToolUnfit(f"{{{unknown[0]}}} is not a parameter; declare it as [parameters.{unknown[0]}]")
+    for key, template in templates:
+        for one in _places(template):
+            if one not in options.parameters:
+                message = f"{{{one}}} is not a parameter; declare it as [parameters.{one}]"
+                raise ToolUnfit(message, key, given=one, known=list(options.parameters))
     for name in _places(head):
         if options.parameters[name].get("optional", False):
-            raise ToolUnfit(f"{{{name}}} stands in the path, so the parameter cannot be optional")
+            message = "stands in the path of url, so the parameter cannot be optional; remove this key"
+            raise ToolUnfit(message, ("parameters", name, "optional"))
     for name, value in options.headers.items():
         if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name) or not value.isprintable() or not value.isascii():
-            raise ToolUnfit(f"the header {name!r} has characters that a header cannot hold")
+            message = "has characters that a header cannot hold; names have letters, digits and “-”, and values have visible ASCII characters"
+            raise ToolUnfit(message, ("headers", name))
         if name.lower() in (
             "host",
             "content-length",
@@ -246,10 +261,10 @@ def request_of(options: HttpApiOptions) -> Request:
             "accept-encoding",
             "idempotency-key",
         ):
-            raise ToolUnfit(f"the header {name!r} is set by the server")
+            raise ToolUnfit("is set by the server; remove it", ("headers", name))
         if name.lower() in ("authorization", "proxy-authorization", "cookie"):
             raise ToolUnfit(
-                f"the header {name!r} holds a secret; declare the secret in [secrets] and use [auth]"
+                "holds a secret; declare the secret in [secrets] and use [auth]", ("headers", name)
             )
     return Request(options.method, options.url, options.query, options.headers, options.body)
 
@@ -280,7 +295,7 @@ def plain(value: object) -> str:
 def _kind(media_type: str) -> str:
     if media_type == "application/json" or media_type.endswith("+json"):
         return "json"
-    if media_type in ("text/html", "application/xhtml+xml"):
+    if media_type in HTML_TYPES:
         return "html"
     if media_type.startswith("text/") or media_type in ("application/xml", "application/yaml", ""):
         return "text"
@@ -347,4 +362,5 @@ KIND: Final = ToolKind(
     HttpApiOptions,
     _make,
     description="Calls an API of the organisation.",
+    parameters=("parameters",),
 )

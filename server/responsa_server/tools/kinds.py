@@ -46,12 +46,16 @@ class ToolParts:
     connector: Connector = field(default_factory=Connector)
     read_html: Callable[[bytes], Awaitable[str]] | None = None
 
-    def secret_of(self, declaration: Declaration, name: str) -> str:
-        """The secret with this name in this declaration. Raises ToolUnfit."""
+    def secret_of(self, declaration: Declaration, name: str, key: Sequence[str] = ()) -> str:
+        """The secret with this name in this declaration. key: the key that names the secret. Raises ToolUnfit."""
         place = declaration.secrets.get(name)
         if place is None:
-            raise ToolUnfit(f"It needs the secret “{name}”; name its place in [secrets].")
-        return self.secret(place)
+            message = f"[secrets] does not declare the secret “{name}”; name its place there"
+            raise ToolUnfit(message, key, given=name, known=list(declaration.secrets))
+        try:
+            return self.secret(place)
+        except ToolUnfit as error:
+            raise ToolUnfit(str(error), ("secrets", name)) from error
 
 
 def described(kind: ToolKind, declaration: Declaration, own: str) -> str:
@@ -66,7 +70,7 @@ class ToolKind:
 
     options: the model of the kind's own keys. make: makes the tools of a declaration, whose `options` are an instance of that model; it raises ToolUnfit and does not block for long.
     effect: the effect of the kind's calls; None if a declaration must name it. title, description: those of a declaration without them. shipped: whether there is a tool with the kind's
-    name without any declaration.
+    name without any declaration. parameters: the path of the key under which a declaration describes the parameters of a tool; `*` stands for the tool's name after the declaration's.
     """
 
     options: type[ToolOptions]
@@ -75,3 +79,4 @@ class ToolKind:
     title: str = ""
     description: str = ""
     shipped: bool = False
+    parameters: Sequence[str] = ()

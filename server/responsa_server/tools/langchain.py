@@ -64,7 +64,7 @@ class ImportedTool:
         if isinstance(schema, type) and issubclass(schema, BaseModel):
             schema = schema.model_json_schema()
         if not isinstance(schema, Mapping):
-            raise ToolUnfit("its arguments have no JSON Schema; give the tool an args_schema")
+            raise ToolUnfit("its arguments have no JSON Schema; give the tool an args_schema", ("tool",))
         description = described(KIND, declaration, imported.description)
         parameters = cast("Mapping[str, object]", schema)
         self.card = ToolCard(declaration.name, description, parameters, declaration.title)
@@ -101,16 +101,18 @@ class ImportedTool:
 def _make(declaration: Declaration, options: LangChainOptions, parts: ToolParts) -> Sequence[Tool]:
     if declaration.effect is Effect.IDEMPOTENT:
         raise ToolUnfit(
-            'effect = "idempotent" needs the key of the call, which LangChain tools do not get; use "once", or "none" if the tool only reads'
+            'effect = "idempotent" needs the key of the call, which LangChain tools do not get; use "once", or "none" if the tool only reads',
+            ("effect",),
         )
     try:
         imported: object = resolve_name(options.tool)
     except Exception as error:
         raise ToolUnfit(
-            f"{options.tool} cannot be imported ({type(error).__name__}); install its package where the server runs"
+            f"{options.tool} cannot be imported ({type(error).__name__}); correct the path, or install its package where the server runs",
+            ("tool",),
         ) from error
     if not isinstance(imported, LangChainTool):
-        raise ToolUnfit(f"{options.tool} is not a LangChain tool")
+        raise ToolUnfit(f"{options.tool} is not a LangChain tool; name the object that is one", ("tool",))
     return [ImportedTool(declaration, imported, parts)]
 
 

@@ -147,17 +147,35 @@ class McpTarget:
 def target_of(declaration: Declaration, options: McpOptions, parts: ToolParts) -> McpTarget:
     """Check a declaration. Raises ToolUnfit."""
     if bool(options.url) == bool(options.command):
-        raise ToolUnfit("it needs either url or command")
+        wrong = (
+            "has both url and command; remove one of them" if options.url else "needs either url or command"
+        )
+        raise ToolUnfit(wrong, ("command",) if options.url else ())
     credential = credential_of(options.auth, declaration, parts)
     if options.url:
         reach = reach_of(options.url, options.allow_private, credential)
         return McpTarget(declaration, options, credential, reach, {}, parts)
-    if not Path(options.command[0]).is_absolute() or not shutil.which(options.command[0]):
-        raise ToolUnfit(f"{options.command[0]!r} is not the absolute path of a program")
+    _check_program(options.command[0])
     secrets = {
-        variable: parts.secret_of(declaration, name) for variable, name in options.secret_environment.items()
+        variable: parts.secret_of(declaration, name, ("secret_environment", variable))
+        for variable, name in options.secret_environment.items()
     }
     return McpTarget(declaration, options, credential, None, {**options.environment, **secrets}, parts)
+
+
+def _check_program(program: str) -> None:
+    """Raises ToolUnfit if this is not the path of a program."""
+    path = Path(program)
+    if not path.is_absolute():
+        where = shutil.which(program)
+        wrong = "is not an absolute path; write " + (f"“{where}”" if where else "where the program is")
+    elif not path.exists():
+        wrong = "does not exist on this machine; install the program, or correct the path"
+    elif not shutil.which(program):
+        wrong = "is not a program that this user may run; name a program, or make the file executable"
+    else:
+        return
+    raise ToolUnfit(f"“{program}” {wrong}", ("command", 0))
 
 
 class McpServer:
@@ -223,7 +241,10 @@ def _make(declaration: Declaration, options: McpOptions, parts: ToolParts) -> Se
     missing = [one for one in wanted if one not in pinned]
     if missing:
         raise ToolUnfit(
-            f"its server has no tool {missing[0]!r}, or nobody has agreed to it; run “responsa tools trust {declaration.name}”"
+            f"its server has no tool “{missing[0]}”, or nobody has agreed to it; run “responsa tools trust {declaration.name}”",
+            ("tools", wanted.index(missing[0])),
+            given=missing[0],
+            known=list(pinned),
         )
     # What a server says of a tool's effects is not believed.
     effect = declaration.effect or Effect.ONCE

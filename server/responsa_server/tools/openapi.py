@@ -142,17 +142,22 @@ def operations_of(declaration: Declaration, options: OpenApiOptions) -> Sequence
     server = options.server or _server(document, options.file)
     listed = {key: (method, path) for method, path, key in _listed(document)}
     made: dict[str, Operation] = {}
-    for wanted in options.operations:
+    for place, wanted in enumerate(options.operations):
         if wanted not in listed:
             known = ", ".join(list(listed)[:8])
-            raise ToolUnfit(f"{options.file} has no operation {wanted!r}; it has {known}")
+            message = f"{options.file} has no operation {wanted!r}; it has {known}"
+            raise ToolUnfit(message, ("operations", place), given=wanted, known=list(listed))
         method, path = listed[wanted]
-        found = _Reader(document, options.file).operation(
-            declaration, method, path, server.rstrip("/"), options
-        )
+        try:
+            found = _Reader(document, options.file).operation(
+                declaration, method, path, server.rstrip("/"), options
+            )
+        except ToolUnfit as error:
+            raise ToolUnfit(str(error), ("operations", place)) from error
         if found.card.id in made:
             raise ToolUnfit(
-                f"two operations of {options.file} would be the tool {found.card.id!r}; give one its own declaration"
+                f"two operations of {options.file} would be the tool {found.card.id!r}; give one its own declaration",
+                ("operations", place),
             )
         made[found.card.id] = found
     return list(made.values())
@@ -161,21 +166,39 @@ def operations_of(declaration: Declaration, options: OpenApiOptions) -> Sequence
 def _document(folder: Path, file: str) -> Json:
     path = (folder / file).resolve()
     if folder.resolve() not in path.parents:
-        raise ToolUnfit(f"{file!r} is not in the tools folder")
+        raise ToolUnfit(f"{file!r} is not in the tools folder; put the file there", ("file",))
     try:
         if path.stat().st_size > _MOST_FILE:
-            raise ToolUnfit(f"{file} has more than {_MOST_FILE >> 20} MiB")
+            message = f"{file} has more than {_MOST_FILE >> 20} MiB; leave out what no operation needs"
+            raise ToolUnfit(message, ("file",))
         text = path.read_text(encoding="utf-8")
         found: object = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)  # noqa: S506 # a SafeLoader
     except OSError as error:
-        raise ToolUnfit(f"{file} cannot be read: {error.strerror}") from error
+        raise ToolUnfit(f"{file} cannot be read: {error.strerror}", ("file",)) from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ToolUnfit(f"{file} is not valid JSON or YAML: {str(error)[:200]}") from error
+        raise ToolUnfit(f"{file} is not valid {_syntax(path, error)}; correct it there", ("file",)) from error
     document = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
     version = str(document.get("openapi", ""))
     if not version.startswith(("3.0.", "3.1.")):
-        raise ToolUnfit(f"{file} is not an OpenAPI 3.0 or 3.1 file; convert it first")
+        raise ToolUnfit(f"{file} is not an OpenAPI 3.0 or 3.1 file; convert it first", ("file",))
     return document
+
+
+def _syntax(path: Path, error: Exception) -> str:
+    """The format that a file does not keep to, the place in the file, and what is wrong there, in one line."""
+    match error:
+        case json.JSONDecodeError():
+            return f"JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        case yaml.MarkedYAMLError():
+            mark, why = error.problem_mark, " ".join((error.problem or "it cannot be read").split())
+            where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            return f"YAML{where}: {why[:200]}"
+        case UnicodeDecodeError():
+            return "UTF-8"
+        case RecursionError():
+            return "JSON or YAML: it is nested too deeply"
+        case _:
+            return f"{'JSON' if path.suffix == '.json' else 'YAML'}: {' '.join(str(error).split())[:200]}"
 
 
 def _server(document: Json, file: str) -> str:
@@ -183,7 +206,9 @@ def _server(document: Json, file: str) -> str:
     first = cast("list[object]", servers)[0] if isinstance(servers, list) and servers else None
     url = str(_object(first).get("url", ""))
     if not url.startswith(("https://", "http://")) or "{" in url:
-        raise ToolUnfit(f'{file} names no complete address of a server; set server = "https://…"')
+        raise ToolUnfit(
+            f'{file} names no complete address of a server; set server = "https://…"', ("server",)
+        )
     return url
 
 
@@ -402,7 +427,9 @@ def _make(declaration: Declaration, options: OpenApiOptions, parts: ToolParts) -
     made: list[Tool] = []
     for operation in operations_of(declaration, options):
         effect = declaration.effect or effect_of(operation.request.base.method)
-        endpoint = endpoint_of(declaration, parts, operation.url, options.auth, options.allow_private, effect)
+        endpoint = endpoint_of(
+            declaration, parts, operation.url, options.auth, options.allow_private, effect, "server"
+        )
         made.append(
             HttpApiTool(
                 operation.card,

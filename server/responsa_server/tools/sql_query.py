@@ -277,25 +277,45 @@ def _names(sql: str) -> frozenset[str]:
         if one["name"]:
             found.add(one["name"])
         elif one["other"] != "%":
-            raise ToolUnfit("a “%” in the SQL is neither a placeholder such as %(name)s nor written twice")
+            near = sql[one.start() : one.start() + 12].split("\n")[0]
+            raise ToolUnfit(
+                f"the “%” in “{near}” is neither a placeholder such as %(name)s nor written twice; write “%%” for a percent sign"
+            )
     return frozenset(found)
 
 
 def _make(declaration: Declaration, options: SqlOptions, parts: ToolParts) -> Sequence[Tool]:
     for name, query in options.queries.items():
-        used = _names(query.sql)
+        key = ("queries", name)
+        try:
+            used = _names(query.sql)
+        except ToolUnfit as error:
+            raise ToolUnfit(str(error), (*key, "sql")) from error
         if taken := sorted(set(query.parameters) & set(_BOUND)):
             raise ToolUnfit(
-                f"the query {name} has the parameter “{taken[0]}”, which the server sets; rename it"
+                f"the query {name} has the parameter “{taken[0]}”, which the server sets; rename it",
+                (*key, "parameters", taken[0]),
             )
         if unknown := sorted(used - set(query.parameters) - set(_BOUND)):
-            raise ToolUnfit(f"the query {name} uses “{unknown[0]}”, which is not among its parameters")
+            raise ToolUnfit(
+                f"the query {name} uses “{unknown[0]}”, which is not among its parameters; declare it in {'.'.join(key)}.parameters",
+                (*key, "sql"),
+                given=unknown[0],
+                known=[*query.parameters, *_BOUND],
+            )
         if idle := sorted(set(query.parameters) - used):
-            raise ToolUnfit(f"the query {name} does not use its parameter “{idle[0]}”; remove it")
-    url = parts.secret_of(declaration, options.connection)
+            raise ToolUnfit(
+                f"the query {name} does not use its parameter “{idle[0]}”; remove it",
+                (*key, "parameters", idle[0]),
+            )
+    url = parts.secret_of(declaration, options.connection, ("connection",))
     return [SqlTool(declaration, name, query, url, parts) for name, query in options.queries.items()]
 
 
 KIND: Final = ToolKind(
-    SqlOptions, _make, title="the database", description="Reads a database of the organisation."
+    SqlOptions,
+    _make,
+    title="the database",
+    description="Reads a database of the organisation.",
+    parameters=("queries", "*", "parameters"),
 )

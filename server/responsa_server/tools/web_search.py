@@ -171,12 +171,13 @@ def service_of(options: WebSearchOptions) -> tuple[str, Auth | None]:
     wire = _WIRES[options.provider]
     if not options.url and not wire.url:
         raise ToolUnfit(
-            'url is missing; write the address of your SearXNG, such as url = "https://search.example.org"'
+            'is missing; write the address of your SearXNG, such as url = "https://search.example.org"',
+            ("url",),
         )
     if wire.auth is None:
         return options.url, Auth(bearer=options.key) if options.key else None
     if not options.key:
-        raise ToolUnfit(f"key is missing; name the secret with the key of {options.provider}")
+        raise ToolUnfit(f"is missing; name the secret with the key of {options.provider}", ("key",))
     return options.url or wire.url, wire.auth(options.key)
 
 
@@ -274,6 +275,8 @@ def _clean(text: str, most: int) -> str:
 
 def _make(declaration: Declaration, options: WebSearchOptions, parts: ToolParts) -> Sequence[Tool]:
     url, auth = service_of(options)
+    if options.key:
+        parts.secret_of(declaration, options.key, ("key",))
     endpoint = endpoint_of(declaration, parts, url, auth, options.allow_private, Effect.NONE)
     card = ToolCard(declaration.name, declaration.description, PARAMETERS, declaration.title, RETURNS)
     seconds = declaration.timeout_seconds

@@ -15,6 +15,8 @@ from responsa_server.domain.tools import SecretPlace, ToolUnfit
 from tests.instance import ROOT
 from tests.unit.graph.evidence import WHO
 
+HTTP = 'kind = "http_api"\nurl = "https://a.example/"\n'
+SQL = 'kind = "sql_query"\nconnection = "orders"\n[queries.q]\n'
 SHIPPED = ["calculator", "knowledge_search", "time"]
 
 
@@ -62,9 +64,9 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
     live = checked_tools(tmp_path)
     problems = [line(one) for one in live.problems()]
     # What these two lack is not in the page: a file, and an owner's word.
-    assert [one.partition(": ")[2][:20] for one in problems] == [
-        "shop.yaml cannot be ",
-        "The file tickets-tok",
+    assert [one.partition(": ")[2][:30] for one in problems] == [
+        "file: shop.yaml cannot be read",
+        "secrets.token: The file ticket",
     ]
     assert {"n0", "n1", "n2", "n4"} <= {one.card.id for one in live.entries() if one.usable}
 
@@ -74,7 +76,26 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
     [
         ('kind = "calculater"', "x.toml:1: kind: there is no kind of tool “calculater”"),
         ('kind = "calculater"', "Did you mean “calculator”?"),
-        ('title = "X"', "x.toml: kind: “kind” is missing."),
+        ('title = "X"', "x.toml: kind: “kind” is missing; set it to one of “calculator”, "),
+        ('title = "X"\nknd = "http_api"', "x.toml:2: knd: “kind” is missing, and no declaration has this key. Did you mean “kind”?"),
+        (HTTP + '[parameters.a]\ntype = "strng"', "x.toml:4: parameters.a.type: there is no type “strng”; there are “array”, "),
+        (HTTP + '[parameters.a]\ntype = "strng"', "Did you mean “string”?"),
+        (HTTP + 'parameters = { a = { type = ["string", "nul"] } }', "x.toml:3: parameters.a.type: there is no type “nul”; "),
+        (HTTP + '[parameters.a]\npattern = "(["', "x.toml:4: parameters.a.pattern: “([” is not a regular expression"),
+        (HTTP + '[returns]\ntype = "objct"', "x.toml:4: returns.type: there is no type “objct”; "),
+        (HTTP + "[returns.properties.a]\nminLength = -1", "x.toml:4: returns.properties.a.minLength: -1 is less than"),
+        (HTTP + 'query = { q = "{city}" }\n[parameters.cty]', "x.toml:3: query.q: {city} is not a parameter; declare it as [parameters.city]. Did you mean “cty”?"),
+        (HTTP + '[headers]\nHost = "a"', "x.toml:4: headers.Host: is set by the server; remove it."),
+        (HTTP + '[auth]\nbearer = "kee"\n[secrets]\nkey = { file = "x.toml" }', "x.toml:4: auth.bearer: names the secret “kee”, which [secrets] does not declare; declare it there. Did you mean “key”?"),
+        (HTTP + '[secrets]\nkey = { env = "NO_SUCH_KEY" }', "x.toml:4: secrets.key: The environment variable NO_SUCH_KEY is not set; set it, and start the server again."),
+        ('kind = "http_api"\nurl = "http://127.0.0.1:80/"', "x.toml:2: url: calls to 127.0.0.1 would be refused, because its address is not public; if it is the organisation's own, write allow_private = [\"127.0.0.1\"]."),
+        (SQL + "sql = \"SELECT 1 WHERE 'a' LIKE '%foo%'\"", "x.toml:4: queries.q.sql: the “%” in “%foo%'” is neither a placeholder such as %(name)s nor written twice; write “%%” for a percent sign."),
+        (SQL + 'sql = "SELECT %(itm)s"\nparameters = { item = {} }', "x.toml:4: queries.q.sql: the query q uses “itm”, which is not among its parameters; declare it in queries.q.parameters. Did you mean “item”?"),
+        (SQL + 'sql = "SELECT 1"\n[queries.q.parameters.item]', "x.toml:5: queries.q.parameters.item: the query q does not use its parameter “item”; remove it."),
+        (SQL + 'sql = "SELECT 1"', "x.toml:2: connection: [secrets] does not declare the secret “orders”; name its place there."),
+        (SQL + 'sql = "SELECT %(a)s"\nparameters = { a = { type = "int" } }\n[secrets]\norders = { file = "x.toml" }', "x.toml:5: queries.q.parameters.a.type: there is no type “int”; "),
+        ('kind = "mcp"\ncommand = ["/usr/bin/nopython", "-m", "x"]', "x.toml:2: command[0]: “/usr/bin/nopython” does not exist on this machine; install the program, or correct the path."),
+        ('kind = "openapi"\nfile = "x.toml"\noperations = ["a"]', "x.toml:2: file: x.toml is not an OpenAPI 3.0 or 3.1 file; convert it first."),
         ('kind = "time"\ntimout = 5', "x.toml:2: timout: the kind time has no key “timout”. Did you mean “timeout”?"),
         ('kind = "time"\ntimeout = "5"', "x.toml:2: timeout: must be a number, not the text “5”."),
         ('kind = "time"\ntimeout = 0', "x.toml:2: timeout: must be more than 0, not the number 0."),
@@ -84,7 +105,7 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
         ('kind = "time"\n[secrets]\nkey = {}', "x.toml:3: secrets.key: needs either env or file."),
         ('kind = "time"\n[secrets]\nkey = { env = "A", file = "b" }', "needs either env or file."),
         ('kind = "time"\ndescription = "sk-abcdefghijklmnop"', "x.toml:2: has a secret; name the place"),
-        ('kind = "time"\neffect = "once"', "x.toml: a tool of the kind time has the effect “none”; remove the key effect."),
+        ('kind = "time"\neffect = "once"', "x.toml:2: effect: a tool of the kind time has the effect “none”; remove the key effect."),
         ("kind = ", "x.toml:1: is not valid TOML"),
         ('kind = "time"\nexamples = [" "]', "x.toml:2: examples"),
         ('kind = "time"\n[examples]\nclock = ["What time is it?"]', "it has examples for “clock”, but its tools are x"),

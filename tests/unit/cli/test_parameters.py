@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import grpc
 import pytest
 
 from responsa.chat.v1 import agent_pb2
+from responsa_client.errors import InvalidRequest
 from responsa_server.cli.output import CommandFailed
-from responsa_server.cli.parameters import described, parameters, typed, untyped
+from responsa_server.cli.parameters import described, hint, parameters, typed, untyped
 from responsa_server.cli.turns import micros
 from tests.clients.agents_served import ASHDOWN, NOWHERE, struct, tutor
 
@@ -81,6 +83,28 @@ def test_a_name_that_is_nearly_right_is_told_with_what_was_meant() -> None:
     with pytest.raises(CommandFailed) as caught:
         typed(["x=1"], agent_pb2.Agent(name="agents/default"))
     assert caught.value.remedy == "It has no parameters."
+
+
+@pytest.mark.parametrize(
+    ("given", "teachers", "said"),
+    [
+        ("ms ashdwn", [(ASHDOWN, "Ms Ashdown"), (NOWHERE, "Mr Brook")], "none has the name “ms ashdwn”. Did you mean “Ms Ashdown”?"),
+        ("Zoe", [(ASHDOWN, "Ms Ashdown")], "none has the name “Zoe”."),
+        ("ray", [(ASHDOWN, "Ray"), (NOWHERE, "ray")], "Several teachers have the name “ray”; give the id of one of them."),
+    ],
+)  # fmt: skip
+def test_a_teacher_whose_name_is_nearly_right_is_told(
+    given: str, teachers: list[tuple[str, str]], said: str
+) -> None:
+    error = InvalidRequest(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "No UUID.",
+        reason="TEACHER_ID_MALFORMED",
+        metadata={"teacher_id": given},
+    )
+    first, second, *_ = hint(tutor(teachers), error).splitlines()
+    assert first.endswith(said)
+    assert second.startswith("  --param teacher_id=…")
 
 
 def test_without_a_schema_what_reads_as_json_is_that() -> None:

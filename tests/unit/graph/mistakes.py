@@ -205,6 +205,18 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:22:62: graph.edges[0].when.is: “intent” is never “3”; it is one of “qa”, “chat”, “out_of_scope”."
         ],
     ),
+    "15 a truth value between quotation marks": (
+        [
+            (
+                "agent.toml",
+                '{ from = "grade", to = "quote", when = { field = "extraction.supported", is = true } }',
+                '{ from = "grade", to = "quote", when = { field = "extraction.supported", is = "True" } }',
+            )
+        ],
+        [
+            "agent.toml:27:76: graph.edges[5].when.is: “extraction.supported” is true or false, and “True” between quotation marks is a text; leave out the quotation marks."
+        ],
+    ),
     "15 a text compared with a number": (
         [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", above = 3')],
         [

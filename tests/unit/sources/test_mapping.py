@@ -112,7 +112,13 @@ def test_a_result_without_a_column_names_what_breaks() -> None:
         ("FROM employee\"\n", "FROM employee; COMMIT\"\n", "mapping:5:1: queries.people.sql: must be one statement"),
         ("FROM employee\"\n", "FROM employee WHERE id = :user\"\n", "mapping:5:1: queries.people.sql: has the place “:user”"),
         ("subject = \"{{ mail or '' }}\"\n", "", "documents.profile.subject: is missing"),
-        ('id = "integer"', 'id = "int"', "queries.people.columns.id"),
+        ('id = "integer"', 'id = "string"', "mapping:9:1: queries.people.columns.id: must be “text”, “integer”, “number”, “boolean”, “date”, “time” or “json”, not the text “string”. Did you mean “text”?"),
+        ('id = "integer"', 'id = "itneger"', "columns.id: must be “text”, “integer”, “number”, “boolean”, “date”, “time” or “json”, not the text “itneger”. Did you mean “integer”?"),
+        ('type = "text", null', 'type = "str", null', "mapping:11:10: queries.people.columns.mail.type: must be “text”"),
+        ('id = "integer"', "id = 7", "mapping:9:1: queries.people.columns.id: must be a type such as \"text\", or a table such as"),
+        ("# {{ name }}", "# {{ name | upcase }}", "mapping:22: documents.profile.text: templates have no filter “upcase”. Did you mean “upper”?"),
+        ("# {{ name }}", "{% if id == 0 %}{% filter uper %}x{% endfilter %}{% endif %}", "mapping:22: documents.profile.text: templates have no filter “uper”. Did you mean “upper”?"),
+        ("# {{ name }}", "{% if mail is not defind %}x{% endif %}", "mapping:22: documents.profile.text: templates have no test “defind”. Did you mean “defined”?"),
         ('key = "{{ id }}"', 'ky = "{{ id }}"', "documents.profile.ky: there is no key “ky” here. Did you mean “key”?"),
         ("[documents.profile]", "[documents.profile", "mapping:16"),
     ],
@@ -122,6 +128,7 @@ def test_mistakes_are_named_with_their_line(old: str, new: str, said: str) -> No
     found, problems = read_mapping(GOOD.replace(old, new, 1))
     assert found is None
     assert any(said in str(one) for one in problems), [str(one) for one in problems]
+    assert len({one.key for one in problems}) == len(problems)
 
 
 def test_a_template_cannot_run_for_ever_or_see_more_than_the_row() -> None:

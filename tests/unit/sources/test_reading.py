@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import sqlite3
+import threading
 from contextlib import aclosing, closing
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +82,35 @@ async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path) -> Non
     with pytest.raises(Precondition, match="more than 4 rows") as caught:
         await made(replace(connection, rows=4), Asked())
     assert caught.value.metadata == {"connection": "staff", "query": "people", "fault": "TOO_LARGE"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "asked", "said"),
+    [
+        ("SELECT id, mail, note FROM employee", "SELECT id, mail, note, phone FROM employee", Asked(), "line 4: queries.people.sql: The database refuses the query: no such column: phone."),
+        ("FROM employee WHERE", "FROM employe WHERE", Asked("ada"), "line 5: queries.people.one_subject: The database refuses the query: no such table: employe."),
+        ("SELECT id, mail, note FROM employee", "SELECT id, mail, note AS notes FROM employee", Asked(), "line 4: queries.people.sql: The query people no longer returns “note”"),
+    ],
+)  # fmt: skip
+async def test_a_query_that_the_database_refuses_is_named_with_its_line(
+    folder: Path, old: str, new: str, asked: Asked, said: str
+) -> None:
+    mapping, _ = read_mapping(MAPPING.replace(old, new, 1))
+    assert mapping is not None
+    async with aclosing(read_rows(DATABASES, await declared(folder), mapping, asked)) as rows:
+        with pytest.raises(Precondition, match=f"SOURCE_UNREADABLE: {re.escape(said)}"):
+            await anext(rows)
+
+
+async def test_a_result_that_is_not_read_to_its_end_is_closed_without_an_error(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with aclosing(DATABASES.read(await declared(folder), "SELECT id FROM employee", {}, 1)) as pieces:
+        assert [len(one.rows) async for one in pieces] == [1]
+    for thread in threading.enumerate():
+        if thread.name.startswith("source"):
+            await asyncio.to_thread(thread.join, 60)
+    assert [one for one in caplog.records if one.name.startswith("sqlalchemy")] == []
 
 
 async def test_a_template_that_makes_gigabytes_is_a_matter_of_its_row(folder: Path) -> None:

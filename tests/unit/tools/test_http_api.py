@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
-from responsa_server.agents.engine.calling import checked
+from responsa_server.agents.engine.calling import checked, is_direct
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, Tool, ToolUnfit
 from responsa_server.outbound.addresses import IpAddress
@@ -173,6 +173,60 @@ async def test_a_response_that_is_not_as_declared_is_a_typed_failure(case: str, 
 
 
 @pytest.mark.parametrize(
+    ("body", "media_type", "said"),
+    [
+        (b"<p>Please sign in.</p>", "text/html", "cannot be read: it is a page (HTML) or XML, and the declaration expects JSON; check"),
+        (b"\n<!doctype html>", "application/json", "cannot be read: it is a page (HTML) or XML"),
+        (b" ", "text/html", "cannot be read: it is empty, and the declaration expects JSON"),
+        (b"{tonight: 1}", "application/json", "cannot be read: it is not valid JSON: Expecting property name"),
+        (b'{"today": 1}', "application/json", "cannot be read: it has no part 'tonight'"),
+    ],
+)  # fmt: skip
+async def test_a_response_that_is_not_json_is_called_what_it_is(
+    body: bytes, media_type: str, said: str
+) -> None:
+    async with tool_on(answering(body, media_type), Effect.NONE, pick="tonight") as tool:
+        result = await tool.call(request())
+    assert (result.outcome, result.error) == (ToolOutcome.ERROR, ToolFault.MALFORMED)
+    assert said in result.content
+
+
+@pytest.mark.parametrize("body", [b'{"tonight": null}', b'{"tonight": ""}', b'{"tonight": []}'])
+async def test_a_response_without_a_value_is_no_answer(body: bytes) -> None:
+    async with tool_on(answering(body), Effect.NONE, pick="tonight") as tool:
+        result = await tool.call(request())
+    assert (result.outcome, result.sources) == (ToolOutcome.OK, [])
+    assert result.content == "The response has no value at “tonight”."
+    assert not is_direct(result)
+    async with tool_on(answering(b'{"tonight": 0}'), Effect.NONE, pick="tonight") as tool:
+        zero = await tool.call(request())
+    assert (zero.content, [one.text for one in zero.sources], is_direct(zero)) == ("0", ["0"], True)
+
+
+@pytest.mark.parametrize(
+    ("status", "effect", "outcome"),
+    [
+        (302, Effect.NONE, ToolOutcome.ERROR),
+        (302, Effect.ONCE, ToolOutcome.ERROR),
+        (303, Effect.ONCE, ToolOutcome.UNKNOWN),
+    ],
+)
+async def test_a_redirect_says_where_to_and_that_it_is_not_followed(
+    status: int, effect: Effect, outcome: ToolOutcome
+) -> None:
+    async def handle(exchange: Exchange) -> None:
+        await exchange.reply(status, b"", {"location": "https://www.example.org/v2/note"})
+
+    async with tool_on(handle, effect) as tool:
+        result = await tool.call(request())
+    assert (result.outcome, result.error) == (outcome, ToolFault.STATUS)
+    assert result.content.startswith(
+        f"HTTP {status}: the response redirects to https://www.example.org/v2/note, and redirects are not followed."
+    )
+    assert ("not known whether" in result.content) == (outcome is ToolOutcome.UNKNOWN)
+
+
+@pytest.mark.parametrize(
     ("charset", "body", "text"),
     [
         ("iso-8859-1", b"caf\xe9", "caf\xe9"),
@@ -282,12 +336,19 @@ async def test_silence_ends_in_time(effect: Effect) -> None:
     assert (result.outcome is ToolOutcome.UNKNOWN) == (effect is Effect.ONCE)
 
 
-async def test_a_tool_that_is_not_there_or_not_allowed_was_not_called() -> None:
+async def test_a_tool_that_is_not_there_or_not_allowed_was_not_called(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def resolve(host: str, port: int) -> Sequence[IpAddress]:
+        return [ip_address("127.0.0.1")]
+
     server = LoopbackServer(answering(b"{}"))
     await server.start()
-    (closed,) = made({"kind": "http_api", "url": server.url})
+    named = server.url.replace("127.0.0.1", "api.example")
+    (closed,) = made({"kind": "http_api", "url": named}, connector=Connector(resolve))
     refused = await closed.call(request())
     assert (refused.outcome, refused.error) == (ToolOutcome.ERROR, ToolFault.REFUSED)
+    assert "name the host or the address in the declaration's key allow_private" in caplog.text
     (gone,) = made({**BASE, "url": server.url, "method": "POST"})
     await server.close()
     unreached = await gone.call(request())
@@ -325,6 +386,10 @@ async def test_a_call_that_is_cancelled_twice_closes_its_socket(steps: int) -> N
         ({"url": "https://a.example/{x}"}, "is not a parameter"),
         ({"url": "https://a.example/?q={x}", "parameters": {"x": {}}}, "use \\[query\\]"),
         ({"url": "https://a.example/{x}", "parameters": {"x": {"optional": True}}}, "cannot be optional"),
+        ({"url": "http://127.0.0.1:9/"}, r"would be refused.*allow_private = \[\"127.0.0.1\"\]"),
+        ({"url": "http://localhost:9/"}, r"would be refused.*allow_private = \[\"localhost\"\]"),
+        ({"url": "http://[fd00::1]/", "allow_private": ["10.0.0.0/8"]}, "would be refused"),
+        ({"url": "http://169.254.169.254/"}, "never allowed"),
         ({"auth": {"query": "key"}}, "write URLs into their logs"),
         ({"auth": {"bearer": "other"}}, "does not declare"),
         ({"auth": {"bearer": "key", "basic_user": "x"}}, "exactly one"),

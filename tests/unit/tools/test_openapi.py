@@ -94,7 +94,7 @@ async def test_operations_become_tools_with_their_schemas(tmp_path: Path) -> Non
         assert (get.card.title, get.card.description) == ("One pet", "Returns a pet.")
         assert get.card.parameters["required"] == ["petId"]
         for one in (get, delete, add):
-            assert schema_problem(one.card.parameters) == ""
+            assert schema_problem(one.card.parameters) is None
         arguments: dict[str, Any] = {"petId": 3, "fields": ["a", "b&c"], "tag": ["x", "y"], "X-Trace-Id": "t"}
         wrong = checked(await get.call(request(arguments)), get)
         assert wrong.error is ToolFault.SCHEMA
@@ -134,8 +134,29 @@ def test_a_file_that_cannot_be_used_says_why(keys: Mapping[str, Any], said: str,
     (tmp_path / "pets.yaml").write_text(
         PETS.replace("VERSION", "3.1.0").replace("#/components/schemas/Pet", "https://a.example/x")
     )
-    with pytest.raises(ToolUnfit, match="leads out of the file"):
+    with pytest.raises(ToolUnfit, match="leads out of the file") as caught:
         made({**BASE, "operations": ["addPet"]}, tmp_path)
+    assert caught.value.key == ("operations", 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("pets.yaml", "openapi: 3.1.0\npaths: a: b\n", "pets.yaml is not valid YAML at line 2, column 9: mapping values are not allowed here; correct it there"),
+        ("pets.yaml", "openapi: [3.1.0\npaths: {}\n", "pets.yaml is not valid YAML at line 2, column 6: expected ',' or ']', but got ':'; correct it there"),
+        ("pets.yaml", "\x00", "pets.yaml is not valid YAML: "),
+        ("pets.json", '{"openapi": "3.1.0",\n}', "pets.json is not valid JSON at line 2, column 1: "),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_parsed_is_named_with_its_line(
+    file: str, text: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ToolUnfit) as caught:
+        made({**BASE, "file": file, "operations": ["addPet"]}, tmp_path)
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+    assert caught.value.key == ("file",)
 
 
 BASE = {"kind": "openapi", "file": "pets.yaml", "server": "https://a.example"}

@@ -144,14 +144,20 @@ class KindOfTool(Protocol):
         """The description of a declaration without one."""
         ...
 
+    @property
+    def parameters(self) -> Sequence[str]:
+        """The path of the key under which a declaration describes the parameters of a tool; `*` stands for the tool's name after the declaration's. Empty if no key does."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class DeclaredTool:
-    """A file of the tools' folder: its declaration, or its problems."""
+    """A file of the tools' folder: its declaration, or its problems. text: what the file says; "" if there is no file."""
 
     name: str
     declaration: Declaration | None
     problems: Sequence[Problem] = ()
+    text: str = ""
 
 
 def read_tools(folder: Path, kinds: Mapping[str, KindOfTool]) -> Sequence[DeclaredTool]:
@@ -191,7 +197,7 @@ def _read(path: Path, kinds: Mapping[str, KindOfTool]) -> DeclaredTool:
             )
     if problems:
         return DeclaredTool(name, None, placed(problems, {file: (text, 1)}))
-    return DeclaredTool(name, declaration)
+    return DeclaredTool(name, declaration, text=text)
 
 
 def declared(
@@ -202,7 +208,11 @@ def declared(
     try:
         table = DeclarationTable.model_validate(raw)
     except ValidationError as error:
-        return None, list(from_validation(error, DeclarationTable, file=file))
+        found = from_validation(error, DeclarationTable, file=file)
+        return None, [
+            _without_kind(raw, kinds, file) if "kind" not in raw and one.key == ("kind",) else one
+            for one in found
+        ]
     kind = kinds.get(table.kind)
     if kind is None:
         message = f"there is no kind of tool “{table.kind}”; there are {quoted(sorted(kinds))}"
@@ -233,6 +243,14 @@ def declared(
         ),
         [],
     )
+
+
+def _without_kind(raw: Mapping[str, Any], kinds: Mapping[str, KindOfTool], file: str) -> Problem:
+    """The problem of a declaration that has no key `kind`, or has it under a wrong name."""
+    own = {*DeclarationTable.model_fields, *(key for kind in kinds.values() for key in _keys(kind.options))}
+    if wrong := closest("kind", [one for one in raw if one not in own]):
+        return Problem(file, "“kind” is missing, and no declaration has this key", (wrong,), "kind")
+    return Problem(file, f"“kind” is missing; set it to one of {quoted(sorted(kinds))}", ("kind",))
 
 
 def _keys(model: type[BaseModel]) -> Sequence[str]:

@@ -45,6 +45,15 @@ _WRONG_TYPES: Final[Mapping[str, str]] = {
     "model_type": "object",
     "model_attributes_type": "object",
 }
+# What other languages and databases call the types that a file may name.
+_SYNONYMS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("string", "str", "varchar", "char", "uuid"), "text"),
+    **dict.fromkeys(("int", "bigint", "smallint"), "integer"),
+    **dict.fromkeys(("float", "double", "decimal", "numeric", "real"), "number"),
+    **dict.fromkeys(("datetime", "timestamp", "timestamptz"), "time"),
+    **dict.fromkeys(("object", "array", "jsonb"), "json"),
+    "bool": "boolean",
+}
 _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
     "greater_than_equal": ("at least", "ge"),
     "greater_than": ("more than", "gt"),
@@ -166,7 +175,8 @@ def from_validation(
             case "literal_error":
                 allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
                 message = f"must be {_either(allowed)}, not {shown(given)}"
-                suggestion = closest(given, allowed)
+                meant = _SYNONYMS.get(str(given).lower(), "")
+                suggestion = meant if meant in allowed else closest(given, allowed)
             case kind if kind in _BOUNDS:
                 words, bound = _BOUNDS[kind]
                 message = f"must be {words} {_number(context[bound])}, not {shown(given)}"

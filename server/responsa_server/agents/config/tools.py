@@ -17,7 +17,7 @@ from responsa_server.agents.config.declarations import (
     declared,
     read_tools,
 )
-from responsa_server.agents.config.problems import Problem
+from responsa_server.agents.config.problems import Problem, closest, placed
 from responsa_server.agents.engine.calling import schema_problem
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import (
@@ -188,9 +188,9 @@ class LiveTools:
             return before
         try:
             tools = self._make(one.declaration)
-            _check(tools, one.declaration)
+            _check(tools, one.declaration, self._kinds[one.declaration.kind].parameters)
         except ToolUnfit as error:
-            return _Made(one.name, one.declaration, (), [_problem(Problem(_file(one.name), str(error)))])
+            return _Made(one.name, one.declaration, (), [_problem(_unfit(one, error))])
         except (
             Exception
         ) as error:  # a description of another system holds anything, and the other tools must stay
@@ -213,19 +213,30 @@ def line(one: ToolProblem) -> str:
     return f"{place}: {f'{one.key}: ' if one.key else ''}{one.message.rstrip('.')}.{hint}"
 
 
-def _check(tools: Sequence[Tool], declaration: Declaration) -> None:
-    """Raises ToolUnfit if a tool has a schema that cannot be used, or another effect than its declaration says."""
+def _unfit(one: DeclaredTool, error: ToolUnfit) -> Problem:
+    """The problem of a declaration whose tools cannot be made."""
+    file = _file(one.name)
+    problem = Problem(file, str(error).rstrip("."), error.key, closest(error.given, error.known))
+    return placed([problem], {file: (one.text, 1)})[0]
+
+
+def _check(tools: Sequence[Tool], declaration: Declaration, parameters: Sequence[str]) -> None:
+    """Raises ToolUnfit if a tool has a schema that cannot be used, or another effect than its declaration says. parameters: see `KindOfTool`."""
     ids = Counter(tool.card.id for tool in tools)
     given = declaration.examples
     if ALL_TOOLS in given and len(tools) > 1:
         raise ToolUnfit(
-            "it makes several tools, so `examples` must be a table that lists the examples of each tool under its name"
+            "it makes several tools, so `examples` must be a table that lists the examples of each tool under its name",
+            ("examples",),
         )
     if unknown := sorted(
         given.keys() - {ALL_TOOLS, *ids, *(one.removeprefix(f"{declaration.name}_") for one in ids)}
     ):
         raise ToolUnfit(
-            f"it has examples for “{unknown[0][:100]}”, but its tools are {', '.join(sorted(ids))}"
+            f"it has examples for “{unknown[0][:100]}”, but its tools are {', '.join(sorted(ids))}",
+            ("examples", unknown[0]),
+            given=unknown[0],
+            known=[*ids, *(one.removeprefix(f"{declaration.name}_") for one in ids)],
         )
     for tool in tools:
         if not TOOL_NAME.fullmatch(tool.card.id):
@@ -236,11 +247,22 @@ def _check(tools: Sequence[Tool], declaration: Declaration) -> None:
             raise ToolUnfit(f"two of its tools would be named “{tool.card.id}”; leave one of them out")
         if declaration.effect is not None and tool.effect is not declaration.effect:
             raise ToolUnfit(
-                f"a tool of the kind {declaration.kind} has the effect “{tool.effect.value}”; remove the key effect"
+                f"a tool of the kind {declaration.kind} has the effect “{tool.effect.value}”; remove the key effect",
+                ("effect",),
             )
-        for schema in (tool.card.parameters, tool.card.returns):
-            if schema is not None and (why := schema_problem(schema)):
-                raise ToolUnfit(f"the schema of the tool “{tool.card.id}” is not valid: {why}")
+        own = tool.card.id.removeprefix(f"{declaration.name}_")
+        for schema, key in (
+            (tool.card.parameters, [own if one == "*" else one for one in parameters]),
+            (tool.card.returns, ["returns"] if parameters else []),
+        ):
+            if schema is not None and (found := schema_problem(schema)):
+                place = list(found.path)
+                if key != ["returns"]:
+                    place = place[1:]  # without “properties”, because the key lists the parameters
+                if key:
+                    raise ToolUnfit(found.message, (*key, *place), given=found.given, known=found.known)
+                at = f" at {'/'.join(map(str, found.path))}" if found.path else ""
+                raise ToolUnfit(f"the schema of the tool “{tool.card.id}” is not valid{at}: {found.message}")
 
 
 def _examples(tool: str, declaration: Declaration) -> Sequence[str]:

@@ -57,6 +57,7 @@ _UNANSWERED: Final = frozenset(
 )
 _SPENT: Final = "The limit on the cost of this answer is reached, so the tool was not called."
 _CUT_NOTE: Final = "\n[The result was longer. The rest is left out.]"
+_SCHEMA_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
 _MOST_COMPLAINT: Final = 500
 _MOST_DEPTH: Final = 32
 _MOST_TITLE_BYTES: Final = 512
@@ -323,7 +324,7 @@ def _modelled(plan: _Plan, result: ToolResult) -> ResultModel:
         sources=tuple(result.sources),
         fault=result.error,
         title=plan.title,
-        direct=result.outcome is ToolOutcome.OK and _direct(result),
+        direct=result.outcome is ToolOutcome.OK and is_direct(result),
     )
 
 
@@ -333,7 +334,7 @@ def _not_made(plan: _Plan, fault: ToolFault, content: str) -> ResultModel:
     )
 
 
-def _direct(result: ToolResult) -> bool:
+def is_direct(result: ToolResult) -> bool:
     """See `ResultModel.direct`. A search returns several sources, or one that is only a part of its content. What gives instructions to an assistant answers nothing."""
     text = result.content
     if not result.sources:
@@ -396,13 +397,38 @@ def fits(schema: Mapping[str, object], value: object) -> bool:
     return not _complaint(schema, value)
 
 
-def schema_problem(schema: Mapping[str, object]) -> str:
-    """Why this is not a usable JSON Schema; "" if it is."""
+@dataclass(frozen=True, slots=True)
+class SchemaProblem:
+    """Why a JSON Schema cannot be used.
+
+    message: a part of a sentence. path: the place in the schema. given, known: a name that does not exist, and those that exist.
+    """
+
+    message: str
+    path: Sequence[str | int] = ()
+    given: str = ""
+    known: Sequence[str] = ()
+
+
+def schema_problem(schema: Mapping[str, object]) -> SchemaProblem | None:
+    """Why this is not a usable JSON Schema; None if it is."""
     try:
         _validator(json.dumps(schema, sort_keys=True))
-    except (jsonschema_rs.ValidationError, ValueError) as error:
-        return str(getattr(error, "message", error)).splitlines()[0]
-    return ""
+    except jsonschema_rs.ValidationError as error:
+        said, path = error.message.splitlines()[0], error.instance_path
+        given = cast("object", error.instance)
+        types = cast("list[object]", given) if isinstance(given, list) else [given]
+        wrong = next((one for one in types if isinstance(one, str) and one not in _SCHEMA_TYPES), None)
+        if path and path[-1] == "type" and wrong is not None:
+            names = ", ".join(f"“{one}”" for one in _SCHEMA_TYPES)
+            return SchemaProblem(f"there is no type “{wrong}”; there are {names}", path, wrong, _SCHEMA_TYPES)
+        if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Format):
+            why = f"“{given}” is not a regular expression that can be used; look-arounds and references to groups cannot"
+            return SchemaProblem(why, path)
+        return SchemaProblem(said, path)
+    except ValueError as error:
+        return SchemaProblem(str(error).splitlines()[0])
+    return None
 
 
 def checked(result: ToolResult, tool: Tool) -> ToolResult:

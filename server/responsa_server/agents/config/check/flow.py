@@ -461,7 +461,12 @@ def _value(leaf: WhenTable, key: Key, kind: Any, allowed: Sequence[object] | Non
         if one is False and test in ("is", "in"):  # `false` also matches an absent field
             continue
         if allowed is not None and test in ("is", "in"):
-            if one not in allowed:
+            if isinstance(one, str) and bool in map(type, allowed) and one.lower() in words:
+                yield in_config(
+                    (*key, test),
+                    f"“{leaf.field}” is true or false, and “{one}” between quotation marks is a text; leave out the quotation marks",
+                )
+            elif one not in allowed:
                 yield in_config(
                     (*key, test),
                     f"“{leaf.field}” is never “{_word(one)}”; it is one of {quoted(words)}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -32,16 +31,6 @@ from responsa_server.domain.intents import OUT_OF_SCOPE
 _EXAMPLE_KEYS: Final = ("text", "label")
 _SHOWN: Final = 40
 
-WORDS: Final = (
-    *("abs", "attr", "batch", "bool", "capitalize", "chain", "default", "dictsort", "escape", "first"),
-    *("float", "format", "groupby", "indent", "int", "items", "join", "last", "length", "lines", "list"),
-    *("lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "safe"),
-    *("select", "selectattr", "slice", "sort", "split", "string", "sum", "title", "tojson", "trim"),
-    *("unique", "upper", "urlencode", "boolean", "defined", "divisibleby", "endingwith", "even", "false"),
-    *("integer", "iterable", "mapping", "none", "number", "odd", "sequence", "startingwith", "true"),
-    "undefined",
-)
-"""The template engine's filters and tests, from which suggestions are made. The engine itself rejects unknown filters and tests."""
 SAMPLES: Final[Mapping[str, object]] = {
     "most": 3,
     "passages": 2,
@@ -77,8 +66,6 @@ EMPTY: Final[Mapping[str, object]] = {
 }
 """The variables that may be empty, with their empty values."""
 _TEXT: Final = "x"
-
-_UNKNOWN: Final = re.compile(r"(?:filter|test) (\w+) is unknown")
 
 
 def prompt_files(config: AgentConfig, given: AgentFiles, surroundings: Surroundings) -> Iterator[Problem]:
@@ -182,14 +169,19 @@ def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Probl
 def _variables(
     prompts: PromptSet, name: str, offers: Offered, questions: Sequence[str], *, template: bool
 ) -> Iterator[Problem]:
-    """Variables that the front matter does not declare. If it declares all variables, the problems with filling in the
-    prompt.
+    """Unknown filters and tests, and variables that the front matter does not declare. If there are none, the problems with
+    filling in the prompt.
     """
     source = prompts.source(name)
     if name in prompts.broken or not source.sound:  # this problem was already reported
         return
     uses, declared = prompts.variables(name), source.front.variables
-    if uses.all <= set(declared) & offers.all:
+    unknown = prompts.unknown_words(name)
+    for one in unknown:
+        yield Problem(
+            one.file, one.message, suggestion=one.synonym or closest(one.word, one.known), line=one.line
+        )
+    if not unknown and uses.all <= set(declared) & offers.all:
         yield from filled(prompts, name, questions, template=template)
     for variable in sorted(uses.all - set(declared)):
         file, line = prompts.where(name, variable, system=variable in uses.system)
@@ -245,13 +237,8 @@ def filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template:
             text = prompts.fill(name, {**full, **{one: EMPTY[one] for one in empty}})
         except PromptError as error:
             why = error.message.replace("`", "“", 1).replace("`", "”", 1)
-            unknown = _UNKNOWN.search(why)
-            yield Problem(
-                error.file,
-                f"the template cannot be filled in{where}: {why}",
-                suggestion=closest(unknown[1], WORDS) if unknown else "",
-                line=error.line,
-            )
+            message = f"the template cannot be filled in{where}: {why}"
+            yield Problem(error.file, message, line=error.line)
             return
         if template and not text.strip():
             yield Problem(prompts.source(name).file, f"the template produces no text{where}; write some")
