@@ -23,6 +23,7 @@ from tests.clients.scripted import (
     CONVERSATION,
     KEY,
     KNOWLEDGE,
+    TURN,
     Context,
     Scripted,
     abort,
@@ -115,6 +116,8 @@ async def test_json_is_one_event_a_line_with_proto_names(server: Scripted, respo
     events = done.lines
     assert [event["seq"] for event in events] == ["1", "2", "3", "4", "5", "6"]
     assert events[0]["started"]["createdConversation"] is True
+    assert ["turn" in event for event in events] == [True, *[False] * 5]
+    assert events[0]["turn"] == TURN
     assert "".join(event["delta"]["text"] for event in events if "delta" in event) == ANSWER
     cited = events[-1]["answer"]["citations"]
     assert [one["quote"] for one in cited] == ["Émile wrote it.", "It was in 1898."]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -73,3 +74,16 @@ def test_a_page_that_is_wrong_is_caught(text: str, wrong: str, reader: Reader, t
     page.write_text(text)
     with pytest.raises(AssertionError, match=wrong):
         reader.follow(page)
+
+
+def test_no_page_writes_into_a_folder_of_the_checkout() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=True, text=True)
+    taken = {path.split("/", 1)[0] for path in listed.stdout.splitlines()}
+    written = [
+        (page.name, block.path)
+        for page in (ROOT / "docs").glob("*.md")
+        for block in blocks(page.read_text(encoding="utf-8"))
+        if block.path and block.kind not in ELSEWHERE
+    ]
+    assert len(written) > 10
+    assert [(page, path) for page, path in written if path.split("/", 1)[0] in taken] == []

@@ -77,7 +77,13 @@ _ENDS = {
 }
 
 TurnArgument = Annotated[str, typer.Argument(help="The turn, as turns/{uuid} or as the UUID alone.")]
-AsEvents = Annotated[bool, typer.Option("--json", help="Print one TurnEvent per line, as proto-JSON.")]
+AsEvents = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one TurnEvent per line, as proto-JSON. The line with `started` also has the turn's name, `turn`.",
+    ),
+]
 Deltas = Annotated[
     bool,
     typer.Option(
@@ -428,7 +434,7 @@ class TurnPrinter:
                 self._agent_version = event.started.agent_version or self._agent_version
                 self.conversation = event.started.conversation or self.conversation
                 if self._json:
-                    print_json(event)
+                    self._print_event(event, stream.turn)
                 else:
                     self._live.event(event, stream.text)
                     self._tool(event)
@@ -436,6 +442,10 @@ class TurnPrinter:
         # A stream that ends without raising has delivered its terminal event.
         assert stream.terminal is not None
         return stream.terminal
+
+    def _print_event(self, event: turn_pb2.TurnEvent, turn: str) -> None:
+        """Print an event as a line of JSON. The line of the event `started` also has the turn's name, which `resume` and `cancel` need."""
+        print_json({**as_json(event), "turn": turn} if event.HasField("started") else event)
 
     def _tool(self, event: turn_pb2.TurnEvent) -> None:
         """Print a tool call when its result arrives."""

@@ -92,7 +92,7 @@ TEMPLATES: Final = {
     ),
 }
 """These templates are texts for people, not prompts for models. They have no user part."""
-PARTS: Final = {"system", "citing", "code", "language", "json", "examples"}
+PARTS: Final = {"system", "citing", "code", "language", "json", "examples", "talk"}
 WRITTEN_BY_OTHERS: Final = {"question", "history", "summary", "passages", "parameters", "problem", "query"}
 LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "tutor/examples/need.jsonl": ({"retrieve", "direct"}, 150),
@@ -147,6 +147,7 @@ FILLED: Final[Mapping[str, object]] = {
     "unrecorded": ["Harbour pilot"],
     "misspelled": [{"word": "harbor", "meant": "harbour"}],
     "lead": "Your memory (110 points) is higher than your openness (90 points).",
+    "talk": "greeting",
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],
 }

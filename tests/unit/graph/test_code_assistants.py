@@ -82,7 +82,7 @@ async def test_small_talk_gets_a_fixed_text_and_searches_nothing(agent: str) -> 
     for model in (None, Writes("Never.")):
         shelf = books()
         end = ended(await told_by(shipped(agent, parts(shelf, model)), asked("Thanks!")))
-        assert end.text.startswith("Good to hear from you! This is ")
+        assert end.text.startswith("You are welcome! This is ")
         assert (end.model, end.citations, list(end.fallbacks), shelf.asked) == ("template", [], [], [])
         assert model is None or model.prompts == []
 

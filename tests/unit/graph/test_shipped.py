@@ -149,6 +149,17 @@ async def test_what_is_out_of_scope_is_refused_before_anything_is_searched() -> 
     end = told[-1]
     assert isinstance(end, Refused)
     assert (end.reason, end.intent, shelf.asked) == (RefusalReason.OUT_OF_SCOPE, "out_of_scope", [])
+    assert "is not something that Chat can help with." in end.message
+
+
+async def test_a_question_in_another_language_is_refused_because_of_the_language() -> None:
+    question = "¿Cuánto dura la batería del Wren 2?"
+    end = (await told_by(shipped("chat", parts()), asked(question)))[-1]
+    assert isinstance(end, Refused)
+    assert (end.reason, end.intent) == (RefusalReason.OUT_OF_SCOPE, "out_of_scope")
+    assert f"Chat did not recognise “{question}”" in end.message
+    assert "Perhaps the reason is the language" in end.message
+    assert "“How long does the battery of Wren 2 last?”" in end.message
 
 
 @pytest.mark.parametrize("intent", ["post", "linkedin"])

@@ -16,6 +16,7 @@ from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, ToolOutcome
 from responsa_server.domain.kinds import SAMPLE_COLLECTIONS
+from responsa_server.text.lexical import UNKNOWN, is_doubtful, language_of
 
 OFFERED: Final = Offered(
     trusted=frozenset({"agent", "questions"}), untrusted=frozenset({"question", "documents"})
@@ -69,19 +70,23 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         out_of_scope: bool = False,
         prompts: PromptSet | None = None,
         template: str = "",
+        has_model: bool = False,
     ) -> None:
-        """prompts: has the template; needed if there is one."""
+        """prompts: has the template; needed if there is one. has_model: whether a model may have found the intent."""
         self._traits = traits
         self._out_of_scope = out_of_scope
         self._prompts = prompts
         self._template = template
+        self._has_model = has_model
 
     async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
         """Write the refusal. Its message names the searched documents, the tools that failed and a remedy, or says that the
         agent cannot help with the question.
         """
         asked = _shown(given.standalone_question or given.question)
-        if self._out_of_scope or given.intent == OUT_OF_SCOPE:
+        if given.intent == OUT_OF_SCOPE and not self._has_model and self._is_foreign(given.question):
+            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_read(_shown(given.question))
+        elif self._out_of_scope or given.intent == OUT_OF_SCOPE:
             reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(given.question))
         else:
             failed = failures_said(given.results)
@@ -100,6 +105,17 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             "question": asked,
             "documents": given.titles,
         }
+
+    def _is_foreign(self, question: str) -> bool:
+        """Whether a question is in another language than the questions of the agent's card, and with them the examples of its classifier."""
+        own = language_of(" ".join(self._traits.questions))
+        return own != UNKNOWN and not is_doubtful(question) and language_of(question) != own
+
+    def _not_read(self, asked: str) -> str:
+        return (
+            f"{self._traits.name} did not recognise “{asked}” as something that it can help with. Perhaps the reason is the language: without a language"
+            f" model, it recognises only what resembles its examples. Ask in their language, for example: “{self._traits.questions[0]}”"
+        )
 
     def _not_mine(self, asked: str) -> str:
         said = f"“{asked}” is not something that {self._traits.name} can help with."
@@ -162,6 +178,7 @@ KIND: Final = NodeKind(
         out_of_scope=options.out_of_scope,
         prompts=required(parts.prompts, "set of prompts") if options.template else None,
         template=options.template,
+        has_model=parts.model is not None,
     ),
     RefuseInput,
     RefuseOutput,

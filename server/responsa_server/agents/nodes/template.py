@@ -22,6 +22,7 @@ from responsa_server.agents.engine.node import (
     TemplateName,
 )
 from responsa_server.agents.engine.prompts import PromptSet
+from responsa_server.agents.engine.small_talk import small_talk_of
 from responsa_server.domain.answers import Evidence, Extraction, Quote
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
@@ -43,7 +44,7 @@ WITHOUT_MODEL: Final = "without_model"
 NO_MODEL: Final = "No language model is configured"
 MODEL_AWAY: Final = "The language model is not available"
 OFFERED: Final = Offered(
-    trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags", "failed"}),
+    trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags", "failed", "talk"}),
     untrusted=frozenset(
         {
             *(
@@ -163,6 +164,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
             "agent": self._traits.name,
             "questions": tuple(self._traits.questions),
             "teacher": given.teacher,
+            "talk": small_talk_of(given.question).value,
             WITHOUT_MODEL: MODEL_AWAY if self._has_model else NO_MODEL,
             "question": given.standalone_question or given.question,
             "title": titles[0] if titles else "",

@@ -9,7 +9,8 @@ import hashlib
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psycopg
@@ -18,6 +19,7 @@ import typer
 from responsa_server.app.resources import bring_up_to_date, ensure_administrator, identity_of
 from responsa_server.app.settings import Settings, environment, load
 from responsa_server.cli.local.failures import reporting
+from responsa_server.cli.local.own_docs import without_examples
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.kinds import DOCS_COLLECTION
@@ -178,32 +180,48 @@ def _url(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def _docs(folder: Path) -> Sequence[Path]:
-    """Return the pages of docs/, because newcomers' first questions are about Responsa itself.
+def _docs(folder: Path) -> Mapping[str, str]:
+    """Return the text of each page of docs/ that is loaded, keyed by its file's name. Newcomers' first questions are about Responsa itself.
 
-    The README is left out, because searches could return its sample output as an answer.
+    The README is not loaded.
     """
-    return sorted((folder / "docs").glob("*.md"))
+    return {
+        path.name: without_examples(path.read_text(encoding="utf-8"))
+        for path in sorted((folder / "docs").glob("*.md"))
+    }
 
 
 def _load_docs(settings: Settings, layout: Layout) -> None:
     """Load the project's own documents through the API if they have changed since the last start."""
-    if settings.docs is None or not (paths := _docs(settings.docs)):
+    if settings.docs is None or not (pages := _docs(settings.docs)):
         return
     digest = hashlib.sha256()
-    for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for page in pages.values():
+        digest.update(hashlib.sha256(page.encode()).digest())
     record = layout.data / "docs.sha256"
     if record.is_file() and record.read_text(encoding="utf-8") == digest.hexdigest():
         return
     print("Loading Responsa's own documents", flush=True)
     passed = {**environment(), "RESPONSA_URL": _url(settings), "RESPONSA_API_KEY_FILE": str(layout.api_key)}
     passed.pop("RESPONSA_API_KEY", None)
-    reason = _ingest(paths, passed)
+    with tempfile.TemporaryDirectory(prefix="responsa-") as made:
+        # A source key begins with the name of the file's folder.
+        place = Path(made) / "docs"
+        place.mkdir()
+        for name, page in pages.items():
+            (place / name).write_text(page, encoding="utf-8")
+        reason = _ingest([place / name for name in pages], passed)
     if reason is None:
         record.write_text(digest.hexdigest(), encoding="utf-8")
     else:
-        print(f"Responsa could not load its own documents ({reason}). Everything else works.", flush=True)
+        print(_not_loaded(reason), flush=True)
+
+
+def _not_loaded(reason: str) -> str:
+    return (
+        f"Responsa could not load its own documents completely ({reason.rstrip('.')}). Everything else works. The next start loads what is"
+        " missing. To load it at once, restart Responsa."
+    )
 
 
 def _ingest(paths: Sequence[Path], variables: dict[str, str]) -> str | None:
