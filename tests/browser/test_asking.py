@@ -119,19 +119,54 @@ async def test_a_question_goes_to_the_chosen_collections_alone(person: Person) -
     await expect(tab.page.get_by_text("Asking The sea")).to_be_visible()
 
 
-async def test_a_collection_that_is_gone_is_no_longer_asked(person: Person) -> None:
-    person.client.create_collection("sea", display_name="The sea")
+async def test_a_collection_that_is_gone_is_no_longer_asked_and_the_page_says_so_first(
+    person: Person,
+) -> None:
+    for name in ("sea", "air"):
+        person.client.create_collection(name, display_name=f"The {name}")
     person.add(BAKERY, "bakery.md")
     tab = await person.sign_in()
-    await tab.page.get_by_text("Asking all collections").click()
+    scope = tab.page.locator("details.scope")
+    await scope.locator("summary").click()
     await tab.page.get_by_label("The sea").check()
     person.client.delete_collection("collections/sea")
     await tab.question.fill(RYE_BREAD)
     await tab.question.press("Enter")
-    await expect(tab.alert).to_contain_text("no longer exists")
+    await expect(tab.alert).to_have_text(
+        "The collection “The sea” no longer exists, or you may no longer read it. It is no longer chosen: your next question searches all collections."
+    )
+    await expect(scope.locator("summary")).to_have_text("Asking all collections")
+    await expect(scope.locator("input:checked")).to_have_count(0)
     await expect(tab.question).to_have_value(RYE_BREAD)
     await tab.question.press("Enter")
     await expect(tab.answers).to_contain_text("nineteen hours")
+
+    # The list, which is still open, says so too if it notices first.
+    await tab.page.get_by_label("The air").check()
+    await scope.locator("summary").click()
+    person.client.delete_collection("collections/air")
+    await scope.locator("summary").click()
+    await expect(scope.get_by_role("status")).to_contain_text("The collection “The air” no longer exists")
+    await expect(scope.get_by_role("status")).to_contain_text("your next question searches all collections")
+    await expect(scope.locator("summary")).to_have_text("Asking all collections")
+
+
+async def test_a_search_says_that_the_chosen_collection_is_gone(person: Person) -> None:
+    person.client.create_collection("sea", display_name="The sea")
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+    await tab.page.get_by_role("link", name="Search", exact=True).click()
+    chosen = tab.page.get_by_label("In", exact=True)
+    await chosen.select_option(label="The sea")
+    person.client.delete_collection("collections/sea")
+    await tab.page.get_by_label("Search for").fill("rye bread")
+    await tab.page.get_by_label("Search for").press("Enter")
+    await expect(tab.alert).to_have_text(
+        "The collection “The sea” no longer exists, or you may no longer read it. Now “All collections” is chosen."
+    )
+    await expect(chosen.locator("option:checked")).to_have_text("All collections")
+    await tab.page.get_by_label("Search for").press("Enter")
+    await expect(tab.page.get_by_role("list", name="Passages")).to_contain_text("nineteen hours")
 
 
 async def test_conversations_are_listed_opened_renamed_and_deleted(person: Person) -> None:

@@ -186,6 +186,24 @@ async def test_documents_are_found_sorted_selected_and_deleted_together(person: 
     assert [one.source_key for one in person.client.documents("default")] == ["d/story.md", "z.md"]
 
 
+async def test_the_options_above_the_list_are_not_cut_off(person: Person) -> None:
+    for name in ("a", "b"):
+        person.add(f"# Story {name.upper()}\n\n{BAKERY}", f"{name}/story.md")
+    tab = await person.sign_in(viewport={"width": 1280, "height": 800})
+    await tab.open_documents()
+    missing = """(select) => {
+        const free = select.cloneNode(true);
+        free.style.width = "max-content";
+        free.style.position = "absolute";
+        select.parentElement.append(free);
+        const wanted = free.offsetWidth;
+        free.remove();
+        return wanted - select.offsetWidth;
+    }"""
+    for label in ("State", "Type", "Sort by"):
+        assert await tab.page.get_by_label(label, exact=True).evaluate(missing) <= 0, label
+
+
 async def test_a_long_list_has_pages(person: Person, registry: Registry) -> None:
     operations = [
         person.client.create_document(f"Line {number}.", source_key=f"{number:03}.md", title=f"Text {number}")

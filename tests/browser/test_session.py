@@ -200,3 +200,17 @@ async def test_the_page_speaks_grpc_web_and_the_http_side_alone(person: Person) 
     for one in person.requests:
         if "/responsa." in one.url:
             assert (await one.all_headers())["content-type"] == "application/grpc-web+proto"
+
+
+async def test_an_address_at_which_nothing_is_says_so(person: Person) -> None:
+    tab = await person.sign_in()
+    said = tab.page.locator(".banner")
+    await expect(said).to_be_empty()
+    for place in ("#/documents/zzz", "#/conversations/zzz", "#/nonsense"):
+        await tab.page.goto(f"{person.url}/{place}")
+        await expect(said).to_have_text(
+            f"Nothing was found at the address {place}. Check the address. This is the start page."
+        )
+        await expect(tab.page).to_have_url(f"{person.url}/#/")
+    await tab.open_documents()
+    await expect(said).to_be_empty()

@@ -32,6 +32,7 @@ const DOCUMENTS = "#/documents";
 const SEARCH = "#/search";
 const TEACHERS = "#/teachers";
 const ADMINISTRATION = "#/administration";
+const LONGEST = 100; // characters of an address in a message
 const OTHER_USER = "This browser is now signed in as another user.";
 const NARROW = window.matchMedia("(max-width: 60rem)");
 
@@ -125,7 +126,7 @@ class App {
       moved: (place) => onDocuments() && !routing && history.replaceState(null, "", place ? fragmentOf(place) : DOCUMENTS),
       me: user,
     });
-    const parts = { api, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
+    const parts = { api, me: user, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
     const chat: ChatView = new ChatView(parts, {
       say: live.say,
       titled: (title) => (document.title = title ? `${title} · Responsa` : "Responsa"),
@@ -170,7 +171,7 @@ class App {
       const area = viewAt(location.hash)?.area;
       return area === "profile" ? profile : area === "administration" ? administration : undefined;
     };
-    const search = new SearchView(api, panel, live.say);
+    const search = new SearchView(api, user, panel, live.say);
     const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined || keysAt(location.hash) !== undefined;
     const onSearch = () => location.hash === SEARCH;
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
@@ -276,7 +277,10 @@ class App {
         } else await other.refresh();
         return;
       }
-      if (!conversation && location.hash !== "#/") history.replaceState(null, "", "#/");
+      if (!conversation && location.hash !== "#/") {
+        if (location.hash) alert.textContent = `${notFound(location.hash, administers)} This is the start page.`;
+        history.replaceState(null, "", "#/");
+      }
       if (!main.contains(chat.root)) {
         replace(main, chat.root);
         void chat.picker.load(); // agents and teachers may have changed since the last visit
@@ -324,6 +328,13 @@ class App {
     replace(this.#root, view.root);
     view.focus(visit || secret !== undefined);
   }
+}
+
+/** Why the page shows nothing for a fragment of its address. */
+function notFound(fragment: string, administers: boolean): string {
+  if (!administers && (fragment === TEACHERS || viewAt(fragment)?.area === "administration")) return "Only administrators can open this address.";
+  const shown = fragment.length > LONGEST ? `${fragment.slice(0, LONGEST)}…` : fragment;
+  return `Nothing was found at the address ${shown}. Check the address.`;
 }
 
 interface Outside {

@@ -1,5 +1,9 @@
+import { create } from "@bufbuild/protobuf";
+import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { CollectionSchema } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import { describe, expect, it } from "vitest";
-import { questionsOf } from "../src/chat/suggest.js";
+import type { Api } from "../src/common/api.js";
+import { questionsOf, suggested } from "../src/chat/suggest.js";
 
 describe("the questions that the first screen suggests", () => {
   it("are those of the documents' headings first, and otherwise name a document and a heading", () => {
@@ -23,5 +27,22 @@ describe("the questions that the first screen suggests", () => {
 
   it("are in any script", () => {
     expect(questionsOf(["d"], [{ document: "d", title: "منارة", headings: ["من صممها؟", "電池は何年もちますか？"] }], 9)).toEqual(["من صممها؟", "電池は何年もちますか？"]);
+  });
+});
+
+describe("whether there are documents to ask about", () => {
+  const root = { name: "users/root", role: UserRole.ADMIN };
+  const collections = [
+    create(CollectionSchema, { name: "collections/own", owner: "users/root" }),
+    create(CollectionSchema, { name: "collections/of-ben", owner: "users/ben" }),
+  ];
+  const api = { knowledge: { listCollections: () => Promise.resolve({ collections }) } } as unknown as Pick<Api, "knowledge">;
+  const empty = async (...chosen: string[]) => (await suggested(api, root, chosen, 4, new AbortController().signal)).empty;
+
+  it("is known only of collections that the user reads", async () => {
+    expect(await empty()).toBe(true);
+    expect(await empty("collections/own")).toBe(true);
+    expect(await empty("collections/own", "collections/of-ben")).toBe(false);
+    expect(await empty("collections/gone")).toBe(false);
   });
 });

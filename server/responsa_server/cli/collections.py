@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Final
 
 import typer
@@ -85,13 +87,16 @@ def list_collections(
         bool, typer.Option("--json", help="Print one Collection per line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """List the collections that you may read, in the order of their ids. If the id of a collection ends in random characters, the list names the collection's owner."""
+    """List the collections that you may read, in the order of their ids. If the id of a collection ends in random characters, the list names the collection's owner.
+    Administrators see all collections; the list says which of them they may not read."""
     with reporting(json=json), open_client() as client:
+        me = cache(client.me)
         for one in client.collections(filter_by=matching):
             if json:
                 print_json(one)
             else:
-                print_text(f"{_id(one):<24}  {_count(one):<16}  {one_line(_label(one), 120)}".rstrip())
+                size = _count(one) if _may_read(one, me) else "not readable"
+                print_text(f"{_id(one):<24}  {size:<16}  {one_line(_label(one), 120)}".rstrip())
 
 
 def create(
@@ -137,7 +142,9 @@ def show(collection: Collection, json: AsJson = False) -> None:
         synonyms = [one for one in found.synonyms.splitlines() if one.strip() and not one.startswith("#")]
         facts = {
             "name": one_line(found.display_name, 200),
-            "documents": str(found.document_count),
+            "documents": str(found.document_count)
+            if _may_read(found, client.me)
+            else "not readable: this collection is not shared with you",
             "owner": person(found.owner, found.owner_display_name),
             "for others": found.shared_name if found.shared_name != found.name else "",
             "readers": ", ".join(map(_reader, found.readers)),
@@ -288,25 +295,25 @@ def delete(
         bool,
         typer.Option(
             "--json",
-            help="Print one JSON object with the name of the deleted collection and the number of its documents.",
+            help="Print one JSON object with the name of the deleted collection and the number of its documents (null if you may not read them).",
         ),
     ] = False,
 ) -> None:
     """Delete a collection. Without --force, a collection that has documents is not deleted. Existing answers keep their quotes."""
     with reporting(json=json), open_client() as client:
         found = client.get_collection(valid_text(collection, "The collection"))
+        counted = _may_read(found, client.me)
+        size = _count(found) if counted else "all its documents"
         try:
             client.delete_collection(found.name, force=force)
         except FailedPrecondition as error:
             if error.reason == "COLLECTION_NOT_EMPTY":
-                error.add_note(
-                    f"`responsa collections delete {_id(found)} --force` deletes {_count(found)} too."
-                )
+                error.add_note(f"`responsa collections delete {_id(found)} --force` deletes {size} too.")
             raise
         if json:
-            print_json({"deleted": found.name, "documents": int(found.document_count)})
+            print_json({"deleted": found.name, "documents": int(found.document_count) if counted else None})
         else:
-            print_text(f"deleted {found.name} with {_count(found)}")
+            print_text(f"deleted {found.name} with {size}")
 
 
 def generations(
@@ -406,3 +413,15 @@ def _id(collection: collection_pb2.Collection) -> str:
 def _count(collection: collection_pb2.Collection) -> str:
     number = collection.document_count
     return f"{number} document{'' if number == 1 else 's'}"
+
+
+def _may_read(collection: collection_pb2.Collection, me: Callable[[], user_pb2.User]) -> bool:
+    """Whether the caller may read the documents. The server counts only documents that the caller may read, and administrators also see collections of which they read none."""
+    if collection.document_count > 0:
+        return True
+    caller = me()
+    if caller.role != user_pb2.USER_ROLE_ADMIN or collection.owner == caller.name:
+        return True
+    return any(
+        one.everyone or one.user == caller.name or one.role == caller.role for one in collection.readers
+    )

@@ -2,7 +2,7 @@
 
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { button, element, WRITTEN } from "../common/dom.js";
-import { callName } from "../common/people.js";
+import { plainName } from "../common/people.js";
 
 export interface MenuLink {
   readonly href: string;
@@ -40,9 +40,9 @@ export class AccountMenu {
 
   /** Show the user's present name. */
   name(user: User): void {
-    this.#name.textContent = callName(user);
-    this.#head.title = callName(user);
-    this.#head.dataset["letter"] = [...callName(user)][0]?.toLocaleUpperCase("en") ?? "";
+    this.#name.textContent = plainName(user);
+    this.#head.title = plainName(user);
+    this.#head.dataset["letter"] = [...plainName(user)][0]?.toLocaleUpperCase("en") ?? "";
   }
 
   /** Mark the link of the place that the page shows. */

@@ -17,6 +17,7 @@ import { newKey } from "./newkey.js";
 import { recently } from "./recent.js";
 import { noted, type Part } from "../common/tabbed.js";
 import { viewFragment } from "../common/views.js";
+import { cleanName, nameWithin } from "../text/names.js";
 
 const PAGE = 50;
 
@@ -69,7 +70,7 @@ export class OwnKeysView implements Part {
   }
 
   async #revoke({ name, displayName }: ApiKey): Promise<void> {
-    const text = `Programs that use “${displayName || "this key"}” cannot make any further call. Keys that were created with this key are also revoked, and all sessions that began with these keys end.`;
+    const text = `Programs that use “${nameWithin(displayName) || "this key"}” cannot make any further call. Keys that were created with this key are also revoked, and all sessions that began with these keys end.`;
     if (!(await confirmed({ title: "Revoke the API key?", text, action: "Revoke" }))) return;
     try {
       await this.#api.auth.revokeApiKey({ name });
@@ -139,7 +140,7 @@ export class TenantKeysView implements Part {
 
   async #revoke({ name, displayName, owner }: ApiKey): Promise<void> {
     const whose = this.#labels.get(owner) ?? owner;
-    const text = `Programs that use the key “${displayName || name}” of ${whose} cannot make any further call. Keys that were created with this key are also revoked, and all sessions that began with these keys end.`;
+    const text = `Programs that use the key “${nameWithin(displayName) || name}” of ${whose} cannot make any further call. Keys that were created with this key are also revoked, and all sessions that began with these keys end.`;
     if (!(await confirmed({ title: "Revoke the API key?", text, action: "Revoke" }))) return;
     try {
       await this.#api.admin.revokeTenantApiKey({ name });
@@ -155,7 +156,7 @@ export class TenantKeysView implements Part {
 /** The row of a key. `owner`: the text for its owner, or "" for the user's own keys. `revoke`: false if the user may not revoke the key. */
 function keyRow(key: ApiKey, owner: string, revoke: (() => void) | false): HTMLElement {
   const { displayName, prefix, createTime, expireTime, revokeTime, parentKey, role } = key;
-  const label = displayName || "Key without a name";
+  const label = cleanName(displayName) || "Key without a name";
   const expired = expireTime !== undefined && timestampDate(expireTime).getTime() <= Date.now();
   const facts = [
     owner,

@@ -3,6 +3,7 @@
 import type { Api } from "../common/api.js";
 import { failureOf } from "../common/errors.js";
 import { collectionId } from "../documents/library.js";
+import { nameWithin } from "../text/names.js";
 
 /** Finds the texts of collections by name. It asks for each name once. */
 export class CollectionNames {
@@ -24,7 +25,7 @@ export class CollectionNames {
     const known = this.#names.get(name);
     if (known) return known;
     const text = `the collection ${collectionId(name)}`;
-    const found = this.#api.knowledge.getCollection({ name }).then(({ displayName, chosenId }) => `the collection “${displayName || chosenId}”`, (error: unknown) => {
+    const found = this.#api.knowledge.getCollection({ name }).then(({ displayName, chosenId }) => `the collection “${nameWithin(displayName) || chosenId}”`, (error: unknown) => {
       if (failureOf(error).reason === "RESOURCE_NOT_FOUND") return `${text} (deleted)`;
       this.#names.delete(name); // a later try may succeed
       return text;

@@ -8,10 +8,11 @@ import { filled, shown } from "../common/dialog.js";
 import { element, replace, WRITTEN } from "../common/dom.js";
 import type { Failure } from "../common/errors.js";
 import { choiceEntry, placed, textEntry } from "../common/fields.js";
-import { callName } from "../common/people.js";
+import { callName, plainName } from "../common/people.js";
 import { PersonField, usersWith } from "../common/person.js";
 import { receiptList } from "../common/receipt.js";
 import { allCollections } from "../documents/library.js";
+import { cleanName } from "../text/names.js";
 
 /** The server may need this time, in milliseconds, to delete a user who has much. */
 const LONGEST = 600_000;
@@ -33,7 +34,8 @@ export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">,
     const handOver = shared.control.value === "hand";
     const other = handOver ? await heir.chosen() : undefined;
     if (handOver && !other) return false;
-    if (typed.control.value.trim() !== label) {
+    const given = typed.control.value.trim().replace(/^\u2068|\u2069$/g, ""); // a name that was copied may be isolated
+    if (cleanName(given) !== plainName(user)) {
       typed.refuse(`Type the name exactly as it is written here: ${label}`);
       typed.control.focus();
       return false;

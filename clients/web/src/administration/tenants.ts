@@ -15,6 +15,7 @@ import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
 import { noted, type Part } from "../common/tabbed.js";
 import { codeLink, EMAIL, until } from "./useracts.js";
+import { cleanName } from "../text/names.js";
 
 const PAGE = 50;
 const ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
@@ -211,7 +212,7 @@ function idOf({ name }: Tenant): string {
 }
 
 function labelOf(tenant: Tenant): string {
-  return tenant.displayName.trim() || idOf(tenant);
+  return cleanName(tenant.displayName.trim()) || idOf(tenant);
 }
 
 /** What an erasure has erased so far, such as "2 documents, 1 user". */

@@ -13,6 +13,7 @@ import { newKey } from "../account/newkey.js";
 import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
 import { viewFragment } from "../common/views.js";
+import { nameWithin } from "../text/names.js";
 
 // A control of the type "email" would check the address itself, and change addresses in other scripts.
 export const EMAIL = { inputmode: "email", autocomplete: "off", maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
@@ -292,7 +293,7 @@ export class UserFields {
     this.#before = theirs;
     this.#etag = theirs.etag;
     const state = theirs.disableTime ? ", disabled" : "";
-    replace(this.#theirs, element("strong", {}, "As it is now: "), [theirs.displayName, theirs.email, roleLabel(theirs.role), theirs.subject].filter(Boolean).join(", ") + state);
+    replace(this.#theirs, element("strong", {}, "As it is now: "), [nameWithin(theirs.displayName), theirs.email, roleLabel(theirs.role), theirs.subject].filter(Boolean).join(", ") + state);
     this.#theirs.hidden = false;
   }
 }

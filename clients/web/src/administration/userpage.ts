@@ -9,7 +9,7 @@ import { failureOf } from "../common/errors.js";
 import { momentOf } from "../common/facts.js";
 import { GrantsPart } from "./grants.js";
 import { RecordPart } from "../documents/record.js";
-import { callName, roleLabel, type People } from "../common/people.js";
+import { callName, plainName, roleLabel, type People } from "../common/people.js";
 import { lasting, lastSignIn, UserActs, type UsersHooks } from "./useracts.js";
 import { editLimits, limitsTable } from "./userlimits.js";
 import { editQuota, usageTable } from "./userquota.js";
@@ -62,7 +62,7 @@ export class UserPage {
       if (this.#shown !== name) return; // another user is shown by now
       this.#people.learn(user);
       const label = callName(user);
-      this.#heading.textContent = label;
+      this.#heading.textContent = plainName(user);
       replace(this.#badges, ...this.#acts.badges(user));
       replace(this.#about, ...this.#facts(user));
       const may = this.#acts.mayChange(user);

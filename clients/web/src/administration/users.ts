@@ -10,7 +10,7 @@ import type { Failure } from "../common/errors.js";
 import { momentOf } from "../common/facts.js";
 import { choiceEntry, placed, textEntry } from "../common/fields.js";
 import { Listing } from "../common/listing.js";
-import { callName, peopleFilter, roleOf, ROLES, type People } from "../common/people.js";
+import { peopleFilter, plainName, roleOf, ROLES, type People } from "../common/people.js";
 import { Invitations } from "./invitations.js";
 import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
@@ -115,14 +115,13 @@ export class UsersView implements Part {
   }
 
   #row(one: User): HTMLElement {
-    const label = callName(one);
     const signedIn = lastSignIn(one);
     const facts = [one.displayName.trim() ? one.email : "", one.createTime ? `since ${momentOf(timestampDate(one.createTime))}` : "", signedIn && `last sign-in: ${signedIn}`].filter(Boolean).join(" · ");
     const page = viewFragment({ area: "administration", tab: "users", query: { user: one.name } });
     return element(
       "li",
       { class: "wrapping" },
-      element("div", { class: "about" }, element("a", { class: "name", href: page, ...WRITTEN }, label), ...this.#acts.badges(one), element("p", { class: "note whole", ...WRITTEN }, facts)),
+      element("div", { class: "about" }, element("a", { class: "name", href: page, ...WRITTEN }, plainName(one)), ...this.#acts.badges(one), element("p", { class: "note whole", ...WRITTEN }, facts)),
       element("div", { class: "row wrap acts" }, ...this.#acts.usual(one)),
     );
   }

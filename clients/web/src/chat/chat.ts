@@ -8,6 +8,7 @@ import { agentOf, allTools, toolsOf, type AgentChoice } from "./agents.js";
 import type { OpenSource } from "./answer.js";
 import type { Api } from "../common/api.js";
 import { byteLength, uuid, wellFormed } from "../text/bytes.js";
+import type { Me } from "../documents/access.js";
 import type { DocumentPanel } from "../documents/document.js";
 import { button, element, focused } from "../common/dom.js";
 import { keepDraft, takeDraft } from "./draft.js";
@@ -49,6 +50,7 @@ export interface ChatHooks {
 
 export interface ChatParts {
   readonly api: Api;
+  readonly me: Me;
   readonly panel: DocumentPanel;
   readonly waiting: PendingQuestions;
   readonly streams: SharedStreams;
@@ -98,7 +100,7 @@ export class ChatView {
       },
       problem: (why) => (this.#problem.textContent = why),
     });
-    this.scope = new ScopeView(parts.api, sessionStorage);
+    this.scope = new ScopeView(parts.api, parts.me, sessionStorage);
     this.#question.value = takeDraft(sessionStorage);
     this.picker = new AgentPicker(parts.api, parts.choice, (agent) => {
       this.scope.usually(agent?.collections ?? []);
@@ -333,8 +335,7 @@ export class ChatView {
     if (!this.#question.value) this.#question.value = pending.text;
     if (this.#talk.empty) this.#greet();
     if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "collection") {
-      this.scope.forget(failure.metadata["resource_name"] ?? "");
-      this.#problem.textContent = "A collection that you chose no longer exists and is no longer selected. Ask again.";
+      this.#problem.textContent = this.scope.forget([failure.metadata["resource_name"] ?? ""]);
       return;
     }
     if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "agent") {
@@ -400,7 +401,7 @@ export class ChatView {
     const about = collections.join();
     // The greeting is shown again whenever the page knows more about the agent.
     if (this.#suggested?.signal !== signal || this.#suggested.about !== about) {
-      this.#suggested = { signal, about, found: suggested(this.#api, collections, SUGGESTED, signal) };
+      this.#suggested = { signal, about, found: suggested(this.#api, this.#parts.me, collections, SUGGESTED, signal) };
     }
     const { questions, empty } = await this.#suggested.found;
     return { questions: questions.slice(0, most), empty };

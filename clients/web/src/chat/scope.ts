@@ -3,7 +3,8 @@
 import type { Api } from "../common/api.js";
 import { element, replace, WRITTEN } from "../common/dom.js";
 import { failureOf } from "../common/errors.js";
-import { allCollections, collectionId, type Named } from "../documents/library.js";
+import type { Me } from "../documents/access.js";
+import { collectionId, readableCollections, unavailable, type Named } from "../documents/library.js";
 
 const KEY = "responsa.scope";
 /** The maximum number of collections in one question. */
@@ -12,20 +13,24 @@ const MOST = 64;
 export class ScopeView {
   readonly root = element("details", { class: "scope" });
   readonly #api: Api;
+  readonly #me: Me;
   readonly #storage: Storage;
   readonly #summary = element("summary", {});
   readonly #list = element("fieldset", {}, element("legend", {}, "Collections to search"));
   readonly #rows = element("div", {});
   readonly #none = element("p", { class: "note" });
+  /** Names the chosen collections that the user can no longer ask. */
+  readonly #lost = element("p", { class: "problem", role: "status", ...WRITTEN });
   #chosen: readonly Named[];
   /** The collections, `collections/{id}`, that the agent searches if the user chooses no collections; an empty list means all collections. */
   #usual: readonly string[] = [];
 
-  constructor(api: Api, storage: Storage) {
+  constructor(api: Api, me: Me, storage: Storage) {
     this.#api = api;
+    this.#me = me;
     this.#storage = storage;
     this.#chosen = read(storage);
-    this.#list.append(this.#rows, this.#none);
+    this.#list.append(this.#lost, this.#rows, this.#none);
     this.root.append(this.#summary, this.#list);
     const close = ({ target }: Event) => {
       if (target instanceof Node && !this.root.contains(target)) this.root.open = false;
@@ -62,6 +67,7 @@ export class ScopeView {
     } catch (error) {
       if (!(error instanceof DOMException)) throw error; // the storage is full or forbidden, so only this page keeps the choice
     }
+    for (const box of this.#rows.querySelectorAll("input")) box.checked = this.collections.includes(box.value);
     this.#sum();
   }
 
@@ -71,16 +77,21 @@ export class ScopeView {
     this.#sum();
   }
 
-  /** Forget a deleted collection. */
-  forget(name: string): void {
-    this.choose(this.#chosen.filter((one) => one.name !== name));
+  /** Forget collections, `collections/{id}`, that the user can no longer ask. Returns what to say about them. */
+  forget(names: readonly string[]): string {
+    const forgotten = this.#chosen.filter((one) => names.includes(one.name));
+    const why = names.map((name) => unavailable(forgotten.find((one) => one.name === name)?.label ?? collectionId(name))).join(" ");
+    if (forgotten.length === 0) return why;
+    this.choose(this.#chosen.filter((one) => !forgotten.includes(one)));
+    return `${why} ${forgotten.length === 1 ? "It is" : "They are"} no longer chosen: your next question searches ${this.#searchedText}.`;
   }
 
   async #load(): Promise<void> {
     try {
-      const found = await allCollections(this.#api);
+      const found = await readableCollections(this.#api, this.#me);
       const known = new Set(found.map((one) => one.name));
-      this.choose(this.#chosen.filter((one) => known.has(one.name)));
+      const lost = this.collections.filter((one) => !known.has(one));
+      this.#lost.textContent = lost.length > 0 ? this.forget(lost) : "";
       const rows = found.map((one) => {
         const box = element("input", { type: "checkbox", value: one.name, checked: this.collections.includes(one.name) });
         box.addEventListener("change", () => {
@@ -98,10 +109,14 @@ export class ScopeView {
 
   #sum(): void {
     const usual = this.#usual.map(collectionId);
-    const labels = this.#chosen.length > 0 ? this.#chosen.map((one) => one.label) : usual;
-    const searched = labels.length === 0 ? "all collections" : labels.length <= 2 ? labels.join(" and ") : `${labels.length} collections`;
     this.#none.textContent = usual.length === 0 ? "If you choose no collection, the agent searches all collections." : `If you choose no collection, the agent searches its own collections: ${usual.join(", ")}.`;
-    replace(this.#summary, "Asking ", element("strong", WRITTEN, searched));
+    replace(this.#summary, "Asking ", element("strong", WRITTEN, this.#searchedText));
+  }
+
+  /** What a question would search now, in words. */
+  get #searchedText(): string {
+    const labels = this.#chosen.length > 0 ? this.#chosen.map((one) => one.label) : this.#usual.map(collectionId);
+    return labels.length === 0 ? "all collections" : labels.length <= 2 ? labels.join(" and ") : `${labels.length} collections`;
   }
 }
 

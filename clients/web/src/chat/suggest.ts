@@ -3,6 +3,7 @@
 import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "../common/api.js";
+import { reads, type Me } from "../documents/access.js";
 import { Markdown, withoutFrontMatter } from "../text/markdown.js";
 import { textOf } from "../text/view.js";
 
@@ -18,16 +19,17 @@ const COMMON = /^(?:about|abstract|acknowledge?ments|appendix|background|change 
 
 export interface Suggested {
   readonly questions: readonly string[];
-  /** Whether there is no document that the user can ask about. */
+  /** Whether all these collections are known to have no document that the user can ask about. */
   readonly empty: boolean;
 }
 
 /** Questions about the newest documents of these collections, `collections/{id}`, or of the newest collections if the list is empty. Raises ConnectError. */
-export async function suggested(api: Pick<Api, "knowledge">, collections: readonly string[], most: number, signal: AbortSignal): Promise<Suggested> {
+export async function suggested(api: Pick<Api, "knowledge">, me: Me, collections: readonly string[], most: number, signal: AbortSignal): Promise<Suggested> {
   const newest = await api.knowledge.listCollections({ pageSize: PAGE, orderBy: "create_time desc" }, { signal });
-  const filled = newest.collections.filter((one) => one.documentCount > 0n && (collections.length === 0 || collections.includes(one.name)));
+  const readable = newest.collections.filter((one) => reads(me, one));
+  const filled = readable.filter((one) => one.documentCount > 0n && (collections.length === 0 || collections.includes(one.name)));
   const parents = filled.slice(0, MOST_COLLECTIONS).map((one) => one.name);
-  if (parents.length === 0) return { questions: [], empty: true };
+  if (parents.length === 0) return { questions: [], empty: collections.every((name) => readable.some((one) => one.name === name)) };
   const pageSize = Math.ceil(MOST_DOCUMENTS / parents.length);
   const pages = await Promise.all(parents.map((parent) => api.knowledge.listDocuments({ parent, pageSize, orderBy: "update_time desc" }, { signal })));
   const documents = turnwise(pages.map((page) => page.documents.filter((one) => one.state === DocumentState.READY && one.title)));

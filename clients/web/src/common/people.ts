@@ -4,6 +4,7 @@ import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb
 import type { Api } from "./api.js";
 import { failureOf } from "./errors.js";
 import { quoted } from "./filters.js";
+import { cleanName, nameWithin } from "../text/names.js";
 
 /** The roles that the page offers, with their labels. */
 export const ROLES: readonly (readonly [value: string, label: string])[] = [
@@ -25,9 +26,14 @@ export function roleLabel(role: UserRole): string {
   return role === UserRole.ADMIN ? "Administrator" : role === UserRole.SERVICE ? "Service" : "User";
 }
 
-/** The text that stands for a user: the name, or the address if there is no name. */
-export function callName({ displayName, email, name }: Pick<User, "displayName" | "email" | "name">): string {
-  return displayName.trim() || email || name;
+/** The text that stands for a user within other text: the name, or the address if there is no name. */
+export function callName(user: Pick<User, "displayName" | "email" | "name">): string {
+  return nameWithin(plainName(user));
+}
+
+/** The same text for its own element with `WRITTEN`, and for comparing it with what people type. */
+export function plainName({ displayName, email, name }: Pick<User, "displayName" | "email" | "name">): string {
+  return cleanName(displayName.trim() || email || name);
 }
 
 /** An administrator who uses the page. */

@@ -4,7 +4,8 @@ import type { Api } from "./api.js";
 import { element, replace, WRITTEN } from "./dom.js";
 import { Entry } from "./fields.js";
 import { PATIENCE } from "./patience.js";
-import { callName, peopleFilter } from "./people.js";
+import { peopleFilter, plainName } from "./people.js";
+import { nameWithin } from "../text/names.js";
 
 /** A person to choose. */
 export interface Contact {
@@ -30,7 +31,7 @@ export function usersWith(api: Pick<Api, "admin">, also: string): Finder {
   return async (text) => {
     const filter = [also, text.trim() && peopleFilter(text)].filter(Boolean).join(" AND ");
     const { users } = await api.admin.listUsers({ filter, pageSize: OFFERED, orderBy: "display_name" });
-    return users.map((one) => ({ name: one.name, label: callName(one), email: one.email }));
+    return users.map((one) => ({ name: one.name, label: plainName(one), email: one.email }));
   };
 }
 
@@ -66,7 +67,7 @@ export class PersonField extends Entry<HTMLInputElement> {
     const exact = found.filter((one) => [one.email, one.label].includes(text));
     const fitting = exact.length > 0 ? exact : found;
     if (fitting.length === 1) return fitting[0];
-    const several = () => fitting.map(({ label, email }) => (email && email !== label ? `${label} (${email})` : label)).join(", ");
+    const several = () => fitting.map(({ label, email }) => (email && email !== label ? `${nameWithin(label)} (${email})` : nameWithin(label))).join(", ");
     this.refuse(!text ? `${this.label} is needed.` : fitting.length === 0 ? "No matching user can be chosen here." : `Several users match: ${several()}. Enter the e-mail address.`);
     this.control.focus();
     return undefined;

@@ -1,6 +1,7 @@
 /** Who reads a collection and who may change it, in words. Nothing here touches the page. */
 
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { nameWithin } from "../text/names.js";
 import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 
 /** The signed-in user. */
@@ -53,7 +54,7 @@ export function readersText(readers: readonly Reader[], labels: ReadonlyMap<stri
 /** The texts for a collection's owner and readers: their display names, and `known` for those without one. */
 export function labelsOf({ owner, ownerDisplayName, readers }: Access, known: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
   const names = readers.map(({ who, displayName }) => [who.case === "user" ? who.value : "", displayName] as const);
-  return new Map([...known, ...[[owner, ownerDisplayName] as const, ...names].filter(([, text]) => text)]);
+  return new Map([...known, ...[[owner, ownerDisplayName] as const, ...names].filter(([, text]) => text).map(([name, text]) => [name, nameWithin(text)] as const)]);
 }
 
 /** A sentence about the people who read a collection. `known`: texts for people without a display name. */

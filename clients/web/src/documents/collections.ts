@@ -189,7 +189,7 @@ export class CollectionsView {
     const managed = manages(this.#hooks.me, chosen);
     this.#remove.hidden = chosen.name === DEFAULT.name || !managed;
     // The collection `default` may not exist yet.
-    this.#ask.hidden = chosen === DEFAULT;
+    this.#ask.hidden = chosen === DEFAULT || !reads(this.#hooks.me, chosen);
     for (const one of [this.#share, this.#rename, this.#generations.root]) one.hidden = chosen === DEFAULT || !managed;
     this.#zone.hidden = !managed;
     this.#generations.show(chosen);
@@ -282,12 +282,12 @@ export class CollectionsView {
   }
 
   async #renameCollection(): Promise<void> {
-    const { name, label } = this.#chosen;
+    const { name, displayName: before } = this.#chosen;
     const rename = async (displayName: string) => {
       await this.#api.knowledge.updateCollection({ collection: { name, displayName }, updateMask: { paths: ["display_name"] } });
     };
     const note = () => `The collection’s id stays ${collectionId(name)}.`;
-    if (!(await prompted({ title: "Rename the collection", label: "Name", value: label, maxLength: 100, action: "Rename", note, act: rename }))) return;
+    if (!(await prompted({ title: "Rename the collection", label: "Name", value: before || collectionId(name), maxLength: 100, action: "Rename", note, act: rename }))) return;
     this.#hooks.say("Collection renamed.");
     this.#hooks.changed();
     await this.refresh();

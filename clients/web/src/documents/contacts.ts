@@ -4,6 +4,7 @@ import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb
 import type { Api } from "../common/api.js";
 import { callName, People } from "../common/people.js";
 import { usersWith, type Contact } from "../common/person.js";
+import { nameWithin } from "../text/names.js";
 
 export class Contacts {
   readonly #api: Pick<Api, "admin">;
@@ -20,7 +21,7 @@ export class Contacts {
 
   /** Remember what the user called somebody. */
   learn(name: string, text: string): void {
-    this.#named.set(name, text);
+    this.#named.set(name, nameWithin(text));
   }
 
   /** The texts for these users, `users/{uuid}`, without those that the page cannot know. */

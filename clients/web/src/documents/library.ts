@@ -5,6 +5,8 @@ import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.
 import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 import type { Api } from "../common/api.js";
 import { allItems } from "../common/pages.js";
+import { reads, type Me } from "./access.js";
+import { cleanName, nameWithin } from "../text/names.js";
 
 export interface Named {
   /** `collections/{id}`. */
@@ -13,6 +15,8 @@ export interface Named {
 }
 
 export interface Listed extends Named {
+  /** The name as its owner wrote it; "" if the owner gave the collection no name. */
+  readonly displayName: string;
   readonly documents: bigint;
   /** The user who made the collection, `users/{uuid}`; "" if the collection does not exist yet, so that it will be the user's. */
   readonly owner: string;
@@ -22,25 +26,35 @@ export interface Listed extends Named {
 }
 
 /** The collection for documents that are uploaded without the name of a collection. The server creates this collection when it stores the first document there. */
-export const DEFAULT: Listed = { name: "collections/default", label: "default", documents: 0n, owner: "", ownerDisplayName: "", readers: [] };
+export const DEFAULT: Listed = { name: "collections/default", label: "default", displayName: "", documents: 0n, owner: "", ownerDisplayName: "", readers: [] };
 
-/** All collections that the user may read, in the server's order. Raises ConnectError. */
+/** All collections that the user sees, in the server's order. Administrators also see those that they may not read. Raises ConnectError. */
 export async function allCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
   return allItems(async (pageToken) => {
     const { collections, nextPageToken } = await api.knowledge.listCollections({ pageSize: 200, pageToken });
     const items = collections.map((one) => {
-      const { name, documentCount, owner, ownerDisplayName, readers } = one;
-      return { name, label: labelOf(one), documents: documentCount, owner, ownerDisplayName, readers };
+      const { name, displayName, documentCount, owner, ownerDisplayName, readers } = one;
+      return { name, label: labelOf(one), displayName, documents: documentCount, owner, ownerDisplayName, readers };
     });
     return { items, next: nextPageToken };
   });
 }
 
+/** All collections that the user may search and ask, in the server's order. Raises ConnectError. */
+export async function readableCollections(api: Pick<Api, "knowledge">, me: Me): Promise<Listed[]> {
+  return (await allCollections(api)).filter((one) => reads(me, one));
+}
+
+/** What has become of a collection that the user had chosen: that the user may not read it looks the same as that it does not exist. */
+export function unavailable(label: string): string {
+  return `The collection “${label}” no longer exists, or you may no longer read it.`;
+}
+
 /** The text for a collection. A collection without a display name is called by the id that its owner chose: for others, its id may have a random end. */
 export function labelOf({ name, displayName, chosenId, ownerDisplayName }: Pick<Collection, "name" | "displayName" | "chosenId" | "ownerDisplayName">): string {
   const id = collectionId(name);
-  if (displayName || id === chosenId || !ownerDisplayName) return displayName || id;
-  return `${chosenId} (of ${ownerDisplayName})`;
+  if (displayName || id === chosenId || !ownerDisplayName) return cleanName(displayName) || id;
+  return `${chosenId} (of ${nameWithin(ownerDisplayName)})`;
 }
 
 /** The formats of documents that the server reads, in the server's order. Raises ConnectError. */

@@ -2,13 +2,14 @@
 
 import { SearchMode, type SearchHit } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import type { Api } from "../common/api.js";
+import type { Me } from "./access.js";
 import { count } from "../common/facts.js";
 import { byteLength } from "../text/bytes.js";
 import type { DocumentPanel } from "./document.js";
 import { button, element, field, replace, WRITTEN } from "../common/dom.js";
 import { failureOf } from "../common/errors.js";
 import { FILTER_EXAMPLE, FILTER_HELP, filterProblem } from "../common/filters.js";
-import { allCollections } from "./library.js";
+import { readableCollections, unavailable } from "./library.js";
 import { withoutFrontMatter } from "../text/markdown.js";
 import { plainText } from "../text/prose.js";
 
@@ -25,6 +26,7 @@ const MODES: readonly (readonly [SearchMode, string])[] = [
 export class SearchView {
   readonly root = element("section", { class: "collections search", "aria-labelledby": "search-title" });
   readonly #api: Pick<Api, "knowledge">;
+  readonly #me: Me;
   readonly #panel: DocumentPanel;
   readonly #say: (text: string) => void;
   readonly #heading = element("h2", { id: "search-title", tabindex: "-1" }, "Search");
@@ -36,8 +38,9 @@ export class SearchView {
   readonly #found = element("div", { class: "found" });
   #searching = new AbortController();
 
-  constructor(api: Pick<Api, "knowledge">, panel: DocumentPanel, say: (text: string) => void) {
+  constructor(api: Pick<Api, "knowledge">, me: Me, panel: DocumentPanel, say: (text: string) => void) {
     this.#api = api;
+    this.#me = me;
     this.#panel = panel;
     this.#say = say;
     const form = element(
@@ -65,14 +68,16 @@ export class SearchView {
     this.#heading.focus();
   }
 
-  /** Read the collections again; the chosen one stays. */
+  /** Read the collections again; the chosen one stays, unless the user can no longer search it. */
   async refresh(): Promise<void> {
-    const chosen = this.#scope.value;
+    const { value: chosen, selectedOptions } = this.#scope;
+    const label = selectedOptions[0]?.textContent ?? "";
     try {
-      const found = await allCollections(this.#api);
+      const found = await readableCollections(this.#api, this.#me);
       const options = found.map((one) => element("option", { value: one.name, selected: one.name === chosen, ...WRITTEN }, one.label));
       replace(this.#scope, element("option", { value: "" }, "All collections"), ...options);
-      this.#problem.textContent = "";
+      const lost = chosen !== "" && this.#scope.value !== chosen;
+      this.#problem.textContent = lost ? `${unavailable(label)} Now “All collections” is chosen.` : "";
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
     }
@@ -99,8 +104,9 @@ export class SearchView {
       if (signal.aborted) return;
       replace(this.#found);
       const failure = failureOf(error);
+      if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "collection") await this.refresh(); // says so
       const mistake = filterProblem(failure);
-      this.#problem.textContent = mistake ?? failure.message;
+      this.#problem.textContent ||= mistake ?? failure.message;
       if (mistake) this.#filter.setAttribute("aria-invalid", "true");
     }
   }

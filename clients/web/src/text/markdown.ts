@@ -7,6 +7,7 @@
 import { TreeFragment, type SyntaxNode, type Tree } from "@lezer/common";
 import { Autolink, parser as commonMark, Strikethrough, Table, TaskList, InlineContext, type BlockContext, type LeafBlock, type LeafBlockParser, type Line } from "@lezer/markdown";
 import { characterEntities } from "character-entities";
+import { RIGHT_TO_LEFT } from "./names.js";
 
 /** The number of blocks, and the number of marks such as emphasis, that may lie within each other. */
 const DEEPEST = 24;
@@ -313,8 +314,6 @@ function linked(address: string): { readonly href: string | undefined; readonly 
   if (/^(?:https?:\/\/[^/]|mailto:[^\s])/i.test(bare) && URL.canParse(bare)) return { href: new URL(bare).href, relative: false };
   return { href: undefined, relative: !/^[a-z][a-z\d+.-]*:/i.test(bare) };
 }
-
-const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 
 /** The direction of a text, decided by its first letter. Containers need it, because `dir="auto"` does not look into blocks that have their own direction. */
 function directionOf(text: string): "ltr" | "rtl" {

@@ -1,0 +1,16 @@
+/** Names that people wrote, as parts of other text: they change the order of no letters but their own. Nothing here touches the page. */
+
+/** Control characters, line separators, and the characters that embed, override and isolate directions. */
+const CONTROLS = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
+export const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+/** The name with U+FFFD in place of each character that would reorder letters or break the line. For a name that has its own element with `WRITTEN`. */
+export function cleanName(name: string): string {
+  return name.replace(CONTROLS, "\ufffd");
+}
+
+/** The clean name for the middle of a text. Invisible characters isolate a name with letters that are written from right to left. */
+export function nameWithin(name: string): string {
+  const clean = cleanName(name);
+  return RIGHT_TO_LEFT.test(clean) ? `\u2068${clean}\u2069` : clean;
+}

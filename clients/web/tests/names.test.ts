@@ -1,0 +1,41 @@
+import { create } from "@bufbuild/protobuf";
+import { UserRole, UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { describe, expect, it } from "vitest";
+import { callName, plainName } from "../src/common/people.js";
+import { accessText } from "../src/documents/access.js";
+import { meant } from "../src/documents/contacts.js";
+import { labelOf } from "../src/documents/library.js";
+import { cleanName, nameWithin } from "../src/text/names.js";
+
+const HOSTILE = "Eve\u202egnp.\u2066\n\u0007";
+const CLEAN = "Eve\ufffdgnp.\ufffd\ufffd\ufffd";
+const MUHAMMAD = "محمد";
+
+describe("names that people wrote", () => {
+  it("have no characters that reorder letters or break the line", () => {
+    expect(cleanName(HOSTILE)).toBe(CLEAN);
+    expect(nameWithin(HOSTILE)).toBe(CLEAN);
+    for (const name of ["Ada Lovelace", "Brunmåla", "山田\u200d", "م\u200eحمد"]) expect(cleanName(name)).toBe(name);
+  });
+
+  it("are isolated within other text if they are written from right to left", () => {
+    expect(nameWithin("Ada")).toBe("Ada");
+    expect(nameWithin(MUHAMMAD)).toBe(`\u2068${MUHAMMAD}\u2069`);
+  });
+
+  it("are shown like this for users, readers and owners", () => {
+    const eve = create(UserSchema, { name: "users/eve", displayName: HOSTILE });
+    expect([callName(eve), plainName(eve)]).toEqual([CLEAN, CLEAN]);
+    const other = create(UserSchema, { name: "users/m", displayName: ` ${MUHAMMAD} ` });
+    expect([callName(other), plainName(other)]).toEqual([`\u2068${MUHAMMAD}\u2069`, MUHAMMAD]);
+    const me = { name: "users/root", role: UserRole.ADMIN };
+    expect(accessText(me, { owner: "users/eve", ownerDisplayName: HOSTILE, readers: [] }, new Map())).toContain(`belongs to ${CLEAN}.`);
+    const shared = { name: "collections/default-546c9a19", displayName: "", chosenId: "default", ownerDisplayName: MUHAMMAD };
+    expect(labelOf(shared)).toBe(`default (of \u2068${MUHAMMAD}\u2069)`);
+    expect(labelOf({ ...shared, displayName: HOSTILE })).toBe(CLEAN);
+  });
+
+  it("stand for a person as they were typed", () => {
+    expect(meant(MUHAMMAD, [{ name: "users/m", label: plainName(create(UserSchema, { displayName: MUHAMMAD })), email: "" }])).toBe("users/m");
+  });
+});
