@@ -29,10 +29,12 @@ class Sse:
         request = call.messages[0] if call.raw is None else None
         if isinstance(request, ResumeTurnRequest):
             # Resume as an EventSource does, with the id of the last event that it received.
-            last = {"last-event-id": str(request.after_seq)} if request.after_seq else {}
+            last = {"last-event-id": str(request.after_seq)} if request.after_seq > 0 else {}
+            # No event has a negative id, so a negative seq can only come from the query.
+            after = {"afterSeq": str(request.after_seq)} if request.after_seq < 0 else {}
             deltas = {"includeDeltas": "true"} if request.include_deltas else {}
             path = f"/v1/{request.turn}/events"
-            response = self._http.get(path, params=deltas, headers={**headers, **last})
+            response = self._http.get(path, params={**deltas, **after}, headers={**headers, **last})
         else:
             response = self._http.post(
                 "/v1/turns:ask",

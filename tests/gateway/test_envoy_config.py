@@ -18,11 +18,12 @@ from responsa_server.envoy.envoy_config import (
     TOO_LARGE,
     EnvoyConfig,
     EnvoyConfigError,
+    remedies,
     render,
     rest_services,
     templates_folder,
 )
-from responsa_server.envoy.local_replies import LOCAL_REPLIES
+from responsa_server.envoy.local_replies import LOCAL_REPLIES, LocalReply
 from responsa_server.envoy.templates import TemplateError, Templates
 from tests.gateway.conftest import DESCRIPTOR, OTHER_ORIGIN, endpoints
 
@@ -188,15 +189,24 @@ def test_the_templates_are_in_the_checkout() -> None:
 def test_every_status_has_a_reply_and_none_is_out_of_reach() -> None:
     reached: set[int] = set()
     for status in range(400, 600):
-        plain = [
-            n
-            for n, r in enumerate(REPLIES)
-            if r.first <= status <= r.last and not r.flags and not r.paths and not r.no_length
-        ]
+        plain = [n for n, r in enumerate(REPLIES) if r.first <= status <= r.last and not _conditional(r)]
         assert plain, status
         reached.add(plain[0])
-    conditional = {n for n, reply in enumerate(REPLIES) if reply.flags or reply.paths or reply.no_length}
+    conditional = {n for n, reply in enumerate(REPLIES) if _conditional(reply)}
     assert reached | conditional == set(range(len(REPLIES)))
+
+
+def _conditional(reply: LocalReply) -> bool:
+    return bool(reply.flags or reply.paths or reply.no_length or reply.cause)
+
+
+def test_the_remedy_of_every_type_of_the_contract_is_known() -> None:
+    found = remedies(DESCRIPTOR)
+    assert found["responsa.chat.v1.Rating"] == "must be one of RATING_UP, RATING_DOWN"
+    assert found["responsa.chat.v1.AskOptions"] == "must be an object"
+    assert found["google.protobuf.Timestamp"].startswith("must be a time")
+    kinds = {f"TYPE_{one}" for one in ("STRING", "BOOL", "INT32", "INT64", "DOUBLE", "BYTES")}
+    assert kinds <= set(found)
 
 
 def _metadata_of(reason: Reason) -> str:

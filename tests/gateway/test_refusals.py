@@ -13,7 +13,7 @@ import pytest
 from responsa.chat.v1.chat_service_pb2 import AnswerRequest, AskRequest, AskResponse
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from tests.gateway.conftest import OTHER_ORIGIN, Place, start_place, start_server
-from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
+from tests.gateway.wire import Problem, WebAnswer, grpc_web, of_grpc, of_rest
 
 ANSWER = "/responsa.chat.v1.ChatService/Answer"
 ORIGIN = "ORIGIN_NOT_ALLOWED"
@@ -36,16 +36,201 @@ def refused(response: httpx2.Response, status: int, code: int, reason: str) -> P
 
 
 @pytest.mark.parametrize(
-    "content", [b'{"text": }', b'{"text": "a', b'["a"]', b'{"text": "\xff"}', b'{"text": 5}', b"\0"]
+    ("content", "words"),
+    [
+        (b'{"text": }', "Unexpected token."),
+        (b'{"text": "a', "Closing quote expected in string."),
+        (b'["a"]', "a JSON object"),
+        (b'{"text": "\xff"}', "JSON in UTF-8"),
+        (b"\0", "Expected a value."),
+    ],
 )
-def test_json_that_is_none(http: httpx2.Client, content: bytes) -> None:
-    refused(http.post("/v1/turns:answer", content=content), 400, 3, "MALFORMED_MESSAGE")
-    refused(http.post("/v1/turns:ask", content=content), 400, 3, "MALFORMED_MESSAGE")
+def test_json_that_is_none(http: httpx2.Client, content: bytes, words: str) -> None:
+    for path in ("/v1/turns:answer", "/v1/turns:ask"):
+        problem = refused(http.post(path, content=content), 400, 3, "MALFORMED_MESSAGE")
+        assert words in problem.message
+        assert problem.metadata == {"message_type": "application/json"}
 
 
-@pytest.mark.parametrize("query", ["nope=1", "pageSize=many", "turn.name=x"])
-def test_queries_that_fit_no_field(http: httpx2.Client, query: str) -> None:
-    refused(http.get(f"/v1/turns?{query}"), 400, 3, "MALFORMED_MESSAGE")
+def refused_field(response: httpx2.Response) -> tuple[str, str]:
+    """The only field that an error names, and the remedy."""
+    message = refused(response, 400, 3, "INVALID_FIELD").message
+    assert "x-responsa-transcoder" not in response.headers
+    (wrong,) = response.json()["details"][1]["fieldViolations"]
+    assert message == f"{wrong['field'] or 'the request'}: {wrong['description']}"
+    return wrong["field"], wrong["description"]
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "field", "remedy"),
+    [
+        ("turns", {"text": 5}, "text", "must be a text"),
+        ("turns", {"options": {"onBusy": "NOPE"}}, "options.on_busy", "must be one of ON_BUSY_REJECT, ON_BUSY_QUEUE, ON_BUSY_INTERRUPT"),
+        ("turns", {"options": {"maxCostUsdMicros": 1.5}}, "options.max_cost_usd_micros", "must be a whole number of at most 64 bits"),
+        ("turns", {"options": {"scope": {"collections": ["a", 5]}}}, "options.scope.collections", "must be a text"),
+        ("turns", {"options": 5}, "options", "must be an object"),
+        ("turns", {"options": {"parameters": [1]}}, "options", "has a list in a field of a single value; send the value without the list"),
+        ("turns", {"requestId": [1]}, "", "has a list in a field of a single value; send the value without the list"),
+        ("turns", {"text": 'a": invalid value 1 for type b', "requestId": 5}, "request_id", "must be a text"),
+        ("documents", {"metadata": {"labels": {"a": "b", "c": 5}}}, "metadata.labels.value", "must be a text"),
+        ("turns/1/feedback", {"rating": "up"}, "rating", "must be one of RATING_UP, RATING_DOWN"),
+        ("apiKeys", {"apiKey": {"expireTime": "tomorrow"}}, "api_key.expire_time", "must be a time such as 2026-01-31T09:30:00Z"),
+    ],
+)  # fmt: skip
+def test_a_body_with_a_wrong_type_names_the_field_and_the_remedy(
+    http: httpx2.Client, path: str, content: dict[str, object], field: str, remedy: str
+) -> None:
+    assert refused_field(http.post(f"/v1/{path}", json=content)) == (field, remedy)
+    # Without a content-length, another route matches.
+    unannounced = http.post(
+        f"/v1/{path}",
+        content=iter([json.dumps(content).encode()]),
+        headers={"content-type": "application/json"},
+    )
+    assert refused_field(unannounced) == (field, remedy)
+
+
+EVENTS = {"accept": "text/event-stream"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"text": "x", "options": {"onBusy": "ON_BUSY_QUEU"}},
+        {"text": "x", "options": {"on_busy": "ON_BUSY_QUEU"}},
+        {"text": 5},
+        {"text": "x", "options": 5},
+        {"text": "x", "includeDeltas": "maybe"},
+        {"text": "x", "options": {"maxCostUsdMicros": 1.5}},
+        {"text": "x", "options": {"scope": {"collections": [5]}}},
+        {"text": "x", "options": {"scope": 5, "nope": 1}},
+    ],
+)
+def test_event_streams_refuse_a_wrong_type_with_the_words_of_rest(
+    http: httpx2.Client, content: dict[str, object]
+) -> None:
+    over_rest = http.post("/v1/turns:ask", json=content)
+    over_events = http.post("/v1/turns:ask", json=content, headers=EVENTS)
+    assert refused_field(over_rest) == refused_field(over_events)
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b'{"text": "a", "text": "b"}', "b"),
+        (b'{"text": "a", "nope": {"onBusy": "NOPE"}}', "a"),
+        (b'{"text": "a", "options": null}', "a"),
+        (b'{"text": "a", "options": {"onBusy": "ON_BUSY_QUEUE"}}', "a"),
+        (b'{"text": "a", "options": {"onBusy": 2, "parameters": {"onBusy": "NOPE"}}}', "a"),
+    ],
+)
+def test_event_streams_accept_what_rest_accepts(
+    http: httpx2.Client, accept: str, content: bytes, text: str
+) -> None:
+    headers = {"accept": accept, "content-type": "application/json"}
+    answer = http.post("/v1/turns:ask", content=content, headers=headers)
+    assert answer.status_code == 200
+    assert f"{text} 1" in answer.text
+
+
+@pytest.mark.parametrize("content", [b'{"text": ', b'["a"]', b'{"text": "\\ud800"}', b"[" * 2000, b'{"options": {"parameters": {"a": 1e999}}}'])  # fmt: skip
+def test_event_streams_refuse_json_that_is_none(http: httpx2.Client, content: bytes) -> None:
+    problem = http.post("/v1/turns:ask", content=content, headers=EVENTS)
+    assert problem.status_code == 400
+    assert of_rest(problem).reason in ("MALFORMED_MESSAGE", "INVALID_FIELD")
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/event-stream", "text/event-stream"),
+        ("application/json, Text/Event-Stream; q=0.5", "text/event-stream"),
+        ("text/event-stream;q=0.01", "text/event-stream"),
+        ("text/event-stream;q=1, text/html;q=0", "text/event-stream"),
+        ("text/event-stream;q=0", "application/json"),
+        ("application/json, text/event-stream;charset=utf-8 ; Q=0.00, text/html", "application/json"),
+        ("*/*", "application/json"),
+    ],
+)
+def test_a_client_that_refuses_event_streams_gets_none(http: httpx2.Client, accept: str, kind: str) -> None:
+    answer = http.post("/v1/turns:ask", json={"text": "a"}, headers={"accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+
+
+@pytest.mark.parametrize("last", ["-1", "x", ""])
+def test_a_wrong_last_event_id_is_named(http: httpx2.Client, last: str) -> None:
+    headers = {**EVENTS, "last-event-id": last}
+    named, remedy = refused_field(http.get("/v1/turns/1/events?afterSeq=2", headers=headers))
+    assert (named, remedy) == ("last-event-id", "must be the seq of an event: a whole number, 0 or more")
+
+
+def test_event_streams_refuse_a_wrong_seq_of_the_query_with_the_words_of_rest(http: httpx2.Client) -> None:
+    over_rest = http.get("/v1/turns/1/events?afterSeq=x")
+    over_events = http.get("/v1/turns/1/events?afterSeq=x", headers=EVENTS)
+    assert refused_field(over_rest) == refused_field(over_events)
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "remedy"),
+    [
+        ("turns?pageSize=many", "page_size", "must be a whole number of at most 32 bits"),
+        ("turns?nope=1", "nope", "the fields of responsa.chat.v1.ListTurnsRequest that the path does not contain"),
+        ("turns?turn.name=x", "turn", "there is no such parameter"),
+        ("turns?pageSize=1&pageSize=2", "page_size", "is given twice"),
+        ("turns/1/events?afterSeq=abc", "after_seq", "must be a whole number of at most 64 bits"),
+        ("turns/1/events?includeDeltas=maybe", "include_deltas", "must be true or false"),
+    ],
+)  # fmt: skip
+def test_a_query_that_does_not_fit_names_the_field_and_the_remedy(
+    http: httpx2.Client, path: str, field: str, remedy: str
+) -> None:
+    named, said = refused_field(http.get(f"/v1/{path}"))
+    assert named == field
+    assert remedy in said
+
+
+def test_a_parameter_that_could_change_the_error_is_not_in_it(http: httpx2.Client) -> None:
+    problem = refused(http.get("/v1/turns?a%22%2C%22b=1"), 400, 3, "MALFORMED_MESSAGE")
+    assert "the query parameters must be fields of the request" in problem.message
+
+
+def test_an_unknown_http_method_is_named_as_the_cause(place: Place) -> None:
+    request = f"FROB /v1/turns HTTP/1.1\r\nHost: {place.target}\r\nConnection: close\r\n\r\n"
+    answer = raw(place, request.encode())
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"its HTTP method is unknown" in answer
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "words"),
+    [
+        ({"content-type": "application/grpc-web-text"}, b"!!!!", "is not base64"),
+        ({"content-type": "application/grpc-web+json"}, b"{}", "does not support the content type"),
+        ({"content-type": "application/grpc-webs"}, b"{}", "does not support the content type"),
+        ({"content-type": "application/grpc-web", "grpc-encoding": "snappy"}, b"", "encoding identity"),
+        ({"content-type": "application/grpc-web", "grpc-timeout": "zz"}, b"", "grpc-timeout is not a timeout"),
+        ({"content-type": "application/grpc", "grpc-timeout": "123456789S"}, b"", "grpc-timeout is not a timeout"),
+    ],
+)  # fmt: skip
+def test_what_the_library_of_grpc_would_refuse_without_a_reason(
+    http: httpx2.Client, headers: dict[str, str], content: bytes, words: str
+) -> None:
+    trailers = http.post(ANSWER, content=content, headers=headers).headers
+    problem = WebAnswer([], dict(trailers)).problem
+    assert (problem.code, problem.reason) == (3, "MALFORMED_MESSAGE")
+    assert words in problem.message
+
+
+def test_encodings_and_timeouts_that_grpc_knows_pass(http: httpx2.Client) -> None:
+    headers = {"grpc-encoding": "identity", "grpc-timeout": "30S"}
+    assert grpc_web(http, ANSWER, AnswerRequest(text="a"), headers=headers).trailers["grpc-status"] == "0"
+
+
+@pytest.mark.parametrize("kind", ["application/grpc", "application/grpc-web+proto"])
+def test_a_get_on_the_path_of_a_call(http: httpx2.Client, kind: str) -> None:
+    problem = WebAnswer([], dict(http.get(ANSWER, headers={"content-type": kind}).headers)).problem
+    assert (problem.code, problem.reason) == (12, "ROUTE_NOT_FOUND")
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,11 @@ def test_a_log_that_was_pruned_brings_the_end(place: Place) -> None:
         assert client.say(type="resume", turn=whole[0]["turn"], after_seq=2).turn() == whole[-1:]
 
 
+def is_silent(client: Client) -> bool:
+    """Whether no frame of a turn waits. The first pong may overtake such a frame, but the second ping is sent after the frame."""
+    return all(client.say(type="ping").hear() == {"type": "pong"} for _ in range(2))
+
+
 def test_a_turn_is_cancelled_once_for_all_who_follow(place: Place) -> None:
     with Client(place.target) as client, Client(place.target) as other:
         turn = client.say(content="script answer hang=2").hear()["turn"]
@@ -237,8 +242,22 @@ def test_a_turn_is_cancelled_once_for_all_who_follow(place: Place) -> None:
         assert ends[0]["metadata"]["outcome"] == "cancelled"
         # The next frame is a different one. This shows that the end arrived only once.
         assert client.say(type="ping").hear() == {"type": "pong"}
-        # Cancelling again reports how the turn ended.
-        assert client.say(type="cancel", turn=turn).hear() == ends[0]
+        # Cancelling again sends no frame that the socket already has.
+        for one in (client, other):
+            one.say(type="cancel", turn=turn).say(type="cancel", turn=turn.removeprefix("turns/"))
+            assert is_silent(one)
+    with Client(place.target) as third:
+        # Another socket learns once how the turn ended, and again when it asks for the frames.
+        assert third.say(type="cancel", turn=turn).hear() == ends[0]
+        assert is_silent(third.say(type="cancel", turn=turn))
+        assert third.say(type="resume", turn=turn, after_seq=2).turn() == [ends[0]]
+
+
+def test_cancelling_an_answered_turn_does_not_send_its_answer_again(place: Place) -> None:
+    with Client(place.target) as client:
+        end = client.say(content="script answer answered once").turn()[-1]
+        assert end["type"] == "message"
+        assert is_silent(client.say(type="cancel", turn=end["turn"]))
 
 
 def test_sockets_of_one_user_are_bounded(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any, Final
 
@@ -184,6 +185,47 @@ def test_a_record_a_question_and_its_feedback(
     unread = http.post("/chat/question", content='{"question": ', headers=broken)
     assert wrong(unread) == (400, "MALFORMED_MESSAGE")
     assert unread.json()["detail"] == "The request must be JSON: the body is not JSON."
+
+
+def test_the_remedies_of_these_paths_work(http: httpx2.Client, tenant: Tenant) -> None:
+    mine = tenant.headers(Credential.USER)
+
+    def wrong_at(reply: httpx2.Response) -> str:
+        """The only wrong field, after a check that the detail says the same as the list."""
+        (only,) = reply.json()["errors"]
+        assert reply.json()["detail"] == f"{only['field']}: {only['message']}"
+        assert not re.search(r"(conversations|turns|messages|users)/", only["message"])
+        return only["field"]
+
+    answer = http.post("/chat/question", json={"question": "Who sails?"}, headers=mine).json()
+    # The names of the contract are accepted next to the ids.
+    named = f"conversations/{answer['conversation_id']}"
+    again = http.post("/chat/question", json={"question": "Who?", "conversation_id": named, "agent": "agents/default"}, headers=mine)  # fmt: skip
+    assert (again.status_code, again.json()["conversation_id"]) == (200, answer["conversation_id"])
+    found = http.get("/chat/history", params={"conversation_id": named}, headers=mine).json()["history"]
+    assert [one["id"] for one in found] == [again.json()["id"], answer["id"]]
+    given = {"turn_id": f"turns/{answer['id']}", "rating": "up"}
+    feedback = http.post("/feedback", json=given, headers=mine).json()
+    given = {"message_id": f"messages/{feedback['message_id']}", "rating": "down"}
+    assert http.post("/feedback", json=given, headers=mine).json()["rating"] == "down"
+
+    refused = http.get("/chat/history?conversation_id=zzz", headers=mine)
+    assert (wrong(refused), wrong_at(refused)) == ((400, "FILTER_INVALID"), "conversation_id")
+    for path, body, field in (
+        ("/chat/question", {"question": "Why?", "conversation_id": "zzz"}, "conversation_id"),
+        ("/chat/question", {"text": "Why?"}, "text"),
+        ("/feedback", {"turn_id": "zzz", "rating": "up"}, "turn_id"),
+        ("/feedback", {"message_id": "zzz", "rating": "up"}, "message_id"),
+        ("/feedback", {"turn_id": answer["id"], "rating": "meh"}, "rating"),
+        ("/feedback", {"turn_id": answer["id"]}, "rating"),
+    ):
+        assert wrong_at(http.post(path, json=body, headers=mine)) == field
+    assert wrong_at(http.get("/users/7", headers=admin(tenant))) == "id"
+    for limit in ("-5", "0", "x", "1.5"):
+        refused = http.get(f"/chat/history?limit={limit}", headers=mine)
+        assert wrong_at(refused) == "limit"
+        assert "1" in refused.json()["detail"]
+        assert "200" in refused.json()["detail"]
 
 
 def test_the_last_administrator_stays(http: httpx2.Client, tenant: Tenant) -> None:

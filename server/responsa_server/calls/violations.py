@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from protovalidate import Violation
 
+from buf.validate import validate_pb2
+from responsa_server.calls.json_types import one_of
 from responsa_server.calls.status import MAX_VIOLATIONS
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
+EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
+"""A UUID for examples."""
 _SLUG_FORM = "1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen"
 _MAX_KEY_CHARS = 64
 # A rule refuses 0 only for fields that have a default. A caller gets the default by leaving the field out.
@@ -32,29 +35,29 @@ PATTERNS: Mapping[str, str] = {
     "or of one of its versions; e.g. agents/default or agents/default/versions/1",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",
     r"^tools/[a-z][a-z0-9_-]{0,126}$": "must be the name of a tool, tools/{id}, e.g. tools/calculator",
-    f"^conversations/{_UUID}$": f"must be the name of a conversation as returned by the server, e.g. conversations/{_EXAMPLE}",
-    f"^users/{_UUID}$|@": f"must be the name of a user, e.g. users/{_EXAMPLE}, or an e-mail address such as ada@example.org",
-    f"^turns/{_UUID}$": f"must be the name of a turn as returned by the server, e.g. turns/{_EXAMPLE}",
-    f"^messages/{_UUID}$": f"must be the name of a message as returned by the server, e.g. messages/{_EXAMPLE}",
-    f"^messages/{_UUID}/feedback$": f"must be the name of the feedback on a message, e.g. messages/{_EXAMPLE}/feedback",
-    f"^(turns|messages)/{_UUID}$": f"must be the name of a turn or a message as returned by the server, e.g. turns/{_EXAMPLE}",
-    f"^documents/{_UUID}$": f"must be the name of a document as returned by the server, e.g. documents/{_EXAMPLE}",
+    f"^conversations/{_UUID}$": f"must be the name of a conversation as returned by the server, e.g. conversations/{EXAMPLE}",
+    f"^users/{_UUID}$|@": f"must be the name of a user, e.g. users/{EXAMPLE}, or an e-mail address such as ada@example.org",
+    f"^turns/{_UUID}$": f"must be the name of a turn as returned by the server, e.g. turns/{EXAMPLE}",
+    f"^messages/{_UUID}$": f"must be the name of a message as returned by the server, e.g. messages/{EXAMPLE}",
+    f"^messages/{_UUID}/feedback$": f"must be the name of the feedback on a message, e.g. messages/{EXAMPLE}/feedback",
+    f"^(turns|messages)/{_UUID}$": f"must be the name of a turn or a message as returned by the server, e.g. turns/{EXAMPLE}",
+    f"^documents/{_UUID}$": f"must be the name of a document as returned by the server, e.g. documents/{EXAMPLE}",
     f"^documents/{_UUID}(/versions/[1-9][0-9]{{0,8}})?$": "must be the name of a document or of one of its versions, "
-    f"e.g. documents/{_EXAMPLE}/versions/1",
+    f"e.g. documents/{EXAMPLE}/versions/1",
     f"^documents/{_UUID}/versions/[1-9][0-9]{{0,8}}$": "must be the name of a document's version as returned by the server, "
-    f"e.g. documents/{_EXAMPLE}/versions/1",
-    f"^operations/{_UUID}$": f"must be the name of an operation as returned by the server, e.g. operations/{_EXAMPLE}",
-    f"^passages/{_UUID}$": f"must be the name of a passage as returned by the server, e.g. passages/{_EXAMPLE}",
-    f"^deliveries/{_UUID}$": f"must be the name of a delivery as returned by the server, e.g. deliveries/{_EXAMPLE}",
+    f"e.g. documents/{EXAMPLE}/versions/1",
+    f"^operations/{_UUID}$": f"must be the name of an operation as returned by the server, e.g. operations/{EXAMPLE}",
+    f"^passages/{_UUID}$": f"must be the name of a passage as returned by the server, e.g. passages/{EXAMPLE}",
+    f"^deliveries/{_UUID}$": f"must be the name of a delivery as returned by the server, e.g. deliveries/{EXAMPLE}",
     r"^sources/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a source, sources/{{id}}, where the id is {_SLUG_FORM}; e.g. sources/people",
-    f"^teachers/{_UUID}$": f"must be the name of a teacher as returned by the server, e.g. teachers/{_EXAMPLE}",
-    f"^users/{_UUID}$": f"must be the name of a user as returned by the server, e.g. users/{_EXAMPLE}",
-    f"^users/{_UUID}/quota$": f"must be the name of a user's quota, users/{{uuid}}/quota, e.g. users/{_EXAMPLE}/quota",
-    f"^users/{_UUID}/limits$": f"must be the name of a user's limits as returned by the server, e.g. users/{_EXAMPLE}/limits",
-    f"^apiKeys/{_UUID}$": f"must be the name of an API key as returned by the server, e.g. apiKeys/{_EXAMPLE}",
-    f"^identities/{_UUID}$": f"must be the name of an identity as returned by the server, e.g. identities/{_EXAMPLE}",
-    f"^invitations/{_UUID}$": f"must be the name of an invitation as returned by the server, e.g. invitations/{_EXAMPLE}",
-    f"^serviceGrants/{_UUID}$": f"must be the name of a service grant as returned by the server, e.g. serviceGrants/{_EXAMPLE}",
+    f"^teachers/{_UUID}$": f"must be the name of a teacher as returned by the server, e.g. teachers/{EXAMPLE}",
+    f"^users/{_UUID}$": f"must be the name of a user as returned by the server, e.g. users/{EXAMPLE}",
+    f"^users/{_UUID}/quota$": f"must be the name of a user's quota, users/{{uuid}}/quota, e.g. users/{EXAMPLE}/quota",
+    f"^users/{_UUID}/limits$": f"must be the name of a user's limits as returned by the server, e.g. users/{EXAMPLE}/limits",
+    f"^apiKeys/{_UUID}$": f"must be the name of an API key as returned by the server, e.g. apiKeys/{EXAMPLE}",
+    f"^identities/{_UUID}$": f"must be the name of an identity as returned by the server, e.g. identities/{EXAMPLE}",
+    f"^invitations/{_UUID}$": f"must be the name of an invitation as returned by the server, e.g. invitations/{EXAMPLE}",
+    f"^serviceGrants/{_UUID}$": f"must be the name of a service grant as returned by the server, e.g. serviceGrants/{EXAMPLE}",
     r"^tenants/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a tenant, tenants/{{id}}, where the id is {_SLUG_FORM}; e.g. tenants/acme",
 }
 
@@ -73,8 +76,8 @@ def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> I
     )
 
 
-def broken_rules(found: Sequence[Violation]) -> InvalidRequest:
-    """The error for the violations that the validator found; only the first broken rule of each field counts.
+def broken_rules(descriptor: Descriptor, found: Sequence[Violation]) -> InvalidRequest:
+    """The error for the violations that the validator found in a message of this type; only the first broken rule of each field counts.
 
     The error describes at most as many violations as a status can contain, and only counts the others,
     because describing a violation costs far more than finding it.
@@ -83,7 +86,7 @@ def broken_rules(found: Sequence[Violation]) -> InvalidRequest:
     for one in found:
         by_path.setdefault(_path(one), one)
     described = [
-        FieldViolation(path, one.proto.rule_id or "", _remedy(one))
+        FieldViolation(path, one.proto.rule_id or "", _remedy(one, descriptor))
         for path, one in list(by_path.items())[:MAX_VIOLATIONS]
     ]
     return invalid(described, len(by_path))
@@ -164,16 +167,39 @@ def _path(violation: Violation) -> str:
         if subscript is not None:
             value = subscript.value
             parts.append(f'["{_cut(value)}"]' if isinstance(value, str) else f"[{value}]")
+    if inner := _inner(violation):
+        parts.append(f".{inner}")
     return "".join(parts)
 
 
-def _remedy(violation: Violation) -> str:
+def _inner(violation: Violation) -> str:
+    """The field that a rule of the contract in CEL is about, if the rule belongs to the message that contains the field. The id of such a rule ends with the field's name."""
+    name = (violation.proto.rule_id or "").rpartition(".")[2]
+    value = violation.field_value
+    return name if isinstance(value, Message) and name in value.DESCRIPTOR.fields_by_name else ""
+
+
+def _choices(descriptor: Descriptor, violation: Violation) -> str:
+    """The remedy for a value that a field with an enum does not accept."""
+    inner: Descriptor | None = descriptor
+    field: FieldDescriptor | None = None
+    for element in violation.proto.field.elements if violation.proto.field is not None else ():
+        field = None if inner is None else inner.fields_by_name.get(element.field_name or "")
+        inner = None if field is None else field.message_type
+    if field is None or field.enum_type is None:
+        return "must be one of the values that the contract lists"
+    excluded = field.GetOptions().Extensions[validate_pb2.field].enum.not_in
+    values = field.enum_type.values
+    return one_of([values[0].name, *(one.name for one in values[1:] if one.number not in excluded)])
+
+
+def _remedy(violation: Violation, descriptor: Descriptor) -> str:
     limit, value = violation.rule_value, violation.field_value
     match violation.proto.rule_id:
         case "string.pattern":
             return PATTERNS.get(str(limit), "does not have the form that the contract requires")
         case "string.uuid":
-            return f"must be a UUID, e.g. {_EXAMPLE}, or empty"
+            return f"must be a UUID, e.g. {EXAMPLE}, or empty"
         case "string.min_bytes" | "bytes.min_len" if limit == 1:
             return "must not be empty"
         case "string.max_bytes" if isinstance(value, str):
@@ -188,8 +214,10 @@ def _remedy(violation: Violation) -> str:
             return f"{violation.proto.message}{_OMIT}"
         case "repeated.unique":
             return "must not hold the same entry twice"
-        case "enum.defined_only":
-            return "must be one of the values that the contract lists"
+        case "enum.defined_only" | "enum.not_in":
+            return _choices(descriptor, violation)
+        case "bool.const":
+            return f"must be {str(limit).lower()}, or be left out"
         case "required":
             return (
                 "exactly one of its fields must be given"
@@ -197,7 +225,9 @@ def _remedy(violation: Violation) -> str:
                 else "must be given"
             )
         case _:
-            return violation.proto.message or "breaks a rule of the contract"
+            message = violation.proto.message or "breaks a rule of the contract"
+            # The name of the field stands in front of the remedy.
+            return message.removeprefix(f"{_inner(violation)} ")
 
 
 def _cut(text: str) -> str:

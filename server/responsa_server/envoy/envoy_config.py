@@ -6,15 +6,16 @@ import base64
 import ipaddress
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError
 
+from responsa_server.calls.json_types import OBJECT, REMEDIES, one_of
 from responsa_server.domain.addresses import (
     LOOPBACK_HOSTS,
     MAX_SOCKET_PATH,
@@ -24,7 +25,13 @@ from responsa_server.domain.addresses import (
 )
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.domain.limits import NO_LIMIT
-from responsa_server.envoy.local_replies import LOCAL_REPLIES, LocalReply, local_reply_config, malformed
+from responsa_server.envoy.local_replies import (
+    LOCAL_REPLIES,
+    UNREADABLE,
+    LocalReply,
+    local_reply_config,
+    malformed,
+)
 from responsa_server.envoy.replicas import GATEWAY, SERVER
 from responsa_server.envoy.templates import TemplateError, Templates, Tree
 
@@ -49,6 +56,8 @@ CORS_RESPONSE_HEADERS = "grpc-status, grpc-message, grpc-status-details-bin, x-r
 _FILTER: Final = "connection_limit.wasm"
 """The filter that limits connections, compiled from envoy/connection_limit.ts."""
 
+_REFUSALS: Final = "refusals.lua"
+"""The script that turns the transcoder's refusals into errors that name a field."""
 _STANDARD_SERVICES_CLOSED: Final[Tree] = {
     "match": {
         "prefix": "/grpc.",
@@ -183,6 +192,7 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
             {"header": {"name": "origin", "string_match": {"exact": one}}} for one in config.origins
         ],
         "cors": _cors(config.allowed_origins),
+        "refusals": _refusals(config.descriptor, templates or templates_folder()),
         "local_replies": local_reply_config((*TOO_LARGE, *LOCAL_REPLIES)),
         "small_bytes": _SMALL_KIB * 1024,
         "question_bytes": _QUESTION_KIB * 1024,
@@ -207,14 +217,45 @@ def rest_services(descriptor: Path) -> Sequence[str]:
     Raises:
         EnvoyConfigError: the set is missing, damaged, or has no services.
     """
-    try:
-        files_found = FileDescriptorSet.FromString(descriptor.read_bytes()).file
-    except (OSError, DecodeError) as error:
-        raise EnvoyConfigError(f"{descriptor.name} cannot be read; make it with: make generate") from error
-    names = [f"{file.package}.{service.name}" for file in files_found for service in file.service]
+    names = [f"{file.package}.{service.name}" for file in _files(descriptor) for service in file.service]
     if not names:
         raise EnvoyConfigError(f"{descriptor.name} has no services; make it with: make generate")
     return sorted(names)
+
+
+def _files(descriptor: Path) -> Sequence[FileDescriptorProto]:
+    try:
+        return FileDescriptorSet.FromString(descriptor.read_bytes()).file
+    except (OSError, DecodeError) as error:
+        raise EnvoyConfigError(f"{descriptor.name} cannot be read; make it with: make generate") from error
+
+
+def remedies(descriptor: Path) -> Mapping[str, str]:
+    """What to send instead of a value of a wrong type, by the type's name in the transcoder's sentences.
+
+    Raises:
+        EnvoyConfigError: the set is missing or damaged.
+    """
+    found = dict(REMEDIES)
+    for file in _files(descriptor):
+        for message in file.message_type:
+            found.setdefault(f"{file.package}.{message.name}", OBJECT)
+        for enum in file.enum_type:
+            found.setdefault(f"{file.package}.{enum.name}", one_of([one.name for one in enum.value]))
+    return found
+
+
+def _refusals(descriptor: Path, templates: Path) -> str:
+    """The script that names the fields of refused requests, with its table of remedies."""
+    try:
+        script = (templates / _REFUSALS).read_text(encoding="utf-8")
+    except OSError as error:
+        raise EnvoyConfigError(f"the template {_REFUSALS} cannot be read ({type(error).__name__})") from error
+    # A text of ASCII without control characters is the same in JSON and in Lua.
+    table = ", ".join(
+        f"[{json.dumps(name)}] = {json.dumps(text)}" for name, text in remedies(descriptor).items()
+    )
+    return f"local REMEDIES = {{{table}}}\nlocal UNREADABLE = {json.dumps(UNREADABLE)}\n{script}"
 
 
 def _connection_limit(most: int) -> Tree:

@@ -10,6 +10,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import quote
 
 from google.rpc.code_pb2 import Code
@@ -33,6 +34,8 @@ class LocalReply:
     first, last: the first and the last of Envoy's HTTP statuses that this reply covers. error: the error sent to callers. flags: Envoy's response flags; if
     any are given, the response must have one of them. paths: if given, a regular expression that must match the request's whole path, with its query.
     no_length: whether the reply is only for requests without a content-length. grpc_code: the code for gRPC, if it differs from the error's code.
+    cause: if given, a part of the details that Envoy records about the response, which say why Envoy refused the request. transcoder: whether the reply is for a request that
+    the transcoder refused; for REST callers, envoy/refusals.lua then makes the error from the transcoder's own sentence.
     """
 
     first: int
@@ -42,12 +45,19 @@ class LocalReply:
     paths: str = ""
     no_length: bool = False
     grpc_code: int | None = None
+    cause: str = ""
+    transcoder: bool = False
 
 
 def malformed(message: str) -> InvalidRequest:
     """The error for a request that Envoy cannot read."""
     return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})
 
+
+UNREADABLE = "This server cannot read the request: over REST, the body must be JSON in UTF-8, and the query parameters must be fields of the request."
+"""The message for a request that the transcoder refuses, if there is nothing more exact to say."""
+_TRANSCODER_MARK = "x-responsa-transcoder"
+"""The header that tells envoy/refusals.lua which replies are the transcoder's."""
 
 LOCAL_REPLIES: tuple[LocalReply, ...] = (
     LocalReply(
@@ -74,12 +84,45 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The deadline of the call passed before it was answered."),
     ),
     LocalReply(500, 599, status.SERVER_GONE),
+    LocalReply(400, 400, malformed(UNREADABLE), cause="grpc_json_transcode_failure", transcoder=True),
+    LocalReply(
+        400,
+        400,
+        malformed(
+            "The body is not base64, as the content type application/grpc-web-text requires; encode it, or send "
+            "application/grpc-web."
+        ),
+        cause="grpc_base_64_decode_failed",
+    ),
+    LocalReply(
+        400,
+        400,
+        malformed(
+            "The name of a header contains an underscore, which this server does not accept; leave the header out, or write hyphens."
+        ),
+        cause="unexpected_underscore",
+    ),
+    LocalReply(
+        400,
+        400,
+        malformed(
+            "The header grpc-timeout is not a timeout; send at most 8 digits and one of the units H, M, S, m, u and n, such as 30S."
+        ),
+        cause="direct_response",
+    ),
+    LocalReply(
+        415,
+        415,
+        malformed(
+            "This server does not support the content type or the grpc-encoding; send application/grpc, application/grpc-web+proto or "
+            "application/grpc-web-text+proto, with the encoding identity, gzip or deflate."
+        ),
+    ),
     LocalReply(
         400,
         499,
         malformed(
-            "This server cannot read the request: over REST, the body must be JSON in UTF-8, and the query parameters must "
-            "be fields of the request."
+            "The request is not valid HTTP, or its HTTP method is unknown; send GET, POST, PUT, PATCH, DELETE or OPTIONS."
         ),
     ),
 )
@@ -102,10 +145,23 @@ def local_reply_config(replies: Sequence[LocalReply]) -> Tree:
 
 def _json_mapper(reply: LocalReply, filters: Sequence[Tree]) -> Tree:
     found = status.of(reply.error)
-    text = json.dumps(json.loads(status.as_json(found)), separators=(",", ":"), ensure_ascii=False)
-    return {
+    chosen: dict[str, Tree] = {
         "filter": {"and_filter": {"filters": [*_filters(reply), *filters]}},
         "status_code": status.http_status(found),
+    }
+    content = cast("dict[str, Tree]", json.loads(status.as_json(found)))
+    if reply.transcoder:
+        return {
+            **chosen,
+            "headers_to_add": [_header(_TRANSCODER_MARK, "1")],
+            "body_format_override": {
+                "json_format": {**content, "message": "%LOCAL_REPLY_BODY%"},
+                "content_type": "application/json",
+            },
+        }
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    return {
+        **chosen,
         "body_format_override": _body(text, "application/json"),
     }
 
@@ -154,6 +210,18 @@ def _filters(reply: LocalReply) -> Sequence[Tree]:
         # The transcoder may have replaced the requested path with the method's path.
         asked: list[Tree] = [_header_filter(name, matches) for name in (":path", "x-envoy-original-path")]
         filters.append({"or_filter": {"filters": asked}})
+    if reply.cause:
+        filters.append(
+            {
+                "extension_filter": {
+                    "name": "cause",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+                        "expression": f"response.code_details.contains({json.dumps(reply.cause)})",
+                    },
+                }
+            }
+        )
     if reply.no_length:
         filters.append(_header_filter("content-length", {"present_match": False}))
     return filters

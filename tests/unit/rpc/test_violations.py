@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buf.validate import validate_pb2
-from responsa.admin.v1 import admin_service_pb2
-from responsa.auth.v1 import auth_service_pb2
+from responsa.admin.v1 import admin_service_pb2, teacher_pb2
+from responsa.auth.v1 import auth_service_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import conversation_pb2
-from responsa.knowledge.v1 import document_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, reader_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.type.v1 import scope_pb2
 from responsa_server.calls import status, violations, wire
@@ -50,6 +50,12 @@ def ask(**fields: Any) -> InvalidRequest:
     return refused(
         ASK, chat.AskRequest(**dict[str, Any]({"text": "Why?"}, **fields)), chat.AskRequest.FromString
     )
+
+
+def shared(**reader: Any) -> knowledge.CreateCollectionRequest:
+    """The request for a collection with one reader."""
+    collection = collection_pb2.Collection(readers=[reader_pb2.Reader(**reader)])
+    return knowledge.CreateCollectionRequest(collection_id="a", collection=collection)
 
 
 def described(error: InvalidRequest) -> dict[str, str]:
@@ -109,6 +115,43 @@ def test_labels_are_named_by_their_key() -> None:
     found = described(error)
     assert 'conversation.labels["topic"]' in found
     assert f'conversation.labels["{"k" * 64}…"]' in found
+
+
+TURN = f"turns/{UUID(int=7)}"
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "field", "remedy"),
+    [
+        ("chat.v1.ChatService/SubmitFeedback", chat.SubmitFeedbackRequest(message=TURN), "rating", "must be one of RATING_UP, RATING_DOWN"),
+        ("chat.v1.ChatService/SubmitFeedback", chat.SubmitFeedbackRequest(message=TURN, rating=cast("Any", 9)), "rating", "must be one of RATING_UP, RATING_DOWN"),
+        ("auth.v1.AuthService/CreateInvitation", auth_service_pb2.CreateInvitationRequest(role=user_pb2.USER_ROLE_SERVICE), "role", "must be one of USER_ROLE_USER, USER_ROLE_ADMIN"),
+        ("knowledge.v1.KnowledgeService/CreateCollection", shared(role=user_pb2.USER_ROLE_UNSPECIFIED), "collection.readers[0].role", "must be one of USER_ROLE_USER, USER_ROLE_ADMIN, USER_ROLE_SERVICE"),
+        ("knowledge.v1.KnowledgeService/CreateCollection", shared(everyone=False), "collection.readers[0].everyone", "must be true, or be left out"),
+        ("admin.v1.AdminService/CreateUser", admin_service_pb2.CreateUserRequest(user=user_pb2.User()), "user.display_name", "must have at least one character that is not white space"),
+        ("admin.v1.AdminService/CreateTeacher", admin_service_pb2.CreateTeacherRequest(teacher=teacher_pb2.Teacher(display_name="Ann")), "teacher.persona", "must have at least one character that is not white space"),
+        ("admin.v1.AdminService/UpdateTeacher", admin_service_pb2.UpdateTeacherRequest(teacher=teacher_pb2.Teacher()), "teacher.name", "must be the name of a teacher, teachers/{uuid}"),
+    ],
+)  # fmt: skip
+def test_the_field_and_its_choices_are_named_instead_of_the_rule(
+    method: str, request_: Any, field: str, remedy: str
+) -> None:
+    error = refused(f"/responsa.{method}", request_, request_.FromString)
+    assert described(error) == {field: remedy}
+    assert error.message == f"{field}: {remedy}"
+
+
+def test_each_wrong_text_of_a_resource_is_a_violation_of_its_own() -> None:
+    request = admin_service_pb2.CreateTeacherRequest(teacher=teacher_pb2.Teacher())
+    error = refused(
+        "/responsa.admin.v1.AdminService/CreateTeacher",
+        request,
+        admin_service_pb2.CreateTeacherRequest.FromString,
+    )
+    assert broken(error) == [
+        ("teacher.display_name", "teacher.display_name"),
+        ("teacher.persona", "teacher.persona"),
+    ]
 
 
 def test_an_upload_without_a_part() -> None:

@@ -76,7 +76,7 @@ class Validation(Interceptor[None]):
         if error := oversized(message):
             return error
         if found := self._validator.collect_violations(message):
-            return violations.broken_rules(found)
+            return violations.broken_rules(cast("Descriptor", message.DESCRIPTOR), found)
         # U+0000 in a text is a zero byte, so a message without zero bytes needs no search. A zero byte can also come from a number or a
         # chunk.
         return violations.nul_characters(message) if b"\x00" in data else None

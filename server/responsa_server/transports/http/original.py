@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
@@ -33,7 +33,9 @@ from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import metadata_of_headers
-from responsa_server.domain.errors import InvalidRequest, ResponsaError
+from responsa_server.calls.listing import MAX_PAGE_SIZE
+from responsa_server.calls.violations import EXAMPLE
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, ResponsaError
 from responsa_server.transports.http.sessions import MAX_BODY, json_of
 
 _AUTH: Final = "/responsa.auth.v1.AuthService/"
@@ -51,7 +53,8 @@ Json = Mapping[str, object]
 class Row:
     """One path. methods: the HTTP methods. call: the RPC. request: makes its request from the values of the path, the query and the body, of which `fields` lists those
     that may be given, with their types. shape: makes the reply's body from the response and the values. renamed: the fields of the contract's request that have other
-    names here. most: the maximum size of a body, in bytes. of_subject: whether the call is about the subject
+    names here; of several names, the first that was given counts. remedies: what to send instead of a wrong value, by the names here, where the contract's words
+    would be wrong here. most: the maximum size of a body, in bytes. of_subject: whether the call is about the subject
     of a user: the value `subject` then is the one of the user in the path.
     """
 
@@ -63,7 +66,8 @@ class Row:
     shape: Callable[[Any, Given], Json | None]
     fields: Mapping[str, type]
     code: int = 200
-    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
+    renamed: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    remedies: Mapping[str, str] = field(default_factory=dict[str, str])
     most: int = MAX_BODY
     of_subject: bool = False
 
@@ -94,7 +98,12 @@ def _users(found: admin.ListUsersResponse) -> Json:
 
 
 def _named(given: Given) -> str:
-    return f"users/{given['id']}"
+    return _name("users", given["id"])
+
+
+def _name(kind: str, given: str) -> str:
+    """The name of a resource. given: its id or the name itself, because the contract's errors and the other calls show names."""
+    return given if given.startswith(f"{kind}/") else f"{kind}/{given}"
 
 
 def _id(name: str) -> str:
@@ -216,10 +225,14 @@ def _subject(given: Given) -> str:
 
 def _conversation(given: Given) -> str:
     identity = given.get("conversation_id", "")
-    return "" if identity in ("", "new") else f"conversations/{identity}"
+    return "" if identity in ("", "new") else _name("conversations", identity)
 
 
-_NAMED: Final[Mapping[str, str]] = {"name": "id", "subject": "id"}
+_NAMED: Final[Mapping[str, Sequence[str]]] = {"name": ("id",), "subject": ("id",)}
+_UUID: Final = f"a UUID such as {EXAMPLE}"
+_IDENTIFIED: Final = {"id": f"must be {_UUID}"}
+"""The remedy for the id in a path, which cannot be a name with a slash."""
+_CONVERSATION_ID: Final = {"conversation_id": f"must be {_UUID}, or new"}
 
 ROWS: Final[Sequence[Row]] = (
     Row(
@@ -238,7 +251,7 @@ ROWS: Final[Sequence[Row]] = (
         lambda _, given: {"email": given.get("email", ""), "name": given.get("name", "")},
         {"email": str, "password": str, "name": str, "invitation": str, "tenant": str},
         code=201,
-        renamed={"display_name": "name"},
+        renamed={"display_name": ("name",)},
     ),
     Row(
         ("POST",),
@@ -294,7 +307,7 @@ ROWS: Final[Sequence[Row]] = (
         user_pb2.User,
         lambda found, _: _user(found),
         {"name": str},
-        renamed={"user.display_name": "name", "display_name": "name", "update_mask": "name"},
+        renamed={"user.display_name": ("name",), "display_name": ("name",), "update_mask": ("name",)},
     ),
     Row(
         ("GET",),
@@ -306,7 +319,7 @@ ROWS: Final[Sequence[Row]] = (
         admin.ListUsersResponse,
         lambda found, _: _users(found),
         {"limit": int, "page_token": str},
-        renamed={"page_size": "limit"},
+        renamed={"page_size": ("limit",)},
     ),
     Row(
         ("GET",),
@@ -326,6 +339,7 @@ ROWS: Final[Sequence[Row]] = (
         lambda found, _: _user(found),
         {},
         renamed=_NAMED,
+        remedies=_IDENTIFIED,
     ),
     Row(
         ("DELETE",),
@@ -347,6 +361,7 @@ ROWS: Final[Sequence[Row]] = (
         {},
         code=204,
         renamed=_NAMED,
+        remedies=_IDENTIFIED,
     ),
     Row(
         ("POST",),
@@ -357,6 +372,7 @@ ROWS: Final[Sequence[Row]] = (
         lambda found, _: _user(found),
         {},
         renamed=_NAMED,
+        remedies=_IDENTIFIED,
     ),
     Row(
         ("POST",),
@@ -367,6 +383,7 @@ ROWS: Final[Sequence[Row]] = (
         lambda found, _: _user(found),
         {},
         renamed=_NAMED,
+        remedies=_IDENTIFIED,
     ),
     Row(
         ("GET",),
@@ -377,6 +394,7 @@ ROWS: Final[Sequence[Row]] = (
         lambda found, _: _profile(found),
         {},
         renamed=_NAMED,
+        remedies=_IDENTIFIED,
     ),
     Row(
         ("GET",),
@@ -387,6 +405,7 @@ ROWS: Final[Sequence[Row]] = (
         lambda found, _: _documents(found),
         {},
         renamed=_NAMED,
+        remedies=_IDENTIFIED,
     ),
     *(
         Row(
@@ -401,6 +420,7 @@ ROWS: Final[Sequence[Row]] = (
             {"request_id": str},
             code=202,
             renamed=_NAMED,
+            remedies=_IDENTIFIED,
             of_subject=True,
         )
         for what, cause in (("reprocess", "reprocess"), ("test-completed", "test completed"))
@@ -412,13 +432,14 @@ ROWS: Final[Sequence[Row]] = (
         lambda given: chat.AnswerRequest(
             text=given.get("question", ""),
             conversation=_conversation(given),
-            agent=f"agents/{given['agent']}" if given.get("agent") else "",
+            agent=_name("agents", given["agent"]) if given.get("agent") else "",
             request_id=given.get("request_id", ""),
         ),
         turn_pb2.Turn,
         lambda found, _: _exchange(found),
         {"question": str, "conversation_id": str, "agent": str, "request_id": str},
-        renamed={"text": "question", "conversation": "conversation_id"},
+        renamed={"text": ("question",), "conversation": ("conversation_id",)},
+        remedies=_CONVERSATION_ID,
         most=_MAX_QUESTION_BODY,
     ),
     Row(
@@ -433,7 +454,8 @@ ROWS: Final[Sequence[Row]] = (
         chat.ListTurnsResponse,
         lambda found, _: _history(found),
         {"conversation_id": str, "limit": int, "page_token": str},
-        renamed={"page_size": "limit", "filter": "conversation_id"},
+        renamed={"page_size": ("limit",), "filter": ("conversation_id",)},
+        remedies=_CONVERSATION_ID,
     ),
     Row(
         ("GET",),
@@ -444,22 +466,28 @@ ROWS: Final[Sequence[Row]] = (
         lambda found, _: _job(found),
         {},
         renamed=_NAMED,
+        remedies=_IDENTIFIED,
     ),
     Row(
         ("POST",),
         "/feedback",
         _CHAT + "SubmitFeedback",
         lambda given: chat.SubmitFeedbackRequest(
-            message=f"messages/{given['message_id']}"
+            message=_name("messages", given["message_id"])
             if "message_id" in given
-            else f"turns/{given.get('turn_id', '')}",
+            else _name("turns", given.get("turn_id", "")),
             rating=_rating(given),
             comment=given.get("comment", ""),
         ),
         feedback_pb2.Feedback,
         lambda found, _: _feedback(found),
         {"turn_id": str, "message_id": str, "rating": str, "comment": str},
-        renamed={"message": "turn_id"},
+        renamed={"message": ("turn_id", "message_id")},
+        remedies={
+            "turn_id": f"must be the id of a turn: {_UUID}",
+            "message_id": f"must be the id of a message: {_UUID}",
+            "rating": "must be up or down",
+        },
     ),
 )
 
@@ -488,6 +516,9 @@ class _Path:
         call = Call(row.call, metadata, f"http {peer_of(request.scope.get('client'))}")
         try:
             given = await self._given(request, call)
+        except ResponsaError as error:
+            return self._problem(error, call, [*error.violations])
+        try:
             if row.of_subject:
                 wanted = knowledge.GetSubjectProfileRequest(
                     subject=_subject(given), read_mask=FieldMask(paths=["subject"])
@@ -498,7 +529,7 @@ class _Path:
                 call = Call(row.call, metadata, call.peer)
             found = await self._calls.answer(call, row.request(given), row.response)
         except ResponsaError as error:
-            return self._problem(error, call)
+            return self._problem(error, call, [self._here(one, given) for one in error.violations])
         body = row.shape(found, given)
         sent = {"cache-control": "no-store", CALL_ID: call.id}
         if body is None:
@@ -533,19 +564,26 @@ class _Path:
             found[name] = value
         return {**found, **cast("Mapping[str, object]", request.path_params)}
 
-    def _problem(self, error: ResponsaError, call: Call) -> Response:
+    def _here(self, one: FieldViolation, given: Given) -> FieldViolation:
+        """A violation of the contract's request in the names and the words of this path."""
+        names = self._row.renamed.get(one.field, (one.field,))
+        name = next((name for name in names if name in given), names[0])
+        return replace(one, field=name, description=self._row.remedies.get(name, one.description))
+
+    def _problem(self, error: ResponsaError, call: Call, violations: Sequence[FieldViolation]) -> Response:
+        """The response for an error. violations: those of the error, in the names of this path."""
         found = status.of(error)
         body: dict[str, object] = {"detail": found.message, "code": error.reason.value}
         if error.violations:
-            wrong = [
-                {"field": self._row.renamed.get(one.field, one.field), "message": one.description}
-                for one in error.violations[: status.MAX_VIOLATIONS]
+            # The message begins with the first violation, in the words of the contract.
+            first, here = error.violations[0], violations[0]
+            told = f"{first.field}: {first.description}"
+            if found.message.startswith(told):
+                body["detail"] = f"{here.field}: {here.description}{found.message.removeprefix(told)}"
+            body["errors"] = [
+                {"field": one.field, "message": one.description}
+                for one in violations[: status.MAX_VIOLATIONS]
             ]
-            # The message begins with the first field, by its name in the contract.
-            first = error.violations[0].field
-            if found.message.startswith(f"{first}: "):
-                body["detail"] = wrong[0]["field"] + found.message.removeprefix(first)
-            body["errors"] = wrong
         headers = {"cache-control": "no-store", CALL_ID: call.id}
         if (seconds := status.retry_after(error)) is not None:
             headers["retry-after"] = seconds
@@ -554,5 +592,5 @@ class _Path:
 
 def _number(name: str, text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise InvalidRequest.of_field(name, "type", "must be a whole number")
+        raise InvalidRequest.of_field(name, "type", f"must be a whole number from 1 to {MAX_PAGE_SIZE}")
     return int(text)

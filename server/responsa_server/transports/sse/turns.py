@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -16,6 +17,7 @@ from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, Complete, disconnected, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.json_types import REMEDIES, RULE, misfit
 from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
 
 ASK_PATH: Final = "/v1/turns:ask"
@@ -25,7 +27,8 @@ MAX_BODY: Final = 65_536
 MEDIA_TYPE: Final = "text/event-stream"
 
 _CHAT: Final = "/responsa.chat.v1.ChatService/"
-_SEQ = re.compile(r"-?[0-9]{1,18}")
+_SEQ = re.compile(r"[0-9]{1,18}")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _PARAMETERS: Final = {
     "after_seq": "after_seq",
     "afterSeq": "after_seq",
@@ -142,9 +145,16 @@ async def _question(request: Request) -> AskRequest:
     if request.query_params:
         raise _unknown(next(iter(request.query_params)), "this path takes no parameters")
     try:
-        content = body.decode() or "{}"
-        return json_format.Parse(content, AskRequest(), ignore_unknown_fields=True)
-    except (json_format.ParseError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        # Of a key that occurs twice, the last value counts, as over REST.
+        content = cast("object", json.loads(body.decode() or "{}"))
+        if not isinstance(content, dict):
+            raise _malformed("its body must be a JSON object")
+        fields = cast("dict[str, Any]", content)
+        # The library leaves out an unknown value of an enum.
+        if (wrong := misfit(AskRequest.DESCRIPTOR, fields)) is not None:
+            raise InvalidRequest.of_violation(wrong)
+        return json_format.ParseDict(fields, AskRequest(), ignore_unknown_fields=True)
+    except (json_format.ParseError, ValueError, RecursionError) as error:
         raise _malformed("its body must be JSON in UTF-8 that fits an AskRequest") from error
 
 
@@ -156,9 +166,11 @@ def _resumption(request: Request) -> ResumeTurnRequest:
         values[_PARAMETERS[name]] = value
     last: str | None = request.headers.get("last-event-id")
     given = values.get("after_seq", "0") if last is None else last
-    if not _SEQ.fullmatch(given):
+    if last is None and not _INTEGER.fullmatch(given):
+        raise InvalidRequest.of_field("after_seq", RULE, REMEDIES["TYPE_INT64"])
+    if last is not None and not _SEQ.fullmatch(last):
         raise InvalidRequest.of_field(
-            "after_seq" if last is None else "last-event-id", "int64", "must be the seq of an event"
+            "last-event-id", "int64", "must be the seq of an event: a whole number, 0 or more"
         )
     deltas = values.get("include_deltas", "false").lower()
     if deltas not in ("true", "false"):

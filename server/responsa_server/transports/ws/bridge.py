@@ -57,6 +57,8 @@ _FIRST_MESSAGES: Final = 128
 """The maximum number of messages before the sign-in."""
 _MOST_NAME: Final = 64
 """The server sends back at most this many characters of a turn name that a client sent; valid names are shorter."""
+_MOST_ENDS: Final = 1_024
+"""A socket remembers the turns of this number of last frames, so that cancelling such a turn sends no frame twice."""
 _LAST_WORDS_SECONDS: Final = 5.0
 """How long a client may take to read the waiting frames when its socket closes."""
 
@@ -188,6 +190,7 @@ class Session:
         self._address: str | None = None
         self._asked = False
         self._followers: dict[asyncio.Task[None], Follower] = {}
+        self._ends: dict[str, None] = {}
         self._ended = asyncio.Event()
         self._end = (1000, "")
         self._log = structlog.get_logger("websocket").bind(call_id=self._handshake.call_id)
@@ -450,6 +453,8 @@ class Session:
     ) -> None:
         try:
             await following()
+            if follower.ended:
+                self._note_end(follower.turn)
         except GoElsewhere:
             self.leave()
         except ResponsaError as error:
@@ -484,15 +489,22 @@ class Session:
             self.leave()
 
     async def _cancel(self, turn: str) -> None:
-        """Cancel a turn. If this socket follows the turn, the follower sends the turn's last frame; otherwise the frame is sent at once. Raises ResponsaError."""
+        """Cancel a turn. If this socket follows the turn, the follower sends the turn's last frame. If this socket has the last frame already, nothing is sent. Otherwise the frame is sent at once. Raises ResponsaError."""
         followed = self._follows(turn)
         ended = await self._signed_in.answer(_CANCEL, CancelTurnRequest(name=turn), Turn)
-        if followed or self._follows(turn):
+        if followed or turn in self._ends or any(one.turn == turn for one in self._followers.values()):
             return
         event = ended.terminal_event
         frame = await frames.of_event(turn, event, event.seq, ended.conversation, self._bridge.rendering)
         if frame is not None:
+            self._note_end(turn)
             await self._outbox.put(Lane(), frame)
+
+    def _note_end(self, turn: str) -> None:
+        """Remember that this socket has the last frame of a turn."""
+        self._ends[turn] = None
+        if len(self._ends) > _MOST_ENDS:
+            del self._ends[next(iter(self._ends))]
 
     def _follows(self, turn: str) -> bool:
         return any(one.turn == turn and not one.ended for one in self._followers.values())
