@@ -103,6 +103,7 @@ class SearchOptions:
     that an answer needs, from 0 to 1; None means the source's default. last: the collections whose passages are used
     only if no other passage gives enough support. filters: conditions that the documents must meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only documents about
     the caller, whatever the caller's role, and documents without a subject in these collections; None means all documents that the caller may read.
+    refers: whether the last of several questions cannot be understood without the others. It is then not searched for, but its words must be near an answer.
     """
 
     top_k: int | None = None
@@ -113,6 +114,7 @@ class SearchOptions:
     support: float | None = None
     filters: tuple[Filter, ...] = ()
     own: tuple[str, ...] | None = None
+    refers: bool = False
 
 
 DEFAULT_SEARCH: Final = SearchOptions()

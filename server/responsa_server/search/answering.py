@@ -102,6 +102,7 @@ class LibraryEvidence:
                 filters=options.filters,
                 own=own,
                 about=about,
+                refers=options.refers,
             )
 
         found = await searched(() if options.own else options.own, about=True)
@@ -287,7 +288,8 @@ def _preferred(
     ids = {one.found.passage.id for one in kept}
     others = _best_first(passage for one in tiers for passage in (*one.passages, *one.elsewhere))
     elsewhere = [one for one in others if one.found.passage.id not in ids]
-    return replace(tiers[0], passages=kept, alone=alone, elsewhere=elsewhere), ()
+    as_asked = _best_first(passage for one in tiers for passage in one.as_asked)
+    return replace(tiers[0], passages=kept, alone=alone, elsewhere=elsewhere, as_asked=as_asked), ()
 
 
 def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:
@@ -296,6 +298,7 @@ def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:
         own,
         passages=[*own.passages, *references.passages[:MOST_REFERENCES]],
         alone=[*own.alone, *references.alone[:MOST_REFERENCES]],
+        as_asked=[*own.as_asked, *references.as_asked[:MOST_REFERENCES]],
         text_only=own.text_only or references.text_only,
         # The vectors of the strings are those of the other search.
         embedding_tokens=max(own.embedding_tokens, references.embedding_tokens),

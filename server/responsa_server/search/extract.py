@@ -77,6 +77,10 @@ class ExtractedAnswer:
 _NO_ANSWER: Final = ExtractedAnswer((), 0.0)
 
 
+def _supporting(one: ExtractedAnswer) -> float:
+    return one.support
+
+
 @dataclass(frozen=True, slots=True)
 class _RankedPiece:
     """A piece with its evidence, and the pieces of its passage with theirs. fit: how well the piece fits the question, compared with the other pieces that were read. share: how
@@ -134,14 +138,18 @@ class Extractor:
 
         retrieval: the result of a search for the question or for rewritten forms of it. Each passage is judged by the string that found it. The last string is
         the question as it was asked. If the best piece was found by a rewritten form, the question's own words must be near it
-        too. If the search had expansions, the answer without them is used, unless the answer with them has more support.
+        too. If the question as it was asked supports its own answer better, this answer is used. If the search had expansions, the answer without them is used, unless the answer
+        with them has more support.
         """
         questions = ParsedQuestions(retrieval, self._analyzer)
         answer, term = self._best(questions, [*retrieval.passages, *retrieval.elsewhere])
-        if not retrieval.expansions:
+        if retrieval.expansions:
+            alone, _ = self._best(questions, retrieval.alone)
+            answer = alone if term >= retrieval.expansions else max(alone, answer, key=_supporting)
+        if not retrieval.as_asked:
             return answer
-        alone, _ = self._best(questions, retrieval.alone)
-        return alone if term >= retrieval.expansions else max(alone, answer, key=lambda one: one.support)
+        as_asked, _ = self._best(questions, retrieval.as_asked)
+        return max(as_asked, answer, key=_supporting)
 
     def _best(
         self, questions: ParsedQuestions, passages: Sequence[ScoredPassage]
@@ -270,9 +278,11 @@ class Extractor:
         return ExtractedAnswer([_supported(one) for one in chosen], found), best.passage.term
 
     def _own_words(self, questions: ParsedQuestions, best: _RankedPiece) -> float:
-        """The share of the question's own words that are near a piece; 1 for a piece that the question itself found."""
+        """The share of the question's own words that are near a piece; 1 for a piece that the question itself found, and for a question that refers back.
+        The few words of such a question say too little: “How heavy is it?” is answered by what a thing weighs.
+        """
         asked = questions.of(best.passage, questions.last)
-        if best.passage.term == questions.last or not asked.weights:
+        if questions.refers or best.passage.term == questions.last or not asked.weights:
             return 1.0
         # The rewritten form contains words of the conversation. The passages that it finds contain these words in any case, so these words are
         # not evidence for the question.
@@ -358,6 +368,7 @@ def restricted(retrieval: Retrieval, collection: str, *, without: bool = False) 
         passages=within(retrieval.passages),
         alone=within(retrieval.alone),
         elsewhere=within(retrieval.elsewhere),
+        as_asked=within(retrieval.as_asked),
     )
 
 

@@ -96,6 +96,8 @@ class Retrieval:
     terms: the searched strings; the expansions come first. weights, languages: one entry for each string, over all collections searched.
     text_only: whether vectors were not available although the search needed them. expansions: the number of
     expansions. alone: the passages that were found without the expansions; empty if there are no expansions.
+    as_asked: the passages that the last string found, which is the question as it was asked; empty if no other string except expansions was searched.
+    refers: whether the last string cannot be understood without the others, so that it was not searched for.
     readings: for each string, how each collection reads it. elsewhere: the best passages of the first COMPARED collections that are not in `passages`,
     because other collections have better ones. kinds: the kinds of the collections that have passages. embedding_tokens: the number of tokens that embedding models
     read. Checkpoints store the fields under these names.
@@ -112,11 +114,13 @@ class Retrieval:
     elsewhere: Sequence[ScoredPassage] = ()
     kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
     embedding_tokens: int = 0
+    as_asked: Sequence[ScoredPassage] = ()
+    refers: bool = False
 
     @property
     def collections(self) -> Sequence[str]:
         """The collections of all passages, without repetitions."""
-        passages = (*self.passages, *self.alone, *self.elsewhere)
+        passages = (*self.passages, *self.alone, *self.elsewhere, *self.as_asked)
         return list(dict.fromkeys(one.found.passage.collection_id for one in passages))
 
     def reading(self, term: int, collection: str) -> Reading:
@@ -297,13 +301,15 @@ class Retriever:
         filters: Sequence[Filter] = (),
         own: Sequence[str] | None = None,
         about: bool = True,
+        refers: bool = False,
     ) -> Sequence[Retrieval]:
         """Like `search`, but with up to `top_k` passages from each tier of collections, so that the passages of one tier cannot displace those of
         another. There is one result for each tier with passages, the lowest tier first, or a single result without passages.
 
         tier: returns the number of a collection's tier. It gets the collection's id and kind. own: if not None, the search finds only documents about the
         reader, whatever the reader's role, and documents without a subject in these collections. about: with
-        `own`, whether those about the reader are among them. Raises ValueError for `own` if the reader is the server itself.
+        `own`, whether those about the reader are among them. refers: see `SearchOptions.refers`.
+        Raises ValueError for `own` if the reader is the server itself.
         """
         if own is not None:
             reader = _as_subject(reader)
@@ -312,7 +318,9 @@ class Retriever:
         scope = SearchScope(reader, meant, own=references, about=about)
         text_will_do = text_will_do and mode is not SearchMode.VECTOR
         asked_from = len(expansions)
+        refers = refers and len(terms) > 1
         terms = (*expansions, *terms)
+        searched = len(terms) - refers
         languages = [language_of(term) for term in terms]
 
         async def found(vectors: _Vectors, mode: SearchMode, *, strict: bool) -> Sequence[Retrieval]:
@@ -328,11 +336,14 @@ class Retriever:
                 threshold,
                 rerank=rerank,
                 asked_from=asked_from,
+                refers=refers,
                 strict=strict,
             )
 
         try:
-            return await self._with_vectors(found, scope, terms, languages, mode, text_will_do=text_will_do)
+            return await self._with_vectors(
+                found, scope, terms[:searched], languages[:searched], mode, text_will_do=text_will_do
+            )
         except Unavailable as error:
             # The search with vectors may have been the slow part, so a search by words may still be fast enough.
             slow = isinstance(error, TooSlow)
@@ -402,6 +413,7 @@ class Retriever:
         *,
         rerank: bool,
         asked_from: int,
+        refers: bool,
         strict: bool,
     ) -> Sequence[Retrieval]:
         """asked_from: the index of the first string that is not an expansion. strict: whether to raise _OtherModels if the collections have other models than `vectors`."""
@@ -423,7 +435,8 @@ class Retriever:
                 if mode is SearchMode.VECTOR and models and not vectors.by_model:
                     name, one = min(match.statistics.items())
                     raise undeclared_embedding(one.shown or name, one.embedding, self._embedders.configured)
-                ranked += await self._rank(scope, place, match, vectors, mode)
+                if place < len(terms) - refers:
+                    ranked += await self._rank(scope, place, match, vectors, mode)
                 matches.append(match)
             # Up to here, collections have the ids of the index; from here on, those of the reader's names.
             shown = {name: of.shown or name for one in matches for name, of in one.statistics.items()}
@@ -436,8 +449,14 @@ class Retriever:
             asked = [
                 [one for one in each if one.term >= asked_from] if asked_from else [] for each in in_order
             ]
+            last = len(terms) - 1
+            as_asked = [
+                [one for one in each if one.term == last] if last > asked_from else [] for each in in_order
+            ]
             read = await self._read(
-                scope.reader, shown, *(_first(_best(each), limit) for each in chain(in_order, asked))
+                scope.reader,
+                shown,
+                *(_first(_best(each), limit) for each in chain(in_order, asked, as_asked)),
             )
         empty = Retrieval(
             tuple(terms),
@@ -447,6 +466,7 @@ class Retriever:
             expansions=asked_from,
             readings=[{shown[name]: of for name, of in one.readings.items()} for one in matches],
             kinds=kinds,
+            refers=refers,
         )
         if rerank and mode is not SearchMode.VECTOR and any(read):
             found = read
@@ -454,7 +474,8 @@ class Retriever:
                 lambda analyses: [_reranked(empty, passages, analyses) for passages in found]
             )
         results: list[Retrieval] = []
-        for passages, alone in zip(read[: len(in_order)], read[len(in_order) :], strict=True):
+        for place, passages in enumerate(read[: len(in_order)]):
+            alone, own = (read[place + nth * len(in_order)] for nth in (1, 2))
             first = alone[:top_k]
             kept = joined(first, passages, top_k) if asked_from else passages[:top_k]
             results.append(
@@ -463,6 +484,11 @@ class Retriever:
                     passages=[one for one in kept if one.score.total >= threshold],
                     alone=[one for one in first if one.score.total >= threshold],
                     elsewhere=[one for one in _elsewhere(passages, kept) if one.score.total >= threshold],
+                    as_asked=[
+                        one
+                        for one in (*own[:top_k], *_elsewhere(own, own[:top_k]))
+                        if one.score.total >= threshold
+                    ],
                 )
             )
         return results
@@ -826,6 +852,8 @@ class ParsedQuestions:
     def __init__(self, retrieval: Retrieval, analyzer: Analyzer) -> None:
         self.last = len(retrieval.terms) - 1
         """The index of the last string: the question as it was asked."""
+        self.refers = retrieval.refers
+        """Whether the last string was not searched for, because it refers back."""
         self._retrieval = retrieval
         self._analyzer = analyzer
         self._parsed: dict[tuple[int, str], ParsedQuestion] = {}

@@ -78,7 +78,9 @@ async def test_a_follow_up_is_rewritten_and_says_so() -> None:
     end = events[-1]
     assert isinstance(end, Answered)
     assert end.standalone_question == "Where does it begin? (Rivers of Africa, Nile)"
-    assert shelf.asked == [(("Where does it begin? (Rivers of Africa, Nile)",), ())]
+    rewritten = "Where does it begin? (Rivers of Africa, Nile)"
+    assert shelf.asked == [((rewritten, "Where does it begin?"), ())]
+    assert shelf.options[0].refers
 
 
 async def test_without_support_the_turn_is_refused_and_no_generating_is_announced() -> None:

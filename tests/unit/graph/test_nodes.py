@@ -66,7 +66,7 @@ def quiet() -> Run:
 async def test_rewrite_gives_the_standalone_question_or_nothing() -> None:
     history = [
         {"speaker": "user", "text": "How long is the Nile?"},
-        {"speaker": "assistant", "text": "Long.", "titles": ["Rivers"]},
+        {"speaker": "assistant", "text": "The Nile is long.", "titles": ["Rivers"]},
     ]
     node = Rewrite()
     given = node.validate_input(
@@ -87,7 +87,7 @@ async def test_retrieve_searches_for_the_standalone_question_within_the_scope() 
     )
     meter = Meter()
     output = node.validate_output(await node.process(given, Run(WHO, lambda _: None, meter.add)))
-    assert shelf.asked == [(("Where is it? (Nile)",), ("a",))]
+    assert shelf.asked == [(("Where is it? (Nile)", "Where is it?"), ("a",))]
     assert meter.usage == Usage(embedding_tokens=7)
     assert json.loads(json.dumps(output)) == output  # the output is plain data
 

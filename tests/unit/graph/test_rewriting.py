@@ -10,6 +10,7 @@ from responsa_server.agents.engine.rewriting import (
     content_words,
     entities,
     goes_on,
+    needs_context,
     points_back,
     standalone,
 )
@@ -34,7 +35,8 @@ def history(
             "Which large cities does it pass on its way?",
             "Which large cities does it pass on its way? (Rivers, Nile)",
         ),
-        ("And the width?", "And the width? (Rivers, Nile)"),
+        ("And the width?", "And the width? (How long is the Nile?)"),
+        ("What about the Congo?", "What about the Congo? (How long is the ?)"),
         ("Wo entspringt er?", "Wo entspringt er? (Rivers, Nile)"),
         ("How wide is the Nile?", "How wide is the Nile? (Rivers)"),
         ("它在哪里？", "它在哪里？ (Rivers, Nile)"),
@@ -85,6 +87,38 @@ def test_the_answered_questions_are_those_with_an_answer_that_is_no_refusal() ->
 )
 def test_a_question_that_stands_alone_is_left_alone(question: str) -> None:
     assert standalone(question, history()) is None
+
+
+def test_the_peoples_own_subject_outlives_a_wrong_answer() -> None:
+    said = [
+        *history("How much is a set of three Wren 2?", "Wren 2 costs 59 euros.", "Prices"),
+        *history("And a set of six?", "We measured each of the six parts.", "Personal assistant"),
+    ]
+    assert standalone("How heavy is it?", said) == "How heavy is it? (Wren 2)"
+    assert standalone("And the range?", said) == "And the range? (And a set of six?, Wren 2)"
+
+
+def test_a_thing_without_a_name_is_carried_over() -> None:
+    said = history("When is a laptop replaced?", "After four years.", "IT guide")
+    assert standalone("How much memory does it have?", said) == (
+        "How much memory does it have? (IT guide, laptop)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("Where does it begin?", True),
+        ("And in Rome?", True),
+        ("What about Heron?", True),
+        ("And where does the parcel go?", False),
+        ("When may I bring my dog?", False),
+        ("What do I do with my badge when I leave it?", False),
+        ("And when does it open?", True),
+    ],
+)
+def test_questions_that_need_the_conversation(question: str, expected: bool) -> None:
+    assert needs_context(question) is expected
 
 
 def test_there_is_nothing_to_carry_over_without_an_answer() -> None:
@@ -142,7 +176,7 @@ def test_the_work_grows_with_the_number_of_names_and_not_with_its_square() -> No
             f"We met Aa{chr(98 + one // 676)}{chr(97 + one // 26 % 26)}{chr(97 + one % 26)}z there."
             for one in range(count)
         )
-        said = history(answer=answer)
+        said = history(answer=f"The Nile is long. {answer}")
         counted = 0
 
         def count_call(frame: object, event: str, argument: object) -> None:

@@ -81,6 +81,20 @@ _SMALL: Final = frozenset[str]().union(*(one.small | one.pronouns for one in _LA
 _BEFORE_THAT: Final = _words(
     "is was are does did do about of to in with like and for from on at by than after before"
 )
+_ELLIPTICAL: Final = re.compile(
+    r"""^\W*(?:(?:(?:and|or|but|so)\W+)?(?:what|how)\W+about\b
+    |(?:and|or|but|und|oder|et|ou|y|o)\b(?!\W+(?:what|who|whom|whose|when|where|why|how|which|is|are|was|were|am|do|does|did|can|could|may|might
+    |must|should|shall|will|would|have|has|had|if|please|tell|show|was|wer|wen|wem|wann|wo|warum|wie|welche\w*|que|qu|qui|quand|où|comment|pourquoi|combien|quel\w*|qué|quién
+    |cuál|cuándo|dónde|cómo|cuánt\w*)\b))""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_THING: Final = re.compile(r"\b(?:the|a|an|my|our|your)\s+", re.IGNORECASE)
+_LATER: Final = re.compile(
+    r"(?<=\w\s)(?:when|if|unless|while|because|after|before|once|until|and|but|so)\b", re.IGNORECASE
+)
+"""The beginning of a later clause."""
+_DOES: Final = re.compile(r"\b(?:do|does|did|can|could|may|must|should|will|would)\b", re.IGNORECASE)
+_NOTHING: Final = Said(speaker=Speaker.ASSISTANT, text="", refused=True)
 _GOES_ON: Final = re.compile(
     r"^\W*(?:and|so|but|ok|okay|nice|then)\b|\b(?:such|there|then|again)\b", re.IGNORECASE
 )
@@ -108,12 +122,14 @@ _OPENERS: Final = frozenset(
 
 
 def standalone(question: str, history: Sequence[Said], *, whole: bool = False) -> str | None:
-    """The question with the subject of the last answer added; None if the question needs no subject or the history gives
-    no subject. whole: whether the question before is added instead of the subject; words such as “and” or “again” then refer to it, too.
+    """The question with what it refers to added; None if the question needs no addition or the history gives none.
+
+    To a question that leaves out its verb (“And in Rome?”), the question before is added; to another question, the subject of the conversation. whole: whether the
+    question before is added in any case; words such as “and” or “again” then refer to it, too.
     """
     if not (goes_on(question) if whole else _refers(question)):
         return None
-    carried = answered_questions(history)[-1:] if whole else _subjects(question, history)
+    carried = answered_questions(history)[-1:] if whole else _carried(question, history)
     if not carried:
         return None
     rewritten = f"{question.strip()} ({', '.join(carried)})"
@@ -160,6 +176,8 @@ def entities(text: str) -> Sequence[str]:
         for place, match in enumerate([*_WORD.finditer(sentence), None]):
             word = match.group() if match else ""
             begins = word[:1].isupper() and word.casefold() not in _LANGUAGES[0].pronouns
+            # A number after a name is a part of it ("Wren 2").
+            begins = begins or (bool(run) and word.isdecimal())
             # A capital at the beginning of a sentence does not mark a name, unless the next word has a capital, too.
             if begins and not (place == 0 and word in _OPENERS) and not _broken(sentence, run, match):
                 run.append(word)
@@ -190,20 +208,76 @@ def answered_questions(history: Sequence[Said]) -> Sequence[str]:
     ]
 
 
-def _subjects(question: str, history: Sequence[Said]) -> Sequence[str]:
-    """The subjects of the last answer that the question does not name: first the title of the cited document, then the names
-    in the earlier question and in its answer.
-    """
-    for place in range(len(history) - 1, -1, -1):
-        answer = history[place]
-        if answer.speaker is not Speaker.ASSISTANT or answer.refused:
-            continue
-        asked = history[place - 1].text if place > 0 and history[place - 1].speaker is Speaker.USER else ""
-        titles = [title[:_MAX_TITLE].strip() for title in answer.titles[:1]]
-        names = _unlike([*entities(asked), *entities(answer.text)], titles, MAX_ENTITIES)
-        present = question.casefold()
-        return [one for one in [*titles, *names] if one and one.casefold() not in present]
-    return []
+def needs_context(question: str) -> bool:
+    """Whether the question cannot be understood alone. A short question without a pronoun may be a new question instead of a follow-up."""
+    later = _LATER.search(question)
+    first = question[: later.start()] if later else ""
+    # "When may I send a parcel back if it is open?" names what its pronoun means.
+    named = _THING.search(first) is not None and not points_back(first)
+    return (points_back(question) and not named) or elliptical(question)
+
+
+def elliptical(question: str) -> bool:
+    """Whether the question leaves out its verb, so that the question before completes it (“And in Rome?”)."""
+    return _ELLIPTICAL.search(question) is not None and not points_back(question)
+
+
+def _carried(question: str, history: Sequence[Said]) -> Sequence[str]:
+    """What the question refers to, without what it names itself."""
+    answered = [
+        (asked.text if asked.speaker is Speaker.USER else "", answer)
+        for asked, answer in pairwise((_NOTHING, *history))
+        if answer.speaker is Speaker.ASSISTANT and not answer.refused
+    ]
+    if not answered:
+        return []
+    last, answer = answered[-1]
+    # The questions about the subject, from the last one back to the one that named it.
+    about: list[str] = []
+    for asked, _ in reversed(answered):
+        about.append(asked)
+        if not needs_context(asked):
+            break
+    named = [name for asked in about for name in entities(asked)]
+    present = question.casefold()
+    if elliptical(question) and last:
+        # “And for Heron?” replaces the subject, so only a question that itself refers back needs one.
+        subject = named if len(about) > 1 else []
+        if entities(question):
+            last, subject = _without(last, named), []
+        return [last.strip(), *_unlike(subject, [last, question], MAX_ENTITIES)]
+    # The answer may have been wrong. If it does not name what the people have named, their words alone say what they mean.
+    told = f"{' '.join(answer.titles[:1])} {answer.text}".casefold()
+    fits = not named or any(name.casefold() in told for name in named)
+    titles = [title[:_MAX_TITLE].strip() for title in answer.titles[:1]] if fits else []
+    names = [*named, *(entities(answer.text) if fits else ())]
+    thing = _thing(about[-1]) if points_back(question) and not named else ""
+    carried = [*titles, *_unlike([thing, *names], titles, MAX_ENTITIES)]
+    return [one for one in carried if one and one.casefold() not in present]
+
+
+def _without(text: str, names: Iterable[str]) -> str:
+    """The text without these names."""
+    for name in names:
+        text = re.sub(rf"\b{re.escape(name)}\b", " ", text)
+    return " ".join(text.split())
+
+
+def _thing(question: str) -> str:
+    """The words that follow the first article of a question ("laptop" in “When is a laptop replaced?”); "" if there is none."""
+    found = _THING.search(question)
+    if found is None:
+        return ""
+    words: list[str] = []
+    for match in _WORD.finditer(question, found.end()):
+        if match.group().casefold() in _SMALL or _broken(question, words, match):
+            break
+        words.append(match.group())
+    ends = question[found.end() :].rstrip("?!. ") == " ".join(words)
+    # A question usually ends with its verb.
+    if ends and len(words) > 1 and (words[-1].endswith("ed") or _DOES.search(question, 0, found.start())):
+        words.pop()
+    return " ".join(words)
 
 
 def _unlike(names: Iterable[str], taken: Sequence[str], most: int) -> list[str]:

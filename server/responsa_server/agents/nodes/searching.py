@@ -22,7 +22,7 @@ from responsa_server.agents.engine.node import (
     Run,
 )
 from responsa_server.agents.engine.prompts import Untrusted
-from responsa_server.agents.engine.rewriting import points_back, standalone
+from responsa_server.agents.engine.rewriting import needs_context, standalone
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.answers import Evidence, EvidenceSource, SearchOptions
 from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
@@ -268,6 +268,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
             self._options,
             expansions=tuple(distinct(given.expansions, said=questions)),
             filters=(*filters, *parse_filter(SEARCHED, given.document_filter)),
+            refers=needs_context(given.question),
         )
         alone = replace(options, expansions=())
         evidence, *of_parts = await asyncio.gather(
@@ -281,14 +282,10 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:
-    """The queries for the question, without expansions. A passage that another query finds must resemble the last of
-    these queries.
-
-    A short question without a pronoun may be a new question instead of a follow-up, so the original question is also a query.
-    """
-    if given.standalone_question and not points_back(given.question):
+    """The queries for the question, without expansions. The last one is the question as it was asked. A passage that another query finds must resemble it."""
+    if given.standalone_question:
         return (given.standalone_question, given.question)
-    return (given.standalone_question or given.question,)
+    return (given.question,)
 
 
 RETRIEVER: Final = NodeKind(
