@@ -232,6 +232,22 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
 RIGHT = "Your openness is high: 88 of 100 points. [1]"
 
 
+async def test_thanks_after_an_answer_get_the_fixed_reply(house: House, people: People) -> None:
+    """A short message may go on with the question before, but thanks do not."""
+    made = Records(house, replace(people.ann, role=Role.ADMIN))
+    await made.open("aptitude", "aptitude-catalogues")
+    mira = await made.somebody("Mira Holt", "mira@example.org", "zanderberg", 88, "Map maker")
+    before = ("How open am I?", "And why?")
+    for text in ("Thank you", "ok"):
+        end, _ = await asked(made.agent(), mira.who, text, before=before)
+        assert isinstance(end, Answered)
+        assert "you are welcome" in end.text
+        assert not end.citations
+    end, _ = await asked(made.agent(), mira.who, "And why?", before=before[:1])
+    assert isinstance(end, Answered)
+    assert end.citations, "a question that names nothing still goes on"
+
+
 async def test_a_models_answer_is_sent_only_if_the_record_has_it(house: House, people: People) -> None:
     records = Records(house, replace(people.ann, role=Role.ADMIN))
     await records.open("aptitude")

@@ -19,7 +19,7 @@ class RecordReading:
     documents: the number of documents about the caller. titles: the titles of those among them that the search found. extraction: the sentences that
     answer the question. absent: the words of the question that neither the record nor the reference documents have. unrecorded: the titles of reference documents that the question
     sets its author against and that the record does not name. misspelled: the words of the question that were read as words of the record, each with this word. lead: a sentence that says which of the first two quotes of the extraction has the larger figure; "" if they are not compared. named: whether the question itself, without earlier ones, names something that the record or the reference documents
-    have. another: whether the question is about somebody else.
+    have, or goes on with an earlier one. another: whether the question is about somebody else.
     """
 
     documents: int

@@ -99,7 +99,8 @@ def read_record(
     if earlier is not None and not alone.names:
         asked = following(asked)
         made = Choice(Meaning(asked, contents, earlier), contents).made()
-        named = True
+        # Thanks after an answer go on with no question. Their category has nothing in the record.
+        named = asked.category in words.focus or asked.category in words.ways
         if not made.lines and question.before is not None:
             made = choose(
                 meant(replace(question, text=f"{question.text} ({question.before.text})")), contents

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from typing import Final, cast
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -19,6 +20,7 @@ from responsa_server.domain.tools import (
 )
 from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
 
+_MIDNIGHT: Final = time_of_day()
 _TIME: Final = {
     "type": "string",
     "maxLength": 40,
@@ -80,7 +82,7 @@ class TimeTool:
         try:
             time = _read(given["time"], zone) if "time" in given else self._clock().astimezone(zone)
             until = _read(given["until"], zone) if "until" in given else None
-            data, content = _result(time, until, name)
+            data, content = _result(time, until, name, dated="time" in given)
         except (ValueError, OverflowError):
             return _wrong("A time is not valid; write it like 2026-03-01T09:30, with years from 1 to 9999.")
         return ToolResult(ToolOutcome.OK, content, data)
@@ -94,12 +96,19 @@ def _read(text: str, zone: ZoneInfo) -> datetime:
     return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(zone)
 
 
-def _result(time: datetime, until: datetime | None, zone: str) -> tuple[Mapping[str, object], str]:
-    shown = time.isoformat(timespec="seconds")
-    data: dict[str, object] = {"time": shown, "zone": zone, "weekday": time.strftime("%A")}
-    content = f"{shown} ({zone}), a {time.strftime('%A')}."
+def _result(
+    time: datetime, until: datetime | None, zone: str, *, dated: bool
+) -> tuple[Mapping[str, object], str]:
+    """The data, and what a person would say. dated: whether the caller named the time, so that midnight means the whole day."""
+    data: dict[str, object] = {
+        "time": time.isoformat(timespec="seconds"),
+        "zone": zone,
+        "weekday": time.strftime("%A"),
+    }
     if until is None:
-        return data, content
+        if dated and time.time() == _MIDNIGHT:
+            return data, f"{_date(time)} is a {time:%A}."
+        return data, f"The time is {time:%H:%M:%S} on {time:%A}, {_date(time)} in {_in(time, zone)}."
     # Days are counted on the calendar, so that a day with a change of the clock is one day; seconds are elapsed time.
     days = (until.date() - time.date()).days
     elapsed = until.astimezone(UTC) - time.astimezone(UTC)
@@ -108,8 +117,39 @@ def _result(time: datetime, until: datetime | None, zone: str) -> tuple[Mapping[
         "days": days,
         "seconds": elapsed // timedelta(seconds=1),
     }
-    counted = "1 day" if days == 1 else f"{days} days"
-    return data, f"{content} Until {data['until']}: {counted} on the calendar, {elapsed} elapsed."
+    relation = "after" if elapsed >= timedelta() else "before"
+    if time.time() == until.time() == _MIDNIGHT:
+        first, second = f"{time:%A}, {_date(time)}", f"{until:%A}, {_date(until)}"
+        if not days:
+            return data, f"Both are {first}."
+        return data, f"{second} is {_counted(abs(days), 'day')} {relation} {first}."
+    first, second = (f"{one:%H:%M:%S} on {one:%A}, {_date(one)}" for one in (time, until))
+    calendar = f"; on the calendar, this is {_counted(abs(days), 'day')}" if days else ""
+    return data, f"{second} is {_lasting(abs(elapsed))} {relation} {first} in {_in(time, zone)}{calendar}."
+
+
+def _date(time: datetime) -> str:
+    return f"{time.day} {time:%B} {time.year}"
+
+
+def _in(time: datetime, zone: str) -> str:
+    """The zone with its offset, which names the time without doubt."""
+    offset = time.strftime("%z")
+    return zone if zone == "UTC" else f"{zone} (UTC{offset[:3]}:{offset[3:5]})"
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count:,} {unit}" if count == 1 else f"{count:,} {unit}s"
+
+
+def _lasting(elapsed: timedelta) -> str:
+    """The duration in days, hours, minutes and seconds, without those that are zero."""
+    minutes, seconds = divmod(elapsed.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    values = (("day", elapsed.days), ("hour", hours), ("minute", minutes), ("second", seconds))
+    said = [_counted(count, unit) for unit, count in values if count]
+    *before, last = said or ["0 seconds"]
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def _wrong(message: str) -> ToolResult:

@@ -48,7 +48,7 @@ SHARED_PROMPTS: Final = {
 }
 PROMPTS: Final[Mapping[str, set[str]]] = {
     "tutor": {"exercise", "greeting", "question_category", "retrieval_need"},
-    "chat": {"chitchat", "chitchat_reply", "post", "post_draft"},
+    "chat": {"chitchat", "chitchat_reply", "partly_answered", "post", "post_draft"},
     "cairo": {"code_category", "contract", "contract_test"},
     "scarb": set(),
     "knowledge": {"look", "research", "found"},
@@ -76,6 +76,7 @@ TEMPLATES: Final = {
         "welcome",
         "access",
         "chitchat_reply",
+        "partly_answered",
         "post_draft",
         "small_talk",
         "unreachable",

@@ -77,6 +77,8 @@ def arguments(
         ("Three pairs at £12.50 and a hat at £18, how much is that together?", "55.5"),
         ("at 4.5 km an hour, how far do I get in six and a half hours?", "29.25"),
         ("How many metres are 3.5 km?", "3500"),
+        ("240 km in 2.5 hours. How fast is that?", "96"),
+        ("36 km in 2 hours. How fast in m/s?", "5"),
         ("what is 2 kg in grams", "2000"),
         ("how many grams in a pound", "453.59237"),
         ("what is 5 feet 6 in inches", "66"),
@@ -237,6 +239,7 @@ def test_search_words(text: str, query: str) -> None:
     ("text", "kind", "expected"),
     [
         ("Was sind 17 % von 240?", "calculator", {"expression": "240 * 17 / 100"}),
+        ("Was sind 3/4 von 92?", "calculator", {"expression": "(3/4) * 92"}),
         ("Wie viel ist 1.240,50 mal 2?", "calculator", {"expression": "1240.50 * 2"}),
         ("¿Cuál es la raíz cuadrada de 81?", "calculator", {"expression": "sqrt(81)"}),
         ("¿Cuánto es 100 dividido por 4?", "calculator", {"expression": "100 / 4"}),

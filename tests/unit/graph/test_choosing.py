@@ -87,6 +87,8 @@ GUESSES = (
     ("time", "time"),
     ("return", "knowledge_search"),
     ("news", "web_search"),
+    ("days", "time"),
+    ("weekday", "time"),
 )
 
 
@@ -177,6 +179,8 @@ async def test_several_tools_for_one_message(tmp_path: Path) -> None:
         ("My bicycle was stolen last night. What does the insurance pay?", [], (), {}),
         ("What is 17 % of 240?", ["calculator"], (), {}),
         ("What is 17 % of 240? And what is that in total?", ["calculator"], (), {}),
+        # A computation in several sentences answers them all.
+        ("It is 20 % off now and costs 132. What was it before?", ["calculator"], (), {}),
         # A fifth question is not lost.
         (
             "Who leads? Who cooks? Who drives? What does a tour cost? How do I return a ticket?",
@@ -242,6 +246,15 @@ async def test_a_clause_with_a_pronoun_takes_its_value_from_the_whole_message(tm
         tool != "orders"
         for tool, _ in await chosen(node, apart.replace("that", "my").replace("it paid", "all paid"))
     )
+
+
+async def test_a_pronoun_may_stand_for_the_date_of_an_earlier_clause(tmp_path: Path) -> None:
+    node, _ = chooser(tools(tmp_path))
+    found = await chosen(node, "How many days are there until 24 December 2026, and what weekday is it?")
+    assert found == [
+        ("time", {"time": "2026-11-23", "until": "2026-12-24"}),
+        ("time", {"time": "2026-12-24"}),
+    ]
 
 
 async def test_a_search_that_follows_on_is_of_the_same_kind(tmp_path: Path) -> None:

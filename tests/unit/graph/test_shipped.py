@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.domain.agents import AgentEvent, AnswerTask
+from responsa_server.domain.answers import Evidence, Extraction
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import NotFound, Reason, Unavailable
 from responsa_server.domain.events import (
@@ -104,6 +105,31 @@ async def test_the_chat_agent_quotes_without_a_model() -> None:
     ]
     end = whole(told)
     assert (end.text, end.intent, end.model, list(end.fallbacks)) == (LONG, "qa", "extractive", [])
+
+
+class Half(Shelf):
+    """A shelf that says nothing on prices."""
+
+    async def extract(self, question: str, evidence: Evidence) -> Extraction:
+        found = await super().extract(question, evidence)
+        return replace(found, support=0.1, supported=False) if "cost" in question else found
+
+
+async def test_the_chat_agent_says_which_of_two_questions_has_no_answer() -> None:
+    shelf = Half(quotes=[QUOTE])
+    told = await told_by(
+        shipped("chat", parts(shelf=shelf)), asked("How long is the river Nile, and what does it cost?")
+    )
+    end = whole(told)
+    note = "*The documents do not answer this: “what does the river Nile cost?”*"
+    first, *rest = end.text.strip().split("\n\n")
+    assert first.endswith("They answer only a part of your message.")
+    assert rest == [LONG, note]
+    assert [one.title for one in end.citations] == ["Rivers"]
+    assert [one for one, _ in shelf.asked][1:] == [
+        ("How long is the river Nile",),
+        ("what does the river Nile cost?",),
+    ]
 
 
 async def test_the_chat_agent_writes_with_a_model_and_checks_what_it_cites() -> None:

@@ -87,7 +87,18 @@ _PERCENTAGE: Final = re.compile(r"\d+(?:\.\d+)? ?(?:%|per ?cent\b)", re.IGNORECA
 
 def _timed(card: ToolCard, message: Message) -> Sequence[Arguments]:
     text = _QUOTED.sub(" ", message.text)
+    if message.around and _DAY_OF_IT.search(text):
+        # "How many days are there until 24 December, and what weekday is it?"
+        named = dict.fromkeys(dates(_QUOTED.sub(" ", message.around), message.now.date()))
+        if len(named) == 1:
+            return [{"time": one.isoformat()} for one in named]
     return timed(text, message.full, message.now, follows=message.follows)
+
+
+_DAY_OF_IT: Final = re.compile(
+    r"\b(?:what|which)\s+(?:week)?day(?:\s+of\s+the\s+week)?\s+(?:is|was|will)\s+(?:it|that)(?:\s+be)?\W*$",
+    re.IGNORECASE,
+)
 
 
 # Any other tool: its schema says what stands in the message.

@@ -77,6 +77,8 @@ _LANGUAGES: Final = (
         (
             (r"(?:\bprozent|%) von\b", "% of"),
             (r"\bprozent\b", "%"),
+            # "3/4 von 92"
+            (r"(?<![\d.,/])(\d{1,4} ?/ ?\d{1,4}) von\b", r"(\1) *"),
             (r"\bmal\b", "*"),
             (r"\bplus\b", "+"),
             (r"\bminus\b", "-"),

@@ -104,6 +104,7 @@ _TOTAL: Final = re.compile(
 )
 _MEAN: Final = re.compile(r"\b(?:average|mean)\b")
 _SPEED: Final = re.compile(r"\b(?:speed|how fast|pace|mph|km/h|kmh|miles (?:an|per) hour|average)\b")
+_PER_SECOND: Final = re.compile(r"\bm/s\b|\bmet(?:re|er)s? (?:per|a) second\b")
 _COUNTED: Final = re.compile(r"\b(?:how many|number of)\b")
 _CHEAPER: Final = re.compile(
     r"\b(?:which|better|cheaper|should i buy|value|save per|per [a-z]+ do (?:i|we) save)\b"
@@ -499,6 +500,8 @@ def _per_hour(problem: Problem) -> Made:
         return ""
     lengths, times = problem.of("length"), problem.of("time")
     if len(lengths) == len(times) == 1 and problem.says(_SPEED) and not any(one.per for one in problem.all):
+        if problem.says(_PER_SECOND):
+            return f"{lengths[0].value} * {lengths[0].factor} / ({times[0].value} * {times[0].factor})"
         hours = (
             times[0].value if times[0].factor == "3600" else f"({times[0].value} * {times[0].factor} / 3600)"
         )

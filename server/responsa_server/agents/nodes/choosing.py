@@ -18,6 +18,7 @@ from pydantic import Field, JsonValue, create_model
 from responsa_server.agents.engine.asked import asks, names_the_web
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.calling import CallModel, ResultModel, argument_problem
+from responsa_server.agents.engine.dividing import asks_for_total, clauses_of, questions_of, worded
 from responsa_server.agents.engine.filling import (
     CALCULATOR,
     KNOWLEDGE_SEARCH,
@@ -192,7 +193,7 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         parts = _open(message, answered)
         # A clause that has all arguments of a tool says enough without the others, even with a pronoun ("What time is it?").
         several = bool(parts) or len(answered) > 1
-        by_part = {_worded(clause): tuple(ids) for clause, ids in called.items() if several}
+        by_part = {worded(clause): tuple(ids) for clause, ids in called.items() if several}
         return ChooserOutput(calls=calls, parts=parts, parts_called=by_part)
 
     def _calls(
@@ -328,23 +329,11 @@ _GOES_ON: Final = re.compile(
     r"^\W*(?:and|what about|how about|und|et|y)\b|\b(?:as well|too)\W*$", re.IGNORECASE
 )
 _MOST_GOING_ON: Final = 6
-_CLAUSES: Final = re.compile(
-    r"(?<=[?!.;])\s+|,?\s+and\s+(?=(?:(?:also|then|please)\s+)*(?:what|whats|how|hows|where|wheres|when|whens|who|whos|which|is|are|was|does|do|did|can|will|has|have|may|should|tell|see|check|find|search|look|work|sum|add)\b)",
-    re.IGNORECASE,
-)
-# After a clause with numbers, this asks for their result.
-_TOTAL: Final = re.compile(
-    r"^\W*(?:(?:and|so|then)\W+)*(?:what|how much)(?:['’]s|\s+(?:is|does|do|did|will|would|must))?\s+(?:that|it|this|i|we|they|the\s+(?:total|sum|result))(?:\s+(?:pay|cost|owe|make|spend|come\s+to|have\s+to\s+pay|in\s+total|altogether))*\W*$|^\W*(?:the\s+)?(?:final|new|total)\s+(?:price|cost|amount|bill|total)\W*$",
-    re.IGNORECASE,
-)
 _THERE: Final = re.compile(
     r"(?<!is )(?<!are )(?<!was )(?<!were )\bthere\b(?!['’]| (?:is|are|was|were|be|been|has|have)\b)",
     re.IGNORECASE,
 )
-_JOINT: Final = re.compile(r"^\W*(?:and|but|so|also)\b[\s,]*", re.IGNORECASE)
-_MOST_CLAUSES: Final = 4
 _MOST_CHARACTERS: Final = 2000
-_MIN_CONTENT_WORDS: Final = 2
 # Their arguments may stand in several sentences.
 _FROM_ALL: Final = frozenset({CALCULATOR, TIME})
 # How much surer a tool is because the message has its arguments, as log odds. What the rules for computations read, or what has the form of an order's number, is hardly ever anything else.
@@ -387,28 +376,15 @@ class ChosenTool:
     clause: str
 
 
-def clauses_of(text: str) -> Sequence[str]:
-    """The sentences of a message, and the questions that `and` joins. The last clause contains what remains of a long message."""
-    return [one for one in _CLAUSES.split(text, maxsplit=_MOST_CLAUSES - 1) if one.strip()]
-
-
 def _open(message: Message, answered: Collection[str]) -> tuple[str, ...]:
-    """The clauses that ask something and are not among `answered`. A clause with a pronoun needs the words of the whole message. Empty if the message is one question, perhaps
-    with sentences that lead to it, or if it continues the question before: its clauses alone say too little.
+    """The questions of the message that are not among `answered`. Empty if the message continues the question before: its clauses alone say too little. Empty, too, if a
+    call was chosen for the whole message.
     """
-    if message.follows:
-        return ()
-    clauses = [one for one in clauses_of(message.text) if not (answered and _TOTAL.match(one))]
-    asked = [one for one in clauses if asks(one) and content_words(one) > 0]
-    leads = any(one not in asked and content_words(one) >= _MIN_CONTENT_WORDS for one in clauses)
-    left = [message.full if points_back(one) else one for one in asked if one not in answered]
-    parts = tuple(dict.fromkeys(map(_worded, left)))
-    return parts if answered or (len(parts) > 1 and not leads) else ()
-
-
-def _worded(clause: str) -> str:
-    """A clause without the word that joins it to the one before."""
-    return " ".join(_JOINT.sub("", clause, count=1).split())
+    return (
+        ()
+        if message.follows or message.text in answered
+        else questions_of(message.text, answered, message.full)
+    )
 
 
 def _digest(examples: Sequence[Example]) -> bytes:
@@ -487,7 +463,7 @@ class ByExamples:
             one = await _best(classifiers, usable, before, message)
             return [ChosenTool(*one, message.text)] if one else []
         found = list[ChosenTool]()
-        clauses = [one for one in clauses_of(message.text) if not _TOTAL.match(one)]
+        clauses = [one for one in clauses_of(message.text) if not asks_for_total(one)]
         if len(clauses) > 1 and (whole := await _best(classifiers, usable, message.text, message)):
             one, _ = whole
             parts = [Message(clause, clause, message.now) for clause in clauses]

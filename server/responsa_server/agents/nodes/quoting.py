@@ -133,8 +133,8 @@ class Grade(Node[GradeInput, GradeOutput]):
         unanswered = tuple[str, ...]()
         if self._calls and self._source is not None:
             extraction = await self._with_calls(extraction, question, given.results, self._source)
-            if given.parts:
-                extraction, unanswered = await self._of_parts(extraction, given, self._source)
+        if given.parts and self._source is not None:
+            extraction, unanswered = await self._of_parts(extraction, given, self._source)
         if self._asker is not None and self._source is not None and extraction.quotes:
             shown = await self._source.passages(given.evidence, self._table.context_bytes)
             run.read(one.version for one in shown)

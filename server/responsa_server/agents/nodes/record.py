@@ -100,7 +100,7 @@ class RecordReaderOutput(NodeModel):
     """extraction: the sentences that answer. record: the number of documents about the caller. another: whether the question is about somebody else. titles: the titles of the caller's documents.
     absent: the words of the question that no document has. unrecorded: the titles of reference documents that the question sets its author against and that the record does not name.
     misspelled: the words of the question that were read as words of the record, each with this word. lead: a sentence that compares the first two quotes; "" if they are not compared.
-    named: whether the question itself, without earlier ones, names something that the record or the reference documents have.
+    named: whether the question itself, without earlier ones, names something that the record or the reference documents have, or goes on with an earlier one.
     """
 
     extraction: Extraction

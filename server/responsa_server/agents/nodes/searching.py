@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.config import RetrievalTable
+from responsa_server.agents.engine.dividing import questions_of
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import (
     Announcement,
@@ -206,6 +207,12 @@ DEFAULT_RETRIEVAL = RetrievalTable.model_validate({})
 _VECTORS_GONE = "part_unavailable:vectors"
 
 
+class RetrieverOptions(NodeOptions):
+    """divides: whether a message with several questions is divided into them, so that each is searched for, too. A follow-up is not divided."""
+
+    divides: bool = False
+
+
 class RetrieveInput(NodeModel):
     """The question and the collections to search.
 
@@ -224,9 +231,10 @@ class RetrieveInput(NodeModel):
 
 
 class RetrieveOutput(NodeModel):
-    """The passages that were found for the question, and those for each of its parts."""
+    """The passages that were found for the question, its parts, and the passages for each part."""
 
     evidence: Evidence
+    parts: tuple[str, ...] = ()
     parts_evidence: tuple[Evidence, ...] = ()
 
 
@@ -240,8 +248,12 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     # Evidence is the largest part of the state. Storing it would take longer than another search, which takes about 10 ms.
     policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
 
-    def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
+    def __init__(
+        self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL, *, divides: bool = False
+    ) -> None:
+        """divides: see `RetrieverOptions`."""
         self._source = source
+        self._divides = divides
         self._sources = {
             name: (one.collections, tuple(parse_filter(SEARCHED, one.filter)))
             for name, one in table.sources.items()
@@ -271,14 +283,17 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
             refers=needs_context(given.question),
         )
         alone = replace(options, expansions=())
+        parts = given.parts
+        if self._divides and not parts and not given.standalone_question:
+            parts = questions_of(given.question)
         evidence, *of_parts = await asyncio.gather(
             self._source.search(run.who, questions, collections, options),
-            *(self._source.search(run.who, (one,), collections, alone) for one in given.parts),
+            *(self._source.search(run.who, (one,), collections, alone) for one in parts),
         )
         run.spend(Usage(sum(one.embedding_tokens for one in (evidence, *of_parts))))
         if degraded := next((one.degraded for one in (evidence, *of_parts) if one.degraded), ""):
             run.fell_back(Fallback(FallbackKind.TEXT_ONLY, self.name, degraded, _VECTORS_GONE))
-        return RetrieveOutput(evidence=evidence, parts_evidence=tuple(of_parts))
+        return RetrieveOutput(evidence=evidence, parts=parts, parts_evidence=tuple(of_parts))
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:
@@ -289,8 +304,11 @@ def wordings(given: RetrieveInput) -> tuple[str, ...]:
 
 
 RETRIEVER: Final = NodeKind(
-    lambda parts, _, __: Retrieve(required(parts.source, "source of evidence"), parts.traits.retrieval),
+    lambda parts, options, _: Retrieve(
+        required(parts.source, "source of evidence"), parts.traits.retrieval, divides=options.divides
+    ),
     RetrieveInput,
     RetrieveOutput,
+    RetrieverOptions,
     fallback=FallbackKind.WITHOUT_RETRIEVAL,
 )
