@@ -59,6 +59,7 @@ TRUSTED = {
     "formats": "{}",
     "without_retrieval": "",
     "questions": ["Why?"],
+    "talk": "greeting",
     "most": 3,
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],

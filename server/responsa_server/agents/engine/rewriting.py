@@ -122,7 +122,7 @@ _OPENERS: Final = frozenset(
 
 
 def standalone(question: str, history: Sequence[Said], *, whole: bool = False) -> str | None:
-    """The question with what it refers to added; None if the question needs no addition or the history gives none.
+    """The question with what it refers to added; None if the question needs no addition, or if the history has nothing to add.
 
     To a question that leaves out its verb (“And in Rome?”), the question before is added; to another question, the subject of the conversation. whole: whether the
     question before is added in any case; words such as “and” or “again” then refer to it, too.
