@@ -151,8 +151,8 @@ async def test_a_teacher_from_beginning_to_end(served: Served) -> None:
 async def test_teachers_that_cannot_be(served: Served) -> None:
     for teacher, fields in (
         (None, ["teacher"]),
-        ({"display_name": "Ada"}, ["teacher"]),
-        ({"persona": "Kind.", "display_name": " \n"}, ["teacher"]),
+        ({"display_name": "Ada"}, ["teacher.persona"]),
+        ({"persona": "Kind.", "display_name": " \n"}, ["teacher.display_name"]),
         ({**ADA, "display_name": "x" * 201}, ["teacher.display_name"]),
         ({**ADA, "persona": "x" * 8193}, ["teacher.persona"]),
         ({**ADA, "parameters": {"x": "y" * 5000}}, ["teacher.parameters"]),
