@@ -33,14 +33,17 @@ _DETERMINERS: Final = frozenset(
     ("a", "an", "the", "my", "our", "your", "this", "that", "these", "those", "another", "some", "any")
 )
 # A noun ends before one of these words.
-_ENDS_NOUN: Final = _DETERMINERS | frozenset(
-    (
-        "and or but if in on at by to for from with without about into over under between after before until during as than when "
-        "where that which who is are was were be been not per cost costs last take takes need needs have has work works measure "
-        "measures weigh weighs include includes contain contains come comes support supports use uses run runs cover covers get "
-        "gets mean means start starts begin begins open opens close closes end ends charge charges offer offers ship ships fit "
-        "fits require requires make makes expire expires apply applies arrive arrives"
-    ).split()
+_ENDS_NOUN: Final = _DETERMINERS.union(
+    *map(
+        str.split,
+        (
+            "and or but if in on at by to for from with without about into over under between after before until during as than when",
+            "where that which who is are was were be been not per cost costs last take takes need needs have has work works measure",
+            "measures weigh weighs include includes contain contains come comes support supports use uses run runs cover covers get",
+            "gets mean means start starts begin begins open opens close closes end ends charge charges offer offers ship ships fit",
+            "fits require requires make makes expire expires apply applies arrive arrives",
+        ),
+    )
 )
 _WORD: Final = re.compile(r"[^\W_]+(?:['’./-][^\W_]+)*")
 _MOST_NOUN: Final = 6
