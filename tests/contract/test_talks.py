@@ -24,8 +24,8 @@ from tests.contract.shelf import Shelf, retriever_of
 from tests.contract.test_degraded_search import Failing
 
 TALKS: Final = Path(__file__).parents[2] / "evals" / "talks"
-FEWEST: Final = {True: 88, False: 77}
-"""The least number of right outcomes of the 95 questions, with vectors and without."""
+FEWEST: Final = {True: 91, False: 79}
+"""The least number of right outcomes of the 95 questions, with vectors and without. It is a little lower than the present number, because processors round vectors differently."""
 
 
 async def put_documents(shelf: Shelf) -> None:
@@ -74,35 +74,35 @@ async def test_talks_are_answered(
     await put_documents(Shelf(database, embedder))
     searched: Embedder = embedder if vectors else Failing(embedder)
     evidence = LibraryEvidence(retriever_of(database, searched, search_seconds=60.0))
-    counted, wrong = Counter[str](), list[str]()
+    outcomes, others = Counter[str](), list[str]()
     for line in (TALKS / "talks.jsonl").read_text(encoding="utf-8").splitlines():
         talk, said = json.loads(line), list[Said]()
         for turn in talk["turns"]:
             found = await asked(evidence, people, turn["question"], said)
-            counted[turn["kind"]] += right(turn, found)
-            if not right(turn, found):
-                wrong.append(f"{talk['id']}: {turn['question']}")
-    assert counted.total() >= FEWEST[vectors], (counted, wrong)
+            if right(turn, found):
+                outcomes[turn["kind"]] += 1
+            else:
+                outcomes["wrong answers"] += found.supported
+                others.append(f"{talk['id']}: {turn['question']}")
+    print(dict(outcomes), others)
+    assert outcomes.total() - outcomes["wrong answers"] >= FEWEST[vectors]
 
 
-@pytest.mark.parametrize(
-    ("before", "question", "words"),
-    [
-        ("What is the guest wifi called?", "When may I bring my dog?", "Tuesdays and Thursdays"),
-        ("When is a phone replaced?", "Who do I contact about a monitor?", "Priya Raman"),
-        ("How many days of annual leave do I have?", "How long is parental leave?", "16 weeks"),
-    ],
-)
+@pytest.mark.parametrize("vectors", [True, False], ids=["vectors", "words"])
 async def test_what_was_said_before_never_lowers_an_answer_to_a_refusal(
-    before: str, question: str, words: str, database: Database, embedder: MiniLmEmbedder, people: People
+    vectors: bool, database: Database, embedder: MiniLmEmbedder, people: People
 ) -> None:
     await put_documents(Shelf(database, embedder))
-    evidence = LibraryEvidence(retriever_of(database, embedder, search_seconds=60.0))
-    alone = await asked(evidence, people, question, [])
-    said = list[Said]()
-    await asked(evidence, people, before, said)
-    found = await asked(evidence, people, question, said)
-    assert alone.supported
-    assert found.supported
-    assert found.support >= alone.support
-    assert any(words in one.text for one in found.quotes)
+    searched: Embedder = embedder if vectors else Failing(embedder)
+    evidence = LibraryEvidence(retriever_of(database, searched, search_seconds=60.0))
+    supported = 0
+    for line in (TALKS / "talks.jsonl").read_text(encoding="utf-8").splitlines():
+        said = list[Said]()
+        for turn in json.loads(line)["turns"]:
+            found = await asked(evidence, people, turn["question"], said)
+            alone = await asked(evidence, people, turn["question"], [])
+            if turn["kind"] == "alone" and alone.supported:
+                supported += 1
+                assert found.supported, line
+                assert found.support >= alone.support, line
+    assert supported > 20

@@ -38,9 +38,9 @@ def one_of(values: Sequence[str]) -> str:
 
 
 def misfit(descriptor: Descriptor, content: Mapping[str, Any], prefix: str = "") -> FieldViolation | None:
-    """The first field of a JSON object whose value does not have the field's type; None if there is none. Unknown fields are ignored, as over REST.
+    """The violation of the first field whose value has a wrong type; None if all values have the types of their fields. Unknown fields are ignored, as over REST.
 
-    descriptor: the message that the object stands for. prefix: the path of the message in the request, with a dot at its end.
+    descriptor: the type of the message that the JSON object `content` stands for. prefix: the path of the message in the request, with a dot at its end.
     """
     names = {name: field for field in descriptor.fields for name in (field.name, field.json_name)}
     for name, value in content.items():

@@ -302,8 +302,8 @@ def delete(
     """Delete a collection. Without --force, a collection that has documents is not deleted. Existing answers keep their quotes."""
     with reporting(json=json), open_client() as client:
         found = client.get_collection(valid_text(collection, "The collection"))
-        counted = _may_read(found, client.me)
-        size = _count(found) if counted else "all its documents"
+        readable = _may_read(found, client.me)
+        size = _count(found) if readable else "all its documents"
         try:
             client.delete_collection(found.name, force=force)
         except FailedPrecondition as error:
@@ -311,7 +311,7 @@ def delete(
                 error.add_note(f"`responsa collections delete {_id(found)} --force` deletes {size} too.")
             raise
         if json:
-            print_json({"deleted": found.name, "documents": int(found.document_count) if counted else None})
+            print_json({"deleted": found.name, "documents": int(found.document_count) if readable else None})
         else:
             print_text(f"deleted {found.name} with {size}")
 
@@ -411,8 +411,7 @@ def _id(collection: collection_pb2.Collection) -> str:
 
 
 def _count(collection: collection_pb2.Collection) -> str:
-    number = collection.document_count
-    return f"{number} document{'' if number == 1 else 's'}"
+    return counted(collection.document_count, "document")
 
 
 def _may_read(collection: collection_pb2.Collection, me: Callable[[], user_pb2.User]) -> bool:

@@ -57,6 +57,7 @@ from responsa_server.cli.sources import (
     entries,
     find,
 )
+from responsa_server.domain.words import counted
 
 _FAILURES_SHOWN = 20
 IN_FLIGHT = 8
@@ -254,7 +255,7 @@ class _Run:
             self._say_deleted(document, "WOULD_DELETE")
         if not self.json:
             number = len(documents)
-            print_text(f"{number} document{'' if number == 1 else 's'} would be deleted; nothing was changed")
+            print_text(f"{counted(number, 'document')} would be deleted; nothing was changed")
 
     async def _all(self, client: AsyncResponsa) -> Summary:
         targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client), self.root)
@@ -397,11 +398,11 @@ class Summary:
     def __str__(self) -> str:
         total = sum(self.counts.values())
         parts = ", ".join(f"{number} {outcome.lower()}" for outcome, number in self.counts.items())
-        text = f"{total} document{'' if total == 1 else 's'}: {parts}"
+        text = f"{counted(total, 'document')}: {parts}"
         if self.skipped:
             rules = ", ".join(f"{number} {rule.value}" for rule, number in sorted(self.skipped.items()))
             files = self.skipped.total()
-            text += f"; {files} file{'' if files == 1 else 's'} skipped: {rules}"
+            text += f"; {counted(files, 'file')} skipped: {rules}"
         return f"{text}; {self.deleted} deleted" if self.deleted else text
 
 

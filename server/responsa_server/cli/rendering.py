@@ -16,6 +16,7 @@ from responsa.knowledge.v1 import document_pb2
 from responsa.type.v1 import collection_kind_pb2
 from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
+from responsa_server.domain.words import counted
 
 _QUOTE = 240
 _GLANCE = 120
@@ -169,7 +170,7 @@ def tool_line(call: turn_pb2.TurnToolCall, result: turn_pb2.TurnToolResult, seco
     outcome = _OUTCOMES.get(result.outcome, "ended")
     parts = [f"Called {tool}{given}: {outcome} in {seconds:.1f} s"]
     if found := len(result.sources):
-        parts.append(f", {found} source{'' if found == 1 else 's'}")
+        parts.append(f", {counted(found, 'source')}")
     if result.outcome not in _OUTCOMES:
         parts.append(", and it is not known whether the call took effect")
     elif result.outcome == turn_pb2.TOOL_OUTCOME_ERROR and result.content:
@@ -239,11 +240,11 @@ def _cost(outcome: Outcome) -> str:
     tokens = outcome.input_tokens + outcome.output_tokens
     if not tokens and not outcome.cost_usd_micros:
         return ""
-    shown = f"{tokens:,} token{'' if tokens == 1 else 's'}"
+    shown = counted(tokens, "token")
     if not outcome.unpriced_tokens:
         return f"{shown}, {dollars(outcome.cost_usd_micros)}"
     known = f", {dollars(outcome.cost_usd_micros)}" if outcome.cost_usd_micros else ""
-    unpriced = f"{outcome.unpriced_tokens:,} token{'' if outcome.unpriced_tokens == 1 else 's'}"
+    unpriced = counted(outcome.unpriced_tokens, "token")
     return f"{shown}{known} (the price of {unpriced} is not known)"
 
 

@@ -37,6 +37,7 @@ from responsa_server.cli.sample_people import load_account
 from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
 from responsa_server.cli.synonyms import read_file
+from responsa_server.domain.words import counted
 from responsa_server.instance import SHIPPED_AGENTS
 from responsa_server.samples import SAMPLE_DATABASES, SampleDatabase
 
@@ -290,7 +291,7 @@ def _line(one: Loaded) -> str:
     line = f"{one.agent}: {one.documents}, in collection {one.collection}"
     total = one.made + one.there
     if total:
-        line += f"; {total} teacher{'' if total == 1 else 's'}: {one.made} new, {one.there} existing"
+        line += f"; {counted(total, 'teacher')}: {one.made} new, {one.there} existing"
     return line
 
 

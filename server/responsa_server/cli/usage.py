@@ -11,6 +11,7 @@ from responsa.auth.v1 import user_usage_pb2
 from responsa_server.cli.output import as_json, print_json, print_text, reporting
 from responsa_server.cli.rendering import dollars
 from responsa_server.cli.session import open_client
+from responsa_server.domain.words import counted
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -35,17 +36,13 @@ def usage_lines(usage: user_usage_pb2.UserUsage) -> Iterator[str]:
     """One line for the day, one for the month, and one for what is stored."""
     for name, period in (("today", usage.day), ("month", usage.month)):
         reset = period.reset_time.ToDatetime()
-        questions = _counted(period.message_count, "question")
+        questions = counted(period.message_count, "question")
         tokens = _used(period.tokens, lambda value: f"{value:,}", "tokens")
         money = _used(period.cost_usd_micros, lambda value: dollars(value).removesuffix(" USD"), "USD")
         yield f"{name}  {questions}; {tokens}; {money}; ends {reset:%Y-%m-%d %H:%M} UTC"
     stored = usage.storage
     limit = f" of {stored.limit_bytes:,}" if stored.HasField("limit_bytes") else ""
-    yield f"stored {stored.stored_bytes:,}{limit} bytes; {_counted(stored.document_count, 'document')}; {_counted(stored.collection_count, 'collection')}"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    yield f"stored {stored.stored_bytes:,}{limit} bytes; {counted(stored.document_count, 'document')}; {counted(stored.collection_count, 'collection')}"
 
 
 def _used(usage: user_usage_pb2.QuotaUsage, shown: Callable[[int], str], unit: str) -> str:

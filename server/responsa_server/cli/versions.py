@@ -169,7 +169,7 @@ def _lines(sign: str, text: str, size: int) -> Iterator[str]:
     if text:
         yield from (f"{sign} {line}".rstrip() for line in text.removesuffix("\n").split("\n"))
     if left := size - len(text.encode()):
-        yield f"{sign} … and {left} more byte{'' if left == 1 else 's'}"
+        yield f"{sign} … and {counted(left, 'more byte')}"
 
 
 def _line(version: document_version_pb2.DocumentVersion) -> str:

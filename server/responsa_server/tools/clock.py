@@ -18,6 +18,7 @@ from responsa_server.domain.tools import (
     ToolOutcome,
     ToolResult,
 )
+from responsa_server.domain.words import counted
 from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
 
 _MIDNIGHT: Final = time_of_day()
@@ -122,9 +123,9 @@ def _result(
         first, second = f"{time:%A}, {_date(time)}", f"{until:%A}, {_date(until)}"
         if not days:
             return data, f"Both are {first}."
-        return data, f"{second} is {_counted(abs(days), 'day')} {relation} {first}."
+        return data, f"{second} is {counted(abs(days), 'day')} {relation} {first}."
     first, second = (f"{one:%H:%M:%S} on {one:%A}, {_date(one)}" for one in (time, until))
-    calendar = f"; on the calendar, this is {_counted(abs(days), 'day')}" if days else ""
+    calendar = f"; on the calendar, this is {counted(abs(days), 'day')}" if days else ""
     return data, f"{second} is {_lasting(abs(elapsed))} {relation} {first} in {_in(time, zone)}{calendar}."
 
 
@@ -138,16 +139,12 @@ def _in(time: datetime, zone: str) -> str:
     return zone if zone == "UTC" else f"{zone} (UTC{offset[:3]}:{offset[3:5]})"
 
 
-def _counted(count: int, unit: str) -> str:
-    return f"{count:,} {unit}" if count == 1 else f"{count:,} {unit}s"
-
-
 def _lasting(elapsed: timedelta) -> str:
     """The duration in days, hours, minutes and seconds, without those that are zero."""
     minutes, seconds = divmod(elapsed.seconds, 60)
     hours, minutes = divmod(minutes, 60)
     values = (("day", elapsed.days), ("hour", hours), ("minute", minutes), ("second", seconds))
-    said = [_counted(count, unit) for unit, count in values if count]
+    said = [counted(count, unit) for unit, count in values if count]
     *before, last = said or ["0 seconds"]
     return f"{', '.join(before)} and {last}" if before else last
 

@@ -53,8 +53,6 @@ _EMPTY_IT: Final = re.compile(
     re.IGNORECASE,
 )
 _PRONOUN: Final = re.compile(r"\b(?:(?P<one>it|its)|(?P<many>they|them|their))\b(?!['’])", re.IGNORECASE)
-
-
 # "How do I add a dependency, and then update it?" asks twice.
 _AND_THEN: Final = re.compile(
     r"(?P<asked>\bhow\s+(?:do|can|could|would|should|must)\s+(?:i|we|you|one))\s+(?P<first>[^?!.;]{3,200}?),?\s+and\s+then\s+(?P<second>(?!(?:what|how|where|when|who|which|why|is|are|do|does|did|can|will)\b)[a-z]+\b)",
@@ -74,10 +72,10 @@ def asks_for_total(clause: str) -> bool:
 
 
 def questions_of(text: str, answered: Collection[str] = (), whole: str = "") -> tuple[str, ...]:
-    """The clauses that ask something and are not among `answered`. In a clause with a pronoun, the noun of an earlier clause replaces it; if there is none, such a clause becomes `whole`.
-    Empty if the message is one question, perhaps with sentences that lead to it.
+    """The questions of a message that are not among `answered`. The result is empty if the message asks only one question.
 
-    whole: the message in words that need no earlier messages; "" for `text`.
+    If a question has a pronoun such as “it”, the noun of an earlier question replaces the pronoun. If no noun is found, the result contains `whole` instead of this question.
+    whole: the message in words that can be understood without the earlier messages; "" if `text` itself can.
     """
     clauses = [one for one in clauses_of(text) if not (answered and asks_for_total(one))]
     asked = [one for one in clauses if asks(one) and content_words(one) > 0]

@@ -333,7 +333,7 @@ class UnknownWord:
 
     @property
     def synonym(self) -> str:
-        """The engine's filter for what other template engines call by this word; "" if there is none."""
+        """The name of the engine's filter that other template engines call `word`; "" if there is no such filter."""
         return _ELSEWHERE.get(self.word.lower(), "") if self.kind == "filter" else ""
 
     @property

@@ -264,7 +264,7 @@ def _without(text: str, names: Iterable[str]) -> str:
 
 
 def _thing(question: str) -> str:
-    """The words that follow the first article of a question ("laptop" in “When is a laptop replaced?”); "" if there is none."""
+    """The noun after the first article of a question, such as "laptop" in “When is a laptop replaced?”; "" if the question has no article."""
     found = _THING.search(question)
     if found is None:
         return ""
