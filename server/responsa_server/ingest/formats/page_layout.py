@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise, zip_longest
+from typing import cast
 
 from responsa_server.text.canonical import BlockKind
 
@@ -125,9 +126,9 @@ class _Stack:
     def of(cls, line: Line) -> _Stack:
         return cls([line], [False], line.left, line.top, line.right, line.bottom, _end(line))
 
-    def add(self, line: Line, *, forced: bool) -> None:
+    def add(self, line: Line) -> None:
+        self.forced.append(_forced(self, line))
         self.lines.append(line)
-        self.forced.append(forced)
         end = _end(line)
         # Comparisons, because this runs for every line, and `min` and `max` take three times as long.
         if line.left < self.left:
@@ -158,7 +159,7 @@ def arrange(pages: Sequence[Page]) -> list[Part]:
     body = _body_size(pages)
     running = _running(pages, body)
     # If nothing else stands on any page, the lines that repeat are the text.
-    if any(id(line) not in running for page in pages for line in page.lines):
+    if running and any(id(line) not in running for page in pages for line in page.lines):
         for page in pages:
             page.lines = [line for line in page.lines if id(line) not in running]
     compounds = _Compounds(pages)
@@ -178,20 +179,19 @@ def _running(pages: Sequence[Page], body: float) -> set[int]:
     """The ids of the lines that repeat at the same height of several pages, but for a number that counts the pages, and that have no other line between them
     and the edge of their page. Cells of a table may repeat too, but other cells of their rows do not. body: the size of most letters.
     """
-    found: defaultdict[str, list[tuple[float, int, int]]] = defaultdict(list)
-    for page in pages:
-        for line in page.lines:
-            height = line.base / page.height if page.height else 0.5
-            if _NUMBER_MARGIN < height < 1 - _NUMBER_MARGIN:
-                continue
-            margin = _MARGIN if any(map(str.isalpha, line.text)) else _NUMBER_MARGIN
-            if not margin < height < 1 - margin:
-                place = height, page.number, id(line)
-                found[line.text].append(place)
-                if line.size < _HEADING * body:  # headings may count too
-                    for reading in _readings(line.text, page.number):
-                        found[reading].append(place)
     least = min(_REPEATED, max(2, len(pages)))
+    if len(pages) < least:
+        return set()
+    found: defaultdict[str, list[tuple[float, int, int]]] = defaultdict(list)
+    for lines in _alike(pages):
+        if len(lines) < least:
+            continue
+        for line, page, height in lines:
+            place = height, page, id(line)
+            found[line.text].append(place)
+            if line.size < _HEADING * body:  # headings may count too
+                for reading in _readings(line.text, page):
+                    found[reading].append(place)
     repeated: set[int] = set()
     for lines in found.values():
         if len(lines) < least:
@@ -205,6 +205,20 @@ def _running(pages: Sequence[Page], body: float) -> set[int]:
             if len({number for _, number, _ in near[: 4 * least]}) >= least:
                 repeated.add(one)
     return {one for page in pages for one in _outermost(page, repeated)} if repeated else repeated
+
+
+def _alike(pages: Sequence[Page]) -> Iterable[Sequence[tuple[Line, int, float]]]:
+    """The lines in the margins, with their pages and heights, in groups that are alike but for their numbers."""
+    found: defaultdict[str, list[tuple[Line, int, float]]] = defaultdict(list)
+    for page in pages:
+        for line in page.lines:
+            height = line.base / page.height if page.height else 0.5
+            if _NUMBER_MARGIN < height < 1 - _NUMBER_MARGIN:
+                continue
+            margin = _MARGIN if any(map(str.isalpha, line.text)) else _NUMBER_MARGIN
+            if not margin < height < 1 - margin:
+                found[_PAGE_NUMBER.sub("0", line.text)].append((line, page.number, height))
+    return found.values()
 
 
 def _outermost(page: Page, repeated: Container[int]) -> Iterator[int]:
@@ -272,8 +286,8 @@ def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[Part
 def _with_markers(lines: Sequence[Line]) -> list[Line]:
     """The lines. The mark of a list item that is drawn for itself belongs to the text that follows it on its line."""
     made: list[Line] = []
+    before: Line | None = None
     for line in lines:
-        before = made[-1] if made else None
         if (
             before is not None
             and len(before.text) <= 5
@@ -282,7 +296,7 @@ def _with_markers(lines: Sequence[Line]) -> list[Line]:
             and _start(line) >= _start(before)
             and _start(line) - _end(before) < 4 * line.size
         ):
-            made[-1] = Line(
+            made[-1] = before = Line(
                 f"{before.text} {line.text}",
                 min(before.left, line.left),
                 min(before.top, line.top),
@@ -294,7 +308,13 @@ def _with_markers(lines: Sequence[Line]) -> list[Line]:
             )
         else:
             made.append(line)
+            before = line
     return made
+
+
+def _overlap(one: Line | _Stack, other: Line | _Stack) -> bool:
+    """Whether they share a part of their width, and both have a width."""
+    return one.left < one.right > other.left < other.right > one.left
 
 
 def _start(line: Line) -> float:
@@ -313,7 +333,7 @@ def _leading_limit(lines: Sequence[Line]) -> float:
             distance / after.size
             for before, after in pairwise(lines)
             if 0.8 * after.size < (distance := after.base - before.base) < 3 * after.size
-            and min(before.right, after.right) > max(before.left, after.left)
+            and _overlap(before, after)
         ]
     )
     usual = distances[len(distances) // 4] if len(distances) > 3 else _LEADING
@@ -324,7 +344,7 @@ def _stacks(lines: Sequence[Line], limit: float) -> list[_Stack]:
     made: list[_Stack] = []
     for line, after in zip_longest(lines, lines[1:]):
         if made and _continues(made[-1], line, after, limit):
-            made[-1].add(line, forced=_forced(made[-1], line))
+            made[-1].add(line)
         else:
             made.append(_Stack.of(line))
     return made
@@ -336,13 +356,9 @@ def _continues(stack: _Stack, line: Line, after: Line | None, limit: float) -> b
     small, large = (size, last.size) if size < last.size else (last.size, size)
     if not 0.3 * size < line.base - last.base < limit * large or large > _SAME_SIZE * small:
         return False
-    if min(stack.right, line.right) <= max(stack.left, line.left) or _marker(line.text):
+    if not _overlap(stack, line) or _marker(line.text):
         return False
-    if (
-        after is not None
-        and abs(after.base - line.base) < 0.3 * size
-        and min(last.right, after.right) > max(last.left, after.left)
-    ):
+    if after is not None and abs(after.base - line.base) < 0.3 * size and _overlap(last, after):
         return False
     return _aligned(stack, line)
 
@@ -363,10 +379,14 @@ def _aligned(stack: _Stack, line: Line) -> bool:
 
 def _forced(stack: _Stack, line: Line) -> bool:
     """Whether the last line of the stack ends where the first word of this line would still have fitted."""
-    last = stack.lines[-1]
-    word = len(line.text.split(" ", 1)[0]) * 0.55 * line.size
-    edge = max(stack.edge, _end(line))
-    return _end(last) + word + 0.5 * line.size < edge - 0.5 * line.size
+    last, size = _end(stack.lines[-1]), line.size
+    edge, end = stack.edge, _end(line)
+    edge = (end if end > edge else edge) - 0.5 * size
+    # Most lines are full, so that not even a space would fit.
+    if last + 0.5 * size >= edge:
+        return False
+    word = len(line.text.split(" ", 1)[0]) * 0.55 * size
+    return last + word + 0.5 * size < edge
 
 
 def _marker(text: str) -> str:
@@ -402,7 +422,8 @@ def _in_order(stacks: list[_Stack]) -> list[_Stack]:
             )
         ordered.insert(place, stack)
         edges.insert(place, (left, right, stack.top + 0.2 * stack.size))
-        lowest = max(lowest, stack.top)
+        if stack.top > lowest:
+            lowest = stack.top
     return ordered
 
 
@@ -447,7 +468,9 @@ def _rows(stacks: Sequence[_Stack]) -> Iterator[_Row]:
 def _side_by_side(row: _Row, stack: _Stack) -> bool:
     if len(stack.lines) > _MAX_CELL_LINES * 2 or len(row[-1].lines) > _MAX_CELL_LINES * 2:
         return False
-    top, bottom = min([one.top for one in row]), max([one.bottom for one in row])
+    top, bottom = row[0].top, row[0].bottom
+    if len(row) > 1:
+        top, bottom = min([one.top for one in row]), max([one.bottom for one in row])
     shared = min(bottom, stack.bottom) - max(top, stack.top)
     if shared < 0.5 * min(bottom - top, stack.bottom - stack.top):
         return False
@@ -610,12 +633,16 @@ def _full(stack: _Stack) -> bool:
 
 def _text_of(stack: _Stack, compounds: _Compounds) -> str:
     text = stack.lines[0].text
+    if len(stack.lines) == 1:
+        return text.removesuffix(HYPHEN)
     written: list[str] = []
     for line, forced in zip(stack.lines[1:], stack.forced[1:], strict=True):
+        separator = "\n" if forced else " "
         if text[-1:] in _JOINING or not text.isascii():
-            text = compounds.joined(text, line.text, "\n" if forced else " ")
+            text = compounds.joined(text, line.text, separator)
         else:
-            written += (text, "\n" if forced else " ")
+            written.append(text)
+            written.append(separator)
             text = line.text
     written.append(text.removesuffix(HYPHEN))
     return "".join(written)
@@ -632,27 +659,35 @@ class _Compounds:
 
     def joined(self, before: str, after: str, separator: str = " ") -> str:
         """Both texts as one."""
-        if before.endswith(_HYPHENS) and after[:1].isalpha() and before[-2:-1].isalpha():
-            stem, mark = before[:-1], before[-1]
-            if (after[0].islower() and not (mark == "-" or mark == HYPHEN)) or not self._keeps(stem, after):
-                return stem + after
-            return f"{stem}-{after}"
-        if _UNSPACED.match(before[-1:]) and _UNSPACED.match(after[:1]):
+        mark = before[-1:]
+        if mark in _JOINING:
+            if mark and after[:1].isalpha() and before[-2:-1].isalpha():
+                stem = before[:-1]
+                if (after[0].islower() and not (mark == "-" or mark == HYPHEN)) or not self._keeps(
+                    stem, after
+                ):
+                    return stem + after
+                return f"{stem}-{after}"
+            if mark == HYPHEN:
+                return f"{before[:-1]}-{separator}{after}"
+        elif _UNSPACED.match(mark) and _UNSPACED.match(after[:1]):
             return before + after
-        return f"{before.removesuffix(HYPHEN)}{'-' if before.endswith(HYPHEN) else ''}{separator}{after}"
+        return f"{before}{separator}{after}"
 
     def _keeps(self, stem: str, after: str) -> bool:
         if after[0].isupper() and not stem.isupper():
             return True
         if self._known is None:
             texts = (line.text for page in self._pages for line in page.lines)
-            words = (word for text in texts if "-" in text for word in text.split() if "-" in word)
+            # A hyphen at the end of a line is not in the middle of a word.
+            words = (word for text in texts if "-" in text[:-1] for word in text.split() if "-" in word)
             self._known = frozenset(found.lower() for word in words for found in _COMPOUND.findall(word))
-        head = _LAST_WORD.search(stem.rpartition(" ")[2])
+        last = stem.rpartition(" ")[2]
+        # Most words are only letters.
+        head = last if last.isalpha() else cast("re.Match[str]", _LAST_WORD.search(last)).group()
         tail = _FIRST_WORD.match(after)
-        assert head is not None
         assert tail is not None
-        return f"{head.group()}-{tail.group()}".lower() in self._known
+        return f"{head}-{tail.group()}".lower() in self._known
 
 
 def _continued(parts: Sequence[Part], part: Part, body: float, compounds: _Compounds) -> bool:

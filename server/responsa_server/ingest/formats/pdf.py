@@ -71,11 +71,14 @@ def _place(part: Part) -> Place:
     width, height = part.page.width, part.page.height
     if width <= 0 or height <= 0:
         return Place(part.page.number)
-    edges = (left / width, top / height, right / width, bottom / height)
-    box = cast(
-        "tuple[int, int, int, int]", tuple(min(max(round(one * _THOUSAND), 0), _THOUSAND) for one in edges)
-    )
+    box = (_share(left, width), _share(top, height), _share(right, width), _share(bottom, height))
     return Place(part.page.number, box)
+
+
+def _share(edge: float, whole: float) -> int:
+    """An edge in thousandths of the page."""
+    share = round(edge / whole * _THOUSAND)
+    return 0 if share < 0 else _THOUSAND if share > _THOUSAND else share
 
 
 # -- the file ----------------------------------------------------------------------------------------------------------

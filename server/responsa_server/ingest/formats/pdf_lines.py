@@ -9,12 +9,13 @@ import ctypes
 import math
 import re
 import unicodedata
+from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, repeat
+from itertools import chain, compress, pairwise, repeat
+from operator import sub
 from statistics import median
-from struct import Struct
 from typing import Any, Final, cast
 
 from pypdfium2 import raw
@@ -47,8 +48,11 @@ _SHORT: Final = 15
 _DENSE: Final = 1.06
 _SAMPLED: Final = 4
 _TURNED: Final = 0.1
+_SAME_LINE: Final = 1.2
+"""How far apart the lower edges of the first and the last character of a line are at most, in sizes of the text."""
 _SHAPES = re.compile(r"[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")
 _SPACE = re.compile(r"\s+")
+_span = re.Match[str].span
 _HYPHENS: Final = "\ufffe\x02"
 """What the library writes for a hyphen at the end of a line."""
 _LINE_END = re.compile(r"[\r\n\ufffe\x02][\r\n]*")
@@ -145,47 +149,55 @@ class _Measure:
     _ROWS: Final = 256
     """The number of characters that are measured before the numbers are read from the buffer."""
 
-    def __init__(self, name: str, row: Struct, *, apart: int = 0, default: tuple[float, ...] = ()) -> None:
-        """row: the numbers that the library writes for a character. apart: their size in bytes if the library takes the address of each of them, not that of
-        the first. default: the numbers of a character that the library cannot measure; zeros if not given.
+    def __init__(
+        self, name: str, kind: str, count: int, *, each: bool = False, default: tuple[float, ...] = ()
+    ) -> None:
+        """count: how many numbers the library writes for a character. kind: their type, as in `array`. each: whether the library takes the address of each of
+        them, not that of the first. default: the numbers of a character that the library cannot measure; zeros if not given.
         """
         self._call = _function(name)
-        self._row = row
-        self._default = default or row.unpack(bytes(row.size))
-        self._buffer = ctypes.create_string_buffer(self._ROWS * row.size)
+        self._count = count
+        self._default = array(kind, default or [0.0] * count)
+        self._buffer = array(kind, [0.0] * (count * self._ROWS))
+        content = (ctypes.c_char * (len(self._buffer) * self._buffer.itemsize)).from_buffer(self._buffer)
         self._addresses = [
-            [ctypes.byref(self._buffer, place * row.size + offset) for place in range(self._ROWS)]
-            for offset in range(0, row.size, apart or row.size)
+            [
+                ctypes.byref(content, (place * count + number) * self._buffer.itemsize)
+                for place in range(self._ROWS)
+            ]
+            for number in range(count if each else 1)
         ]
 
-    def __call__(self, text: Any, places: Sequence[int]) -> list[tuple[float, ...]]:
-        """The numbers of each character. text: a pointer to the page's text."""
-        made: list[tuple[float, ...]] = []
+    def __call__(self, text: Any, places: Sequence[int]) -> array[float]:
+        """The numbers of the characters, one after the other. text: a pointer to the page's text."""
+        count = self._count
+        made = self._buffer[:0]
         for start in range(0, len(places), self._ROWS):
             some = places[start : start + self._ROWS]
             known: list[int] = list(map(self._call, repeat(text), some, *self._addresses))
-            rows = self._row.iter_unpack(memoryview(self._buffer)[: len(some) * self._row.size])
-            made += (
-                rows
-                if all(known)
-                else (row if one else self._default for one, row in zip(known, rows, strict=True))
-            )
+            rows = self._buffer[: len(some) * count]
+            if not all(known):
+                for number, one in enumerate(known):
+                    if not one:
+                        rows[number * count : (number + 1) * count] = self._default
+            made += rows
         return made
 
 
 # The left, right, lower and upper edge.
-_char_boxes = _Measure("FPDFText_GetCharBox", Struct("4d"), apart=8)
+_char_boxes = _Measure("FPDFText_GetCharBox", "d", 4, each=True)
 # The left, upper, right and lower edge.
-_loose_boxes = _Measure("FPDFText_GetLooseCharBox", Struct("4f"))
-_origins = _Measure("FPDFText_GetCharOrigin", Struct("2d"), apart=8)
+_loose_boxes = _Measure("FPDFText_GetLooseCharBox", "f", 4)
+# The place on both axes.
+_origins = _Measure("FPDFText_GetCharOrigin", "d", 2, each=True)
 # The numbers a, b, c, d, e and f.
-_matrices = _Measure("FPDFText_GetMatrix", Struct("6f"), default=(1.0, 0.0, 0.0, 1.0, 0.0, 0.0))
+_matrices = _Measure("FPDFText_GetMatrix", "f", 6, default=(1.0, 0.0, 0.0, 1.0, 0.0, 0.0))
 
 
 # -- lines -------------------------------------------------------------------------------------------------------------
 
-_Ends = tuple[float, float, float]
-"""The left and right edge of a character as it is shown, and a place on the vertical axis to compare it with others."""
+_Edges = tuple[Sequence[float], Sequence[float], Sequence[float]]
+"""The left and the right edges of characters as they are shown, and their places on the vertical axis to compare them with each other."""
 _Space = tuple[float, float, int]
 """A space between two words: its left and right edge, and the place of the first character after it."""
 _Gutter = tuple[float, float, float]
@@ -194,8 +206,8 @@ _Gutter = tuple[float, float, float]
 
 @dataclass(slots=True)
 class _Run:
-    """The characters [start, end) of a page, which stand on one line. spaces: the spaces between its words. widest: the width of the widest of them.
-    rtl: whether it has right-to-left letters.
+    """The characters [start, end) of a page, which stand on one line. widest: the width of the widest space between its words. spaces: these
+    spaces, if the widest is larger than a small one. rtl: whether it has right-to-left letters.
     """
 
     start: int
@@ -243,46 +255,50 @@ class _TextReader:
         if self._rtl:
             runs = list(self._logical(runs))
         self._find_spaces(runs)
+        lines = page.lines
         for run in self._cells(runs):
             line = run.line
             line.text = line.text or clean(self._characters[run.start : run.end])
-            if line.text and not (page.lines and _attached(page.lines[-1], line)):
-                page.lines.append(line)
+            if line.text and not (lines and _attached(lines[-1], line)):
+                lines.append(line)
 
     def _runs(self, turned: list[Line]) -> list[_Run]:
         """The horizontal lines. The others are added to `turned`."""
-        spans = list(_spans(self._characters))
+        spans = _spans(self._characters)
         middles = [self._visible(start, end) for start, end, _, _ in spans]
-        ends = iter(self._boxes([place for _, _, first, last in spans for place in (first, last)]))
-        sizes = map(_get_size, repeat(self._text), middles)
+        matrices = _matrices(self._text, middles)
         runs: list[_Run] = []
         upright = not self._view.turns
-        for (start, end, _, _), first, last, middle, matrix, size, base in zip(
+        for span, middle, a, b, c, d, size, base, left, _, low, last_left, last_right, last_low in zip(
             spans,
-            ends,
-            ends,
             middles,
-            _matrices(self._text, middles),
-            sizes,
+            matrices[0::6],
+            matrices[1::6],
+            matrices[2::6],
+            matrices[3::6],
+            map(_get_size, repeat(self._text), middles),
             self._bases(middles),
+            *self._edges([first for _, _, first, _ in spans]),
+            *self._edges([last for _, _, _, last in spans]),
             strict=True,
         ):
-            x, y = matrix[:2] if upright else self._view.towards(matrix[0], matrix[1])
+            start, end, _, _ = span
+            x, y = (a, b) if upright else self._view.towards(a, b)
             if x <= 0 or abs(y) > _TURNED * x:
                 turned += self._turned(start, middle, end)
                 continue
-            size *= math.hypot(matrix[2], matrix[3])
+            size *= math.hypot(c, d)
             if not 0.5 < size < 2000:
-                left, right, _ = self._boxes([middle])[0]
-                size = max(1.0, 2 * (right - left))
-            line = Line("", 0.0, base - 0.8 * size, 0.0, base + 0.25 * size, base, size)
-            run = _Run(start, end, line)
+                (middle_left,), (middle_right,), _ = self._edges([middle])
+                size = max(1.0, 2 * (middle_right - middle_left))
+            line = Line("", left, base - 0.8 * size, 0.0, base + 0.25 * size, base, size)
             if self._rtl and RIGHT_TO_LEFT.search(self._characters, start, end):
-                run.rtl = True
-            elif not _set_ends(line, first, last):
+                runs.append(_Run(start, end, line, rtl=True))
+            elif abs(last_low - low) > _SAME_LINE * size:
                 runs += self._levels(start, end, size)
-                continue
-            runs.append(run)
+            else:
+                _set_ends(line, left, last_left, last_right)
+                runs.append(_Run(start, end, line))
         return runs
 
     def _visible(self, start: int, end: int) -> int:
@@ -293,27 +309,30 @@ class _TextReader:
         places = (*range(middle, end), *range(middle - 1, start - 1, -1))
         return next(place for place in places if not self._characters[place].isspace())
 
-    def _boxes(self, places: Sequence[int]) -> list[_Ends]:
-        """The left and right edge of characters, and a place on the vertical axis."""
+    def _edges(self, places: Sequence[int]) -> _Edges:
+        """The edges of characters."""
         boxes = _char_boxes(self._text, places)
+        lefts, rights, lows, highs = boxes[0::4], boxes[1::4], boxes[2::4], boxes[3::4]
         x, y, end, top = self._view.left, self._view.bottom, self._view.right, self._view.top
         match self._view.turns:
             case 1:
-                return [(low - y, high - y, left) for left, _, low, high in boxes]
+                return [low - y for low in lows], [high - y for high in highs], lefts
             case 2:
-                return [(end - right, end - left, low) for left, right, low, _ in boxes]
+                return [end - right for right in rights], [end - left for left in lefts], lows
             case 3:
-                return [(top - high, top - low, left) for left, _, low, high in boxes]
+                return [top - high for high in highs], [top - low for low in lows], lefts
             case _:
-                return [(left - x, right - x, low) for left, right, low, _ in boxes]
+                if x:
+                    return [left - x for left in lefts], [right - x for right in rights], lows
+                return lefts, rights, lows
 
     def _bases(self, places: Sequence[int]) -> list[float]:
         """The baselines of characters."""
         origins = _origins(self._text, places)
         if self._view.turns:
-            return [self._view.at(x, y)[1] for x, y in origins]
+            return [self._view.at(x, y)[1] for x, y in zip(origins[0::2], origins[1::2], strict=True)]
         top = self._view.top
-        return [top - y for _, y in origins]
+        return [top - y for y in origins[1::2]]
 
     def _levels(self, start: int, end: int, size: float) -> Iterator[_Run]:
         """The separate lines in a range of characters that the library took for one line, because it overlooked a line end."""
@@ -322,10 +341,11 @@ class _TextReader:
         for place, base in zip((*places, end), (*self._bases(places), math.inf), strict=True):
             if abs(base - before) > 0.6 * size:
                 line = Line("", 0.0, before - 0.8 * size, 0.0, before + 0.25 * size, before, size)
-                run = _Run(start, place, line)
                 last = places[bisect_left(places, place) - 1]
-                if _set_ends(run.line, *self._boxes([places[bisect_left(places, start)], last])):
-                    yield run
+                lefts, rights, lows = self._edges([places[bisect_left(places, start)], last])
+                if abs(lows[1] - lows[0]) <= _SAME_LINE * size:
+                    _set_ends(line, lefts[0], lefts[1], rights[1])
+                    yield _Run(start, place, line)
                 start = place
             before = base
 
@@ -333,14 +353,17 @@ class _TextReader:
         text = clean(self._characters[start:end])
         if text:
             boxes = _char_boxes(self._text, (start, middle, end - 1))
-            edges = [self._view.box(left, bottom, right, top) for left, right, bottom, top in boxes]
+            edges = [
+                self._view.box(left, bottom, right, top)
+                for left, right, bottom, top in zip(*(boxes[one::4] for one in range(4)), strict=True)
+            ]
             lefts, tops, rights, bottoms = zip(*edges, strict=True)
             yield Line(text, min(lefts), min(tops), max(rights), max(bottoms), max(bottoms), 0.0)
 
     def _logical(self, runs: Sequence[_Run]) -> Iterator[_Run]:
         """The runs, with the lines that have right-to-left letters put into logical order."""
         mostly = is_mostly_rtl(self._characters)
-        hidden = {one for one in set(self._characters) if one.isspace() or _UNPRINTED.match(one)}
+        shown = {one for one in set(self._characters) if not (one.isspace() or _UNPRINTED.match(one))}
         start = 0
         while start < len(runs):
             base, size = runs[start].line.base, runs[start].line.size
@@ -352,40 +375,46 @@ class _TextReader:
             if not any(run.rtl for run in group):
                 yield from group
                 continue
-            places = [
-                place
-                for run in group
-                for place in range(run.start, run.end)
-                if self._characters[place] not in hidden
-            ]
-            for line in logical_lines(self._glyphs(places), size, mostly=mostly):
+            places: list[int] = []
+            letters: list[str] = []
+            for run in group:
+                text = self._characters[run.start : run.end]
+                chosen = list(map(shown.__contains__, text))
+                places += compress(range(run.start, run.end), chosen)
+                letters += compress(text, chosen)
+            for line in logical_lines(self._glyphs(places, letters), size, mostly=mostly):
                 line.text = clean(line.text)
                 if line.text:
                     yield _Run(0, 0, line)
 
-    def _glyphs(self, places: Sequence[int]) -> list[Glyph]:
+    def _glyphs(self, places: Sequence[int], letters: Sequence[str]) -> list[Glyph]:
         """The characters with the space that belongs to them."""
-        boxes = zip(_loose_boxes(self._text, places), map(self._characters.__getitem__, places), strict=True)
+        boxes = _loose_boxes(self._text, places)
+        lefts, tops, rights, bottoms = boxes[0::4], boxes[1::4], boxes[2::4], boxes[3::4]
         if self._view.turns:
-            upright = ((self._view.box(*box), one) for box, one in boxes)
-            return [(left, right, bottom, one) for (left, _, right, bottom), one in upright]
-        x, y = self._view.left, self._view.top
-        return [(left - x, right - x, y - bottom, one) for (left, _, right, bottom), one in boxes]
+            upright = map(self._view.box, lefts, tops, rights, bottoms)
+            return [
+                (left, right, bottom, letter)
+                for (left, _, right, bottom), letter in zip(upright, letters, strict=True)
+            ]
+        if x := self._view.left:
+            lefts, rights = [left - x for left in lefts], [right - x for right in rights]
+        y = self._view.top
+        return list(zip(lefts, rights, [y - bottom for bottom in bottoms], letters, strict=True))
 
     def _find_spaces(self, runs: Sequence[_Run]) -> None:
         """Measure the spaces of the lines that may have cells, and of those next to a line that has.
 
         To save time, a line is measured only if it is wide for its number of characters, if it is short, or by its number.
         """
+        lengths = [run.end - run.start for run in runs]
         densities = [run.density for run in runs]
-        usual = [
-            density for run, density in zip(runs, densities, strict=True) if run.end - run.start >= _SHORT
-        ]
+        usual = [density for density, length in zip(densities, lengths, strict=True) if length >= _SHORT]
         dense = median(usual) * _DENSE if usual else 0.0
         wanted = {
             number
-            for number, run in enumerate(runs)
-            if number % _SAMPLED == 0 or densities[number] > dense or run.end - run.start < _SHORT
+            for number, (density, length) in enumerate(zip(densities, lengths, strict=True))
+            if length and (number % _SAMPLED == 0 or density > dense or length < _SHORT)
         }
         done: set[int] = set()
         while wanted:
@@ -399,28 +428,41 @@ class _TextReader:
             } - done
 
     def _measure_spaces(self, runs: Sequence[_Run]) -> None:
-        spans = [
-            [one.span() for one in _SPACE.finditer(self._characters, run.start, run.end)] for run in runs
-        ]
-        for run, some in zip(runs, spans, strict=True):
-            if some and some[0][0] == run.start:
-                del some[0]
-            if some and some[-1][1] == run.end:
-                del some[-1]
-        boxes = iter(
-            self._boxes([place for some in spans for start, end in some for place in (start - 1, end)])
-        )
-        for run, some in zip(runs, spans, strict=True):
-            if some:
-                run.spaces = [(next(boxes)[1], next(boxes)[0], end) for _, end in some]
-                run.widest = max([high - low for low, high, _ in run.spaces])
+        places: list[int] = []
+        """The characters before and after each space."""
+        ends: list[int] = []
+        """Of each run, in `places`."""
+        for run in runs:
+            some = [
+                place
+                for start, end in map(_span, _SPACE.finditer(self._characters, run.start, run.end))
+                for place in (start - 1, end)
+            ]
+            if some and some[0] < run.start:
+                del some[:2]
+            if some and some[-1] == run.end:
+                del some[-2:]
+            places += some
+            ends.append(len(places))
+        lefts, rights, _ = self._edges(places)
+        start = 0
+        for run, end in zip(runs, ends, strict=True):
+            if start < end:
+                lows, highs = rights[start:end:2], lefts[start + 1 : end : 2]
+                run.widest = max(map(sub, highs, lows))
+                if run.widest > _SMALL_GAP * run.line.size:
+                    run.spaces = list(zip(lows, highs, places[start + 1 : end : 2], strict=True))
+            start = end
 
     def _cells(self, runs: Sequence[_Run]) -> Iterator[_Run]:
         """The runs, cut where the space between two pieces is so wide that they are cells or columns."""
+        spaced = [number for number, run in enumerate(runs) if run.spaces]
+        wides: list[Sequence[_Space]] = [()] * len(runs)
+        for number in spaced:
+            wides[number] = runs[number].wide()
         gutters: list[_Gutter] = []
-        wides = [run.wide() for run in runs]
-        for number, run in enumerate(runs):
-            wide = wides[number]
+        for number in spaced:
+            run, wide = runs[number], wides[number]
             if not wide:
                 continue
             if _is_justified(run, [*wides[max(0, number - 2) : number], *wides[number + 1 : number + 3]]):
@@ -428,39 +470,27 @@ class _TextReader:
             else:
                 gutters += [(run.line.base, low, high) for low, high, _ in wide]
         gutters += [
-            (one.line.base, one.line.right, other.line.left)
-            for one, other in pairwise(runs)
-            if abs(one.line.base - other.line.base) < 0.3 * one.line.size
-            and other.line.left - one.line.right > _GAP * one.line.size
+            (one.base, one.right, other.left)
+            for one, other in pairwise([run.line for run in runs])
+            if abs(one.base - other.base) < 0.3 * one.size and other.left - one.right > _GAP * one.size
         ]
-        doubtful = [run.doubtful() for run in runs]
-        bases = [run.line.base for run in runs]
-        maybe = sorted(
-            {
-                *gutters,
-                *(
-                    (base, low, high)
-                    for base, some in zip(bases, doubtful, strict=True)
-                    for low, high, _ in some
-                ),
-            }
-        )
+        doubtful = {number: runs[number].doubtful() for number in spaced}
+        bases = [(runs[number].line.base, some) for number, some in doubtful.items()]
+        maybe = sorted({*gutters, *((base, low, high) for base, some in bases for low, high, _ in some)})
+        if not maybe:
+            yield from runs
+            return
         gutters.sort()
-        for run, wide, some in zip(runs, wides, doubtful, strict=True):
-            if maybe and run.widest > _SMALL_GAP * run.line.size:
-                yield from _cut(run, wide, some, gutters, maybe)
+        for number, run in enumerate(runs):
+            if run.spaces:
+                yield from _cut(run, wides[number], doubtful[number], gutters, maybe)
             yield run
 
 
-def _set_ends(line: Line, first: _Ends, last: _Ends) -> bool:
-    """Set the edges of a line from its first and last visible character; False if they are not on one line."""
-    start, _, base = first
-    left, right, height = last
-    if abs(height - base) > 1.2 * line.size:
-        return False
+def _set_ends(line: Line, start: float, left: float, right: float) -> None:
+    """Set the edges of a line. start: the left edge of its first visible character. left, right: the edges of its last one."""
     line.left = start = left if right < start else start
     line.right = right if right > start else start
-    return True
 
 
 def _cut(
@@ -527,9 +557,11 @@ def _is_justified(run: _Run, others: Sequence[Sequence[_Space]]) -> bool:
 
 def _attached(before: Line, line: Line) -> bool:
     """Join a line with the one before it if it goes on where that one ends, as after a raised letter."""
-    gap = line.left - before.right
     near = _SMALL_GAP * line.size
-    if line.rtl or before.rtl or abs(line.base - before.base) > near or not -near < gap < near:
+    if abs(line.base - before.base) > near or line.rtl or before.rtl:
+        return False
+    gap = line.left - before.right
+    if not -near < gap < near:
         return False
     before.text += (" " if gap > near / 2 else "") + line.text
     before.right = line.right
@@ -598,17 +630,20 @@ def _characters(text: Any) -> str:
     return "".join(chr(code) if 0 < code < 0x110000 else " " for code in codes)
 
 
-def _spans(characters: str) -> Iterator[tuple[int, int, int, int]]:
+def _spans(characters: str) -> list[tuple[int, int, int, int]]:
     """The lines of a page: their beginnings and ends, and their first and last visible characters."""
+    made: list[tuple[int, int, int, int]] = []
     start = 0
-    ends = [found.span() for found in _LINE_END.finditer(characters)]
-    for end, following in (*ends, (len(characters), len(characters))):
-        last = end + (characters[end : end + 1] in _HYPHENS) if following > end else end
-        stripped = characters[start:last].lstrip()
-        if stripped:
-            first = last - len(stripped)
-            yield start, last, first, first + len(stripped.rstrip()) - 1
+    whole = len(characters)
+    for end, following in chain(map(_span, _LINE_END.finditer(characters)), ((whole, whole),)):
+        last = end + 1 if end < following and characters[end] in _HYPHENS else end
+        line = characters[start:last]
+        visible = line.strip()
+        if visible:
+            first = start if len(visible) == len(line) else last - len(line.lstrip())
+            made.append((start, last, first, first + len(visible) - 1))
         start = following
+    return made
 
 
 def clean(text: str) -> str:

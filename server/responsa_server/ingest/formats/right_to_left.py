@@ -177,11 +177,16 @@ def _turned_runs(pieces: Sequence[str], is_turned: Callable[[str], bool]) -> lis
     distinct = set(pieces)
     turned = set(filter(is_turned, distinct))
     neutral = {one for one in distinct if not _is_rtl(one) and not _is_ltr(one)}
-    made: list[str] = []
+    marks = list(map(turned.__contains__, pieces))
+    if True not in marks:
+        return list(pieces)
+    # Only the pieces from the first to the last turned one can move.
+    first, end = marks.index(True), len(marks) - marks[::-1].index(True)
+    made = list(pieces[:first])
     run: list[str] = []
     between: list[str] = []
     strong = False
-    for piece in pieces:
+    for piece in pieces[first:end]:
         if piece in turned:
             if run and not strong and any(one not in _IN_NUMBER for one in between):
                 made += (*reversed(run), *between)
@@ -196,4 +201,4 @@ def _turned_runs(pieces: Sequence[str], is_turned: Callable[[str], bool]) -> lis
                 made += (*reversed(run), *between)
                 run, between, strong = [], [], False
             made.append(piece)
-    return [*made, *reversed(run), *between]
+    return [*made, *reversed(run), *pieces[end:]]
