@@ -80,6 +80,16 @@ def _validate_set(folder: Path) -> Path:
     return path
 
 
+def _without_empty_source_info(path: Path) -> None:
+    """Removes source information without any location from a descriptor set. Rust's generator, prost-build, panics if it finds some."""
+    files = descriptor_pb2.FileDescriptorSet()
+    files.ParseFromString(path.read_bytes())
+    for file in files.file:
+        if not file.source_code_info.location:
+            file.ClearField("source_code_info")
+    path.write_bytes(files.SerializeToString())
+
+
 def _run(arguments: list[str]) -> None:
     if protoc.main(["protoc", *arguments]) != 0:  # pyright: ignore[reportUnknownMemberType]  # the package has no types
         sys.exit("generate: protoc failed; its message is above")
@@ -133,6 +143,7 @@ def main() -> None:
             out.mkdir(parents=True, exist_ok=True)
             _run([*base, "--include_imports", "--include_source_info", f"--descriptor_set_out={out / 'descriptor.binpb'}",
                   *ours, "google/longrunning/operations.proto", "google/rpc/error_details.proto"])  # fmt: skip
+            _without_empty_source_info(out / "descriptor.binpb")
         if "python" in wanted:
             python = out / "python"
             shutil.rmtree(python, ignore_errors=True)

@@ -12,6 +12,7 @@ import pytest
 
 from responsa.chat.v1 import turn_pb2
 from responsa_client import AsyncResponsa, Backoff, Responsa
+from responsa_client.connection import AsyncCredential, Credential
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
 from tests.clients.scripted import KEY, Scripted
@@ -28,17 +29,19 @@ class Driver:
 
     blocking: bool
     url: str
+    credential: AsyncCredential = KEY
 
     async def call(self, method: str, *arguments: Any, limit: float | None = 20.0, **named: Any) -> Any:
         if not self.blocking:
-            async with AsyncResponsa(self.url, KEY, limit, backoff=quick) as client:
+            async with AsyncResponsa(self.url, self.credential, limit, backoff=quick) as client:
                 result = getattr(client, method)(*arguments, **named)
                 if isinstance(result, AsyncIterator):
                     return [item async for item in cast("AsyncIterator[Any]", result)]
                 return await result
 
         def run() -> Any:
-            with Responsa(self.url, KEY, limit, backoff=quick) as client:
+            credential = cast("Credential", self.credential)
+            with Responsa(self.url, credential, limit, backoff=quick) as client:
                 result = getattr(client, method)(*arguments, **named)
                 return list(cast("Iterator[Any]", result)) if isinstance(result, Iterator) else result
 

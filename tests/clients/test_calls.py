@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -571,3 +572,15 @@ def test_both_clients_have_the_same_names_and_parameters() -> None:
 def test_all_that_is_exported_is_there() -> None:
     assert sorted(responsa_client.__all__) == list(dict.fromkeys(sorted(responsa_client.__all__)))
     assert all(hasattr(responsa_client, name) for name in responsa_client.__all__)
+
+
+def test_the_types_of_the_contract_that_arguments_have_are_exported() -> None:
+    names = {
+        name
+        for _, method in inspect.getmembers(AsyncResponsa, inspect.isfunction)
+        for one in inspect.signature(method).parameters.values()
+        for name in re.findall(r"_pb2\.(\w+)", str(one.annotation))
+    }
+    assert {"OnBusy", "Rating", "Reader"} <= names
+    # Timestamp is Google's, from google.protobuf.
+    assert names - {"Timestamp"} <= set(responsa_client.__all__)

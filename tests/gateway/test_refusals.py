@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from collections.abc import Generator
@@ -156,6 +157,16 @@ def test_event_streams_refuse_json_that_is_none(http: httpx2.Client, content: by
 def test_a_client_that_refuses_event_streams_gets_none(http: httpx2.Client, accept: str, kind: str) -> None:
     answer = http.post("/v1/turns:ask", json={"text": "a"}, headers={"accept": accept})
     assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+
+
+def test_a_slash_at_the_end_of_the_path_changes_no_kind_of_stream(http: httpx2.Client) -> None:
+    """Only the server of event streams names its parameters like this."""
+    for path in ("/v1/turns/1/events", "/v1/turns/1/events/"):
+        named, remedy = refused_field(http.get(f"{path}?afterSeq=1&page=/", headers=EVENTS))
+        assert (named, remedy) == (
+            "page",
+            "there is no such parameter; the parameters are afterSeq, includeDeltas",
+        )
 
 
 @pytest.mark.parametrize("last", ["-1", "x", ""])
@@ -446,6 +457,31 @@ def test_messages_over_grpc_web_have_no_limit_of_envoy(http: httpx2.Client) -> N
 )
 def test_what_is_no_http(place: Place, request_bytes: bytes) -> None:
     assert raw(place, request_bytes).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/1.1 426"))
+
+
+def test_http_1_0_is_named_as_the_cause(place: Place) -> None:
+    answer = raw(place, f"GET /v1/agents HTTP/1.0\r\nHost: 127.0.0.1:{place.port}\r\n\r\n".encode())
+    assert b" 400 " in answer.partition(b"\r\n")[0]
+    body = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert body["details"][0]["reason"] == "MALFORMED_MESSAGE"
+    assert "HTTP/1.0; send HTTP/1.1" in body["message"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/turns:answer", "/v1/turns:ask", "/v1/documents", "/v1/passages:search"]
+)
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+def test_a_compressed_body_is_named_as_the_cause(http: httpx2.Client, path: str, accept: str) -> None:
+    packed = gzip.compress(b'{"text": "Who?"}')
+    answer = http.post(path, content=packed, headers={"content-encoding": "gzip", "accept": accept})
+    problem = refused(answer, 400, 3, "MALFORMED_MESSAGE")
+    assert problem.message.endswith("send the body without content-encoding.")
+
+
+def test_a_body_whose_encoding_changes_nothing_passes(http: httpx2.Client) -> None:
+    headers = {"content-encoding": "identity", "authorization": "Bearer rsp_x"}
+    answer = http.post("/v1/turns:answer", content=b'{"text": "Who?"}', headers=headers)
+    assert answer.status_code == 200, answer.text
 
 
 async def test_a_killed_server_and_its_successor(web: Path) -> None:

@@ -152,6 +152,29 @@ def test_too_large_is_told_before_it_is_sent(place: Place) -> None:
 )
 def test_parameters_that_do_not_fit(http: httpx2.Client, query: str, field: str) -> None:
     answer = http.put(f"/v1/uploads?{quote(query, safe='=&')}", content=b"x", headers=KEY)
+    refuses(answer, field)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("source_key=B%E4ume.txt", "source_key"),  # Latin-1
+        ("source_key=a%ED%A0%80", "source_key"),  # half of a surrogate pair
+        ("source_key=a&title=%ff", "title"),
+        ("source%ff=a", "source?"),
+        ("source_key=&source_key=b", "source_key"),
+    ],
+)
+def test_parameters_whose_bytes_would_be_lost(http: httpx2.Client, query: str, field: str) -> None:
+    refuses(http.put(f"/v1/uploads?{query}", content=b"x", headers=KEY), field)
+
+
+def test_a_replacement_character_of_the_caller_is_kept(http: httpx2.Client) -> None:
+    answer = http.put("/v1/uploads?source_key=%EF%BF%BD.md", content=b"x", headers=KEY)
+    assert answer.json()["response"]["sourceKey"] == "\ufffd.md"
+
+
+def refuses(answer: httpx2.Response, field: str) -> None:
     assert answer.status_code == 400
     assert of_rest(answer).reason == "INVALID_FIELD"
     bad = next(detail for detail in answer.json()["details"] if detail["@type"].endswith("BadRequest"))

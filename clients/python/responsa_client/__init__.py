@@ -7,8 +7,8 @@
         print(turn.terminal_event.answer.text)
 
 `ask` yields a turn's events as they arrive. It continues after lost connections and server restarts. `resume` and `cancel` take a turn's name and work from any client.
-`AsyncResponsa` is the same client for asyncio. Requests and responses are the contract's own messages, from `responsa.chat.v1` and the other packages. The most common messages
-can also be imported from this package.
+`AsyncResponsa` is the same client for asyncio. Requests and responses are the contract's own messages, from `responsa.chat.v1` and the other packages. This package also exports
+the types of all arguments and the most common results.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from google.longrunning.operations_pb2 import Operation
 from responsa.admin.v1.admin_service_pb2 import AgentProblem, AgentReload
 from responsa.admin.v1.system_status_pb2 import SystemStatus
 from responsa.admin.v1.teacher_pb2 import Teacher
-from responsa.auth.v1.user_pb2 import User
+from responsa.auth.v1.user_pb2 import User, UserRole
 from responsa.chat.v1.agent_pb2 import Agent
 from responsa.chat.v1.chat_service_pb2 import OnBusy
 from responsa.chat.v1.citation_pb2 import Citation, CitationVerdict
 from responsa.chat.v1.conversation_pb2 import Conversation
+from responsa.chat.v1.feedback_pb2 import Rating
 from responsa.chat.v1.message_pb2 import Message
 from responsa.chat.v1.tool_pb2 import Tool, ToolEffect, ToolFault, ToolProblem, ToolSource
 from responsa.chat.v1.turn_pb2 import (
@@ -44,6 +45,7 @@ from responsa.knowledge.v1.collection_pb2 import Chunking, Collection
 from responsa.knowledge.v1.document_pb2 import Document, DocumentState, IngestMetadata, IngestResult, Passage
 from responsa.knowledge.v1.generation_pb2 import Generation, GenerationState, ReindexMetadata
 from responsa.knowledge.v1.knowledge_service_pb2 import SearchHit, SearchMode, SearchRequest
+from responsa.knowledge.v1.reader_pb2 import Reader
 from responsa_client.aio import AsyncResponsa
 from responsa_client.aio.stream import AsyncTurnStream
 from responsa_client.blocking import Responsa
@@ -123,6 +125,8 @@ __all__ = [
     "Outcome",
     "Passage",
     "PermissionDenied",
+    "Rating",
+    "Reader",
     "Reconnecting",
     "RefusalReason",
     "ReindexMetadata",
@@ -154,6 +158,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "User",
+    "UserRole",
     "Waiting",
     "check_answer",
     "error_of_status",

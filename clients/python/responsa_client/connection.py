@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, cast
 
 import grpc
@@ -22,6 +22,8 @@ SILENCE_SECONDS = 45.0
 
 Credential = str | Callable[[], str] | None
 """An API key, or an access token, or a function that returns the newest access token; None for no credential."""
+AsyncCredential = str | Callable[[], str | Awaitable[str]] | None
+"""As Credential, for the asyncio client, whose function may be `async def`."""
 
 
 class Silence(Exception):
@@ -63,7 +65,7 @@ class Connection:
     def __init__(
         self,
         url: str,
-        api_key: Credential,
+        api_key: AsyncCredential,
         timeout: float | None,
         backoff: Callable[[], Backoff],
         silence: float = SILENCE_SECONDS,
@@ -84,11 +86,13 @@ class Connection:
         self.reached = False
         """Whether the server has answered any call yet. Before that, the client does not retry a call that cannot connect."""
 
-    @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The metadata that authenticates the next call, and names the user for whom it is made."""
-        own = self._metadata if self._token is None else credentials(self._token())
-        return own + self._behalf
+    def token(self) -> str | Awaitable[str] | None:
+        """The result of the function that returns the newest access token; None without such a function. Raises what the function raises."""
+        return None if self._token is None else self._token()
+
+    def metadata(self, token: str | None) -> tuple[tuple[str, str], ...]:
+        """The metadata that authenticates the next call, and names the user for whom it is made. token: the result of `token`, after waiting for it."""
+        return (self._metadata if token is None else credentials(token)) + self._behalf
 
     def error(self, failure: grpc.RpcError, deadline: Deadline) -> ResponsaError:
         """The typed error of a failed call."""

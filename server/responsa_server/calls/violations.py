@@ -103,6 +103,13 @@ def too_many(path: str, rule: str, limit: int) -> FieldViolation:
     return FieldViolation(path, rule, f"must contain at most {limit} entries; leave some out")
 
 
+def not_utf8(path: str) -> FieldViolation:
+    """The violation of a text whose bytes are not UTF-8."""
+    return FieldViolation(
+        path, "string.utf8", "must be text in UTF-8 and holds other bytes; encode it as UTF-8"
+    )
+
+
 def nul_characters(message: Message) -> InvalidRequest | None:
     """The error for texts with U+0000; None if no text contains it."""
     search = _NulSearch()

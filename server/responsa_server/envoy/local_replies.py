@@ -119,6 +119,20 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         ),
     ),
     LocalReply(
+        422,
+        422,
+        malformed(
+            "This server does not accept a compressed body over REST; send the body without content-encoding."
+        ),
+    ),
+    LocalReply(
+        426,
+        426,
+        malformed(
+            "This server does not serve HTTP/1.0; send HTTP/1.1 or HTTP/2. In nginx, set proxy_http_version 1.1."
+        ),
+    ),
+    LocalReply(
         400,
         499,
         malformed(

@@ -200,6 +200,8 @@ class AsyncCalls:
                     raise closed_error() from failure
                 if error.reason == "DRAINING":
                     self.lines.retire(line)
+            except ResponsaError as failure:
+                error = failure  # of the function that returns the access token
             finally:
                 stream.cancel()
                 unused = self.lines.give_back(line)

@@ -10,7 +10,13 @@ from responsa_client.aio.chat import AsyncChatCalls
 from responsa_client.aio.knowledge import AsyncKnowledgeCalls
 from responsa_client.aio.signing_in import AsyncSignInCalls
 from responsa_client.aio.tenants import AsyncTenantCalls
-from responsa_client.connection import DEFAULT_TIMEOUT, DEFAULT_URL, SILENCE_SECONDS, Connection, Credential
+from responsa_client.connection import (
+    DEFAULT_TIMEOUT,
+    DEFAULT_URL,
+    SILENCE_SECONDS,
+    AsyncCredential,
+    Connection,
+)
 from responsa_client.following import PATIENCE_SECONDS
 from responsa_client.retries import Backoff
 
@@ -32,7 +38,7 @@ class AsyncResponsa(
     Args:
         url: "http://host:port", "https://host[:port]", "host:port" or "unix:/path/of/socket".
         api_key: the API key or the access token, which the client sends as `authorization: Bearer …`; None to call without a credential. A
-            function is called before each call and returns the newest access token.
+            function is called before each call and returns the newest access token. For the asyncio client, the function may also be a coroutine function.
         timeout: the maximum time of one call in seconds, including its retries; None for no limit. `ask`, `resume`,
             `upload` and `wait` have their own `timeout`, which is None by default.
         backoff: a function that returns the retry policy for one call, or for the streams of one turn.
@@ -49,7 +55,7 @@ class AsyncResponsa(
     def __init__(
         self,
         url: str = DEFAULT_URL,
-        api_key: Credential = None,
+        api_key: AsyncCredential = None,
         timeout: float | None = DEFAULT_TIMEOUT,
         *,
         backoff: Callable[[], Backoff] = Backoff,

@@ -7,9 +7,10 @@ The client always cancels a call that it abandons, because gRPC would otherwise 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import contextmanager
-from typing import Generic, TypeVar, cast
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
 
 import grpc
 from google.longrunning import operations_pb2
@@ -36,14 +37,15 @@ async def send(
 ) -> Response:
     """Send one request and return its response. Raises grpc.RpcError."""
     with _closing_is_an_error(connection):
-        return await method(request, timeout=timeout, metadata=connection.metadata)
+        return await method(request, timeout=timeout, metadata=await _metadata(connection))
 
 
 async def send_upload(
     stubs: Stubs, upload: Upload, timeout: float | None, connection: Connection
 ) -> operations_pb2.Operation:
     """Try once to send a document. Raises grpc.RpcError, or the error from reading the document."""
-    call = stubs.knowledge.UploadDocument(_messages(upload), timeout=timeout, metadata=connection.metadata)
+    metadata = await _metadata(connection)
+    call = stubs.knowledge.UploadDocument(_messages(upload), timeout=timeout, metadata=metadata)
     try:
         with _closing_is_an_error(connection):
             return await call
@@ -54,6 +56,12 @@ async def send_upload(
         raise
     finally:
         call.cancel()
+
+
+async def _metadata(connection: Connection) -> tuple[tuple[str, str], ...]:
+    """The metadata of the next call. Raises what the function that returns the access token raises."""
+    token = connection.token()
+    return connection.metadata(await token if isinstance(token, Awaitable) else token)
 
 
 async def _messages(upload: Upload) -> AsyncIterator[knowledge_service_pb2.UploadDocumentRequest]:
@@ -68,7 +76,7 @@ async def _messages(upload: Upload) -> AsyncIterator[knowledge_service_pb2.Uploa
 
 
 class AsyncStream(Generic[Response]):
-    """A call that streams its response.
+    """A call that streams its response. The first `read` makes the call.
 
     silence: the time in seconds without a message after which `read` raises Silence; None for no limit.
     """
@@ -81,7 +89,8 @@ class AsyncStream(Generic[Response]):
         connection: Connection,
         silence: float | None = None,
     ) -> None:
-        self._call = method(request, timeout=timeout, metadata=connection.metadata)
+        self._open = partial(method, request, timeout=timeout)
+        self._call: aio.UnaryStreamCall[Any, Response] | None = None
         self._connection = connection
         self._silence = silence
 
@@ -91,18 +100,23 @@ class AsyncStream(Generic[Response]):
         Raises:
             grpc.RpcError: the stream was interrupted.
             Silence: no message arrived for too long.
+            ResponsaError: the function that returns the access token failed.
         """
+        call = self._call
+        if call is None:
+            call = self._call = self._open(metadata=await _metadata(self._connection))
         try:
             with _closing_is_an_error(self._connection):
                 async with asyncio.timeout(self._silence):
-                    message = await self._call.read()
+                    message = await call.read()
         except TimeoutError:
             raise Silence from None
         return None if message is aio.EOF else cast("Response", message)
 
     def cancel(self) -> None:
         """End the call."""
-        self._call.cancel()
+        if self._call is not None:
+            self._call.cancel()
 
 
 @contextmanager

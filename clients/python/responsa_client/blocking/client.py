@@ -11,7 +11,13 @@ from responsa_client.blocking.chat import ChatCalls
 from responsa_client.blocking.knowledge import KnowledgeCalls
 from responsa_client.blocking.signing_in import SignInCalls
 from responsa_client.blocking.tenants import TenantCalls
-from responsa_client.connection import DEFAULT_TIMEOUT, DEFAULT_URL, SILENCE_SECONDS, Connection, Credential
+from responsa_client.connection import (
+    DEFAULT_TIMEOUT,
+    DEFAULT_URL,
+    SILENCE_SECONDS,
+    Connection,
+    Credential,
+)
 from responsa_client.following import PATIENCE_SECONDS
 from responsa_client.retries import Backoff
 
@@ -31,7 +37,7 @@ class Responsa(ChatCalls, KnowledgeCalls, AccountCalls, TenantCalls, SignInCalls
     Args:
         url: "http://host:port", "https://host[:port]", "host:port" or "unix:/path/of/socket".
         api_key: the API key or the access token, which the client sends as `authorization: Bearer …`; None to call without a credential. A
-            function is called before each call and returns the newest access token.
+            function is called before each call and returns the newest access token. For the asyncio client, the function may also be a coroutine function.
         timeout: the maximum time of one call in seconds, including its retries; None for no limit. `ask`, `resume`,
             `upload` and `wait` have their own `timeout`, which is None by default.
         backoff: a function that returns the retry policy for one call, or for the streams of one turn.

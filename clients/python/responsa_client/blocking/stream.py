@@ -109,6 +109,8 @@ class TurnStream(Iterator[turn_pb2.TurnEvent]):
                     failure = following.cut(broken)
                 except BrokenAnswer as error:
                     raise following.named(error) from None
+                except ResponsaError as error:
+                    failure = error  # of the function that returns the access token
                 finally:
                     stream.cancel()
                 if following.ended:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Generic, Protocol, TypeVar, cast
 
 import grpc
@@ -38,7 +39,7 @@ def send(
 ) -> Response:
     """Send one request and return its response. Raises grpc.RpcError."""
     call = cast("grpc.UnaryUnaryMultiCallable[Request, Response]", method)
-    return call(request, timeout=timeout, metadata=connection.metadata)
+    return call(request, timeout=timeout, metadata=_metadata(connection))
 
 
 def send_upload(
@@ -50,11 +51,23 @@ def send_upload(
         stubs.knowledge.UploadDocument,
     )
     try:
-        return call(upload.messages(), timeout=timeout, metadata=connection.metadata)
+        return call(upload.messages(), timeout=timeout, metadata=_metadata(connection))
     except grpc.RpcError:
         if upload.failure is not None:
             raise upload.failure from None
         raise
+
+
+def _metadata(connection: Connection) -> tuple[tuple[str, str], ...]:
+    """The metadata of the next call. Raises what the function that returns the access token raises."""
+    token = connection.token()
+    if token is not None and not isinstance(token, str):
+        if isinstance(token, Coroutine):
+            token.close()
+        raise TypeError(
+            "The function that returns the access token is a coroutine function. Pass an ordinary function, or use AsyncResponsa."
+        )
+    return connection.metadata(token)
 
 
 class _Call(Protocol[Response_co]):
@@ -63,7 +76,7 @@ class _Call(Protocol[Response_co]):
 
 
 class Stream(Generic[Response]):
-    """A call that streams its response.
+    """A call that streams its response. The first `read` makes the call.
 
     silence: the time in seconds without a message after which `read` raises Silence; None for no limit.
     """
@@ -76,8 +89,11 @@ class Stream(Generic[Response]):
         connection: Connection,
         silence: float | None = None,
     ) -> None:
-        self._call = cast("_Call[Response]", method(request, timeout=timeout, metadata=connection.metadata))
-        self._watchdog = None if silence is None else _Watchdog(self._call.cancel, silence)
+        self._open = partial(method, request, timeout=timeout)
+        self._connection = connection
+        self._silence = silence
+        self._call: _Call[Response] | None = None
+        self._watchdog: _Watchdog | None = None
 
     def read(self) -> Response | None:
         """The next message, or None at the end.
@@ -85,12 +101,18 @@ class Stream(Generic[Response]):
         Raises:
             grpc.RpcError: the stream was interrupted.
             Silence: no message arrived for too long.
+            ResponsaError: the function that returns the access token failed.
         """
+        call = self._call
+        if call is None:
+            call = self._call = cast("_Call[Response]", self._open(metadata=_metadata(self._connection)))
+            if self._silence is not None:
+                self._watchdog = _Watchdog(call.cancel, self._silence)
         if self._watchdog is None:
-            return next(self._call, None)
+            return next(call, None)
         try:
             with self._watchdog.waiting():
-                return next(self._call, None)
+                return next(call, None)
         except grpc.RpcError:
             if self._watchdog.barked:
                 raise Silence from None
@@ -100,7 +122,8 @@ class Stream(Generic[Response]):
         """End the call."""
         if self._watchdog is not None:
             self._watchdog.end()
-        self._call.cancel()
+        if self._call is not None:
+            self._call.cancel()
 
 
 class _Watchdog:

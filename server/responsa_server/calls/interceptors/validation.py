@@ -90,13 +90,8 @@ def _malformed(method: str, data: bytes) -> InvalidRequest:
     if path is None:
         what = f"The request's bytes are not a valid {name or 'message'}; encode it with the published protos, or send JSON to the REST path."
         return InvalidRequest(Reason.MALFORMED_MESSAGE, what, metadata)
-    remedy = "must be text in UTF-8 and holds other bytes; encode it as UTF-8"
-    return InvalidRequest(
-        Reason.MALFORMED_MESSAGE,
-        f"{path}: {remedy}",
-        metadata,
-        (FieldViolation(path, "string.utf8", remedy),),
-    )
+    wrong = violations.not_utf8(path)
+    return InvalidRequest(Reason.MALFORMED_MESSAGE, f"{path}: {wrong.description}", metadata, (wrong,))
 
 
 def request_types(service_methods: Sequence[str]) -> Sequence[type[Message]]:

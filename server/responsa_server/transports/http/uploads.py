@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Final, cast
+from urllib.parse import parse_qsl
 
 from google.longrunning.operations_pb2 import Operation
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
@@ -18,6 +21,7 @@ from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, U
 from responsa_server.calls.call import Call, abandon, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.violations import not_utf8
 from responsa_server.domain.errors import (
     DocumentRejected,
     FieldViolation,
@@ -43,6 +47,7 @@ PARAMETERS = (
     "request_id",
 )
 """The query parameters. They are fields of UploadStart, and each may occur at most once. `labels` and `metadata` are JSON objects."""
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class Uploads:
@@ -136,16 +141,22 @@ async def _chunks(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _start_of(request: Request) -> UploadStart:
-    values = dict.fromkeys(PARAMETERS, "")
-    for name, value in request.query_params.multi_items():
-        if name not in values:
+    given: dict[str, str] = {}
+    # request.query_params would replace bytes that are not UTF-8, and different source keys would become the same.
+    query = cast("bytes", request.scope["query_string"]).decode("utf-8", "surrogateescape")
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
+        if name not in PARAMETERS:
             known = ", ".join(PARAMETERS)
+            shown = name[:64].encode(errors="replace").decode()
             raise InvalidRequest.of_field(
-                name[:64], "unknown_parameter", f"there is no such parameter; the parameters are {known}"
+                shown, "unknown_parameter", f"there is no such parameter; the parameters are {known}"
             )
-        if values[name]:
+        if name in given:
             raise InvalidRequest.of_field(name, "given_twice", "give it once")
-        values[name] = value
+        if _SURROGATE.search(value):
+            raise InvalidRequest.of_violation(not_utf8(name))
+        given[name] = value
+    values = dict.fromkeys(PARAMETERS, "") | given
     size = _announced_size(request)
     if size > MAX_DOCUMENT_BYTES:
         # Otherwise the RPC would report the error only after it had received the bytes.
