@@ -1,8 +1,8 @@
 """`responsa eval sections`: measures whether an agent finds the section that answers a question about documents with code.
 
 The file of questions has one JSON object per line, as questions.jsonl of a data set has, with two more fields: `kind`, "code" or "text" (what is asked for), and `part`. The agent must have
-the boolean parameter `raw`: with it, the answer is the sections that the agent has found, best first. All parts but `blind` served to compare variants; another writer wrote `blind`, and it is
-measured once.
+the boolean parameter `raw`: with it, the answer is the sections that the agent has found, best first. Two other writers wrote `blind` and `blind2`; each of these
+parts was measured once before it served to compare variants.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Part(StrEnum):
     FRESH = "fresh"
     LAST = "last"
     BLIND = "blind"
+    BLIND2 = "blind2"
     ALL = "all"
 
 
@@ -47,7 +48,7 @@ class SectionQuestion(Question):
     """A question with the sections that answer it."""
 
     kind: Literal["code", "text"]
-    part: Literal["fit", "look", "fresh", "last", "blind"]
+    part: Literal["fit", "look", "fresh", "last", "blind", "blind2"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,11 @@ Precision = Literal["int8", "fp32"]
 
 DIMENSIONS: Final = 384
 BUILDER_VERSION: Final = 1
-"""This version is part of the cached file's name. Raise it whenever `minilm_graph.py` makes a different graph."""
+"""This version is part of the names of the vectors. Raise it whenever the graph of `minilm_graph.py` computes other vectors."""
+_FILE_VERSION: Final = 2
+"""This version is part of the cached file's name. Raise it whenever the graph changes but its vectors stay the same."""
+STATES: Final = "states"
+"""The name of the graph's output with the states of the tokens."""
 
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """The hash of `model.safetensors`, upstream revision 1110a243 of sentence-transformers/all-MiniLM-L6-v2."""
@@ -102,12 +106,28 @@ class MiniLmEmbedder:
             return vectors
         encodings = self._truncating.encode_batch(list(texts))
         for batch in _batches([len(encoding.ids) for encoding in encodings]):
-            vectors[batch] = self._run([encodings[int(place)] for place in batch])
+            vectors[batch] = self._run([encodings[int(place)] for place in batch], "vectors")
         return vectors
 
     async def embed(self, texts: Sequence[str]) -> Float:
         """Like `embed_sync`, but runs in the model's own thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.embed_sync, texts)
+
+    async def token_vectors(self, texts: Sequence[str]) -> list[Float]:
+        """The vectors of the tokens of each text, in order: float32 [tokens, 384] for each text, each vector of length one. A text is cut after 254 tokens."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self.token_vectors_sync, texts)
+
+    def token_vectors_sync(self, texts: Sequence[str]) -> list[Float]:
+        """Like `token_vectors`, but blocks the caller."""
+        made = [np.empty((0, DIMENSIONS), np.float32)] * len(texts)
+        encodings = self._truncating.encode_batch(list(texts))
+        for batch in _batches([len(encoding.ids) for encoding in encodings]):
+            some = [encodings[int(place)] for place in batch]
+            for place, encoding, states in zip(batch, some, self._run(some, STATES), strict=True):
+                # A text does not have the marks that stand at its ends here.
+                tokens = states[1 : len(encoding.ids) - 1]
+                made[int(place)] = tokens / np.linalg.norm(tokens, axis=1, keepdims=True)
+        return made
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         """The character range (start, end) of each token of the whole text, in order."""
@@ -117,14 +137,14 @@ class MiniLmEmbedder:
         """Ends the thread after its current call."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, encodings: Sequence[Encoding]) -> Float:
+    def _run(self, encodings: Sequence[Encoding], output: str) -> Float:
         width = max(len(encoding.ids) for encoding in encodings)
         ids = np.zeros((len(encodings), width), np.int64)
         mask = np.zeros((len(encodings), width), np.int64)
         for row, encoding in enumerate(encodings):
             ids[row, : len(encoding.ids)] = encoding.ids
             mask[row, : len(encoding.ids)] = 1
-        return self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
+        return self._session.run([output], {"ids": ids, "mask": mask})[0]
 
 
 def load(
@@ -140,7 +160,7 @@ def load(
     folder = _model_folder()
     name = f"all-MiniLM-L6-v2/{WEIGHTS_SHA256[:12]}/{precision}.{BUILDER_VERSION}"
     unpacked = not multiplies_bytes_fast(platform.machine(), _CPU_INFO) if unpacked is None else unpacked
-    path = cache / f"{name.replace('/', '-')}{'-unpacked' if unpacked else ''}.onnx"
+    path = cache / f"{name.replace('/', '-')}{'-unpacked' if unpacked else ''}.{_FILE_VERSION}.onnx"
     runtime = _silent_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads

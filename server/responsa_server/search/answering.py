@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -39,12 +40,19 @@ from responsa_server.search.extract import (
     restricted,
 )
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage, joined
-from responsa_server.search.sections import AROUND_BYTES, whole_sections
+from responsa_server.search.sections import (
+    AROUND_BYTES,
+    RankedSection,
+    by_tokens,
+    rank_sections,
+    whole_sections,
+)
 from responsa_server.search.support import DEFAULT_SUPPORT
+from responsa_server.search.token_match import TokenMatcher
 from responsa_server.search.tool_sources import NO_COLLECTION, whole, with_sources
 from responsa_server.search.wording import PassageWords
 from responsa_server.text.instructing import without_instructions
-from responsa_server.text.lexical import language_of
+from responsa_server.text.lexical import UNKNOWN, language_of
 
 MOST_REFERENCES: Final = 8
 """The number of passages without a subject in a search for what is about the caller."""
@@ -68,8 +76,18 @@ class LibraryEvidence:
     support: the minimum support (0 to 1) of an answer; a question whose answer has less support is refused.
     """
 
-    def __init__(self, retriever: Retriever, *, support: float = DEFAULT_SUPPORT) -> None:
+    def __init__(
+        self,
+        retriever: Retriever,
+        *,
+        support: float = DEFAULT_SUPPORT,
+        matcher: TokenMatcher | None = None,
+        matching_seconds: float | None = None,
+    ) -> None:
+        """matcher: compares the tokens of sections with the question's, or None. matching_seconds: the maximum time for this."""
         self._retriever = retriever
+        self._matcher = matcher
+        self._matching_seconds = matching_seconds
         self._plain = TypeAdapter(Retrieval)
         self._support = support
 
@@ -195,9 +213,29 @@ class LibraryEvidence:
         retrieval = self._plain.validate_python(evidence.content)
         ids = [one.found.passage.id for one in (*retrieval.passages, *retrieval.elsewhere)]
         around = await self._retriever.around(who, ids, AROUND_BYTES)
+        ranked = await self._retriever.analyse(lambda analyses: rank_sections(retrieval, around, analyses))
+        ranked = await self._by_tokens(retrieval, ranked)
         return await self._retriever.analyse(
-            lambda analyses: whole_sections(retrieval, around, analyses, most, most_bytes, divided=divided)
+            lambda _: whole_sections(ranked, most, most_bytes, divided=divided)
         )
+
+    async def _by_tokens(
+        self, retrieval: Retrieval, ranked: Sequence[RankedSection]
+    ) -> Sequence[RankedSection]:
+        """The sections in the order in which their tokens fit too. The order stays as it is without a matcher that knows the question's language, or if the matcher takes too long."""
+        # The first string after the expansions is the question, in words that need no other message.
+        question = retrieval.expansions
+        known = self._matcher is not None and retrieval.languages[question] in {
+            UNKNOWN,
+            *self._matcher.languages,
+        }
+        if self._matcher is None or not known or not ranked:
+            return ranked
+        try:
+            async with asyncio.timeout(self._matching_seconds):
+                return await by_tokens(ranked, retrieval.terms[question], self._matcher)
+        except TimeoutError:
+            return ranked
 
     async def judge(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int

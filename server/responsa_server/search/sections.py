@@ -1,7 +1,7 @@
 """Whole sections: ranks the sections that the passages of a search are from, and makes quotes of all their blocks.
 
-A section is what stands between two headings, with its code. It fits a question by its best piece, by what its heading says, by how often it has the question's words for its length, and
-by whether it has code, if the question asks for something to be written. The section that opens a document mostly introduces the others, and so loses a little.
+A section is what stands between two headings, with its code. It fits a question by its best piece, by what its heading says, by how often it has the question's words for its length,
+by whether it has code, if the question asks for something to be written, and by how similar its tokens are to the question's. The section that opens a document mostly introduces the others, and so loses a little.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from responsa_server.domain.events import MAX_QUOTE_BYTES, ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
+from responsa_server.search.token_match import HeadedText, TokenMatcher
 from responsa_server.text.headed import HeadedBlock, HeadedSection, headed_sections
 from responsa_server.text.instructing import instructing_spans
 from responsa_server.text.lexical import Analyzer
@@ -27,11 +28,14 @@ AROUND_BYTES: Final = 32 * 1024
 """How much of the text before and after a passage is read to find the sections of the passage."""
 
 PIECE_WEIGHT: Final = 1.0
-HEADING_WEIGHT: Final = 0.1
+HEADING_WEIGHT: Final = 0.7
 COSINE_WEIGHT: Final = 0.2
-WORDS_WEIGHT: Final = 0.4
-CODE_WEIGHT: Final = 0.1
-OPENING_PENALTY: Final = 0.15
+WORDS_WEIGHT: Final = 0.8
+CODE_WEIGHT: Final = 0.3
+OPENING_PENALTY: Final = 0.3
+TOKENS_WEIGHT: Final = 3.0
+COMPARED: Final = 8
+"""The number of the best sections whose tokens are compared with the question's. The embedding model needs about 50 ms for each of them."""
 
 # BM25 of a section. The average is that of the samples of the agents cairo and scarb, so that the score of a section does not depend on the others.
 _SATURATION: Final = 2.0
@@ -48,6 +52,7 @@ _ASKING: Final = re.compile(
 class SectionSignals:
     """How a section fits a question, each from 0 to 1. piece: the score of its best piece. heading: the weighted share of the question's terms in its heading and title. cosine: the cosine of its
     heading. words: the BM25 of the section, divided by the best that the question's terms could reach. code: 1 if it has the code that the question asks for. opening: whether it is the first of several sections of its document.
+    tokens: how well its tokens fit the question's; None if they were not compared.
     """
 
     piece: float
@@ -56,10 +61,11 @@ class SectionSignals:
     words: float
     code: float
     opening: bool
+    tokens: float | None = None
 
     @property
     def total(self) -> float:
-        """The score, from 0 to 1."""
+        """The score, from 0 to 1. The scores with and without `tokens` cannot be compared with each other."""
         reached = (
             PIECE_WEIGHT * self.piece
             + HEADING_WEIGHT * self.heading
@@ -68,9 +74,11 @@ class SectionSignals:
             + CODE_WEIGHT * self.code
             - OPENING_PENALTY * self.opening
         )
-        return max(reached, 0.0) / (
-            PIECE_WEIGHT + HEADING_WEIGHT + COSINE_WEIGHT + WORDS_WEIGHT + CODE_WEIGHT
-        )
+        highest = PIECE_WEIGHT + HEADING_WEIGHT + COSINE_WEIGHT + WORDS_WEIGHT + CODE_WEIGHT
+        if self.tokens is not None:
+            reached += TOKENS_WEIGHT * self.tokens
+            highest += TOKENS_WEIGHT
+        return max(reached, 0.0) / highest
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +93,35 @@ class RankedSection:
     signals: SectionSignals
     markdown: bool
 
+    @property
+    def headed(self) -> HeadedText:
+        """The section's text below its document's title and its own heading."""
+        above = f"{self.passage.title}. {visible(self.section.heading)}"
+        return HeadedText(above, self.bytes_of(self.section.source))
+
     def bytes_of(self, source: ByteRange) -> str:
         """The text of a range of the document."""
         return self.text[source.start - self.start : source.end - self.start].decode()
 
 
 def whole_sections(
-    retrieval: Retrieval,
-    around: Mapping[UUID, tuple[int, bytes]],
-    analyses: PassageAnalyses,
-    most: int,
-    most_bytes: int,
-    *,
-    divided: bool,
+    ranked: Sequence[RankedSection], most: int, most_bytes: int, *, divided: bool
 ) -> Sequence[Sequence[Quote]]:
-    """See `SectionSource.sections`. around: the text around each passage, with its place."""
-    ranked = rank_sections(retrieval, around, analyses)[:most]
-    return [quotes for one in ranked if (quotes := _quotes(one, most_bytes, divided=divided))]
+    """See `SectionSource.sections`. ranked: the sections, best first."""
+    return [quotes for one in ranked[:most] if (quotes := _quotes(one, most_bytes, divided=divided))]
+
+
+async def by_tokens(
+    ranked: Sequence[RankedSection], question: str, matcher: TokenMatcher
+) -> Sequence[RankedSection]:
+    """The sections, best first, after the tokens of the first COMPARED of them were compared with the question's."""
+    compared = ranked[:COMPARED]
+    fits = await matcher.fits(question, [one.headed for one in compared])
+    made = [
+        replace(one, signals=replace(one.signals, tokens=fit))
+        for one, fit in zip(compared, fits, strict=True)
+    ]
+    return [*sorted(made, key=lambda one: -one.signals.total), *ranked[COMPARED:]]
 
 
 def rank_sections(

@@ -58,7 +58,7 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         default=4.0,
         ge=0.1,
         le=60,
-        description="The maximum time in seconds for the vectors of a question. If an embedding model takes longer, a turn searches by words alone, and a call of `Search` fails.",
+        description="The maximum time in seconds for the vectors of a question. If an embedding model takes longer, a turn searches by words alone, and a call of `Search` fails. This is also the maximum time for comparing the tokens of a question with those of sections.",
     )
     embedding_threads: int = Field(
         default=0,
