@@ -124,7 +124,7 @@ class MiniLmEmbedder:
         for batch in _batches([len(encoding.ids) for encoding in encodings]):
             some = [encodings[int(place)] for place in batch]
             for place, encoding, states in zip(batch, some, self._run(some, STATES), strict=True):
-                # A text does not have the marks that stand at its ends here.
+                # The model adds a mark at each end of a text. These marks are left out.
                 tokens = states[1 : len(encoding.ids) - 1]
                 made[int(place)] = tokens / np.linalg.norm(tokens, axis=1, keepdims=True)
         return made
