@@ -10,5 +10,7 @@ DEFAULT_HOME: Final = CHECKOUT / ".responsa"
 """The data folder."""
 DEFAULT_PORT: Final = 8080
 """The port of the page and of every API."""
+OLDEST_POSTGRES: Final = 18
+"""The oldest major version of PostgreSQL that Responsa works with."""
 SHIPPED_AGENTS: Final = Path(__file__).parent / "agents" / "shipped"
 """The agents that come with Responsa, each in a folder named by its id."""

@@ -18,10 +18,12 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.parts import Health
 from responsa_server.domain.relay import Circuit, CircuitState, Committed, Hint, Interest, Reload, Taken, Work
 from responsa_server.domain.turns import LogRow
 from responsa_server.embedded import EmbeddedRedis, Layout, purge
 from responsa_server.stores import redis_relay
+from responsa_server.stores.redis import RedisPart
 from responsa_server.stores.redis_relay import RedisRelay, decode, encode
 from tests.contract.turn_house import RELAY_KEY
 
@@ -231,6 +233,31 @@ async def test_a_redis_that_says_nothing_any_more_is_known_to_be_away_and_found_
         await relay.close()
         await mute.close()
     assert [one["event"] for one in logs] == ["relay_away", "relay_back"]
+
+
+async def test_a_redis_that_refuses_the_password_is_reported_with_its_reason(redis_url: str) -> None:
+    password = urlsplit(redis_url).password
+    assert password
+    wrong = redis_url.replace(password, "not-the-password")
+    report = await RedisPart(wrong).check()
+    assert report.health is Health.DEGRADED
+    assert "invalid username-password pair" in report.detail
+    assert "REDIS_URL" in report.detail
+    relay = RedisRelay(wrong, RELAY_KEY)
+    with capture_logs() as logs:
+        await relay.start(uuid7(), lambda _: None)
+        async with asyncio.timeout(60):
+            while not logs:  # noqa: ASYNC110  no event reports that the relay has logged
+                await asyncio.sleep(0)
+        await relay.close()
+    assert (logs[0]["event"], "invalid username-password pair" in logs[0]["reason"]) == ("relay_away", True)
+    assert "not-the-password" not in f"{report}{logs}"
+
+
+async def test_a_redis_that_does_not_answer_is_reported_as_unreachable(tmp_path: Path) -> None:
+    report = await RedisPart(f"unix://:not-the-password@{tmp_path}/none").check()
+    assert report.health is Health.DEGRADED
+    assert report.detail.startswith("Redis cannot be reached")
 
 
 async def test_messages_of_other_programs_on_the_same_redis_are_dropped(redis_url: str) -> None:

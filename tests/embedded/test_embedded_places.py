@@ -419,5 +419,23 @@ def test_impossible_addresses(host: str, port: int, said: str) -> None:
     check_sentence(raised.value)
 
 
+def test_doctor_checks_the_disk_of_each_folder(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def free(place: Path) -> int:
+        return 10 << 30 if place == layout.home else 1 << 20
+
+    monkeypatch.setattr("responsa_server.embedded.supervise.free_space", free)
+    monkeypatch.setattr(Layout, "disks", property(lambda _: (layout.home, Path("/other/database"))))
+    bad = [finding for finding in diagnose(layout) if not finding.ok]
+    assert [finding.name for finding in bad] == ["disk"]
+    assert "/other/database has only 1 MB left" in bad[0].detail
+
+
+def test_doctor_says_nothing_about_parts_that_are_not_used(layout: Layout) -> None:
+    unused = {"PostgreSQL", "Redis", "database", "database account"}
+    found = {finding.name for finding in diagnose(layout, postgres=False, redis=False)}
+    assert not found & unused
+    assert {"data folder", "disk", "Envoy"} <= found
+
+
 def test_doctor_finds_nothing_wrong_with_a_good_home(layout: Layout) -> None:
     assert [finding for finding in diagnose(layout) if not finding.ok] == []

@@ -4,11 +4,12 @@ roles, and needs no other privileges.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -19,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.embedded import throwaway_postgres
+from responsa_server.stores.postgres.migrate import MigrationError, migrate
 from tests.instance import eventually, plain_environment
 from tests.tied import tied
 from tests.transports import stub_of
@@ -106,3 +108,65 @@ def test_migrate_and_serve(outside: str, folder: Path) -> None:
             "select rolname from pg_roles where rolname like 'responsa%' and (rolsuper or rolbypassrls)"
         ).fetchall()
     assert kinds == []
+
+
+@pytest.mark.parametrize("command", [("migrate",), ("serve",), ("up",)], ids=" ".join)
+def test_a_database_that_refuses_the_connection_is_reported_with_the_reason_and_without_the_password(
+    command: Sequence[str], outside: str, folder: Path
+) -> None:
+    def said(url: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "responsa_server", *command],
+            env=plain_environment(
+                DATABASE_URL=url, RESPONSA_HOME=str(folder / "home"), RESPONSA_TURNZ__LEASE_SECONDS="6"
+            ),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1, done.stdout + done.stderr
+        # A misspelt variable is reported even if the start fails.
+        assert ("RESPONSA_TURNZ__LEASE_SECONDS" in done.stdout + done.stderr) == (command != ("migrate",))
+        return done.stderr
+
+    assert 'database "barn" does not exist' in said(make_conninfo(outside, dbname="barn"))
+    told = said("postgresql://house:open@sesame.invalid/house")
+    assert "Name or service not known" in told or "name resolution" in told
+    assert "sesame" not in told, "a part of a password that is not escaped counts as the host"
+
+
+def test_doctor_examines_the_database_and_the_redis_that_the_settings_name(
+    outside: str, folder: Path
+) -> None:
+    def found(**variables: str) -> Mapping[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "responsa_server", "doctor"],
+            env=plain_environment(RESPONSA_HOME=str(folder / "home"), **variables),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr, done.stderr
+        lines = [line.partition(": ") for line in done.stdout.splitlines()]
+        return {name: detail for name, _, detail in lines}
+
+    good = found(DATABASE_URL=outside)
+    assert "with pgvector" in good["ok    DATABASE_URL"]
+    assert not {"ok    database", "ok    PostgreSQL"} & set(good)
+    bad = found(
+        DATABASE_URL=make_conninfo(outside, dbname="barn"),
+        DATABASE_LOG_URL=make_conninfo(outside, dbname="postgres"),
+        REDIS_URL=f"unix://{folder / 'none'}",
+    )
+    assert 'database "barn" does not exist' in bad["WRONG DATABASE_URL"]
+    assert "CREATE EXTENSION vector" in bad["WRONG DATABASE_LOG_URL"]
+    assert "Redis cannot be reached" in bad["WRONG REDIS_URL"]
+    assert "ok    Redis" not in bad
+
+
+def test_an_old_postgresql_is_refused_before_the_first_migration(
+    outside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("responsa_server.stores.postgres.migrate.OLDEST_POSTGRES", 99)
+    with pytest.raises(
+        MigrationError, match=r"is in a PostgreSQL \d+, and Responsa needs PostgreSQL 99 or newer"
+    ):
+        asyncio.run(migrate(outside))
+    with psycopg.connect(outside) as connection:
+        assert connection.execute("select to_regnamespace('responsa')").fetchone() == (None,)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.app.settings import CHECKOUT, Environment, SettingsError, load
+from responsa_server.app.settings import CHECKOUT, Environment, SettingsError, load, unknown_variables
 from responsa_server.domain.addresses import hosts_of
 
 
@@ -16,7 +16,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     import os
 
     for name in list(os.environ):
-        if name.startswith("RESPONSA_") or name.endswith(("DATABASE_URL", "_API_KEY")):
+        if name.startswith("RESPONSA_") or name.endswith(("DATABASE_URL", "_API_KEY", "REDIS_URL")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("RESPONSA_HOME", str(tmp_path))
     return tmp_path
@@ -194,6 +194,70 @@ def test_an_error_never_shows_a_key(
     with pytest.raises(SettingsError, match=told) as error:
         load()
     assert KEY not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("DATABASE_URL", f"mysql://u:{KEY}@h/d", "postgresql://"),
+        ("DATABASE_URL", f"postgresql://u:{KEY}%zz@h/d", "write % as %25"),
+        ("DATABASE_APP_URL", f"postgresql//u:{KEY}@h/d", "postgresql://"),
+        ("DATABASE_LOG_URL", KEY, "postgresql://"),
+        ("REDIS_URL", f"http://:{KEY}@h:6379/0", "redis://"),
+        ("REDIS_URL", f"redis://:{KEY}@h:port/0", "redis://"),
+    ],
+)
+def test_a_url_that_no_driver_can_read_is_refused_without_its_password(
+    name: str, value: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"{name}: .*{remedy}") as error:
+        load()
+    assert KEY not in str(error.value)
+    monkeypatch.delenv(name)
+    (tmp_path / "responsa.toml").write_text(f'{name.lower()} = "{value}"\n')
+    with pytest.raises(SettingsError, match=f"{name}: .*{remedy}"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgres://u:p%25@[::1]:5433,h2/d?sslmode=require"),
+        ("DATABASE_URL", "host=/run/postgresql dbname=responsa"),
+        ("REDIS_URL", "rediss://user:p@h/1"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=2"),
+    ],
+)
+def test_all_forms_of_urls_that_the_drivers_read_are_accepted(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    given = getattr(load(), name.lower())
+    assert given.get_secret_value() == value
+
+
+def test_a_folder_of_secrets_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESPONSA_SECRETS_DIR", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match=r"RESPONSA_SECRETS_DIR names .*none, which is not a folder"):
+        load()
+
+
+def test_variables_that_are_not_settings_are_found() -> None:
+    unknown = ["RESPONSA_DATABASE_URL", "RESPONSA_DRAIN_SECOND", "RESPONSA_TURNZ__LEASE_SECONDS"]
+    read = [
+        "RESPONSA_DRAIN_SECONDS",
+        "responsa_port",
+        "RESPONSA_TURNS__LEASE_SECONDS",
+        "RESPONSA_MODELS__SERVERS__LAB__URL",
+        "RESPONSA_CONFIG",
+        "RESPONSA_URL",
+        "DATABASE_URL",
+        "HOME",
+    ]
+    assert list(unknown_variables([*reversed(unknown), *read])) == unknown
 
 
 def test_a_settings_file_with_a_key_in_the_wrong_place_does_not_show_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -99,13 +100,24 @@ async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
     return done
 
 
-def reachable(url: str) -> bool:
-    """Whether a database answers at this URL within five seconds."""
+def refusal(url: str) -> str:
+    """Connect to the database at this URL within five seconds. Returns the reason why that failed; empty if it worked."""
     try:
         with psycopg.connect(url, connect_timeout=5):
-            return True
-    except psycopg.OperationalError:
-        return False
+            return ""
+    except psycopg.OperationalError as error:
+        return reason_of(error)
+
+
+def reason_of(error: psycopg.OperationalError) -> str:
+    """Return the reason why a connection failed, such as `password authentication failed for user "responsa"`.
+
+    The reason omits the host and the port, because they are parts of the password if its special characters are not
+    escaped in the URL.
+    """
+    first = str(error).partition("\n")[0].strip()
+    _, fatal, told = first.partition("FATAL:")
+    return (told if fatal else re.split(r": |\[Errno -?\d+\] ", first)[-1]).strip()
 
 
 def redis_url(settings: Settings, layout: Layout) -> str:

@@ -15,8 +15,14 @@ import structlog
 from responsa_server.app.limits import build_limiter
 from responsa_server.app.listening import AddressTaken, claimed
 from responsa_server.app.process import configure_logs, freeze
-from responsa_server.app.resources import Addresses, addresses, database_urls, reachable, redis_url
-from responsa_server.app.settings import ServeRole, Settings, drop_foreign_tracers, environment
+from responsa_server.app.resources import Addresses, addresses, database_urls, redis_url, refusal
+from responsa_server.app.settings import (
+    ServeRole,
+    Settings,
+    drop_foreign_tracers,
+    environment,
+    unknown_variables,
+)
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.knowledge import JobKind
@@ -211,12 +217,15 @@ async def serve(
     """
     configure_logs(settings.log_level.value)
     log = structlog.get_logger("server")
+    if names := unknown_variables(environment()):
+        log.warning("unknown_variables", variables=names)
     layout = Layout.of(settings.home)
     # If the home folder is not a data folder, it has no passwords for the embedded database.
     absent = settings.database_url is None and not layout.is_home()
-    if absent or not reachable(database_urls(settings, layout).app):
+    reason = "there is no data folder" if absent else refusal(database_urls(settings, layout).app)
+    if reason:
         raise EmbeddedError(
-            "The server cannot reach a database",
+            f"The server cannot reach a database ({reason})",
             "run `responsa up`, which starts a database, or set DATABASE_URL and run `responsa migrate`",
         )
     layout.prepare()

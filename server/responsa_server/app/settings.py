@@ -9,12 +9,13 @@ package that reads the group. `docs/settings.md` is generated from all of these 
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Self, cast
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -57,6 +58,16 @@ from responsa_server.turns.settings import TurnSettings
 # The maximum length of a value that an error message shows. It is shorter than any key, because a user may have pasted
 # a key into the wrong setting.
 _MOST_SHOWN: Final = 20
+# Variables that are not settings, although they have the prefix of settings.
+_COMMANDS: Final = frozenset(
+    {
+        "RESPONSA_CONFIG",
+        "RESPONSA_SECRETS_DIR",
+        "RESPONSA_URL",
+        "RESPONSA_API_KEY",
+        "RESPONSA_API_KEY_FILE",
+    }
+)
 
 
 def _listed(value: object) -> object:
@@ -67,6 +78,35 @@ def _listed(value: object) -> object:
 
 def _or_none(value: object) -> object:
     return None if value in ("", "none") else value
+
+
+def _database(url: SecretStr) -> SecretStr:
+    # Imported late, because the import is slow, and most installations use the embedded database.
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        conninfo_to_dict(url.get_secret_value())
+    except ProgrammingError:
+        # The driver's message may quote the password.
+        raise ValueError(
+            "this is not the URL of a PostgreSQL database, such as postgresql://user:password@host:5432/database; "
+            "in the user and the password, write % as %25, / as %2F and @ as %40"
+        ) from None
+    return url
+
+
+def _redis(url: SecretStr) -> SecretStr:
+    # Imported late, for the same reason as the database's driver.
+    from redis.connection import parse_url  # pyright: ignore[reportUnknownVariableType]  # untyped there
+
+    try:
+        parse_url(url.get_secret_value())
+    except ValueError:
+        raise ValueError(
+            "this is not the URL of a Redis server, such as redis://:password@host:6379/0, rediss://… for TLS or unix://…"
+        ) from None
+    return url
 
 
 def _networks(value: object) -> object:
@@ -80,6 +120,10 @@ def _networks(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 """A list of names. In an environment variable, commas separate the names; in TOML, the list is an array."""
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
+"""The URL of a PostgreSQL database, in a form that the driver can read."""
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
+"""The URL of a Redis server, in a form that the client can read."""
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
 """A list of networks, written like a list of names."""
 
@@ -219,17 +263,17 @@ class Settings(BaseSettings):
         description="`responsa up` loads the files `docs/*.md` of this folder into the collection `responsa-docs`. `none`: it loads nothing.",
     )
 
-    database_url: SecretStr | None = Field(
+    database_url: DatabaseUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
         description="The URL of a PostgreSQL 18 database, with pgvector, to use instead of the embedded database. The user in the URL must own the database and be allowed to create roles.",
     )
-    database_app_url: SecretStr | None = Field(
+    database_app_url: DatabaseUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_APP_URL", "database_app_url"),
         description="The database's URL for the role `responsa_app`. Empty: the server uses DATABASE_URL and `SET ROLE`.",
     )
-    database_log_url: SecretStr | None = Field(
+    database_log_url: DatabaseUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_LOG_URL", "database_log_url"),
         description="The database's URL for the role `responsa_log`. Empty: the server uses DATABASE_URL and `SET ROLE`.",
@@ -240,7 +284,7 @@ class Settings(BaseSettings):
         le=200,
         description="The maximum number of connections in each of the two large pools of a process. Each process opens up to seven further connections, four of them for checking credentials.",
     )
-    redis_url: SecretStr | None = Field(
+    redis_url: RedisUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),
         description="The URL of a Redis server (6.2 or newer) to use instead of the embedded Redis. Redis holds only cached data and hints, so no data is lost if Redis fails.",
@@ -294,6 +338,10 @@ class Settings(BaseSettings):
         del dotenv_settings, file_secret_settings
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if folder := os.environ.get("RESPONSA_SECRETS_DIR"):
+            if not Path(folder).is_dir():
+                raise SettingsError(
+                    f"RESPONSA_SECRETS_DIR names {folder}, which is not a folder; name a folder, or unset RESPONSA_SECRETS_DIR"
+                )
             # The plain source of secrets does not support groups, but the models' keys are in groups.
             sources.append(NestedSecretsSettingsSource(settings_cls, secrets_dir=folder))  # pyright: ignore[reportArgumentType]  # the source accepts this class, but its types do not say so
         given, file = os.environ.get("RESPONSA_CONFIG"), settings_file()
@@ -400,6 +448,29 @@ def load(**overrides: object) -> Settings:
         raise SettingsError("settings are wrong: " + "; ".join(lines) + ". See docs/settings.md") from error
     except (OSError, ValueError) as error:
         raise SettingsError(f"the settings file ({settings_file()}) cannot be read: {error}") from error
+
+
+def unknown_variables(variables: Iterable[str]) -> Sequence[str]:
+    """Return the names that begin with RESPONSA_ but belong neither to settings nor to commands, in alphabetical order.
+
+    Such a name is usually misspelt. But the server starts with it, because declarations of tools may read such
+    variables, and Kubernetes sets them for a service with the name `responsa`.
+    """
+    settings = {
+        name
+        for name, field in Settings.model_fields.items()
+        if not isinstance(field.validation_alias, AliasChoices)
+    }
+    found: list[str] = []
+    for name in variables:
+        prefix, _, rest = name.upper().partition("_")
+        if (
+            prefix == "RESPONSA"
+            and name.upper() not in _COMMANDS
+            and rest.partition("__")[0].lower() not in settings
+        ):
+            found.append(name)
+    return sorted(found)
 
 
 def _said(place: Sequence[int | str], message: str) -> str:

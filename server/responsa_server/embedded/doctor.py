@@ -23,25 +23,36 @@ class Finding:
     remedy: str = ""
 
 
-def diagnose(layout: Layout) -> list[Finding]:
-    """The findings about the instance's folders, database, passwords and packaged programs."""
+def diagnose(layout: Layout, *, postgres: bool = True, redis: bool = True) -> list[Finding]:
+    """The findings about the instance's folders, database, passwords and packaged programs.
+
+    postgres, redis: whether the instance uses the embedded PostgreSQL and the embedded Redis. There are no findings about an unused one.
+    """
     findings = [
         _finding("data folder", layout.check_home, str(layout.home)),
-        _finding("disk", lambda: check_disk(layout.home), f"{LEAST_FREE >> 20} MB or more are free"),
-        _finding("PostgreSQL", package_root),
-        _finding("Redis", redis_binary),
-        _finding("Envoy", envoy_binary),
-        _finding("database", lambda: check_cluster(layout), str(layout.cluster)),
+        _finding("disk", lambda: _check_disks(layout), f"{LEAST_FREE >> 20} MB or more are free"),
     ]
+    if postgres:
+        findings.append(_finding("PostgreSQL", package_root))
+    if redis:
+        findings.append(_finding("Redis", redis_binary))
+    findings.append(_finding("Envoy", envoy_binary))
+    if postgres:
+        findings.append(_finding("database", lambda: check_cluster(layout), str(layout.cluster)))
     if layout.is_home():
         findings.append(_finding("passwords", lambda: layout.passwords, str(layout.secrets)))
-    if layout.account is not None:
+    if postgres and layout.account is not None:
         detail = f"PostgreSQL runs as {layout.account.name}"
         if layout.account.name == "nobody":
             detail += ", an account that other programs may use too; run `useradd --system responsa` before the first start to give PostgreSQL its own account"
         findings.append(Finding("database account", True, detail))
     findings.extend(Finding("outside the data folder", True, str(place)) for place in layout.outside)
     return findings
+
+
+def _check_disks(layout: Layout) -> None:
+    for place in layout.disks:
+        check_disk(place)
 
 
 def _finding(name: str, check: Callable[[], object], detail: str = "") -> Finding:

@@ -24,10 +24,10 @@ from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Layout, Passwords, running_as_root
 from responsa_server.embedded.part import Part, StopStep, exit_text
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, REINSTALL, installed, run_to_end, spawn
+from responsa_server.instance import OLDEST_POSTGRES
 
 DATABASE = "responsa"
 SUPERUSER = "postgres"
-OLDEST = 180000
 
 GRANTS: tuple[LiteralString, ...] = (
     # responsa_owner creates SECURITY DEFINER functions and makes responsa_search their owner. For this, responsa_owner must be a
@@ -347,9 +347,9 @@ def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
     """
     try:
         with psycopg.connect(dsn("postgres"), autocommit=True, connect_timeout=5) as connection:
-            if connection.info.server_version < OLDEST:
+            if connection.info.server_version // 10000 < OLDEST_POSTGRES:
                 raise EmbeddedError(
-                    f"PostgreSQL {connection.info.server_version // 10000} is too old; version 18 is needed",
+                    f"PostgreSQL {connection.info.server_version // 10000} is too old; version {OLDEST_POSTGRES} is needed",
                     REINSTALL,
                 )
             _roles(connection, passwords)

@@ -129,17 +129,21 @@ class EnvoyConfig:
         try:
             ipaddress.ip_address(self.listen_address)
         except ValueError as error:
-            raise EnvoyConfigError(f"{self.listen_address!r} is not an IP address") from error
+            raise EnvoyConfigError(
+                f"listen: {self.listen_address!r} is not an IP address such as 127.0.0.1"
+            ) from error
         if not self.allowed_hosts:
             raise EnvoyConfigError("at least one host must be allowed, or nobody can call")
         for host in self.allowed_hosts:
             if not _HOST.fullmatch(host.lower()):
                 raise EnvoyConfigError(
-                    f"{host!r} is not a host name such as chat.example.org or 10.0.0.5:8080"
+                    f"allowed_hosts: {host!r} is not a host name such as chat.example.org or 10.0.0.5:8080"
                 )
         for origin in self.allowed_origins:
             if not _ORIGIN.fullmatch(origin):
-                raise EnvoyConfigError(f"{origin!r} is not an origin such as https://chat.example.org")
+                raise EnvoyConfigError(
+                    f"allowed_origins: {origin!r} is not an origin such as https://chat.example.org"
+                )
         if not self.endpoints.is_absolute():
             raise EnvoyConfigError(f"{self.endpoints} is not an absolute path")
         if self.connections_per_address < NO_LIMIT:

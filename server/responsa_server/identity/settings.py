@@ -78,7 +78,7 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=100,
         ge=1,
         le=1_000_000,
-        description="The maximum number of failed sign-ins with one e-mail address of a tenant, from all network addresses together, in one window. The value must be at least `attempts_per_account`.",
+        description="The maximum number of failed sign-ins with one e-mail address of a tenant, from all network addresses together, in one window. A value that is smaller than `attempts_per_account` counts as `attempts_per_account`.",
     )
     attempts_per_address: int = Field(
         default=100,

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from responsa_server.domain.parts import Health, PartReport
 
@@ -95,14 +95,28 @@ class RedisPart:
         client = redis_client(self._url, 1.0, 1.0)
         try:
             info: Mapping[str, object] = await client.info("server")  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
-        except (RedisError, OSError):
+        except (RedisError, OSError) as error:
+            told = refusal_of(error)
+            problem = f"Redis refuses this server ({told})" if told else "Redis cannot be reached"
+            remedy = (
+                "Correct the user and the password in REDIS_URL." if told else "Check that Redis is running."
+            )
             return PartReport(
                 Health.DEGRADED,
-                detail="Redis cannot be reached; Responsa works without it, but more slowly. Check that Redis is running.",
+                detail=f"{problem}; Responsa works without it, but more slowly. {remedy}",
             )
         finally:
             await client.aclose()
         return PartReport(Health.OK, version=str(info.get("redis_version", "")))
+
+
+def refusal_of(error: Exception) -> str:
+    """Return the reason that Redis gave, such as a wrong password; empty if Redis gave no answer."""
+    found: BaseException | None = error
+    # Over a Unix socket, redis-py raises a plain ConnectionError from the refusal.
+    while found is not None and not isinstance(found, (AuthenticationError, ResponseError)):
+        found = found.__cause__ or found.__context__
+    return str(found).rstrip(".") if found is not None else ""
 
 
 def redis_client(url: str, reply_seconds: float | None, connect_seconds: float = PATIENCE) -> Redis:

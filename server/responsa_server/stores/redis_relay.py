@@ -34,7 +34,7 @@ from responsa_server.domain.relay import (
     Work,
 )
 from responsa_server.domain.turns import LogRow
-from responsa_server.stores.redis import PATIENCE, redis_client
+from responsa_server.stores.redis import PATIENCE, redis_client, refusal_of
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
@@ -270,11 +270,11 @@ class RedisRelay:
                     await self._hear_next(pubsub, process)
                     if self._listening.is_set():
                         pause = _FIRST_PAUSE
-            except (RedisError, OSError, TimeoutError):
+            except (RedisError, OSError, TimeoutError) as error:
                 self._listening.clear()
                 if not self._told_away:
                     self._told_away = True
-                    self._log.warning("relay_away")
+                    self._log.warning("relay_away", reason=refusal_of(error) or type(error).__name__)
             except Exception:  # losing hints is better than losing the listener; followers read the log
                 self._listening.clear()
                 self._log.exception("relay_failed")

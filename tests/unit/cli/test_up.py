@@ -13,6 +13,7 @@ import pytest
 from responsa_server.app.settings import load
 from responsa_server.cli.local import up
 from responsa_server.cli.local.own_docs import without_examples
+from responsa_server.embedded import EmbeddedError
 from responsa_server.embedded.layout import Layout
 from tests.docs.reader import blocks
 from tests.instance import ROOT
@@ -102,7 +103,25 @@ def test_envoy_limits_the_connections_of_an_address_as_the_settings_say(
     else:
         monkeypatch.delenv("RESPONSA_LIMITS__ADDRESS__CONNECTIONS", raising=False)
     layout = Layout.of(tmp_path)
-    up._configure_envoy(load(home=tmp_path), layout)  # pyright: ignore[reportPrivateUsage]  # a whole start takes a minute
+    config = up._envoy_config(load(home=tmp_path), layout)  # pyright: ignore[reportPrivateUsage]  # a whole start takes a minute
+    up._configure_envoy(config, layout)  # pyright: ignore[reportPrivateUsage]  # see above
     (listener,) = json.loads(layout.envoy_config.read_text())["static_resources"]["listeners"]
     first = listener["filter_chains"][0]["filters"][0]
     assert first["typed_config"]["config"]["configuration"]["value"] == (most or "500")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("allowed_hosts", ("https://chat.example.org",)),
+        ("allowed_origins", ("chat.example.org",)),
+        ("listen", "localhost"),
+    ],
+)
+def test_a_setting_that_envoy_cannot_use_is_named_before_any_part_starts(
+    setting: str, value: object, tmp_path: Path
+) -> None:
+    settings = load(home=tmp_path / "home").model_copy(update={setting: value})
+    with pytest.raises(EmbeddedError, match=f"{setting}: .*correct the setting"):
+        up.run(settings)
+    assert not (tmp_path / "home").exists()

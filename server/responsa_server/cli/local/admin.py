@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 import typer
 
-from responsa_server.app.resources import bring_up_to_date, database_urls, identity_of, reachable
+from responsa_server.app.resources import bring_up_to_date, database_urls, identity_of, reason_of, refusal
 from responsa_server.app.settings import Settings, load
 from responsa_server.cli.key_roles import KeyRole
 from responsa_server.cli.local.failures import FAILED, reporting
@@ -52,7 +52,9 @@ def migrate() -> None:
             raise CommandFailed(f"{error}.", "See docs/operations.md, Migrations.", FAILED) from error
         except psycopg.OperationalError as error:
             raise CommandFailed(
-                "The database cannot be reached.", "Check DATABASE_URL, and that PostgreSQL runs.", FAILED
+                f"The database cannot be reached: {reason_of(error)}.",
+                "Check DATABASE_URL, and that PostgreSQL runs.",
+                FAILED,
             ) from error
         typer.echo("\n".join(done) or "The database is up to date.")
 
@@ -156,7 +158,7 @@ def database(settings: Settings) -> Generator[None]:
     if settings.database_url is None:
         layout.prepare()
         postgres = EmbeddedPostgres(layout)
-        if not reachable(postgres.dsn("owner")):
+        if refusal(postgres.dsn("owner")):
             postgres.start()
             try:
                 yield

@@ -4,20 +4,26 @@ instance.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
+import psycopg
 import typer
 
+from responsa_server.app.resources import reason_of
 from responsa_server.app.settings import Settings, load
 from responsa_server.cli.local.failures import FAILED, reporting
+from responsa_server.domain.parts import Health
 from responsa_server.embedded import EmbeddedError, Layout, check_port, purge
 from responsa_server.embedded.doctor import Finding, diagnose
 from responsa_server.embedded.files import PlaceLock
 from responsa_server.embedded.purge import places
 from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, capabilities
+from responsa_server.instance import OLDEST_POSTGRES
+from responsa_server.stores.redis import RedisPart
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -63,9 +69,20 @@ def remove(
 
 
 def examine(settings: Settings) -> Sequence[Finding]:
-    """Return all findings about the folders and programs, the port, the sandbox for documents, and the page."""
+    """Return all findings about the folders and programs, the installation's own database and Redis, the port, the
+    sandbox for documents, and the page.
+    """
     layout = Layout.of(settings.home)
-    findings = list(diagnose(layout))
+    own = {
+        "DATABASE_URL": settings.database_url,
+        "DATABASE_APP_URL": settings.database_app_url,
+        "DATABASE_LOG_URL": settings.database_log_url,
+    }
+    findings = diagnose(layout, postgres=settings.database_url is None, redis=settings.redis_url is None)
+    if settings.database_url is not None:
+        findings.extend(_database(name, url.get_secret_value()) for name, url in own.items() if url)
+    if settings.redis_url is not None:
+        findings.append(_redis(settings.redis_url.get_secret_value()))
     findings.append(_port(settings, layout))
     findings.append(sandbox_finding(capabilities(), allow_unconfined=settings.allows_unconfined_parsing))
     built = (settings.page / "index.html").is_file()
@@ -96,6 +113,36 @@ def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> 
         f"{sandbox.sentence} Without Landlock and seccomp, the server reads no documents.",
         "use a kernel with Landlock and seccomp, or set ingestion.allow_unconfined if you trust every document",
     )
+
+
+def _database(name: str, url: str) -> Finding:
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            version = connection.info.server_version // 10000
+            row = connection.execute(
+                "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+            ).fetchone()
+    except psycopg.OperationalError as error:
+        return Finding(
+            name,
+            False,
+            f"the database cannot be reached: {reason_of(error)}",
+            f"check {name}, and that PostgreSQL runs",
+        )
+    if version < OLDEST_POSTGRES:
+        remedy = f"name a database in PostgreSQL {OLDEST_POSTGRES} or newer"
+        return Finding(name, False, f"the database is in a PostgreSQL {version}", remedy)
+    if row is None:
+        remedy = "let a superuser run CREATE EXTENSION vector in it once (pgvector 0.8 or newer)"
+        return Finding(name, False, "the database has no extension vector", remedy)
+    return Finding(name, True, f"PostgreSQL {version} with pgvector {row[0]}")
+
+
+def _redis(url: str) -> Finding:
+    report = asyncio.run(RedisPart(url).check())
+    if report.health is Health.OK:
+        return Finding("REDIS_URL", True, f"Redis {report.version}")
+    return Finding("REDIS_URL", False, report.detail)  # the detail names the remedy
 
 
 def _port(settings: Settings, layout: Layout) -> Finding:

@@ -16,8 +16,8 @@ from pathlib import Path
 import psycopg
 import typer
 
-from responsa_server.app.resources import bring_up_to_date, ensure_administrator, identity_of
-from responsa_server.app.settings import Settings, environment, load
+from responsa_server.app.resources import bring_up_to_date, ensure_administrator, identity_of, reason_of
+from responsa_server.app.settings import Settings, environment, load, unknown_variables
 from responsa_server.cli.local.failures import reporting
 from responsa_server.cli.local.own_docs import without_examples
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress
@@ -60,9 +60,12 @@ def register(app: typer.Typer, name: str) -> None:
 
 def run(settings: Settings) -> int:
     """Run until stopped, and return the exit code. Raises EmbeddedError if the start fails before any part has started."""
+    for name in unknown_variables(environment()):
+        print(f"{name} is not a setting; docs/settings.md lists all settings.", flush=True)
     layout = Layout.of(settings.home)
     postgres = EmbeddedPostgres(layout)
     listen = (settings.listen, settings.port)
+    config = _envoy_config(settings, layout)
 
     def prepare_database() -> None:
         try:
@@ -71,8 +74,9 @@ def run(settings: Settings) -> int:
         except MigrationError as error:
             raise EmbeddedError(str(error), "see docs/operations.md, Migrations") from error
         except (psycopg.OperationalError, Unavailable) as error:
+            told = f" ({reason_of(error)})" if isinstance(error, psycopg.OperationalError) else ""
             raise EmbeddedError(
-                "The database cannot be reached", "check DATABASE_URL, and that PostgreSQL runs"
+                f"The database cannot be reached{told}", "check DATABASE_URL, and that PostgreSQL runs"
             ) from error
 
     envoy = EmbeddedEnvoy(layout, layout.envoy_config, listen=listen)
@@ -96,7 +100,7 @@ def run(settings: Settings) -> int:
             children.append(Child(llama))
     # The files are written under the supervisor's lock, because a second start on the same folder must not change the
     # files that the first start uses.
-    children.append(Child(server, on_ready=lambda: _configure_envoy(settings, layout)))
+    children.append(Child(server, on_ready=lambda: _configure_envoy(config, layout)))
     children.append(Child(envoy))
     layout.prepare()
     if settings.database_url is not None:
@@ -135,28 +139,35 @@ def _arguments(layout: Layout) -> Sequence[str]:
     return "--role", "all", "--listen", listens[0], "--http-listen", listens[1]
 
 
-def _configure_envoy(settings: Settings, layout: Layout) -> None:
+def _envoy_config(settings: Settings, layout: Layout) -> EnvoyConfig:
+    """Return the values for Envoy's configuration. Raises EmbeddedError, which names the wrong setting."""
+    try:
+        return EnvoyConfig(
+            port=settings.port,
+            listen_address=settings.listen,
+            endpoints=layout.replicas,
+            admin_socket=layout.envoy_admin_socket,
+            descriptor=generated("descriptor.binpb"),
+            allowed_hosts=(*LOOPBACK_HOSTS, *settings.allowed_hosts),
+            allowed_origins=settings.allowed_origins,
+            standard_services=settings.serves_reflection,
+            connections_per_address=settings.limits.address.connections,
+            trusted_proxies=settings.trusted_proxies,
+        )
+    except EnvoyConfigError as error:
+        raise EmbeddedError(str(error), "correct the setting; see docs/settings.md") from error
+
+
+def _configure_envoy(config: EnvoyConfig, layout: Layout) -> None:
     """Write Envoy's configuration with this instance's server as the first endpoint. Replicas that were added earlier
     stay.
     """
-    config = EnvoyConfig(
-        port=settings.port,
-        listen_address=settings.listen,
-        endpoints=layout.replicas,
-        admin_socket=layout.envoy_admin_socket,
-        descriptor=generated("descriptor.binpb"),
-        allowed_hosts=(*LOOPBACK_HOSTS, *settings.allowed_hosts),
-        allowed_origins=settings.allowed_origins,
-        standard_services=settings.serves_reflection,
-        connections_per_address=settings.limits.address.connections,
-        trusted_proxies=settings.trusted_proxies,
-    )
     own = Replica(OWN, UnixAddress(layout.server_socket), UnixAddress(layout.gateway_socket))
     try:
         Replicas(layout.replicas).put(own)
         layout.envoy_config.write_text(render(config), encoding="utf-8")
     except EnvoyConfigError as error:
-        raise EmbeddedError(str(error), "correct the setting; see docs/settings.md") from error
+        raise EmbeddedError(str(error), "see docs/operations.md") from error
     except ReplicaError as error:
         raise EmbeddedError(str(error), "see docs/operations.md, Several replicas") from error
 

@@ -15,6 +15,7 @@ from typing import LiteralString, cast
 import psycopg
 
 from responsa_server.domain.parts import MigrationState
+from responsa_server.instance import OLDEST_POSTGRES
 from responsa_server.stores.postgres.database import Database, shielded
 
 _FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
@@ -86,6 +87,12 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
     wanted = load() if migrations is None else migrations
     done: list[str] = []
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        version = connection.info.server_version // 10000
+        if version < OLDEST_POSTGRES:
+            raise MigrationError(
+                f"the database is in a PostgreSQL {version}, and Responsa needs PostgreSQL {OLDEST_POSTGRES} or newer; "
+                "name a database in a newer PostgreSQL in DATABASE_URL"
+            )
         await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         # A migration that waits for a lock makes all later calls on the table wait behind it, so it gives up soon; the next attempt begins where it stopped.
         await connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_SECONDS}s",))
