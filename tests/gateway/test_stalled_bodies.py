@@ -222,7 +222,8 @@ def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
         asking,
         "/v1/",
     }
-    known, too_large, unknown = (one for one in routes if one["match"].get("prefix") == "/v1/")
+    compressed, known, too_large, unknown = (one for one in routes if one["match"].get("prefix") == "/v1/")
+    assert compressed["direct_response"] == {"status": 422}
     document = gathering["/v1/documents"]["route"]
     assert (document["priority"], document["max_stream_duration"]) == ("HIGH", {"max_stream_duration": "30s"})
     for path in ("/v1/passages:search", "/v1/passages:batchSearch"):

@@ -53,7 +53,7 @@ def test_a_comparison_shows_the_lines_that_differ() -> None:
         "+ wheat",
         "@@ bytes 10-3010 → 11-11 @@",
         "- " + "é" * 1000,
-        "- … and 1000 more bytes",
+        "- … and 1,000 more bytes",
         "@@ bytes 3010-3010 → 11-14 @@",
         "+ end",
     ]
