@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -117,13 +118,24 @@ class Bench:
         """The folder of the user's agents."""
         return self.instance.home / "agents"
 
-    def copied(self, agent: str, name: str, changes: Mapping[str, str]) -> None:
-        """A copy of a shipped agent under another name, with these changes to its agent.toml. The server has not noticed the copy yet."""
+    def copied(
+        self, agent: str, name: str, changes: Mapping[str, str], shorter: Mapping[str, int] | None = None
+    ) -> None:
+        """A copy of a shipped agent under another name, with these changes to its agent.toml. The server has not noticed the copy yet. shorter: the number of tokens
+        to which some prompts limit the model, by the name of the prompt.
+        """
         # agent.toml, which makes the folder an agent, is written last. Otherwise the server may read an
         # unfinished folder.
         shutil.copytree(
             SHIPPED / agent, self.agents / name, ignore=shutil.ignore_patterns("agent.toml", "samples")
         )
+        for prompt, tokens in (shorter or {}).items():
+            file = self.agents / name / "prompts" / f"{prompt}.md"
+            said, count = re.subn(
+                r"max_output_tokens = \d+", f"max_output_tokens = {tokens}", file.read_text(encoding="utf-8")
+            )
+            assert count == 1, prompt
+            file.write_text(said, encoding="utf-8")
         text = (SHIPPED / agent / "agent.toml").read_text(encoding="utf-8")
         for old, new in changes.items():
             assert text.count(old) == 1, old

@@ -21,6 +21,8 @@ from responsa_server.routing.vectors import FILE, StoredVectors
 from responsa_server.search.embedder import Vectors
 
 FILES = sorted(SHIPPED.glob(f"*/{EXAMPLES}/*"))
+LARGE = 200_000
+"""The number of bytes of examples beyond which training takes seconds. `make soak` trains on them, too."""
 
 
 def examples_of(file: Path) -> Sequence[Example]:
@@ -37,7 +39,17 @@ def test_there_is_one_for_each_file_of_examples_and_no_other() -> None:
     assert set(stored.SHIPPED.iterdir()) == wanted, "run `make generate`"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda one: f"{one.parts[-3]}-{one.stem}")
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(
+            one,
+            id=f"{one.parts[-3]}-{one.stem}",
+            marks=[pytest.mark.soak] if one.stat().st_size > LARGE else [],
+        )
+        for one in FILES
+    ],
+)
 def test_each_is_what_training_comes_to(file: Path, embedder: MiniLmEmbedder) -> None:
     key = sha256(file.read_bytes()).digest()
     shipped = read(stored.SHIPPED, key)
