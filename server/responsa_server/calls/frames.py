@@ -6,8 +6,8 @@ through the port `FrameCodec` and does not import protobuf.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
-from typing import assert_never
+from collections.abc import AsyncIterator, Collection, MutableSequence, Sequence
+from typing import Protocol, TypeVar, assert_never
 from uuid import UUID
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
@@ -103,18 +103,12 @@ class AskFrames:
                 )
                 event.refused.CopyFrom(refused)
                 return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=True)
-            also = [one for one in answer.also_found if not _is_of(one.document_version, documents)]
-            if len(also) == len(answer.also_found):
-                return WithoutDocuments(terminal, withdrawn=False)
-            del answer.also_found[:]
-            answer.also_found.extend(also)
+            lists = (answer.also_found, answer.suggestions, answer.more_excerpts)
         elif kind == "refused":
-            near = [one for one in event.refused.suggestions if not _is_of(one.document_version, documents)]
-            if len(near) == len(event.refused.suggestions):
-                return WithoutDocuments(terminal, withdrawn=False)
-            del event.refused.suggestions[:]
-            event.refused.suggestions.extend(near)
+            lists = (event.refused.suggestions, event.refused.excerpts)
         else:
+            return WithoutDocuments(terminal, withdrawn=False)
+        if not any([_without(found, documents) for found in lists]):
             return WithoutDocuments(terminal, withdrawn=False)
         return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=False)
 
@@ -137,6 +131,25 @@ class AskFrames:
         )
         event.refused.CopyFrom(refused)
         return event.SerializeToString(deterministic=True)
+
+
+class _Named(Protocol):
+    """A message that names the version of a document."""
+
+    document_version: str
+
+
+_Message = TypeVar("_Message", bound=_Named)
+
+
+def _without(found: MutableSequence[_Message], documents: Collection[UUID]) -> bool:
+    """Remove what names one of the documents. Returns whether there was any."""
+    kept = [one for one in found if not _is_of(one.document_version, documents)]
+    removed = len(kept) < len(found)
+    if removed:
+        del found[:]
+        found.extend(kept)
+    return removed
 
 
 def _is_of(document_version: str, documents: Collection[UUID]) -> bool:

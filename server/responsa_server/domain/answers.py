@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from responsa_server.domain.events import (
-    AlsoFound,
     ByteRange,
+    Excerpt,
+    Fallback,
     SourcePassage,
     ToolOrigin,
     ToolSource,
+    Usage,
     VersionRead,
 )
 from responsa_server.domain.kinds import CollectionKind
@@ -31,9 +33,8 @@ class Evidence:
 
     passages: the number of passages found. embedding_tokens: the number of tokens that the embedding model read.
     content: plain values (texts, numbers, booleans, None, and lists and mappings of these). The content is
-    read only by the extractor and the judge of the evidence's source. degraded: "text_only" if vectors were not available,
-    otherwise "". collections: the collections of the passages. kinds: the kinds of these collections, and of others that the
-    extractor may use; empty if the question or its agent named the collections. also_found: documents in other collections that also support an answer, best first.
+    read only by the evidence's source and its judge. degraded: "text_only" if vectors were not available,
+    otherwise "". collections: the collections of the passages. kinds: the kinds of these collections; empty if the question or its agent named the collections.
     """
 
     passages: int
@@ -42,7 +43,6 @@ class Evidence:
     degraded: str = ""
     collections: tuple[str, ...] = ()
     kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
-    also_found: tuple[AlsoFound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +78,29 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
-class Extraction:
-    """The best sentences for an answer, in the order of the answer.
+class Ranking:
+    """The passages that a turn shows without a language model, best first.
 
-    support: how well the sentences support an answer, from 0 to 1. supported: whether `support` is high enough for the
-    sentences to answer the question. also_found: documents that also support an answer, in collections of the evidence from which no
-    sentence is, best first. closest: other quotes that come closest to an answer, best first.
+    excerpts: at most MAX_EXCERPTS, of which at most two are from one document. more: at most MAX_MORE_EXCERPTS further ones. support: how well the best of them fits
+    the question, from 0 to 1. near: whether the excerpts are worth showing as an answer; otherwise they are the closest that was found, which may be none.
     """
 
-    quotes: Sequence[Quote]
-    support: float
-    supported: bool
-    also_found: tuple[AlsoFound, ...] = ()
-    closest: tuple[Quote, ...] = ()
+    excerpts: tuple[Excerpt, ...] = ()
+    more: tuple[Excerpt, ...] = ()
+    support: float = 0.0
+    near: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """The evidence in the order of its ranking, and what a turn shows of it. fallback: what was done instead if the reranking model failed; None if it did not fail or there is none.
+    usage: what the reranking model cost.
+    """
+
+    evidence: Evidence
+    ranking: Ranking
+    fallback: Fallback | None = None
+    usage: Usage = Usage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +109,7 @@ class SearchOptions:
 
     top_k: the maximum number of passages, from 1 to 50; None means the source's default. threshold: the lowest score of
     a passage, from 0 to 1. rerank: whether the candidates are compared with the question a second time. expansions:
-    additional words to search for, which can add passages but never lower the question's support. support: the support
-    that an answer needs, from 0 to 1; None means the source's default. last: the collections whose passages are used
-    only if no other passage gives enough support. filters: conditions that the documents must meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only documents about
+    additional words to search for, which can add passages but never displace the better half of the others. filters: conditions that the documents must meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only documents about
     the caller, whatever the caller's role, and documents without a subject in these collections; None means all documents that the caller may read.
     refers: whether the last of several questions cannot be understood without the others. It is then not searched for, but its words must be near an answer.
     """
@@ -110,8 +118,6 @@ class SearchOptions:
     threshold: float = 0.0
     rerank: bool = True
     expansions: tuple[str, ...] = ()
-    last: tuple[str, ...] = ()
-    support: float | None = None
     filters: tuple[Filter, ...] = ()
     own: tuple[str, ...] | None = None
     refers: bool = False
@@ -124,7 +130,8 @@ DEFAULT_SEARCH: Final = SearchOptions()
 class ShownPassage:
     """A passage as a prompt may show it. title: the document's title. text: the passage's text, whole or cut after a
     sentence. version: the version of the document; None if the text comes from no document. uri: the document's address, or "". place: where the text stands; None if it comes from no
-    document. exact: the bytes at this place, decoded: the text before sentences that give instructions were left out.
+    document. exact: the bytes at this place, decoded: the text before sentences that give instructions were left out. headings: those above the text, outermost first. date: the document's date
+    as YYYY-MM-DD; "" if it is not known.
     """
 
     title: str
@@ -133,6 +140,8 @@ class ShownPassage:
     uri: str = ""
     place: SourcePassage | None = None
     exact: str = ""
+    headings: tuple[str, ...] = ()
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,35 +181,25 @@ class EvidenceSource(Protocol):
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """Return the passages for a prompt, the best first, with at most `most_bytes` of UTF-8 in total. Equal evidence
-        gives equal passages.
+        gives equal passages. Neighbours of a passage are shown with it where they fit whole.
+        """
+        ...
+
+    async def rank(self, who: Principal, question: str, evidence: Evidence) -> Ranked:
+        """Order the passages of the evidence by how well they fit the question, leave out those that repeat others, and choose the excerpts that a turn shows.
+
+        question: one of the phrasings that the search used. Only the order depends on the reranking model, if there is one; if it fails, the search's own order stays. Of documents that the
+        caller may not read any more, nothing is shown. Raises Unavailable.
         """
         ...
 
     async def with_sources(
         self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
     ) -> Evidence:
-        """Return the evidence with the texts of these sources as further passages, the best first. `passages`, the extractor and the judge treat them like the passages
+        """Return the evidence with the texts of these sources as further passages, the best first. `passages` and the judge treat them like the passages
         of documents.
 
         question: one of the phrasings that the search used. evidence: None if nothing was searched.
-        """
-        ...
-
-
-class Extractor(Protocol):
-    """Chooses the sentences that answer a question."""
-
-    async def extract(self, question: str, evidence: Evidence) -> Extraction:
-        """Return the sentences of the evidence that answer the question best. question: one of the phrasings that the
-        search used.
-        """
-        ...
-
-    async def closest(
-        self, question: str, evidence: Evidence, without: Sequence[Quote] = ()
-    ) -> tuple[Quote, ...]:
-        """Return the quotes that come closest to an answer, best first: at most MAX_SUGGESTIONS, each of at most
-        MAX_QUOTE_BYTES. Quotes that say hardly anything on the question are left out. without: the quotes of the answer, which are not repeated.
         """
         ...
 

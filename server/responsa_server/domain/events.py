@@ -15,10 +15,12 @@ MAX_ANSWER_BYTES = 24 * 1024
 MAX_DELTA_BYTES = 1024
 MAX_CITATIONS = 24
 MAX_QUOTE_BYTES = 1024
-MAX_SUGGESTIONS = 3
-"""The maximum number of suggestions of an answer or a refusal."""
-MAX_ALSO_FOUND = 3
-"""The maximum number of documents that an answer names in `also_found`."""
+MAX_EXCERPTS = 3
+"""The maximum number of excerpts that an answer or a refusal shows."""
+MAX_MORE_EXCERPTS = 5
+"""The maximum number of further excerpts of an answer."""
+MAX_EXCERPT_BYTES = 2000
+"""The maximum size of an excerpt's text."""
 
 
 class Step(StrEnum):
@@ -43,6 +45,7 @@ class RefusalReason(StrEnum):
     QUOTA = "quota"
     SOURCE_ERASED = "source_erased"
     NOT_PERMITTED = "not_permitted"
+    NEEDS_MODEL = "needs_model"
 
 
 class FallbackKind(StrEnum):
@@ -56,6 +59,10 @@ class FallbackKind(StrEnum):
     CLASSIFIER = "classifier"
     RULE = "rule"
     WITHOUT_SUMMARY = "without_summary"
+    PASSAGES = "passages"
+    UNCITED = "uncited"
+    WITHOUT_TOOL = "without_tool"
+    WITHOUT_RERANKER = "without_reranker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,37 +174,47 @@ class ToolCitation:
 AnyCitation = Citation | ToolCitation
 
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """A quote that may answer the question but is not part of the answer.
+class Grade(StrEnum):
+    """How well an excerpt fits a question. ANSWERS: it probably answers the question. PERHAPS: it is about the question's subject. CLOSEST: it is the closest that was found."""
 
-    source: the byte range of the quote in the canonical text. quote: at most MAX_QUOTE_BYTES. score: how well the quote
-    supports an answer, from 0 to 1. text: the quote as Markdown. page, box, path: where the quote begins in the original file, as in `PlacedBlock`.
+    ANSWERS = "answers"
+    PERHAPS = "perhaps"
+    CLOSEST = "closest"
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A part of a document that a turn shows, with the sentence marked that most likely answers the question.
+
+    headings: those above the excerpt, outermost first. source: the byte range of `text` in the canonical text. text: exactly these bytes, decoded, at most MAX_EXCERPT_BYTES.
+    markdown: the text as an answer shows it. marked: the byte range of the marked sentence in the canonical text, within `source`. marked_shown: its byte range in
+    `markdown`; None if the Markdown does not contain it in one piece. score: from 0 to 1. page, box, path: where the marked sentence begins in the original file, as in `PlacedBlock`.
     """
 
     passage_id: UUID
     collection_id: str
+    collection_kind: CollectionKind | None
     document_id: UUID
     version: int
     title: str
+    headings: Sequence[str]
     uri: str
     source: ByteRange
-    quote: str
-    score: float
     text: str
+    markdown: str
+    marked: ByteRange
+    marked_shown: ByteRange | None
+    grade: Grade
+    score: float
     page: int = 0
     box: tuple[int, int, int, int] | None = None
     path: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class AlsoFound:
-    """A document that also supports an answer, in a collection that the answer does not use."""
-
-    collection_id: str
-    document_id: UUID
-    version: int
-    title: str
+    @property
+    def quote(self) -> str:
+        """The marked sentence: the bytes of `marked`, decoded."""
+        start = self.source.start
+        return self.text.encode()[self.marked.start - start : self.marked.end - start].decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,9 +432,10 @@ class Answered:
     standalone_question: the rewritten question, or "" if the question was not rewritten. support: how well the
     documents support the answer, from 0 to 1. intent: the purpose of the message, or "". category: the kind of
     question, or "". The agent's file defines the intents and categories. model: the author of the text, which is
-    `provider:model`, `extractive` or `template`. collection_id: the collection of all passages for the answer, or "".
+    `provider:model`, `passages` or `template`. collection_id: the collection of all passages for the answer, or "".
     collection_kind: the kind of the collections of these passages. None if there are several kinds or no passages, or
-    if the question or its agent named the collections. suggestions: if the text consists of quotes, other quotes that may answer the question, best first.
+    if the question or its agent named the collections. excerpts: the passages that the text shows, best first, if the author is `passages`; more_excerpts: further ones.
+    unsupported: the number of sentences that name a passage or a result that does not support them.
     """
 
     text: str
@@ -434,13 +452,14 @@ class Answered:
     fallbacks: Sequence[Fallback] = ()
     collection_id: str = ""
     collection_kind: CollectionKind | None = None
-    also_found: Sequence[AlsoFound] = ()
-    suggestions: Sequence[Suggestion] = ()
+    excerpts: Sequence[Excerpt] = ()
+    more_excerpts: Sequence[Excerpt] = ()
+    unsupported: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Terminal event: the turn gives no answer, for the stated reason. suggestions: the quotes that come closest to an
+    """Terminal event: the turn gives no answer, for the stated reason. excerpts: the passages that come closest to an
     answer, best first.
     """
 
@@ -450,7 +469,7 @@ class Refused:
     support: float = 0.0
     intent: str = ""
     fallbacks: Sequence[Fallback] = ()
-    suggestions: Sequence[Suggestion] = ()
+    excerpts: Sequence[Excerpt] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,14 +501,14 @@ def versions_read(event: Event) -> Sequence[VersionRead]:
             return () if one.read is None else (one.read,)
         case ToolReturned(sources=sources):
             return [one.passage.document_version for one in sources if one.passage is not None]
-        case Answered(citations=citations, also_found=also_found, suggestions=suggestions):
-            quoted = [one.read for one in citations if one.read is not None]
+        case Answered(citations=citations, excerpts=excerpts, more_excerpts=more):
+            quoted = [citation.read for citation in citations if citation.read is not None]
             return [
                 *quoted,
-                *(VersionRead(one.document_id, one.version) for one in (*also_found, *suggestions)),
+                *(VersionRead(excerpt.document_id, excerpt.version) for excerpt in (*excerpts, *more)),
             ]
-        case Refused(suggestions=suggestions):
-            return [VersionRead(one.document_id, one.version) for one in suggestions]
+        case Refused(excerpts=excerpts):
+            return [VersionRead(excerpt.document_id, excerpt.version) for excerpt in excerpts]
         case _:
             return ()
 

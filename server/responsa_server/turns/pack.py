@@ -15,9 +15,9 @@ from responsa_server.domain.events import (
     Cited,
     Delta,
     Event,
+    Excerpt,
     NumberedEvent,
     Refused,
-    Suggestion,
     Terminal,
     ToolCalled,
     ToolCitation,
@@ -108,12 +108,11 @@ def _weight(event: Event) -> int:
         case Cited(citation=ToolCitation() as one):
             texts = one.title + one.uri + one.quote + one.origin.call_id + one.origin.tool
             return 4 * _ENVELOPE_BYTES + len(texts.encode())
-        case Answered(text=text, citations=citations, also_found=also_found, suggestions=suggestions):
+        case Answered(text=text, citations=citations, excerpts=excerpts, more_excerpts=more):
             cited = sum(_weight(Cited(one)) for one in citations)
-            named = sum(2 * _ENVELOPE_BYTES + len(one.title.encode()) for one in also_found)
-            return 2 * _ENVELOPE_BYTES + len(text.encode()) + cited + named + _suggested(suggestions)
-        case Refused(message=message, suggestions=suggestions):
-            return _ENVELOPE_BYTES + len(message.encode()) + _suggested(suggestions)
+            return 2 * _ENVELOPE_BYTES + len(text.encode()) + cited + _shown([*excerpts, *more])
+        case Refused(message=message, excerpts=excerpts):
+            return _ENVELOPE_BYTES + len(message.encode()) + _shown(excerpts)
         case ToolCalled(arguments=arguments):
             return 4 * _ENVELOPE_BYTES + 2 * len(str(arguments).encode())
         case ToolReturned(content=content, data=data, sources=sources):
@@ -126,8 +125,6 @@ def _weight(event: Event) -> int:
             return 4 * _ENVELOPE_BYTES
 
 
-def _suggested(suggestions: Sequence[Suggestion]) -> int:
-    return sum(
-        4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote + one.text + one.path).encode())
-        for one in suggestions
-    )
+def _shown(excerpts: Sequence[Excerpt]) -> int:
+    texts = ("".join((one.title, *one.headings, one.uri, one.text, one.markdown, one.path)) for one in excerpts)
+    return sum(8 * _ENVELOPE_BYTES + len(text.encode()) for text in texts)

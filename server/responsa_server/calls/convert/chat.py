@@ -11,9 +11,9 @@ from responsa.chat.v1 import (
     chat_service_pb2,
     citation_pb2,
     conversation_pb2,
+    excerpt_pb2,
     feedback_pb2,
     message_pb2,
-    suggestion_pb2,
     tool_pb2,
     turn_pb2,
 )
@@ -26,7 +26,6 @@ from responsa_server.domain.conversations import Conversation, Feedback, Message
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import (
     MAX_FALLBACKS,
-    AlsoFound,
     Answered,
     AnyCitation,
     AttemptRestarted,
@@ -34,6 +33,7 @@ from responsa_server.domain.events import (
     Cancelled,
     Cited,
     Delta,
+    Excerpt,
     Failed,
     Fallback,
     ModelUsed,
@@ -42,7 +42,6 @@ from responsa_server.domain.events import (
     Refused,
     Started,
     Status,
-    Suggestion,
     ToolCalled,
     ToolCitation,
     ToolReturned,
@@ -233,30 +232,26 @@ def page_box(edges: tuple[int, int, int, int]) -> citation_pb2.PageBox:
     return citation_pb2.PageBox(left=left, top=top, right=right, bottom=bottom)
 
 
-def suggestion(value: Suggestion) -> suggestion_pb2.Suggestion:
-    """Convert a suggestion."""
-    return suggestion_pb2.Suggestion(
+def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
+    """Convert an excerpt."""
+    return excerpt_pb2.Excerpt(
         passage=names.passage(value.passage_id),
         document_version=names.document_version(value.document_id, value.version),
         collection=names.collection(value.collection_id),
+        collection_kind=values.COLLECTION_KIND.number(value.collection_kind),
         title=value.title,
+        headings=value.headings,
         uri=value.uri,
         source_range=byte_range(value.source),
-        quote=value.quote,
-        score=value.score,
         text=value.text,
+        markdown=value.markdown,
+        marked_range=byte_range(value.marked),
+        marked_in_markdown=None if value.marked_shown is None else byte_range(value.marked_shown),
+        grade=values.GRADE.number(value.grade),
+        score=value.score,
         page=value.page,
         box=None if value.box is None else page_box(value.box),
         path=value.path,
-    )
-
-
-def also_found(value: AlsoFound) -> suggestion_pb2.AlsoFound:
-    """Convert a document that was also found."""
-    return suggestion_pb2.AlsoFound(
-        collection=names.collection(value.collection_id),
-        title=value.title,
-        document_version=names.document_version(value.document_id, value.version),
     )
 
 
@@ -355,8 +350,9 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     model=what.model,
                     collection=names.collection(what.collection_id) if what.collection_id else "",
                     collection_kind=values.COLLECTION_KIND.number(what.collection_kind),
-                    also_found=[also_found(one) for one in what.also_found],
-                    suggestions=[suggestion(one) for one in what.suggestions],
+                    excerpts=[excerpt(one) for one in what.excerpts],
+                    more_excerpts=[excerpt(one) for one in what.more_excerpts],
+                    unsupported_sentences=what.unsupported,
                 )
             )
         case Refused():
@@ -366,7 +362,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.refused.support = what.support
             result.refused.intent = what.intent
             result.refused.fallbacks.extend(fallbacks(what.fallbacks))
-            result.refused.suggestions.extend(suggestion(one) for one in what.suggestions)
+            result.refused.excerpts.extend(excerpt(one) for one in what.excerpts)
         case Failed():
             result.failed.status.CopyFrom(status.of(what.error))
             result.failed.retriable = what.retriable

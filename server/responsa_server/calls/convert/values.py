@@ -16,6 +16,7 @@ from responsa.auth.v1 import sign_in_pb2, user_pb2
 from responsa.chat.v1 import (
     chat_service_pb2,
     citation_pb2,
+    excerpt_pb2,
     feedback_pb2,
     message_pb2,
     tool_pb2,
@@ -35,6 +36,7 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     CancelCause,
     FallbackKind,
+    Grade,
     RefusalReason,
     Step,
     ToolFault,
@@ -167,6 +169,7 @@ TOOL_FAULT: Final = EnumMap(tool_pb2.ToolFault, ToolFault)
 TOOL_EFFECT: Final = EnumMap(tool_pb2.ToolEffect, Effect)
 CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
 FALLBACK_KIND: Final = EnumMap(turn_pb2.FallbackKind, FallbackKind)
+GRADE: Final = EnumMap(excerpt_pb2.ExcerptGrade, Grade)
 VERDICT: Final = EnumMap(citation_pb2.CitationVerdict, Verdict)
 COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionKind)
 RATING: Final = EnumMap(feedback_pb2.Rating, Rating)

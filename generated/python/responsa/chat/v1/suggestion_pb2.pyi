@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Suggestion(_message.Message):
-    """Suggestion is a quote that may answer the question but is not part of the answer: the answer consists of other quotes, or the server refused to answer. Like
+    """Suggestion belongs to turns of earlier releases; later ones have excerpts. It is a quote that may answer the question but is not part of the answer: the answer consists of other quotes, or the server refused to answer. Like
     a citation, a suggestion stays complete when its source changes or is deleted.
     """
 

@@ -13,6 +13,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
+from responsa.chat.v1 import excerpt_pb2 as _excerpt_pb2
 from responsa.chat.v1 import suggestion_pb2 as _suggestion_pb2
 from responsa.chat.v1 import tool_pb2 as _tool_pb2
 from responsa.type.v1 import collection_kind_pb2 as _collection_kind_pb2
@@ -142,6 +143,8 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     has read a document if a passage of the document was sent to a language model or is named in the answer. The stored answer does not change: when the caller
     may read the document again, the calls return the answer again. A document that was deleted or has a newer version does not cause this refusal.
     """
+    REFUSAL_REASON_NEEDS_MODEL: _RefusalReason.ValueType  # 12
+    """Only a language model can do what the message asks for, such as writing a post, and none is configured or available."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """RefusalReason is the reason why a turn has no answer. A refusal is a result, not an error."""
@@ -165,6 +168,8 @@ REFUSAL_REASON_NOT_PERMITTED: RefusalReason.ValueType  # 11
 has read a document if a passage of the document was sent to a language model or is named in the answer. The stored answer does not change: when the caller
 may read the document again, the calls return the answer again. A document that was deleted or has a newer version does not cause this refusal.
 """
+REFUSAL_REASON_NEEDS_MODEL: RefusalReason.ValueType  # 12
+"""Only a language model can do what the message asks for, such as writing a post, and none is configured or available."""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
 class _FallbackKind:
@@ -182,7 +187,7 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     FALLBACK_KIND_PROVIDER: _FallbackKind.ValueType  # 3
     """A model of the agent failed, and a later model in the agent's list answered."""
     FALLBACK_KIND_EXTRACTIVE: _FallbackKind.ValueType  # 4
-    """No model was available; the answer quotes sentences of the documents."""
+    """No model was available; the answer quotes sentences of the documents. Only turns of earlier releases have this kind."""
     FALLBACK_KIND_TEMPLATE: _FallbackKind.ValueType  # 5
     """A template, not a model, wrote the text."""
     FALLBACK_KIND_CLASSIFIER: _FallbackKind.ValueType  # 6
@@ -191,6 +196,14 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     """A rule, not a language model, decided."""
     FALLBACK_KIND_WITHOUT_SUMMARY: _FallbackKind.ValueType  # 8
     """The conversation's older messages could not be summarised and were left out."""
+    FALLBACK_KIND_PASSAGES: _FallbackKind.ValueType  # 9
+    """No language model is configured, or none was available: the answer shows the best passages of the documents."""
+    FALLBACK_KIND_UNCITED: _FallbackKind.ValueType  # 10
+    """No sentence of the answer is supported by the passage or the result that it names, so the answer has no citations."""
+    FALLBACK_KIND_WITHOUT_TOOL: _FallbackKind.ValueType  # 11
+    """A tool could not be used, because only a language model can choose it and none was available. `source` names the tool."""
+    FALLBACK_KIND_WITHOUT_RERANKER: _FallbackKind.ValueType  # 12
+    """The reranking model failed; the search's own order was kept."""
 
 class FallbackKind(_FallbackKind, metaclass=_FallbackKindEnumTypeWrapper):
     """FallbackKind says what the server did when it could not do a step as intended."""
@@ -204,7 +217,7 @@ FALLBACK_KIND_TEXT_ONLY: FallbackKind.ValueType  # 2
 FALLBACK_KIND_PROVIDER: FallbackKind.ValueType  # 3
 """A model of the agent failed, and a later model in the agent's list answered."""
 FALLBACK_KIND_EXTRACTIVE: FallbackKind.ValueType  # 4
-"""No model was available; the answer quotes sentences of the documents."""
+"""No model was available; the answer quotes sentences of the documents. Only turns of earlier releases have this kind."""
 FALLBACK_KIND_TEMPLATE: FallbackKind.ValueType  # 5
 """A template, not a model, wrote the text."""
 FALLBACK_KIND_CLASSIFIER: FallbackKind.ValueType  # 6
@@ -213,6 +226,14 @@ FALLBACK_KIND_RULE: FallbackKind.ValueType  # 7
 """A rule, not a language model, decided."""
 FALLBACK_KIND_WITHOUT_SUMMARY: FallbackKind.ValueType  # 8
 """The conversation's older messages could not be summarised and were left out."""
+FALLBACK_KIND_PASSAGES: FallbackKind.ValueType  # 9
+"""No language model is configured, or none was available: the answer shows the best passages of the documents."""
+FALLBACK_KIND_UNCITED: FallbackKind.ValueType  # 10
+"""No sentence of the answer is supported by the passage or the result that it names, so the answer has no citations."""
+FALLBACK_KIND_WITHOUT_TOOL: FallbackKind.ValueType  # 11
+"""A tool could not be used, because only a language model can choose it and none was available. `source` names the tool."""
+FALLBACK_KIND_WITHOUT_RERANKER: FallbackKind.ValueType  # 12
+"""The reranking model failed; the search's own order was kept."""
 Global___FallbackKind: _TypeAlias = FallbackKind  # noqa: Y015
 
 class _AnswerOutcome:
@@ -693,6 +714,9 @@ class TurnAnswer(_message.Message):
     COLLECTION_KIND_FIELD_NUMBER: _builtins.int
     ALSO_FOUND_FIELD_NUMBER: _builtins.int
     SUGGESTIONS_FIELD_NUMBER: _builtins.int
+    EXCERPTS_FIELD_NUMBER: _builtins.int
+    MORE_EXCERPTS_FIELD_NUMBER: _builtins.int
+    UNSUPPORTED_SENTENCES_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The answer; at most 24 KiB."""
     sha256: _builtins.bytes
@@ -712,13 +736,17 @@ class TurnAnswer(_message.Message):
     category: _builtins.str
     """The category of the question, as the agent's file names it; empty for agents without categories."""
     model: _builtins.str
-    """The writer of the text: a model as `provider:model`, "extractive" if the answer quotes sentences of the documents, or "template"."""
+    """The writer of the text: a model as `provider:model`, "passages" if the answer shows passages of the documents (see `excerpts`), or "template". Turns of
+    earlier releases may have "extractive": their text consists of sentences of the documents.
+    """
     collection: _builtins.str
     """The collection that the passages for the answer come from, `collections/{id}`; empty if the answer uses no passages or passages of several collections."""
     collection_kind: _collection_kind_pb2.CollectionKind.ValueType
     """The kind of the collections that the passages for the answer come from. Unspecified in three cases: the answer uses no passages, it uses
-    collections of several kinds, or the question or its agent named the collections. A kind other than OWN means that the OWN collections support no answer.
+    collections of several kinds, or the question or its agent named the collections.
     """
+    unsupported_sentences: _builtins.int
+    """How many sentences of the text name a passage or a result that does not support them. They stay in the text without a citation."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
         """All citations, in the order in which they appear in the text; at most 24."""
@@ -733,13 +761,23 @@ class TurnAnswer(_message.Message):
 
     @_builtins.property
     def also_found(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.AlsoFound]:
-        """Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The answer's text does not use these documents."""
+        """Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The answer's text does not use these documents.
+        Only turns of earlier releases have them.
+        """
 
     @_builtins.property
     def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.Suggestion]:
-        """Other quotes that may answer the question, the best first; at most 3, and at most two from one document. The answer's text does not contain these quotes. Set only if
-        `model` is "extractive", and empty if no other quote is close enough.
+        """Other quotes that may answer the question, the best first; at most 3. Only turns of earlier releases have them, and only if `model` is "extractive"."""
+
+    @_builtins.property
+    def excerpts(self) -> _containers.RepeatedCompositeFieldContainer[_excerpt_pb2.Excerpt]:
+        """The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
+        excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked sentence.
         """
+
+    @_builtins.property
+    def more_excerpts(self) -> _containers.RepeatedCompositeFieldContainer[_excerpt_pb2.Excerpt]:
+        """Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages"."""
 
     def __init__(
         self,
@@ -760,10 +798,13 @@ class TurnAnswer(_message.Message):
         collection_kind: _collection_kind_pb2.CollectionKind.ValueType = ...,
         also_found: _abc.Iterable[_suggestion_pb2.AlsoFound] | None = ...,
         suggestions: _abc.Iterable[_suggestion_pb2.Suggestion] | None = ...,
+        excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
+        more_excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
+        unsupported_sentences: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "suggestions", b"suggestions", "support", b"support", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "suggestions", b"suggestions", "support", b"support", "text", b"text", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -782,6 +823,7 @@ class TurnRefused(_message.Message):
     INTENT_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
     SUGGESTIONS_FIELD_NUMBER: _builtins.int
+    EXCERPTS_FIELD_NUMBER: _builtins.int
     reason: Global___RefusalReason.ValueType
     """The reason, as a code for programs."""
     message: _builtins.str
@@ -800,8 +842,12 @@ class TurnRefused(_message.Message):
 
     @_builtins.property
     def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.Suggestion]:
-        """The quotes that come closest to an answer, the best first; at most 3, and at most two from one document. The quoted documents are in the scope of the question, and
-        the caller could read them when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
+        """The quotes that come closest to an answer, the best first; at most 3. Only turns of earlier releases have them."""
+
+    @_builtins.property
+    def excerpts(self) -> _containers.RepeatedCompositeFieldContainer[_excerpt_pb2.Excerpt]:
+        """The passages that come closest to an answer, the best first; at most 3, and at most two from one document. They are in the scope of the question, and
+        the caller could read them when the turn ran. Set only for the reasons NO_SUPPORT and NEEDS_MODEL, and empty if no passage is close enough.
         """
 
     def __init__(
@@ -814,10 +860,11 @@ class TurnRefused(_message.Message):
         intent: _builtins.str = ...,
         fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
         suggestions: _abc.Iterable[_suggestion_pb2.Suggestion] | None = ...,
+        excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallbacks", b"fallbacks", "intent", b"intent", "message", b"message", "reason", b"reason", "suggestions", b"suggestions", "support", b"support", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "message", b"message", "reason", b"reason", "suggestions", b"suggestions", "support", b"support", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1389,6 +1389,7 @@ class ScoreParts(_message.Message):
     VECTOR_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
     PIECE_FIELD_NUMBER: _builtins.int
+    RERANKER_FIELD_NUMBER: _builtins.int
     text: _builtins.float
     """The BM25 score of the words, not scaled; 0 when the search did not use words."""
     vector: _builtins.float
@@ -1397,6 +1398,10 @@ class ScoreParts(_message.Message):
     """The index of the best-matching term in `terms`, counted from 0."""
     piece: _builtins.float
     """The score of the best piece of a passage that was ranked again, from 0 to 1. This is also the score of the passage. Unset if the passage was not ranked again."""
+    reranker: _builtins.float
+    """The score of the reranking model, on the model's own scale. It only orders the passages. Unset if no reranking model is configured, if it failed, or if the
+    passage was not among those that it read.
+    """
     def __init__(
         self,
         *,
@@ -1404,13 +1409,19 @@ class ScoreParts(_message.Message):
         vector: _builtins.float = ...,
         term: _builtins.int = ...,
         piece: _builtins.float | None = ...,
+        reranker: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_piece", b"_piece", "piece", b"piece"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_piece", b"_piece", "_reranker", b"_reranker", "piece", b"piece", "reranker", b"reranker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_piece", b"_piece", "piece", b"piece", "term", b"term", "text", b"text", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_piece", b"_piece", "_reranker", b"_reranker", "piece", b"piece", "reranker", b"reranker", "term", b"term", "text", b"text", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__piece: _TypeAlias = _typing.Literal["piece"]  # noqa: Y015
     _WhichOneofArgType__piece: _TypeAlias = _typing.Literal["_piece", b"_piece"]  # noqa: Y015
+    _WhichOneofReturnType__reranker: _TypeAlias = _typing.Literal["reranker"]  # noqa: Y015
+    _WhichOneofArgType__reranker: _TypeAlias = _typing.Literal["_reranker", b"_reranker"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__piece) -> _WhichOneofReturnType__piece | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reranker) -> _WhichOneofReturnType__reranker | None: ...
 
 Global___ScoreParts: _TypeAlias = ScoreParts  # noqa: Y015

@@ -19,7 +19,7 @@ export const file_responsa_chat_v1_suggestion: GenFile = /*@__PURE__*/
   fileDesc("CiFyZXNwb25zYS9jaGF0L3YxL3N1Z2dlc3Rpb24ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEi5AIKClN1Z2dlc3Rpb24SJgoHcGFzc2FnZRgBIAEoCUIV+kESChByZXNwb25zYS9QYXNzYWdlEjcKEGRvY3VtZW50X3ZlcnNpb24YAiABKAlCHfpBGgoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uEiwKCmNvbGxlY3Rpb24YAyABKAlCGPpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbhINCgV0aXRsZRgEIAEoCRILCgN1cmkYBSABKAkSMQoMc291cmNlX3JhbmdlGAYgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USFwoFcXVvdGUYByABKAlCCLpIBXIDKIAIEg0KBXNjb3JlGAggASgBEgwKBHRleHQYCSABKAkSDAoEcGFnZRgKIAEoBRImCgNib3gYCyABKAsyGS5yZXNwb25zYS5jaGF0LnYxLlBhZ2VCb3gSDAoEcGF0aBgMIAEoCSKBAQoJQWxzb0ZvdW5kEiwKCmNvbGxlY3Rpb24YASABKAlCGPpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbhINCgV0aXRsZRgCIAEoCRI3ChBkb2N1bWVudF92ZXJzaW9uGAMgASgJQh36QRoKGHJlc3BvbnNhL0RvY3VtZW50VmVyc2lvbmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_resource, file_responsa_chat_v1_citation, file_responsa_type_v1_byte_range]);
 
 /**
- * Suggestion is a quote that may answer the question but is not part of the answer: the answer consists of other quotes, or the server refused to answer. Like
+ * Suggestion belongs to turns of earlier releases; later ones have excerpts. It is a quote that may answer the question but is not part of the answer: the answer consists of other quotes, or the server refused to answer. Like
  * a citation, a suggestion stays complete when its source changes or is deleted.
  *
  * @generated from message responsa.chat.v1.Suggestion

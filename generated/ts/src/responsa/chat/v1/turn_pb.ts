@@ -13,6 +13,8 @@ import type { Status } from "../../../google/rpc/status_pb.js";
 import { file_google_rpc_status } from "../../../google/rpc/status_pb.js";
 import type { Citation } from "./citation_pb.js";
 import { file_responsa_chat_v1_citation } from "./citation_pb.js";
+import type { Excerpt } from "./excerpt_pb.js";
+import { file_responsa_chat_v1_excerpt } from "./excerpt_pb.js";
 import type { AlsoFound, Suggestion } from "./suggestion_pb.js";
 import { file_responsa_chat_v1_suggestion } from "./suggestion_pb.js";
 import type { ToolFault, ToolSource } from "./tool_pb.js";
@@ -25,7 +27,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/turn.proto.
  */
 export const file_responsa_chat_v1_turn: GenFile = /*@__PURE__*/
-  fileDesc("ChtyZXNwb25zYS9jaGF0L3YxL3R1cm4ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEigAEKBVVzYWdlEhgKEGVtYmVkZGluZ190b2tlbnMYASABKAMSFAoMaW5wdXRfdG9rZW5zGAIgASgDEhUKDW91dHB1dF90b2tlbnMYAyABKAMSFwoPY29zdF91c2RfbWljcm9zGAQgASgDEhcKD3VucHJpY2VkX3Rva2VucxgFIAEoAyJnCghGYWxsYmFjaxIsCgRraW5kGAEgASgOMh4ucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFja0tpbmQSDgoGc291cmNlGAIgASgJEg4KBnRhcmdldBgDIAEoCRINCgVjYXVzZRgEIAEoCSKRBQoEVHVybhISCgRuYW1lGAEgASgJQgTiQQEIEjQKDGNvbnZlcnNhdGlvbhgCIAEoCUIe4kEBA/pBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uEhIKBHRleHQYAyABKAlCBOJBAQMSGAoKcmVxdWVzdF9pZBgEIAEoCUIE4kEBAxI1Cg1hZ2VudF92ZXJzaW9uGAUgASgJQh7iQQED+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SMAoFc3RhdGUYBiABKA4yGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGF0ZUIE4kEBAxIWCghsYXN0X3NlcRgHIAEoA0IE4kEBAxI5Cg50ZXJtaW5hbF9ldmVudBgIIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50QgTiQQEDEiwKBXVzYWdlGAkgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZUIE4kEBAxI1CgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSMgoIZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjMKCWZhbGxiYWNrcxgMIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2tCBOJBAQMSMQoKcGFyYW1ldGVycxgNIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBOJBAQMSJQoFb3duZXIYDiABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXI6LepBKgoNcmVzcG9uc2EvVHVybhIMdHVybnMve3R1cm59KgV0dXJuczIEdHVybiK6BwoJVHVybkV2ZW50EhQKA3NlcRgBIAEoA0IHukgEIgIoABIPCgdhdHRlbXB0GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgdzdGFydGVkGAQgASgLMh0ucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhcnRlZEgAEi4KBnN0YXR1cxgFIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVyblN0YXR1c0gAEiwKBWRlbHRhGAYgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRGVsdGFIABIuCghjaXRhdGlvbhgHIAEoCzIaLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb25IABIuCgZhbnN3ZXIYCCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLlR1cm5BbnN3ZXJIABIwCgdyZWZ1c2VkGAkgASgLMh0ucmVzcG9uc2EuY2hhdC52MS5UdXJuUmVmdXNlZEgAEi4KBmZhaWxlZBgKIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVybkZhaWxlZEgAEjMKCXRvb2xfY2FsbBgLIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuVHVyblRvb2xDYWxsSAASNwoLdG9vbF9yZXN1bHQYDCABKAsyIC5yZXNwb25zYS5jaGF0LnYxLlR1cm5Ub29sUmVzdWx0SAASQwoRYXR0ZW1wdF9yZXN0YXJ0ZWQYDSABKAsyJi5yZXNwb25zYS5jaGF0LnYxLlR1cm5BdHRlbXB0UmVzdGFydGVkSAASNAoJY2FuY2VsbGVkGA4gASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuQ2FuY2VsbGVkSAASMgoIc25hcHNob3QYDyABKAsyHi5yZXNwb25zYS5jaGF0LnYxLlR1cm5TbmFwc2hvdEgAEjQKCXJlY29ubmVjdBgQIAEoCzIfLnJlc3BvbnNhLmNoYXQudjEuVHVyblJlY29ubmVjdEgAEjQKCWhlYXJ0YmVhdBgRIAEoCzIfLnJlc3BvbnNhLmNoYXQudjEuVHVybkhlYXJ0YmVhdEgAEkMKEXByb3ZpZGVyX3N3aXRjaGVkGBIgASgLMiYucmVzcG9uc2EuY2hhdC52MS5UdXJuUHJvdmlkZXJTd2l0Y2hlZEgAEiwKBXVzYWdlGBMgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuVXNhZ2VIAEIHCgVldmVudCKQAQoLVHVyblN0YXJ0ZWQSMAoMY29udmVyc2F0aW9uGAEgASgJQhr6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbhIxCg1hZ2VudF92ZXJzaW9uGAIgASgJQhr6QRcKFXJlc3BvbnNhL0FnZW50VmVyc2lvbhIcChRjcmVhdGVkX2NvbnZlcnNhdGlvbhgDIAEoCCJDCgpUdXJuU3RhdHVzEiQKBHN0ZXAYASABKA4yFi5yZXNwb25zYS5jaGF0LnYxLlN0ZXASDwoHbWVzc2FnZRgCIAEoCSIuCglUdXJuRGVsdGESDAoEdGV4dBgBIAEoCRITCgtieXRlX29mZnNldBgCIAEoAyKrBAoKVHVybkFuc3dlchIMCgR0ZXh0GAEgASgJEg4KBnNoYTI1NhgCIAEoDBItCgljaXRhdGlvbnMYAyADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uEjAKB291dGNvbWUYBCABKA4yHy5yZXNwb25zYS5jaGF0LnYxLkFuc3dlck91dGNvbWUSFQoNcGFzc2FnZXNfdXNlZBgFIAEoBRImCgV1c2FnZRgGIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuVXNhZ2USGwoTc3RhbmRhbG9uZV9xdWVzdGlvbhgHIAEoCRIPCgdzdXBwb3J0GAggASgBEg4KBmludGVudBgNIAEoCRItCglmYWxsYmFja3MYCiADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkZhbGxiYWNrEhAKCGNhdGVnb3J5GAsgASgJEg0KBW1vZGVsGAwgASgJEiwKCmNvbGxlY3Rpb24YDiABKAlCGPpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbhI5Cg9jb2xsZWN0aW9uX2tpbmQYDyABKA4yIC5yZXNwb25zYS50eXBlLnYxLkNvbGxlY3Rpb25LaW5kEi8KCmFsc29fZm91bmQYECADKAsyGy5yZXNwb25zYS5jaGF0LnYxLkFsc29Gb3VuZBIxCgtzdWdnZXN0aW9ucxgRIAMoCzIcLnJlc3BvbnNhLmNoYXQudjEuU3VnZ2VzdGlvbkoECAkQCiKAAgoLVHVyblJlZnVzZWQSLwoGcmVhc29uGAEgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5SZWZ1c2FsUmVhc29uEg8KB21lc3NhZ2UYAiABKAkSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEg8KB3N1cHBvcnQYBCABKAESDgoGaW50ZW50GAcgASgJEi0KCWZhbGxiYWNrcxgGIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2sSMQoLc3VnZ2VzdGlvbnMYCCADKAsyHC5yZXNwb25zYS5jaGF0LnYxLlN1Z2dlc3Rpb25KBAgFEAYimgEKClR1cm5GYWlsZWQSIgoGc3RhdHVzGAEgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXMSEQoJcmV0cmlhYmxlGAIgASgIEiYKBXVzYWdlGAMgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZRItCglmYWxsYmFja3MYBCADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkZhbGxiYWNrIlkKFFR1cm5Qcm92aWRlclN3aXRjaGVkEg4KBnNvdXJjZRgBIAEoCRIOCgZ0YXJnZXQYAiABKAkSDQoFY2F1c2UYAyABKAkSEgoKbWlkX2Fuc3dlchgEIAEoCCJCCglUdXJuVXNhZ2USDQoFbW9kZWwYASABKAkSJgoFdXNhZ2UYAiABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlInwKDFR1cm5Ub29sQ2FsbBIPCgdjYWxsX2lkGAEgASgJEiAKBHRvb2wYAiABKAlCEvpBDwoNcmVzcG9uc2EvVG9vbBIqCglhcmd1bWVudHMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg0KBXRpdGxlGAQgASgJIuMBCg5UdXJuVG9vbFJlc3VsdBIPCgdjYWxsX2lkGAEgASgJEi4KB291dGNvbWUYAiABKA4yHS5yZXNwb25zYS5jaGF0LnYxLlRvb2xPdXRjb21lEg8KB2NvbnRlbnQYAyABKAkSJAoEZGF0YRgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRItCgdzb3VyY2VzGAUgAygLMhwucmVzcG9uc2EuY2hhdC52MS5Ub29sU291cmNlEioKBWZhdWx0GAYgASgOMhsucmVzcG9uc2EuY2hhdC52MS5Ub29sRmF1bHQiRAoUVHVybkF0dGVtcHRSZXN0YXJ0ZWQSGAoQZGlzY2FyZF9mcm9tX3NlcRgBIAEoAxISCgprZWVwX2J5dGVzGAIgASgDIjoKDVR1cm5DYW5jZWxsZWQSKQoCYnkYASABKA4yHS5yZXNwb25zYS5jaGF0LnYxLkNhbmNlbENhdXNlIlgKDFR1cm5TbmFwc2hvdBITCgt0aHJvdWdoX3NlcRgBIAEoAxIzCg50ZXJtaW5hbF9ldmVudBgCIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IjkKDVR1cm5SZWNvbm5lY3QSKAoFYWZ0ZXIYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iJAoNVHVybkhlYXJ0YmVhdBITCgtxdWV1ZV9wbGFjZRgBIAEoBSrQAQoJVHVyblN0YXRlEhoKFlRVUk5fU1RBVEVfVU5TUEVDSUZJRUQQABIWChJUVVJOX1NUQVRFX1BFTkRJTkcQARIWChJUVVJOX1NUQVRFX1JVTk5JTkcQAhIXChNUVVJOX1NUQVRFX0FOU1dFUkVEEAMSFgoSVFVSTl9TVEFURV9SRUZVU0VEEAQSFQoRVFVSTl9TVEFURV9GQUlMRUQQBRIVChFUVVJOX1NUQVRFX1FVRVVFRBAGEhgKFFRVUk5fU1RBVEVfQ0FOQ0VMTEVEEAcqqQEKBFN0ZXASFAoQU1RFUF9VTlNQRUNJRklFRBAAEhIKDlNURVBfUkVXUklUSU5HEAESEwoPU1RFUF9SRVRSSUVWSU5HEAISEAoMU1RFUF9HUkFESU5HEAMSEwoPU1RFUF9HRU5FUkFUSU5HEAQSFQoRU1RFUF9DQUxMSU5HX1RPT0wQBRIQCgxTVEVQX1JPVVRJTkcQBhISCg5TVEVQX1ZFUklGWUlORxAHKoMCCg1SZWZ1c2FsUmVhc29uEh4KGlJFRlVTQUxfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZUkVGVVNBTF9SRUFTT05fTk9fU1VQUE9SVBABEh8KG1JFRlVTQUxfUkVBU09OX09VVF9PRl9TQ09QRRACEhkKFVJFRlVTQUxfUkVBU09OX1VOU0FGRRADEhkKFVJFRlVTQUxfUkVBU09OX0JVREdFVBAEEhgKFFJFRlVTQUxfUkVBU09OX1FVT1RBEAYSIAocUkVGVVNBTF9SRUFTT05fU09VUkNFX0VSQVNFRBAKEiAKHFJFRlVTQUxfUkVBU09OX05PVF9QRVJNSVRURUQQCyqeAgoMRmFsbGJhY2tLaW5kEh0KGUZBTExCQUNLX0tJTkRfVU5TUEVDSUZJRUQQABIjCh9GQUxMQkFDS19LSU5EX1dJVEhPVVRfUkVUUklFVkFMEAESGwoXRkFMTEJBQ0tfS0lORF9URVhUX09OTFkQAhIaChZGQUxMQkFDS19LSU5EX1BST1ZJREVSEAMSHAoYRkFMTEJBQ0tfS0lORF9FWFRSQUNUSVZFEAQSGgoWRkFMTEJBQ0tfS0lORF9URU1QTEFURRAFEhwKGEZBTExCQUNLX0tJTkRfQ0xBU1NJRklFUhAGEhYKEkZBTExCQUNLX0tJTkRfUlVMRRAHEiEKHUZBTExCQUNLX0tJTkRfV0lUSE9VVF9TVU1NQVJZEAgqbQoNQW5zd2VyT3V0Y29tZRIeChpBTlNXRVJfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhsKF0FOU1dFUl9PVVRDT01FX0NPTVBMRVRFEAESHwobQU5TV0VSX09VVENPTUVfT1VUUFVUX0xJTUlUEAIqcgoLVG9vbE91dGNvbWUSHAoYVE9PTF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASEwoPVE9PTF9PVVRDT01FX09LEAESFgoSVE9PTF9PVVRDT01FX0VSUk9SEAISGAoUVE9PTF9PVVRDT01FX1VOS05PV04QAyqcAQoLQ2FuY2VsQ2F1c2USHAoYQ0FOQ0VMX0NBVVNFX1VOU1BFQ0lGSUVEEAASFgoSQ0FOQ0VMX0NBVVNFX09XTkVSEAESHgoaQ0FOQ0VMX0NBVVNFX0FETUlOSVNUUkFUT1IQAhIaChZDQU5DRUxfQ0FVU0VfSU5URVJSVVBUEAMSGwoXQ0FOQ0VMX0NBVVNFX0RJU0NPTk5FQ1QQBGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation, file_responsa_chat_v1_suggestion, file_responsa_chat_v1_tool, file_responsa_type_v1_collection_kind]);
+  fileDesc("ChtyZXNwb25zYS9jaGF0L3YxL3R1cm4ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEigAEKBVVzYWdlEhgKEGVtYmVkZGluZ190b2tlbnMYASABKAMSFAoMaW5wdXRfdG9rZW5zGAIgASgDEhUKDW91dHB1dF90b2tlbnMYAyABKAMSFwoPY29zdF91c2RfbWljcm9zGAQgASgDEhcKD3VucHJpY2VkX3Rva2VucxgFIAEoAyJnCghGYWxsYmFjaxIsCgRraW5kGAEgASgOMh4ucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFja0tpbmQSDgoGc291cmNlGAIgASgJEg4KBnRhcmdldBgDIAEoCRINCgVjYXVzZRgEIAEoCSKRBQoEVHVybhISCgRuYW1lGAEgASgJQgTiQQEIEjQKDGNvbnZlcnNhdGlvbhgCIAEoCUIe4kEBA/pBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uEhIKBHRleHQYAyABKAlCBOJBAQMSGAoKcmVxdWVzdF9pZBgEIAEoCUIE4kEBAxI1Cg1hZ2VudF92ZXJzaW9uGAUgASgJQh7iQQED+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SMAoFc3RhdGUYBiABKA4yGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGF0ZUIE4kEBAxIWCghsYXN0X3NlcRgHIAEoA0IE4kEBAxI5Cg50ZXJtaW5hbF9ldmVudBgIIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50QgTiQQEDEiwKBXVzYWdlGAkgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZUIE4kEBAxI1CgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSMgoIZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjMKCWZhbGxiYWNrcxgMIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2tCBOJBAQMSMQoKcGFyYW1ldGVycxgNIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBOJBAQMSJQoFb3duZXIYDiABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXI6LepBKgoNcmVzcG9uc2EvVHVybhIMdHVybnMve3R1cm59KgV0dXJuczIEdHVybiK6BwoJVHVybkV2ZW50EhQKA3NlcRgBIAEoA0IHukgEIgIoABIPCgdhdHRlbXB0GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgdzdGFydGVkGAQgASgLMh0ucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhcnRlZEgAEi4KBnN0YXR1cxgFIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVyblN0YXR1c0gAEiwKBWRlbHRhGAYgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRGVsdGFIABIuCghjaXRhdGlvbhgHIAEoCzIaLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb25IABIuCgZhbnN3ZXIYCCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLlR1cm5BbnN3ZXJIABIwCgdyZWZ1c2VkGAkgASgLMh0ucmVzcG9uc2EuY2hhdC52MS5UdXJuUmVmdXNlZEgAEi4KBmZhaWxlZBgKIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVybkZhaWxlZEgAEjMKCXRvb2xfY2FsbBgLIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuVHVyblRvb2xDYWxsSAASNwoLdG9vbF9yZXN1bHQYDCABKAsyIC5yZXNwb25zYS5jaGF0LnYxLlR1cm5Ub29sUmVzdWx0SAASQwoRYXR0ZW1wdF9yZXN0YXJ0ZWQYDSABKAsyJi5yZXNwb25zYS5jaGF0LnYxLlR1cm5BdHRlbXB0UmVzdGFydGVkSAASNAoJY2FuY2VsbGVkGA4gASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuQ2FuY2VsbGVkSAASMgoIc25hcHNob3QYDyABKAsyHi5yZXNwb25zYS5jaGF0LnYxLlR1cm5TbmFwc2hvdEgAEjQKCXJlY29ubmVjdBgQIAEoCzIfLnJlc3BvbnNhLmNoYXQudjEuVHVyblJlY29ubmVjdEgAEjQKCWhlYXJ0YmVhdBgRIAEoCzIfLnJlc3BvbnNhLmNoYXQudjEuVHVybkhlYXJ0YmVhdEgAEkMKEXByb3ZpZGVyX3N3aXRjaGVkGBIgASgLMiYucmVzcG9uc2EuY2hhdC52MS5UdXJuUHJvdmlkZXJTd2l0Y2hlZEgAEiwKBXVzYWdlGBMgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuVXNhZ2VIAEIHCgVldmVudCKQAQoLVHVyblN0YXJ0ZWQSMAoMY29udmVyc2F0aW9uGAEgASgJQhr6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbhIxCg1hZ2VudF92ZXJzaW9uGAIgASgJQhr6QRcKFXJlc3BvbnNhL0FnZW50VmVyc2lvbhIcChRjcmVhdGVkX2NvbnZlcnNhdGlvbhgDIAEoCCJDCgpUdXJuU3RhdHVzEiQKBHN0ZXAYASABKA4yFi5yZXNwb25zYS5jaGF0LnYxLlN0ZXASDwoHbWVzc2FnZRgCIAEoCSIuCglUdXJuRGVsdGESDAoEdGV4dBgBIAEoCRITCgtieXRlX29mZnNldBgCIAEoAyKpBQoKVHVybkFuc3dlchIMCgR0ZXh0GAEgASgJEg4KBnNoYTI1NhgCIAEoDBItCgljaXRhdGlvbnMYAyADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uEjAKB291dGNvbWUYBCABKA4yHy5yZXNwb25zYS5jaGF0LnYxLkFuc3dlck91dGNvbWUSFQoNcGFzc2FnZXNfdXNlZBgFIAEoBRImCgV1c2FnZRgGIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuVXNhZ2USGwoTc3RhbmRhbG9uZV9xdWVzdGlvbhgHIAEoCRIPCgdzdXBwb3J0GAggASgBEg4KBmludGVudBgNIAEoCRItCglmYWxsYmFja3MYCiADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkZhbGxiYWNrEhAKCGNhdGVnb3J5GAsgASgJEg0KBW1vZGVsGAwgASgJEiwKCmNvbGxlY3Rpb24YDiABKAlCGPpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbhI5Cg9jb2xsZWN0aW9uX2tpbmQYDyABKA4yIC5yZXNwb25zYS50eXBlLnYxLkNvbGxlY3Rpb25LaW5kEi8KCmFsc29fZm91bmQYECADKAsyGy5yZXNwb25zYS5jaGF0LnYxLkFsc29Gb3VuZBIxCgtzdWdnZXN0aW9ucxgRIAMoCzIcLnJlc3BvbnNhLmNoYXQudjEuU3VnZ2VzdGlvbhIrCghleGNlcnB0cxgSIAMoCzIZLnJlc3BvbnNhLmNoYXQudjEuRXhjZXJwdBIwCg1tb3JlX2V4Y2VycHRzGBMgAygLMhkucmVzcG9uc2EuY2hhdC52MS5FeGNlcnB0Eh0KFXVuc3VwcG9ydGVkX3NlbnRlbmNlcxgUIAEoBUoECAkQCiKtAgoLVHVyblJlZnVzZWQSLwoGcmVhc29uGAEgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5SZWZ1c2FsUmVhc29uEg8KB21lc3NhZ2UYAiABKAkSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEg8KB3N1cHBvcnQYBCABKAESDgoGaW50ZW50GAcgASgJEi0KCWZhbGxiYWNrcxgGIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2sSMQoLc3VnZ2VzdGlvbnMYCCADKAsyHC5yZXNwb25zYS5jaGF0LnYxLlN1Z2dlc3Rpb24SKwoIZXhjZXJwdHMYCSADKAsyGS5yZXNwb25zYS5jaGF0LnYxLkV4Y2VycHRKBAgFEAYimgEKClR1cm5GYWlsZWQSIgoGc3RhdHVzGAEgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXMSEQoJcmV0cmlhYmxlGAIgASgIEiYKBXVzYWdlGAMgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZRItCglmYWxsYmFja3MYBCADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkZhbGxiYWNrIlkKFFR1cm5Qcm92aWRlclN3aXRjaGVkEg4KBnNvdXJjZRgBIAEoCRIOCgZ0YXJnZXQYAiABKAkSDQoFY2F1c2UYAyABKAkSEgoKbWlkX2Fuc3dlchgEIAEoCCJCCglUdXJuVXNhZ2USDQoFbW9kZWwYASABKAkSJgoFdXNhZ2UYAiABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlInwKDFR1cm5Ub29sQ2FsbBIPCgdjYWxsX2lkGAEgASgJEiAKBHRvb2wYAiABKAlCEvpBDwoNcmVzcG9uc2EvVG9vbBIqCglhcmd1bWVudHMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg0KBXRpdGxlGAQgASgJIuMBCg5UdXJuVG9vbFJlc3VsdBIPCgdjYWxsX2lkGAEgASgJEi4KB291dGNvbWUYAiABKA4yHS5yZXNwb25zYS5jaGF0LnYxLlRvb2xPdXRjb21lEg8KB2NvbnRlbnQYAyABKAkSJAoEZGF0YRgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRItCgdzb3VyY2VzGAUgAygLMhwucmVzcG9uc2EuY2hhdC52MS5Ub29sU291cmNlEioKBWZhdWx0GAYgASgOMhsucmVzcG9uc2EuY2hhdC52MS5Ub29sRmF1bHQiRAoUVHVybkF0dGVtcHRSZXN0YXJ0ZWQSGAoQZGlzY2FyZF9mcm9tX3NlcRgBIAEoAxISCgprZWVwX2J5dGVzGAIgASgDIjoKDVR1cm5DYW5jZWxsZWQSKQoCYnkYASABKA4yHS5yZXNwb25zYS5jaGF0LnYxLkNhbmNlbENhdXNlIlgKDFR1cm5TbmFwc2hvdBITCgt0aHJvdWdoX3NlcRgBIAEoAxIzCg50ZXJtaW5hbF9ldmVudBgCIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IjkKDVR1cm5SZWNvbm5lY3QSKAoFYWZ0ZXIYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iJAoNVHVybkhlYXJ0YmVhdBITCgtxdWV1ZV9wbGFjZRgBIAEoBSrQAQoJVHVyblN0YXRlEhoKFlRVUk5fU1RBVEVfVU5TUEVDSUZJRUQQABIWChJUVVJOX1NUQVRFX1BFTkRJTkcQARIWChJUVVJOX1NUQVRFX1JVTk5JTkcQAhIXChNUVVJOX1NUQVRFX0FOU1dFUkVEEAMSFgoSVFVSTl9TVEFURV9SRUZVU0VEEAQSFQoRVFVSTl9TVEFURV9GQUlMRUQQBRIVChFUVVJOX1NUQVRFX1FVRVVFRBAGEhgKFFRVUk5fU1RBVEVfQ0FOQ0VMTEVEEAcqqQEKBFN0ZXASFAoQU1RFUF9VTlNQRUNJRklFRBAAEhIKDlNURVBfUkVXUklUSU5HEAESEwoPU1RFUF9SRVRSSUVWSU5HEAISEAoMU1RFUF9HUkFESU5HEAMSEwoPU1RFUF9HRU5FUkFUSU5HEAQSFQoRU1RFUF9DQUxMSU5HX1RPT0wQBRIQCgxTVEVQX1JPVVRJTkcQBhISCg5TVEVQX1ZFUklGWUlORxAHKqMCCg1SZWZ1c2FsUmVhc29uEh4KGlJFRlVTQUxfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZUkVGVVNBTF9SRUFTT05fTk9fU1VQUE9SVBABEh8KG1JFRlVTQUxfUkVBU09OX09VVF9PRl9TQ09QRRACEhkKFVJFRlVTQUxfUkVBU09OX1VOU0FGRRADEhkKFVJFRlVTQUxfUkVBU09OX0JVREdFVBAEEhgKFFJFRlVTQUxfUkVBU09OX1FVT1RBEAYSIAocUkVGVVNBTF9SRUFTT05fU09VUkNFX0VSQVNFRBAKEiAKHFJFRlVTQUxfUkVBU09OX05PVF9QRVJNSVRURUQQCxIeChpSRUZVU0FMX1JFQVNPTl9ORUVEU19NT0RFTBAMKpkDCgxGYWxsYmFja0tpbmQSHQoZRkFMTEJBQ0tfS0lORF9VTlNQRUNJRklFRBAAEiMKH0ZBTExCQUNLX0tJTkRfV0lUSE9VVF9SRVRSSUVWQUwQARIbChdGQUxMQkFDS19LSU5EX1RFWFRfT05MWRACEhoKFkZBTExCQUNLX0tJTkRfUFJPVklERVIQAxIcChhGQUxMQkFDS19LSU5EX0VYVFJBQ1RJVkUQBBIaChZGQUxMQkFDS19LSU5EX1RFTVBMQVRFEAUSHAoYRkFMTEJBQ0tfS0lORF9DTEFTU0lGSUVSEAYSFgoSRkFMTEJBQ0tfS0lORF9SVUxFEAcSIQodRkFMTEJBQ0tfS0lORF9XSVRIT1VUX1NVTU1BUlkQCBIaChZGQUxMQkFDS19LSU5EX1BBU1NBR0VTEAkSGQoVRkFMTEJBQ0tfS0lORF9VTkNJVEVEEAoSHgoaRkFMTEJBQ0tfS0lORF9XSVRIT1VUX1RPT0wQCxIiCh5GQUxMQkFDS19LSU5EX1dJVEhPVVRfUkVSQU5LRVIQDCptCg1BbnN3ZXJPdXRjb21lEh4KGkFOU1dFUl9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGwoXQU5TV0VSX09VVENPTUVfQ09NUExFVEUQARIfChtBTlNXRVJfT1VUQ09NRV9PVVRQVVRfTElNSVQQAipyCgtUb29sT3V0Y29tZRIcChhUT09MX09VVENPTUVfVU5TUEVDSUZJRUQQABITCg9UT09MX09VVENPTUVfT0sQARIWChJUT09MX09VVENPTUVfRVJST1IQAhIYChRUT09MX09VVENPTUVfVU5LTk9XThADKpwBCgtDYW5jZWxDYXVzZRIcChhDQU5DRUxfQ0FVU0VfVU5TUEVDSUZJRUQQABIWChJDQU5DRUxfQ0FVU0VfT1dORVIQARIeChpDQU5DRUxfQ0FVU0VfQURNSU5JU1RSQVRPUhACEhoKFkNBTkNFTF9DQVVTRV9JTlRFUlJVUFQQAxIbChdDQU5DRUxfQ0FVU0VfRElTQ09OTkVDVBAEYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation, file_responsa_chat_v1_excerpt, file_responsa_chat_v1_suggestion, file_responsa_chat_v1_tool, file_responsa_type_v1_collection_kind]);
 
 /**
  * Usage is the cost of a turn, or of one call to a model.
@@ -577,7 +579,8 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   category: string;
 
   /**
-   * The writer of the text: a model as `provider:model`, "extractive" if the answer quotes sentences of the documents, or "template".
+   * The writer of the text: a model as `provider:model`, "passages" if the answer shows passages of the documents (see `excerpts`), or "template". Turns of
+   * earlier releases may have "extractive": their text consists of sentences of the documents.
    *
    * @generated from field: string model = 12;
    */
@@ -592,7 +595,7 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
 
   /**
    * The kind of the collections that the passages for the answer come from. Unspecified in three cases: the answer uses no passages, it uses
-   * collections of several kinds, or the question or its agent named the collections. A kind other than OWN means that the OWN collections support no answer.
+   * collections of several kinds, or the question or its agent named the collections.
    *
    * @generated from field: responsa.type.v1.CollectionKind collection_kind = 15;
    */
@@ -600,18 +603,40 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
 
   /**
    * Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The answer's text does not use these documents.
+   * Only turns of earlier releases have them.
    *
    * @generated from field: repeated responsa.chat.v1.AlsoFound also_found = 16;
    */
   alsoFound: AlsoFound[];
 
   /**
-   * Other quotes that may answer the question, the best first; at most 3, and at most two from one document. The answer's text does not contain these quotes. Set only if
-   * `model` is "extractive", and empty if no other quote is close enough.
+   * Other quotes that may answer the question, the best first; at most 3. Only turns of earlier releases have them, and only if `model` is "extractive".
    *
    * @generated from field: repeated responsa.chat.v1.Suggestion suggestions = 17;
    */
   suggestions: Suggestion[];
+
+  /**
+   * The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
+   * excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked sentence.
+   *
+   * @generated from field: repeated responsa.chat.v1.Excerpt excerpts = 18;
+   */
+  excerpts: Excerpt[];
+
+  /**
+   * Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages".
+   *
+   * @generated from field: repeated responsa.chat.v1.Excerpt more_excerpts = 19;
+   */
+  moreExcerpts: Excerpt[];
+
+  /**
+   * How many sentences of the text name a passage or a result that does not support them. They stay in the text without a citation.
+   *
+   * @generated from field: int32 unsupported_sentences = 20;
+   */
+  unsupportedSentences: number;
 };
 
 /**
@@ -670,12 +695,19 @@ export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
   fallbacks: Fallback[];
 
   /**
-   * The quotes that come closest to an answer, the best first; at most 3, and at most two from one document. The quoted documents are in the scope of the question, and
-   * the caller could read them when the turn ran. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
+   * The quotes that come closest to an answer, the best first; at most 3. Only turns of earlier releases have them.
    *
    * @generated from field: repeated responsa.chat.v1.Suggestion suggestions = 8;
    */
   suggestions: Suggestion[];
+
+  /**
+   * The passages that come closest to an answer, the best first; at most 3, and at most two from one document. They are in the scope of the question, and
+   * the caller could read them when the turn ran. Set only for the reasons NO_SUPPORT and NEEDS_MODEL, and empty if no passage is close enough.
+   *
+   * @generated from field: repeated responsa.chat.v1.Excerpt excerpts = 9;
+   */
+  excerpts: Excerpt[];
 };
 
 /**
@@ -1220,6 +1252,13 @@ export enum RefusalReason {
    * @generated from enum value: REFUSAL_REASON_NOT_PERMITTED = 11;
    */
   NOT_PERMITTED = 11,
+
+  /**
+   * Only a language model can do what the message asks for, such as writing a post, and none is configured or available.
+   *
+   * @generated from enum value: REFUSAL_REASON_NEEDS_MODEL = 12;
+   */
+  NEEDS_MODEL = 12,
 }
 
 /**
@@ -1263,7 +1302,7 @@ export enum FallbackKind {
   PROVIDER = 3,
 
   /**
-   * No model was available; the answer quotes sentences of the documents.
+   * No model was available; the answer quotes sentences of the documents. Only turns of earlier releases have this kind.
    *
    * @generated from enum value: FALLBACK_KIND_EXTRACTIVE = 4;
    */
@@ -1296,6 +1335,34 @@ export enum FallbackKind {
    * @generated from enum value: FALLBACK_KIND_WITHOUT_SUMMARY = 8;
    */
   WITHOUT_SUMMARY = 8,
+
+  /**
+   * No language model is configured, or none was available: the answer shows the best passages of the documents.
+   *
+   * @generated from enum value: FALLBACK_KIND_PASSAGES = 9;
+   */
+  PASSAGES = 9,
+
+  /**
+   * No sentence of the answer is supported by the passage or the result that it names, so the answer has no citations.
+   *
+   * @generated from enum value: FALLBACK_KIND_UNCITED = 10;
+   */
+  UNCITED = 10,
+
+  /**
+   * A tool could not be used, because only a language model can choose it and none was available. `source` names the tool.
+   *
+   * @generated from enum value: FALLBACK_KIND_WITHOUT_TOOL = 11;
+   */
+  WITHOUT_TOOL = 11,
+
+  /**
+   * The reranking model failed; the search's own order was kept.
+   *
+   * @generated from enum value: FALLBACK_KIND_WITHOUT_RERANKER = 12;
+   */
+  WITHOUT_RERANKER = 12,
 }
 
 /**
