@@ -91,8 +91,9 @@ def _embedded(settings: ModelSettings, layout: Layout) -> Provider:
         uds=str(llama_socket(layout)),
         # The embedded server sometimes closes a connection just as the next request arrives on it.
         keep_alive=False,
+        window=one.window,
     )
-    return Provider(server, models=frozenset({EMBEDDED_MODEL}), window=one.window, small=True)
+    return Provider(server, models=frozenset({EMBEDDED_MODEL}), small=True)
 
 
 def _prices(settings: ModelSettings) -> PriceList:

@@ -149,6 +149,12 @@ class CompatibleSettings(ModelServerSettings):
         default="none",
         description="How Responsa asks the server to continue an answer that another model broke off. `none`: not at all, because the server cannot do this. `last`: the prompt ends with the interrupted answer as an assistant's message (llama.cpp, Ollama). `continue`: like `last`, and the request has `continue_final_message` (vLLM). `marked`: like `last`, and the message has `prefix: true` (DeepSeek, Mistral).",
     )
+    window: int | None = Field(
+        default=None,
+        ge=512,
+        le=10_000_000,
+        description="The maximum number of tokens of a prompt and its answer together. Responsa makes shorter prompts for a small window. Set it for a server that cuts longer prompts without an error, such as Ollama. Empty if the window is large.",
+    )
     uds: str = Field(
         default="",
         description="The Unix socket to connect to. If this socket is set, only the path of `url` is used. Empty for TCP.",

@@ -34,14 +34,13 @@ _NAME: Final = re.compile(r"[\w./@:+-]{1,200}")
 class Provider:
     """A server of models. needs_key: the name of the setting that must contain the server's key; "" if the server needs no key.
 
-    models: the names of all its models; empty if unknown. window: the maximum number of tokens of a prompt and its answer together; None if unknown.
+    models: the names of all its models; empty if unknown.
     small: whether its models are small; see `Models.small`. Small models request no tools.
     """
 
     server: CompatibleSettings
     needs_key: str = ""
     models: frozenset[str] = frozenset()
-    window: int | None = None
     small: bool = False
 
     @property
@@ -148,7 +147,8 @@ class ModelTable:
     def window(self, names: Sequence[str]) -> int | None:
         """See `Models.window`."""
         found = self._declared(names).values()
-        return min((one.window for one in found if one is not None and one.window), default=None)
+        windows = [one.server.window for one in found if one is not None]
+        return min((window for window in windows if window is not None), default=None)
 
     def small(self, names: Sequence[str]) -> frozenset[str]:
         """See `Models.small`."""

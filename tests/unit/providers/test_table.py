@@ -113,6 +113,24 @@ def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:
         models.small(["attic:m"])
 
 
+def test_the_window_of_a_chain_is_its_smallest_known_one() -> None:
+    declared = ModelSettings.model_validate(
+        {
+            "servers": {
+                "large": {"url": "http://127.0.0.1:9/v1", "window": 32_768},
+                "small": {"url": "http://127.0.0.1:9/v1", "window": 4096},
+                "unknown": {"url": "http://127.0.0.1:9/v1"},
+            }
+        }
+    )
+    models = ModelTable(
+        providers(declared), Prices(shipped()), replace(OPTIONS, default=["unknown:m", "small:m"])
+    )
+    assert models.window(["large:m", "default", "extractive"]) == 4096
+    assert models.window(["unknown:m", "large:m"]) == 32_768
+    assert models.window(["unknown:m"]) is models.window(["extractive"]) is None
+
+
 @pytest.mark.parametrize("dead", [0, 1, 2])
 async def test_with_one_server_after_the_other_unplugged_the_next_one_answers(dead: int) -> None:
     servers = [LoopbackServer(telling(wire, wire.events(Scene([name])))) for name, wire in WIRES.items()]
