@@ -1,4 +1,4 @@
-"""`python -m bench.load`: calls Answer and Ask with the real ghz, through the port of a separate instance.
+"""`python -m bench.load`: calls Answer and Ask with the real ghz, through the port of a separate instance, with the key of a service and the default limits of callers.
 
 `go install` builds ghz (github.com/bojand/ghz) once, into the user's cache folder. All calls go over loopback, and their number is limited.
 """
@@ -24,6 +24,9 @@ from bench import corpus
 from bench.library import answered_questions, make_collection, take_in
 from bench.processes import ROOT, BenchError, Place, leave_in_order, place, running
 from bench.run import FEW
+from responsa.auth.v1 import user_pb2
+from responsa.knowledge.v1 import reader_pb2
+from responsa_client import Responsa
 from responsa_client.errors import ResponsaError
 
 GHZ: Final = "github.com/bojand/ghz/cmd/ghz"
@@ -105,7 +108,15 @@ def ghz() -> str:
     return str(program)
 
 
-def put(program: str, at: Place, load: Load, questions: Sequence[str]) -> Found:
+def service_key(at: Place) -> str:
+    """The key of a new service that may read the questions' collection."""
+    with Responsa(f"http://{at.target}", at.key) as client:
+        client.update_collection(FEW, readers=[reader_pb2.Reader(everyone=True)])
+        service = client.create_user("Load", role=user_pb2.USER_ROLE_SERVICE)
+        return client.create_service_api_key(service.name, "load").secret
+
+
+def put(program: str, at: Place, key: str, load: Load, questions: Sequence[str]) -> Found:
     """Makes the calls of a load on the instance. Raises BenchError."""
     options = {"scope": {"collections": [f"collections/{FEW}"]}}
     config = {
@@ -113,7 +124,7 @@ def put(program: str, at: Place, load: Load, questions: Sequence[str]) -> Found:
         "host": at.target,
         "insecure": True,
         "protoset": str(ROOT / "generated" / "descriptor.binpb"),
-        "metadata": {"authorization": f"Bearer {at.key}"},
+        "metadata": {"authorization": f"Bearer {key}"},
         "data": [{"text": question, "options": options} for question in questions],
         "total": load.calls,
         "concurrency": load.streams,
@@ -142,16 +153,17 @@ def main(given: Sequence[str] | None = None) -> int:
     try:
         program = ghz()
         messages.print("starting an instance")
-        with place() as at, running(at):
+        with place(limited=True) as at, running(at):
             texts = corpus.documents(2, 100, seed=2)
             make_collection(at, FEW)
             take_in(at, FEW, texts)
             questions = answered_questions(at, FEW, corpus.questions(texts, 100), _QUESTIONS)
+            key = service_key(at)
             for method in ("Answer", "Ask"):
-                for streams in (16, 64):
+                for streams in (16, 64, 100):
                     load = Load(method, options.calls, streams)
                     messages.print(f"{method}, {load.calls} calls, {streams} at a time")
-                    found.append(put(program, at, load, questions))
+                    found.append(put(program, at, key, load, questions))
     except (BenchError, ResponsaError) as error:
         messages.print(f"The load could not run: {error}", style="bold", markup=False)
         return 1

@@ -59,10 +59,11 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The data folder and the port of an instance."""
+    """The data folder and the port of an instance. limited: whether the instance has the default limits of callers; otherwise it has none."""
 
     home: Path
     port: int
+    limited: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -70,7 +71,7 @@ class Place:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         return {
             **kept,
-            **LIFTED,
+            **({} if self.limited else LIFTED),
             "RESPONSA_HOME": str(self.home),
             "RESPONSA_PORT": str(self.port),
             "RESPONSA_TURNS__MAX_RUNNING": _MAX_RUNNING,
@@ -93,10 +94,10 @@ class Place:
 
 
 @contextmanager
-def place() -> Generator[Place]:
-    """A new place for an instance. The place is purged at the end of the block."""
+def place(*, limited: bool = False) -> Generator[Place]:
+    """A new place for an instance. The place is purged at the end of the block. limited: see `Place`."""
     with tempfile.TemporaryDirectory(prefix="responsa-bench-") as folder:
-        made = Place(Path(folder) / "home", free_port())
+        made = Place(Path(folder) / "home", free_port(), limited)
         try:
             yield made
         finally:

@@ -18,6 +18,7 @@ from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.app.gateway import GatewaySettings, build_app
+from responsa_server.domain.people import Role
 from responsa_server.embedded import Layout
 from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.identity.settings import AddressLimitSettings, LimitSettings
@@ -25,7 +26,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.transports.http.guard import Allowed
 from tests.contract.library_house import House
 from tests.contract.test_limits import limiter, limits
-from tests.rpc.served import Served, failed, serving
+from tests.rpc.served import Served, caller, failed, serving
 
 ADDRESS = (("x-forwarded-for", "2001:db8::9"),)
 SETTINGS = limits(streams=3, messages_per_minute=10)
@@ -219,3 +220,26 @@ async def test_copies_of_versions_count_as_uploads_of_the_day(
         ):
             error = await failed(refused)
             assert (error.reason, error.metadata["limit"]) == ("RATE_LIMIT", "upload_bytes_per_day")
+
+
+async def test_a_service_asks_a_hundred_questions_at_once_under_the_default_limits(
+    house: House, database: Database, folder: Path, redis: EmbeddedRedis
+) -> None:
+    async with (
+        limiter(database, redis.url, LimitSettings()) as gate,
+        asynccontextmanager(serving)(house, database, folder, max_calls=200, limiter=gate) as served,
+    ):
+        service = await caller(served.identity, served.channel, "acme", Role.SERVICE)
+
+        async def ask(place: int) -> str | None:
+            stream = served.chat.Ask(chat.AskRequest(text=f"question {place}"), metadata=service.metadata)
+            kinds = [event.WhichOneof("event") async for frame in stream for event in frame.events]
+            return kinds[-1]
+
+        assert await asyncio.gather(*map(ask, range(100))) == ["answer"] * 100
+        # A person is still limited.
+        start = chat.StartTurnRequest(text="How long is the river?")
+        for _ in range(10):
+            await served.chat.StartTurn(start, metadata=served.bob.metadata)
+        refused = await failed(served.chat.StartTurn(start, metadata=served.bob.metadata))
+        assert (refused.reason, refused.metadata["limit"]) == ("RATE_LIMIT", "messages_per_minute")

@@ -5,16 +5,18 @@ of tests.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Final
 
 from responsa_lab import doubles  # the only line of the product that imports the laboratory
+from responsa_server.app.settings import Settings
 from responsa_server.domain.models import ChatModel
+from responsa_server.domain.quotas import Metric
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.llama import EmbeddedLlama, llama_missing, llama_socket
 from responsa_server.providers.chain import RetryPolicy
-from responsa_server.providers.prices import PriceList, PriceRow, Prices, shipped
+from responsa_server.providers.prices import FREE, PriceList, PriceRow, Prices, shipped
 from responsa_server.providers.settings import CompatibleSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
 
@@ -53,6 +55,23 @@ def model_table(
         absent=absent,
     )
     return ModelTable(declared, Prices(_prices(settings), free={*_FREE, *settings.servers}), options)
+
+
+def unlimited_spending(settings: Settings) -> tuple[str, str] | None:
+    """What to know and what to do if a model of `models.default` has a price and no quota limits what users spend; None if there is nothing to know."""
+    if any(settings.quotas.user.quota.limits(metric) for metric in Metric):
+        return None
+    models = settings.models
+    prices = Prices(_prices(models), free={*_FREE, *models.servers})
+    today = datetime.now(UTC).date()
+    # A vendor's model without a known price costs money, too.
+    costly = [one for one in models.default if (price := prices.price(one, today)) is None or price != FREE]
+    if not costly:
+        return None
+    return (
+        f"{' and '.join(costly)} cost{'s' if len(costly) == 1 else ''} money, and no quota limits what users spend",
+        "set quotas.user.cost_micros_per_month or quotas.user.tokens_per_month (docs/settings.md)",
+    )
 
 
 def known_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:

@@ -108,7 +108,8 @@ class AskFrames:
             lists = (event.refused.suggestions, event.refused.excerpts)
         else:
             return WithoutDocuments(terminal, withdrawn=False)
-        if not any([_without(found, documents) for found in lists]):
+        # Each list loses its entries, so all of them are gone through.
+        if not sum(_without(found, documents) for found in lists):
             return WithoutDocuments(terminal, withdrawn=False)
         return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=False)
 

@@ -100,7 +100,7 @@ class Ranked:
     evidence: Evidence
     ranking: Ranking
     fallback: Fallback | None = None
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from responsa_server.embedded.supervise import LEAST_FREE, check_disk
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A line of the output of `responsa doctor`. `remedy` is empty if `ok` is true."""
+    """A line of the output of `responsa doctor`. `remedy` is empty if nothing should change. A finding that is `ok` and has a remedy is a warning."""
 
     name: str
     ok: bool

@@ -290,6 +290,12 @@ def _limit(default: int, description: str) -> int:
     return field
 
 
+_STREAMS: Final = (
+    "The maximum number of long calls, such as streams of turns, that may be open at the same time."
+)
+_PENDING: Final = "The maximum number of turns that have not ended."
+
+
 class UserLimitSettings(BaseModel, extra="forbid"):
     """The limits of each user with one role. A user's API keys, sessions and tokens share them."""
 
@@ -297,11 +303,9 @@ class UserLimitSettings(BaseModel, extra="forbid"):
     calls_per_minute: int = _limit(
         3_000, "The maximum number of calls in 60 seconds. Each stream and each upload counts as one call."
     )
-    streams: int = _limit(
-        64, "The maximum number of long calls, such as streams of turns, that may be open at the same time."
-    )
+    streams: int = _limit(64, _STREAMS)
     sockets: int = _limit(32, "The maximum number of signed-in WebSockets that may be open at the same time.")
-    pending_turns: int = _limit(20, "The maximum number of turns that have not ended.")
+    pending_turns: int = _limit(20, _PENDING)
     uploads: int = _limit(16, "The maximum number of uploads that may run at the same time.")
     upload_bytes_per_day: int = _limit(
         4 * 1024**3, "The maximum number of bytes that may be uploaded in 24 hours."
@@ -313,8 +317,11 @@ class UserLimitSettings(BaseModel, extra="forbid"):
 
 
 class AdministratorLimitSettings(UserLimitSettings):
-    """The limits of each administrator."""
+    """The limits of each administrator. Open streams, turns that have not ended, and calls bound them; questions are not counted."""
 
+    messages_per_minute: int = _limit(0, "The maximum number of questions in any 60 seconds.")
+    streams: int = _limit(128, _STREAMS)
+    pending_turns: int = _limit(128, _PENDING)
     calls_per_minute: int = _limit(
         12_000, "The maximum number of calls in 60 seconds. Each stream and each upload counts as one call."
     )
@@ -329,19 +336,19 @@ class AdministratorLimitSettings(UserLimitSettings):
 class ServiceLimitSettings(AdministratorLimitSettings):
     """The limits of each user with the role service."""
 
+    streams: int = _limit(400, _STREAMS)
+    pending_turns: int = _limit(400, _PENDING)
+
 
 class TenantLimitSettings(BaseModel, extra="forbid"):
     """The limits of each tenant, for all its users together."""
 
     calls_per_minute: int = _limit(60_000, "The maximum number of calls in 60 seconds.")
-    streams: int = _limit(
-        1_000,
-        "The maximum number of long calls, such as streams of turns, that may be open at the same time.",
-    )
+    streams: int = _limit(1_000, _STREAMS)
     sockets: int = _limit(
         1_000, "The maximum number of signed-in WebSockets that may be open at the same time."
     )
-    pending_turns: int = _limit(500, "The maximum number of turns that have not ended.")
+    pending_turns: int = _limit(500, _PENDING)
     uploads: int = _limit(64, "The maximum number of uploads that may run at the same time.")
     upload_bytes_per_day: int = _limit(
         256 * 1024**3, "The maximum number of bytes that may be uploaded in 24 hours."
@@ -357,10 +364,7 @@ class AddressLimitSettings(BaseModel, extra="forbid"):
     calls_per_minute: int = _limit(
         30_000, "The maximum number of calls in 60 seconds, sign-ins and refused credentials included."
     )
-    streams: int = _limit(
-        1_000,
-        "The maximum number of long calls, such as streams of turns, that may be open at the same time.",
-    )
+    streams: int = _limit(1_000, _STREAMS)
     sockets: int = _limit(
         16,
         "The maximum number of WebSockets of one process that may wait for their sign-in at the same time.",

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from responsa_server.domain.models import Price, Spent
 
-_FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+"""The price of models that cost nothing."""
 
 
 class PriceRow(BaseModel):
@@ -91,7 +92,7 @@ class Prices:
         ]
         best = max(fitting, key=lambda row: (row.match == "exact", len(row.model), row.since), default=None)
         if best is None:
-            return _FREE if provider in self._free else None
+            return FREE if provider in self._free else None
         return best.price
 
 

@@ -126,5 +126,7 @@ def _weight(event: Event) -> int:
 
 
 def _shown(excerpts: Sequence[Excerpt]) -> int:
-    texts = ("".join((one.title, *one.headings, one.uri, one.text, one.markdown, one.path)) for one in excerpts)
+    texts = (
+        "".join((one.title, *one.headings, one.uri, one.text, one.markdown, one.path)) for one in excerpts
+    )
     return sum(8 * _ENVELOPE_BYTES + len(text.encode()) for text in texts)

@@ -13,6 +13,7 @@ from typing import Annotated
 import psycopg
 import typer
 
+from responsa_server.app.models import unlimited_spending
 from responsa_server.app.resources import reason_of
 from responsa_server.app.settings import Settings, load
 from responsa_server.cli.local.failures import FAILED, reporting
@@ -45,7 +46,8 @@ def doctor(
             typer.echo(json.dumps(asdict(one)))
         else:
             remedy = f" — {one.remedy}" if one.remedy else ""
-            typer.echo(f"{'ok   ' if one.ok else 'WRONG'} {one.name}: {one.detail}{remedy}")
+            said = ("warn " if one.remedy else "ok   ") if one.ok else "WRONG"
+            typer.echo(f"{said} {one.name}: {one.detail}{remedy}")
     raise typer.Exit(0 if all(one.ok for one in findings) else FAILED)
 
 
@@ -94,6 +96,8 @@ def examine(settings: Settings) -> Sequence[Finding]:
             "" if built else "run `make up`, which builds it",
         )
     )
+    if (spending := unlimited_spending(settings)) is not None:
+        findings.append(Finding("quotas", True, *spending))
     return findings
 
 

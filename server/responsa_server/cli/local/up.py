@@ -62,6 +62,12 @@ def run(settings: Settings) -> int:
     """Run until stopped, and return the exit code. Raises EmbeddedError if the start fails before any part has started."""
     for name in unknown_variables(environment()):
         print(f"{name} is not a setting; docs/settings.md lists all settings.", flush=True)
+    if settings.models.default:
+        # Imported late, like below.
+        from responsa_server.app.models import unlimited_spending
+
+        if (spending := unlimited_spending(settings)) is not None:
+            print(f"Warning: {': '.join(spending)}.", flush=True)
     layout = Layout.of(settings.home)
     postgres = EmbeddedPostgres(layout)
     listen = (settings.listen, settings.port)

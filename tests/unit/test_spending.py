@@ -1,0 +1,36 @@
+"""Who is told that a language model costs money and that no quota limits it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from responsa_server.app.models import unlimited_spending
+from responsa_server.app.settings import load
+
+
+@pytest.mark.parametrize(
+    ("models", "quota", "warned"),
+    [
+        (["openai:gpt-4o-mini"], {}, True),
+        (["openai:a-model-whose-price-nobody-knows"], {}, True),
+        (["lab:llama"], {}, False),
+        (["embedded:smollm2"], {}, False),
+        ([], {}, False),
+        (["openai:gpt-4o-mini"], {"cost_micros_per_day": 1_000_000}, False),
+        (["openai:gpt-4o-mini"], {"tokens_per_month": 100_000}, False),
+    ],
+)
+def test_a_model_with_a_price_and_without_a_quota_is_said(
+    models: list[str], quota: dict[str, Any], *, warned: bool
+) -> None:
+    settings = load(
+        models={"default": models, "servers": {"lab": {"url": "http://127.0.0.1:1/v1"}}},
+        quotas={"user": quota},
+    )
+    said = unlimited_spending(settings)
+    assert (said is not None) is warned
+    if said is not None:
+        assert models[0] in said[0]
+        assert "quotas.user.cost_micros_per_month" in said[1]
