@@ -103,13 +103,14 @@ class AskFrames:
                 )
                 event.refused.CopyFrom(refused)
                 return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=True)
-            lists = (answer.also_found, answer.suggestions, answer.more_excerpts)
+            removed = _without(answer.also_found, documents) + _without(answer.suggestions, documents)
+            removed += _without(answer.more_excerpts, documents)
         elif kind == "refused":
-            lists = (event.refused.suggestions, event.refused.excerpts)
+            removed = _without(event.refused.suggestions, documents)
+            removed += _without(event.refused.excerpts, documents)
         else:
             return WithoutDocuments(terminal, withdrawn=False)
-        # Each list loses its entries, so all of them are gone through.
-        if not sum(_without(found, documents) for found in lists):
+        if not removed:
             return WithoutDocuments(terminal, withdrawn=False)
         return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=False)
 
@@ -143,10 +144,10 @@ class _Named(Protocol):
 _Message = TypeVar("_Message", bound=_Named)
 
 
-def _without(found: MutableSequence[_Message], documents: Collection[UUID]) -> bool:
-    """Remove what names one of the documents. Returns whether there was any."""
+def _without(found: MutableSequence[_Message], documents: Collection[UUID]) -> int:
+    """Remove what names one of the documents. Returns how many entries were removed."""
     kept = [one for one in found if not _is_of(one.document_version, documents)]
-    removed = len(kept) < len(found)
+    removed = len(found) - len(kept)
     if removed:
         del found[:]
         found.extend(kept)
