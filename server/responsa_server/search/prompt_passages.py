@@ -1,0 +1,123 @@
+"""Chooses the texts of passages that a prompt shows, and that the check of its citations reads. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.text.sentences import paragraph_pieces
+
+LEAST_BYTES: Final = 160
+"""The minimum size of a part of a passage; a shorter part says little."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPassage:
+    """The part of a passage that a prompt shows, or a passage with its neighbours. source, text: its bytes in the canonical text, and the same decoded. found: the passage; its text and
+    pieces contain at least this part.
+    """
+
+    found: FoundPassage
+    source: ByteRange
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The text directly before and after a passage in its document, whole paragraphs; '' if there is none."""
+
+    before: str = ""
+    after: str = ""
+
+
+def prompt_passages(
+    passages: Sequence[FoundPassage], neighbours: Mapping[UUID, Neighbours], most_bytes: int
+) -> Sequence[PromptPassage]:
+    """The passages in the same order, until titles and texts fill `most_bytes` bytes of UTF-8. Equal passages give equal results.
+
+    The first passage that does not fit is cut at the boundaries of its pieces (sentences, items, rows), and no passage follows it. If fewer than LEAST_BYTES would
+    remain of this passage, it is left out, unless no other passage is shown. If all passages fit, they get their neighbours as long as these fit, the best passage first.
+    """
+    kept: list[PromptPassage] = []
+    left = most_bytes
+    for found in passages:
+        passage = found.passage
+        left -= len(passage.title.encode())
+        size = passage.source.end - passage.source.start
+        if size <= left:
+            kept.append(PromptPassage(found, passage.source, passage.text))
+            left -= size
+            continue
+        part = _part(found, left)
+        if part is not None and (not kept or len(part.text.encode()) >= LEAST_BYTES):
+            kept.append(part)
+        return kept
+    for place, one in enumerate(kept):
+        found = one.found
+        for after in (True, False):
+            beside = neighbours.get(found.passage.id, Neighbours())
+            text = beside.after if after else beside.before
+            size = len(text.encode())
+            if not text or size > left:
+                continue
+            wider = _widened(found, text, after=after)
+            if any(
+                _overlap(wider.passage.source, other.source)
+                for other in kept
+                if other is not one and other.found.passage.document_id == found.passage.document_id
+            ):
+                continue
+            found = wider
+            left -= size
+        if found is not one.found:
+            kept[place] = PromptPassage(found, found.passage.source, found.passage.text)
+    return kept
+
+
+def _overlap(one: ByteRange, other: ByteRange) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
+def _widened(found: FoundPassage, text: str, *, after: bool) -> FoundPassage:
+    """The passage with the text that follows or precedes it."""
+    passage, source = found.passage, found.passage.source
+    size = len(text.encode())
+    start = source.end if after else source.start - size
+    pieces = [
+        PassagePiece(VectorKind(one.kind.value), ByteRange(one.byte_start, one.byte_end), None)
+        for one in paragraph_pieces(text, start, found.language)
+    ]
+    wide = ByteRange(source.start, source.end + size) if after else ByteRange(start, source.end)
+    return replace(
+        found,
+        passage=replace(passage, source=wide, text=passage.text + text if after else text + passage.text),
+        pieces=[*found.pieces, *pieces] if after else [*pieces, *found.pieces],
+    )
+
+
+def _part(found: FoundPassage, room: int) -> PromptPassage | None:
+    """The best piece of a passage, with as many neighbouring pieces as fit into `room` bytes, and the text between the pieces. None if the best piece alone does not fit."""
+    quotable = [piece for piece in found.pieces if piece.kind is not VectorKind.HEADING]
+    if not quotable:
+        return None
+    # If several pieces are equally good, take the first of them. Without vectors, all pieces are equally good.
+    best = max(range(len(quotable)), key=lambda place: (quotable[place].cosine or 0.0, -place))
+    first = last = best
+    if quotable[best].source.end - quotable[best].source.start > room:
+        return None
+    grown = True
+    while grown:
+        grown = False
+        # The text after a piece explains the piece more often than the text before it does.
+        if last + 1 < len(quotable) and quotable[last + 1].source.end - quotable[first].source.start <= room:
+            last, grown = last + 1, True
+        if first > 0 and quotable[last].source.end - quotable[first - 1].source.start <= room:
+            first, grown = first - 1, True
+    source = ByteRange(quotable[first].source.start, quotable[last].source.end)
+    start = found.passage.source.start
+    text = found.passage.text.encode()[source.start - start : source.end - start].decode()
+    return PromptPassage(found, source, text)
