@@ -126,14 +126,14 @@ def frames_of(events: Sequence[Json]) -> list[Json]:
             )
             content = _html(answer["text"])
             intent = _intent(answer)
-            more = {**_fallen(answer), **_origin(answer), **_suggested(answer)}
+            more = {**_fallen(answer), **_origin(answer), **_shown(answer)}
             frames.append(_message(content, used, sources, conversation, intent, **more))
         elif "refused" in event:
             refused = event["refused"]
             reason = refused["reason"].removeprefix("REFUSAL_REASON_").lower()
             content = f"<p>{html.escape(refused['message'], quote=False)}</p>"
             intent = _intent(refused)
-            more = {"outcome": "refused", "reason": reason, **_fallen(refused), **_suggested(refused)}
+            more = {"outcome": "refused", "reason": reason, **_fallen(refused), **_shown(refused)}
             frames.append(_message(content, 0, [], conversation, intent, **more))
         elif "failed" in event:
             status = event["failed"]["status"]
@@ -158,38 +158,48 @@ def steadily(value: Any) -> Any:
 
 
 def _origin(answer: Json) -> Json:
-    """Where the passages for an answer come from, and what else there is."""
+    """Where the passages for an answer come from."""
     found: Json = {}
     if collection := answer.get("collection"):
         found["collection"] = collection
     if kind := answer.get("collectionKind"):
         found["collection_kind"] = kind.removeprefix("COLLECTION_KIND_").lower()
-    if also := answer.get("alsoFound"):
-        found["also_found"] = [
-            {"collection": one["collection"], "document": one["documentVersion"], "title": one["title"]}
-            for one in also
-        ]
     return found
 
 
-def _suggested(end: Json) -> Json:
-    near = end.get("suggestions")
-    return {"suggestions": [_suggestion(one) for one in near]} if near else {}
+def _shown(end: Json) -> Json:
+    """The passages that an answer or a refusal shows, and further ones."""
+    names = {"excerpts": "excerpts", "moreExcerpts": "more_excerpts"}
+    return {to: [_excerpt(excerpt) for excerpt in end[name]] for name, to in names.items() if name in end}
 
 
-def _suggestion(one: Json) -> Json:
-    source = one["sourceRange"]
-    return {
-        **{name: one.get(name, "") for name in ("passage", "collection", "title", "uri", "quote", "text")},
-        "document": one["documentVersion"],
-        "source_range": {"start": int(source.get("start", 0)), "end": int(source["end"])},
-        "score": one["score"],
-        **place_of(one),
+def _excerpt(excerpt: Json) -> Json:
+    found: Json = {
+        **{
+            name: excerpt.get(name, "")
+            for name in ("passage", "collection", "title", "uri", "text", "markdown")
+        },
+        "document": excerpt["documentVersion"],
+        "headings": excerpt.get("headings", []),
+        "source_range": _range(excerpt["sourceRange"]),
+        "marked_range": _range(excerpt["markedRange"]),
+        "grade": excerpt["grade"].removeprefix("EXCERPT_GRADE_").lower(),
+        "score": excerpt.get("score", 0),
+        **place_of(excerpt),
     }
+    if kind := excerpt.get("collectionKind"):
+        found["collection_kind"] = kind.removeprefix("COLLECTION_KIND_").lower()
+    if marked := excerpt.get("markedInMarkdown"):
+        found["marked_in_markdown"] = _range(marked)
+    return found
+
+
+def _range(value: Json) -> Json:
+    return {"start": int(value.get("start", 0)), "end": int(value.get("end", 0))}
 
 
 def place_of(one: Json) -> Json:
-    """Where the quote of a citation or suggestion begins in the original file."""
+    """Where the quote of a citation or the marked sentence of an excerpt begins in the original file."""
     found: Json = {name: one[name] for name in ("page", "path") if name in one}
     if box := one.get("box"):
         found["box"] = [box.get(edge, 0) for edge in ("left", "top", "right", "bottom")]

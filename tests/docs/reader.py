@@ -9,7 +9,7 @@ The info string of a fenced block says what the block is:
 | `console` | runs each line that begins with `$ `, and compares the lines below the command with its output; `until` repeats the command until the two agree |
 | `text` | compares the block with the output of the block before |
 | `python`, `js` | runs the block; all Python blocks of a page share one namespace |
-| `json`, `toml`, `yaml`, `md` and a path | writes the block to that file |
+| `js`, `json`, `toml`, `yaml`, `md` and a path | writes the block to that file |
 | `json`, `jsonl`, `toml` | checks that the block parses; JSON is parsed as a whole or line by line |
 | `mermaid`, `tree` | does nothing, because the block is a drawing |
 | `sql` | does nothing, because the statements are for a database of the reader |
@@ -180,12 +180,12 @@ class Reader:
                     assert fits(text, printed), f"{where}: it printed {printed!r}"
                 case "python":
                     printed = self._python(text, where)
-                case "js":
-                    printed = self._js(text, where)
-                case "json" | "toml" | "yaml" | "md" | "markdown" | "jsonl" if block.path:
+                case "js" | "json" | "toml" | "yaml" | "md" | "markdown" | "jsonl" if block.path:
                     path = self.folder / block.path
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(text, encoding="utf-8")
+                case "js":
+                    printed = self._js(text, where)
                 case "json" | "jsonl":
                     _parses(text, where)
                 case "toml":

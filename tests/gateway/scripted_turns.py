@@ -28,9 +28,11 @@ from grpc_status import rpc_status
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, ResumeTurnRequest
 from responsa.chat.v1.citation_pb2 import Citation, CitedToolResult, PageBox
+from responsa.chat.v1.excerpt_pb2 import Excerpt, ExcerptGrade
 from responsa.chat.v1.suggestion_pb2 import Suggestion
 from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
 from responsa.type.v1.byte_range_pb2 import ByteRange
+from responsa.type.v1.collection_kind_pb2 import CollectionKind
 from responsa_server.calls import status
 from responsa_server.domain.errors import Exhausted, NotFound, Reason, ResponsaError, Unavailable
 
@@ -49,6 +51,15 @@ SUGGESTION = Suggestion(
     passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", quote="4 leases", text="4 leases",
     source_range=ByteRange(start=7, end=15), score=0.5, page=2, path="Sheet2!A4:C4",
 )  # fmt: skip
+EXCERPT = Excerpt(
+    passage="passages/p", document_version="documents/d/versions/2", collection="collections/c", collection_kind=CollectionKind.COLLECTION_KIND_OWN, title="Leases", headings=["Turns", "Ends"],
+    uri="https://example.org/l", source_range=ByteRange(start=40, end=60), text="First. A lease ends.", markdown="First. A lease ends.",
+    marked_range=ByteRange(start=47, end=60), marked_in_markdown=ByteRange(start=7, end=20), grade=ExcerptGrade.EXCERPT_GRADE_ANSWERS, score=0.75, page=3, box=PageBox(left=100, top=250, right=900, bottom=300),
+)  # fmt: skip
+FURTHER = Excerpt(
+    passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", text="4 leases", markdown="| n |\n|---|\n| 4 leases |",
+    source_range=ByteRange(end=8), marked_range=ByteRange(end=8), grade=ExcerptGrade.EXCERPT_GRADE_CLOSEST, score=0.5, page=2, path="Sheet2!A4:C4",
+)  # fmt: skip
 
 
 def failure(error: ResponsaError) -> TurnEvent:
@@ -66,6 +77,8 @@ def answer(text: str, **fields: Any) -> TurnEvent:
     event.answer.outcome = fields.get("outcome", 1)
     event.answer.intent = fields.get("intent", "")
     event.answer.suggestions.extend(fields.get("suggestions", ()))
+    event.answer.excerpts.extend(fields.get("excerpts", ()))
+    event.answer.more_excerpts.extend(fields.get("more_excerpts", ()))
     return event
 
 
@@ -98,6 +111,9 @@ BODIES: Mapping[str, Sequence[TurnEvent]] = {
     "restarted": [GENERATING, delta("A lea"), other(attempt_restarted={"discard_from_seq": 3, "keep_bytes": 0}), delta("A lease."), answer("A lease.")],
     "post": [stepped(6, "Classifying your query..."), other(provider_switched={"source": "a:b", "target": "c:d", "cause": "timeout"}),
              stepped(7, "Checking the sources..."), other(usage={"model": "c:d"}), answer("Read this.", intent="post", suggestions=[SUGGESTION])],
+    "passages": [RETRIEVING, answer("A lease ends.", excerpts=[EXCERPT], more_excerpts=[FURTHER])],
+    "near": [other(refused={"reason": 1, "message": "No.", "excerpts": [FURTHER]})],
+    "needs_model": [other(refused={"reason": 12, "message": "A post needs a model.", "intent": "post"})],
     "out_of_scope": [other(refused={"reason": 2, "message": "Not here.", "intent": "out_of_scope"})],
     "refused": [RETRIEVING, other(refused={"reason": 1, "message": "Nothing says “*a* <b>”.", "suggestions": [SUGGESTION]})],
     "cancelled": [RETRIEVING, other(cancelled={"by": 1})],

@@ -36,6 +36,40 @@ SUGGESTION = {
     "page": 2,
     "path": "Sheet2!A4:C4",
 }
+EXCERPT: Json = {
+    "passage": "passages/p",
+    "document": "documents/d/versions/2",
+    "collection": "collections/c",
+    "collection_kind": "own",
+    "title": "Leases",
+    "headings": ["Turns", "Ends"],
+    "uri": "https://example.org/l",
+    "source_range": {"start": 40, "end": 60},
+    "text": "First. A lease ends.",
+    "markdown": "First. A lease ends.",
+    "marked_range": {"start": 47, "end": 60},
+    "marked_in_markdown": {"start": 7, "end": 20},
+    "grade": "answers",
+    "score": 0.75,
+    "page": 3,
+    "box": [100, 250, 900, 300],
+}
+FURTHER: Json = {
+    "passage": "passages/s",
+    "document": "documents/s/versions/1",
+    "collection": "collections/c",
+    "title": "Sheet",
+    "headings": [],
+    "uri": "",
+    "source_range": {"start": 0, "end": 8},
+    "text": "4 leases",
+    "markdown": "| n |\n|---|\n| 4 leases |",
+    "marked_range": {"start": 0, "end": 8},
+    "grade": "closest",
+    "score": 0.5,
+    "page": 2,
+    "path": "Sheet2!A4:C4",
+}
 FETCHED = {
     "passage": "",
     "document": "",
@@ -103,6 +137,42 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
             (2, {"type": "status", "step": "routing", "message": "Classifying your query..."}),
             (4, {"type": "status", "step": "verifying", "message": "Checking the sources..."}),
             (6, message("<p>Read this.</p>\n", METADATA | {"intent": "post", "suggestions": [SUGGESTION]})),
+        ],
+    ),
+    "passages": (
+        False,
+        [
+            (2, RETRIEVING),
+            (
+                3,
+                message(
+                    "<p>A lease ends.</p>\n", METADATA | {"excerpts": [EXCERPT], "more_excerpts": [FURTHER]}
+                ),
+            ),
+        ],
+    ),
+    "near": (
+        False,
+        [
+            (
+                2,
+                message(
+                    "<p>No.</p>",
+                    NOTHING | {"outcome": "refused", "reason": "no_support", "excerpts": [FURTHER]},
+                ),
+            )
+        ],
+    ),
+    "needs_model": (
+        False,
+        [
+            (
+                2,
+                message(
+                    "<p>A post needs a model.</p>",
+                    NOTHING | {"intent": "post", "outcome": "refused", "reason": "needs_model"},
+                ),
+            )
         ],
     ),
     "out_of_scope": (

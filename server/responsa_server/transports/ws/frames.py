@@ -13,6 +13,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from responsa.chat.v1.citation_pb2 import Citation
+from responsa.chat.v1.excerpt_pb2 import Excerpt, ExcerptGrade
 from responsa.chat.v1.suggestion_pb2 import AlsoFound, Suggestion
 from responsa.chat.v1.tool_pb2 import ToolFault
 from responsa.chat.v1.turn_pb2 import (
@@ -25,6 +26,7 @@ from responsa.chat.v1.turn_pb2 import (
     TurnEvent,
     TurnToolResult,
 )
+from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa.type.v1.collection_kind_pb2 import CollectionKind
 from responsa_server.calls import status as statuses
 from responsa_server.calls.status import Code
@@ -136,14 +138,14 @@ async def of_event(
             if answer.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT:
                 metadata["outcome"] = "output_limit"
             metadata |= _named(answer.collection, answer.collection_kind, answer.also_found)
-            metadata |= _suggested(answer.suggestions)
+            metadata |= _shown(answer.excerpts, answer.more_excerpts) | _suggested(answer.suggestions)
             html = await rendering.of_markdown(answer.text)
             content = _message(html, metadata, answer.fallbacks)
         case "refused":
             refused = event.refused
             metadata = _metadata(conversation, refused.intent)
             metadata |= {"outcome": "refused", "reason": _name(RefusalReason.DESCRIPTOR, refused.reason)}
-            metadata |= _suggested(refused.suggestions)
+            metadata |= _shown(refused.excerpts) | _suggested(refused.suggestions)
             # A refusal quotes the question, whose text is not Markdown.
             content = _message(of_plain(refused.message), metadata, refused.fallbacks)
         case "cancelled":
@@ -237,7 +239,46 @@ def _named(collection: str, kind: CollectionKind.ValueType, also: Sequence[AlsoF
     return {name: value for name, value in found.items() if value}
 
 
+def _shown(excerpts: Sequence[Excerpt], more: Sequence[Excerpt] = ()) -> dict[str, Json]:
+    """The passages that an answer or a refusal shows, and further ones. Lists without a passage are left out."""
+    found: dict[str, Json] = {
+        "excerpts": [_excerpt(excerpt) for excerpt in excerpts],
+        "more_excerpts": [_excerpt(excerpt) for excerpt in more],
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _excerpt(excerpt: Excerpt) -> dict[str, Json]:
+    """An excerpt. A kind or a range in the Markdown that it does not have is left out."""
+    kind = excerpt.collection_kind
+    content: dict[str, Json] = {
+        "passage": excerpt.passage,
+        "document": excerpt.document_version,
+        "collection": excerpt.collection,
+        "title": excerpt.title,
+        "headings": [*excerpt.headings],
+        "uri": excerpt.uri,
+        "source_range": _range(excerpt.source_range),
+        "text": excerpt.text,
+        "markdown": excerpt.markdown,
+        "marked_range": _range(excerpt.marked_range),
+        "grade": _name(ExcerptGrade.DESCRIPTOR, excerpt.grade),
+        "score": excerpt.score,
+        **_place(excerpt),
+    }
+    if kind:
+        content["collection_kind"] = _name(CollectionKind.DESCRIPTOR, kind)
+    if excerpt.HasField("marked_in_markdown"):
+        content["marked_in_markdown"] = _range(excerpt.marked_in_markdown)
+    return content
+
+
+def _range(value: ByteRange) -> dict[str, Json]:
+    return {"start": value.start, "end": value.end}
+
+
 def _suggested(suggestions: Sequence[Suggestion]) -> dict[str, Json]:
+    """What turns of earlier releases have instead of excerpts."""
     return {"suggestions": [_suggestion(one) for one in suggestions]} if suggestions else {}
 
 
@@ -248,7 +289,7 @@ def _suggestion(one: Suggestion) -> dict[str, Json]:
         "collection": one.collection,
         "title": one.title,
         "uri": one.uri,
-        "source_range": {"start": one.source_range.start, "end": one.source_range.end},
+        "source_range": _range(one.source_range),
         "quote": one.quote,
         "text": one.text,
         "score": one.score,
@@ -256,7 +297,7 @@ def _suggestion(one: Suggestion) -> dict[str, Json]:
     }
 
 
-def _place(one: Citation | Suggestion) -> dict[str, Json]:
+def _place(one: Citation | Excerpt | Suggestion) -> dict[str, Json]:
     """Where a quote begins in the original file. Fields without a value are left out."""
     found: dict[str, Json] = {}
     if one.page:
