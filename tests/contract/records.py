@@ -25,7 +25,6 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.record import LibraryRecord
 from tests.contract.library_house import House, pieces_of
 from tests.contract.shelf import retriever_of
 
@@ -141,7 +140,6 @@ class Records:
             evidence,
             evidence,
             evidence,
-            record=LibraryRecord(retriever),
             model=model,
             larger=model,
             prompts=found.prompts,

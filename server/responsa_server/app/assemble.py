@@ -68,7 +68,6 @@ from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.contradicting import contradict
 from responsa_server.search.embedder import cached_vectors
-from responsa_server.search.record import LibraryRecord
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
 from responsa_server.search.support import DEFAULT_SUPPORT
 from responsa_server.search.token_match import TokenMatcher
@@ -90,7 +89,6 @@ from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis import RedisCache
 from responsa_server.stores.redis_relay import RedisRelay
-from responsa_server.tools.cairo_check import CairoCheck
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
@@ -107,7 +105,6 @@ class Knowledge:
     documents: DocumentStore
     library: Library
     evidence: LibraryEvidence
-    record: LibraryRecord
     queue: JobQueue
     jobs: KnowledgeJobs | None
     vectors: VectorStore | None
@@ -197,7 +194,6 @@ async def build_knowledge(
         documents,
         library,
         evidence,
-        LibraryRecord(retriever),
         queue,
         jobs,
         vectors.store,
@@ -285,15 +281,11 @@ async def build_agents(
         extractor=evidence,
         judge=evidence,
         sections=evidence,
-        record=knowledge.record,
         contradict=contradict,
         teachers=teachers,
         summaries=PostgresSummaries(database),
         tools=tools,
         breakers=breakers,
-        syntax=None
-        if settings.agents.cairo_check is None
-        else CairoCheck(settings.agents.cairo_check.resolve()),
     )
     defaults = Defaults(
         tuple(settings.models.default), settings.turns.history_messages, settings.turns.time_limit_seconds

@@ -34,7 +34,7 @@ class Evidence:
     passages: the number of passages found. embedding_tokens: the number of tokens that the embedding model read.
     content: plain values (texts, numbers, booleans, None, and lists and mappings of these). The content is
     read only by the evidence's source and its judge. degraded: "text_only" if vectors were not available,
-    otherwise "". collections: the collections of the passages. kinds: the kinds of these collections; empty if the question or its agent named the collections.
+    otherwise "". record: false if the search was for documents about the caller and there are none. collections: the collections of the passages. kinds: the kinds of these collections; empty if the question or its agent named the collections.
     """
 
     passages: int
@@ -43,6 +43,7 @@ class Evidence:
     degraded: str = ""
     collections: tuple[str, ...] = ()
     kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
+    record: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,8 @@ class LibraryEvidence:
                 lambda analyses: _preferred(Extractor(analyses), found, threshold, top_k)
             )
         content = self._plain.dump_python(retrieval, mode="json")
+        # A search by words alone, or within collections that the question names, may find nothing of a record that exists.
+        record = options.own is None or bool(retrieval.about) or bool(await self._retriever.about(who))
         degraded = TEXT_ONLY if retrieval.text_only else ""
         used = tuple(dict.fromkeys(one.found.passage.collection_id for one in retrieval.passages))
         kinds = {} if collections else {one: retrieval.kinds[one] for one in retrieval.collections}
@@ -145,6 +147,7 @@ class LibraryEvidence:
             used,
             kinds,
             also_found,
+            record=record,
         )
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
@@ -335,6 +338,7 @@ def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:
     return replace(
         own,
         passages=[*own.passages, *references.passages[:MOST_REFERENCES]],
+        about=tuple(dict.fromkeys(one.found.passage.document_id for one in own.passages)),
         alone=[*own.alone, *references.alone[:MOST_REFERENCES]],
         as_asked=[*own.as_asked, *references.as_asked[:MOST_REFERENCES]],
         text_only=own.text_only or references.text_only,

@@ -100,7 +100,7 @@ class Retrieval:
     refers: whether the last string cannot be understood without the others, so that it was not searched for.
     readings: for each string, how each collection reads it. elsewhere: the best passages of the first COMPARED collections that are not in `passages`,
     because other collections have better ones. kinds: the kinds of the collections that have passages. embedding_tokens: the number of tokens that embedding models
-    read. Checkpoints store the fields under these names.
+    read. about: the ids of the documents about the caller, if the search was for these. Checkpoints store the fields under these names.
     """
 
     terms: Sequence[str]
@@ -116,6 +116,7 @@ class Retrieval:
     embedding_tokens: int = 0
     as_asked: Sequence[ScoredPassage] = ()
     refers: bool = False
+    about: Sequence[UUID] = ()
 
     @property
     def collections(self) -> Sequence[str]:

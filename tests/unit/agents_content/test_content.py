@@ -53,21 +53,11 @@ PROMPTS: Final[Mapping[str, set[str]]] = {
     "scarb": set(),
     "knowledge": {"look", "research", "found"},
     "personal": {
-        *("own_record", "aptitude", "career", "compare", "about", "record_category", "hello", "welcome"),
-        "access",
-        *(
-            "record_aptitude",
-            "record_career",
-            "record_learning",
-            "record_compare",
-            "record_reading",
-            "record_about",
-            "record_other",
-        ),
-        *("no_record", "other_people", "not_in_record"),
+        *("own_record", "career", "compare", "about", "record_category"),
+        *("hello", "welcome", "access", "no_record", "not_in_record"),
     },
 }
-REFUSALS: Final = {"no_record", "other_people", "not_in_record"}
+REFUSALS: Final = {"no_record", "not_in_record"}
 TEMPLATES: Final = {
     *(
         "found",
@@ -82,15 +72,6 @@ TEMPLATES: Final = {
         "unreachable",
         *REFUSALS,
     ),
-    *(
-        "record_aptitude",
-        "record_career",
-        "record_learning",
-        "record_compare",
-        "record_reading",
-        "record_about",
-        "record_other",
-    ),
 }
 """These templates are texts for people, not prompts for models. They have no user part."""
 PARTS: Final = {"system", "citing", "code", "language", "json", "examples", "talk"}
@@ -99,19 +80,8 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "tutor/examples/need.jsonl": ({"retrieve", "direct"}, 150),
     "tutor/examples/categories.jsonl": ({"fact", "concept", "exercise", "comparison", "check"}, 120),
     "personal/examples/categories.jsonl": (
-        {
-            *("aptitude", "strengths", "weaknesses", "sittings", "tests", "compare"),
-            *("career", "learning", "about", "reading", "missing", "access", "hello", "thanks"),
-        },
-        1000,
-    ),
-    "personal/examples/topics.jsonl": (
-        {
-            *("openness", "conscientiousness", "extraversion", "agreeableness", "emotional stability"),
-            *("verbal reasoning", "numerical reasoning", "spatial reasoning", "logical reasoning"),
-            *("memory", "processing speed", "personality", "thinking skills", "thing", "none"),
-        },
-        800,
+        {"record", "career", "compare", "about", "access", "hello", "thanks"},
+        500,
     ),
     "cairo/examples/categories.jsonl": ({"contract", "test", "explanation"}, 70),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "out_of_scope"}, 300),
@@ -144,10 +114,6 @@ FILLED: Final[Mapping[str, object]] = {
     "direct": [{"tool": "The calculator", "text": "`1 + 1 = 2`"}],
     "failed": "The web search did not answer in time.",
     "documents": ["Notes"],
-    "absent": ["harbour"],
-    "unrecorded": ["Harbour pilot"],
-    "misspelled": [{"word": "harbor", "meant": "harbour"}],
-    "lead": "Your memory (110 points) is higher than your openness (90 points).",
     "talk": "greeting",
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],

@@ -23,7 +23,6 @@ from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.record import RecordQuestion, RecordReading, RecordWords
 from responsa_server.domain.turns import Question
 
 WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")
@@ -110,15 +109,6 @@ class Shelf:
         assert evidence == self.found
         self.without = without
         return self.near
-
-
-class Cabinet:
-    """A RecordSource without a document."""
-
-    async def read(
-        self, who: Principal, question: RecordQuestion, evidence: Evidence, words: RecordWords
-    ) -> RecordReading:
-        return RecordReading(0, (), Extraction((), 0.0, supported=False))
 
 
 def task(text: str, history: Sequence[Message] = (), collections: tuple[str, ...] = ()) -> AnswerTask:

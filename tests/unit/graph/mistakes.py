@@ -73,12 +73,6 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:5:11: tools.use: must be empty with retrieval.subject = “caller”, which does not limit what tools return."
         ],
     ),
-    "05 a record where all documents may be read": (
-        [("agent.toml", 'kind = "grader"', 'kind = "record_reader"')],
-        [
-            "agent.toml:14:11: nodes.grade.kind: a record_reader needs retrieval.subject = “caller” in the agent."
-        ],
-    ),
     "06 unknown kind": (
         [("agent.toml", 'kind = "grader"', 'kind = "grade"')],
         ["agent.toml:14:11: nodes.grade.kind: there is no kind of node “grade”. Did you mean “grader”?"],

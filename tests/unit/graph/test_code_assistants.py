@@ -10,10 +10,8 @@ import pytest
 
 from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.node import Run
-from responsa_server.agents.nodes.code import CodeChecker, CodeCheckerModel, code_note, own_blocks
+from responsa_server.agents.nodes.code import code_note, own_blocks
 from responsa_server.domain.agents import AgentEvent, AnswerTask, Meter
-from responsa_server.domain.code import Syntax, SyntaxFault
 from responsa_server.domain.events import Answered, Delta, FallbackKind, RefusalReason, Refused, Usage
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
@@ -137,11 +135,11 @@ OWN = "```cairo\nfn volume() -> u64 {\n    1\n}\n```"
         (f"Use this. [1]\n\n{CODE}", "The code in this answer is word for word from the passages."),
         (
             f"Use this. [1]\n\n{OWN}",
-            "The code in this answer was written by the model, and its syntax is unchecked.",
+            "The code in this answer was written by the model, and is unchecked.",
         ),
         (
             f"Use this. [1]\n\n{CODE}\n\nOr this:\n\n{OWN}",
-            "Of the 2 blocks of code, number 2 was written by the model, and its syntax is unchecked. The others are word for word from the passages.",
+            "Of the 2 blocks of code, number 2 was written by the model, and unchecked. The others are word for word from the passages.",
         ),
         ("Multiply both. [1]", ""),
     ],
@@ -168,42 +166,8 @@ async def test_a_model_that_is_away_is_replaced_by_the_section() -> None:
     assert [one.kind for one in end.fallbacks] == [FallbackKind.EXTRACTIVE]
 
 
-class Checker:
-    """Knows the syntax of some Cairo code."""
-
-    async def faults(self, language: str, code: str) -> Sequence[SyntaxFault] | None:
-        if language != "cairo":
-            return None
-        return [] if code.endswith("}") else [SyntaxFault(2, "Missing token '}'.")]
-
-
-@pytest.mark.parametrize(
-    ("blocks", "said", "syntax"),
-    [
-        (["```cairo\nfn a() {}\n```"], "and its syntax was checked and has no errors.", Syntax.VALID),
-        (["```cairo\nfn a() {\n```"], "and its syntax was checked and has an error in line 2 (Missing token '}').", Syntax.INVALID),
-        (
-            ["```cairo\nfn a() {}\n```", "```toml\nx = 1\n```"],
-            "All code in this answer was written by the model: the syntax of number 1 was checked and has no errors; the syntax of number 2 is unchecked.",
-            Syntax.UNCHECKED,
-        ),
-        (["```cairo\nfn a() {}\n```"] * 5, "has no errors; the syntax of number 5 is unchecked.", Syntax.UNCHECKED),
-        ([CODE], "The code in this answer is word for word from the passages.", Syntax.NONE),
-    ],
-)  # fmt: skip
-async def test_the_syntax_of_a_models_code_is_checked(
-    blocks: Sequence[str], said: str, syntax: Syntax
-) -> None:
-    shelf = books()
-    node = CodeChecker(shelf, checker=Checker())
-    given = CodeCheckerModel(text="\n\n".join(blocks), complete=True, evidence=evidence())
-    output = await node.process(given, Run(WHO, lambda _: None, Meter().add))
-    assert output.text.endswith(f"{said}*")
-    assert output.syntax is syntax
-
-
 def test_white_space_around_lines_makes_no_other_code() -> None:
     passage = "fn main() {\n        let a = 1;\n\n}\nfn other() {}"
     assert own_blocks(["fn main() {\n    let a = 1;\n}"], [passage]) == []
     assert own_blocks(["let b = 1;", "let a = 1;", "let c"], [passage]) == [1, 3]
-    assert "numbers 1, 3 were" in code_note(3, {1: None, 3: None})
+    assert "numbers 1, 3 were" in code_note(3, [1, 3])

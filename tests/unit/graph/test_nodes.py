@@ -34,7 +34,7 @@ from responsa_server.domain.events import (
     Step,
     Usage,
 )
-from tests.unit.graph.evidence import WHO, Cabinet, Shelf, evidence, quote
+from tests.unit.graph.evidence import WHO, Shelf, evidence, quote
 from tests.unit.graph.shipping import Judge, Staff
 from tests.unit.graph.speaking import Says
 
@@ -51,7 +51,6 @@ PARTS = NodeParts(
     model=Says(),
     prompts=PromptSet({"hello": HELLO}),
     sections=Shelf(),
-    record=Cabinet(),
 )
 
 
@@ -222,8 +221,6 @@ def test_what_is_announced_is_what_users_are_promised() -> None:
         "prompt": Announcement(Step.GENERATING, "Generating response..."),
         "tool_caller": None,  # each call sends its own status, because not every call is made
         "source_gatherer": None,
-        "record_reader": Announcement(Step.GRADING, "Reading your record..."),
-        "record_checker": Announcement(Step.VERIFYING, "Checking the answer against your record..."),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, Field, FilePath
+from pydantic import BaseModel, Field
 
 DEFAULT: Final = "default"
 """The id of the agent that answers questions that name no agent, unless the settings name another one."""
@@ -26,10 +26,6 @@ class AgentSettings(BaseModel, extra="forbid"):
     watch: bool = Field(
         default=True,
         description="Whether the server reloads agents when their files change. If this is off, run `responsa agents reload` after a change.",
-    )
-    cairo_check: FilePath | None = Field(
-        default=None,
-        description="The program that checks the syntax of Cairo code that a model wrote; `make cairo-check` builds it as `tools/cairo-check/target/release/cairo-check`. If empty, answers say that the syntax is unchecked.",
     )
 
 

@@ -13,13 +13,11 @@ from responsa_server.agents.engine.node import AnyNode, NodeModel, NodeOptions, 
 from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.domain.answers import CitationJudge, EvidenceSource, Extractor, SectionSource
 from responsa_server.domain.breakers import Breakers
-from responsa_server.domain.code import SyntaxChecker
 from responsa_server.domain.conversations import Summaries
 from responsa_server.domain.events import FallbackKind
 from responsa_server.domain.intents import Example, IntentClassifier, Trainer
 from responsa_server.domain.models import ChatModel
 from responsa_server.domain.people import Principal
-from responsa_server.domain.record import RecordSource
 from responsa_server.domain.teachers import Teachers
 from responsa_server.domain.tools import Candidate, FixedTools, Tool, Toolbox
 
@@ -44,7 +42,7 @@ class NodeParts:
     `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
     models; None if no model is left. requests_tools: whether a model of the chain can request tools. contradict: a test of the sentences of two models that write one answer.
     trainer: trains classifiers while the agent runs; None if the server cannot. clock: the current time, with its zone.
-    breakers: the circuit breakers of the tools. syntax: the checker of the syntax of code. record: reads what is about the caller.
+    breakers: the circuit breakers of the tools.
     """
 
     source: EvidenceSource | None = None
@@ -65,10 +63,8 @@ class NodeParts:
     contradict: Contradict | None = None
     traits: Traits = field(default_factory=Traits)
     sections: SectionSource | None = None
-    syntax: SyntaxChecker | None = None
     trainer: Trainer | None = None
     clock: Callable[[], datetime] = utc_now
-    record: RecordSource | None = None
 
     def candidates(self, who: Principal) -> Sequence[Candidate]:
         """The tools that `granted` returns, with what is needed to choose among them."""

@@ -151,18 +151,13 @@ def collections(config: AgentConfig) -> Iterator[Problem]:
 
 def subject(config: AgentConfig) -> Iterator[Problem]:
     """The problems of `retrieval.subject`. An agent that reads only documents about its caller must not have tools, because a tool searches with all rights of
-    the caller. An agent with a reader of records must have this setting.
+    the caller.
     """
     if config.retrieval.subject and config.tools.use:
         yield in_config(
             ("tools", "use"),
             f"must be empty with retrieval.subject = “{config.retrieval.subject}”, which does not limit what tools return",
         )
-    for name, table in config.nodes.items():
-        if table.kind == "record_reader" and not config.retrieval.subject:
-            yield in_config(
-                ("nodes", name, "kind"), "a record_reader needs retrieval.subject = “caller” in the agent"
-            )
 
 
 def sources(config: AgentConfig) -> Iterator[Problem]:
