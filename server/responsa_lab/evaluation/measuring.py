@@ -68,7 +68,7 @@ class AnswerScores:
     refused_at_90: the share of unanswerable questions whose best citation scores below the threshold that 90 % of the
     answerable questions reach. None if fewer than 90 % of the answerable questions were answered; to avoid this, start the
     server without refusals (RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0). citations: the number of citations of all answers. verified: the share of
-    these citations that `verified_citations` counts.
+    these citations that `valid_citations` returns.
     """
 
     questions: int
@@ -244,7 +244,7 @@ async def measure_answers(
 
     async def ask(question: Question) -> _Answered:
         async with answering(client, question.question, collection) as turn:
-            verified = await verified_citations(client, turn, texts)
+            verified = len(await valid_citations(client, turn, texts))
         advance()
         return _judged(turn, question, keys, verified)
 
@@ -326,26 +326,29 @@ async def answering(
             await client.delete_conversation(turn.conversation)
 
 
-async def verified_citations(client: AsyncResponsa, turn: turn_pb2.Turn, texts: dict[str, bytes]) -> int:
-    """The number of the answer's citations that are right: VerifyCitations finds the citation valid, the canonical text of the cited version has exactly the
+async def valid_citations(
+    client: AsyncResponsa, turn: turn_pb2.Turn, texts: dict[str, bytes]
+) -> Sequence[citation_pb2.Citation]:
+    """The citations of the answer that are right: VerifyCitations finds the citation valid, the canonical text of the cited version has exactly the
     quote in the cited range, and the quote has the citation's SHA-256.
 
     texts: the canonical texts read so far, by the name of the version. This function adds the texts that it reads.
     """
     cited = turn.terminal_event.answer.citations
     if not cited:
-        return 0
-    right = 0
+        return []
+    right: list[citation_pb2.Citation] = []
     for one, check in zip(cited, await client.verify_citations(turn.name), strict=True):
         version, quote = one.document_version, one.quote.encode()
         if version not in texts:
             texts[version] = (await client.document_content(version)).encode()
-        right += (
+        if (
             check.verdict == CitationVerdict.CITATION_VERDICT_VALID
             and check.citation == one
             and texts[version][one.source_range.start : one.source_range.end] == quote
             and hashlib.sha256(quote).digest() == one.sha256
-        )
+        ):
+            right.append(one)
     return right
 
 

@@ -1,7 +1,6 @@
-"""`responsa eval reading`: measures whether answers say what was asked and nothing else.
+"""`responsa eval reading`: measures whether turns show, or models cite, the places of documents that answer questions.
 
-A folder holds sources.toml and three files of questions, one for each part: fit.jsonl, choose.jsonl and look.jsonl. (evals/reading has a fourth, more.jsonl, which only
-tools/reading_weights.py reads.) Each line is one JSON object: {id, source, kind: answerable | near_miss | off_topic, question, form: prose | table | list | code, answers, belongs}.
+A folder holds sources.toml and a file of questions for each part. Each line is one JSON object: {id, source, kind: answerable | near_miss | off_topic, question, form: prose | table | list | code, answers, belongs}.
 `answers` and `belongs` are lists of {document, start, end}: bytes [start, end) of a document of the source. Each entry of `answers` answers the
 question by itself; an entry of `belongs` adds something that the asker wants. Only answerable questions have `form`, `answers` and `belongs`.
 """
@@ -13,7 +12,7 @@ import hashlib
 import json as json_lines
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -23,11 +22,13 @@ import typer
 from markdown_it import MarkdownIt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from responsa.chat.v1 import turn_pb2
+from responsa.chat.v1 import citation_pb2, excerpt_pb2, turn_pb2
+from responsa.chat.v1.turn_pb2 import FallbackKind
+from responsa.type.v1 import byte_range_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import Limit, lines, spread
-from responsa_lab.evaluation.measuring import answering, cited_spans, loaded, several
-from responsa_lab.evaluation.metrics import Interval, Span, camel, fraction, ratio, rounded, share
+from responsa_lab.evaluation.measuring import answering, cited_spans, loaded, several, valid_citations
+from responsa_lab.evaluation.metrics import Interval, Span, camel, fraction, mean, ratio, rounded, share
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -37,11 +38,12 @@ OURS: Final = CHECKOUT / "evals" / "reading"
 
 
 class Part(StrEnum):
-    """The part of the questions to ask. Weights are fitted on `fit`, variants are compared on `choose`, and `look` is measured once, at the end."""
+    """The part of the questions to ask. Thresholds are fitted on `fit`, variants are compared on `choose`, and `look` and `more` are measured at the end."""
 
     FIT = "fit"
     CHOOSE = "choose"
     LOOK = "look"
+    MORE = "more"
 
 
 class Asked(BaseModel):
@@ -82,37 +84,36 @@ class Source(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The answer to one question.
+    """What a turn showed for one question.
 
-    outcome: "answer", "refused" or "failed". text: the answer. cited: the spans of its citations, in the order of the answer. suggested: the
-    quotes that a refusal suggests, as Markdown, best first.
+    outcome: "answer", "refused" or "failed". model: the writer of the answer, or "". shown, more, marked: the excerpts that the screen shows at once, the further ones,
+    and the marked sentences of the former, best first. shown_bytes: the size of the Markdown that is shown at once. cited: the spans of the valid citations of a model's
+    answer. citations: the number of all its citations. uncited: whether a model wrote an answer of which no citation was left.
     """
 
     asked: Asked
     outcome: str
+    model: str
     text: str
+    shown: Sequence[Span]
+    more: Sequence[Span]
+    marked: Sequence[Span]
+    shown_bytes: int
     cited: Sequence[Span]
-    suggested: Sequence[str]
+    citations: int
+    uncited: bool
 
     @property
-    def answered(self) -> bool:
-        """Whether the question was answered."""
-        return self.outcome == "answer"
+    def written(self) -> bool:
+        """Whether a model wrote an answer from the passages of its prompt, cited or not."""
+        return self.uncited or (self.outcome == "answer" and self.model not in _NO_MODEL)
 
-    @property
-    def right(self) -> bool:
-        """Whether the answer has a place that answers the question."""
-        return self.answered and any(meets(one, self.asked.answers) for one in self.cited)
+    def has(self, spans: Iterable[Span]) -> bool:
+        """Whether one of the spans shows a place that answers the question."""
+        return any(meets(span, self.asked.answers) for span in spans)
 
-    @property
-    def right_first(self) -> bool:
-        """Whether the first sentence of the answer answers the question."""
-        return self.answered and bool(self.cited) and meets(self.cited[0], self.asked.answers)
 
-    @property
-    def belonging(self) -> int:
-        """The number of citations that answer the question or belong to the answer."""
-        return sum(meets(one, (*self.asked.answers, *self.asked.belongs)) for one in self.cited)
+_NO_MODEL: Final = ("", "passages", "template")
 
 
 def meets(span: Span, places: Iterable[Span]) -> bool:
@@ -120,6 +121,7 @@ def meets(span: Span, places: Iterable[Span]) -> bool:
     return any(2 * span.overlap(one) >= min(span.length, one.length) for one in places)
 
 
+_KINDS: Final = ("answerable", "near_miss", "off_topic")
 _RAW: Final = re.compile(
     r"^\s*\|.*\||\|\s*:?-{3}|```|~~~|</?[a-zA-Z][^<>]*>|<!--|^\s*:{3}|\{\{|\{%|\]\(|\*\*|__\w|^\s*!{3}\s|^\s*#{1,6}\s|\[\^|\{[:#.]",
     re.MULTILINE,
@@ -135,51 +137,62 @@ def shows_markup(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ReadingScores:
-    """The quality of the answers. All figures except the counts are shares from 0 to 1, with 95 % intervals.
+    """The quality of what turns show. Shares from 0 to 1 have 95 % intervals; those of a model are None if no model wrote or refused anything.
 
-    right: the share of answerable questions whose answer has a place that answers the question. right_first: the share whose first sentence does.
-    wrong: the share of answerable questions that were answered without such a place. refused: the share of answerable questions that were
-    refused. belonging: the share of the quoted pieces of right answers that answer the question or belong to the answer. pieces: the number of quoted
-    pieces of an answer. markup: the share of answers that show raw markup after rendering. near_misses_refused, off_topic_refused: the shares
-    of the other questions that were refused.
+    shown: the share of answerable questions of which a labelled place stands in the excerpts on the first screen, also in those of a refusal. with_more: the same with the
+    further excerpts. marked: a marked sentence of the first screen is such a place. refused: the share of answerable questions that were refused. most_bytes, mean_bytes: the
+    size of the first screen's Markdown. near_misses_refused, off_topic_refused: the shares of the other questions that were refused.
+    written: the share of answerable questions that a model answered. With `scripted:labelled`, this is the share of questions of which a labelled place stands in the prompt.
+    cited: the share that a model answered with a valid citation. cited_right: with a valid citation of a labelled place. near_misses_cited: the share of near misses that a
+    model answered and of which a citation was kept. citations: how many citations the models' answers have; valid: the share that VerifyCitations confirms.
     """
 
     questions: int
     answerable: int
     failed: int
-    right: Interval | None
-    right_first: Interval | None
-    wrong: Interval | None
+    shown: Interval | None
+    with_more: Interval | None
+    marked: Interval | None
     refused: Interval | None
-    belonging: Interval | None
-    pieces: float | None
-    markup: Interval | None
+    mean_bytes: float | None
+    most_bytes: int
     near_misses_refused: Interval | None
     off_topic_refused: Interval | None
+    written: Interval | None
+    cited: Interval | None
+    cited_right: Interval | None
+    near_misses_cited: Interval | None
+    citations: int
+    valid: Interval | None
 
 
 def scores(found: Sequence[Read]) -> ReadingScores:
-    """The scores of these answers. A failed turn counts as neither right, wrong nor refused."""
-    answerable = [one for one in found if one.asked.kind == "answerable"]
-    right = [one for one in answerable if one.right]
-    answered = [one for one in found if one.answered]
+    """The scores of these turns. A failed turn counts as neither shown, written nor refused."""
+    of = {kind: [read for read in found if read.asked.kind == kind] for kind in _KINDS}
+    answerable, written = of["answerable"], [read for read in found if read.written]
 
     def refused(kind: str) -> Interval | None:
-        return share(one.outcome == "refused" for one in found if one.asked.kind == kind)
+        return share(read.outcome == "refused" for read in of[kind])
 
+    screens = [read.shown_bytes for read in found if read.outcome == "answer" and read.shown]
     return ReadingScores(
         questions=len(found),
         answerable=len(answerable),
-        failed=sum(one.outcome not in ("answer", "refused") for one in found),
-        right=share(one.right for one in answerable),
-        right_first=share(one.right_first for one in answerable),
-        wrong=share(one.answered and not one.right for one in answerable),
+        failed=sum(read.outcome not in ("answer", "refused") for read in found),
+        shown=share(read.has(read.shown) for read in answerable),
+        with_more=share(read.has((*read.shown, *read.more)) for read in answerable),
+        marked=share(read.has(read.marked) for read in answerable),
         refused=refused("answerable"),
-        belonging=ratio([(one.belonging, len(one.cited)) for one in right]),
-        pieces=sum(len(one.cited) for one in answered) / len(answered) if answered else None,
-        markup=share(shows_markup(one.text) for one in answered),
+        mean_bytes=mean(screens),
+        most_bytes=max(screens, default=0),
         near_misses_refused=refused("near_miss"),
         off_topic_refused=refused("off_topic"),
+        written=share(read.written for read in answerable) if written else None,
+        cited=share(bool(read.cited) for read in answerable) if written else None,
+        cited_right=share(read.has(read.cited) for read in answerable) if written else None,
+        near_misses_cited=share(read.citations > 0 for read in of["near_miss"]) if written else None,
+        citations=sum(read.citations for read in found),
+        valid=ratio([(len(read.cited), read.citations) for read in written]),
     )
 
 
@@ -192,6 +205,15 @@ def digest(folder: Path) -> tuple[int, str]:
     return len(files), made.hexdigest()
 
 
+def sources(folder: Path) -> Mapping[str, Source]:
+    """The sources that sources.toml names. Raises CommandFailed: the file is missing or wrong."""
+    file = folder / "sources.toml"
+    try:
+        return TypeAdapter(dict[str, Source]).validate_python(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise CommandFailed(f"{file} cannot be read: {error}", "", EXIT_USAGE) from None
+
+
 @dataclass(frozen=True, slots=True)
 class ReadingSet:
     """The questions of one part, and the folder of each source that they ask about."""
@@ -200,23 +222,20 @@ class ReadingSet:
     folders: Mapping[str, Path]
 
     @classmethod
-    def read(cls, folder: Path, part: str, documents: Path, limit: int) -> ReadingSet:
-        """Read the file {part}.jsonl and check its documents. limit: as for `spread`.
+    def read(
+        cls, folder: Path, part: str, documents: Path, limit: int, only: Collection[str] | None = None
+    ) -> ReadingSet:
+        """Read the file {part}.jsonl and check its documents. limit: as for `spread`. only: the sources to ask about; None means all.
 
         Raises:
             CommandFailed: a file is missing or wrong, or the documents of a source are not those that the labels were made for.
         """
-        try:
-            tables = tomllib.loads((folder / "sources.toml").read_text(encoding="utf-8"))
-            sources = TypeAdapter(dict[str, Source]).validate_python(tables)
-        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
-            raise CommandFailed(
-                f"{folder / 'sources.toml'} cannot be read: {error}", "", EXIT_USAGE
-            ) from None
-        questions = spread([one for _, one in lines(folder / f"{part}.jsonl", Asked, "question")], limit)
+        known = sources(folder)
+        asked = [one for _, one in lines(folder / f"{part}.jsonl", Asked, "question")]
+        questions = spread([one for one in asked if only is None or one.source in only], limit)
         folders: dict[str, Path] = {}
         for name in sorted({one.source for one in questions}):
-            if (source := sources.get(name)) is None:
+            if (source := known.get(name)) is None:
                 raise CommandFailed(f"{folder / 'sources.toml'} has no source {name}.", "", EXIT_USAGE)
             folders[name] = documents / name
             number, found = digest(folders[name])
@@ -228,6 +247,28 @@ class ReadingSet:
                 )
         return cls(questions, folders)
 
+    @classmethod
+    def joined(cls, sets: Sequence[ReadingSet]) -> ReadingSet:
+        """The questions of several parts."""
+        folders = {name: folder for one in sets for name, folder in one.folders.items()}
+        return cls([asked for one in sets for asked in one.questions], folders)
+
+    def labels(self) -> Sequence[Mapping[str, Json]]:
+        """The answerable questions with the texts of their labelled places, as `responsa_lab.scripted.readers.Label` has them."""
+        return [
+            {"question": asked.question, "texts": self.texts(asked)}
+            for asked in self.questions
+            if asked.kind == "answerable"
+        ]
+
+    def texts(self, asked: Asked) -> list[Json]:
+        """The texts of the places that answer a question."""
+        folder = self.folders[asked.source]
+        return [
+            (folder / place.document).read_bytes()[place.start : place.end].decode()
+            for place in asked.answers
+        ]
+
 
 def eval_reading(
     documents: Annotated[
@@ -237,33 +278,44 @@ def eval_reading(
         ),
     ],
     part: Annotated[
-        Part,
+        list[Part] | None,
         typer.Option(
-            help="Fit weights on `fit`, compare variants on `choose`, and measure `look` once, at the end."
+            help="The questions to ask; repeatable. Fit thresholds on `fit`, compare variants on `choose`, and measure `look` and `more` at the end.",
+            show_default="choose",
         ),
-    ] = Part.CHOOSE,
+    ] = None,
     folder: Annotated[
         Path,
         typer.Option("--set", help="The folder with sources.toml and the questions.", show_default=False),
     ] = OURS,
     limit: Limit = 0,
+    agent: Annotated[str, typer.Option(help="The agent to ask. Default: the server's default agent.")] = "",
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="First write the labelled texts to this file, for a server with the model scripted:labelled and SCRIPTED_LABELS set to this file."
+        ),
+    ] = None,
     answers: Annotated[
         Path | None,
         typer.Option(help="Write each question with its answer to this file, one JSON object per line."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Load the documents of each source into its own collection, ask the questions there, and compare what the answers quote with the labelled places.
+    """Load the documents of each source into its own collection, ask the questions there, and compare the shown passages, or what a model cites, with the labelled places.
 
-    An answer is right if it has a citation whose overlap with a place that answers the question is at least half as long as the shorter of the two.
+    A text shows a place if their overlap is at least half as long as the shorter of the two.
     """
     with reporting(json=json):
-        given = ReadingSet.read(folder, part, documents, limit)
+        sets = [ReadingSet.read(folder, one, documents, limit) for one in part or [Part.CHOOSE]]
+        given = ReadingSet.joined(sets)
+        if labels is not None:
+            _write(labels, given.labels())
         if answers is not None:
             _write(answers, ())  # a file that cannot be written must fail before the questions are asked
-        found = asyncio.run(_run(given))
+        found = asyncio.run(_run(given, agent))
         if answers is not None:
-            _write(answers, found)
+            _write(answers, [_line(read) for read in found])
         if json:
             print_json(
                 {
@@ -292,54 +344,81 @@ async def load_source(client: AsyncResponsa, name: str, folder: Path) -> Mapping
     return {document: key.removeprefix(f"{folder.name}/") for document, key in keys.items()}
 
 
-async def _run(given: ReadingSet) -> Sequence[Read]:
+async def _run(given: ReadingSet, agent: str) -> Sequence[Read]:
     async with open_async_client() as client:
         keys = {name: await load_source(client, name, folder) for name, folder in given.folders.items()}
-        with Progress("Asking", len(given.questions)) as progress:
-            return await several(
-                given.questions, lambda asked: _ask(client, asked, keys[asked.source], progress.advance)
-            )
+        return await ask_all(client, given.questions, keys, agent)
 
 
-async def _ask(
-    client: AsyncResponsa, asked: Asked, keys: Mapping[str, str], advance: Callable[[], None]
+async def ask_all(
+    client: AsyncResponsa, questions: Sequence[Asked], keys: Mapping[str, Mapping[str, str]], agent: str = ""
+) -> Sequence[Read]:
+    """Asks each question in the collection of its source. keys: for each source, the paths of its documents by their names. agent: "" for the default agent."""
+    texts: dict[str, bytes] = {}
+    with Progress("Asking", len(questions)) as progress:
+
+        async def ask(asked: Asked) -> Read:
+            collection = collection_of(asked.source)
+            async with answering(client, asked.question, collection, agent=agent) as turn:
+                valid = await valid_citations(client, turn, texts)
+            progress.advance()
+            return _read(asked, turn, valid, keys[asked.source])
+
+        return await several(questions, ask)
+
+
+def _read(
+    asked: Asked, turn: turn_pb2.Turn, valid: Sequence[citation_pb2.Citation], keys: Mapping[str, str]
 ) -> Read:
-    async with answering(client, asked.question, collection_of(asked.source)) as turn:
-        advance()
-        return _read(asked, turn, keys)
-
-
-def _read(asked: Asked, turn: turn_pb2.Turn, keys: Mapping[str, str]) -> Read:
     event = turn.terminal_event
-    cited = sorted(event.answer.citations, key=lambda one: one.answer_range.start)
+    answer, refused = event.answer, event.refused
+    shown, fallbacks = [*answer.excerpts, *refused.excerpts], [*answer.fallbacks, *refused.fallbacks]
+    wrote = answer.model not in _NO_MODEL
+
+    def span(excerpt: excerpt_pb2.Excerpt, part: byte_range_pb2.ByteRange) -> Span:
+        return Span(keys.get(excerpt.document_version.partition("/versions/")[0], ""), part.start, part.end)
+
     return Read(
-        asked,
-        event.WhichOneof("event") or "failed",
-        event.answer.text,
-        cited_spans(cited, keys),
-        [one.text for one in event.refused.suggestions],
+        asked=asked,
+        outcome=event.WhichOneof("event") or "failed",
+        model=answer.model,
+        text=answer.text,
+        shown=[span(excerpt, excerpt.source_range) for excerpt in shown],
+        more=[span(excerpt, excerpt.source_range) for excerpt in answer.more_excerpts],
+        marked=[span(excerpt, excerpt.marked_range) for excerpt in shown],
+        shown_bytes=sum(len(excerpt.markdown.encode()) for excerpt in shown),
+        cited=cited_spans(valid, keys) if wrote else (),
+        citations=len(answer.citations) if wrote else 0,
+        uncited=any(fallback.kind == FallbackKind.FALLBACK_KIND_UNCITED for fallback in fallbacks),
     )
 
 
-def _write(file: Path, found: Sequence[Read]) -> None:
-    text = "".join(json_lines.dumps(_line(one), ensure_ascii=False) + "\n" for one in found)
+def _write(file: Path, values: Sequence[Mapping[str, Json]]) -> None:
+    text = "".join(json_lines.dumps(value, ensure_ascii=False) + "\n" for value in values)
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CommandFailed(f"{file} cannot be written ({error.strerror}).", "", EXIT_USAGE) from None
 
 
-def _line(one: Read) -> dict[str, Json]:
-    cited: list[Json] = [asdict(span) for span in one.cited]
+def _line(read: Read) -> dict[str, Json]:
+    def spans(those: Sequence[Span]) -> list[Json]:
+        return [asdict(span) for span in those]
+
     return {
-        "id": one.asked.id,
-        "source": one.asked.source,
-        "kind": one.asked.kind,
-        "question": one.asked.question,
-        "outcome": one.outcome,
-        "text": one.text,
-        "cited": cited,
-        "suggested": list(one.suggested),
+        "id": read.asked.id,
+        "source": read.asked.source,
+        "kind": read.asked.kind,
+        "question": read.asked.question,
+        "outcome": read.outcome,
+        "model": read.model,
+        "text": read.text,
+        "shows": read.has(read.shown),
+        "shown": spans(read.shown),
+        "more": spans(read.more),
+        "marked": spans(read.marked),
+        "cited": spans(read.cited),
+        "uncited": read.uncited,
     }
 
 
