@@ -69,8 +69,6 @@ from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.contradicting import contradict
 from responsa_server.search.embedder import cached_vectors
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
-from responsa_server.search.support import DEFAULT_SUPPORT
-from responsa_server.search.token_match import TokenMatcher
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.collections import CollectionStore
@@ -167,13 +165,7 @@ async def build_knowledge(
         spool_dir=layout.data,
         heartbeat_seconds=settings.turns.heartbeat_seconds,
     )
-    threshold = settings.retrieval.support_threshold
-    evidence = LibraryEvidence(
-        retriever,
-        support=DEFAULT_SUPPORT if threshold is None else threshold,
-        matcher=TokenMatcher(embedder),
-        matching_seconds=settings.retrieval.embedding_seconds,
-    )
+    evidence = LibraryEvidence(retriever)
     jobs: KnowledgeJobs | None = None
     if settings.role is not ServeRole.RPC:
         # The first document does not wait for the parser's start. In a process that only draws pages, the parser starts with the first page.

@@ -278,7 +278,7 @@ class PassagePiece:
 class FoundPassage:
     """A passage that was read for a question, with its pieces in order.
 
-    media_type: the type of the passage's document; '' if it is not known. before: if the passage begins within a table, the table's header, or the text
+    media_type: the type of the passage's document; '' if it is not known. date: the date that the document states, as YYYY-MM-DD; '' if it states none. before: if the passage begins within a table, the table's header, or the text
     before the passage, or the end of it; otherwise ''.
     """
 
@@ -287,6 +287,7 @@ class FoundPassage:
     pieces: Sequence[PassagePiece]
     media_type: str = ""
     before: str = ""
+    date: str = ""
 
 
 class LexicalIndex(Protocol):

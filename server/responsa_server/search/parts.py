@@ -1,161 +1,306 @@
-"""The parts of a passage that an answer may show: a piece alone, or with the neighbours without which it says little.
+"""Finds what an excerpt shows: the paragraph, list, whole code or table rows round a piece of a passage.
 
-A sentence such as "It was built in 1712" needs the sentence before it, "To start it, run:" the code after it, and code the sentence that leads
-to it. A part is one range of the canonical text, so that a citation quotes it byte for byte.
+The pieces of a passage say where its sentences, items, rows and code are. What stands before and after the passage is divided by its lines, so that an excerpt may
+go over the passage's edges. An excerpt is one range of the canonical text, byte for byte.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import FoundPassage, VectorKind
+from responsa_server.domain.events import MAX_EXCERPT_BYTES, ByteRange
+from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.text.rows import NAMED_ROWS
 from responsa_server.text.shown import (
     MARKDOWN,
     Origin,
+    escaped,
     header_of,
     is_header,
     shown_blocks,
-    shown_code,
-    shown_item,
     shown_prose,
     shown_row,
+    visible,
 )
 
+PROSE_BYTES: Final = 700
+"""About how many bytes of prose an excerpt has. A shorter paragraph, list or block of code is shown with its neighbours in the same section."""
 READ_BEFORE_BYTES: Final = 16 * 1024
 """How much of the text before a passage is read to find the header of the table that the passage begins in, if the header's place is not stored."""
-MAX_PART_BYTES: Final = 1_200
-"""The greatest length of a part of several pieces."""
-MAX_ANTECEDENT_BYTES: Final = 600
-"""The greatest length of a sentence together with the sentences before it that it depends on."""
-MAX_PARAGRAPH_BYTES: Final = 400
-"""The greatest length of a sentence together with other sentences of its paragraph."""
-_MAX_BACK: Final = 2
-_LABEL_WORDS: Final = 6
+CUT: Final = "…"
+"""Stands in an excerpt for the items, rows or lines that were cut off."""
+_LEAD_BYTES: Final = 300
+"""The greatest length of the text before a block of code that is shown with it, however long the code is."""
 
-_MARK: Final = r"(?:[-*+] |\d{1,3}[.)] )?[*_\"“(]{0,3}"
-_REFERS: Final = re.compile(
-    rf"{_MARK}(?:(?:see(?: also)?|read|refer to) )?\[[^\]]+\](?:\((?!mailto:)[^)]*\)|\[[^\]]*\])[.!]?",
-    re.IGNORECASE,
-)
-
-_DEPENDENT: Final = re.compile(
-    rf"{_MARK}(?:so|therefore|thus|hence|however|but|and|or|then|otherwise|instead|also|nevertheless|moreover|furthermore|additionally"
-    r"|conversely|similarly|likewise|consequently|it|its|they|their|them|he|she|his|her|both|neither"
-    r"|(?:this|that|these|those|such)(?! (?:page|guide|document|section|chapter|tutorial|handbook|article|manual)\b)"
-    r"|the (?:difference|reason|result|former|latter|same|other|others|second|third)"
-    r"|(?:in|for|with|by|at|after|before|because of) (?:this|that|these|those|such|addition|contrast|other words)|as a (?:result|consequence)"
-    r"|for (?:example|instance)|here|there)\b",
-    re.IGNORECASE,
-)
-_LEADS_TO_CODE: Final = re.compile(r"[:\w`)*_]\s*$")
-_ANNOUNCES: Final = re.compile(
-    r"\b(?:following|below|as follows|like this|example|run|command)\b", re.IGNORECASE
-)
-
-
-def depends(text: str, language: str) -> bool:
-    """Whether a sentence refers to a sentence before it, as far as English patterns can tell. In other languages, no sentence does."""
-    return language in ("en", "") and _DEPENDENT.match(text) is not None
-
-
-def only_refers(text: str) -> bool:
-    """Whether a Markdown text says no more than that something is in another place, such as "See [Backing up](backup.md).", as far as English patterns can tell."""
-    return _REFERS.fullmatch(text.strip()) is not None
+_FENCE: Final = re.compile(rb"[ \t>]*(`{3,}|~{3,})")
+_ITEM: Final = re.compile(rb"[ \t>]*(?:[-*+]|\d{1,9}[.)])[ \t]")
+_HEADING: Final = re.compile(rb" {0,3}(#{1,6})(?:[ \t]|$)")
+_PARAGRAPH_END: Final = re.compile(rb"\n[ \t>\r]*\n")
+_RULER: Final = re.compile(rb"[ \t>|:+=-]+$")
+_LINE_BEGINNING: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
+_EMPTY_LINE: Final = re.compile(r"^[ \t>\r]*\n", re.MULTILINE)
+# A character that is cut at the beginning of the text is left out.
+_CUT_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a passage.
+    """What an excerpt shows. source: its bytes in the canonical text. cut_before, cut_after: whether the list, table or code goes on there. first, last: the indexes of its units."""
 
-    first, last: the indexes of its first and last piece. source, text: its bytes, and the same decoded. shown: its Markdown; never ''.
-    complete: False if the part refers to a sentence that is not in it.
-    """
-
+    source: ByteRange
     first: int
     last: int
-    source: ByteRange
-    text: str
-    shown: str
-    complete: bool = True
+    cut_before: bool = False
+    cut_after: bool = False
 
 
 class PassageParts:
-    """Makes the parts of one passage."""
+    """Finds the parts of one passage. The pieces of the passage, and those of the text around it, are its units."""
 
-    def __init__(self, found: FoundPassage) -> None:
+    def __init__(self, found: FoundPassage, around: tuple[int, bytes] | None = None) -> None:
+        """around: the text around the passage, and the place of its first byte; None to look only at the passage itself."""
+        passage = found.passage
         self._found = found
-        self._raw = found.passage.text.encode()
-        self._offset = found.passage.source.start
-        self._pieces = found.pieces
+        self._start, self._raw = around or (passage.source.start, passage.text.encode())
         self._markdown = found.media_type in ("", MARKDOWN)
         self._named = found.media_type in NAMED_ROWS
+        pieces = list(found.pieces)
+        before: Sequence[PassagePiece] = ()
+        after: Sequence[PassagePiece] = ()
+        if pieces:
+            first, last = pieces[0].source.start, pieces[-1].source.end
+            before = self._outside(self._start, first, pieces[0].kind, before=True)
+            after = self._outside(last, self._start + len(self._raw), pieces[-1].kind)
+        self._units = [*before, *pieces, *after]
+        self._offset = len(before)
 
-    def of(self, place: int) -> Part | None:
-        """The part that shows the piece with the index `place`; None if an answer must not show it: it is a heading or the header of a table,
-        announces what is not there, only refers to another place, or has no visible text.
+    def bytes_of(self, source: ByteRange) -> bytes:
+        """The bytes of a range of the canonical text near the passage."""
+        return self._raw[max(source.start - self._start, 0) : max(source.end - self._start, 0)]
+
+    def _outside(
+        self, start: int, end: int, beside: VectorKind, *, before: bool = False
+    ) -> Sequence[PassagePiece]:
+        """The units of the text before or after the passage's pieces. beside: the kind of the piece next to it."""
+        data = self.bytes_of(ByteRange(start, end))
+        fenced = False
+        if before:
+            # The first line may have lost its beginning.
+            cut = data.find(b"\n") + 1 if self._start else 0
+            start, data = start + cut, data[cut:]
+            marks = sum(_FENCE.match(line) is not None for line in data.split(b"\n"))
+            inside = beside is VectorKind.CODE and not _FENCE.match(
+                self.bytes_of(self._found.pieces[0].source)
+            )
+            fenced = self._markdown and (marks % 2 == 1) != inside
+        elif beside is VectorKind.CODE and self._markdown:
+            last = self.bytes_of(self._found.pieces[-1].source)
+            opened = _FENCE.match(last)
+            fenced = opened is not None and (b"\n" + opened.group(1)) not in last[opened.end() :]
+        return list(_units(data, start, beside, markdown=self._markdown, fenced=fenced))
+
+    def of(self, place: int, most_bytes: int = MAX_EXCERPT_BYTES) -> Part | None:
+        """The part round the piece with the index `place`; None if that is a heading or the header of a table.
+
+        most_bytes: the maximum size of a list, of code or of rows; prose has about PROSE_BYTES.
         """
-        piece = self._pieces[place]
-        match piece.kind:
-            case VectorKind.ROW:
-                return self._row(place)
-            case VectorKind.CODE:
-                return self._code(place)
-            case VectorKind.SENTENCE | VectorKind.ITEM:
-                return self._prose(place)
-            case _:
-                return None
-
-    def widened(self, part: Part) -> Part:
-        """The part with sentences of its paragraph after and before it, as many as MAX_PARAGRAPH_BYTES allow. A part that neither begins nor ends with a sentence stays as it is."""
-        first, last = part.first, part.last
+        piece = self._found.pieces[place]
+        if piece.kind is VectorKind.HEADING or (piece.kind is VectorKind.ROW and self.header(place) is None):
+            return None
+        at = self._offset + place
+        first, last = self._group(at)
+        limit = PROSE_BYTES if piece.kind is VectorKind.SENTENCE else most_bytes
+        if self._size(first, last) > limit:
+            return self._within(at, first, last, limit)
+        limit = min(PROSE_BYTES, most_bytes)
         while True:
-            before = (first, last)
-            if self._continues(last) and self._size(first, last + 1) <= MAX_PARAGRAPH_BYTES:
-                last += 1
-            if first and self._continues(first - 1) and self._size(first - 1, last) <= MAX_PARAGRAPH_BYTES:
-                first -= 1
-            if (first, last) == before:
-                break
-        wide = self._several(first, last) if (first, last) != (part.first, part.last) else None
-        return part if wide is None else replace(wide, complete=part.complete or first < part.first)
+            grown = (first, last)
+            if last + 1 < len(self._units) and not self._ends(last):
+                _, end = self._group(last + 1)
+                if self._size(first, end) <= limit:
+                    last = end
+            if first and not self._ends(first - 1):
+                begin, _ = self._group(first - 1)
+                leads = (
+                    self._units[first].kind is VectorKind.CODE and self._size(begin, first - 1) <= _LEAD_BYTES
+                )
+                if self._size(begin, last) <= (most_bytes if leads else limit):
+                    first = begin
+            if grown == (first, last):
+                return self._part(first, last)
 
-    def _continues(self, place: int) -> bool:
-        """Whether a piece and the one after it are sentences of one paragraph."""
-        these = self._pieces[place : place + 2]
-        if len(these) < 2 or any(one.kind is not VectorKind.SENTENCE for one in these):
+    def _ends(self, place: int) -> bool:
+        """Whether a heading stands between a unit and the one after it."""
+        return any(one.kind is VectorKind.HEADING for one in self._units[place : place + 2])
+
+    def _group(self, at: int) -> tuple[int, int]:
+        """The first and the last unit of the paragraph, list, table or code that a unit belongs to."""
+        first = last = at
+        while first and self._joined(first - 1):
+            first -= 1
+        while last + 1 < len(self._units) and self._joined(last):
+            last += 1
+        return first, last
+
+    def _joined(self, place: int) -> bool:
+        """Whether a unit and the one after it belong together."""
+        one, other = self._units[place], self._units[place + 1]
+        if VectorKind.HEADING in (one.kind, other.kind):
             return False
-        return _PARAGRAPH_END.search(self._bytes(these[0].source.end, these[1].source.start)) is None
-
-    def text(self, first: int, last: int | None = None) -> str:
-        """The exact text from one piece to another."""
-        return self._bytes(
-            self._pieces[first].source.start, self._pieces[first if last is None else last].source.end
+        between = self.bytes_of(ByteRange(one.source.end, other.source.start))
+        if _PARAGRAPH_END.search(between) is None and one.kind is other.kind:
+            return True
+        listed = (VectorKind.ITEM, VectorKind.CODE)
+        if one.kind is VectorKind.ITEM and other.kind is VectorKind.ITEM:
+            return True
+        # Code that is indented below an item belongs to the list.
+        return (
+            one.kind in listed
+            and other.kind in listed
+            and VectorKind.ITEM in (one.kind, other.kind)
+            and (self._indent(place + (other.kind is VectorKind.CODE)) > 1)
         )
 
-    def _bytes(self, start: int, end: int) -> str:
-        return self._raw[max(start - self._offset, 0) : max(end - self._offset, 0)].decode(errors="ignore")
+    def _indent(self, place: int) -> int:
+        """The columns before a unit on its line."""
+        start = self._units[place].source.start
+        line = self.bytes_of(ByteRange(self._start, start)).rpartition(b"\n")[2].decode(errors="ignore")
+        found = _LINE_BEGINNING.match(line)
+        return len(found.group().expandtabs(4)) if found else 0
 
-    def _row(self, place: int) -> Part | None:
-        header = self.header(place)
+    def _size(self, first: int, last: int) -> int:
+        return self._units[last].source.end - self._units[first].source.start
+
+    def _within(self, at: int, first: int, last: int, limit: int) -> Part | None:
+        """As much of a group round one of its units as fits."""
+        low = high = at
+        if self._size(at, at) > limit:
+            return self._lines(at, limit)
+        grown = True
+        while grown:
+            grown = False
+            if high < last and self._size(low, high + 1) <= limit:
+                high, grown = high + 1, True
+            if low > first and self._size(low - 1, high) <= limit:
+                low, grown = low - 1, True
+        prose = self._units[at].kind is VectorKind.SENTENCE
+        return self._part(
+            low, high, cut_before=low > first and not prose, cut_after=high < last and not prose
+        )
+
+    def _lines(self, at: int, limit: int) -> Part | None:
+        """The first lines of a unit that is too long."""
+        source = self._units[at].source
+        data = self.bytes_of(source)[:limit]
+        kept = data.rpartition(b"\n")[0] or data.decode(errors="ignore").encode()
+        return Part(ByteRange(source.start, source.start + len(kept)), at, at, cut_after=True)
+
+    def _part(self, first: int, last: int, *, cut_before: bool = False, cut_after: bool = False) -> Part:
+        source = ByteRange(self._units[first].source.start, self._units[last].source.end)
+        return Part(source, first, last, cut_before, cut_after)
+
+    def pieces_of(self, part: Part) -> Sequence[PassagePiece]:
+        """The units of a part."""
+        return self._units[part.first : part.last + 1]
+
+    def headings(self, place: int) -> Sequence[str]:
+        """The headings above a piece, outermost first."""
+        path = list(self._found.passage.headings)
+        level = 0
+        for one in self._found.pieces[:place]:
+            if one.kind is not VectorKind.HEADING:
+                level = level or 1
+                continue
+            text = self.bytes_of(one.source)
+            marks = _HEADING.match(text) if self._markdown else None
+            title = (
+                visible(text[marks.end() :].decode(errors="ignore").strip().rstrip("#").strip())
+                if marks
+                else visible(text.decode(errors="ignore"))
+            )
+            own = len(marks.group(1)) if marks else 0
+            if level == 0 and path and path[-1] == title:
+                level = own or 1
+                continue
+            deeper = own - level if own and level else 0
+            keep = max(len(path) - 1 + deeper, 0)
+            path = [*path[:keep], title]
+            level = own or level or 1
+        return path
+
+    def markdown(self, part: Part) -> str:
+        """The part as an answer shows it; '' if nothing of it is visible."""
+        units = self.pieces_of(part)
+        if all(one.kind is VectorKind.ROW for one in units):
+            shown = self._rows(part, units)
+        elif self._markdown:
+            shown = shown_blocks(
+                self.bytes_of(part.source).decode(errors="ignore"), Origin(True, self._indent(part.first))
+            )
+        else:
+            shown = "\n\n".join(self._plain_groups(part))
+        if not any(map(str.isalnum, shown)):
+            return ""
+        before, after = f"{CUT}\n\n" if part.cut_before else "", f"\n\n{CUT}" if part.cut_after else ""
+        return f"{before}{shown}{after}"
+
+    def markdown_of(self, piece: PassagePiece) -> str:
+        """A single piece as an answer shows it, without the names of a row's columns; '' if nothing of it is visible."""
+        text = self.bytes_of(piece.source).decode(errors="ignore")
+        origin = Origin(self._markdown)
+        return shown_prose(text, origin) if piece.kind is VectorKind.SENTENCE else shown_blocks(text, origin)
+
+    def _plain_groups(self, part: Part) -> Iterator[str]:
+        """The groups of units of a document that is not Markdown, each as Markdown."""
+        at = part.first
+        while at <= part.last:
+            last = min(self._group(at)[1], part.last)
+            source = ByteRange(
+                self._units[at].source.start, min(self._units[last].source.end, part.source.end)
+            )
+            text = self.bytes_of(source).decode(errors="ignore")
+            if self._units[at].kind is VectorKind.ROW:
+                yield self._rows(part, self._units[at : last + 1])
+            else:
+                yield shown_blocks(text, Origin(False, self._indent(at)))
+            at = last + 1
+
+    def _rows(self, part: Part, units: Sequence[PassagePiece]) -> str:
+        """Table rows below the names of their columns."""
+        texts = [self.bytes_of(one.source).decode(errors="ignore") for one in units]
+        if self._named:
+            return "\n".join(
+                f"- {shown}" for one in texts if (shown := shown_row(one, Origin(False, named=True)))
+            )
+        header = self._header(units[0].source)
         if header is None:
-            return None
-        return self._part(place, place, shown_row(self.text(place), self._origin(place, header)))
+            return self._table(
+                self.bytes_of(ByteRange(units[0].source.start, units[-1].source.end)).decode(errors="ignore")
+            )
+        if not header or not self._markdown:
+            origin = Origin(self._markdown, 0, header)
+            return "\n".join(f"- {shown}" for one in texts if (shown := shown_row(one, origin)))
+        names = " | ".join(escaped(one).replace("|", "\\|") for one in header)
+        body = self.bytes_of(ByteRange(units[0].source.start, units[-1].source.end)).decode(errors="ignore")
+        return self._table(f"| {names} |\n|{'---|' * len(header)}\n{body}")
+
+    def _table(self, text: str) -> str:
+        return shown_blocks(text, Origin(self._markdown))
 
     def header(self, place: int) -> Sequence[str] | None:
-        """The names of the columns of a row's table; None if the row is itself the header. () if the table has no header, or if each row says
-        the names of its columns.
-        """
-        if self._named:
-            return ()
-        source = self._pieces[place].source
-        before = self._found.before + self._bytes(self._offset, source.start)
-        after = self._bytes(source.end, self._offset + len(self._raw))
-        if is_header(before, self.text(place), after, markdown=self._markdown):
+        """The names of the columns of a row's table; None if the row is itself the header. () if the table has no header, or if each row says the names of its columns."""
+        return () if self._named else self._header(self._found.pieces[place].source)
+
+    def _header(self, source: ByteRange) -> Sequence[str] | None:
+        row = self.bytes_of(source).decode(errors="ignore")
+        near = self.bytes_of(ByteRange(self._start, source.start)).decode(errors="ignore")
+        after = self.bytes_of(ByteRange(source.end, self._start + len(self._raw))).decode(errors="ignore")
+        # The text before the passage stands in both, if it was read.
+        before = near if _EMPTY_LINE.search(near) or self._start == 0 else self._found.before + near
+        if is_header(before, row, after, markdown=self._markdown):
             return None
         if len(self._found.before.encode()) > READ_BEFORE_BYTES - _CUT_BYTES and not _EMPTY_LINE.search(
             before
@@ -163,102 +308,54 @@ class PassageParts:
             return ()  # the table begins before the text that was read
         return header_of(before, markdown=self._markdown)
 
-    def _code(self, place: int) -> Part | None:
-        if place and self._leads(place - 1) and self._size(place - 1, place) <= MAX_PART_BYTES:
-            return self._several(place - 1, place)
-        return self._part(place, place, shown_code(self.text(place), self._origin(place)))
 
-    def _leads(self, place: int) -> bool:
-        """Whether a piece leads to the code after it."""
-        piece, text = self._pieces[place], self.text(place)
-        return piece.kind in (VectorKind.SENTENCE, VectorKind.ITEM) and (
-            _LEADS_TO_CODE.search(text) is not None or _ANNOUNCES.search(text) is not None
-        )
+def _units(
+    data: bytes, start: int, beside: VectorKind, *, markdown: bool, fenced: bool
+) -> Iterator[PassagePiece]:
+    """The units of a text. beside: the kind of the piece next to it. fenced: whether it begins within fenced code."""
+    begin, end, kind = start, start, VectorKind.SENTENCE
+    mark = b"```" if fenced else b""
+    if fenced:
+        kind = VectorKind.CODE
 
-    def _prose(self, place: int) -> Part | None:
-        if self._markdown and only_refers(self.text(place)):
-            return None
-        last = self._followed(place)
-        if last is None:
-            return None
-        first = place
-        while depends(self.text(first), self._found.language):
-            if not self._has_antecedent(first) or place - first == _MAX_BACK:
-                break
-            if self._size(first - 1, last) > MAX_ANTECEDENT_BYTES:
-                break
-            first -= 1
-        complete = not depends(self.text(first), self._found.language)
-        if not complete:
-            first = place
-        if first < last or self._pieces[place].kind is not VectorKind.ITEM:
-            made = self._several(first, last)
-        else:
-            made = self._part(place, place, shown_item(self.text(place), self._origin(place)))
-        return made if made is None or complete else replace(made, complete=False)
+    def unit() -> Iterator[PassagePiece]:
+        if end > begin:
+            yield PassagePiece(kind, ByteRange(begin, end), None)
 
-    def _has_antecedent(self, place: int) -> bool:
-        return place > 0 and self._pieces[place - 1].kind is self._pieces[place].kind
-
-    def _followed(self, place: int) -> int | None:
-        """The last piece of what a piece announces; the piece itself if it announces nothing, and None if what it announces is not there or too
-        long.
-        """
-        text = self.text(place)
-        following = self._pieces[place + 1 :]
-        announces = text.rstrip('*_ "”').endswith((":", "：")) or self._is_label(place)
-        if not following or following[0].kind is VectorKind.HEADING:
-            return None if announces else place
-        kind = following[0].kind
-        if not announces:
-            leads = kind is VectorKind.CODE and text[-1:].isalnum()
-            return place + 1 if leads and self._size(place, place + 1) <= MAX_PART_BYTES else place
-        last = place + 1
-        if kind in (VectorKind.ITEM, VectorKind.ROW):
-            while last + 1 < len(self._pieces) and self._pieces[last + 1].kind is kind:
-                last += 1
-        return last if self._size(place, last) <= MAX_PART_BYTES else None
-
-    def _is_label(self, place: int) -> bool:
-        """Whether a line of a few words without a full stop stands above a list, like a heading."""
-        if place + 1 == len(self._pieces) or self._pieces[place].kind is not VectorKind.SENTENCE:
-            return False
-        text = self.text(place)
-        return (
-            self._pieces[place + 1].kind is VectorKind.ITEM
-            and len(text.split()) <= _LABEL_WORDS
-            and text.rstrip('*_ "”')[-1:].isalnum()
-        )
-
-    def _size(self, first: int, last: int) -> int:
-        return self._pieces[last].source.end - self._pieces[first].source.start
-
-    def _several(self, first: int, last: int) -> Part | None:
-        text = self.text(first, last)
-        origin = self._origin(first)
-        blocks = "\n" in text and any(
-            one.kind is not VectorKind.SENTENCE for one in self._pieces[first : last + 1]
-        )
-        blocks = blocks or _BLOCK_WITHIN.search(text) is not None
-        return self._part(first, last, (shown_blocks if blocks else shown_prose)(text, origin))
-
-    def _part(self, first: int, last: int, shown: str) -> Part | None:
-        if not any(map(str.isalnum, shown)):
-            return None
-        source = ByteRange(self._pieces[first].source.start, self._pieces[last].source.end)
-        return Part(first, last, source, self.text(first, last), shown)
-
-    def _origin(self, place: int, header: Sequence[str] = ()) -> Origin:
-        before = self._bytes(self._offset, self._pieces[place].source.start)
-        line = before.rpartition("\n")[2]
-        found = _LINE_BEGINNING.match(line)
-        return Origin(self._markdown, len(found.group().expandtabs(4)) if found else 0, header, self._named)
-
-
-# A character that is cut at the beginning of the text is left out.
-_CUT_BYTES: Final = 4
-_EMPTY_LINE: Final = re.compile(r"^[ \t>\r]*\n", re.MULTILINE)
-_PARAGRAPH_END: Final = re.compile(r"\n[ \t>\r]*\n")
-_LINE_BEGINNING: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
-# What a sentence contains if it was joined with the code or the list after it, or stands between blocks.
-_BLOCK_WITHIN: Final = re.compile(r"\n[ \t>]*(?:```|~~~|(?:[-*+]|\d{1,9}[.)])[ \t]|<pre\b)|\n[ \t]*\n")
+    place = start
+    for line in data.split(b"\n"):
+        low = place + len(line) - len(line.lstrip())
+        high = place + len(line.rstrip())
+        place += len(line) + 1
+        fence = _FENCE.match(line) if markdown else None
+        if mark:
+            end = max(high, end)
+            if fence and not line.strip().strip(b"`~"):
+                yield from unit()
+                begin, end, kind, mark = place, place, VectorKind.SENTENCE, b""
+            continue
+        if fence:
+            yield from unit()
+            begin, end, kind, mark = low, high, VectorKind.CODE, fence.group(1)
+            continue
+        if high <= low:
+            yield from unit()
+            begin = end = place
+            kind = VectorKind.SENTENCE
+            continue
+        heading = markdown and _HEADING.match(line) is not None
+        item = _ITEM.match(line) is not None
+        row = line.lstrip().startswith(b"|") if markdown else beside is VectorKind.ROW
+        if heading or item or row:
+            yield from unit()
+            begin, end = low, high
+            kind = VectorKind.HEADING if heading else VectorKind.ROW if row else VectorKind.ITEM
+            if row and _RULER.fullmatch(line.strip()):
+                begin = end  # a ruler is no row
+            if heading:
+                yield from unit()
+                begin = end = place
+                kind = VectorKind.SENTENCE
+            continue
+        begin, end = (low if begin >= end else begin), high
+    yield from unit()

@@ -34,6 +34,29 @@ class Neighbours:
     after: str = ""
 
 
+def neighbours_of(
+    passages: Sequence[FoundPassage], around: Mapping[UUID, tuple[int, bytes]]
+) -> Mapping[UUID, Neighbours]:
+    """The whole paragraphs beside each of these passages. around: the text around them, with the place of its first byte."""
+    found: dict[UUID, Neighbours] = {}
+    for one in passages:
+        passage = one.passage
+        if passage.id not in around:
+            continue
+        start, text = around[passage.id]
+        before = text[: passage.source.start - start]
+        after = text[passage.source.end - start :]
+        if start:
+            cut = before.find(b"\n\n")
+            before = before[cut + 2 :] if cut >= 0 else b""
+        # The text goes on to the end of the document if it is shorter than what was asked for; a whole paragraph ends there or before an empty line.
+        cut = after.rfind(b"\n\n")
+        after = after[: cut + 1] if cut >= 0 else b""
+        if before.strip() or after.strip():
+            found[passage.id] = Neighbours(before.decode(errors="ignore"), after.decode(errors="ignore"))
+    return found
+
+
 def prompt_passages(
     passages: Sequence[FoundPassage], neighbours: Mapping[UUID, Neighbours], most_bytes: int
 ) -> Sequence[PromptPassage]:

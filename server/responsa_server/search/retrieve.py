@@ -38,10 +38,9 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
-from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge, read_question
-from responsa_server.search.parts import READ_BEFORE_BYTES
+from responsa_server.search.evidence import CALIBRATED, ParsedQuestion, PassageAnalyses, judge, read_question
+from responsa_server.search.prompt_passages import Neighbours
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
-from responsa_server.search.support import CALIBRATED
 from responsa_server.search.synonyms import SynonymReader
 from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, is_doubtful, language_of
 from responsa_server.text.sentences import paragraph_pieces
@@ -58,16 +57,14 @@ _MISSED_SECONDS: Final = 300.0
 
 _LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 
+KIND_MARGIN: Final = 0.02
+"""A passage of somebody's own documents stands before one of samples or of Responsa's documentation whose score (0 to 1) is higher by at most this much."""
 RERANKED: Final = 10
 """The number of passages at the top that are ranked again by their pieces."""
 NEAREST_VECTORS: Final = 100
 """The number of vectors that a search takes from the vector index. A passage has several vectors."""
 MOST_GUESSED_CHARACTERS: Final = 256
 """If a string is longer, its language is not guessed from the passages, because all words would be stemmed once for each language."""
-COMPARED: Final = 3
-"""The number of collections whose best passages are read even if other collections have better ones."""
-BESIDE: Final = 5
-"""The number of passages that are kept of each of these collections."""
 SEARCHED_ALONE: Final = 8
 """The number of collections whose words are searched one by one. If more collections contain words of a question, the others are searched as if they were one."""
 
@@ -94,13 +91,8 @@ class Retrieval:
     """The passages that a search found, best first, and the analysis of the searched strings.
 
     terms: the searched strings; the expansions come first. weights, languages: one entry for each string, over all collections searched.
-    text_only: whether vectors were not available although the search needed them. expansions: the number of
-    expansions. alone: the passages that were found without the expansions; empty if there are no expansions.
-    as_asked: the passages that the last string found, which is the question as it was asked; empty if no other string except expansions was searched.
-    refers: whether the last string cannot be understood without the others, so that it was not searched for.
-    readings: for each string, how each collection reads it. elsewhere: the best passages of the first COMPARED collections that are not in `passages`,
-    because other collections have better ones. kinds: the kinds of the collections that have passages. embedding_tokens: the number of tokens that embedding models
-    read. about: the ids of the documents about the caller, if the search was for these. Checkpoints store the fields under these names.
+    text_only: whether vectors were not available although the search needed them. readings: for each string, how each collection reads it. kinds: the kinds of the collections that have
+    passages. embedding_tokens: the number of tokens that embedding models read. neighbours: the text beside the first passages. Checkpoints store the fields under these names.
     """
 
     terms: Sequence[str]
@@ -108,21 +100,10 @@ class Retrieval:
     weights: Sequence[Weights]
     languages: Sequence[str]
     text_only: bool = False
-    expansions: int = 0
-    alone: Sequence[ScoredPassage] = ()
     readings: Sequence[Mapping[str, Reading]] = ()
-    elsewhere: Sequence[ScoredPassage] = ()
     kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
     embedding_tokens: int = 0
-    as_asked: Sequence[ScoredPassage] = ()
-    refers: bool = False
-    about: Sequence[UUID] = ()
-
-    @property
-    def collections(self) -> Sequence[str]:
-        """The collections of all passages, without repetitions."""
-        passages = (*self.passages, *self.alone, *self.elsewhere, *self.as_asked)
-        return list(dict.fromkeys(one.found.passage.collection_id for one in passages))
+    neighbours: Mapping[UUID, Neighbours] = field(default_factory=dict[UUID, Neighbours])
 
     def reading(self, term: int, collection: str) -> Reading:
         """How a collection reads the string with the index `term`."""
@@ -189,9 +170,7 @@ class _Ranked:
 class _Search(Protocol):
     """Searches with these vectors. strict: see `Retriever._search`."""
 
-    def __call__(
-        self, vectors: _Vectors, mode: SearchMode, *, strict: bool
-    ) -> Awaitable[Sequence[Retrieval]]: ...
+    def __call__(self, vectors: _Vectors, mode: SearchMode, *, strict: bool) -> Awaitable[Retrieval]: ...
 
 
 class Retriever:
@@ -241,6 +220,10 @@ class Retriever:
         """See `LexicalIndex.around`."""
         return await self._lexical.around(reader, ids, most_bytes)
 
+    async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
+        """See `LexicalIndex.before`."""
+        return await self._lexical.before(reader, ids, most_bytes)
+
     def missed(self) -> frozenset[str]:
         """The models that searches of the last five minutes needed and that the settings do not declare."""
         since = monotonic() - _MISSED_SECONDS
@@ -259,6 +242,8 @@ class Retriever:
         text_will_do: bool = False,
         expansions: Sequence[str] = (),
         filters: Sequence[Filter] = (),
+        own: Sequence[str] | None = None,
+        about: bool = True,
     ) -> Retrieval:
         """The best passages for one or more strings. Each passage is returned once, for the string that it fits best.
 
@@ -268,49 +253,10 @@ class Retriever:
         in the mode HYBRID if vectors are not available. If true, the search uses only words, and `Retrieval.text_only` is true; otherwise the
         search fails. If a collection's model is not declared any more, only this collection is searched by words alone, in the mode HYBRID also if text_will_do is
         false; in the mode VECTOR, the collection is left out if others remain. expansions: further strings. Their passages may replace the worse half of the passages
-        that the other strings find. filters: conditions that the passages' documents must meet, on the fields of `lists.SEARCHED`.
-        Raises Unavailable, TooSlow, Precondition (EMBEDDING_FAILED, COLLECTION_EMBEDDING_DIFFERS).
-        """
-        [found] = await self.search_tiers(
-            reader,
-            terms,
-            collections,
-            lambda collection, kind: 0,
-            top_k=top_k,
-            mode=mode,
-            threshold=threshold,
-            rerank=rerank,
-            text_will_do=text_will_do,
-            expansions=expansions,
-            filters=filters,
-        )
-        return found
-
-    async def search_tiers(
-        self,
-        reader: Reader,
-        terms: Sequence[str],
-        collections: Sequence[str] | None,
-        tier: Callable[[str, CollectionKind], int],
-        *,
-        top_k: int = 10,
-        mode: SearchMode = SearchMode.HYBRID,
-        threshold: float = 0.0,
-        rerank: bool = True,
-        text_will_do: bool = False,
-        expansions: Sequence[str] = (),
-        filters: Sequence[Filter] = (),
-        own: Sequence[str] | None = None,
-        about: bool = True,
-        refers: bool = False,
-    ) -> Sequence[Retrieval]:
-        """Like `search`, but with up to `top_k` passages from each tier of collections, so that the passages of one tier cannot displace those of
-        another. There is one result for each tier with passages, the lowest tier first, or a single result without passages.
-
-        tier: returns the number of a collection's tier. It gets the collection's id and kind. own: if not None, the search finds only documents about the
-        reader, whatever the reader's role, and documents without a subject in these collections. about: with
-        `own`, whether those about the reader are among them. refers: see `SearchOptions.refers`.
+        that the other strings find. filters: conditions that the passages' documents must meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only documents about the
+        reader, whatever the reader's role, and documents without a subject in these collections. about: with `own`, whether those about the reader are among them.
         Raises ValueError for `own` if the reader is the server itself.
+        Raises Unavailable, TooSlow, Precondition (EMBEDDING_FAILED, COLLECTION_EMBEDDING_DIFFERS).
         """
         if own is not None:
             reader = _as_subject(reader)
@@ -319,12 +265,10 @@ class Retriever:
         scope = SearchScope(reader, meant, own=references, about=about)
         text_will_do = text_will_do and mode is not SearchMode.VECTOR
         asked_from = len(expansions)
-        refers = refers and len(terms) > 1
         terms = (*expansions, *terms)
-        searched = len(terms) - refers
         languages = [language_of(term) for term in terms]
 
-        async def found(vectors: _Vectors, mode: SearchMode, *, strict: bool) -> Sequence[Retrieval]:
+        async def found(vectors: _Vectors, mode: SearchMode, *, strict: bool) -> Retrieval:
             return await self._search(
                 scope,
                 filters,
@@ -332,27 +276,22 @@ class Retriever:
                 languages,
                 vectors,
                 mode,
-                tier,
                 top_k,
                 threshold,
                 rerank=rerank,
                 asked_from=asked_from,
-                refers=refers,
                 strict=strict,
             )
 
         try:
-            return await self._with_vectors(
-                found, scope, terms[:searched], languages[:searched], mode, text_will_do=text_will_do
-            )
+            return await self._with_vectors(found, scope, terms, languages, mode, text_will_do=text_will_do)
         except Unavailable as error:
             # The search with vectors may have been the slow part, so a search by words may still be fast enough.
             slow = isinstance(error, TooSlow)
             if not text_will_do or not (slow or error.metadata.get("part") == VECTORS_PART):
                 raise
             _LOG.warning("vectors could not be searched; words alone decide", exc_info=True)
-        retrievals = await found(_Vectors({}, frozenset()), SearchMode.TEXT, strict=False)
-        return [replace(one, text_only=True) for one in retrievals]
+        return replace(await found(_Vectors({}, frozenset()), SearchMode.TEXT, strict=False), text_only=True)
 
     async def _with_vectors(
         self,
@@ -363,8 +302,8 @@ class Retriever:
         mode: SearchMode,
         *,
         text_will_do: bool,
-    ) -> Sequence[Retrieval]:
-        """The results of `found`, with vectors of the models that the collections in the scope have.
+    ) -> Retrieval:
+        """The result of `found`, with vectors of the models that the collections in the scope have.
 
         The strings are embedded before the search begins, so that the search holds no connection meanwhile. The models are those of the latest search in this scope. If
         the search finds that the collections have others by now, it starts over.
@@ -387,7 +326,7 @@ class Retriever:
                 remembered, models = False, frozenset[str]()
                 continue
             try:
-                retrievals = await found(vectors, mode, strict=left > 0)
+                retrieval = await found(vectors, mode, strict=left > 0)
             except _OtherModels as other:
                 if failure is not None and other.models == failure[0]:
                     raise failure[1] from None
@@ -396,9 +335,7 @@ class Retriever:
                     self._latest.clear()
                 self._latest[place] = models
                 continue
-            return [
-                replace(one, text_only=vectors.missing, embedding_tokens=vectors.tokens) for one in retrievals
-            ]
+            return replace(retrieval, text_only=vectors.missing, embedding_tokens=vectors.tokens)
 
     async def _search(
         self,
@@ -408,15 +345,13 @@ class Retriever:
         languages: Sequence[str],
         vectors: _Vectors,
         mode: SearchMode,
-        tier: Callable[[str, CollectionKind], int],
         top_k: int,
         threshold: float,
         *,
         rerank: bool,
         asked_from: int,
-        refers: bool,
         strict: bool,
-    ) -> Sequence[Retrieval]:
+    ) -> Retrieval:
         """asked_from: the index of the first string that is not an expansion. strict: whether to raise _OtherModels if the collections have other models than `vectors`."""
         limit = max(top_k, RERANKED)
         matches: list[_Match] = []
@@ -436,63 +371,30 @@ class Retriever:
                 if mode is SearchMode.VECTOR and models and not vectors.by_model:
                     name, one = min(match.statistics.items())
                     raise undeclared_embedding(one.shown or name, one.embedding, self._embedders.configured)
-                if place < len(terms) - refers:
-                    ranked += await self._rank(scope, place, match, vectors, mode)
+                ranked += await self._rank(scope, place, match, vectors, mode)
                 matches.append(match)
             # Up to here, collections have the ids of the index; from here on, those of the reader's names.
             shown = {name: of.shown or name for one in matches for name, of in one.statistics.items()}
             kinds = {shown[name]: of.kind for one in matches for name, of in one.statistics.items()}
-            tiers: dict[int, list[_Ranked]] = {}
-            for one in ranked:
-                called = shown[one.collection_id]
-                tiers.setdefault(tier(called, kinds[called]), []).append(one)
-            in_order = [tiers[number] for number in sorted(tiers)] or [[]]
-            asked = [
-                [one for one in each if one.term >= asked_from] if asked_from else [] for each in in_order
-            ]
-            last = len(terms) - 1
-            as_asked = [
-                [one for one in each if one.term == last] if last > asked_from else [] for each in in_order
-            ]
-            read = await self._read(
-                scope.reader,
-                shown,
-                *(_first(_best(each), limit) for each in chain(in_order, asked, as_asked)),
+            best = _best(ranked, shown, kinds)[:limit]
+            asked = (
+                _best((one for one in ranked if one.term >= asked_from), shown, kinds) if asked_from else []
             )
-        empty = Retrieval(
+            read, alone = await self._read(scope.reader, shown, best, asked[:limit])
+        found = Retrieval(
             tuple(terms),
             (),
             [one.together.weights for one in matches],
             [one.together.language for one in matches],
-            expansions=asked_from,
             readings=[{shown[name]: of for name, of in one.readings.items()} for one in matches],
             kinds=kinds,
-            refers=refers,
         )
-        if rerank and mode is not SearchMode.VECTOR and any(read):
-            found = read
-            read = await self.analyse(
-                lambda analyses: [_reranked(empty, passages, analyses) for passages in found]
+        if rerank and mode is not SearchMode.VECTOR and read:
+            read, alone = await self.analyse(
+                lambda analyses: [_reranked(found, passages, analyses) for passages in (read, alone)]
             )
-        results: list[Retrieval] = []
-        for place, passages in enumerate(read[: len(in_order)]):
-            alone, own = (read[place + nth * len(in_order)] for nth in (1, 2))
-            first = alone[:top_k]
-            kept = joined(first, passages, top_k) if asked_from else passages[:top_k]
-            results.append(
-                replace(
-                    empty,
-                    passages=[one for one in kept if one.score.total >= threshold],
-                    alone=[one for one in first if one.score.total >= threshold],
-                    elsewhere=[one for one in _elsewhere(passages, kept) if one.score.total >= threshold],
-                    as_asked=[
-                        one
-                        for one in (*own[:top_k], *_elsewhere(own, own[:top_k]))
-                        if one.score.total >= threshold
-                    ],
-                )
-            )
-        return results
+        kept = _joined(alone, read, top_k) if asked_from else read[:top_k]
+        return replace(found, passages=[one for one in kept if one.score.total >= threshold])
 
     async def _match(self, scope: SearchScope, term: str, language: str, mode: SearchMode) -> _Match:
         """Each collection is searched as if it were the only one. Otherwise, what is in one collection would decide which words of the question
@@ -648,7 +550,7 @@ class Retriever:
     async def _read(
         self, reader: Reader, shown: Mapping[str, str], *lists: Sequence[_Ranked]
     ) -> Sequence[Sequence[ScoredPassage]]:
-        """One list of passages for each list of ids. Each passage has the cosines of its pieces to the string that found it. A
+        """One list of passages for each of these lists. Each passage has the cosines of its pieces to the string that found it. A
         passage in several lists is read once. shown: what the reader calls the collections.
         """
         by_question: dict[QuestionVector | None, dict[UUID, None]] = {}
@@ -678,15 +580,7 @@ class Retriever:
         )
         if stored is None:
             return [_cut(one) for one in found]
-        whole = [replace(one, pieces=stored.get(one.passage.id, ())) for one in found]
-        # The header of a table may be in an earlier passage.
-        within_tables = [
-            one.passage.id for one in whole if one.pieces and one.pieces[0].kind is VectorKind.ROW
-        ]
-        if not within_tables:
-            return whole
-        before = await self._lexical.before(reader, within_tables, READ_BEFORE_BYTES)
-        return [replace(one, before=before.get(one.passage.id, "")) for one in whole]
+        return [replace(one, pieces=stored.get(one.passage.id, ())) for one in found]
 
     async def _pieces(
         self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
@@ -768,46 +662,26 @@ def _query(collections: Sequence[str], weights: Weights, documents: DocumentSet 
     )
 
 
-def _best(ranked: Sequence[_Ranked]) -> Sequence[_Ranked]:
-    """Each passage once, with the string that the passage fits best. The best passage is first."""
+def _best(
+    ranked: Iterable[_Ranked], shown: Mapping[str, str], kinds: Mapping[str, CollectionKind]
+) -> Sequence[_Ranked]:
+    """Each passage once, with the string that the passage fits best. The best passage is first. Of passages that are about as good, those of the first kind of collection come first."""
     best: dict[UUID, _Ranked] = {}
     for one in ranked:
         earlier = best.get(one.id)
         if earlier is None or one.score.total > earlier.score.total:
             best[one.id] = one
-    return sorted(best.values(), key=lambda one: (-one.score.total, one.id.bytes))
+    return sorted(
+        best.values(),
+        key=lambda one: (-one.score.total - _edge(kinds[shown[one.collection_id]]), one.id.bytes),
+    )
 
 
-def _first(best: Sequence[_Ranked], limit: int) -> Sequence[_Ranked]:
-    """The best `limit` passages, and of each of the first COMPARED collections the best RERANKED. Without the latter, passages of one collection
-    would displace those of another, in which the answer is.
-    """
-    taken = Counter[str]()
-    first: list[_Ranked] = []
-    for place, one in enumerate(best):
-        compared = one.collection_id in taken or len(taken) < COMPARED
-        if compared:
-            taken[one.collection_id] += 1
-        if place < limit or (compared and taken[one.collection_id] <= RERANKED):
-            first.append(one)
-    return first
+def _edge(kind: CollectionKind) -> float:
+    return KIND_MARGIN if kind is CollectionKind.OWN else 0.0
 
 
-def _elsewhere(passages: Sequence[ScoredPassage], kept: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
-    """The best BESIDE passages of each of the first COMPARED collections, without those that are kept anyway."""
-    ids = {one.found.passage.id for one in kept}
-    taken = Counter[str]()
-    elsewhere: list[ScoredPassage] = []
-    for one in passages:
-        collection = one.found.passage.collection_id
-        if collection in taken or len(taken) < COMPARED:
-            taken[collection] += 1
-            if taken[collection] <= BESIDE and one.found.passage.id not in ids:
-                elsewhere.append(one)
-    return elsewhere if len(taken) > 1 else ()
-
-
-def joined(
+def _joined(
     alone: Sequence[ScoredPassage], passages: Sequence[ScoredPassage], top_k: int
 ) -> Sequence[ScoredPassage]:
     """The best `top_k` passages, best first. They always include the better half of the passages in `alone`, which were found without expansions.
@@ -823,27 +697,25 @@ def joined(
 def _reranked(
     retrieval: Retrieval, passages: Sequence[ScoredPassage], analyses: PassageAnalyses
 ) -> Sequence[ScoredPassage]:
-    """Sorts passages by their best piece: the first RERANKED, and the first RERANKED of each of the first COMPARED collections. The other passages
-    follow in their old order.
-    """
+    """Sorts the first RERANKED passages by their best piece. The other passages follow in their old order."""
     questions = ParsedQuestions(retrieval, analyses.analyzer)
-    taken = Counter[str]()
     judged: list[ScoredPassage] = []
-    others: list[ScoredPassage] = []
-    for place, one in enumerate(passages):
-        collection = one.found.passage.collection_id
-        compared = collection in taken or len(taken) < COMPARED
-        if compared:
-            taken[collection] += 1
-        if place >= RERANKED and not (compared and taken[collection] <= RERANKED):
-            others.append(one)
-            continue
+    for one in passages[:RERANKED]:
         weighed = judge(questions.of(one), one.found, one.score.first, analyses)
         evidence = max((piece.score for piece in weighed), default=one.score.first)
         judged.append(replace(one, score=replace(one.score, total=evidence, evidence=evidence)))
-    judged.sort(key=lambda one: (-one.score.total, one.found.passage.id.bytes))
-    least = judged[-1].score.total if judged else 1.0
-    rest = [replace(one, score=replace(one.score, total=min(one.score.total, least))) for one in others]
+    kinds = retrieval.kinds
+    judged.sort(
+        key=lambda one: (
+            -one.score.total - _edge(kinds[one.found.passage.collection_id]),
+            one.found.passage.id.bytes,
+        )
+    )
+    least = min((one.score.total for one in judged), default=1.0)
+    rest = [
+        replace(one, score=replace(one.score, total=min(one.score.total, least)))
+        for one in passages[RERANKED:]
+    ]
     return [*judged, *rest]
 
 
@@ -851,17 +723,13 @@ class ParsedQuestions:
     """Parses the searched strings of a retrieval, each as the collections of its passages read it."""
 
     def __init__(self, retrieval: Retrieval, analyzer: Analyzer) -> None:
-        self.last = len(retrieval.terms) - 1
-        """The index of the last string: the question as it was asked."""
-        self.refers = retrieval.refers
-        """Whether the last string was not searched for, because it refers back."""
         self._retrieval = retrieval
         self._analyzer = analyzer
         self._parsed: dict[tuple[int, str], ParsedQuestion] = {}
 
-    def of(self, passage: ScoredPassage, term: int | None = None) -> ParsedQuestion:
-        """The string that found the passage, as the passage's collection reads it. term: the index of another string to read instead."""
-        key = (passage.term if term is None else term, passage.found.passage.collection_id)
+    def of(self, passage: ScoredPassage) -> ParsedQuestion:
+        """The string that found the passage, as the passage's collection reads it."""
+        key = (passage.term, passage.found.passage.collection_id)
         parsed = self._parsed.get(key)
         if parsed is None:
             reading = self._retrieval.reading(*key)

@@ -1,7 +1,7 @@
 """Whole sections: ranks the sections that the passages of a search are from, and makes quotes of all their blocks.
 
 A section is what stands between two headings, with its code. It fits a question by its best piece, by what its heading says, by how often it has the question's words for its length,
-by whether it has code, if the question asks for something to be written, and by how similar its tokens are to the question's. The section that opens a document mostly introduces the others, and so loses a little.
+and by whether it has code, if the question asks for something to be written. The section that opens a document mostly introduces the others, and so loses a little.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -18,7 +18,6 @@ from responsa_server.domain.events import MAX_QUOTE_BYTES, ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
-from responsa_server.search.token_match import HeadedText, TokenMatcher
 from responsa_server.text.headed import HeadedBlock, HeadedSection, headed_sections
 from responsa_server.text.instructing import instructing_spans
 from responsa_server.text.lexical import Analyzer
@@ -33,9 +32,6 @@ COSINE_WEIGHT: Final = 0.2
 WORDS_WEIGHT: Final = 0.8
 CODE_WEIGHT: Final = 0.3
 OPENING_PENALTY: Final = 0.3
-TOKENS_WEIGHT: Final = 3.0
-COMPARED: Final = 8
-"""The number of the best sections whose tokens are compared with the question's. The embedding model needs about 50 ms for each of them."""
 
 # BM25 of a section. The average is that of the samples of the agents cairo and scarb, so that the score of a section does not depend on the others.
 _SATURATION: Final = 2.0
@@ -52,7 +48,6 @@ _ASKING: Final = re.compile(
 class SectionSignals:
     """How a section fits a question, each from 0 to 1. piece: the score of its best piece. heading: the weighted share of the question's terms in its heading and title. cosine: the cosine of its
     heading. words: the BM25 of the section, divided by the best that the question's terms could reach. code: 1 if it has the code that the question asks for. opening: whether it is the first of several sections of its document.
-    tokens: how well its tokens fit the question's; None if they were not compared.
     """
 
     piece: float
@@ -61,11 +56,10 @@ class SectionSignals:
     words: float
     code: float
     opening: bool
-    tokens: float | None = None
 
     @property
     def total(self) -> float:
-        """The score, from 0 to 1. The scores with and without `tokens` cannot be compared with each other."""
+        """The score, from 0 to 1."""
         reached = (
             PIECE_WEIGHT * self.piece
             + HEADING_WEIGHT * self.heading
@@ -75,9 +69,6 @@ class SectionSignals:
             - OPENING_PENALTY * self.opening
         )
         highest = PIECE_WEIGHT + HEADING_WEIGHT + COSINE_WEIGHT + WORDS_WEIGHT + CODE_WEIGHT
-        if self.tokens is not None:
-            reached += TOKENS_WEIGHT * self.tokens
-            highest += TOKENS_WEIGHT
         return max(reached, 0.0) / highest
 
 
@@ -93,12 +84,6 @@ class RankedSection:
     signals: SectionSignals
     markdown: bool
 
-    @property
-    def headed(self) -> HeadedText:
-        """The section's text below its document's title and its own heading."""
-        above = f"{self.passage.title}. {visible(self.section.heading)}"
-        return HeadedText(above, self.bytes_of(self.section.source))
-
     def bytes_of(self, source: ByteRange) -> str:
         """The text of a range of the document."""
         return self.text[source.start - self.start : source.end - self.start].decode()
@@ -111,19 +96,6 @@ def whole_sections(
     return [quotes for one in ranked[:most] if (quotes := _quotes(one, most_bytes, divided=divided))]
 
 
-async def by_tokens(
-    ranked: Sequence[RankedSection], question: str, matcher: TokenMatcher
-) -> Sequence[RankedSection]:
-    """The sections, best first, after the tokens of the first COMPARED of them were compared with the question's."""
-    compared = ranked[:COMPARED]
-    fits = await matcher.fits(question, [one.headed for one in compared])
-    made = [
-        replace(one, signals=replace(one.signals, tokens=fit))
-        for one, fit in zip(compared, fits, strict=True)
-    ]
-    return [*sorted(made, key=lambda one: -one.signals.total), *ranked[COMPARED:]]
-
-
 def rank_sections(
     retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyses: PassageAnalyses
 ) -> Sequence[RankedSection]:
@@ -131,7 +103,7 @@ def rank_sections(
     questions = ParsedQuestions(retrieval, analyses.analyzer)
     divided = _Divided(analyses.analyzer)
     found: dict[tuple[UUID, int], RankedSection] = {}
-    for one in (*retrieval.passages, *retrieval.elsewhere):
+    for one in retrieval.passages:
         for section in _sections_of(one, questions.of(one), around, analyses, divided):
             key = (section.passage.document_id, section.section.source.start)
             earlier = found.get(key)

@@ -21,7 +21,7 @@ from responsa_server.domain.passages import (
     TermStatistics,
     VectorKind,
 )
-from responsa_server.search.claims import Excerpt
+from responsa_server.search.prompt_passages import PromptPassage
 from responsa_server.search.retrieve import Reading, Retrieval, ScoredPassage
 from responsa_server.search.scoring import PassageScorer, Score, Weights, weigh
 from responsa_server.text.lexical import Analyzer, language_of
@@ -58,13 +58,12 @@ def with_sources(
         _reading(term, language, terms, analyzer)
         for term, language in zip(base.terms, base.languages, strict=True)
     ]
-    scored = [_scored(one, words, readings, base.expansions) for one, words in zip(added, terms, strict=True)]
+    scored = [_scored(one, words, readings) for one, words in zip(added, terms, strict=True)]
     scored.sort(key=lambda one: (-one.score.total, one.found.passage.id.bytes))
     before = base.readings or [{} for _ in base.terms]
     return replace(
         base,
         passages=[*base.passages, *scored],
-        alone=[*base.alone, *scored] if base.expansions else base.alone,
         readings=[{**mine, NO_COLLECTION: reading} for mine, reading in zip(before, readings, strict=True)],
         weights=[
             reading.weights if retrieval is None else weights
@@ -73,13 +72,13 @@ def with_sources(
     )
 
 
-def whole(one: FoundSource) -> Excerpt:
-    """A source as one excerpt, as a prompt shows a tool's result. A source without text says nothing."""
+def whole(one: FoundSource) -> PromptPassage:
+    """A source as one passage, as a prompt shows a tool's result. A source without text says nothing."""
     data = one.source.text.encode()
     offset, language = _offset(one), language_of(one.source.text)
     source = ByteRange(offset, offset + len(data))
     found = _passage(one, source, one.source.text, _pieces(one, language), language)
-    return Excerpt(found, source, one.source.text)
+    return PromptPassage(found, source, one.source.text)
 
 
 def _empty(question: str) -> Retrieval:
@@ -164,14 +163,11 @@ def _reading(question: str, language: str, passages: Sequence[Sequence[str]], an
     return Reading(weigh(analyzer.query_terms(question, language), statistics), language)
 
 
-def _scored(
-    found: FoundPassage, words: Sequence[str], readings: Sequence[Reading], expansions: int
-) -> ScoredPassage:
-    """The passage with its score for the string that it fits best. expansions: the number of strings at the beginning that do not count."""
+def _scored(found: FoundPassage, words: Sequence[str], readings: Sequence[Reading]) -> ScoredPassage:
+    """The passage with its score for the string that it fits best."""
     scored = [
         ScoredPassage(found, _score(found, words, reading.weights), term)
         for term, reading in enumerate(readings)
-        if term >= expansions
     ]
     return max(scored, key=lambda one: one.score.total)
 

@@ -416,8 +416,9 @@ def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[
             language,
             (),
             media_type,
+            date=date,
         )
-        for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type, places in rows
+        for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type, places, date in rows
     }
     return [found[id_] for id_ in ids if id_ in found]
 

@@ -227,7 +227,7 @@ WHERE p.tenant_id = %(tenant)s
 
 -- name: passages
 SELECT p.id, p.collection_id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language,
-    coalesce(v.media_type, ''), p.places
+    coalesce(v.media_type, ''), p.places, coalesce(to_char(v.date AT TIME ZONE 'UTC', 'YYYY-MM-DD'), '')
 FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]);

@@ -1,0 +1,364 @@
+"""Chooses the excerpts that a turn shows without a language model, marks the likeliest sentence of each, and grades how well it fits the question. Pure functions.
+
+Within the first passages of a search, the pieces are compared by a few signals: their own cosine and share of the question's words, those of what stands above and before them, and
+the scores of their passage. The weights were fitted for the cosines of one embedding model on labelled questions about documentation (docs/retrieval.md).
+Without these cosines, and in languages that the model does not know, the order of `evidence.py` decides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import mul
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from responsa_server.domain.answers import Ranking
+from responsa_server.domain.events import (
+    MAX_EXCERPT_BYTES,
+    MAX_EXCERPTS,
+    MAX_MORE_EXCERPTS,
+    MAX_QUOTE_BYTES,
+    ByteRange,
+    Excerpt,
+    Grade,
+)
+from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, PieceEvidence, judge
+from responsa_server.search.parts import Part, PassageParts
+from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
+from responsa_server.text.instructing import instructing_spans
+from responsa_server.text.sentences import plain
+
+READ: Final = 10
+"""The number of passages, best first, whose pieces are compared."""
+SCREEN_BYTES: Final = 2_100
+"""The greatest size of the first excerpts together."""
+MOST_OF_DOCUMENT: Final = 2
+"""The number of the first excerpts that may be from one document."""
+LEAST_BYTES: Final = 160
+"""An excerpt that had to be shorter than this is shown among the further ones."""
+_CONSIDERED: Final = 40
+_ALIKE: Final = 0.8
+"""The share of common words from which on two texts say the same."""
+
+ANSWERS: Final = 0.6
+"""The support from which on an excerpt probably answers the question."""
+NEAR: Final = 0.35
+"""The support of the best excerpt below which nothing is shown as an answer."""
+FLOOR: Final = 0.2
+"""The least support of an excerpt that a refusal shows."""
+
+
+class Signals(NamedTuple):
+    """The signals of a piece, from 0 to 1; or the weight of each of them.
+
+    cosine, own, titled, around, order: those of the piece and of `PieceEvidence`. best: the score of the best piece of the passage. vector, lexical: those of the passage's `Score`.
+    heading, before: the cosines of the last heading above the piece and of the piece before it; 0 if the passage has none there.
+    """
+
+    cosine: float
+    own: float
+    titled: float
+    around: float
+    order: float
+    best: float
+    vector: float
+    lexical: float
+    heading: float
+    before: float
+
+
+WEIGHTS: Final = Signals(
+    cosine=8.0,
+    # Words in the piece itself count in the next two as well. Below a heading with the same words, a sentence that repeats them answers less often than its neighbours.
+    own=-2.6,
+    titled=4.3,
+    around=4.6,
+    order=1.3,
+    best=6.8,
+    vector=9.4,
+    lexical=1.7,
+    heading=1.7,
+    before=1.1,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A piece of one of the first passages. fit: how well it fits the question, compared with the others."""
+
+    passage: ScoredPassage
+    question: ParsedQuestion
+    evidence: PieceEvidence
+    fit: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """An excerpt with what later ones are compared with."""
+
+    excerpt: Excerpt
+    words: frozenset[str]
+
+
+def distinct(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
+    """The passages in the same order, without those that say the same as an earlier one of another document."""
+    kept: list[tuple[ScoredPassage, frozenset[str]]] = []
+    for one in passages:
+        words = frozenset(one.found.passage.text.split())
+        document = one.found.passage.document_id
+        if not any(
+            document != other.found.passage.document_id and _alike(words, earlier) for other, earlier in kept
+        ):
+            kept.append((one, words))
+    return [one for one, _ in kept]
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    if min(len(one), len(other)) < _ALIKE * max(len(one), len(other)):
+        return False
+    common = len(one & other)
+    return common >= _ALIKE * (len(one) + len(other) - common)
+
+
+def ranking(
+    retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyses: PassageAnalyses
+) -> Ranking:
+    """The excerpts of the first passages, and how well the best of them fits. around: the text around each of these passages; those without it are left out."""
+    candidates = _candidates(retrieval, around, analyses)
+    first: list[_Shown] = []
+    more: list[_Shown] = []
+    parts: dict[UUID, PassageParts] = {}
+    left = SCREEN_BYTES
+    for one in candidates[:_CONSIDERED]:
+        if len(first) == MAX_EXCERPTS and len(more) == MAX_MORE_EXCERPTS:
+            break
+        taken = [*first, *more]
+        found = one.passage.found
+        if any(_holds(each.excerpt, found, one.evidence.piece.source) for each in taken):
+            continue
+        if found.passage.id not in parts:
+            parts[found.passage.id] = PassageParts(found, around[found.passage.id])
+        of_document = sum(each.excerpt.document_id == found.passage.document_id for each in first)
+        fits = len(first) < MAX_EXCERPTS and of_document < MOST_OF_DOCUMENT and left >= LEAST_BYTES
+        shown = _shown(
+            one,
+            parts[found.passage.id],
+            min(left, MAX_EXCERPT_BYTES) if fits else MAX_EXCERPT_BYTES,
+            retrieval,
+            analyses,
+        )
+        if shown is None or any(_repeats(shown, each) for each in taken):
+            continue
+        if fits:
+            first.append(shown)
+            left -= len(shown.excerpt.text.encode())
+        elif len(more) < MAX_MORE_EXCERPTS:
+            more.append(shown)
+    return _graded([one.excerpt for one in first], [one.excerpt for one in more])
+
+
+def _graded(first: Sequence[Excerpt], more: Sequence[Excerpt]) -> Ranking:
+    support = max((one.score for one in first), default=0.0)
+    if support >= NEAR:
+        return Ranking(tuple(first), tuple(more), support, near=True)
+    return Ranking(tuple(one for one in first if one.score >= FLOOR), (), support)
+
+
+def _candidates(
+    retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyses: PassageAnalyses
+) -> Sequence[_Candidate]:
+    """The pieces of the first passages, best first."""
+    questions = ParsedQuestions(retrieval, analyses.analyzer)
+    read = [
+        (one, question, judge(question, one.found, one.score.first, analyses))
+        for one in retrieval.passages[:READ]
+        if one.found.passage.id in around
+        for question in (questions.of(one),)
+    ]
+    # The two scales differ, so one of them ranks all pieces.
+    apply = all(_calibrated(question, one, pieces) for one, question, pieces in read)
+    found = [
+        _Candidate(one, question, piece, fit)
+        for one, question, pieces in read
+        for piece, fit in zip(
+            pieces,
+            fits(one, pieces) if apply else [piece.score for piece in pieces],
+            strict=True,
+        )
+    ]
+    return sorted(found, key=lambda one: -one.fit)
+
+
+def _calibrated(question: ParsedQuestion, one: ScoredPassage, pieces: Sequence[PieceEvidence]) -> bool:
+    """Whether the weights apply to a passage: it was found by vectors of the model for which they are fitted, and the question may be English."""
+    cosines = all(piece.piece.cosine is not None for piece in pieces)
+    return question.english and one.score.vector is not None and cosines
+
+
+def fits(
+    passage: ScoredPassage, pieces: Sequence[PieceEvidence], weights: Signals = WEIGHTS
+) -> Sequence[float]:
+    """How well each piece of a passage fits the question. The values of all passages of a search can be compared with each other."""
+    return [sum(map(mul, weights, one)) for one in signals(passage, pieces)]
+
+
+def signals(passage: ScoredPassage, pieces: Sequence[PieceEvidence]) -> Sequence[Signals]:
+    """The signals of each piece of a passage."""
+    best = max((one.score for one in pieces), default=0.0)
+    heading = before = 0.0
+    found: list[Signals] = []
+    units = passage.found.pieces
+    last = -1
+    for one in pieces:
+        for place in range(last + 1, one.place):
+            if units[place].kind is VectorKind.HEADING:
+                heading, before = max(units[place].cosine or 0.0, 0.0), 0.0
+        cosine = max(one.piece.cosine or 0.0, 0.0)
+        vector, lexical = passage.score.vector or 0.0, passage.score.lexical
+        found.append(
+            Signals(
+                cosine, one.own, one.titled, one.around, one.order, best, vector, lexical, heading, before
+            )
+        )
+        before, last = cosine, one.place
+    return found
+
+
+def _holds(excerpt: Excerpt, found: FoundPassage, source: ByteRange) -> bool:
+    same = (excerpt.document_id, excerpt.version) == (found.passage.document_id, found.passage.version)
+    return same and source.start < excerpt.source.end and excerpt.source.start < source.end
+
+
+def _repeats(one: _Shown, other: _Shown) -> bool:
+    same = one.excerpt.document_id == other.excerpt.document_id
+    a, b = one.excerpt.source, other.excerpt.source
+    return (same and a.start < b.end and b.start < a.end) or _alike(one.words, other.words)
+
+
+def _shown(
+    one: _Candidate, parts: PassageParts, most_bytes: int, retrieval: Retrieval, analyses: PassageAnalyses
+) -> _Shown | None:
+    """The excerpt round a piece; None if it must not be shown."""
+    found, piece = one.passage.found, one.evidence.piece
+    part = parts.of(one.evidence.place, most_bytes)
+    if part is None:
+        return None
+    text = parts.bytes_of(part.source).decode(errors="ignore")
+    if instructing_spans(text):
+        # An instruction to an assistant is nobody's answer. What stands beside it is shown without it.
+        part = Part(piece.source, part.first, part.first)
+        text = parts.bytes_of(part.source).decode(errors="ignore")
+        if instructing_spans(text) or len(text.encode()) > most_bytes:
+            return None
+        shown = parts.markdown_of(piece)
+    else:
+        shown = parts.markdown(part)
+    if not shown:
+        return None
+    headings = parts.headings(one.evidence.place)
+    marked = _marked(one, parts, part, analyses)
+    passage = found.passage
+    place = passage.place_of(marked)
+    support = _support(one, parts, part, headings, analyses)
+    excerpt = Excerpt(
+        passage.id,
+        passage.collection_id,
+        retrieval.kinds.get(passage.collection_id),
+        passage.document_id,
+        passage.version,
+        passage.title,
+        headings,
+        passage.uri,
+        part.source,
+        text,
+        shown,
+        marked,
+        _place_in(shown, parts, marked, piece),
+        _grade(support),
+        support,
+        place.page if place else 0,
+        place.box if place else None,
+        place.path if place else "",
+    )
+    return _Shown(excerpt, frozenset(text.split()))
+
+
+def _marked(one: _Candidate, parts: PassageParts, part: Part, analyses: PassageAnalyses) -> ByteRange:
+    """The likeliest sentence, item or row, or line of code."""
+    source = one.evidence.piece.source
+    source = ByteRange(source.start, min(source.end, part.source.end))
+    if one.evidence.piece.kind is VectorKind.CODE:
+        lines = list(_lines(parts, source))
+        language = one.passage.found.language
+
+        def share(line: ByteRange) -> float:
+            terms = analyses.analyzer.terms(parts.bytes_of(line).decode(errors="ignore"), language)
+            return one.question.covered(one.question.mask(frozenset(terms)))
+
+        source = max(lines, key=lambda line: (share(line), -line.start), default=source)
+    data = parts.bytes_of(source)
+    if len(data) <= MAX_QUOTE_BYTES:
+        return source
+    text = data[:MAX_QUOTE_BYTES].decode(errors="ignore")
+    words = text.rpartition(" ")[0].rstrip()
+    text = words if len(words) > len(text) // 2 else text
+    return ByteRange(source.start, source.start + len(text.encode()))
+
+
+def _lines(parts: PassageParts, source: ByteRange) -> Iterator[ByteRange]:
+    """The lines of code, without its fences."""
+    start = source.start
+    for line in parts.bytes_of(source).split(b"\n"):
+        begin = start + len(line) - len(line.lstrip())
+        end = start + len(line.rstrip())
+        start += len(line) + 1
+        if end > begin and not line.lstrip().startswith((b"```", b"~~~")):
+            yield ByteRange(begin, end)
+
+
+def _place_in(shown: str, parts: PassageParts, marked: ByteRange, piece: PassagePiece) -> ByteRange | None:
+    """Where the Markdown of an excerpt has the marked sentence; None if it is not there in one piece."""
+    text = parts.bytes_of(marked).decode(errors="ignore")
+    for words in (text, text.replace("\n", " "), parts.markdown_of(piece)):
+        start = shown.find(words) if words else -1
+        if start >= 0:
+            begin = len(shown[:start].encode())
+            return ByteRange(begin, begin + len(words.encode()))
+    return None
+
+
+def _support(
+    one: _Candidate, parts: PassageParts, part: Part, headings: Sequence[str], analyses: PassageAnalyses
+) -> float:
+    """How well an excerpt fits the question, from 0 to 1: by its best cosine, and by the weighted share of the question's words that stand in it or above it."""
+    passage = one.passage.found.passage
+    text = " ".join((passage.title, *headings, plain(parts.bytes_of(part.source).decode(errors="ignore"))))
+    terms = analyses.analyzer.terms(text, one.passage.found.language)
+    share = one.question.covered(one.question.mask(frozenset(terms)))
+    cosines = [unit.cosine for unit in parts.pieces_of(part) if unit.cosine is not None]
+    cosines = cosines if one.question.english else []
+    return support(max(cosines) if cosines else None, share)
+
+
+BASE: Final = -4.0
+COSINE: Final = 8.0
+SHARE: Final = 3.0
+WORDS_BASE: Final = -3.0
+WORDS_SHARE: Final = 5.0
+
+
+def support(cosine: float | None, share: float) -> float:
+    """The support of an excerpt. cosine: its best cosine to the question; None if there is none of a calibrated model, so that words alone decide. share: that of the question's words."""
+    value = WORDS_BASE + WORDS_SHARE * share
+    if cosine is not None:
+        value = BASE + COSINE * max(cosine, 0.0) + SHARE * share
+    return 1 / (1 + math.exp(-value))
+
+
+def _grade(value: float) -> Grade:
+    if value >= ANSWERS:
+        return Grade.ANSWERS
+    return Grade.PERHAPS if value >= NEAR else Grade.CLOSEST
