@@ -1,47 +1,46 @@
 """Trains the classifiers of the shipped agents, so that a new instance does not have to train them.
 
-Usage: python tools/classifiers.py   (replaces the server's folder routing/shipped)
+Usage: python tools/classifiers.py   (writes routing/shipped.zip of the server; a classifier whose examples have not changed stays as it is)
 """
 
 from __future__ import annotations
 
-import asyncio
+import json
+from collections.abc import Sequence
 from contextlib import ExitStack
+from hashlib import sha256
+from pathlib import Path
 
 from responsa_lab.evaluation.local import load_embedder
-from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.files import EXAMPLES, SHIPPED
-from responsa_server.agents.nodes.choosing import ChooserOptions, forms_of, forms_trained
-from responsa_server.routing import stored, vectors
-from responsa_server.routing.vectors import StoredVectors
+from responsa_server.domain.intents import Example
+from responsa_server.routing import stored
+from responsa_server.routing.classifier import Parameters
+from responsa_server.routing.training import train
+from responsa_server.search.embedder import BlockingEmbedder
 
 
-def examples() -> dict[str, str]:
-    """The example files of all shipped agents, by path."""
-    return {str(path): path.read_text(encoding="utf-8") for path in sorted(SHIPPED.glob(f"*/{EXAMPLES}/*"))}
+def examples_of(file: Path) -> Sequence[Example]:
+    """The examples in a file, one JSON object a line."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [Example(row["text"], row["label"]) for row in rows]
 
 
-async def train() -> None:
-    """Trains and saves all classifiers. Saves the vectors of the examples of tools, too."""
-    with ExitStack() as stack:
-        embedder = load_embedder(stack)
-        trainer = stored.KeptClassifiers(stored.SHIPPED, embedder)
-        for path, one in classifiers(examples(), trainer).items():
-            if path.endswith(ChooserOptions().examples):
-                texts = [each.text for each in [*one.examples, *forms_of(one.examples)[0]]]
-                StoredVectors.read(stored.SHIPPED, embedder).write(stored.SHIPPED, texts)
-                await forms_trained(one.examples, trainer)
-            await one.ready()
+def classifier(file: Path, embedder: BlockingEmbedder) -> Parameters:
+    """The shipped classifier of a file of examples, else a new one. Another processor would compute slightly different numbers."""
+    key = sha256(file.read_bytes()).digest()
+    try:
+        return stored.read_packed(stored.SHIPPED, key)
+    except FileNotFoundError:
+        return train(examples_of(file), embedder, key=key)
 
 
 def main() -> None:
-    """Replaces the content of the folder."""
-    for old in stored.SHIPPED.glob("*.npz"):
-        if old.name != vectors.FILE:
-            old.unlink()
-    asyncio.run(train())
-    for made in stored.SHIPPED.glob("*.npz"):
-        made.chmod(0o644)  # classifiers from a user's machine must not be shipped
+    """Writes the archive."""
+    with ExitStack() as stack:
+        embedder = load_embedder(stack)
+        made = [classifier(file, embedder) for file in sorted(SHIPPED.glob(f"*/{EXAMPLES}/*"))]
+    stored.SHIPPED.write_bytes(stored.packed(made))
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ async def test_all_samples_are_those_of_agents_that_the_server_has(
     ) + (
         "responsa: The sample database aptitude was skipped. Loading the sample database aptitude needs the role ADMIN.\n"
     )
-    shipped = read(SHIPPED_AGENTS / "tutor")
+    shipped = read("tutor", SHIPPED_AGENTS / "tutor" / "samples")
     assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
     assert len(served.teachers) == len(shipped.teachers) + 2
     # If the user names an agent that the server does not have, the command fails.
@@ -179,6 +179,14 @@ async def test_what_goes_wrong_with_samples_is_told(
         "no samples for nobody. These agents have samples: cairo, chat, knowledge, mine, scarb, tutor. Sample databases: aptitude."
         in done.err
     )
+
+    # A package has no samples of the code assistants.
+    elsewhere = own.parents[2] / "elsewhere"
+    (elsewhere / "tutor").mkdir(parents=True)
+    done = await responsa("samples", "load", "cairo", "tutor", "--from", str(elsewhere))
+    assert (done.code, done.out) == (2, "")
+    assert "The samples of cairo are not part of the installed package." in done.err
+    assert "--from FOLDER" in done.err
 
     (own / "samples" / "corpus" / "bad.md").write_text("unreadable")
     done = await responsa("samples", "load", "mine")

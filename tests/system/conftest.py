@@ -21,6 +21,7 @@ import yaml
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.agents.config.files import SHIPPED
 from responsa_server.embedded.llama import llama_missing
+from responsa_server.instance import CHECKOUT
 from tests.callers import Registry, Tenant
 from tests.instance import START_PATIENCE, Instance, instance_in
 from tests.system.echo import Echo
@@ -220,7 +221,7 @@ def bench() -> Iterator[Bench]:
                 names = sorted({case["source"] for case in golden["answered"]})
                 for name in names:
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(SHIPPED / agent / "samples" / "corpus" / name, folder / name)
+                    shutil.copy(CHECKOUT / "samples" / agent / "corpus" / name, folder / name)
                 one.run("ingest", "--collection", agent, str(folder / names[0].partition("/")[0]))
             yield Bench(one, echo, lab, loaded.stdout)
     finally:

@@ -21,6 +21,7 @@ import yaml
 from responsa.chat.v1 import turn_pb2
 from responsa_server.agents.config.files import SHIPPED
 from responsa_server.embedded.llama import llama_missing
+from responsa_server.instance import CHECKOUT
 from tests.instance import eventually
 from tests.system.conftest import Bench
 
@@ -175,7 +176,7 @@ def test_a_code_assistant_shows_whole_sections_of_the_source_that_was_chosen(ben
     question = "Overload the + operator for a struct of potions."
     whole = bench.ask(question, "cairo").answer
     (found,) = {citation.uri for citation in whole.citations}
-    text = (SHIPPED / "cairo" / "samples" / "corpus" / found).read_text(encoding="utf-8")
+    text = (CHECKOUT / "samples" / "cairo" / "corpus" / found).read_text(encoding="utf-8")
     code = text[text.index("```cairo") : text.index("```\n", text.index("```cairo") + 3)].partition("\n")[2]
     assert code.rstrip() in whole.text
     assert whole.model == "extractive"

@@ -1,8 +1,8 @@
 """`responsa samples load`: the sample documents and teachers of agents, and sample databases.
 
-An agent's folder may contain the folder `samples/corpus` and the files `samples/synonyms.txt` and `samples/teachers.toml`. A document's source key
-is its path below `samples/corpus`, such as wren-2.md, and each teacher has a fixed id. Samples can therefore be loaded
-repeatedly without making duplicates. `sample_databases.py` loads sample databases.
+A folder of samples may contain the folder `corpus` and the files `synonyms.txt` and `teachers.toml`. It is the folder `samples` of an agent's folder or, for agents whose samples the
+package leaves out, a folder of the checkout's `samples`. A document's source key is its path below `corpus`, such as wren-2.md, and each teacher has a fixed id. Samples can
+therefore be loaded repeatedly without making duplicates. `sample_databases.py` loads sample databases.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import typer
@@ -38,8 +38,13 @@ from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
 from responsa_server.cli.synonyms import read_file
 from responsa_server.domain.words import counted
-from responsa_server.instance import SHIPPED_AGENTS
+from responsa_server.instance import CHECKOUT, SHIPPED_AGENTS
 from responsa_server.samples import SAMPLE_DATABASES, SampleDatabase
+
+OF_CHECKOUT: Final = CHECKOUT / "samples"
+"""The samples that are not part of the package, in one folder for each agent. An installed package has no such folder."""
+_LEFT_OUT: Final = ("cairo", "scarb")
+"""The agents whose samples are there."""
 
 
 class SampleTeacher(BaseModel):
@@ -105,6 +110,17 @@ def load(
             help="The ids of agents, and names of sample databases. Default: all, the databases last.",
         ),
     ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+            help="A folder with further samples, in one folder for each agent, such as samples/ of a checkout.",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[
         bool,
         typer.Option(
@@ -123,45 +139,47 @@ def load(
     Exit codes: 0 all loaded, 1 a document failed, 2 the samples or the agent do not exist, 3 cannot connect or sign in.
     """
     with reporting(json=json):
-        folders, databases = _chosen(agents or ())
-        found = [read(folder) for folder in folders]
+        folders, databases = _chosen(agents or (), sample_folders(folder or OF_CHECKOUT))
+        found = [read(name, folder) for name, folder in folders.items()]
         if asyncio.run(_load(found, databases, strict=bool(agents), json=json)):
             raise typer.Exit(EXIT_FAILED)
 
 
-def sample_folders() -> Mapping[str, Path]:
-    """Return the folders of all agents that have samples, keyed by agent id.
+def sample_folders(further: Path) -> Mapping[str, Path]:
+    """Return the folders of samples, keyed by agent id.
 
-    The agents are the user's own agents on this machine, and the shipped agents that no agent of the user replaces.
+    The agents are the user's own agents on this machine, the shipped agents that no agent of the user replaces, and those that have a folder in `further`, which need not exist.
     """
-    found = {
+    agents = {
         folder.name: folder
         for root in (SHIPPED_AGENTS, agents_folder())
         if root.is_dir()
         for folder in sorted(root.iterdir())
         if (folder / "agent.toml").is_file()
     }
-    return {name: folder for name, folder in sorted(found.items()) if (folder / "samples").is_dir()}
+    found = {one.name: one for one in further.iterdir() if one.is_dir()} if further.is_dir() else {}
+    found |= {name: folder / "samples" for name, folder in agents.items() if (folder / "samples").is_dir()}
+    return dict(sorted(found.items()))
 
 
-def read(folder: Path) -> Samples:
-    """Read an agent's samples.
+def read(agent: str, folder: Path) -> Samples:
+    """Read an agent's samples. folder: the folder of the samples.
 
     Raises:
         CommandFailed: the agent's synonyms.txt or teachers.toml cannot be read, or teachers.toml is not valid; the message names the wrong place.
     """
-    corpus = folder / "samples" / "corpus"
+    corpus = folder / "corpus"
     documents = [
         Target(path, path.relative_to(corpus).as_posix())
         for path in sorted(corpus.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     ]
-    synonyms = folder / "samples" / "synonyms.txt"
+    synonyms = folder / "synonyms.txt"
     return Samples(
-        folder.name,
+        agent,
         documents,
         read_file(synonyms) if synonyms.is_file() else "",
-        _teachers(folder / "samples" / "teachers.toml"),
+        _teachers(folder / "teachers.toml"),
     )
 
 
@@ -178,13 +196,20 @@ def _teachers(file: Path) -> Sequence[SampleTeacher]:
         raise CommandFailed(f"{file}: {place}: {first['msg']}.", "", EXIT_USAGE) from None
 
 
-def _chosen(given: Sequence[str]) -> tuple[Sequence[Path], Sequence[SampleDatabase]]:
-    """The folders of the agents, and the databases, that these names mean. A name that both have means the database."""
-    folders = sample_folders()
+def _chosen(
+    given: Sequence[str], folders: Mapping[str, Path]
+) -> tuple[Mapping[str, Path], Sequence[SampleDatabase]]:
+    """The folders of samples, by agent, and the databases, that these names mean. A name that both have means the database."""
     if not given:
-        return list(folders.values()), list(SAMPLE_DATABASES.values())
+        return folders, list(SAMPLE_DATABASES.values())
     named = dict.fromkeys(name.removeprefix("agents/") for name in given)
     missing = [name for name in named if name not in folders and name not in SAMPLE_DATABASES]
+    if left_out := [name for name in missing if name in _LEFT_OUT]:
+        raise CommandFailed(
+            f"The samples of {' and '.join(left_out)} are not part of the installed package.",
+            "Check out Responsa's repository, and name its folder samples: --from FOLDER.",
+            EXIT_USAGE,
+        )
     if missing:
         raise CommandFailed(
             f"There are no samples for {', '.join(missing)}.",
@@ -192,7 +217,7 @@ def _chosen(given: Sequence[str]) -> tuple[Sequence[Path], Sequence[SampleDataba
             EXIT_USAGE,
         )
     databases = [SAMPLE_DATABASES[name] for name in named if name in SAMPLE_DATABASES]
-    return [folders[name] for name in named if name not in SAMPLE_DATABASES], databases
+    return {name: folders[name] for name in named if name not in SAMPLE_DATABASES}, databases
 
 
 async def _load(

@@ -25,13 +25,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.routing.classifier import DIMENSIONS, Parameters, TrainedClassifier
 from responsa_server.routing.training import train
-from responsa_server.routing.vectors import StoredVectors
 from responsa_server.search.embedder import BlockingEmbedder
 
 _log = structlog.stdlib.get_logger()
 
-SHIPPED: Final = Path(__file__).with_name("shipped")
-"""The classifiers of the shipped agents. tools/classifiers.py writes them, so that a fresh instance need not train them."""
+SHIPPED: Final = Path(__file__).with_name("shipped.zip")
+"""The classifiers of the shipped agents, in one archive. tools/classifiers.py writes it, so that a fresh instance need not train them."""
 FORMAT: Final = 1
 """The version in a file's name. Raise it whenever the file's format, the features or the training change."""
 
@@ -148,7 +147,38 @@ def read(folder: Path, examples: bytes) -> Parameters:
     path = place(folder, examples)
     with path.open("rb") as file:
         data = file.read(MOST_BYTES + 1)
-    parameters = loaded(data)
+    return _of(loaded(data), examples)
+
+
+def place(folder: Path, examples: bytes) -> Path:
+    """The path of the classifier of these examples."""
+    return folder / _name(examples)
+
+
+def packed(classifiers: Sequence[Parameters]) -> bytes:
+    """The bytes of an archive with these classifiers. The same classifiers always give the same bytes."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for one in sorted(classifiers, key=lambda each: each.examples):
+            archive.writestr(
+                zipfile.ZipInfo(_name(one.examples)), dumped(one), zipfile.ZIP_DEFLATED, compresslevel=9
+            )
+    return file.getvalue()
+
+
+def read_packed(file: Path, examples: bytes) -> Parameters:
+    """The classifier of these examples (32 bytes of SHA-256) in an archive. Raises FileNotFoundError, ClassifierBroken."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            data = archive.read(_name(examples))
+    except KeyError:
+        raise FileNotFoundError(f"{file} has no classifier of these examples.") from None
+    except zipfile.BadZipFile as error:
+        raise ClassifierBroken(f"It cannot be read: {error}") from None
+    return _of(loaded(data), examples)
+
+
+def _of(parameters: Parameters, examples: bytes) -> Parameters:
     if parameters.examples != examples:
         raise ClassifierBroken(
             "The file's name is not the SHA-256 of the examples with which the classifier was trained."
@@ -156,9 +186,8 @@ def read(folder: Path, examples: bytes) -> Parameters:
     return parameters
 
 
-def place(folder: Path, examples: bytes) -> Path:
-    """The path of the classifier of these examples."""
-    return folder / f"{examples.hex()}.{FORMAT}.npz"
+def _name(examples: bytes) -> str:
+    return f"{examples.hex()}.{FORMAT}.npz"
 
 
 def _arrays(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
@@ -209,9 +238,9 @@ class KeptClassifiers:
         return TrainedClassifier(await asyncio.to_thread(self._trained, examples, key), self._embedder)
 
     def _trained(self, examples: Sequence[Example], key: bytes) -> Parameters:
-        for folder in (self._folder, SHIPPED):
+        for source, reader in ((self._folder, read), (SHIPPED, read_packed)):
             try:
-                parameters = read(folder, key)
+                parameters = reader(source, key)
             except FileNotFoundError:
                 continue
             except (ClassifierBroken, OSError) as error:
@@ -219,8 +248,7 @@ class KeptClassifiers:
                 continue
             if parameters.embedder == self._embedder.name:
                 return parameters
-        # Training is rare, so the stored vectors are read when they are needed.
-        parameters = train(examples, StoredVectors.read(SHIPPED, self._embedder), key=key)
+        parameters = train(examples, self._embedder, key=key)
         try:
             keep(self._folder, parameters)
         except OSError as error:

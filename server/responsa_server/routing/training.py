@@ -24,7 +24,7 @@ from responsa_server.routing.classifier import (
     rarity,
     weighted,
 )
-from responsa_server.routing.vectors import Vectorizer
+from responsa_server.search.embedder import BlockingEmbedder
 
 KEPT: Final = 0.95
 """The share of in-scope messages that the threshold accepts."""
@@ -58,7 +58,7 @@ def digest(examples: Sequence[Example]) -> bytes:
 
 def train(
     examples: Sequence[Example],
-    embedder: Vectorizer,
+    embedder: BlockingEmbedder,
     *,
     held_out: Sequence[Example] = (),
     key: bytes = b"",

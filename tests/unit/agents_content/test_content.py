@@ -148,8 +148,13 @@ def teachers() -> list[dict[str, Any]]:
     )
 
 
+def samples(agent: str) -> Path:
+    """The samples of the code assistants are large, and therefore not in the package."""
+    return ROOT / "samples" / agent if agent in CODE else AGENTS / agent / "samples"
+
+
 def corpus(agent: str) -> dict[str, str]:
-    folder = AGENTS / agent / "samples/corpus"
+    folder = samples(agent) / "corpus"
     return {path.relative_to(folder).as_posix(): text_of(path) for path in sorted(folder.rglob("*.md"))}
 
 
@@ -324,7 +329,7 @@ def test_a_corpus_is_of_documents_of_the_right_size(agent: str) -> None:
 
 def test_the_collections_of_samples_have_the_kind_of_samples() -> None:
     """The command `samples load` loads an agent's samples into the first collection of the agent, or into one with the agent's id; the mappings of sample databases name their collections."""
-    with_samples = {folder.parent.name for folder in AGENTS.glob("*/samples")}
+    with_samples = {*(folder.parent.name for folder in AGENTS.glob("*/samples")), *CODE}
     tables = {one: tomllib.loads(text_of(AGENTS / one / "agent.toml")) for one in with_samples}
     loaded = {next(iter(one["retrieval"].get("collections", ())), name) for name, one in tables.items()}
     databases = [(one, source) for one in SAMPLE_DATABASES.values() for source in one.sources]
@@ -373,21 +378,19 @@ def test_golden_questions_are_answered_by_the_corpus(agent: str) -> None:
 
 def test_the_documents_of_code_assistants_have_their_licences_and_sources() -> None:
     for agent in CODE:
-        samples = AGENTS / agent / "samples"
-        source = text_of(samples / "SOURCE.md")
-        for folder in (samples / "corpus").iterdir():
+        source = text_of(samples(agent) / "SOURCE.md")
+        for folder in (samples(agent) / "corpus").iterdir():
             assert f"`corpus/{folder.name}`" in source
-        for licence in samples.glob("LICENCE-*.txt"):
+        for licence in samples(agent).glob("LICENCE-*.txt"):
             assert licence.name in source
             assert "MIT" in text_of(licence)
     config = tomllib.loads(text_of(AGENTS / "cairo/agent.toml"))
-    folders = {one.name for agent in CODE for one in (AGENTS / agent / "samples/corpus").iterdir()}
+    folders = {one.name for agent in CODE for one in (samples(agent) / "corpus").iterdir()}
     assert set(config["parameters"]["properties"]["source"]["enum"]) == folders
 
 
 def test_the_synonyms_of_samples_have_no_mistakes() -> None:
-    files = list(AGENTS.glob("*/samples/synonyms.txt"))
-    assert files
+    files = [samples(agent) / "synonyms.txt" for agent in CODE]
     for file in files:
         assert read_synonyms(text_of(file)).mistakes == []
 
