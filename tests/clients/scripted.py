@@ -17,7 +17,7 @@ from grpc import aio
 
 from responsa.admin.v1 import admin_service_pb2
 from responsa.auth.v1 import auth_service_pb2
-from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
+from responsa.chat.v1 import chat_service_pb2, citation_pb2, excerpt_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa.type.v1 import byte_range_pb2
 
@@ -216,6 +216,32 @@ def whole_turn() -> list[turn_pb2.TurnEvent]:
 def refused(seq: int, message: str = "Nothing in the documents supports an answer.") -> turn_pb2.TurnEvent:
     made = turn_pb2.TurnRefused(reason=turn_pb2.REFUSAL_REASON_NO_SUPPORT, message=message)
     return turn_pb2.TurnEvent(seq=seq, attempt=1, refused=made)
+
+
+def excerpt(text: str, uri: str) -> excerpt_pb2.Excerpt:
+    """An excerpt of one sentence, which is marked."""
+    whole = byte_range_pb2.ByteRange(end=len(text.encode()))
+    return excerpt_pb2.Excerpt(
+        title="Letters",
+        headings=["Authors"],
+        uri=uri,
+        source_range=whole,
+        text=text,
+        markdown=text,
+        marked_range=whole,
+        marked_in_markdown=whole,
+        grade=excerpt_pb2.EXCERPT_GRADE_ANSWERS,
+    )
+
+
+def passages(seq: int) -> turn_pb2.TurnEvent:
+    """An answer of passages, with a further one."""
+    event = answer(seq)
+    event.answer.model = "passages"
+    event.answer.excerpts.append(excerpt("Émile wrote it.", "letters.md"))
+    event.answer.more_excerpts.append(excerpt("Anna read it.", "more.md"))
+    event.answer.fallbacks.add(kind=turn_pb2.FALLBACK_KIND_PASSAGES, cause="no_model")
+    return event
 
 
 def failed(seq: int, *, retriable: bool = True) -> turn_pb2.TurnEvent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ from tests.clients.scripted import (
     Scripted,
     abort,
     answer,
+    excerpt,
     failed,
     frame,
+    passages,
     refused,
     started,
     status,
@@ -82,6 +85,54 @@ async def test_the_answer_has_marks_and_sources(server: Scripted, responsa: Comm
         '    "It was in 1898."',
     ]
     assert server.keys == [f"Bearer {KEY}"]
+
+
+async def test_without_a_model_the_passages_are_printed(server: Scripted, responsa: CommandLine) -> None:
+    replies(server, [started(), step(2), passages(3)])
+    done = await responsa("ask", "Who wrote it?")
+    shown = [
+        "No language model is configured. These passages of your documents fit best.",
+        "",
+        "[1] Letters › Authors (letters.md, bytes 0-16)",
+        "  > Émile wrote it.",
+        "",
+    ]
+    assert done.out.splitlines() == [*shown, "More passages", '- Letters › Authors: "Anna read it."']
+    assert done.err == f"responsa: `responsa resume {TURN} --more` prints them whole.\n{GO_ON}"
+    whole = await responsa("ask", "Who wrote it?", "--more")
+    further = ["[2] Letters › Authors (more.md, bytes 0-13)", "  > Anna read it."]
+    assert (whole.out.splitlines(), whole.err) == ([*shown, *further], GO_ON)
+    answered = (await responsa("ask", "--json", "--no-deltas", "Who wrote it?")).lines[-1]["answer"]
+    assert [len(answered[name]) for name in ("excerpts", "moreExcerpts")] == [1, 1]
+
+
+async def test_a_refusal_is_followed_by_the_closest_passages(server: Scripted, responsa: CommandLine) -> None:
+    ending = refused(3)
+    ending.refused.excerpts.append(excerpt("Émile wrote it.", "letters.md"))
+    replies(server, [started(), step(2), ending])
+    assert (await responsa("ask", "Who?")).out.splitlines() == [
+        "Nothing in the documents supports an answer.",
+        "",
+        "Closest in the documents",
+        "",
+        "[1] Letters › Authors (letters.md, bytes 0-16)",
+        "  > Émile wrote it.",
+    ]
+
+
+async def test_a_question_that_waits_for_a_limit_says_so(server: Scripted, responsa: CommandLine) -> None:
+    async def limited(_: Any, context: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        if len(server.requests[ASK]) == 1:
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            used = "You have used up the limit of 10 questions a minute; try again in 1 second."
+            await abort(context, status(code, "RATE_LIMIT", used, retry_after=0.001))
+        yield frame(0, 6, whole_turn())
+
+    server.on(ASK, limited)
+    done = await responsa("ask", "--json", "Who?")
+    assert done.code == 0
+    used = "responsa: You have used up the limit of 10 questions a minute."
+    assert re.fullmatch(rf"{used} Waiting until \d\d:\d\d:\d\d, 1 second\.\n", done.err)
 
 
 async def test_a_conversation_goes_on_with_the_same_options(server: Scripted, responsa: CommandLine) -> None:

@@ -24,6 +24,7 @@ from tests.clients.scripted import (
     Scripted,
     abort,
     frame,
+    passages,
     refused,
     started,
     status,
@@ -84,6 +85,8 @@ def plays(server: Scripted) -> asyncio.Event:
             case "cut":
                 yield frame(0, 3, whole_turn())
                 await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+            case "passages":
+                yield frame(0, 3, [started(), step(2), passages(3)])
             case "refuse":
                 yield frame(0, 3, [started(), step(2), refused(3)])
             case "busy":
@@ -116,7 +119,7 @@ async def test_a_talk_on_a_terminal(server: Scripted, responsa: CommandLine, tmp
     """The second talk goes on with the conversation of the first one and offers its questions."""
     plays(server)
     terminal = Terminal(responsa, "chat", whole=True)
-    await terminal.then("Responsa answers. Ctrl-C stops an answer, Ctrl-D ends the talk.")
+    await terminal.then("Responsa answers. Ctrl-C stops an answer, Ctrl-D ends the talk, /help says more.")
     await terminal.then(PROMPT)
     terminal.types("Who?\r")
     await terminal.then("Émile wrote it. [1] It was in 1898. [2]")
@@ -243,6 +246,17 @@ async def test_questions_from_a_pipe(server: Scripted, responsa: CommandLine) ->
         ("And who?", ""),
     ]
     assert {request.agent for request in server.requests[ASK]} == {"agents/tutor"}
+
+
+async def test_the_words_of_the_talk_are_no_questions(server: Scripted, responsa: CommandLine) -> None:
+    plays(server)
+    done = await responsa("chat", stdin=b"/help\n/more\npassages\n/more\n/etc is what?\n/more\n/quit\nWho?\n")
+    assert done.code == 0
+    assert [text for text, _ in asked(server)] == ["passages", "/etc is what?"]
+    assert done.err.startswith("responsa: Enter sends a question,")
+    assert done.err.count("responsa: The last answer has no further passages.\n") == 2
+    assert "responsa: /more prints them whole.\n" in done.err
+    assert done.out.count("[1] Letters › Authors (more.md, bytes 0-13)\n  > Anna read it.\n") == 1
 
 
 async def test_ctrl_c_stops_an_answer_to_a_pipe_and_ends_the_command(

@@ -23,6 +23,7 @@ from responsa.chat.v1.agent_pb2 import Agent
 from responsa.chat.v1.chat_service_pb2 import OnBusy
 from responsa.chat.v1.citation_pb2 import Citation, CitationVerdict
 from responsa.chat.v1.conversation_pb2 import Conversation
+from responsa.chat.v1.excerpt_pb2 import Excerpt, ExcerptGrade
 from responsa.chat.v1.feedback_pb2 import Rating
 from responsa.chat.v1.message_pb2 import Message
 from responsa.chat.v1.tool_pb2 import Tool, ToolEffect, ToolFault, ToolProblem, ToolSource
@@ -108,6 +109,8 @@ __all__ = [
     "Document",
     "DocumentRejected",
     "DocumentState",
+    "Excerpt",
+    "ExcerptGrade",
     "FailedPrecondition",
     "Fallback",
     "FallbackKind",

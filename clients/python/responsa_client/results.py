@@ -12,7 +12,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from responsa.admin.v1 import source_pb2
-from responsa.chat.v1 import suggestion_pb2, turn_pb2
+from responsa.chat.v1 import excerpt_pb2, suggestion_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, generation_pb2
 from responsa_client.errors import BrokenAnswer, Cancelled, ResponsaError, error_of_status
 from responsa_client.frames import check_answer
@@ -106,14 +106,15 @@ class Outcome:
     text: the answer, or the reason why there is no answer.
     intent: the intent of the message, as the agent's file names it.
     category: the kind of question, as the agent's file names it.
-    model: the model or method that wrote the text: `provider:model`, "extractive" or "template".
+    model: the model or method that wrote the text: `provider:model`, "passages" or "template"; of turns of earlier releases also "extractive".
     fallbacks: the turn's fallbacks, in order.
     input_tokens: the tokens that all models read.
     output_tokens: the tokens that all models wrote, including withdrawn text.
     unpriced_tokens: the tokens of models without a known price.
     cost_usd_micros: the known cost in millionths of a US dollar.
-    suggestions: quotes that may answer the question but are not in the answer, best first; only for refusals, and for answers whose model is "extractive".
-    also_found: documents in other collections that also support an answer, best first.
+    excerpts: the passages that an answer shows if its model is "passages", or those that come closest to an answer if the turn was refused; best first, at most 3.
+    more_excerpts: further passages of an answer, best first, at most 5.
+    suggestions: what a turn of an earlier release has instead of excerpts.
     """
 
     kind: str
@@ -126,8 +127,9 @@ class Outcome:
     output_tokens: int
     unpriced_tokens: int
     cost_usd_micros: int
+    excerpts: Sequence[excerpt_pb2.Excerpt] = ()
+    more_excerpts: Sequence[excerpt_pb2.Excerpt] = ()
     suggestions: Sequence[suggestion_pb2.Suggestion] = ()
-    also_found: Sequence[suggestion_pb2.AlsoFound] = ()
 
     @property
     def cost(self) -> Decimal:
@@ -142,18 +144,19 @@ def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
     usage = turn.usage if isinstance(turn, turn_pb2.Turn) else turn_pb2.Usage()
     text, intent, category, model = "", "", "", ""
     fallbacks: Sequence[turn_pb2.Fallback] = ()
+    excerpts: Sequence[excerpt_pb2.Excerpt] = ()
+    more: Sequence[excerpt_pb2.Excerpt] = ()
     suggestions: Sequence[suggestion_pb2.Suggestion] = ()
-    also_found: Sequence[suggestion_pb2.AlsoFound] = ()
     match kind:
         case "answer":
             ended = event.answer
             text, intent, category, model = ended.text, ended.intent, ended.category, ended.model
-            usage, fallbacks, also_found = ended.usage, ended.fallbacks, tuple(ended.also_found)
-            suggestions = tuple(ended.suggestions)
+            usage, fallbacks, suggestions = ended.usage, ended.fallbacks, ended.suggestions
+            excerpts, more = ended.excerpts, ended.more_excerpts
         case "refused":
             text, intent = event.refused.message, event.refused.intent
             usage, fallbacks = event.refused.usage, event.refused.fallbacks
-            suggestions = tuple(event.refused.suggestions)
+            excerpts, suggestions = event.refused.excerpts, event.refused.suggestions
         case "failed":
             text, usage, fallbacks = event.failed.status.message, event.failed.usage, event.failed.fallbacks
         case "cancelled":
@@ -171,6 +174,7 @@ def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
         usage.output_tokens,
         usage.unpriced_tokens,
         usage.cost_usd_micros,
-        suggestions,
-        also_found,
+        tuple(excerpts),
+        tuple(more),
+        tuple(suggestions),
     )

@@ -11,7 +11,8 @@ import grpc
 from responsa_client.errors import CannotConnect, ResponsaError, Unavailable
 
 PASSING_REASONS = frozenset({"DRAINING", "PART_UNAVAILABLE", "OVERLOADED"})
-_LIMITS = frozenset({"RATE_LIMIT", "LIMIT_REACHED"})
+LIMITS = frozenset({"RATE_LIMIT", "LIMIT_REACHED"})
+"""The reasons of limits that allow the same call again after a time."""
 LONGEST_WAIT_SECONDS = 120.0
 """The client does not wait longer for a limit, such as the bytes of uploads in a day; the caller gets the error."""
 _CUT_CODES = frozenset(
@@ -33,7 +34,7 @@ def may_pass(error: ResponsaError) -> bool:
 
     Responsa's own errors are final, except DRAINING, PART_UNAVAILABLE and OVERLOADED, and limits that allow the call again within two minutes.
     """
-    if error.from_server and error.reason in _LIMITS:
+    if error.from_server and error.reason in LIMITS:
         return error.retry_after is not None and error.retry_after <= LONGEST_WAIT_SECONDS
     if error.from_server:
         return error.reason in PASSING_REASONS

@@ -14,13 +14,14 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa.chat.v1 import chat_service_pb2, excerpt_pb2, turn_pb2
 from responsa_client import Responsa, TurnStream
 from responsa_client.errors import InvalidRequest, NotFound, ResponsaError, Unauthenticated
+from responsa_server.cli.excerpts import print_cards
 from responsa_server.cli.labels import FilterOption
 from responsa_server.cli.output import (
     EXIT_CONNECT,
@@ -57,6 +58,9 @@ from responsa_server.cli.turns import (
     print_next,
 )
 
+_WORDS: Final = ("/help", "/more", "/quit")
+_HELP: Final = "Enter sends a question, Alt-Enter begins a new line. Ctrl-C stops an answer. /more prints the further passages of the last answer. /quit or Ctrl-D ends the talk."
+
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the command."""
@@ -85,6 +89,8 @@ def chat(
     Ctrl-C does not wait for the server. Ctrl-D, or Ctrl-C at an empty prompt, ends the talk; the command then prints how to
     continue it. The questions are kept in ~/.local/state/responsa/chat-history (or below XDG_STATE_HOME), which only you
     can read.
+
+    /help says this in short, /more prints the further passages of the last answer, and /quit ends the talk.
 
     Without a terminal, each line of standard input is a question. Ctrl-C then stops the answer and ends the command.
 
@@ -116,7 +122,7 @@ def chat(
             note_missing_tools(found)
         if is_interactive():
             speaker = one_line(found.display_name or found.name, 80)
-            print_error(f"{speaker} answers. Ctrl-C stops an answer, Ctrl-D ends the talk.")
+            print_error(f"{speaker} answers. Ctrl-C stops an answer, Ctrl-D ends the talk, /help says more.")
         code = talk.run(keep=not no_history)
         print_next(going_on_with("chat", talk.conversation, agent, param, collection, max_cost, matching))
     raise typer.Exit(code)
@@ -146,6 +152,7 @@ class Talk:
         self._printed = False
         self._interrupted = False
         self._over = False
+        self._further: Sequence[excerpt_pb2.Excerpt] = ()
 
     def run(self, *, keep: bool) -> int:
         """Ask all questions, and return the exit code. keep: whether a terminal's questions are kept in a file."""
@@ -153,7 +160,9 @@ class Talk:
         code = 0
         try:
             while not self._over and (question := reader.read()) is not None:
-                if question:
+                if question in _WORDS:
+                    self._told(question)
+                elif question:
                     code = self._asked(question) or code
                 if self._interactive:
                     sys.stderr.write("\n")
@@ -163,6 +172,17 @@ class Talk:
         if self._interrupted and not self._interactive:
             return EXIT_INTERRUPTED
         return code if self._over or not self._interactive else 0
+
+    def _told(self, word: str) -> None:
+        """Do what a word of the talk itself says."""
+        if word == "/quit":
+            self._over = True
+        elif word == "/help":
+            print_error(_HELP)
+        elif self._further:
+            print_cards(self._further)
+        else:
+            print_error("The last answer has no further passages.")
 
     def _asked(self, question: str) -> int:
         """Ask one question. Returns the exit code that `ask` would have."""
@@ -217,7 +237,11 @@ class Talk:
         if kept:
             # The display of the progress has disappeared, but the user has begun to read this text.
             print_answer(kept)
-        return printer.end(terminal, stopped=stopped)
+        code = printer.end(terminal, stopped=stopped)
+        self._further = printer.further
+        if self._further:
+            print_error("/more prints them whole.")
+        return code
 
     def _consider(self, error: ResponsaError) -> None:
         """Decide whether the talk can go on after an error."""

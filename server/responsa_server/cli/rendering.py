@@ -11,7 +11,7 @@ from typing import Final
 
 from google.protobuf import json_format
 
-from responsa.chat.v1 import citation_pb2, suggestion_pb2, turn_pb2
+from responsa.chat.v1 import citation_pb2, excerpt_pb2, suggestion_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2
 from responsa.type.v1 import collection_kind_pb2
 from responsa_client.results import Outcome
@@ -74,7 +74,7 @@ def _places(citations: Sequence[citation_pb2.Citation]) -> dict[_Place, int]:
 
 
 def refusal_text(refused: turn_pb2.TurnRefused) -> str:
-    """Return the refusal's message and, if there are suggestions, the quotes that come closest."""
+    """Return the refusal's message and, for a turn of an earlier release, the quotes that come closest."""
     if not refused.suggestions:
         return refused.message
     return (
@@ -89,7 +89,7 @@ def refusal_text(refused: turn_pb2.TurnRefused) -> str:
 
 
 def other_passages(answer: turn_pb2.TurnAnswer) -> str:
-    """Return the other quotes that may answer the question, shortened to a line each; "" if there are none."""
+    """Return the other quotes of an answer of an earlier release, shortened to a line each; "" if there are none."""
     if not answer.suggestions:
         return ""
     return "Other passages\n" + "\n".join(
@@ -105,20 +105,11 @@ _KINDS: Final = {
 
 
 def origin(answer: turn_pb2.TurnAnswer) -> str:
-    """Return a sentence for each: where an answer comes from if not from the people's own documents, and what else there is. "" if there is
-    nothing to say.
-    """
-    said: list[str] = []
-    if kind := _KINDS.get(answer.collection_kind):
-        collection = answer.collection.removeprefix("collections/")
-        said.append(f"{kind} (collection {collection})." if collection else f"{kind}.")
-    if answer.also_found:
-        also = ", ".join(
-            f"{one_line(one.title, 120) or '(untitled)'} ({one.collection.removeprefix('collections/')})"
-            for one in answer.also_found
-        )
-        said.append(f"Also found in {also}.")
-    return "\n".join(said)
+    """Return a sentence that says where an answer comes from if not from the people's own documents; "" if there is nothing to say."""
+    if (kind := _KINDS.get(answer.collection_kind)) is None:
+        return ""
+    collection = answer.collection.removeprefix("collections/")
+    return f"{kind} (collection {collection})." if collection else f"{kind}."
 
 
 def _whole(data: bytes, at: int) -> int:
@@ -179,7 +170,7 @@ def tool_line(call: turn_pb2.TurnToolCall, result: turn_pb2.TurnToolResult, seco
 
 
 def place_within(
-    source: citation_pb2.Citation | suggestion_pb2.Suggestion | document_pb2.Passage,
+    source: citation_pb2.Citation | excerpt_pb2.Excerpt | suggestion_pb2.Suggestion | document_pb2.Passage,
 ) -> str:
     """Return the place in the original file, with a comma after it; "" if it is not known."""
     places = (
@@ -204,13 +195,21 @@ _INSTEAD = {
     turn_pb2.FALLBACK_KIND_CLASSIFIER: "A trained classifier decided, not a model",
     turn_pb2.FALLBACK_KIND_RULE: "A rule decided, not a model",
     turn_pb2.FALLBACK_KIND_WITHOUT_SUMMARY: "Older messages were left out because they could not be summarized",
+    turn_pb2.FALLBACK_KIND_PASSAGES: "No model was available; the answer shows passages of the documents",
+    turn_pb2.FALLBACK_KIND_UNCITED: "No sentence of this answer could be checked against the documents",
+    turn_pb2.FALLBACK_KIND_WITHOUT_TOOL: "A tool could not be used without a model",
+    turn_pb2.FALLBACK_KIND_WITHOUT_RERANKER: "The reranking model was not available; the search's own order was kept",
 }
-_WRITERS = {"extractive": "sentences from the documents", "template": "a template"}
+_WRITERS = {
+    "extractive": "sentences from the documents",
+    "passages": "passages of the documents",
+    "template": "a template",
+}
 
 
 def remarks(outcome: Outcome, agent_version: str) -> Sequence[str]:
     """Return sentences for stderr about the agent and model, the cost, and each fallback. Empty if the server reports
-    nothing.
+    nothing. The first line of an answer of passages already says why it shows them.
 
     agent_version: the name `agents/{id}/versions/{n}`, or "" if it is not known.
     """
@@ -224,8 +223,10 @@ def remarks(outcome: Outcome, agent_version: str) -> Sequence[str]:
         )
         if one
     ]
-    sentences = [f"{'; '.join(made)}."] if outcome.model or _cost(outcome) else []
-    return [*sentences, *(_instead(one) for one in outcome.fallbacks)]
+    said = outcome.model == "passages"
+    sentences = [f"{'; '.join(made)}."] if (outcome.model and not said) or _cost(outcome) else []
+    left = [one for one in outcome.fallbacks if not said or one.kind != turn_pb2.FALLBACK_KIND_PASSAGES]
+    return [*sentences, *(_instead(one) for one in left)]
 
 
 def _who(outcome: Outcome, agent_version: str) -> str:

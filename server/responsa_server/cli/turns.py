@@ -15,12 +15,12 @@ from typing import Annotated
 
 import typer
 
-from responsa.chat.v1 import agent_pb2, chat_service_pb2, turn_pb2
+from responsa.chat.v1 import agent_pb2, chat_service_pb2, excerpt_pb2, turn_pb2
 from responsa_client import Responsa, TurnStream
 from responsa_client.errors import InvalidRequest, NotFound, ResponsaError
 from responsa_client.following import Notice
 from responsa_client.results import outcome, turn_error
-from responsa_server.cli import completion
+from responsa_server.cli import completion, excerpts
 from responsa_server.cli.labels import FilterOption
 from responsa_server.cli.output import (
     EXIT_CANCELLED,
@@ -128,6 +128,10 @@ MaxCostOption = Annotated[
         help="The maximum to spend on model calls for one question, in US dollars, e.g. 0.05. Default: the agent's own limit."
     ),
 ]
+MoreOption = Annotated[
+    bool,
+    typer.Option("--more", help="Without a language model: print the further passages whole, too."),
+]
 OnBusyOption = Annotated[
     OnBusy, typer.Option(help="What to do if the conversation already has a running turn.")
 ]
@@ -155,6 +159,7 @@ def ask(
     agent: AgentOption = "",
     param: ParametersOption = None,
     max_cost: MaxCostOption = "",
+    more: MoreOption = False,
     on_busy: OnBusyOption = OnBusy.REJECT,
     cancel_on_disconnect: Annotated[
         bool,
@@ -165,13 +170,15 @@ def ask(
     ] = False,
     json: AsEvents = False,
 ) -> None:
-    """Ask a question and get a cited answer, or a refusal with its reason.
+    """Ask a question and get a cited answer, or a refusal with its reason. Without a language model, the answer shows the passages of the documents that fit best, and marks the sentence that
+    most likely answers the question.
 
     The answer is Markdown. A terminal shows it rendered, without colors if NO_COLOR is set; a pipe and a terminal with
     TERM=dumb get the Markdown itself. On stderr, the command prints each call of a tool as it ends and, after the answer, the agent and the model, each fallback, the
     cost, and the command that continues the conversation.
 
-    If the connection is lost or the server restarts, the command reconnects and prints every event once, in order.
+    If the connection is lost or the server restarts, the command reconnects and prints every event once, in order. If you have asked as many questions as you may in a minute, the command says until when
+    it waits, and then asks.
     Ctrl-C stops the command, but not the turn; the command then prints how to resume the turn.
 
     Exit codes: 0 answered or refused, 1 the turn failed, 2 bad usage, 3 cannot connect or sign in, 4 the turn was
@@ -186,7 +193,7 @@ def ask(
             # Whatever is wrong with the agent's name, the question itself reports.
             with contextlib.suppress(ResponsaError):
                 note_missing_tools(asked_agent(client, agent))
-        printer = TurnPrinter(json=json, begin="Asking...")
+        printer = TurnPrinter(json=json, begin="Asking...", more=more)
         stream = client.ask(
             text,
             conversation_name(conversation) or None,
@@ -222,6 +229,7 @@ def resume(
         ),
     ] = 0,
     deltas: Deltas = True,
+    more: MoreOption = False,
     json: AsEvents = False,
 ) -> None:
     """Follow a turn that was asked earlier, here or elsewhere, while it runs or after it has ended.
@@ -231,7 +239,7 @@ def resume(
     those of `ask`.
     """
     with reporting(json=json), open_client(timeout=None) as client:
-        printer = TurnPrinter(json=json, begin="Following...")
+        printer = TurnPrinter(json=json, begin="Following...", more=more)
         name = valid_text(turn, "The turn")
         stream = client.resume(
             name, after, deltas if json else printer.wants_deltas, on_notice=printer.notice
@@ -387,11 +395,13 @@ class TurnPrinter:
     With `json`, each event is printed as a line when it arrives. Without `json`, the progress is shown on a terminal,
     and the result is printed at the end; then the agent and model, each fallback, and the cost are printed on stderr.
 
-    conversation: the turn's conversation; "" until the turn's first event has arrived.
+    conversation: the turn's conversation; "" until the turn's first event has arrived. further: the further passages of the answer that were not printed whole. more: whether they are printed whole.
     """
 
-    def __init__(self, *, json: bool, begin: str) -> None:
+    def __init__(self, *, json: bool, begin: str, more: bool = False) -> None:
         self._json = json
+        self._more = more
+        self.further: Sequence[excerpt_pb2.Excerpt] = ()
         self._live = LiveAnswer(wanted=not json, begin=begin)
         self._agent_version = ""
         # The seq of the last event that was printed completely. If Ctrl-C interrupts the printing of an event, that
@@ -424,7 +434,10 @@ class TurnPrinter:
         except KeyboardInterrupt:
             print_error(self.left(stream, cancel_on_disconnect=cancel_on_disconnect))
             raise typer.Exit(EXIT_INTERRUPTED) from None
-        return self.end(terminal)
+        code = self.end(terminal)
+        if self.further:
+            print_error(f"`responsa resume {stream.turn} --more` prints them whole.")
+        return code
 
     def watch(self, stream: TurnStream) -> turn_pb2.TurnEvent:
         """Print the turn's events as they arrive, and return the terminal event."""
@@ -460,7 +473,7 @@ class TurnPrinter:
     def end(self, terminal: turn_pb2.TurnEvent, *, stopped: bool = False) -> int:
         """Print the result of the turn, and return the exit code. stopped: whether this command has cancelled the turn."""
         if not self._json:
-            _print_end(terminal)
+            self._print_end(terminal)
             for sentence in remarks(outcome(terminal), self._agent_version):
                 print_error(sentence)
         error = turn_error(terminal)
@@ -471,6 +484,33 @@ class TurnPrinter:
         said = any(one in sentence.casefold() for one in ("ask again", "try again"))
         print_error(sentence + (" Ask again." if terminal.failed.retriable and not said else ""))
         return EXIT_CANCELLED if terminal.WhichOneof("event") == "cancelled" else EXIT_FAILED
+
+    def _print_end(self, event: turn_pb2.TurnEvent) -> None:
+        match event.WhichOneof("event"):
+            case "answer" if event.answer.excerpts:
+                self._print_passages(event.answer)
+            case "answer":
+                if body := answer_body(event.answer):
+                    print_answer(body)
+                notes = answer_notes(event.answer), origin(event.answer), other_passages(event.answer)
+                if any(notes):
+                    print_text("\n" + "\n\n".join(filter(None, notes)))
+            case "refused":
+                print_text(refusal_text(event.refused))
+                if event.refused.excerpts:
+                    print_text("\nClosest in the documents")
+                    excerpts.print_cards(event.refused.excerpts)
+            case _:
+                pass
+
+    def _print_passages(self, answer: turn_pb2.TurnAnswer) -> None:
+        print_text(excerpts.introduction(answer))
+        excerpts.print_cards(answer.excerpts)
+        if self._more:
+            excerpts.print_cards(answer.more_excerpts, len(answer.excerpts) + 1)
+        elif answer.more_excerpts:
+            self.further = answer.more_excerpts
+            print_text(f"\nMore passages\n{excerpts.glances(answer.more_excerpts)}")
 
     def left(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> str:
         """Describe how to follow or cancel the turn, which goes on without this command."""
@@ -483,20 +523,6 @@ class TurnPrinter:
         if cancel_on_disconnect:
             return f"Interrupted. {stream.turn} is cancelled in 10 seconds unless you follow it: {follow}."
         return f"Interrupted. {stream.turn} continues: {follow} follows it, `responsa cancel {stream.turn}` cancels it."
-
-
-def _print_end(event: turn_pb2.TurnEvent) -> None:
-    match event.WhichOneof("event"):
-        case "answer":
-            if body := answer_body(event.answer):
-                print_answer(body)
-            notes = answer_notes(event.answer), origin(event.answer), other_passages(event.answer)
-            if any(notes):
-                print_text("\n" + "\n\n".join(filter(None, notes)))
-        case "refused":
-            print_text(refusal_text(event.refused))
-        case _:
-            pass
 
 
 def print_answer(markdown: str) -> None:

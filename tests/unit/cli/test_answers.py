@@ -223,7 +223,7 @@ def test_code_keeps_its_lines_even_if_only_the_code_is_quoted() -> None:
     assert answer_body(answer) == f"{text}\n[1]"
 
 
-def test_a_refusal_is_followed_by_what_comes_closest() -> None:
+def test_a_refusal_of_an_earlier_release_is_followed_by_what_comes_closest() -> None:
     refused = turn_pb2.TurnRefused(message="I found nothing.")
     assert refusal_text(refused) == "I found nothing."
     refused.suggestions.append(
@@ -240,7 +240,7 @@ def test_a_refusal_is_followed_by_what_comes_closest() -> None:
     )
 
 
-def test_an_answer_is_followed_by_other_passages_in_a_line_each() -> None:
+def test_an_answer_of_an_earlier_release_is_followed_by_other_passages_in_a_line_each() -> None:
     assert other_passages(turn_pb2.TurnAnswer(text="Noon.")) == ""
     answer = turn_pb2.TurnAnswer(
         text="Noon.",
@@ -255,7 +255,7 @@ def test_an_answer_is_followed_by_other_passages_in_a_line_each() -> None:
     assert len(second) < 150
 
 
-def test_an_answer_says_if_it_is_not_from_peoples_own_documents_and_what_else_was_found() -> None:
+def test_an_answer_says_if_it_is_not_from_peoples_own_documents() -> None:
     own = turn_pb2.TurnAnswer(
         collection="collections/mine", collection_kind=collection_kind_pb2.COLLECTION_KIND_OWN
     )
@@ -263,9 +263,5 @@ def test_an_answer_says_if_it_is_not_from_peoples_own_documents_and_what_else_wa
     sample = turn_pb2.TurnAnswer(
         collection="collections/tutor",
         collection_kind=collection_kind_pb2.COLLECTION_KIND_SAMPLE,
-        also_found=[suggestion_pb2.AlsoFound(collection="collections/responsa-docs", title="Search")],
     )
-    assert origin(sample).splitlines() == [
-        "This answer comes from sample documents, not from your own (collection tutor).",
-        "Also found in Search (responsa-docs).",
-    ]
+    assert origin(sample) == "This answer comes from sample documents, not from your own (collection tutor)."

@@ -1,0 +1,124 @@
+"""Prints the passages that an answer or a refusal shows, as numbered cards: rendered on a terminal, with the likeliest sentence in bold; in a pipe as Markdown, with ">" before the
+sentence.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from responsa.chat.v1 import excerpt_pb2, turn_pb2
+from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
+from responsa_server.cli.output import one_line, print_text
+from responsa_server.cli.rendering import place_within
+from responsa_server.cli.terminal import can_move_cursor
+
+_INDENT: Final = 4
+_GLANCE: Final = 120
+_KINDS: Final = {
+    collection_kind_pb2.COLLECTION_KIND_SAMPLE: "sample documents",
+    collection_kind_pb2.COLLECTION_KIND_DOCS: "Responsa's documentation",
+}
+_GRADES: Final = {excerpt_pb2.EXCERPT_GRADE_PERHAPS: "Perhaps: "}
+_ITEM: Final = re.compile(r"[\s>]*(?:(?:[-*+•]|\d{1,9}[.)])\s+)?[^\w\s]*")
+"""What may stand before a sentence in its line without being a part of the text: the mark of a list or a quote, and opening marks."""
+
+
+def introduction(answer: turn_pb2.TurnAnswer) -> str:
+    """Say why an answer shows passages, in one line."""
+    best = "These passages of your documents fit best."
+    causes = [one.cause for one in answer.fallbacks if one.kind == turn_pb2.FALLBACK_KIND_PASSAGES]
+    if not causes:
+        return best
+    if causes[-1] == "no_model":
+        return f"No language model is configured. {best}"
+    cause = one_line(causes[-1], 80)
+    return f"The language model is not available at the moment{f' ({cause})' if cause else ''}. {best}"
+
+
+def print_cards(excerpts: Sequence[excerpt_pb2.Excerpt], first: int = 1) -> None:
+    """Print the excerpts on stdout, with a blank line before each. first: the number of the first one."""
+    named = len({excerpt.collection for excerpt in excerpts}) > 1
+    for number, excerpt in enumerate(excerpts, first):
+        heading = (
+            f"[{number}] {_GRADES.get(excerpt.grade, '')}{path(excerpt)} ({_place(excerpt, named=named)})"
+        )
+        print_text("")
+        if sys.stdout.isatty() and can_move_cursor():
+            # Imported late, because it loads the renderer, which only a terminal needs.
+            from responsa_server.cli.markdown import print_heading, print_markdown
+
+            print_heading(heading)
+            print_markdown(excerpt.markdown, indent=_INDENT, mark=_marked(excerpt))
+        else:
+            print_text(heading)
+            print_text("\n".join(_lines(excerpt.markdown, _marked(excerpt))))
+
+
+def glances(excerpts: Sequence[excerpt_pb2.Excerpt]) -> str:
+    """Return the title and the marked sentence of each excerpt, in a line each."""
+    return "\n".join(f'- {path(excerpt)}: "{one_line(_quote(excerpt), _GLANCE)}"' for excerpt in excerpts)
+
+
+def path(excerpt: excerpt_pb2.Excerpt) -> str:
+    """Return the title of the document and the headings above the excerpt on one line."""
+    headings = [heading for heading in excerpt.headings if heading != excerpt.title]
+    return " › ".join(one_line(part, 120) for part in (excerpt.title or "(untitled)", *headings))
+
+
+def _place(excerpt: excerpt_pb2.Excerpt, *, named: bool) -> str:
+    """Where the excerpt is from. named: whether the id of its collection is a part."""
+    source = excerpt.source_range
+    where = one_line(excerpt.uri or excerpt.document_version, 300)
+    if kind := _KINDS.get(excerpt.collection_kind):
+        where = f"{kind}, {where}"
+    elif named:
+        where = f"{excerpt.collection.removeprefix('collections/')}, {where}"
+    return f"{where}, {place_within(excerpt)}bytes {source.start}-{source.end}"
+
+
+def _quote(excerpt: excerpt_pb2.Excerpt) -> str:
+    """The marked sentence."""
+    start = excerpt.source_range.start
+    marked = excerpt.marked_range
+    return excerpt.text.encode()[marked.start - start : marked.end - start].decode(errors="replace")
+
+
+def _marked(excerpt: excerpt_pb2.Excerpt) -> tuple[int, int] | None:
+    """The characters of the marked sentence in the Markdown; None if the Markdown does not contain it in one piece."""
+    if not excerpt.HasField("marked_in_markdown"):
+        return None
+    data = excerpt.markdown.encode()
+    marked: byte_range_pb2.ByteRange = excerpt.marked_in_markdown
+    start, end = (len(data[:at].decode(errors="ignore")) for at in (marked.start, marked.end))
+    return (start, end) if start < end else None
+
+
+def _lines(markdown: str, mark: tuple[int, int] | None) -> Iterator[str]:
+    """The lines of a text, indented; ">" stands before those of the mark. A sentence of a paragraph gets lines of its own."""
+    if mark is None:
+        yield from (_line(line, marked=False) for line in markdown.split("\n"))
+        return
+    # Imported late, because it loads the Markdown parser, which only a mark needs.
+    from responsa_server.cli.blocks import Kind, blocks_of
+
+    start, end = mark
+    number = markdown.count("\n", 0, start)
+    block = next((block for block in blocks_of(markdown) if block.first <= number < block.end), None)
+    before, sentence = markdown[:start], markdown[start:end].rstrip()
+    after = markdown[start + len(sentence) :]
+    if block is not None and block.kind is Kind.PARAGRAPH:
+        if not _ITEM.fullmatch(before.rpartition("\n")[2]):
+            before = before.rstrip() + "\n"
+        if re.match(r"[^\n]*\w", after):
+            after = "\n" + after.lstrip()
+    first = before.count("\n")
+    last = first + sentence.count("\n")
+    for index, line in enumerate((before + sentence + after).split("\n")):
+        yield _line(line, marked=first <= index <= last)
+
+
+def _line(line: str, *, marked: bool) -> str:
+    return f"{'  > ' if marked else ' ' * _INDENT}{line}".rstrip()

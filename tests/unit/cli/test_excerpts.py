@@ -1,0 +1,140 @@
+"""The passages of answers and refusals on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from responsa.chat.v1 import excerpt_pb2, turn_pb2
+from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
+from responsa_server.cli.excerpts import glances, introduction, print_cards
+from responsa_server.cli.markdown import rendered
+
+
+def excerpt(markdown: str, sentence: str = "", **fields: object) -> excerpt_pb2.Excerpt:
+    """An excerpt whose text is its Markdown and begins at byte 10 of its document. sentence: the marked part; "" if the Markdown does not contain it."""
+    start = len(markdown[: markdown.index(sentence)].encode()) if sentence else 0
+    end = start + len(sentence.encode())
+    made = excerpt_pb2.Excerpt(
+        title="Trips",
+        uri="trips.md",
+        collection="collections/notes",
+        text=markdown,
+        markdown=markdown,
+        source_range=byte_range_pb2.ByteRange(start=10, end=10 + len(markdown.encode())),
+        marked_range=byte_range_pb2.ByteRange(start=10 + start, end=10 + end),
+    )
+    made.MergeFrom(excerpt_pb2.Excerpt(**fields))  # pyright: ignore[reportArgumentType] - the names are fields of the message
+    if sentence:
+        made.marked_in_markdown.CopyFrom(byte_range_pb2.ByteRange(start=start, end=end))
+    return made
+
+
+def printed(capsys: pytest.CaptureFixture[str], *excerpts: excerpt_pb2.Excerpt, first: int = 1) -> str:
+    print_cards(excerpts, first)
+    return capsys.readouterr().out
+
+
+def test_a_card_names_its_place_and_marks_its_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    card = excerpt(
+        "Für alle.\nSend them\nwithin 30 days. No more.",
+        "Send them\nwithin 30 days.",
+        headings=["Trips", "Expenses"],
+        page=2,
+    )
+    assert printed(capsys, card, first=4) == (
+        "\n[4] Trips › Expenses (trips.md, page 2, bytes 10-55)\n"
+        "    Für alle.\n  > Send them\n  > within 30 days.\n    No more.\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("markdown", "sentence", "lines"),
+    [
+        ("One. Two. Three.", "Two.", ["    One.", "  > Two.", "    Three."]),
+        ("- one\n- two, if\n  it fits\n- three", "two, if\n  it fits", ["    - one", "  > - two, if", "  >   it fits", "    - three"]),
+        ("1. **One** is it. More.", "One** is it.", ["  > 1. **One** is it.", "    More."]),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", "1 | 2", ["    | a | b |", "    |---|---|", "  > | 1 | 2 |"]),
+        ("```sh\nmake up now\n```", "up", ["    ```sh", "  > make up now", "    ```"]),
+        ("One. Two.", "", ["    One. Two."]),
+    ],
+)  # fmt: skip
+def test_the_sentence_of_a_paragraph_has_lines_of_its_own_and_other_blocks_stay(
+    capsys: pytest.CaptureFixture[str], markdown: str, sentence: str, lines: list[str]
+) -> None:
+    assert printed(capsys, excerpt(markdown, sentence)).splitlines()[2:] == lines
+
+
+def test_cards_name_their_grade_and_the_collections_if_there_are_several(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    near = excerpt("Near.", grade=excerpt_pb2.EXCERPT_GRADE_PERHAPS)
+    other = excerpt("Other.", collection="collections/hr")
+    docs = excerpt("Docs.", collection_kind=collection_kind_pb2.COLLECTION_KIND_DOCS)
+    headings = [line for line in printed(capsys, near, other, docs).splitlines() if line.startswith("[")]
+    assert headings == [
+        "[1] Perhaps: Trips (notes, trips.md, bytes 10-15)",
+        "[2] Trips (hr, trips.md, bytes 10-16)",
+        "[3] Trips (Responsa's documentation, trips.md, bytes 10-15)",
+    ]
+
+
+def test_a_text_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "\x1b" not in printed(capsys, excerpt("a\x1b[2J b.", "b.", headings=["\x1b]0;x"]))
+
+
+@pytest.mark.parametrize(
+    ("fallbacks", "line"),
+    [
+        ([], "These passages"),
+        (["no_model"], "No language model is configured. These passages"),
+        (
+            ["rate_limited"],
+            "The language model is not available at the moment (rate_limited). These passages",
+        ),
+    ],
+)
+def test_one_line_says_why_there_are_passages(fallbacks: list[str], line: str) -> None:
+    kind = turn_pb2.FALLBACK_KIND_PASSAGES
+    answer = turn_pb2.TurnAnswer(fallbacks=[turn_pb2.Fallback(kind=kind, cause=cause) for cause in fallbacks])
+    assert introduction(answer) == f"{line} of your documents fit best."
+
+
+def test_further_passages_are_a_line_each() -> None:
+    lines = glances([excerpt("Lead. Low\nwater.", "Low\nwater."), excerpt("High " * 99, "High " * 99)])
+    first, second = lines.splitlines()
+    assert first == '- Trips: "Low water."'
+    assert len(second) < 150
+
+
+def bold(markdown: str, sentence: str) -> tuple[str, str]:
+    """The rendered text, and the part of it that is bold."""
+    start = markdown.index(sentence)
+    console = Console(file=io.StringIO(), width=40, force_terminal=True)
+    lines = rendered(markdown, console, indent=2, mark=(start, start + len(sentence)))
+    assert lines is not None
+    # Without a mark, the header of a table and the bullets of a list are bold, too.
+    plain = rendered(markdown, console, indent=2)
+    assert plain is not None
+    heavy, usual = (
+        [one.text for one in found if one.style is not None and one.style.bold] for found in (lines, plain)
+    )
+    return "".join(one.text for one in lines), "".join(heavy).replace("".join(usual), "", 1)
+
+
+@pytest.mark.parametrize(
+    ("markdown", "sentence", "text", "heavy"),
+    [
+        ("One. Two *is* it. Three.", "Two *is* it.", "  One. Two is it. Three.\n", "Two is it."),
+        ("- one\n- two", "- two", "   • one\n   • two\n", "two"),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", "| 1 | 2 |", "  a  b\n  ────\n  1  2\n", "12"),
+        ("```\nmake up\nmake down\n```", "make down", "  make up\n  make down\n", "make down"),
+        ("\u1dc0One. Two.", "Two.", "  \u1dc0One. Two.\n", "Two."),
+        # The address of a link is only shown behind the link, so the mark in it is lost, and nothing else.
+        ("[One](http://a.example/two).", "two", "  One (http://a.example/two).\n", ""),
+    ],
+)  # fmt: skip
+def test_the_sentence_is_bold_on_a_terminal(markdown: str, sentence: str, text: str, heavy: str) -> None:
+    assert bold(markdown, sentence) == (text, heavy)
