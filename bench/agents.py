@@ -1,23 +1,22 @@
-"""Agents that are written in code, for measurements and tests: the graph of the default agent, and a fixed table of agents."""
+"""Agents that are written in code, for measurements and tests: the graph of the default agent without a model, and a fixed table of agents."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from responsa_server.agents.nodes.ranking import RankOutput
+
 from responsa_server.agents.config.live import unknown
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.rewriting import standalone
 from responsa_server.agents.engine.state import GraphState
-from responsa_server.agents.nodes.quoting import GradeOutput
-from responsa_server.agents.nodes.searching import RewriteInput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain import names
 from responsa_server.domain.agents import Agent
-from responsa_server.domain.answers import EvidenceSource, Extractor
+from responsa_server.domain.answers import EvidenceSource
 from responsa_server.domain.faults import Faults
 from responsa_server.turns.settings import TurnSettings
 
@@ -28,37 +27,34 @@ OPTIONS: Final = AgentOptions(
 _KINDS: Final = {
     "rewrite": "rewriter",
     "retrieve": "retriever",
-    "grade": "grader",
-    "answer": "extractive_answer",
+    "rank": "ranker",
+    "passages": "passages",
     "refuse": "refuse",
 }
 
 
 def plan(parts: NodeParts) -> Plan:
-    """The default agent's graph. The graph skips steps that it does not need, and does not announce them."""
+    """The default agent's graph without a model. The graph skips steps that it does not need, and does not announce them."""
     return Plan(
         {name: KINDS[kind].make(parts, KINDS[kind].options(), name) for name, kind in _KINDS.items()},
         [
             Route(BEGIN, ("rewrite", "retrieve"), _first),
             Route("rewrite", ("retrieve",)),
-            Route("retrieve", ("grade",)),
-            Route("grade", ("answer", "refuse"), _verdict),
-            Route("answer", (FINISH,)),
+            Route("retrieve", ("rank",)),
+            Route("rank", ("passages", "refuse"), _verdict),
+            Route("passages", (FINISH,)),
             Route("refuse", (FINISH,)),
         ],
     )
 
 
 def _first(state: GraphState) -> str:
-    given = RewriteInput.model_validate(
-        {"question": state.get("question"), "history": state.get("history", ())}
-    )
-    return "retrieve" if standalone(given.question, given.history) is None else "rewrite"
+    return "rewrite" if state.get("history") else "retrieve"
 
 
 def _verdict(state: GraphState) -> str:
-    extraction = GradeOutput.model_validate({"extraction": state.get("extraction")}).extraction
-    return "answer" if extraction.supported and extraction.quotes else "refuse"
+    ranking = RankOutput.model_validate({key: state.get(key) for key in ("evidence", "ranking")}).ranking
+    return "passages" if ranking.near else "refuse"
 
 
 class GraphAgent(PlannedAgent):
@@ -67,12 +63,11 @@ class GraphAgent(PlannedAgent):
     def __init__(
         self,
         source: EvidenceSource,
-        extractor: Extractor,
         options: AgentOptions | None = None,
         *,
         faults: Faults | None = None,
     ) -> None:
-        super().__init__(plan(NodeParts(source, extractor)), options or OPTIONS, faults=faults)
+        super().__init__(plan(NodeParts(source)), options or OPTIONS, faults=faults)
 
 
 class AgentTable:

@@ -30,7 +30,7 @@ from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
 
-TITLE: Final = "The engine alone, in one process: retrieve, grade, write (64 pieces of a model), cite; compared with LangGraph by hand"
+TITLE: Final = "The engine alone, in one process: retrieve, rank, write (64 pieces of a model), cite; compared with LangGraph by hand"
 _AGENT: Final = """
 name = "Bench"
 description = "A cited answer by a model."
@@ -39,16 +39,16 @@ model = { chain = ["bench:speaking"] }
 
 [nodes]
 retrieve = { kind = "retriever" }
-grade = { kind = "grader" }
+rank = { kind = "ranker" }
 write = { kind = "prompt", prompt = "answer", cites = true }
 cite = { kind = "citation_checker" }
 refuse = { kind = "refuse" }
 
 [graph]
 edges = [
-  { from = "retrieve", to = "grade" },
-  { from = "grade", to = "write", when = { field = "extraction.supported", is = true } },
-  { from = "grade", to = "refuse" },
+  { from = "retrieve", to = "rank" },
+  { from = "rank", to = "write", when = { field = "evidence.passages", above = 0 } },
+  { from = "rank", to = "refuse" },
   { from = "write", to = "cite" },
 ]
 """
@@ -99,7 +99,7 @@ def _agent(evidence: MemoryEvidence, model: Speaking) -> PlannedAgent:
         found = examine(folder, Surroundings())
     if found.config is None:
         raise BenchError(f"the bench's agent is wrong: {'; '.join(str(one) for one in found.problems)}")
-    parts = NodeParts(source=evidence, extractor=evidence, judge=evidence, model=model)
+    parts = NodeParts(source=evidence, judge=evidence, model=model)
     return PlannedAgent(
         plan(found.config, parts, found.prompts, KINDS),
         agent_options(found.config, "agents/bench/versions/1"),

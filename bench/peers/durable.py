@@ -138,7 +138,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             limits=limits,
             counters=MemoryCounters(),
             migrations=PostgresMigrations(database),
-            installation=Installation(__version__, parts.embedder.name, "extractive"),
+            installation=Installation(__version__, parts.embedder.name, "passages"),
         ),
         max_calls=parts.settings.max_calls,
         logger=structlog.get_logger("calls"),

@@ -10,13 +10,14 @@ from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
     Claim,
     Evidence,
-    Extraction,
     FoundSource,
     Quote,
+    Ranked,
+    Ranking,
     SearchOptions,
     ShownPassage,
 )
-from responsa_server.domain.events import ByteRange
+from responsa_server.domain.events import ByteRange, Excerpt, Grade
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal
 
@@ -37,10 +38,27 @@ _PASSAGE: Final = Passage(
     text=_TEXT,
     headings=(),
 )
+_EXCERPT: Final = Excerpt(
+    passage_id=_PASSAGE.id,
+    collection_id=_PASSAGE.collection_id,
+    collection_kind=None,
+    document_id=_PASSAGE.document_id,
+    version=1,
+    title=_PASSAGE.title,
+    headings=(),
+    uri="",
+    source=_PASSAGE.source,
+    text=_TEXT,
+    markdown=_TEXT,
+    marked=ByteRange(0, len(_SENTENCES[0])),
+    marked_shown=ByteRange(0, len(_SENTENCES[0])),
+    grade=Grade.ANSWERS,
+    score=0.9,
+)
 
 
 class MemoryEvidence:
-    """An `EvidenceSource`, an `Extractor` and a `CitationJudge` that use the same three sentences for every question."""
+    """An `EvidenceSource` and a `CitationJudge` that use the same three sentences for every question."""
 
     async def search(
         self,
@@ -62,15 +80,9 @@ class MemoryEvidence:
         """See `EvidenceSource.with_sources`."""
         return evidence or Evidence(passages=1, embedding_tokens=0, content={"questions": [question]})
 
-    async def extract(self, question: str, evidence: Evidence) -> Extraction:
-        """See `Extractor.extract`."""
-        return Extraction(_quotes(), support=0.9, supported=True)
-
-    async def closest(
-        self, question: str, evidence: Evidence, without: Sequence[Quote] = ()
-    ) -> tuple[Quote, ...]:
-        """See `Extractor.closest`."""
-        return ()
+    async def rank(self, who: Principal, question: str, evidence: Evidence) -> Ranked:
+        """See `EvidenceSource.rank`."""
+        return Ranked(evidence, Ranking((_EXCERPT,), (), support=0.9, near=True))
 
     async def judge(self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int) -> Sequence[Quote]:
         """See `CitationJudge.judge`."""

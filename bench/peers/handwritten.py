@@ -14,7 +14,7 @@ from langgraph.graph import END, START, StateGraph
 
 from bench.peers.evidence import MemoryEvidence
 from responsa_server.agents.engine.citations import MarkFilter, citation, claims
-from responsa_server.domain.answers import Claim, Evidence, Extraction
+from responsa_server.domain.answers import Claim, Evidence, Ranked
 from responsa_server.domain.events import Cited, Delta, Status, Step
 from responsa_server.domain.models import ChatModel, ModelPrompt, PromptMessage, Role, TextPiece
 from responsa_server.domain.people import Principal
@@ -29,7 +29,7 @@ class State(TypedDict):
     who: Principal
     question: str
     evidence: Evidence
-    extraction: Extraction
+    ranked: Ranked
     text: str
     marks: tuple[Any, ...]
     citations: list[Any]
@@ -37,7 +37,7 @@ class State(TypedDict):
 
 async def _verdict(state: State) -> str:
     # This function is asynchronous because LangGraph would run a plain function on another thread.
-    return "write" if state["extraction"].supported else END
+    return "write" if state["evidence"].passages else END
 
 
 class Handwritten:
@@ -48,13 +48,13 @@ class Handwritten:
         self._model = model
         builder = StateGraph(State)
         builder.add_node("retrieve", self._retrieve)  # pyright: ignore[reportUnknownMemberType] - LangGraph's overloads
-        builder.add_node("grade", self._grade)  # pyright: ignore[reportUnknownMemberType]
+        builder.add_node("rank", self._rank)  # pyright: ignore[reportUnknownMemberType]
         builder.add_node("write", self._write)  # pyright: ignore[reportUnknownMemberType]
         builder.add_node("cite", self._cite)  # pyright: ignore[reportUnknownMemberType]
         builder.add_edge(START, "retrieve")
-        builder.add_edge("retrieve", "grade")
+        builder.add_edge("retrieve", "rank")
         builder.add_conditional_edges(
-            "grade",
+            "rank",
             _verdict,
             {"write": "write", END: END},
         )
@@ -78,9 +78,9 @@ class Handwritten:
         get_stream_writer()(Status(Step.RETRIEVING, "Searching knowledge base..."))
         return {"evidence": await self._evidence.search(state["who"], (state["question"],), ())}
 
-    async def _grade(self, state: State) -> dict[str, object]:
+    async def _rank(self, state: State) -> dict[str, object]:
         get_stream_writer()(Status(Step.GRADING, "Analyzing results..."))
-        return {"extraction": await self._evidence.extract(state["question"], state["evidence"])}
+        return {"ranked": await self._evidence.rank(state["who"], state["question"], state["evidence"])}
 
     async def _write(self, state: State) -> dict[str, object]:
         tell = get_stream_writer()

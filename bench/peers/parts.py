@@ -93,5 +93,5 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
                 stack.push_async_callback(models.close)
                 agent = asking.agent(models)
             case EvidenceKind.LIBRARY | EvidenceKind.MEMORY:
-                agent = GraphAgent(evidence, evidence, options)
+                agent = GraphAgent(evidence, options)
         yield Parts(settings, layout, database, retriever, embedder, agent)

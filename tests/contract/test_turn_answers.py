@@ -46,7 +46,7 @@ def knowledge(house: House) -> LibraryEvidence:
 async def turns(house: House, knowledge: LibraryEvidence) -> AsyncIterator[Turns]:
     codec = PlainCodec()
     store = PostgresTurnStore(house.database, codec)
-    agent = GraphAgent(knowledge, knowledge)
+    agent = GraphAgent(knowledge)
     turns = Turns(
         store,
         PostgresConversationStore(house.database),

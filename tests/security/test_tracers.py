@@ -36,7 +36,7 @@ from bench.agents import GraphAgent
 
 async def main():
     shelf = Shelf(quotes=[quote("The Nile is long.")])
-    agent = GraphAgent(shelf, shelf)
+    agent = GraphAgent(shelf)
     return [type(await agent.answer(task("How long is the river Nile?"), lambda _: None)).__name__]
 
 print(asyncio.run(main())[-1])

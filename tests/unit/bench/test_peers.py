@@ -23,7 +23,7 @@ from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 async def served(folder: Path, *, alone: bool = False) -> AsyncGenerator[str]:
     evidence = MemoryEvidence()
     server = grpc.aio.server()
-    InMemoryChat(GraphAgent(evidence, evidence), alone=alone).added_to(server)
+    InMemoryChat(GraphAgent(evidence), alone=alone).added_to(server)
     target = f"unix:{folder}/peer.sock"
     server.add_insecure_port(target)
     await server.start()

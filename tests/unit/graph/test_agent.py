@@ -46,7 +46,7 @@ def said(speaker: Speaker, text: str, *, title: str = "") -> Message:
 async def test_an_answer_is_announced_step_by_step_quoted_and_cited() -> None:
     shelf = Shelf(quotes=[quote(LENGTH), quote(SOURCE, start=400)])
     events = await events_of(
-        GraphAgent(shelf, shelf), task("How long is the river Nile in kilometres?", collections=("a",))
+        GraphAgent(shelf), task("How long is the river Nile in kilometres?", collections=("a",))
     )
     assert events[:3] == [
         Status(Step.RETRIEVING, "Searching knowledge base..."),
@@ -73,7 +73,7 @@ async def test_a_follow_up_is_rewritten_and_says_so() -> None:
         said(Speaker.USER, "How long is the Nile?"),
         said(Speaker.ASSISTANT, LENGTH, title="Rivers of Africa"),
     ]
-    events = await events_of(GraphAgent(shelf, shelf), task("Where does it begin?", history))
+    events = await events_of(GraphAgent(shelf), task("Where does it begin?", history))
     assert events[0] == Status(Step.REWRITING, "Rephrasing your question...")
     end = events[-1]
     assert isinstance(end, Answered)
@@ -86,7 +86,7 @@ async def test_a_follow_up_is_rewritten_and_says_so() -> None:
 async def test_without_support_the_turn_is_refused_and_no_generating_is_announced() -> None:
     shelf = Shelf(quotes=[quote(LENGTH)], supported=False)
     events = await events_of(
-        GraphAgent(shelf, shelf), task("Who painted the Mona Lisa?", collections=("rivers",))
+        GraphAgent(shelf), task("Who painted the Mona Lisa?", collections=("rivers",))
     )
     assert [one.step for one in events if isinstance(one, Status)] == [Step.RETRIEVING, Step.GRADING]
     end = events[-1]
@@ -105,7 +105,7 @@ async def test_retrieval_is_tried_again_when_the_store_was_away_for_a_moment() -
             raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": "postgresql"})
 
     shelf = Shelf(quotes=[quote(LENGTH)], before=away)
-    events = await events_of(GraphAgent(shelf, shelf), task("How long is the river Nile?"))
+    events = await events_of(GraphAgent(shelf), task("How long is the river Nile?"))
     assert isinstance(events[-1], Answered)
     assert [one.step for one in events if isinstance(one, Status)].count(Step.RETRIEVING) == 1
 
@@ -116,7 +116,7 @@ async def test_an_error_of_a_node_leaves_the_graph_as_it_is() -> None:
 
     shelf = Shelf(before=away)
     with pytest.raises(Unavailable, match="away"):
-        await events_of(GraphAgent(shelf, shelf), task("How long is the river Nile?"))
+        await events_of(GraphAgent(shelf), task("How long is the river Nile?"))
 
 
 async def test_closing_the_events_ends_the_work() -> None:
@@ -138,7 +138,7 @@ async def test_closing_the_events_ends_the_work() -> None:
             return self.found
 
     shelf = Slow()
-    async with aclosing(stream(GraphAgent(shelf, shelf), task("How long is the river Nile?"))) as events:
+    async with aclosing(stream(GraphAgent(shelf), task("How long is the river Nile?"))) as events:
         assert isinstance(await anext(events), Status)
         await begun.wait()
     assert ended.is_set()
@@ -150,5 +150,5 @@ async def test_a_short_question_without_a_pronoun_is_also_searched_for_as_it_was
         said(Speaker.USER, "How long is the Nile?"),
         said(Speaker.ASSISTANT, LENGTH, title="Rivers of Africa"),
     ]
-    await events_of(GraphAgent(shelf, shelf), task("Who founded Oxford?", history))
+    await events_of(GraphAgent(shelf), task("Who founded Oxford?", history))
     assert shelf.asked == [(("Who founded Oxford? (Rivers of Africa, Nile)", "Who founded Oxford?"), ())]

@@ -12,7 +12,7 @@ from tests.unit.graph.evidence import Shelf
 
 def agent(version: str) -> GraphAgent:
     shelf = Shelf()
-    return GraphAgent(shelf, shelf, replace(OPTIONS, version=version))
+    return GraphAgent(shelf, replace(OPTIONS, version=version))
 
 
 def test_agents_are_found_by_id_and_by_version() -> None:

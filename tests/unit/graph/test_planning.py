@@ -93,7 +93,7 @@ async def test_the_default_agent_says_the_same_from_its_file_as_from_its_code(
     ]
     from_file, from_code = (
         await told_by(configured, asked[0]),
-        await told_by(GraphAgent(shelf, shelf), asked[1]),
+        await told_by(GraphAgent(shelf), asked[1]),
     )
     # On a loaded machine, a node may take so long that its outcome is kept.
     assert [one for one in from_file if not isinstance(one, Milestone)] == [

@@ -120,7 +120,7 @@ async def test_an_unknown_node_is_said_so_and_nothing_is_run() -> None:
 async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_from_any() -> None:
     shelf = Shelf(quotes=[quote("Yes, it is so.")])
     asked = task("Is it really so at all?", collections=("a",))
-    agent = GraphAgent(shelf, shelf)
+    agent = GraphAgent(shelf)
     events = await told_by(agent, asked)
     assert not any(isinstance(one, Milestone) for one in events)
     # A run from the state before the node `grade` gives the same answer.

@@ -73,7 +73,7 @@ async def test_a_turn_of_a_release_before_goes_on() -> None:
     assert isinstance(end, Answered)
     assert end.text == "Größe und"
     shelf = Shelf(restored_evidence(), [quote("The Nile is long.")])
-    told = await told_by(GraphAgent(shelf, shelf), replace(task("How long is the Nile?"), resume=GRADE))
+    told = await told_by(GraphAgent(shelf), replace(task("How long is the Nile?"), resume=GRADE))
     assert [one.step for one in told if isinstance(one, Status)] == [Step.GRADING, Step.GENERATING]
     assert isinstance(told[-1], Answered)
 
